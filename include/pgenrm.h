@@ -1,0 +1,308 @@
+/* pgenrm.h - the whole public API of libpgenrm.
+ *
+ * Four nouns: a model (weights, tokenizer, chat template: read-only, shared by threads), an engine (KV cache and
+ * scheduler: one per thread), a request (a user, a query, candidate responses) and a result (one score per response).
+ *
+ *     pgr_error err;
+ *     pgr_model_options mo = pgr_model_options_default();
+ *     pgr_model *model = NULL;
+ *     pgr_engine *engine = NULL;
+ *     pgr_request *request = NULL;
+ *     pgr_result *result = NULL;
+ *     pgr_judge_options jo = pgr_judge_options_default();
+ *     if (pgr_model_open("model.gguf", &mo, &model, &err) == PGR_OK
+ *         && pgr_engine_create(model, NULL, &engine, &err) == PGR_OK
+ *         && pgr_request_read("request.json", &request, &err) == PGR_OK
+ *         && pgr_judge(engine, request, &jo, &result, &err) == PGR_OK)
+ *         printf("best: %d\n", result->best);
+ *
+ * Errors: every call that can fail returns a pgr_status; 0 is success, errors are negative. `err` may be NULL; else it
+ * holds one line that names the file, line, field or tensor, what was found and what was expected. Out-parameters are
+ * written on success only. Text is UTF-8. */
+#ifndef PGENRM_H
+#define PGENRM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define PGR_VERSION "0.1.0"
+
+/* ---- status ---------------------------------------------------------------------------------------------------- */
+
+/*          name           value  text */
+#define PGR_STATUS_MAP(X)                                                                                              \
+    X(OK,            0, "ok")                                                                                          \
+    X(E_ARG,        -1, "invalid argument")                                                                            \
+    X(E_MEM,        -2, "out of memory")                                                                               \
+    X(E_IO,         -3, "file could not be read or written")                                                           \
+    X(E_FORMAT,     -4, "input is not in the format we read")                                                          \
+    X(E_UNSUPPORTED,-5, "feature is not supported")                                                                    \
+    X(E_LIMIT,      -6, "a size limit was exceeded")                                                                   \
+    X(E_CANCELLED,  -7, "cancelled")                                                                                   \
+    X(E_DEADLINE,   -8, "deadline passed")
+
+typedef enum pgr_status {
+#define X(name, value, text) PGR_##name = (value),
+    PGR_STATUS_MAP(X)
+#undef X
+} pgr_status;
+
+typedef struct pgr_error {
+    pgr_status status;
+    char message[480];
+} pgr_error;
+
+const char *pgr_status_text(pgr_status status); /* static text, never NULL */
+void pgr_free(void *p);                         /* frees strings and arrays that this API handed over */
+
+/* Log lines (standard error) at or below this level are written: 0 error, 1 warn (default), 2 info, 3 debug. */
+void pgr_log_level(int level);
+
+/* ---- progress and cancellation --------------------------------------------------------------------------------- */
+
+/* Called now and then from the thread that made the call. `done` of `total` in `unit`s of step `label`. */
+typedef void (*pgr_progress_fn)(void *ctx, const char *label, uint64_t done, uint64_t total, const char *unit);
+
+/* Set *cancel to non-zero (from a signal handler or another thread) and the running call returns PGR_E_CANCELLED. */
+typedef volatile int pgr_cancel;
+
+/* ---- model ----------------------------------------------------------------------------------------------------- */
+
+typedef enum pgr_dtype {
+    PGR_DTYPE_AUTO, /* weights stay as the file has them, arithmetic in fp32 on the dequantised values */
+    PGR_DTYPE_F32,  /* converted to fp32 at load and packed */
+    PGR_DTYPE_BF16, /* converted to bf16 at load and packed; activations rounded to bf16, sums in fp32 */
+    PGR_DTYPE_INT8, /* int8 per output channel, activations int8 per row, sums in int32 */
+} pgr_dtype;
+
+typedef struct pgr_model_options {
+    pgr_dtype dtype;
+    int n_thread;             /* 0: as many as there are cores */
+    pgr_progress_fn progress; /* may be NULL */
+    void *progress_ctx;
+} pgr_model_options;
+
+typedef struct pgr_model pgr_model;
+
+pgr_model_options pgr_model_options_default(void);
+
+/* Open a GGUF v3 file of a supported architecture. Every tensor is bound and its shape checked against the config.
+ * threads: a model may be used by many engines at once. Close it after the last engine. */
+pgr_status pgr_model_open(const char *path, const pgr_model_options *options, pgr_model **out, pgr_error *err);
+void pgr_model_close(pgr_model *model); /* NULL is fine */
+
+/* The path of a model by name: an existing path as it is; else a file below the cache folder; NULL or "" means
+ * $PGENRM_MODEL, else the default model. *out is the caller's (pgr_free). The error says how to get the model. */
+pgr_status pgr_model_find(const char *name, char **out, pgr_error *err);
+
+/* What the file holds and what will be used and why, as JSON (json) or as text for people. Opens no weights. */
+pgr_status pgr_inspect(const char *path, bool json, char **out, pgr_error *err);
+
+const char *pgr_model_name(const pgr_model *model); /* general.name, else the file's name; the model's */
+size_t pgr_model_context(const pgr_model *model);   /* tokens the model was trained for */
+
+/* ---- tokens ---------------------------------------------------------------------------------------------------- */
+
+enum {
+    PGR_TOKENS_SPECIAL = 1, /* spell control tokens in the text as control tokens; else they are ordinary text */
+    PGR_TOKENS_BOS = 2,     /* add BOS (and EOS) as the tokenizer's own rule says */
+};
+
+/* *ids is the caller's (pgr_free), *n may be 0. */
+pgr_status pgr_tokenize(const pgr_model *model, const char *text, size_t len, int flags, int32_t **ids, size_t *n,
+                        pgr_error *err);
+/* *text is NUL-terminated and the caller's (pgr_free). Bytes may be incomplete UTF-8 where the ids are. */
+pgr_status pgr_detokenize(const pgr_model *model, const int32_t *ids, size_t n, char **text, size_t *len,
+                          pgr_error *err);
+
+/* ---- engine ---------------------------------------------------------------------------------------------------- */
+
+typedef struct pgr_engine_options {
+    size_t n_kv_token; /* tokens that the KV cache holds, all sequences together; 0: as many as the calls need */
+    size_t n_batch;    /* rows of one forward pass; prompts longer than this are computed in chunks */
+} pgr_engine_options;
+
+typedef struct pgr_engine pgr_engine;
+
+pgr_engine_options pgr_engine_options_default(void);
+/* options may be NULL. The model must outlive the engine. threads: one at a time. */
+pgr_status pgr_engine_create(pgr_model *model, const pgr_engine_options *options, pgr_engine **out, pgr_error *err);
+void pgr_engine_free(pgr_engine *engine);
+
+/* ---- generate -------------------------------------------------------------------------------------------------- */
+
+typedef struct pgr_sampling {
+    float temperature; /* 0: greedy */
+    int top_k;         /* 0: off */
+    float top_p;       /* 1: off */
+    float min_p;       /* 0: off; keeps tokens with p >= min_p * max p */
+} pgr_sampling;
+
+typedef struct pgr_generate_options {
+    pgr_sampling sampling;
+    uint64_t seed;
+    size_t n_sample;    /* continuations of the one prompt */
+    size_t max_tokens;  /* each; limited by the context */
+    bool raw;           /* the prompt is text as it is; else one user turn in the model's chat template */
+    bool parse_special; /* control tokens in the prompt count as such */
+    bool ignore_eos;
+    const char *const *stop; /* texts that end a sample, not part of its text */
+    size_t n_stop;
+    const char *grammar;         /* GBNF subset (docs/grammar.md) or NULL */
+    const char *grammar_trigger; /* the grammar starts after this text; NULL: at the first token */
+    double deadline_s;           /* 0: none; after this many seconds unfinished samples end with PGR_FINISH_DEADLINE */
+    pgr_cancel *cancel;          /* may be NULL */
+    pgr_progress_fn progress;    /* may be NULL */
+    void *progress_ctx;
+} pgr_generate_options;
+
+typedef enum pgr_finish { PGR_FINISH_STOP, PGR_FINISH_LENGTH, PGR_FINISH_DEADLINE } pgr_finish;
+
+typedef struct pgr_sample {
+    const char *text; /* NUL-terminated */
+    size_t n_text;
+    const int32_t *tokens; /* (n_token) */
+    const float *logprobs; /* (n_token) natural logarithms, temperature 1, full vocabulary */
+    size_t n_token;
+    pgr_finish finish;
+} pgr_sample;
+
+typedef struct pgr_timing {
+    double load_s, prefill_s, decode_s, total_s; /* load_s: of the model, once */
+} pgr_timing;
+
+typedef struct pgr_generation {
+    const int32_t *prompt; /* (n_prompt) token ids after templating */
+    size_t n_prompt;
+    const pgr_sample *samples; /* (n_sample) */
+    size_t n_sample;
+    pgr_timing timing;
+} pgr_generation;
+
+pgr_generate_options pgr_generate_options_default(void);
+/* *out is the caller's (pgr_generation_free). The same seed gives the same samples whatever the thread count. */
+pgr_status pgr_generate(pgr_engine *engine, const char *prompt, size_t len, const pgr_generate_options *options,
+                        pgr_generation **out, pgr_error *err);
+void pgr_generation_free(pgr_generation *generation);
+
+/* ---- perplexity ------------------------------------------------------------------------------------------------ */
+
+typedef struct pgr_perplexity {
+    int32_t *tokens;  /* (n) */
+    float *logprobs;  /* (n) log p(token | tokens before it in its window); NaN for each window's first token */
+    size_t n;
+    double nll;       /* mean negative log-likelihood in nats over the tokens that have one */
+    double perplexity; /* exp(nll) */
+} pgr_perplexity;
+
+/* Text in windows of n_context tokens (0: the model's context). Arrays are freed by pgr_perplexity_free. */
+pgr_status pgr_perplexity_of(pgr_engine *engine, const char *text, size_t len, size_t n_context, pgr_cancel *cancel,
+                             pgr_progress_fn progress, void *progress_ctx, pgr_perplexity *out, pgr_error *err);
+void pgr_perplexity_free(pgr_perplexity *p);
+
+/* ---- request --------------------------------------------------------------------------------------------------- */
+
+typedef struct pgr_request pgr_request;
+
+/* A request object as in docs/requests.md, or a PersonalRewardBench record (chosen is then response 0). `origin` is
+ * the file's name for messages. Unknown keys are errors that name the nearest known key. */
+pgr_status pgr_request_parse(const char *json, size_t len, const char *origin, pgr_request **out, pgr_error *err);
+pgr_status pgr_request_read(const char *path /* "-": standard input */, pgr_request **out, pgr_error *err);
+void pgr_request_free(pgr_request *request);
+
+/* ---- judge ----------------------------------------------------------------------------------------------------- */
+
+typedef enum pgr_score_kind { PGR_SCORE_AUTO, PGR_SCORE_DECLARED, PGR_SCORE_RECOMPUTED } pgr_score_kind;
+
+typedef struct pgr_judge_options {
+    int ind;            /* chains under the user's own history; -1: the request's, else 8 */
+    int history;        /* history pairs shown; -1: the request's, else the frame's */
+    int64_t seed;       /* -1: the request's, else 0 */
+    const char *frame;  /* "compact", "full", a file, or NULL: chosen by the model's size */
+    pgr_sampling sampling;
+    size_t max_tokens;  /* per chain; 0: the frame's */
+    bool swap;          /* odd chains see the responses in reversed order */
+    pgr_score_kind score; /* which of the two scores counts; AUTO: recomputed where every chain has it */
+    bool keep_chains;   /* fill result->samples */
+    double deadline_s;  /* 0: none; chains that have not finished by then count as failed */
+    pgr_cancel *cancel;
+    pgr_progress_fn progress;
+    void *progress_ctx;
+} pgr_judge_options;
+
+typedef struct pgr_response_score {
+    bool scored;          /* false: score is not there, `reason` says why */
+    const char *reason;
+    double score, se;     /* mean over parsed chains and its standard error (se NaN for one chain) */
+    double declared;      /* mean of what the chains wrote; NaN where none did */
+    double recomputed;    /* mean of the weighted sums of criterion scores; NaN where none could be built */
+    double win;           /* probability that this response is the best, from the chains: method in docs/scores.md */
+    size_t n;             /* chains in the mean */
+} pgr_response_score;
+
+typedef struct pgr_criterion {
+    const char *name;
+    double weight;        /* percent */
+    const char *reason;   /* "" if the chain gave none */
+    const double *scores; /* (n_response), NaN where the chain gave none */
+} pgr_criterion;
+
+typedef struct pgr_chain_sample {
+    const char *text;
+    const size_t *order;  /* (n_response) order[i]: the response shown at place i */
+    bool parsed, cut;
+    const char *reason;   /* why it did not parse, else NULL */
+    const double *scores; /* (n_response) in the request's order; NaN where missing */
+    size_t n_token;
+    uint64_t seed;        /* the chain's number: with the request's seed it names its random numbers */
+} pgr_chain_sample;
+
+typedef struct pgr_clip { /* a text that was shortened to fit */
+    const char *field;    /* "responses[1]", "user.history[0].chosen", "query"... */
+    size_t from_tokens, to_tokens;
+} pgr_clip;
+
+typedef struct pgr_result {
+    const char *id, *model, *frame;
+    int best;             /* index of the best response, -1 if no chain parsed */
+    bool tie;             /* another response has the same score */
+    double confidence;    /* win probability of the best; NaN if none */
+    pgr_response_score *responses;
+    size_t n_response;
+    size_t requested, parsed, cut, failed; /* chains */
+    double flip_rate;        /* NaN without swaps: how often the verdicts of the two orders of a pair of chains differ */
+    double arithmetic_wrong; /* share of parsed chains whose declared scores differ from the recomputed; NaN if none */
+    const char *persona;  /* of the chain nearest to the mean, "" if none */
+    pgr_criterion *criteria;
+    size_t n_criterion;
+    pgr_clip *clipped;
+    size_t n_clip;
+    size_t history_shown;
+    pgr_chain_sample *samples; /* with keep_chains */
+    size_t n_sample;
+    size_t prompt_tokens, cached_tokens, completion_tokens;
+    double seconds, first_token_s;
+} pgr_result;
+
+pgr_judge_options pgr_judge_options_default(void);
+
+/* Score the request's responses for its user (method.md 4): m chains of the user's own, averaged. *out is the caller's
+ * (pgr_result_free). A chain that does not parse is counted in `failed`, never scored. */
+pgr_status pgr_judge(pgr_engine *engine, const pgr_request *request, const pgr_judge_options *options,
+                     pgr_result **out, pgr_error *err);
+void pgr_result_free(pgr_result *result);
+
+/* One JSON object, no line breaks (docs/requests.md). *out is the caller's (pgr_free). */
+pgr_status pgr_result_json(const pgr_result *result, char **out, pgr_error *err);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,20 @@
+/* file.h - mapped and whole files. */
+#ifndef PGR_BASE_FILE_H
+#define PGR_BASE_FILE_H
+
+#include "base/buf.h"
+#include "base/status.h"
+
+typedef struct file_map {
+    const uint8_t *data; /* read-only; NULL for an empty file */
+    size_t size;
+} file_map;
+
+pgr_status file_map_open(const char *path, file_map *out, pgr_error *err);
+void file_map_close(file_map *m);
+void file_map_drop(const file_map *m, size_t offset, size_t size); /* those pages may leave memory; reads bring them back */
+
+pgr_status file_read(const char *path /* "-": standard input */, buf *out, pgr_error *err);
+bool file_exists(const char *path);
+
+#endif

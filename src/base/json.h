@@ -1,0 +1,35 @@
+/* json.h - jansson with our allocator and errors that name file, line and field. */
+#ifndef PGR_BASE_JSON_H
+#define PGR_BASE_JSON_H
+
+#include <jansson.h>
+
+#include "base/buf.h"
+#include "base/status.h"
+
+void json_setup(void); /* routes jansson through mem.h; every parse and create below does it, repeated calls are free */
+
+/* Error: "ORIGIN:LINE: ...". Duplicate keys are errors. *out is the caller's (json_decref). first_line: number of the first line. */
+pgr_status json_parse(const char *text, size_t len, const char *origin, size_t first_line, json_t **out, pgr_error *err);
+
+/* Where a value stands, for messages: file and field path ("user.history[2].chosen"). */
+typedef struct json_at {
+    const char *origin;
+    const char *path;
+} json_at;
+
+/* Every key of object must be in known (NULL-terminated); the error names the nearest known key. */
+pgr_status json_only_keys(const json_t *object, const char *const *known, json_at at, pgr_error *err);
+pgr_status json_want_object(const json_t *v, json_at at, pgr_error *err);
+pgr_status json_want_array(const json_t *v, json_at at, pgr_error *err);
+/* NUL bytes inside strings are errors. *out lives as long as v. */
+pgr_status json_want_string(const json_t *v, json_at at, const char **out, pgr_error *err);
+pgr_status json_want_integer(const json_t *v, json_at at, int64_t lo, int64_t hi, int64_t *out, pgr_error *err);
+const char *json_kind(const json_t *v); /* "a string", "nothing", ... */
+
+/* Appends s as a JSON string with quotes; bytes that are not UTF-8 become U+FFFD. */
+void json_put_string(buf *b, const char *s, size_t n);
+/* Appends a number, null if it is not finite; at most 6 significant digits after rounding noise. */
+void json_put_number(buf *b, double v);
+
+#endif

@@ -1,0 +1,74 @@
+/* kernels.h - the table of kernels: one per CPU level, picked once at start. `*_ref` in kernels_ref.c is the definition.
+ *
+ * Every kernel treats each row by itself and in one fixed order, so that a row's result does not depend on how many rows
+ * come with it. Output first, inputs const, dims last; no allocation, no globals, no model types. */
+#ifndef PGR_MATH_KERNELS_H
+#define PGR_MATH_KERNELS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum { GEMM_TILE = 64 }; /* output columns that gemm_tile computes at once */
+enum { KV_PAGE = 32 };   /* tokens in a page of the KV cache */
+
+/* State of an online softmax over pages for one query head (attention below). */
+typedef struct attn_state {
+    float max; /* -INFINITY at the start */
+    float sum; /* 0 at the start */
+} attn_state;
+
+typedef struct kernels {
+    const char *name; /* "ref", "avx2", "avx512" */
+
+    /* out[i] = w[i] * x[i] / sqrt(mean(x^2) + eps)                                              x, out, w: (n) */
+    void (*rmsnorm)(float *restrict out, const float *restrict x, const float *restrict w, size_t n, float eps);
+
+    /* x[i] += y[i]                                                                              (n) */
+    void (*add)(float *restrict x, const float *restrict y, size_t n);
+
+    /* gate[i] = gate[i] * sigmoid(gate[i]) * up[i]                                              (n) */
+    void (*swiglu)(float *restrict gate, const float *restrict up, size_t n);
+
+    /* Rotate pairs of one head in place by cs = {cos, sin} pairs.                               x: (dim), cs: (dim/2, 2)
+     * interleaved: pairs (2i, 2i+1), else (i, i + dim/2). */
+    void (*rope)(float *x, const float *cs, size_t dim, bool interleaved);
+
+    /* out[m][j] = sum_k x[m][k] * tile[k][j], k ascending, one fused multiply-add each (exact order: bit-equal to ref)
+     *                                                  x: (M, K) rows ldx apart, tile: (K, GEMM_TILE), out: rows ldo
+     * Only the first n <= GEMM_TILE columns are written. */
+    void (*gemm_tile)(float *restrict out, size_t ldo, const float *restrict x, size_t ldx,
+                      const float *restrict tile, size_t M, size_t K, size_t n);
+
+    /* tile[k][j] = rows[j][k] for k < K, j < n; zero for n <= j < GEMM_TILE             rows: (n, K), tile: (K, GEMM_TILE) */
+    void (*transpose_tile)(float *restrict tile, const float *restrict rows, size_t n, size_t K);
+
+    /* One page of attention for R query heads that share a KV head: online softmax update.
+     *   s[r][t] = scale * sum_d q[r][d] * kT[d][t]   for t < n_valid[r] (0..KV_PAGE), d ascending, fused
+     *   new max, rescale acc[r] and sum, acc[r][d] += exp(s - max) * v[t][d], t ascending
+     * A row with n_valid 0 is left as it is.
+     *                                       acc, q: (R, dim), kT: (dim, KV_PAGE), v: (KV_PAGE, dim), state: (R)
+     * The values of kT and v beyond n_valid are finite but otherwise arbitrary. */
+    void (*attn_page)(float *restrict acc, attn_state *restrict state, const float *restrict q,
+                      const float *restrict kT, const float *restrict v, const uint32_t *restrict n_valid, size_t R,
+                      size_t dim, float scale);
+
+    /* largest x, n >= 1 */
+    float (*max)(const float *x, size_t n);
+
+    /* out[i] = exp((x[i] - shift) * scale), returns their sum in double                         x, out: (n); out may be x */
+    double (*exp_sum)(float *out, const float *x, float shift, float scale, size_t n);
+} kernels;
+
+const kernels *kernels_ref(void);
+const kernels *kernels_avx2(void);   /* NULL where the CPU or the build has none */
+const kernels *kernels_avx512(void); /* NULL where the CPU or the build has none */
+const kernels *kernels_best(void);   /* PGENRM_CPU=ref|avx2|avx512 lowers the choice (tests) */
+
+/* What the CPU offers. */
+typedef struct cpu_features {
+    bool avx2, fma, f16c, avx512, avx512_bf16, avx512_vnni;
+} cpu_features;
+cpu_features cpu_detect(void);
+
+#endif

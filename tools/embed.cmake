@@ -1,0 +1,13 @@
+# Writes the prompt frames FILES into the C source OUT as byte arrays (src/judge/frame.h reads them).
+set(body "/* made by tools/embed.cmake from src/judge/frames */\n#include \"judge/frame.h\"\n\n")
+set(table "")
+foreach(file ${FILES})
+  get_filename_component(name ${file} NAME_WE)
+  file(READ ${file} hex HEX)
+  string(REGEX REPLACE "(..)" "0x\\1," bytes "${hex}")
+  string(REGEX REPLACE "(................................................................................)" "\\1\n    " bytes "${bytes}")
+  string(APPEND body "static const unsigned char ${name}_bytes[] = {\n    ${bytes}0};\n\n")
+  string(APPEND table "    {\"${name}\", (const char *)${name}_bytes, sizeof ${name}_bytes - 1},\n")
+endforeach()
+string(APPEND body "const frame_file FRAME_FILES[] = {\n${table}    {0, 0, 0},\n};\n")
+file(WRITE ${OUT} "${body}")

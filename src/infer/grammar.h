@@ -1,0 +1,58 @@
+/* grammar.h - byte-level grammars: compiles a GBNF subset, tells which bytes and which tokens may come next.
+ *
+ * The subset is regular: a rule may not refer to itself, directly or through others (repeats cover lists).
+ *     name ::= alternatives         # comment to the end of the line; a rule may go over lines inside parentheses or after |
+ *     "text" with \n \t \r \\ \" \xHH \uHHHH   [a-z] [^\n]   ( )   |   * + ? {n} {n,} {n,m}   other-rule
+ *     @name    a hole: the program writes text here (infer_request.fill); it must be the only continuation
+ * The rule `root` is the start. Characters are Unicode; a class compiles to UTF-8 byte ranges.
+ *
+ * States are found when they are first reached and kept (a lazily built DFA), with the token masks of the states that a
+ * sampler asked for. One thread at a time. */
+#ifndef PGR_INFER_GRAMMAR_H
+#define PGR_INFER_GRAMMAR_H
+
+#include "base/status.h"
+#include "model/tokenizer.h"
+
+typedef struct grammar grammar;
+
+enum { GRAMMAR_DEAD = -1 };
+enum { GRAMMAR_HOLE_BYTES = 16 }; /* what a hole counts for in grammar_distance, at most times responses: see infer.h */
+
+/* Error: "ORIGIN:LINE: what was found, what was expected". Refuses recursion, unknown and unused-hole rules, more than
+ * 200,000 NFA states (big repeats). */
+pgr_status grammar_compile(const char *text, size_t n, const char *origin, grammar **out, pgr_error *err);
+void grammar_free(grammar *g);
+
+int grammar_start(const grammar *g);
+/* *out: the state after one byte, GRAMMAR_DEAD if it is not allowed. Errors: out of memory, too many states. */
+pgr_status grammar_step(grammar *g, int state, uint8_t byte, int *out, pgr_error *err);
+pgr_status grammar_walk(grammar *g, int state, const char *text, size_t n, int *out, pgr_error *err);
+
+bool grammar_accepts(const grammar *g, int state);     /* the text may end here */
+bool grammar_only_end(grammar *g, int state);          /* it must end here: no byte and no hole may follow */
+const char *grammar_hole(const grammar *g, int state); /* name of the hole that comes now, NULL: none */
+pgr_status grammar_after_hole(grammar *g, int state, int *out, pgr_error *err);
+
+/* Fewest bytes from the state to an accepting one (a hole counts GRAMMAR_HOLE_BYTES). */
+size_t grammar_distance(const grammar *g, int state);
+
+/* Appends the bytes that are forced (exactly one byte may follow, and the text may not end), up to a choice, a hole, or
+ * the end; *state moves along. */
+pgr_status grammar_forced(grammar *g, int *state, buf *out, pgr_error *err);
+
+/* The vocabulary as a tree of bytes, shared by the grammars of a tokenizer; read-only after it is made. Control, unused and
+ * empty tokens are not in it. */
+typedef struct token_trie token_trie;
+pgr_status trie_create(const tokenizer *t, token_trie **out, pgr_error *err);
+void trie_free(token_trie *t);
+
+/* Bit i of the mask: token i keeps the grammar alive. *mask has (tok_count + 63) / 64 words, belongs to the grammar and is
+ * valid until the next call. limit: only tokens after which grammar_distance <= limit (SIZE_MAX: all; these are kept).
+ * *restricted (may be NULL): limit excluded a token that the grammar allows. */
+pgr_status grammar_mask(grammar *g, const token_trie *trie, int state, size_t limit, const uint64_t **mask,
+                        bool *restricted, pgr_error *err);
+
+size_t grammar_state_count(const grammar *g);
+
+#endif

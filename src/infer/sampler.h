@@ -1,0 +1,27 @@
+/* sampler.h - picks one token from a row of logits. One uniform number per token decides, so a sample is a function of
+ * (logits, settings, number) and of nothing else. */
+#ifndef PGR_INFER_SAMPLER_H
+#define PGR_INFER_SAMPLER_H
+
+#include "base/status.h"
+#include "math/kernels.h"
+
+typedef struct sampler sampler; /* scratch for one vocabulary size; one thread at a time */
+
+pgr_status sampler_create(size_t n_vocab, sampler **out, pgr_error *err);
+void sampler_free(sampler *s);
+
+/* Tokens i >= n_token (rows of padding) and tokens whose mask bit is 0 have probability 0. Order: mask, temperature,
+ * top-k, softmax, min-p, top-p (smallest set whose probability reaches top_p, at least one token), then the token where the running sum in id order
+ * passes u. temperature 0: the largest logit, lowest id first. Ties at a cut keep the lower id.
+ * *logprob: log of its probability at temperature 1 over the n_token tokens, before any mask or cut.
+ * PGR_E_LIMIT: no token is allowed. PGR_E_FORMAT: the logits hold NaN or only -inf.                logits: (n_vocab) */
+pgr_status sampler_pick(sampler *s, const kernels *k, const float *logits, size_t n_token, const uint64_t *mask,
+                        const pgr_sampling *settings, double u, int32_t *token, float *logprob, pgr_error *err);
+
+/* log p(token) at temperature 1 over the first n_token logits. */
+float sampler_logprob(sampler *s, const kernels *k, const float *logits, size_t n_token, int32_t token);
+
+pgr_status sampler_check(const pgr_sampling *settings, pgr_error *err); /* ranges; the error names the field */
+
+#endif

@@ -1,0 +1,43 @@
+/* chain.h - parses evaluation chains: what the model wrote becomes persona, weighted criteria, scores (method.md 1, lessons.md).
+ * A chain that does not parse is data with a reason, never a score. */
+#ifndef PGR_JUDGE_CHAIN_H
+#define PGR_JUDGE_CHAIN_H
+
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/status.h"
+
+typedef enum chain_form {
+    CHAIN_FULL,    /* two parts, <JSON_START> object <JSON_END> */
+    CHAIN_COMPACT, /* persona line, criterion lines, total line */
+} chain_form;
+
+enum { CHAIN_MAX_CRITERIA = 32 };
+
+typedef struct chain_criterion {
+    const char *name;
+    double weight;        /* percent; the weights of a chain are normalised to sum to 100; NaN where none was given */
+    const char *reason;   /* "" if none */
+    double *scores;       /* (n_response) by place, NaN where none was given */
+} chain_criterion;
+
+typedef struct chain {
+    bool parsed;
+    const char *reason;   /* why not, else NULL */
+    const char *persona;  /* "" if none */
+    chain_criterion *criteria;
+    size_t n_criterion;
+    double *declared;     /* (n_response) by place: totals that the chain states; NaN where missing */
+    double *recomputed;   /* (n_response) weighted sums of the criterion scores; all NaN unless every weight and score is there */
+    double weight_sum;    /* of the weights as written, before normalisation; NaN if none */
+} chain;
+
+/* parsed: the declared scores of all n_response places are there, finite and in 0..100 for CHAIN_FULL and 1..10 for
+ * CHAIN_COMPACT. Memory is the arena's. Only running out of memory is an error. */
+pgr_status chain_parse(chain_form form, const char *text, size_t n, size_t n_response, arena *a, chain *out, pgr_error *err);
+
+/* The compact form's totals from the criterion lines of a chain so far: "A 7.2, B 4.1" (one decimal, weights normalised).
+ * PGR_E_FORMAT where no criterion line is complete. */
+pgr_status chain_totals(const char *text, size_t n, size_t n_response, buf *out, pgr_error *err);
+
+#endif

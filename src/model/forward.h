@@ -1,0 +1,26 @@
+/* forward.h - the forward pass over a ragged batch of rows: one row is one token of one sequence. Prefill and decode
+ * are the same pass. A row's logits depend on its own sequence alone, bit for bit. */
+#ifndef PGR_MODEL_FORWARD_H
+#define PGR_MODEL_FORWARD_H
+
+#include "model/kv.h"
+#include "model/model.h"
+
+typedef struct forward_row {
+    int32_t token;
+    uint32_t seq;  /* index into the batch's sequences */
+    uint32_t pos;  /* position in its sequence; rows of one sequence stand together, in order of position */
+    bool want;     /* logits of this row are wanted */
+} forward_row;
+
+typedef struct forward_state forward_state; /* activations for up to n_batch rows */
+
+pgr_status forward_create(const pgr_model *m, size_t n_batch, forward_state **out, pgr_error *err);
+void forward_free(forward_state *f);
+
+/* Computes the rows, stores their K and V (room was made by kv_reserve) and advances the sequences' n_token.
+ * logits: (number of rows with want, n_vocab) in row order. n_row <= n_batch. */
+pgr_status forward_run(forward_state *f, kv_cache *kv, kv_seq *const *seqs, const forward_row *rows, size_t n_row,
+                       float *logits, pgr_error *err);
+
+#endif

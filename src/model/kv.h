@@ -1,0 +1,46 @@
+/* kv.h - the paged KV cache: pages of KV_PAGE tokens with reference counts, and sequences that are lists of pages.
+ * Sequences that share a beginning share its pages; a page that is shared is copied before it is written. Not thread-safe.
+ *
+ * A page holds for every layer and KV head: K transposed (head_dim, KV_PAGE), then V (KV_PAGE, head_dim), fp32. */
+#ifndef PGR_MODEL_KV_H
+#define PGR_MODEL_KV_H
+
+#include "base/status.h"
+#include "math/kernels.h"
+#include "model/config.h"
+
+typedef struct kv_cache {
+    size_t n_layer, n_head_kv, head_dim;
+    size_t page_floats;
+    float **pages;       /* (n_page) allocated when first used */
+    uint32_t *refs;      /* (n_page) 0: free */
+    size_t n_page, max_page;
+    uint32_t *free_list; /* (n_page) */
+    size_t n_free;
+} kv_cache;
+
+typedef struct kv_seq {
+    uint32_t *page; /* (n_page) indices into the cache */
+    size_t n_page, cap_page;
+    size_t n_token; /* tokens whose K and V are stored */
+} kv_seq;           /* all zero is an empty sequence */
+
+pgr_status kv_init(kv_cache *c, const config *config, size_t max_token, pgr_error *err);
+void kv_close(kv_cache *c);
+
+/* Makes room for n more tokens: appends pages, copies a shared last page. PGR_E_LIMIT when the cache is full. */
+pgr_status kv_reserve(kv_cache *c, kv_seq *s, size_t n, pgr_error *err);
+/* dst (empty) becomes the first n_token tokens of src, sharing its pages. */
+pgr_status kv_fork(kv_cache *c, kv_seq *dst, const kv_seq *src, size_t n_token, pgr_error *err);
+void kv_release(kv_cache *c, kv_seq *s); /* s is empty afterwards */
+size_t kv_bytes(const kv_cache *c);
+
+/* (head_dim, KV_PAGE) then (KV_PAGE, head_dim) of one page, layer and KV head */
+static inline float *kv_k(const kv_cache *c, uint32_t page, size_t layer, size_t head) {
+    return c->pages[page] + (layer * c->n_head_kv + head) * 2 * c->head_dim * KV_PAGE;
+}
+static inline float *kv_v(const kv_cache *c, uint32_t page, size_t layer, size_t head) {
+    return kv_k(c, page, layer, head) + c->head_dim * KV_PAGE;
+}
+
+#endif

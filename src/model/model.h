@@ -1,0 +1,24 @@
+/* model.h - an opened model: file, config, weights, tokenizer, chat template, threads. Read-only after open. */
+#ifndef PGR_MODEL_MODEL_H
+#define PGR_MODEL_MODEL_H
+
+#include "model/chat.h"
+#include "model/config.h"
+#include "math/kernels.h"
+#include "model/weights.h"
+
+struct pgr_model {
+    gguf file;
+    config config;
+    weights weights;
+    tokenizer *tok;
+    chat_template chat;
+    pool *threads;
+    const kernels *k;
+    float *rope;  /* (n_ctx, rope_dim / 2, 2) cosine and sine */
+    char *name;
+    pgr_dtype dtype;
+    double load_s;
+};
+
+#endif

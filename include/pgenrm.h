@@ -31,6 +31,8 @@
 extern "C" {
 #endif
 
+#pragma GCC visibility push(default) /* the library is compiled with hidden visibility */
+
 #define PGR_VERSION "0.1.0"
 
 /* ---- status ---------------------------------------------------------------------------------------------------- */
@@ -71,6 +73,15 @@ typedef void (*pgr_progress_fn)(void *ctx, const char *label, uint64_t done, uin
 
 /* Set *cancel to non-zero (from a signal handler or another thread) and the running call returns PGR_E_CANCELLED. */
 typedef volatile int pgr_cancel;
+
+/* A progress bar on standard error: pass pgr_progress_bar_update as pgr_progress_fn and the bar as its ctx.
+ * A step (label) shows nothing before it has taken 2 seconds; then, on a terminal, one line that is redrawn (bar, done/total,
+ * rate, time left), else, or with TERM=dumb, a line at most every 5 seconds, and a last line with the total time.
+ * NO_COLOR is respected. quiet: nothing ever. NULL (out of memory) is a bar that shows nothing. threads: one at a time. */
+typedef struct pgr_progress_bar pgr_progress_bar;
+pgr_progress_bar *pgr_progress_bar_create(bool quiet);
+void pgr_progress_bar_update(void *bar, const char *label, uint64_t done, uint64_t total, const char *unit);
+void pgr_progress_bar_free(pgr_progress_bar *bar); /* ends the line; NULL is fine */
 
 /* ---- model ----------------------------------------------------------------------------------------------------- */
 
@@ -300,6 +311,8 @@ void pgr_result_free(pgr_result *result);
 
 /* One JSON object, no line breaks (docs/requests.md). *out is the caller's (pgr_free). */
 pgr_status pgr_result_json(const pgr_result *result, char **out, pgr_error *err);
+
+#pragma GCC visibility pop
 
 #ifdef __cplusplus
 }

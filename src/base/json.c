@@ -1,0 +1,202 @@
+/* json.c - jansson through mem.h, with messages that say where, what was found and what was expected. */
+#include "base/json.h"
+
+#include <math.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "base/text.h"
+
+/* jansson reports some failed allocations as syntax errors: this tells them apart. */
+static _Thread_local bool out_of_memory;
+
+static void *json_alloc(size_t size) {
+    void *p = mem_alloc(size);
+    if (!p) out_of_memory = true;
+    return p;
+}
+
+static void setup_once(void) {
+    json_set_alloc_funcs(json_alloc, mem_free);
+    json_object_seed(1); /* any fixed number: nothing here is random */
+}
+
+void json_setup(void) {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, setup_once);
+}
+
+/* What jansson's error codes without an "expected" of their own leave to say. */
+static const char *expectation(enum json_error_code code) {
+    switch (code) {
+    case json_error_invalid_utf8: return "UTF-8 text";
+    case json_error_duplicate_key: return "each key once in an object";
+    case json_error_stack_overflow: return "fewer levels";
+    case json_error_null_character:
+    case json_error_null_byte_in_key: return "text without \\u0000";
+    case json_error_numeric_overflow: return "a number that fits 64 bits";
+    case json_error_premature_end_of_input: return "the rest of the value";
+    default: return "JSON";
+    }
+}
+
+/* jansson says "X expected near Y" or "what is wrong near Y"; we say "found Y, expected X" or "wrong near Y, expected
+ * ...". */
+static pgr_status fail_json(const json_error_t *e, const char *origin, size_t line, pgr_error *err) {
+    const char *near = strstr(e->text, " expected near ");
+    if (near)
+        return fail(err, PGR_E_FORMAT, "%s:%zu: found %s, expected %.*s", origin, line,
+                    near + strlen(" expected near "), (int)(near - e->text), e->text);
+    return fail(err, PGR_E_FORMAT, "%s:%zu: %s, expected %s", origin, line, e->text,
+                expectation(json_error_code(e)));
+}
+
+pgr_status json_parse(const char *text, size_t len, const char *origin, size_t first_line, json_t **out,
+                      pgr_error *err) {
+    json_setup();
+    json_error_t e = {.line = 1};
+    out_of_memory = false;
+    json_t *v = json_loadb(len ? text : "", len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &e);
+    if (v && !out_of_memory) {
+        *out = v;
+        return PGR_OK;
+    }
+    json_decref(v);
+    if (out_of_memory || e.text[0] == '\0') return fail_mem(err);
+    return fail_json(&e, origin, first_line + (size_t)(e.line > 1 ? e.line - 1 : 0), err);
+}
+
+const char *json_kind(const json_t *v) {
+    if (!v) return "nothing";
+    switch (json_typeof(v)) {
+    case JSON_OBJECT: return "an object";
+    case JSON_ARRAY: return "an array";
+    case JSON_STRING: return "a string";
+    case JSON_INTEGER: return "an integer";
+    case JSON_REAL: return "a number";
+    case JSON_TRUE: return "true";
+    case JSON_FALSE: return "false";
+    case JSON_NULL: return "null";
+    }
+    return "an unknown value";
+}
+
+/* "ORIGIN: PATH", or ORIGIN alone for the value at the top. */
+typedef struct place {
+    char text[256];
+} place;
+
+static place place_of(json_at at) {
+    place p;
+    bool top = !at.path || !at.path[0];
+    snprintf(p.text, sizeof p.text, "%s%s%s", at.origin, top ? "" : ": ", top ? "" : at.path);
+    return p;
+}
+
+static pgr_status fail_kind(const json_t *v, json_at at, const char *expected, pgr_error *err) {
+    return fail(err, PGR_E_FORMAT, "%s: found %s, expected %s", place_of(at).text, json_kind(v), expected);
+}
+
+pgr_status json_want_object(const json_t *v, json_at at, pgr_error *err) {
+    return json_is_object(v) ? PGR_OK : fail_kind(v, at, "an object", err);
+}
+
+pgr_status json_want_array(const json_t *v, json_at at, pgr_error *err) {
+    return json_is_array(v) ? PGR_OK : fail_kind(v, at, "an array", err);
+}
+
+pgr_status json_want_string(const json_t *v, json_at at, const char **out, pgr_error *err) {
+    if (!json_is_string(v)) return fail_kind(v, at, "a string", err);
+    const char *s = json_string_value(v);
+    if (strlen(s) != json_string_length(v))
+        return fail(err, PGR_E_FORMAT, "%s: found a NUL character (\\u0000) in the string, expected text without it",
+                    place_of(at).text);
+    *out = s;
+    return PGR_OK;
+}
+
+pgr_status json_want_integer(const json_t *v, json_at at, int64_t lo, int64_t hi, int64_t *out, pgr_error *err) {
+    if (!json_is_integer(v)) return fail_kind(v, at, "an integer", err);
+    int64_t n = json_integer_value(v);
+    if (n < lo || n > hi)
+        return fail(err, PGR_E_FORMAT, "%s: found %lld, expected %lld to %lld", place_of(at).text, (long long)n,
+                    (long long)lo, (long long)hi);
+    *out = n;
+    return PGR_OK;
+}
+
+static bool is_known(const char *key, const char *const *known) {
+    for (; *known; known++)
+        if (strcmp(key, *known) == 0) return true;
+    return false;
+}
+
+static pgr_status fail_key(const char *key, const char *const *known, json_at at, pgr_error *err) {
+    const char *nearest = text_nearest(key, known);
+    if (nearest)
+        return fail(err, PGR_E_FORMAT, "%s: unknown key \"%s\", expected perhaps \"%s\"", place_of(at).text, key,
+                    nearest);
+    char list[256] = "";
+    size_t n = 0;
+    for (size_t i = 0; known[i] && n < sizeof list; i++) {
+        int wrote = snprintf(list + n, sizeof list - n, "%s%s", i ? ", " : "", known[i]);
+        n += wrote > 0 ? (size_t)wrote : 0;
+    }
+    return fail(err, PGR_E_FORMAT, "%s: unknown key \"%.60s\", expected one of: %s", place_of(at).text, key, list);
+}
+
+pgr_status json_only_keys(const json_t *object, const char *const *known, json_at at, pgr_error *err) {
+    PGR_TRY(json_want_object(object, at, err));
+    json_t *reader = (json_t *)(uintptr_t)object; /* jansson's iterators want no const; nothing is written */
+    pgr_status status = PGR_OK;
+    for (void *it = json_object_iter(reader); it && status == PGR_OK; it = json_object_iter_next(reader, it)) {
+        const char *key = json_object_iter_key(it);
+        if (!is_known(key, known)) status = fail_key(key, known, at, err);
+    }
+    return status;
+}
+
+static void put_escape(buf *b, unsigned char c) {
+    static const char names[] = "btn\0fr"; /* 0x08.. */
+    buf_putc(b, '\\');
+    if (c == '"' || c == '\\')
+        buf_putc(b, (char)c);
+    else if (c >= 0x08 && c <= 0x0D && names[c - 0x08])
+        buf_putc(b, names[c - 0x08]);
+    else
+        buf_printf(b, "u%04x", c);
+}
+
+void json_put_string(buf *b, const char *s, size_t n) {
+    buf_putc(b, '"');
+    for (size_t i = 0; i < n;) {
+        unsigned char c = (unsigned char)s[i];
+        size_t len = utf8_next(s + i, n - i, NULL);
+        if (len == 0)
+            buf_puts(b, "\xEF\xBF\xBD"); /* U+FFFD */
+        else if (c < 0x20 || c == '"' || c == '\\' || c == 0x7F)
+            put_escape(b, c);
+        else
+            buf_add(b, s + i, len);
+        i += len ? len : 1;
+    }
+    buf_putc(b, '"');
+}
+
+/* Whole numbers below 2^53 exactly; else six significant digits without trailing zeros, which is also the shortest form
+ * of every number that was written with six digits or fewer (0.1 stays 0.1). */
+void json_put_number(buf *b, double v) {
+    char text[40];
+    if (!isfinite(v)) {
+        buf_puts(b, "null");
+        return;
+    }
+    if (v == 0) v = 0; /* -0 */
+    bool whole = fabs(v) < 0x1p53 && v == floor(v);
+    snprintf(text, sizeof text, whole ? "%.0f" : "%.6g", v);
+    for (char *c = text; *c; c++)
+        if (*c == ',') *c = '.'; /* the locale's decimal point */
+    buf_puts(b, text);
+}

@@ -9,7 +9,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { GEMM_TILE = 64 }; /* output columns that gemm_tile computes at once */
+#include "math/quant.h"
+
+enum { GEMM_TILE = 64 };   /* output columns that gemm_tile computes at once */
+enum { GEMM_CHUNK = 256 }; /* most values of a row that dequant_tile takes at once: every block size divides it */
 enum { KV_PAGE = 32 };   /* tokens in a page of the KV cache */
 
 /* State of an online softmax over pages for one query head (attention below). */
@@ -40,8 +43,18 @@ typedef struct kernels {
     void (*gemm_tile)(float *restrict out, size_t ldo, const float *restrict x, size_t ldx,
                       const float *restrict tile, size_t M, size_t K, size_t n);
 
+    /* The same, but each sum starts from what out holds: gemm_tile and then gemm_tile_add over the pieces of K, in order,
+     * gives the bits of gemm_tile over the whole K. */
+    void (*gemm_tile_add)(float *restrict out, size_t ldo, const float *restrict x, size_t ldx,
+                          const float *restrict tile, size_t M, size_t K, size_t n);
+
     /* tile[k][j] = rows[j][k] for k < K, j < n; zero for n <= j < GEMM_TILE             rows: (n, K), tile: (K, GEMM_TILE) */
     void (*transpose_tile)(float *restrict tile, const float *restrict rows, size_t n, size_t K);
+
+    /* tile[k][j] = value k of row j (the bits of quant_dequant), k < K <= GEMM_CHUNK, j < n; other columns are arbitrary
+     *                                 rows: n rows of at least K values of type t, row_bytes apart; K whole blocks */
+    void (*dequant_tile)(float *restrict tile, quant_type t, const void *restrict rows, size_t row_bytes, size_t n,
+                         size_t K);
 
     /* One page of attention for R query heads that share a KV head: online softmax update.
      *   s[r][t] = scale * sum_d q[r][d] * kT[d][t]   for t < n_valid[r] (0..KV_PAGE), d ascending, fused

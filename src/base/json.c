@@ -34,23 +34,27 @@ static const char *expectation(enum json_error_code code) {
     case json_error_invalid_utf8: return "UTF-8 text";
     case json_error_duplicate_key: return "each key once in an object";
     case json_error_stack_overflow: return "fewer levels";
-    case json_error_null_character:
-    case json_error_null_byte_in_key: return "text without \\u0000";
     case json_error_numeric_overflow: return "a number that fits 64 bits";
     case json_error_premature_end_of_input: return "the rest of the value";
-    default: return "JSON";
+    default: return "valid JSON";
     }
 }
 
-/* jansson says "X expected near Y" or "what is wrong near Y"; we say "found Y, expected X" or "wrong near Y, expected
- * ...". */
+/* jansson says "X expected near Y" or "what is wrong near Y"; we say "found Y, expected X" or "what is wrong near Y,
+ * expected ...". */
 static pgr_status fail_json(const json_error_t *e, const char *origin, size_t line, pgr_error *err) {
-    const char *near = strstr(e->text, " expected near ");
+    static const char middle[] = " expected near ", start[] = "unexpected token near ";
+    const char *near = strstr(e->text, middle);
     if (near)
-        return fail(err, PGR_E_FORMAT, "%s:%zu: found %s, expected %.*s", origin, line,
-                    near + strlen(" expected near "), (int)(near - e->text), e->text);
-    return fail(err, PGR_E_FORMAT, "%s:%zu: %s, expected %s", origin, line, e->text,
-                expectation(json_error_code(e)));
+        return fail(err, PGR_E_FORMAT, "%s:%zu: found %s, expected %.*s", origin, line, near + strlen(middle),
+                    (int)(near - e->text), e->text);
+    if (text_starts(e->text, start))
+        return fail(err, PGR_E_FORMAT, "%s:%zu: found %s, expected a value", origin, line, e->text + strlen(start));
+    enum json_error_code code = json_error_code(e);
+    if (code == json_error_null_character || code == json_error_null_byte_in_key)
+        return fail(err, PGR_E_FORMAT, "%s:%zu: found a NUL character (\\u0000) in a string, expected text without it",
+                    origin, line);
+    return fail(err, PGR_E_FORMAT, "%s:%zu: %s, expected %s", origin, line, e->text, expectation(code));
 }
 
 pgr_status json_parse(const char *text, size_t len, const char *origin, size_t first_line, json_t **out,

@@ -1,6 +1,7 @@
 /* mem.c - malloc behind counters: the live count and the fault injection of mem.h. All counters are atomic. */
 #include "base/mem.h"
 
+#include <limits.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -26,8 +27,9 @@ static void *count_live(void *p) {
 void *mem_alloc(size_t size) { return attempt() ? count_live(malloc(size ? size : 1)) : NULL; }
 
 void *mem_zero(size_t count, size_t size) {
-    bool empty = count == 0 || size == 0;
-    return attempt() ? count_live(calloc(empty ? 1 : count, empty ? 1 : size)) : NULL;
+    if (size && count > SIZE_MAX / size) return NULL; /* calloc checks too, but a sanitizer's calloc aborts */
+    size_t n = count * size;
+    return attempt() ? count_live(calloc(1, n ? n : 1)) : NULL;
 }
 
 void *mem_array(size_t count, size_t size) {
@@ -64,7 +66,7 @@ void mem_free(void *p) {
 static void fail_between(long nth, bool only_one) {
     long now = atomic_load(&n_attempt);
     atomic_store(&fail_first, 0);
-    atomic_store(&fail_last, only_one ? now + nth : INTPTR_MAX);
+    atomic_store(&fail_last, only_one ? now + nth : LONG_MAX);
     if (nth > 0) atomic_store(&fail_first, now + nth);
 }
 

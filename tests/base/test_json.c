@@ -1,0 +1,196 @@
+/* test_json.c - messages with line and expectation, hostile texts, writing and reading back, failing allocations. */
+#include "faults.h"
+
+#include <math.h>
+
+#include "base/json.h"
+#include "base/text.h"
+
+static void bad(const char *text, size_t len, size_t first_line, const char *want) {
+    pgr_error err = {.message = ""};
+    json_t *v = NULL;
+    long live = mem_live();
+    assert_int_equal(json_parse(text, len, "r.json", first_line, &v, &err), PGR_E_FORMAT);
+    assert_null(v);
+    assert_int_equal(mem_live(), live);
+    assert_string_equal(err.message, want);
+}
+
+#define BAD(text, want) bad(text, sizeof(text) - 1, 1, want)
+
+static void errors_name_line_and_expectation(void **state) {
+    (void)state;
+    BAD("", "r.json:1: found end of file, expected a value");
+    BAD("{\"a\": 1,\n \"b\" 2}", "r.json:2: found '2', expected ':'");
+    BAD("[1, 2", "r.json:1: found end of file, expected ']'");
+    BAD("{\"a\": 1}\n\nx", "r.json:3: found 'x', expected end of file");
+    BAD("{\"a\": 1, \"a\": 2}", "r.json:1: duplicate object key near '\"a\"', expected each key once in an object");
+    BAD("[\"\\u0000\"]", "r.json:1: found a NUL character (\\u0000) in a string, expected text without it");
+    BAD("[99999999999999999999]",
+        "r.json:1: too big integer near '99999999999999999999', expected a number that fits 64 bits");
+    bad("{\n\n!", 4, 40, "r.json:42: found '!', expected string or '}'");
+}
+
+/* Their wording is jansson's; what counts is that each is refused, with its line and without a crash. */
+static void refuses_hostile_texts(void **state) {
+    (void)state;
+    static const char *const texts[] = {"nul", "[1e999]", "[01]", "['a']", "{a: 1}", "[\"\xff\"]", "[\"\xed\xa0\x80\"]",
+                                        "[\"\\ud800\"]", "[NaN]", "[1,]", "\xef\xbb\xbf{}", "{\"\\u0000\": 1}"};
+    pgr_error err;
+    json_t *v = NULL;
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        assert_int_equal(json_parse(texts[i], strlen(texts[i]), "r", 1, &v, &err), PGR_E_FORMAT);
+        assert_true(text_starts(err.message, "r:1: "));
+        assert_non_null(strstr(err.message, "expected "));
+    }
+    static char deep[100000];
+    memset(deep, '[', sizeof deep);
+    assert_int_equal(json_parse(deep, sizeof deep, "r", 1, &v, &err), PGR_E_FORMAT);
+    assert_non_null(strstr(err.message, "expected fewer levels"));
+    assert_int_equal(json_parse("[\0]", 3, "r", 1, &v, &err), PGR_E_FORMAT);
+    assert_null(v);
+}
+
+static json_t *parse(const char *text) {
+    json_t *v = NULL;
+    pgr_error err;
+    if (json_parse(text, strlen(text), "t", 1, &v, &err) != PGR_OK) fail_msg("%s", err.message);
+    return v;
+}
+
+static void wants_kinds(void **state) {
+    (void)state;
+    pgr_error err;
+    json_t *v = parse("{\"s\": \"text\", \"i\": 7, \"r\": 1.5, \"a\": [], \"n\": null, \"t\": true}");
+    json_at at = {"r.json", "user.history[2].chosen"};
+    const char *s = NULL;
+    int64_t n = 0;
+    assert_int_equal(json_want_string(json_object_get(v, "s"), at, &s, &err), PGR_OK);
+    assert_string_equal(s, "text");
+    assert_int_equal(json_want_string(json_object_get(v, "i"), at, &s, &err), PGR_E_FORMAT);
+    assert_string_equal(err.message, "r.json: user.history[2].chosen: found an integer, expected a string");
+    assert_int_equal(json_want_integer(json_object_get(v, "i"), at, 0, 7, &n, &err), PGR_OK);
+    assert_int_equal(n, 7);
+    assert_int_equal(json_want_integer(json_object_get(v, "i"), at, 8, 10, &n, &err), PGR_E_FORMAT);
+    assert_string_equal(err.message, "r.json: user.history[2].chosen: found 7, expected 8 to 10");
+    assert_int_equal(json_want_integer(json_object_get(v, "r"), at, 0, 10, &n, &err), PGR_E_FORMAT);
+    assert_int_equal(json_want_array(json_object_get(v, "a"), at, &err), PGR_OK);
+    assert_int_equal(json_want_array(json_object_get(v, "t"), at, &err), PGR_E_FORMAT);
+    assert_int_equal(json_want_object(v, at, &err), PGR_OK);
+    assert_int_equal(json_want_object(json_object_get(v, "missing"), (json_at){"r.json", ""}, &err), PGR_E_FORMAT);
+    assert_string_equal(err.message, "r.json: found nothing, expected an object");
+    assert_string_equal(json_kind(json_object_get(v, "n")), "null");
+    json_decref(v);
+
+    v = json_stringn("a\0b", 3); /* cannot be parsed, but can be made */
+    assert_int_equal(json_want_string(v, at, &s, &err), PGR_E_FORMAT);
+    assert_non_null(strstr(err.message, "found a NUL character"));
+    json_decref(v);
+}
+
+static void only_known_keys(void **state) {
+    (void)state;
+    static const char *const known[] = {"query", "responses", "user", NULL};
+    json_at at = {"r.json", "user"};
+    pgr_error err;
+    json_t *v = parse("{\"query\": 1, \"user\": 2}");
+    assert_int_equal(json_only_keys(v, known, at, &err), PGR_OK);
+    json_decref(v);
+    v = parse("{\"query\": 1, \"respones\": 2}");
+    assert_int_equal(json_only_keys(v, known, at, &err), PGR_E_FORMAT);
+    assert_string_equal(err.message, "r.json: user: unknown key \"respones\", expected perhaps \"responses\"");
+    json_decref(v);
+    v = parse("{\"temperature\": 1}");
+    assert_int_equal(json_only_keys(v, known, at, &err), PGR_E_FORMAT);
+    assert_string_equal(err.message,
+                        "r.json: user: unknown key \"temperature\", expected one of: query, responses, user");
+    json_decref(v);
+    v = parse("[]");
+    assert_int_equal(json_only_keys(v, known, at, &err), PGR_E_FORMAT);
+    json_decref(v);
+}
+
+static void written_strings_read_back(void **state) {
+    (void)state;
+    buf b = {0};
+    json_put_string(&b, "a\"\\\n\t\x01/\x7f\xE2\x82\xAC", 11);
+    assert_string_equal(b.data, "\"a\\\"\\\\\\n\\t\\u0001/\\u007f\xE2\x82\xAC\"");
+    buf_clear(&b);
+    json_put_string(&b, "x\xff\xE2\x82", 4);
+    assert_string_equal(b.data, "\"x\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD\"");
+    for (int c = 1; c < 256; c++) { /* every byte gives a text that parses; ASCII comes back as it was */
+        char s[2] = {(char)c, 'z'};
+        buf_clear(&b);
+        json_put_string(&b, s, 2);
+        json_t *v = parse(b.data);
+        if (c < 0x80) assert_memory_equal(json_string_value(v), s, 2);
+        json_decref(v);
+    }
+    buf_free(&b);
+}
+
+static void number(double v, const char *want) {
+    buf b = {0};
+    json_put_number(&b, v);
+    assert_string_equal(b.data, want);
+    json_decref(parse(b.data));
+    buf_free(&b);
+}
+
+static void writes_numbers(void **state) {
+    (void)state;
+    number(0, "0");
+    number(-0.0, "0");
+    number(7, "7");
+    number(-3, "-3");
+    number(1234567890123, "1234567890123");
+    number(0.1, "0.1");
+    number(0.1 + 0.2, "0.3");
+    number(5.65, "5.65");
+    number(1.0 / 3, "0.333333");
+    number(6.9999999999, "7");
+    number(1e-7, "1e-07");
+    number(1e300, "1e+300");
+    number(NAN, "null");
+    number(INFINITY, "null");
+    for (int i = 1; i < 10000; i++) { /* up to six digits survive the way there and back */
+        buf b = {0};
+        json_put_number(&b, i / 1000.0);
+        assert_true(strtod(b.data, NULL) == i / 1000.0);
+        buf_free(&b);
+    }
+}
+
+static bool parse_and_write(void) {
+    static const char text[] = "{\"user\": {\"history\": [{\"chosen\": \"a\\u20ac\", \"n\": 12, \"x\": 1.5}, null]},"
+                               "\"a\": 1, \"b\": 2, \"c\": 3, \"d\": 4, \"e\": 5, \"f\": 6, \"g\": 7, \"h\": 8, \"i\": 9,"
+                               "\"list\": [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18]}";
+    json_t *v = NULL;
+    pgr_error err;
+    pgr_status status = json_parse(text, sizeof text - 1, "t", 1, &v, &err);
+    if (status != PGR_OK) assert_int_equal(status, PGR_E_MEM); /* never a false complaint about the text */
+    buf b = {0};
+    if (v) json_put_string(&b, "text", 4);
+    bool ok = v && !b.failed;
+    buf_free(&b);
+    json_decref(v);
+    return ok;
+}
+
+static void survives_failed_allocations(void **state) {
+    (void)state;
+    assert_in_range(fail_each_allocation(parse_and_write), 30, 1000);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(errors_name_line_and_expectation),
+        cmocka_unit_test(refuses_hostile_texts),
+        cmocka_unit_test(wants_kinds),
+        cmocka_unit_test(only_known_keys),
+        cmocka_unit_test(written_strings_read_back),
+        cmocka_unit_test(writes_numbers),
+        cmocka_unit_test(survives_failed_allocations),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

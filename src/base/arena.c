@@ -63,7 +63,9 @@ char *arena_strndup(arena *a, const char *s, size_t n) {
     return copy; /* the memory was zeroed: the NUL is there */
 }
 
-char *arena_strdup(arena *a, const char *s) { return arena_strndup(a, s, strlen(s)); }
+char *arena_strdup(arena *a, const char *s) {
+    return arena_strndup(a, s, strlen(s));
+}
 
 char *arena_printf(arena *a, const char *format, ...) {
     va_list ap, again;

@@ -43,8 +43,12 @@ void buf_add(buf *b, const void *p, size_t n) {
     b->data[b->n] = '\0';
 }
 
-void buf_puts(buf *b, const char *s) { buf_add(b, s, strlen(s)); }
-void buf_putc(buf *b, char c) { buf_add(b, &c, 1); }
+void buf_puts(buf *b, const char *s) {
+    buf_add(b, s, strlen(s));
+}
+void buf_putc(buf *b, char c) {
+    buf_add(b, &c, 1);
+}
 
 void buf_printf(buf *b, const char *format, ...) {
     va_list ap, again;
@@ -79,7 +83,9 @@ char *buf_take(buf *b) {
     return s;
 }
 
-void ids_push(ids *s, int32_t id) { ids_append(s, &id, 1); }
+void ids_push(ids *s, int32_t id) {
+    ids_append(s, &id, 1);
+}
 
 void ids_append(ids *s, const int32_t *v, size_t n) {
     if (s->failed || n == 0) return;

@@ -50,7 +50,9 @@ pgr_status file_map_open(const char *path, file_map *out, pgr_error *err) {
 }
 
 /* The pages of a mapping as the system calls want them. */
-static void *map_address(const file_map *m, size_t offset) { return (void *)((uintptr_t)m->data + offset); }
+static void *map_address(const file_map *m, size_t offset) {
+    return (void *)((uintptr_t)m->data + offset);
+}
 
 void file_map_close(file_map *m) {
     if (m->data) munmap(map_address(m, 0), m->size);
@@ -96,4 +98,6 @@ pgr_status file_read(const char *path, buf *out, pgr_error *err) {
     return PGR_OK;
 }
 
-bool file_exists(const char *path) { return access(path, F_OK) == 0; }
+bool file_exists(const char *path) {
+    return access(path, F_OK) == 0;
+}

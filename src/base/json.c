@@ -31,12 +31,18 @@ void json_setup(void) {
 /* What jansson's error codes without an "expected" of their own leave to say. */
 static const char *expectation(enum json_error_code code) {
     switch (code) {
-    case json_error_invalid_utf8: return "UTF-8 text";
-    case json_error_duplicate_key: return "each key once in an object";
-    case json_error_stack_overflow: return "fewer levels";
-    case json_error_numeric_overflow: return "a number that fits 64 bits";
-    case json_error_premature_end_of_input: return "the rest of the value";
-    default: return "valid JSON";
+    case json_error_invalid_utf8:
+        return "UTF-8 text";
+    case json_error_duplicate_key:
+        return "each key once in an object";
+    case json_error_stack_overflow:
+        return "fewer levels";
+    case json_error_numeric_overflow:
+        return "a number that fits 64 bits";
+    case json_error_premature_end_of_input:
+        return "the rest of the value";
+    default:
+        return "valid JSON";
     }
 }
 
@@ -75,14 +81,22 @@ pgr_status json_parse(const char *text, size_t len, const char *origin, size_t f
 const char *json_kind(const json_t *v) {
     if (!v) return "nothing";
     switch (json_typeof(v)) {
-    case JSON_OBJECT: return "an object";
-    case JSON_ARRAY: return "an array";
-    case JSON_STRING: return "a string";
-    case JSON_INTEGER: return "an integer";
-    case JSON_REAL: return "a number";
-    case JSON_TRUE: return "true";
-    case JSON_FALSE: return "false";
-    case JSON_NULL: return "null";
+    case JSON_OBJECT:
+        return "an object";
+    case JSON_ARRAY:
+        return "an array";
+    case JSON_STRING:
+        return "a string";
+    case JSON_INTEGER:
+        return "an integer";
+    case JSON_REAL:
+        return "a number";
+    case JSON_TRUE:
+        return "true";
+    case JSON_FALSE:
+        return "false";
+    case JSON_NULL:
+        return "null";
     }
     return "an unknown value";
 }

@@ -18,7 +18,7 @@ typedef struct json_at {
     const char *path;
 } json_at;
 
-/* Every key of object must be in known (NULL-terminated); the error names the nearest known key. */
+/* Every key of object must be in known (NULL-terminated); the error names the nearest known key, or all of them. */
 pgr_status json_only_keys(const json_t *object, const char *const *known, json_at at, pgr_error *err);
 pgr_status json_want_object(const json_t *v, json_at at, pgr_error *err);
 pgr_status json_want_array(const json_t *v, json_at at, pgr_error *err);
@@ -29,7 +29,7 @@ const char *json_kind(const json_t *v); /* "a string", "nothing", ... */
 
 /* Appends s as a JSON string with quotes; bytes that are not UTF-8 become U+FFFD. */
 void json_put_string(buf *b, const char *s, size_t n);
-/* Appends a number, null if it is not finite; at most 6 significant digits after rounding noise. */
+/* Appends a number, null if it is not finite: whole numbers below 2^53 exactly, others to 6 significant digits. */
 void json_put_number(buf *b, double v);
 
 #endif

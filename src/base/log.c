@@ -13,7 +13,9 @@
 
 static atomic_int log_level = LOG_WARN;
 
-void pgr_log_level(int level) { atomic_store(&log_level, level); }
+void pgr_log_level(int level) {
+    atomic_store(&log_level, level);
+}
 
 void log_at(int level, const char *format, ...) {
     static const char *const names[] = {"error", "warning", "info", "debug"};

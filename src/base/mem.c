@@ -24,7 +24,9 @@ static void *count_live(void *p) {
     return p;
 }
 
-void *mem_alloc(size_t size) { return attempt() ? count_live(malloc(size ? size : 1)) : NULL; }
+void *mem_alloc(size_t size) {
+    return attempt() ? count_live(malloc(size ? size : 1)) : NULL;
+}
 
 void *mem_zero(size_t count, size_t size) {
     if (size && count > SIZE_MAX / size) return NULL; /* calloc checks too, but a sanitizer's calloc aborts */
@@ -70,7 +72,15 @@ static void fail_between(long nth, bool only_one) {
     if (nth > 0) atomic_store(&fail_first, now + nth);
 }
 
-void mem_fail_from(long nth) { fail_between(nth, false); }
-void mem_fail_nth(long nth) { fail_between(nth, true); }
-long mem_live(void) { return atomic_load(&n_live); }
-long mem_count(void) { return atomic_load(&n_attempt); }
+void mem_fail_from(long nth) {
+    fail_between(nth, false);
+}
+void mem_fail_nth(long nth) {
+    fail_between(nth, true);
+}
+long mem_live(void) {
+    return atomic_load(&n_live);
+}
+long mem_count(void) {
+    return atomic_load(&n_attempt);
+}

@@ -17,6 +17,6 @@ void mem_fail_from(long nth);
 /* Tests: only the nth allocation from now on fails; 0 switches that off. */
 void mem_fail_nth(long nth);
 long mem_live(void);  /* allocations not yet freed */
-long mem_count(void); /* allocations made so far */
+long mem_count(void); /* allocations asked for so far, failed ones and growths counted */
 
 #endif

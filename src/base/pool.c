@@ -18,7 +18,7 @@
 #include "base/mem.h"
 
 enum { THREAD_MAX = 1024 };
-#define SPIN_S 40e-6 /* longer than the gap between two kernels of one forward pass, shorter than a wake-up pays for */
+#define SPIN_S 40e-6 /* more than the gap between two kernels of a forward pass, less than a wake-up is worth */
 
 typedef struct worker {
     pool *p;
@@ -27,9 +27,9 @@ typedef struct worker {
 } worker;
 
 struct pool {
-    size_t size;       /* threads with the caller */
-    bool spin;         /* there is a core for everyone */
-    worker *workers;   /* (size - 1) */
+    size_t size;     /* threads with the caller */
+    bool spin;       /* there is a core for everyone */
+    worker *workers; /* (size - 1) */
     size_t n_started;
 
     pthread_mutex_t run_lock; /* held by the caller whose job it is */
@@ -223,7 +223,9 @@ void pool_free(pool *p) {
     mem_free(p);
 }
 
-size_t pool_size(const pool *p) { return p ? p->size : 1; }
+size_t pool_size(const pool *p) {
+    return p ? p->size : 1;
+}
 
 int cpu_count(void) {
     cpu_set_t set; /* the cores that this process may use */

@@ -12,7 +12,8 @@ void pool_free(pool *p);
 size_t pool_size(const pool *p); /* threads, the caller counted; 1 for NULL */
 
 /* Runs fn(ctx, t, worker) for every t < n_task, returns when all are done. p NULL: in this thread. Which worker takes
- * which task is not determined: results must not depend on it. Calls from several threads at once are serialised. */
+ * which task is not determined: results must not depend on it. Calls from several threads at once are serialised; fn must not run
+ * the same pool again. */
 void pool_run(pool *p, size_t n_task, pool_fn fn, void *ctx);
 int cpu_count(void);
 

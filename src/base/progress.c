@@ -13,14 +13,14 @@
 #include "base/text.h"
 
 #define SHOW_AFTER_S 2.0
-#define REDRAW_S 0.1
-#define LOG_EVERY_S 5.0
+#define REDRAW_S     0.1
+#define LOG_EVERY_S  5.0
 enum { BAR_MAX = 30, BAR_MIN = 8 };
 
 struct pgr_progress_bar {
     progress_options o;
     char label[64], unit[16];
-    double begin, drawn;        /* times: of the step's first report, of the last drawing */
+    double begin, drawn;         /* times: of the step's first report, of the last drawing */
     uint64_t first, done, total; /* first: what was done at `begin` */
     bool running, shown;
 };
@@ -225,8 +225,7 @@ static double now_of_clock(void *ctx) {
 progress_options progress_options_for(int fd, bool quiet, const char *term, const char *no_color) {
     bool dumb = !term || !term[0] || strcmp(term, "dumb") == 0;
     progress_style style = quiet ? PROGRESS_QUIET : isatty(fd) && !dumb ? PROGRESS_TERMINAL : PROGRESS_LOG;
-    return (progress_options){
-        .style = style, .fd = fd, .color = !(no_color && no_color[0]), .now = now_of_clock};
+    return (progress_options){.style = style, .fd = fd, .color = !(no_color && no_color[0]), .now = now_of_clock};
 }
 
 pgr_progress_bar *progress_create(const progress_options *o) {

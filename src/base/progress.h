@@ -12,7 +12,7 @@ typedef struct progress_options {
     progress_style style;
     int fd;
     bool color;
-    int columns;            /* of the terminal; 0: ask it at every drawing */
+    int columns;              /* of the terminal; 0: ask it at every drawing */
     double (*now)(void *ctx); /* seconds */
     void *now_ctx;
 } progress_options;

@@ -32,7 +32,9 @@ static void block(uint64_t seed, uint32_t a, uint32_t b, uint32_t c, uint32_t us
 }
 
 /* 53 of 64 random bits as a multiple of 2^-53 below 1. */
-static double unit(uint32_t hi, uint32_t lo) { return ((double)(hi >> 5) * 67108864.0 + (double)(lo >> 6)) * 0x1p-53; }
+static double unit(uint32_t hi, uint32_t lo) {
+    return ((double)(hi >> 5) * 67108864.0 + (double)(lo >> 6)) * 0x1p-53;
+}
 
 double rng_uniform(uint64_t seed, uint32_t request, uint32_t sample, uint32_t position) {
     uint32_t w[4];

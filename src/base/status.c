@@ -11,14 +11,17 @@
 const char *pgr_status_text(pgr_status status) {
     switch (status) {
 #define X(name, value, text)                                                                                           \
-    case PGR_##name: return text;
+    case PGR_##name:                                                                                                   \
+        return text;
         PGR_STATUS_MAP(X)
 #undef X
     }
     return "unknown status";
 }
 
-void pgr_free(void *p) { mem_free(p); }
+void pgr_free(void *p) {
+    mem_free(p);
+}
 
 /* A message is one line of text: names from outside must not break it or reach the terminal as control codes. */
 static void one_line(char *s) {
@@ -42,7 +45,9 @@ __attribute__((noinline)) pgr_status fail(pgr_error *err, pgr_status status, con
     return status;
 }
 
-pgr_status fail_mem(pgr_error *err) { return fail(err, PGR_E_MEM, "%s", pgr_status_text(PGR_E_MEM)); }
+pgr_status fail_mem(pgr_error *err) {
+    return fail(err, PGR_E_MEM, "%s", pgr_status_text(PGR_E_MEM));
+}
 
 _Noreturn void assert_failed(const char *cond, const char *file, int line) {
     fprintf(stderr, "%s:%d: bug in pgenrm: %s does not hold\n", file, line, cond);

@@ -36,7 +36,9 @@ size_t utf8_put(char out[4], uint32_t code) {
     return len;
 }
 
-static bool is_tail(char c) { return (unsigned char)c >> 6 == 2; }
+static bool is_tail(char c) {
+    return (unsigned char)c >> 6 == 2;
+}
 
 /* Bytes that the first byte of a character asks for; 1 for a byte that begins none. */
 static size_t lead_length(char c) {
@@ -63,6 +65,7 @@ typedef struct span {
     uint32_t first, last;
 } span;
 
+/* clang-format off */
 /* Sorted. Marks that join the character before them, zero-width spaces, variation selectors. */
 static const span NARROW[] = {
     {0x0300, 0x036F},   {0x0483, 0x0489},   {0x0591, 0x05BD},   {0x05BF, 0x05BF},   {0x05C1, 0x05C2},
@@ -93,6 +96,7 @@ static const span WIDE[] = {
     {0x1F680, 0x1F6C5}, {0x1F6CC, 0x1F6CC}, {0x1F6D0, 0x1F6D7}, {0x1F6DC, 0x1F6DF}, {0x1F6EB, 0x1F6EC},
     {0x1F6F4, 0x1F6FC}, {0x1F7E0, 0x1F7EB}, {0x1F90C, 0x1F9FF}, {0x1FA70, 0x1FAFF}, {0x20000, 0x3FFFD},
 };
+/* clang-format on */
 
 static bool in_table(const span *table, size_t n, uint32_t code) {
     size_t lo = 0, hi = n;
@@ -125,9 +129,13 @@ int text_width(const char *s, size_t n) {
 
 enum { WORD_MAX = 63 }; /* longer words have no nearest one */
 
-static unsigned char lower(char c) { return (unsigned char)(c >= 'A' && c <= 'Z' ? c + 32 : c); }
+static unsigned char lower(char c) {
+    return (unsigned char)(c >= 'A' && c <= 'Z' ? c + 32 : c);
+}
 
-static size_t min2(size_t a, size_t b) { return a < b ? a : b; }
+static size_t min2(size_t a, size_t b) {
+    return a < b ? a : b;
+}
 
 /* Edits (insert, delete, replace, swap of neighbours) from a to b; each at most WORD_MAX bytes, case ignored. */
 static size_t edit_distance(const char *a, size_t na, const char *b, size_t nb) {
@@ -163,4 +171,6 @@ const char *text_nearest(const char *word, const char *const *known) {
     return nearest;
 }
 
-bool text_starts(const char *s, const char *prefix) { return strncmp(s, prefix, strlen(prefix)) == 0; }
+bool text_starts(const char *s, const char *prefix) {
+    return strncmp(s, prefix, strlen(prefix)) == 0;
+}

@@ -28,13 +28,13 @@ static inline long fail_each_allocation(bool (*work)(void)) {
         mem_fail_nth(i);
         bool worked = work();
         mem_fail_nth(0);
-        if (worked || mem_live() != live) fail_msg("allocation %ld of %ld failed: worked %d, %ld more live", i, n, worked,
-                                                   mem_live() - live);
+        if (worked || mem_live() != live)
+            fail_msg("allocation %ld of %ld failed: worked %d, %ld more live", i, n, worked, mem_live() - live);
         mem_fail_from(i);
         worked = work();
         mem_fail_from(0);
-        if (worked || mem_live() != live) fail_msg("allocations from %ld of %ld failed: worked %d, %ld more live", i, n,
-                                                   worked, mem_live() - live);
+        if (worked || mem_live() != live)
+            fail_msg("allocations from %ld of %ld failed: worked %d, %ld more live", i, n, worked, mem_live() - live);
     }
     assert_true(work());
     assert_int_equal(mem_live(), live);

@@ -92,9 +92,8 @@ static void survives_failed_allocations(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(appends),       cmocka_unit_test(many_bytes_at_every_boundary),
-        cmocka_unit_test(failure_sticks), cmocka_unit_test(lists_ids),
-        cmocka_unit_test(survives_failed_allocations),
+        cmocka_unit_test(appends),   cmocka_unit_test(many_bytes_at_every_boundary), cmocka_unit_test(failure_sticks),
+        cmocka_unit_test(lists_ids), cmocka_unit_test(survives_failed_allocations),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -39,8 +39,8 @@ static void maps_and_drops(void **state) {
     assert_int_equal(m.size, N);
     assert_memory_equal(m.data, data, N);
     file_map_drop(&m, 100, N - 100);
-    file_map_drop(&m, 5, 10);      /* less than a page: nothing */
-    file_map_drop(&m, N, 1);       /* beyond the end: nothing */
+    file_map_drop(&m, 5, 10);       /* less than a page: nothing */
+    file_map_drop(&m, N, 1);        /* beyond the end: nothing */
     file_map_drop(&m, 1, SIZE_MAX); /* would wrap */
     assert_memory_equal(m.data, data, N);
     file_map_close(&m);

@@ -34,8 +34,9 @@ static void errors_name_line_and_expectation(void **state) {
 /* Their wording is jansson's; what counts is that each is refused, with its line and without a crash. */
 static void refuses_hostile_texts(void **state) {
     (void)state;
-    static const char *const texts[] = {"nul", "[1e999]", "[01]", "['a']", "{a: 1}", "[\"\xff\"]", "[\"\xed\xa0\x80\"]",
-                                        "[\"\\ud800\"]", "[NaN]", "[1,]", "\xef\xbb\xbf{}", "{\"\\u0000\": 1}"};
+    static const char *const texts[] = {
+        "nul",           "[1e999]", "[01]", "['a']",          "{a: 1}",          "[\"\xff\"]", "[\"\xed\xa0\x80\"]",
+        "[\"\\ud800\"]", "[NaN]",   "[1,]", "\xef\xbb\xbf{}", "{\"\\u0000\": 1}"};
     pgr_error err;
     json_t *v = NULL;
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
@@ -162,9 +163,10 @@ static void writes_numbers(void **state) {
 }
 
 static bool parse_and_write(void) {
-    static const char text[] = "{\"user\": {\"history\": [{\"chosen\": \"a\\u20ac\", \"n\": 12, \"x\": 1.5}, null]},"
-                               "\"a\": 1, \"b\": 2, \"c\": 3, \"d\": 4, \"e\": 5, \"f\": 6, \"g\": 7, \"h\": 8, \"i\": 9,"
-                               "\"list\": [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18]}";
+    static const char text[] =
+        "{\"user\": {\"history\": [{\"chosen\": \"a\\u20ac\", \"n\": 12, \"x\": 1.5}, null]},"
+        "\"a\": 1, \"b\": 2, \"c\": 3, \"d\": 4, \"e\": 5, \"f\": 6, \"g\": 7, \"h\": 8, \"i\": 9,"
+        "\"list\": [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18]}";
     json_t *v = NULL;
     pgr_error err;
     pgr_status status = json_parse(text, sizeof text - 1, "t", 1, &v, &err);

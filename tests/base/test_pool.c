@@ -142,8 +142,8 @@ static void survives_failed_allocations(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(runs_every_task_once), cmocka_unit_test(work_is_shared),
-        cmocka_unit_test(callers_take_turns),   cmocka_unit_test(counts_and_refuses),
+        cmocka_unit_test(runs_every_task_once),        cmocka_unit_test(work_is_shared),
+        cmocka_unit_test(callers_take_turns),          cmocka_unit_test(counts_and_refuses),
         cmocka_unit_test(survives_failed_allocations),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -169,9 +169,9 @@ static void quiet_and_missing_bars_are_silent(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(short_steps_show_nothing),  cmocka_unit_test(a_log_gets_plain_lines),
-        cmocka_unit_test(a_terminal_gets_one_line),  cmocka_unit_test(fits_every_width),
-        cmocka_unit_test(color_only_where_allowed),  cmocka_unit_test(counts_bytes_and_new_bars),
+        cmocka_unit_test(short_steps_show_nothing),          cmocka_unit_test(a_log_gets_plain_lines),
+        cmocka_unit_test(a_terminal_gets_one_line),          cmocka_unit_test(fits_every_width),
+        cmocka_unit_test(color_only_where_allowed),          cmocka_unit_test(counts_bytes_and_new_bars),
         cmocka_unit_test(quiet_and_missing_bars_are_silent),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

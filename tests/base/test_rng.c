@@ -84,8 +84,10 @@ static void below_is_even(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(matches_the_published_vectors), cmocka_unit_test(uniform_is_pinned),
-        cmocka_unit_test(every_part_of_the_key_counts),  cmocka_unit_test(moments_are_right),
+        cmocka_unit_test(matches_the_published_vectors),
+        cmocka_unit_test(uniform_is_pinned),
+        cmocka_unit_test(every_part_of_the_key_counts),
+        cmocka_unit_test(moments_are_right),
         cmocka_unit_test(below_is_even),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -40,7 +40,9 @@ static void keeps_to_one_valid_line(void **state) {
     }
 }
 
-static pgr_status passes(void) { return PGR_OK; }
+static pgr_status passes(void) {
+    return PGR_OK;
+}
 static pgr_status two_steps(int *reached, pgr_error *err) {
     PGR_TRY(passes());
     *reached = 1;

@@ -10,7 +10,8 @@ static void every_code_point_round_trips(void **state) {
         size_t n = utf8_put(s, c);
         bool surrogate = c >= 0xD800 && c <= 0xDFFF;
         uint32_t got = 0;
-        if (utf8_next(s, n, &got) != n || got != (surrogate ? 0xFFFD : c)) fail_msg("U+%04X came back as U+%04X", c, got);
+        if (utf8_next(s, n, &got) != n || got != (surrogate ? 0xFFFD : c))
+            fail_msg("U+%04X came back as U+%04X", c, got);
         for (size_t cut = 1; cut < n; cut++)
             if (utf8_next(s, cut, NULL) != 0 || utf8_complete(s, cut) != 0) fail_msg("U+%04X cut to %zu", c, cut);
         if (utf8_complete(s, n) != n) fail_msg("U+%04X is complete", c);
@@ -22,9 +23,10 @@ static void every_code_point_round_trips(void **state) {
 
 static void refuses_malformed(void **state) {
     (void)state;
-    static const char *const bad[] = {"\x80",         "\xC0\x80",     "\xC1\xBF",         "\xE0\x80\x80", "\xE0\x9F\xBF",
-                                      "\xED\xA0\x80", "\xED\xBF\xBF", "\xF0\x8F\xBF\xBF", "\xF4\x90\x80\x80",
-                                      "\xF8\x88\x80\x80\x80", "\xFF", "\xC3(", "\xE2\x82(", "\xE2(\xAC"};
+    static const char *const bad[] = {
+        "\x80",         "\xC0\x80",     "\xC1\xBF",         "\xE0\x80\x80",     "\xE0\x9F\xBF",
+        "\xED\xA0\x80", "\xED\xBF\xBF", "\xF0\x8F\xBF\xBF", "\xF4\x90\x80\x80", "\xF8\x88\x80\x80\x80",
+        "\xFF",         "\xC3(",        "\xE2\x82(",        "\xE2(\xAC"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         assert_int_equal(utf8_next(bad[i], strlen(bad[i]), NULL), 0);
         assert_false(utf8_valid(bad[i], strlen(bad[i])));
@@ -48,19 +50,21 @@ static void cuts_at_characters(void **state) {
     assert_int_equal(utf8_complete("a\xFF", 2), 2);
 }
 
-static int width(const char *s) { return text_width(s, strlen(s)); }
+static int width(const char *s) {
+    return text_width(s, strlen(s));
+}
 
 static void measures_columns(void **state) {
     (void)state;
     assert_int_equal(width(""), 0);
     assert_int_equal(width("plain"), 5);
     assert_int_equal(width("na\xC3\xAFve"), 5);
-    assert_int_equal(width("e\xCC\x81"), 1);                 /* e and a combining acute */
-    assert_int_equal(width("\xE4\xBD\xA0\xE5\xA5\xBD"), 4);  /* two Han characters */
-    assert_int_equal(width("\xF0\x9F\x98\x80"), 2);          /* an emoji */
-    assert_int_equal(width("\xED\x95\x9C"), 2);              /* a Hangul syllable */
-    assert_int_equal(width("\xEF\xBC\xA1"), 2);              /* a full-width A */
-    assert_int_equal(width("\xE2\x82\xAC\xE2\x94\x80"), 2);  /* euro sign, a box line */
+    assert_int_equal(width("e\xCC\x81"), 1);                /* e and a combining acute */
+    assert_int_equal(width("\xE4\xBD\xA0\xE5\xA5\xBD"), 4); /* two Han characters */
+    assert_int_equal(width("\xF0\x9F\x98\x80"), 2);         /* an emoji */
+    assert_int_equal(width("\xED\x95\x9C"), 2);             /* a Hangul syllable */
+    assert_int_equal(width("\xEF\xBC\xA1"), 2);             /* a full-width A */
+    assert_int_equal(width("\xE2\x82\xAC\xE2\x94\x80"), 2); /* euro sign, a box line */
     assert_int_equal(width("a\x1b\n"), 1);
     assert_int_equal(width("\xFFx"), 2);
 }
@@ -94,9 +98,12 @@ static void sees_prefixes(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_code_point_round_trips), cmocka_unit_test(refuses_malformed),
-        cmocka_unit_test(cuts_at_characters),           cmocka_unit_test(measures_columns),
-        cmocka_unit_test(finds_the_nearest),            cmocka_unit_test(sees_prefixes),
+        cmocka_unit_test(every_code_point_round_trips),
+        cmocka_unit_test(refuses_malformed),
+        cmocka_unit_test(cuts_at_characters),
+        cmocka_unit_test(measures_columns),
+        cmocka_unit_test(finds_the_nearest),
+        cmocka_unit_test(sees_prefixes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

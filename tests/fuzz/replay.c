@@ -9,8 +9,8 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-/* Runs one file; 1 if it was run, -1 on a read error. The block is exactly as long as the file, so that ASan sees a read
- * past its end. */
+/* Runs one file; 1 if it was run, -1 on a read error. The block is exactly as long as the file, so that ASan sees a
+ * read past its end. */
 static int replay_file(const char *path, size_t size) {
     FILE *f = fopen(path, "rb");
     uint8_t *data = malloc(size ? size : 1);
@@ -26,7 +26,9 @@ static int replay_file(const char *path, size_t size) {
     return result;
 }
 
-static int compare_names(const struct dirent **a, const struct dirent **b) { return strcmp((*a)->d_name, (*b)->d_name); }
+static int compare_names(const struct dirent **a, const struct dirent **b) {
+    return strcmp((*a)->d_name, (*b)->d_name);
+}
 
 /* Number of inputs below path, in the order of their names; -1 on the first read error. */
 static int replay(const char *path) {

@@ -289,6 +289,7 @@ typedef struct pgr_result {
     size_t requested, parsed, cut, failed; /* chains */
     double flip_rate;        /* NaN without swaps: how often the verdicts of the two orders of a pair of chains differ */
     double arithmetic_wrong; /* share of parsed chains whose declared scores differ from the recomputed; NaN if none */
+    pgr_score_kind score_used; /* DECLARED or RECOMPUTED: which of the two counted */
     const char *persona;  /* of the chain nearest to the mean, "" if none */
     pgr_criterion *criteria;
     size_t n_criterion;

@@ -29,6 +29,7 @@ int grammar_start(const grammar *g);
 pgr_status grammar_step(grammar *g, int state, uint8_t byte, int *out, pgr_error *err);
 pgr_status grammar_walk(grammar *g, int state, const char *text, size_t n, int *out, pgr_error *err);
 
+bool grammar_has_holes(const grammar *g);
 bool grammar_accepts(const grammar *g, int state);     /* the text may end here */
 bool grammar_only_end(grammar *g, int state);          /* it must end here: no byte and no hole may follow */
 const char *grammar_hole(const grammar *g, int state); /* name of the hole that comes now, NULL: none */

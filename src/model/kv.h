@@ -12,9 +12,9 @@
 typedef struct kv_cache {
     size_t n_layer, n_head_kv, head_dim;
     size_t page_floats;
-    float **pages;       /* (n_page) allocated when first used */
+    float **pages;       /* (n_page) */
     uint32_t *refs;      /* (n_page) 0: free */
-    size_t n_page, max_page;
+    size_t n_page, cap_page, max_page;
     uint32_t *free_list; /* (n_page) */
     size_t n_free;
 } kv_cache;
@@ -25,7 +25,7 @@ typedef struct kv_seq {
     size_t n_token; /* tokens whose K and V are stored */
 } kv_seq;           /* all zero is an empty sequence */
 
-pgr_status kv_init(kv_cache *c, const config *config, size_t max_token, pgr_error *err);
+pgr_status kv_init(kv_cache *c, const config *m, size_t max_token, pgr_error *err);
 void kv_close(kv_cache *c);
 
 /* Makes room for n more tokens: appends pages, copies a shared last page. PGR_E_LIMIT when the cache is full. */

@@ -15,7 +15,6 @@ struct pgr_model {
     chat_template chat;
     pool *threads;
     const kernels *k;
-    float *rope;  /* (n_ctx, rope_dim / 2, 2) cosine and sine */
     char *name;
     pgr_dtype dtype;
     double load_s;

@@ -33,6 +33,7 @@ typedef struct weights {
     float *output_norm;            /* (n_embd) */
     gemm_weights *output;          /* (n_vocab, n_embd); from token_embd where the file has no output.weight */
     bool tied;
+    size_t n_layer;
     layer_weights *layers;         /* (n_layer) */
     float *rope_freqs;             /* (rope_dim / 2) divisors of the frequencies, NULL: none */
 } weights;

@@ -1,0 +1,439 @@
+/* engine.c - the batch: prompts computed once and forked, chains decoded together, one forward pass per step.
+ *
+ * A chain takes a slot, starts from its prompt's pages and its prompt's last logits, and leaves the slot when it is done; the
+ * next chain of the call takes its place. What a chain becomes does not depend on who is beside it: the forward pass is
+ * row-independent and random numbers are keyed by (seed, request, sample, position). */
+#include "infer/engine.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "infer/writer.h"
+#include "model/forward.h"
+
+enum {
+    MAX_SLOT = 64,         /* chains decoded together */
+    MAX_WANT = 64,         /* rows of logits of one forward pass */
+    DEFAULT_BATCH = 256,   /* rows of one forward pass: GEMMs are near their peak from there on */
+};
+
+typedef struct prompt_state {
+    kv_seq seq;
+    float *logits; /* (n_vocab) of the last token */
+    bool ready;
+    size_t n_left; /* samples not yet started */
+} prompt_state;
+
+typedef struct slot {
+    bool used;
+    writer writer;
+    kv_seq seq;
+    size_t n_fed;    /* tokens of the chain whose K and V are stored */
+    size_t n_prompt;
+} slot;
+
+struct pgr_engine {
+    const pgr_model *m;
+    pgr_engine_options o;
+    forward_state *forward;
+    kv_cache kv;
+    writer_shared shared;
+    float *logits;       /* (MAX_WANT, n_vocab) */
+    forward_row *rows;   /* (n_batch) */
+    slot slots[MAX_SLOT];
+};
+
+/* One call of infer_run. */
+typedef struct run {
+    pgr_engine *e;
+    const infer_request *requests;
+    size_t n_request;
+    const infer_options *o;
+    infer_output *out;
+    prompt_state *prompts; /* (n_request) */
+    size_t next_chain;     /* the first that has no slot yet */
+    size_t n_done;
+    uint64_t tokens_total;
+    double start, decode_start;
+    bool late;
+    pgr_error *err;
+} run;
+
+/* ---- engine ---- */
+
+pgr_engine_options pgr_engine_options_default(void) {
+    return (pgr_engine_options){.n_kv_token = 0, .n_batch = DEFAULT_BATCH};
+}
+
+static pgr_status init_shared(pgr_engine *e, pgr_error *err) {
+    writer_shared *sh = &e->shared;
+    sh->tok = e->m->tok;
+    sh->k = e->m->k;
+    sh->n_mask = (tok_count(sh->tok) + 63) / 64;
+    sh->mask = mem_zero(sh->n_mask, sizeof *sh->mask);
+    sh->end_mask = mem_zero(sh->n_mask, sizeof *sh->end_mask);
+    if (!sh->mask || !sh->end_mask) return fail_mem(err);
+    for (size_t i = 0; i < tok_count(sh->tok); i++)
+        if (tok_ends(sh->tok, (int32_t)i)) sh->end_mask[i / 64] |= (uint64_t)1 << i % 64;
+    return sampler_create(e->m->config.n_vocab, &sh->sampler, err);
+}
+
+static pgr_status init_engine(pgr_engine *e, pgr_error *err) {
+    size_t tokens = e->o.n_kv_token ? e->o.n_kv_token : (size_t)1 << 30;
+    PGR_TRY(kv_init(&e->kv, &e->m->config, tokens, err));
+    PGR_TRY(init_shared(e, err));
+    e->logits = mem_aligned(MAX_WANT * e->m->config.n_vocab * sizeof *e->logits, 64);
+    e->rows = mem_array(e->o.n_batch, sizeof *e->rows);
+    if (!e->logits || !e->rows) return fail_mem(err);
+    return forward_create(e->m, e->o.n_batch, &e->forward, err);
+}
+
+pgr_status pgr_engine_create(pgr_model *model, const pgr_engine_options *options, pgr_engine **out, pgr_error *err) {
+    pgr_engine_options o = options ? *options : pgr_engine_options_default();
+    if (o.n_batch == 0) o.n_batch = DEFAULT_BATCH;
+    if (o.n_batch > 1 << 16) return fail(err, PGR_E_ARG, "n_batch is %zu, expected 1 to 65536", o.n_batch);
+    pgr_engine *e = mem_zero(1, sizeof *e);
+    if (!e) return fail_mem(err);
+    e->m = model;
+    e->o = o;
+    pgr_status s = init_engine(e, err);
+    if (s != PGR_OK) {
+        pgr_engine_free(e);
+        return s;
+    }
+    *out = e;
+    return PGR_OK;
+}
+
+void pgr_engine_free(pgr_engine *e) {
+    if (!e) return;
+    forward_free(e->forward);
+    mem_free(e->rows);
+    mem_free(e->logits);
+    sampler_free(e->shared.sampler);
+    trie_free(e->shared.trie);
+    mem_free(e->shared.mask);
+    mem_free(e->shared.end_mask);
+    kv_close(&e->kv);
+    mem_free(e);
+}
+
+const pgr_model *engine_model(const pgr_engine *e) {
+    return e->m;
+}
+
+/* ---- deadline, cancellation, progress ---- */
+
+static pgr_status look_up(run *r) {
+    if (r->o->cancel && *r->o->cancel) return fail(r->err, PGR_E_CANCELLED, "cancelled");
+    if (r->o->deadline_s > 0 && clock_now() - r->start > r->o->deadline_s) r->late = true;
+    return PGR_OK;
+}
+
+static void report(const run *r, const char *label, uint64_t done, uint64_t total) {
+    if (r->o->progress) r->o->progress(r->o->progress_ctx, label, done, total, "tokens");
+}
+
+/* ---- prompts ---- */
+
+static size_t common_prefix(const infer_request *a, const infer_request *b) {
+    size_t n = a->n_prompt < b->n_prompt ? a->n_prompt : b->n_prompt, i = 0;
+    while (i < n && a->prompt[i] == b->prompt[i]) i++;
+    return i;
+}
+
+/* Starts the prompt from the earlier prompt that shares most with it; the last token is always computed, for its logits. */
+static pgr_status share_prefix(run *r, size_t request) {
+    const infer_request *q = &r->requests[request];
+    size_t best = 0, from = 0;
+    for (size_t i = 0; i < r->n_request; i++) {
+        if (i == request || !r->prompts[i].ready) continue;
+        size_t n = common_prefix(q, &r->requests[i]);
+        if (n == q->n_prompt) n--;
+        if (n > best) best = n, from = i;
+    }
+    if (best == 0) return PGR_OK;
+    r->out->cached_tokens += best;
+    return kv_fork(&r->e->kv, &r->prompts[request].seq, &r->prompts[from].seq, best, r->err);
+}
+
+static pgr_status compute_prompt(run *r, size_t request) {
+    pgr_engine *e = r->e;
+    const infer_request *q = &r->requests[request];
+    prompt_state *p = &r->prompts[request];
+    p->logits = mem_aligned(e->m->config.n_vocab * sizeof *p->logits, 64);
+    if (!p->logits) return fail_mem(r->err);
+    PGR_TRY(share_prefix(r, request));
+
+    kv_seq *seqs[] = {&p->seq};
+    while (p->seq.n_token < q->n_prompt && !r->late) {
+        size_t first = p->seq.n_token, n = q->n_prompt - first;
+        if (n > e->o.n_batch) n = e->o.n_batch;
+        for (size_t i = 0; i < n; i++)
+            e->rows[i] = (forward_row){.token = q->prompt[first + i], .pos = (uint32_t)(first + i),
+                                       .want = first + i + 1 == q->n_prompt};
+        PGR_TRY(kv_reserve(&e->kv, &p->seq, n, r->err));
+        PGR_TRY(forward_run(e->forward, &e->kv, seqs, e->rows, n, p->logits, r->err));
+        report(r, "reading the prompt", p->seq.n_token, q->n_prompt);
+        PGR_TRY(look_up(r));
+    }
+    p->ready = !r->late;
+    return PGR_OK;
+}
+
+/* ---- slots ---- */
+
+static void close_slot(run *r, slot *s) {
+    kv_release(&r->e->kv, &s->seq);
+    s->used = false;
+    r->n_done++;
+}
+
+/* Log-probabilities of forced tokens may still be wanted of a chain that is done. */
+static bool slot_idle(const run *r, const slot *s) {
+    return s->writer.done && (!r->o->want_forced || s->n_fed + 1 >= s->writer.chain->tokens.n);
+}
+
+/* Gives token t of the chain its log-probability, if the program wrote it and it is wanted. */
+static void settle_forced(const run *r, slot *s, size_t t, const float *logits) {
+    infer_chain *c = s->writer.chain;
+    if (r->o->want_forced && t < c->tokens.n && isnan(c->logprobs[t]))
+        c->logprobs[t] = sampler_logprob(r->e->shared.sampler, r->e->m->k, logits, tok_count(r->e->m->tok), c->tokens.v[t]);
+}
+
+/* Logits after the chain's last token: settle what was waiting for them, or go on writing. */
+static pgr_status advance(run *r, slot *s, const float *logits) {
+    size_t before = s->writer.chain->tokens.n;
+    if (!s->writer.done && s->n_fed == before) PGR_TRY(writer_next(&s->writer, logits, r->err));
+    settle_forced(r, s, s->n_fed, logits);
+    if (r->out->first_token_s == 0 && s->writer.chain->tokens.n > 0) r->out->first_token_s = clock_now() - r->start;
+    return PGR_OK;
+}
+
+static pgr_status open_slot(run *r, slot *s) {
+    infer_chain *c = &r->out->chains[r->next_chain++];
+    prompt_state *p = &r->prompts[c->request];
+    if (!p->ready && !r->late) PGR_TRY(compute_prompt(r, c->request));
+    c->finish = PGR_FINISH_DEADLINE;
+    if (r->late) {
+        r->n_done++;
+        return PGR_OK;
+    }
+
+    const infer_request *q = &r->requests[c->request];
+    *s = (slot){.used = true, .n_prompt = q->n_prompt};
+    PGR_TRY(kv_fork(&r->e->kv, &s->seq, &p->seq, q->n_prompt, r->err));
+    PGR_TRY(writer_begin(&s->writer, &r->e->shared, q, c, r->err));
+    PGR_TRY(advance(r, s, p->logits));
+    if (--p->n_left == 0) {
+        mem_free(p->logits);
+        p->logits = NULL;
+    }
+    if (slot_idle(r, s)) close_slot(r, s);
+    return PGR_OK;
+}
+
+static pgr_status fill_slots(run *r) {
+    for (size_t i = 0; i < MAX_SLOT; i++)
+        while (!r->e->slots[i].used && r->next_chain < r->out->n_chain) PGR_TRY(open_slot(r, &r->e->slots[i]));
+    return PGR_OK;
+}
+
+/* ---- one step ---- */
+
+/* Rows of the slots from *at on, as many as fit; a chain's pending tokens may go over several passes. */
+static size_t gather(run *r, size_t *at, kv_seq **seqs, size_t *n_slot) {
+    pgr_engine *e = r->e;
+    size_t n_row = 0, n_want = 0;
+    for (*n_slot = 0; *at < MAX_SLOT; ++*at) {
+        slot *s = &e->slots[*at];
+        if (!s->used) continue;
+        const infer_chain *c = s->writer.chain;
+        size_t n = c->tokens.n - s->n_fed, room = e->o.n_batch - n_row;
+        if (r->o->want_forced && room > MAX_WANT - n_want) room = MAX_WANT - n_want;
+        if (room == 0 || n_want == MAX_WANT) break;
+        if (n > room) {
+            if (n_row > 0) break;
+            n = room;
+        }
+        for (size_t i = 0; i < n; i++) {
+            size_t t = s->n_fed + i;
+            bool want = r->o->want_forced || (t + 1 == c->tokens.n && !s->writer.done);
+            e->rows[n_row++] = (forward_row){.token = c->tokens.v[t], .seq = (uint32_t)*n_slot,
+                                             .pos = (uint32_t)(s->n_prompt + t), .want = want};
+            n_want += want;
+        }
+        seqs[(*n_slot)++] = &s->seq;
+    }
+    return n_row;
+}
+
+/* Hands the logits of a pass to the slots [first, end) that took part. */
+static pgr_status scatter(run *r, size_t n_row, size_t first, size_t end) {
+    const float *logits = r->e->logits;
+    size_t row = 0;
+    for (size_t i = first; i < end && row < n_row; i++) {
+        slot *s = &r->e->slots[i];
+        if (!s->used) continue;
+        for (uint32_t seq = r->e->rows[row].seq; row < n_row && r->e->rows[row].seq == seq; row++) {
+            s->n_fed++;
+            if (!r->e->rows[row].want) continue;
+            PGR_TRY(advance(r, s, logits));
+            logits += r->e->m->config.n_vocab;
+        }
+        if (slot_idle(r, s)) close_slot(r, s);
+    }
+    return PGR_OK;
+}
+
+static pgr_status step(run *r) {
+    kv_seq *seqs[MAX_SLOT];
+    size_t at = 0;
+    while (at < MAX_SLOT) {
+        size_t first = at, n_slot, n_row = gather(r, &at, seqs, &n_slot);
+        if (n_row == 0) break;
+        for (size_t i = 0; i < n_row; i++) {
+            bool last = i + 1 == n_row || r->e->rows[i + 1].seq != r->e->rows[i].seq;
+            kv_seq *s = seqs[r->e->rows[i].seq];
+            if (last) PGR_TRY(kv_reserve(&r->e->kv, s, r->e->rows[i].pos + 1 - s->n_token, r->err));
+        }
+        PGR_TRY(forward_run(r->e->forward, &r->e->kv, seqs, r->e->rows, n_row, r->e->logits, r->err));
+        PGR_TRY(scatter(r, n_row, first, at));
+    }
+    return PGR_OK;
+}
+
+/* ---- the call ---- */
+
+static void end_late(run *r) {
+    for (size_t i = 0; i < MAX_SLOT; i++)
+        if (r->e->slots[i].used) {
+            if (!r->e->slots[i].writer.done) r->e->slots[i].writer.chain->finish = PGR_FINISH_DEADLINE;
+            close_slot(r, &r->e->slots[i]);
+        }
+}
+
+static uint64_t tokens_written(const run *r) {
+    uint64_t n = 0;
+    for (size_t i = 0; i < r->next_chain; i++) n += r->out->chains[i].tokens.n;
+    return n;
+}
+
+static pgr_status run_all(run *r) {
+    while (r->n_done < r->out->n_chain) {
+        PGR_TRY(fill_slots(r));
+        if (r->decode_start == 0) r->decode_start = clock_now();
+        PGR_TRY(step(r));
+        PGR_TRY(look_up(r));
+        report(r, "writing chains", tokens_written(r), r->tokens_total);
+        if (r->late) end_late(r);
+    }
+    return PGR_OK;
+}
+
+/* Limits are checked before anything is computed. */
+static pgr_status check_requests(run *r) {
+    const config *c = &r->e->m->config;
+    for (size_t i = 0; i < r->n_request; i++) {
+        const infer_request *q = &r->requests[i];
+        PGR_TRY(writer_check(q, r->err));
+        if (q->n_prompt >= c->n_ctx || q->max_tokens > c->n_ctx - q->n_prompt)
+            return fail(r->err, PGR_E_LIMIT, "a prompt of %zu tokens and %zu new ones exceed the model's context of %zu",
+                        q->n_prompt, q->max_tokens, c->n_ctx);
+        if (q->grammar && !r->e->shared.trie) PGR_TRY(trie_create(r->e->m->tok, &r->e->shared.trie, r->err));
+        r->out->n_chain += q->n_sample;
+        r->out->prompt_tokens += q->n_prompt;
+        r->tokens_total += q->n_sample * q->max_tokens;
+    }
+    return PGR_OK;
+}
+
+static pgr_status init_output(run *r) {
+    r->prompts = mem_zero(r->n_request + 1, sizeof *r->prompts);
+    r->out->chains = mem_zero(r->out->n_chain + 1, sizeof *r->out->chains);
+    if (!r->prompts || !r->out->chains) return fail_mem(r->err);
+    infer_chain *c = r->out->chains;
+    for (size_t i = 0; i < r->n_request; i++) {
+        r->prompts[i].n_left = r->requests[i].n_sample;
+        for (size_t s = 0; s < r->requests[i].n_sample; s++) *c++ = (infer_chain){.request = i, .sample = s};
+    }
+    return PGR_OK;
+}
+
+static void end_run(run *r) {
+    for (size_t i = 0; i < MAX_SLOT; i++) {
+        kv_release(&r->e->kv, &r->e->slots[i].seq);
+        r->e->slots[i].used = false;
+    }
+    for (size_t i = 0; r->prompts && i < r->n_request; i++) {
+        kv_release(&r->e->kv, &r->prompts[i].seq);
+        mem_free(r->prompts[i].logits);
+    }
+    mem_free(r->prompts);
+}
+
+pgr_status infer_run(pgr_engine *e, const infer_request *requests, size_t n_request, const infer_options *options,
+                     infer_output *out, pgr_error *err) {
+    infer_options none = {0};
+    infer_output result = {0};
+    run r = {.e = e, .requests = requests, .n_request = n_request, .o = options ? options : &none, .out = &result,
+             .start = clock_now(), .err = err};
+    pgr_status s = check_requests(&r);
+    if (s != PGR_OK) result.n_chain = 0;
+    if (s == PGR_OK) s = init_output(&r);
+    if (s == PGR_OK) s = run_all(&r);
+    end_run(&r);
+
+    double end = clock_now();
+    result.completion_tokens = result.chains ? tokens_written(&r) : 0;
+    result.prefill_s = (r.decode_start ? r.decode_start : end) - r.start;
+    result.decode_s = r.decode_start ? end - r.decode_start : 0;
+    if (s != PGR_OK) infer_output_free(&result);
+    else *out = result;
+    return s;
+}
+
+void infer_output_free(infer_output *out) {
+    for (size_t i = 0; out->chains && i < out->n_chain; i++) {
+        infer_chain *c = &out->chains[i];
+        buf_free(&c->text);
+        ids_free(&c->tokens);
+        mem_free(c->logprobs);
+        mem_free(c->forced);
+    }
+    mem_free(out->chains);
+    *out = (infer_output){0};
+}
+
+/* ---- scoring given text ---- */
+
+static pgr_status score_rows(run *r, kv_seq *seq, const int32_t *tokens, size_t n, float *out) {
+    pgr_engine *e = r->e;
+    size_t n_vocab = e->m->config.n_vocab, at_once = e->o.n_batch < MAX_WANT ? e->o.n_batch : MAX_WANT;
+    for (size_t first = 0; first < n; first += at_once) {
+        size_t count = n - first < at_once ? n - first : at_once;
+        for (size_t i = 0; i < count; i++)
+            e->rows[i] = (forward_row){.token = tokens[first + i], .pos = (uint32_t)(first + i), .want = true};
+        PGR_TRY(kv_reserve(&e->kv, seq, count, r->err));
+        PGR_TRY(forward_run(e->forward, &e->kv, &seq, e->rows, count, e->logits, r->err));
+        for (size_t i = 0; i < count && first + i + 1 < n; i++)
+            out[first + i + 1] = sampler_logprob(e->shared.sampler, e->m->k, e->logits + i * n_vocab,
+                                                 tok_count(e->m->tok), tokens[first + i + 1]);
+        report(r, "scoring", first + count, n);
+        PGR_TRY(look_up(r));
+    }
+    return PGR_OK;
+}
+
+pgr_status infer_logprobs(pgr_engine *e, const int32_t *tokens, size_t n, const infer_options *options, float *out,
+                          pgr_error *err) {
+    infer_options none = {0};
+    run r = {.e = e, .o = options ? options : &none, .start = clock_now(), .err = err};
+    kv_seq seq = {0};
+    if (n > 0) out[0] = NAN;
+    pgr_status s = score_rows(&r, &seq, tokens, n, out);
+    kv_release(&e->kv, &seq);
+    return s;
+}

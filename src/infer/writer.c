@@ -1,0 +1,263 @@
+/* writer.c - appends tokens to a chain and keeps grammar, trigger, stop texts and the token limit. */
+#include "infer/writer.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "base/rng.h"
+
+/* ---- appending ---- */
+
+static pgr_status push_token(writer *w, int32_t token, float logprob, bool forced, pgr_error *err) {
+    infer_chain *c = w->chain;
+    if (c->tokens.n == c->cap_logprobs) {
+        size_t cap = c->cap_logprobs ? 2 * c->cap_logprobs : 64;
+        float *logprobs = mem_resize(c->logprobs, cap * sizeof *logprobs);
+        if (!logprobs) return fail_mem(err);
+        c->logprobs = logprobs;
+        uint8_t *flags = mem_resize(c->forced, cap);
+        if (!flags) return fail_mem(err);
+        c->forced = flags;
+        c->cap_logprobs = cap;
+    }
+    ids_push(&c->tokens, token);
+    if (c->tokens.failed) return fail_mem(err);
+    c->logprobs[c->tokens.n - 1] = logprob;
+    c->forced[c->tokens.n - 1] = forced;
+    return PGR_OK;
+}
+
+/* Tokens for text that is in the chain already, from byte `from` on. */
+static pgr_status push_forced_text(writer *w, size_t from, pgr_error *err) {
+    if (w->chain->text.failed) return fail_mem(err);
+    if (w->chain->text.n == from) return PGR_OK;
+    ids list = {0};
+    pgr_status s = tok_encode(w->shared->tok, w->chain->text.data + from, w->chain->text.n - from, 0, &list, err);
+    for (size_t i = 0; s == PGR_OK && i < list.n; i++) s = push_token(w, list.v[i], NAN, true, err);
+    ids_free(&list);
+    return s;
+}
+
+static void finish(writer *w, pgr_finish why) {
+    w->chain->finish = why;
+    w->done = true;
+}
+
+static size_t tokens_left(const writer *w) {
+    return w->chain->tokens.n < w->r->max_tokens ? w->r->max_tokens - w->chain->tokens.n : 0;
+}
+
+/* ---- what the program writes ---- */
+
+static pgr_status write_hole(writer *w, const char *hole, pgr_error *err) {
+    buf *text = &w->chain->text, filled = {0};
+    pgr_status s = w->r->fill(w->r->fill_ctx, hole, text->data ? text->data : "", text->n, &filled, err);
+    if (s == PGR_OK && filled.failed) s = fail_mem(err);
+    if (s == PGR_OK) buf_add(text, filled.data, filled.n);
+    buf_free(&filled);
+    return s;
+}
+
+/* All that has no choice: literal text, holes; up to a choice or the end. */
+static pgr_status write_forced(writer *w, pgr_error *err) {
+    buf *text = &w->chain->text;
+    size_t from = text->n;
+    grammar *g = w->r->grammar;
+    while (!grammar_only_end(g, w->state)) {
+        size_t before = text->n;
+        const char *hole = grammar_hole(g, w->state);
+        if (hole) {
+            PGR_TRY(write_hole(w, hole, err));
+            PGR_TRY(grammar_after_hole(g, w->state, &w->state, err));
+        } else {
+            PGR_TRY(grammar_forced(g, &w->state, text, err));
+            if (text->n == before && !text->failed) break;
+        }
+        if (text->failed) return fail_mem(err);
+    }
+    PGR_TRY(push_forced_text(w, from, err));
+    if (grammar_only_end(g, w->state)) finish(w, PGR_FINISH_STOP);
+    return PGR_OK;
+}
+
+static pgr_status start_grammar(writer *w, pgr_error *err) {
+    w->state = grammar_start(w->r->grammar);
+    return write_forced(w, err);
+}
+
+static pgr_status write_trigger(writer *w, pgr_error *err) {
+    size_t from = w->chain->text.n;
+    buf_puts(&w->chain->text, "\n");
+    buf_puts(&w->chain->text, w->r->trigger);
+    PGR_TRY(push_forced_text(w, from, err));
+    return start_grammar(w, err);
+}
+
+/* ---- begin ---- */
+
+pgr_status writer_check(const infer_request *r, pgr_error *err) {
+    PGR_TRY(sampler_check(&r->sampling, err));
+    if (r->n_prompt == 0) return fail(err, PGR_E_ARG, "the prompt is empty, expected at least one token");
+    if (r->n_sample == 0 || r->max_tokens == 0)
+        return fail(err, PGR_E_ARG, "n_sample is %zu and max_tokens %zu, expected at least 1", r->n_sample,
+                    r->max_tokens);
+    for (size_t i = 0; i < r->n_stop; i++)
+        if (!r->stop[i][0]) return fail(err, PGR_E_ARG, "stop text %zu is empty", i + 1);
+    if (!r->grammar) return PGR_OK;
+
+    size_t least = grammar_distance(r->grammar, grammar_start(r->grammar));
+    if (r->trigger) least += strlen(r->trigger) + 1;
+    if (r->max_tokens < least)
+        return fail(err, PGR_E_LIMIT, "max_tokens is %zu, the grammar may need up to %zu to end", r->max_tokens, least);
+    return PGR_OK;
+}
+
+pgr_status writer_begin(writer *w, writer_shared *shared, const infer_request *r, infer_chain *chain, pgr_error *err) {
+    *w = (writer){.r = r, .shared = shared, .chain = chain};
+    w->state = !r->grammar ? WRITER_FREE : WRITER_WAITS;
+    if (r->grammar && !r->trigger) return start_grammar(w, err);
+    return PGR_OK;
+}
+
+/* ---- choosing ---- */
+
+/* The mask of tokens that may come: NULL for all. limit: see grammar_mask. */
+static pgr_status allowed(writer *w, size_t limit, const uint64_t **out, pgr_error *err) {
+    writer_shared *sh = w->shared;
+    *out = NULL;
+    if (w->state >= 0) {
+        const uint64_t *mask;
+        PGR_TRY(grammar_mask(w->r->grammar, sh->trie, w->state, limit, &mask, NULL, err));
+        bool may_end = grammar_accepts(w->r->grammar, w->state);
+        for (size_t i = 0; i < sh->n_mask; i++) sh->mask[i] = mask[i] | (may_end ? sh->end_mask[i] : 0);
+        *out = sh->mask;
+    } else if (w->r->ignore_eos) {
+        for (size_t i = 0; i < sh->n_mask; i++) sh->mask[i] = ~sh->end_mask[i];
+        *out = sh->mask;
+    }
+    return PGR_OK;
+}
+
+static pgr_status pick(writer *w, const float *logits, size_t limit, int32_t *token, float *logprob, pgr_error *err) {
+    const uint64_t *mask;
+    PGR_TRY(allowed(w, limit, &mask, err));
+    double u = rng_uniform(w->r->seed, w->r->id, w->r->first_sample + (uint32_t)w->chain->sample,
+                           (uint32_t)w->chain->tokens.n);
+    return sampler_pick(w->shared->sampler, w->shared->k, logits, tok_count(w->shared->tok), mask, &w->r->sampling, u,
+                        token, logprob, err);
+}
+
+/* Under a grammar the chain must be able to end within the token limit: where the picked token leads too far, it is picked
+ * again among those that do not. *next: the grammar's state after it. */
+static pgr_status pick_in_grammar(writer *w, const float *logits, int32_t *token, float *logprob, int *next,
+                                  pgr_error *err) {
+    grammar *g = w->r->grammar;
+    size_t left = tokens_left(w), closing = grammar_distance(g, w->state), n;
+    size_t limit = left > closing ? left - 1 : (closing > 0 ? closing - 1 : 0);
+
+    PGR_TRY(pick(w, logits, SIZE_MAX, token, logprob, err));
+    *next = w->state;
+    if (tok_ends(w->shared->tok, *token)) return PGR_OK;
+    const char *bytes = tok_bytes(w->shared->tok, *token, &n);
+    PGR_TRY(grammar_walk(g, w->state, bytes, n, next, err));
+    PGR_ASSERT(*next != GRAMMAR_DEAD);
+    if (grammar_distance(g, *next) <= limit) return PGR_OK;
+
+    w->chain->cut = true;
+    PGR_TRY(pick(w, logits, limit, token, logprob, err));
+    if (tok_ends(w->shared->tok, *token)) return PGR_OK;
+    bytes = tok_bytes(w->shared->tok, *token, &n);
+    return grammar_walk(g, w->state, bytes, n, next, err);
+}
+
+/* ---- after a token ---- */
+
+/* Text from `from` on is new: does it complete a stop text? */
+static bool stopped(writer *w, size_t from) {
+    buf *text = &w->chain->text;
+    size_t best = SIZE_MAX;
+    for (size_t i = 0; i < w->r->n_stop; i++) {
+        size_t n = strlen(w->r->stop[i]), start = from + 1 > n ? from + 1 - n : 0;
+        const char *hit = text->n > start ? memmem(text->data + start, text->n - start, w->r->stop[i], n) : NULL;
+        if (hit && (size_t)(hit - text->data) < best) best = (size_t)(hit - text->data);
+    }
+    if (best == SIZE_MAX) return false;
+    text->n = best;
+    text->data[best] = '\0';
+    return true;
+}
+
+/* The end of the trigger in text whose bytes from `from` on are new, 0: it is not there. */
+static size_t trigger_end(const writer *w, size_t from) {
+    const buf *text = &w->chain->text;
+    size_t n = strlen(w->r->trigger), start = from + 1 > n ? from + 1 - n : 0;
+    const char *hit = text->n > start ? memmem(text->data + start, text->n - start, w->r->trigger, n) : NULL;
+    return hit ? (size_t)(hit - text->data) + n : 0;
+}
+
+/* The token just taken completed the trigger at byte `end`: what follows it in the same token must be legal, else the token
+ * is replaced by its bytes up to the trigger's end. */
+static pgr_status enter_grammar(writer *w, size_t from, size_t end, int32_t token, float logprob, pgr_error *err) {
+    buf *text = &w->chain->text;
+    int state;
+    PGR_TRY(grammar_walk(w->r->grammar, grammar_start(w->r->grammar), text->data + end, text->n - end, &state, err));
+    if (state != GRAMMAR_DEAD) {
+        PGR_TRY(push_token(w, token, logprob, false, err));
+        w->state = state;
+        return write_forced(w, err);
+    }
+    text->n = end;
+    text->data[end] = '\0';
+    PGR_TRY(push_forced_text(w, from, err));
+    return start_grammar(w, err);
+}
+
+static pgr_status take_free(writer *w, int32_t token, float logprob, size_t from, pgr_error *err) {
+    if (w->state == WRITER_WAITS) {
+        size_t end = trigger_end(w, from);
+        if (end) return enter_grammar(w, from, end, token, logprob, err);
+    }
+    return push_token(w, token, logprob, false, err);
+}
+
+/* Where the trigger has not come, as much as the grammar needs, and at least a quarter of the limit, is kept for it. */
+static bool must_trigger(const writer *w) {
+    size_t least = grammar_distance(w->r->grammar, grammar_start(w->r->grammar)) + strlen(w->r->trigger) + 1;
+    size_t keep = least > w->r->max_tokens / 4 ? least : w->r->max_tokens / 4;
+    return tokens_left(w) <= keep;
+}
+
+pgr_status writer_next(writer *w, const float *logits, pgr_error *err) {
+    PGR_ASSERT(!w->done);
+    if (w->state == WRITER_WAITS && must_trigger(w)) {
+        w->chain->cut = true;
+        return write_trigger(w, err);
+    }
+
+    int32_t token;
+    float logprob;
+    int next = w->state;
+    if (w->state >= 0) PGR_TRY(pick_in_grammar(w, logits, &token, &logprob, &next, err));
+    else PGR_TRY(pick(w, logits, SIZE_MAX, &token, &logprob, err));
+    if (tok_ends(w->shared->tok, token)) {
+        if (w->state == WRITER_WAITS) return write_trigger(w, err); /* the turn ended without its object: ask for it */
+        finish(w, PGR_FINISH_STOP);
+        return PGR_OK;
+    }
+
+    size_t n, from = w->chain->text.n;
+    const char *bytes = tok_bytes(w->shared->tok, token, &n);
+    if (tok_type_of(w->shared->tok, token) != TOK_CONTROL) buf_add(&w->chain->text, bytes, n);
+    if (w->chain->text.failed) return fail_mem(err);
+    if (w->state >= 0) {
+        w->state = next;
+        PGR_TRY(push_token(w, token, logprob, false, err));
+        PGR_TRY(write_forced(w, err));
+    } else {
+        PGR_TRY(take_free(w, token, logprob, from, err));
+    }
+    if (stopped(w, from)) finish(w, PGR_FINISH_STOP);
+    if (!w->done && tokens_left(w) == 0) finish(w, PGR_FINISH_LENGTH);
+    return PGR_OK;
+}

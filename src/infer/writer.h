@@ -1,0 +1,38 @@
+/* writer.h - one chain while it is written: its text and tokens, the state of its grammar, what the program writes into it
+ * (forced continuations, holes, a missing trigger) and when it ends. Knows nothing of batches and caches. */
+#ifndef PGR_INFER_WRITER_H
+#define PGR_INFER_WRITER_H
+
+#include "infer/engine.h"
+#include "infer/sampler.h"
+
+typedef struct writer_shared { /* of one engine */
+    const tokenizer *tok;
+    const kernels *k;
+    sampler *sampler;
+    token_trie *trie;      /* NULL until a grammar needs it */
+    uint64_t *mask;        /* (n_mask) scratch */
+    uint64_t *end_mask;    /* (n_mask) tokens that end a turn */
+    size_t n_mask;
+} writer_shared;
+
+typedef struct writer {
+    const infer_request *r;
+    writer_shared *shared;
+    infer_chain *chain;
+    int state;     /* of the grammar, or one of the two below */
+    bool done;
+} writer;
+
+enum { WRITER_FREE = -2, WRITER_WAITS = -3 }; /* no grammar; the trigger has not come yet */
+
+/* Empty chain; writes what the grammar forces at its start. */
+pgr_status writer_begin(writer *w, writer_shared *shared, const infer_request *r, infer_chain *chain, pgr_error *err);
+
+/* Samples the next token from the logits after the chain's last one and appends it with all that it forces. */
+pgr_status writer_next(writer *w, const float *logits, pgr_error *err);
+
+/* Checks what a request asks before anything is computed; the error names the field. */
+pgr_status writer_check(const infer_request *r, pgr_error *err);
+
+#endif

@@ -1,0 +1,173 @@
+/* model.c - opens and closes models, finds them by name, and the public calls on tokens. */
+#include "model/model.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/mem.h"
+
+#define DEFAULT_MODEL "SmolLM2-135M-Instruct.Q4_1.gguf"
+
+pgr_model_options pgr_model_options_default(void) {
+    return (pgr_model_options){.dtype = PGR_DTYPE_AUTO};
+}
+
+/* ---- finding a file ---- */
+
+static char *cache_folder(void) {
+    const char *home = getenv("PGENRM_HOME"), *cache = getenv("XDG_CACHE_HOME"), *user = getenv("HOME");
+    buf b = {0};
+    if (home && *home) buf_puts(&b, home);
+    else if (cache && *cache) buf_printf(&b, "%s/pgenrm", cache);
+    else buf_printf(&b, "%s/.cache/pgenrm", user && *user ? user : ".");
+    return buf_take(&b);
+}
+
+static pgr_status find_in_cache(const char *name, char **out, pgr_error *err) {
+    char *folder = cache_folder();
+    if (!folder) return fail_mem(err);
+    const char *endings[] = {"", ".gguf"};
+    buf b = {0};
+    for (size_t i = 0; i < 2; i++) {
+        buf_clear(&b);
+        buf_printf(&b, "%s/%s%s", folder, name, endings[i]);
+        if (b.failed || file_exists(b.data)) break;
+    }
+    pgr_status s = PGR_OK;
+    if (b.failed) s = fail_mem(err);
+    else if (!file_exists(b.data))
+        s = fail(err, PGR_E_IO, "%s: no such model, neither as a path nor in %s%s", name, folder,
+                 strcmp(name, DEFAULT_MODEL) == 0 ? " (tools/fetch_model.sh fetches the default model)" : "");
+    if (s == PGR_OK) *out = buf_take(&b);
+    buf_free(&b);
+    mem_free(folder);
+    return s;
+}
+
+pgr_status pgr_model_find(const char *name, char **out, pgr_error *err) {
+    if (!name || !*name) name = getenv("PGENRM_MODEL");
+    if (!name || !*name) name = DEFAULT_MODEL;
+    if (strncmp(name, "http://", 7) == 0 || strncmp(name, "https://", 8) == 0)
+        return fail(err, PGR_E_UNSUPPORTED, "%s: remote engines are not supported yet, expected a GGUF file", name);
+    if (!file_exists(name)) return find_in_cache(name, out, err);
+    *out = mem_strdup(name);
+    return *out ? PGR_OK : fail_mem(err);
+}
+
+/* ---- opening ---- */
+
+static gemm_form form_of(pgr_dtype dtype) {
+    switch (dtype) {
+    case PGR_DTYPE_F32: return GEMM_F32;
+    case PGR_DTYPE_BF16: return GEMM_BF16;
+    case PGR_DTYPE_INT8: return GEMM_INT8;
+    case PGR_DTYPE_AUTO: break;
+    }
+    return GEMM_FILE;
+}
+
+static pgr_status open_chat(pgr_model *m, pgr_error *err) {
+    gguf_string text = {0};
+    if (gguf_find(&m->file, "tokenizer.chat_template"))
+        PGR_TRY(gguf_get_string(&m->file, "tokenizer.chat_template", &text, err));
+    return chat_recognise(text.s, text.n, m->tok, &m->chat, err);
+}
+
+static pgr_status open_name(pgr_model *m, pgr_error *err) {
+    gguf_string name = {0};
+    if (gguf_find(&m->file, "general.name")) PGR_TRY(gguf_get_string(&m->file, "general.name", &name, err));
+    if (name.n == 0 || memchr(name.s, '\0', name.n)) {
+        const char *slash = strrchr(m->file.path, '/');
+        name.s = slash ? slash + 1 : m->file.path;
+        name.n = strlen(name.s);
+    }
+    m->name = mem_alloc(name.n + 1);
+    if (!m->name) return fail_mem(err);
+    memcpy(m->name, name.s, name.n);
+    m->name[name.n] = '\0';
+    return PGR_OK;
+}
+
+static pgr_status open_parts(pgr_model *m, const char *path, const pgr_model_options *o, pgr_error *err) {
+    PGR_TRY(gguf_open(path, &m->file, err));
+    PGR_TRY(config_from_gguf(&m->file, &m->config, err));
+    PGR_TRY(tok_open(&m->file, &m->tok, err));
+    if (tok_count(m->tok) > m->config.n_vocab)
+        return fail(err, PGR_E_FORMAT, "%s: the tokenizer has %zu tokens, token_embd.weight only %zu rows", path,
+                    tok_count(m->tok), m->config.n_vocab);
+    PGR_TRY(open_chat(m, err));
+    PGR_TRY(open_name(m, err));
+    PGR_TRY(pool_create(o->n_thread, &m->threads, err));
+    return weights_open(&m->file, &m->config, form_of(o->dtype), m->threads, o->progress, o->progress_ctx,
+                        &m->weights, err);
+}
+
+pgr_status pgr_model_open(const char *path, const pgr_model_options *options, pgr_model **out, pgr_error *err) {
+    pgr_model_options o = options ? *options : pgr_model_options_default();
+    if (o.n_thread < 0 || o.n_thread > 1024)
+        return fail(err, PGR_E_ARG, "n_thread is %d, expected 0 to 1024", o.n_thread);
+    pgr_model *m = mem_zero(1, sizeof *m);
+    if (!m) return fail_mem(err);
+
+    double start = clock_now();
+    m->dtype = o.dtype;
+    m->k = kernels_best();
+    pgr_status s = open_parts(m, path, &o, err);
+    m->load_s = clock_now() - start;
+    if (s != PGR_OK) {
+        pgr_model_close(m);
+        return s;
+    }
+    *out = m;
+    return PGR_OK;
+}
+
+void pgr_model_close(pgr_model *m) {
+    if (!m) return;
+    weights_close(&m->weights);
+    pool_free(m->threads);
+    mem_free(m->name);
+    chat_free(&m->chat);
+    tok_close(m->tok);
+    gguf_close(&m->file);
+    mem_free(m);
+}
+
+const char *pgr_model_name(const pgr_model *m) {
+    return m->name;
+}
+
+size_t pgr_model_context(const pgr_model *m) {
+    return m->config.n_ctx;
+}
+
+/* ---- tokens ---- */
+
+pgr_status pgr_tokenize(const pgr_model *m, const char *text, size_t len, int flags, int32_t **out, size_t *n,
+                        pgr_error *err) {
+    ids list = {0};
+    pgr_status s = tok_encode(m->tok, text, len, flags, &list, err);
+    if (s == PGR_OK && list.failed) s = fail_mem(err);
+    if (s != PGR_OK) {
+        ids_free(&list);
+        return s;
+    }
+    *out = list.v;
+    *n = list.n;
+    return PGR_OK;
+}
+
+pgr_status pgr_detokenize(const pgr_model *m, const int32_t *v, size_t n, char **text, size_t *len, pgr_error *err) {
+    buf b = {0};
+    pgr_status s = tok_decode(m->tok, v, n, &b, err);
+    size_t bytes = b.n;
+    char *taken = s == PGR_OK ? buf_take(&b) : NULL;
+    if (s == PGR_OK && !taken) s = fail_mem(err);
+    buf_free(&b);
+    if (s != PGR_OK) return s;
+    *text = taken;
+    *len = bytes;
+    return PGR_OK;
+}

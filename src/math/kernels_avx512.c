@@ -1,4 +1,95 @@
-/* kernels_avx512.c - the kernels for avx512. */
+/* kernels_avx512.c - the kernels in vectors of 16 floats (AVX-512 F, BW, DQ, VL). The algorithms are kernels_simd.h's. */
 #include "math/kernels.h"
 
+#if defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512DQ__) && defined(__AVX512VL__)
+#include <immintrin.h>
+#include <string.h>
+
+#define LANES 16
+#define BLOCK_ROWS 6
+#define BLOCK_VECTORS 4
+#define OP static inline __attribute__((always_inline))
+
+typedef __m512 vf;
+typedef __m512i vi;
+typedef __m512d vd;
+
+OP __mmask16 first(size_t n) { return (__mmask16)((1u << n) - 1); }
+
+OP vf v_load(const float *p) { return _mm512_loadu_ps(p); }
+OP void v_store(float *p, vf v) { _mm512_storeu_ps(p, v); }
+OP vf v_load_n(const float *p, size_t n) { return _mm512_maskz_loadu_ps(first(n), p); }
+OP void v_store_n(float *p, vf v, size_t n) { _mm512_mask_storeu_ps(p, first(n), v); }
+OP vf v_keep(vf v, size_t n, vf fill) { return _mm512_mask_blend_ps(first(n), fill, v); }
+OP vf v_set1(float x) { return _mm512_set1_ps(x); }
+OP vf v_zero(void) { return _mm512_setzero_ps(); }
+OP vf v_add(vf a, vf b) { return _mm512_add_ps(a, b); }
+OP vf v_sub(vf a, vf b) { return _mm512_sub_ps(a, b); }
+OP vf v_mul(vf a, vf b) { return _mm512_mul_ps(a, b); }
+OP vf v_div(vf a, vf b) { return _mm512_div_ps(a, b); }
+OP vf v_fma(vf a, vf b, vf c) { return _mm512_fmadd_ps(a, b, c); }
+OP vf v_max(vf a, vf b) { return _mm512_max_ps(a, b); }
+OP vf v_min(vf a, vf b) { return _mm512_min_ps(a, b); }
+OP vf v_round(vf a) { return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+OP vf v_exp2_times(vf p, vf n) { return _mm512_scalef_ps(p, n); }
+OP float v_sum(vf a) { return _mm512_reduce_add_ps(a); }
+OP float v_top(vf a) { return _mm512_reduce_max_ps(a); }
+
+OP vd vd_zero(void) { return _mm512_setzero_pd(); }
+OP vd vd_low(vf a) { return _mm512_cvtps_pd(_mm512_castps512_ps256(a)); }
+OP vd vd_high(vf a) { return _mm512_cvtps_pd(_mm512_extractf32x8_ps(a, 1)); }
+OP vd vd_fma(vd a, vd b, vd c) { return _mm512_fmadd_pd(a, b, c); }
+OP vd vd_add(vd a, vd b) { return _mm512_add_pd(a, b); }
+OP double vd_sum(vd a) { return _mm512_reduce_add_pd(a); }
+
+OP vf v_from_bits(vi i) { return _mm512_castsi512_ps(i); }
+OP vi vi_high16(vi i) { return _mm512_srli_epi32(i, 16); }
+OP vf v_half(vi i) { return _mm512_cvtph_ps(_mm512_cvtepi32_epi16(i)); }
+OP vf v_halves(const void *p) { return _mm512_cvtph_ps(_mm256_loadu_si256(p)); }
+
+/* The permutation looks at the low four bits of a lane only. */
+OP vf v_nibble(vi i, unsigned shift) {
+    const vf table = _mm512_setr_ps(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    return _mm512_permutexvar_ps(shift ? _mm512_srli_epi32(i, shift) : i, table);
+}
+
+OP vf v_byte(vi i, unsigned shift) {
+    vi top = shift < 24 ? _mm512_slli_epi32(i, 24 - shift) : i;
+    return _mm512_cvtepi32_ps(_mm512_srai_epi32(top, 24));
+}
+
+/* Rows a, 4 + a, 8 + a, 12 + a in the four quarters: after the transposition inside the quarters rows are in order. */
+OP vi load_quarters(const uint8_t *p, const size_t *offset) {
+    vi v = _mm512_castsi128_si512(_mm_loadu_si128((const void *)(p + offset[0])));
+    v = _mm512_inserti32x4(v, _mm_loadu_si128((const void *)(p + offset[4])), 1);
+    v = _mm512_inserti32x4(v, _mm_loadu_si128((const void *)(p + offset[8])), 2);
+    return _mm512_inserti32x4(v, _mm_loadu_si128((const void *)(p + offset[12])), 3);
+}
+
+OP void vi_dwords4(vi out[4], const uint8_t *p, const size_t offset[LANES]) {
+    vi a = load_quarters(p, offset), b = load_quarters(p, offset + 1);
+    vi c = load_quarters(p, offset + 2), d = load_quarters(p, offset + 3);
+    vi ab = _mm512_unpacklo_epi32(a, b), cd = _mm512_unpacklo_epi32(c, d);
+    out[0] = _mm512_unpacklo_epi64(ab, cd);
+    out[1] = _mm512_unpackhi_epi64(ab, cd);
+    ab = _mm512_unpackhi_epi32(a, b), cd = _mm512_unpackhi_epi32(c, d);
+    out[2] = _mm512_unpacklo_epi64(ab, cd);
+    out[3] = _mm512_unpackhi_epi64(ab, cd);
+}
+
+OP vi vi_dword(const uint8_t *p, const size_t offset[LANES]) {
+    int32_t lane[LANES];
+    for (size_t j = 0; j < LANES; j++) memcpy(lane + j, p + offset[j], sizeof *lane);
+    return _mm512_loadu_si512(lane);
+}
+
+#include "math/kernels_simd.h"
+
+const kernels *kernels_avx512(void) {
+    static const kernels table = SIMD_TABLE("avx512");
+    return cpu_detect().avx512 ? &table : NULL;
+}
+
+#else
 const kernels *kernels_avx512(void) { return NULL; }
+#endif

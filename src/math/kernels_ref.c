@@ -20,7 +20,8 @@ static void swiglu_ref(float *restrict gate, const float *restrict up, size_t n)
     for (size_t i = 0; i < n; i++) gate[i] = gate[i] / (1.0f + expf(-gate[i])) * up[i];
 }
 
-static void rope_ref(float *x, const float *cs, size_t dim, bool interleaved) {
+void kernel_rope_ref(float *x, const float *cs, size_t dim, bool interleaved); /* the SIMD levels use it too */
+void kernel_rope_ref(float *x, const float *cs, size_t dim, bool interleaved) {
     for (size_t i = 0; i < dim / 2; i++) {
         float *a = interleaved ? x + 2 * i : x + i;
         float *b = interleaved ? a + 1 : a + dim / 2;
@@ -113,7 +114,7 @@ const kernels *kernels_ref(void) {
         .rmsnorm = rmsnorm_ref,
         .add = add_ref,
         .swiglu = swiglu_ref,
-        .rope = rope_ref,
+        .rope = kernel_rope_ref,
         .gemm_tile = gemm_tile_ref,
         .gemm_tile_add = gemm_tile_add_ref,
         .transpose_tile = transpose_tile_ref,

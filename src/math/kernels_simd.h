@@ -1,0 +1,402 @@
+/* kernels_simd.h - the kernels over vectors of LANES floats. Included once by each level's file, which defines before:
+ *
+ *   LANES                         8 or 16
+ *   BLOCK_ROWS, BLOCK_VECTORS     rows and vectors of a block of sums that fits the registers
+ *   vf, vi, vd                    vectors of LANES floats, LANES int32, LANES / 2 doubles
+ *   v_load v_store v_set1 v_zero v_add v_sub v_mul v_div v_fma v_max v_min v_round      as their names say
+ *   v_load_n v_store_n            the first n lanes only (1 <= n <= LANES); the others are zero / left alone
+ *   v_keep(v, n, fill)            lane i < n ? v : fill
+ *   v_exp2_times(p, n)            p * 2^n for integral n, correctly rounded
+ *   v_sum v_top                   sum in a fixed order, maximum of all lanes
+ *   vd_zero vd_low vd_high vd_fma vd_add vd_sum   doubles; low and high half of a vf, converted
+ *   vi_dwords4(out, p, offset)    out[i] lane j = int32 i of the 16 bytes at p + offset[j]
+ *   vi_dword(p, offset)           lane j = the int32 at p + offset[j]
+ *   vi_high16(i)                  each lane shifted right by 16
+ *   v_from_bits(i)                the same bits as floats
+ *   v_half(i)                     the f16 in the low 16 bits of each lane
+ *   v_nibble(i, shift)            bits shift .. shift + 3 of each lane as 0.0 to 15.0
+ *   v_byte(i, shift)              bits shift .. shift + 7 of each lane as -128.0 to 127.0
+ *   v_halves(p)                   LANES f16 values in a row
+ *
+ * A result depends on nothing but its own row: every sum has one fixed order. */
+#include <math.h>
+#include <string.h>
+
+#include "math/kernels.h"
+
+void kernel_rope_ref(float *x, const float *cs, size_t dim, bool interleaved); /* kernels_ref.c */
+
+#define INLINE static inline __attribute__((always_inline))
+#if defined(__clang__)
+#define UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define UNROLL _Pragma("GCC unroll 16")
+#endif
+
+/* ---- exp: 2^n * (1 + r + r^2 q(r)) with |r| <= ln 2 / 2 ----
+ * q is the minimax polynomial of degree 4 (relative error of exp 3.1e-9, 0.05 ulp; own fit). With the roundings the
+ * result is within 1 ulp; test_kernels checks it. Overflow gives infinity, underflow goes through the subnormals to 0. */
+INLINE vf v_exp(vf x) {
+    x = v_min(v_set1(89.0f), v_max(v_set1(-104.0f), x)); /* in this order NaN stays */
+    vf n = v_round(v_mul(x, v_set1(0x1.715476p+0f)));    /* 1 / ln 2 */
+    vf r = v_fma(n, v_set1(-0x1.62e4p-1f), x);           /* ln 2 in two parts: n times the first is exact */
+    r = v_fma(n, v_set1(-0x1.7f7d1cp-20f), r);
+
+    vf q = v_set1(0x1.6a23dp-10f);
+    q = v_fma(q, r, v_set1(0x1.123a2p-7f));
+    q = v_fma(q, r, v_set1(0x1.5558f2p-5f));
+    q = v_fma(q, r, v_set1(0x1.555492p-3f));
+    q = v_fma(q, r, v_set1(0x1.fffffcp-2f));
+    vf p = v_add(v_set1(1.0f), v_fma(v_mul(q, r), r, r));
+    return v_exp2_times(p, n);
+}
+
+INLINE float exp_one(float x) {
+    float out[LANES];
+    v_store(out, v_exp(v_set1(x)));
+    return out[0];
+}
+
+/* ---- one row ---- */
+
+static void rmsnorm_simd(float *restrict out, const float *restrict x, const float *restrict w, size_t n, float eps) {
+    vd low = vd_zero(), high = vd_zero();
+    for (size_t i = 0; i < n; i += LANES) {
+        vf v = n - i < LANES ? v_load_n(x + i, n - i) : v_load(x + i);
+        low = vd_fma(vd_low(v), vd_low(v), low);
+        high = vd_fma(vd_high(v), vd_high(v), high);
+    }
+
+    double ss = vd_sum(vd_add(low, high));
+    float inv = (float)(1.0 / sqrt(ss / (double)n + (double)eps));
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES) v_store(out + i, v_mul(v_load(w + i), v_mul(v_load(x + i), v_set1(inv))));
+    for (; i < n; i++) out[i] = w[i] * (x[i] * inv);
+}
+
+static void add_simd(float *restrict x, const float *restrict y, size_t n) {
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES) v_store(x + i, v_add(v_load(x + i), v_load(y + i)));
+    for (; i < n; i++) x[i] += y[i];
+}
+
+INLINE vf v_swiglu(vf gate, vf up) {
+    vf e = v_exp(v_sub(v_zero(), gate));
+    return v_mul(v_div(gate, v_add(v_set1(1.0f), e)), up);
+}
+
+static void swiglu_simd(float *restrict gate, const float *restrict up, size_t n) {
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES) v_store(gate + i, v_swiglu(v_load(gate + i), v_load(up + i)));
+    if (i < n) v_store_n(gate + i, v_swiglu(v_load_n(gate + i, n - i), v_load_n(up + i, n - i)), n - i);
+}
+
+static float max_simd(const float *x, size_t n) {
+    vf top = v_set1(x[0]);
+    for (size_t i = 0; i < n; i += LANES)
+        top = v_max(top, n - i < LANES ? v_keep(v_load_n(x + i, n - i), n - i, v_set1(x[0])) : v_load(x + i));
+    return v_top(top);
+}
+
+static double exp_sum_simd(float *out, const float *x, float shift, float scale, size_t n) {
+    vd low = vd_zero(), high = vd_zero();
+    for (size_t i = 0; i < n; i += LANES) {
+        size_t rest = n - i < LANES ? n - i : LANES;
+        vf e = v_exp(v_mul(v_sub(rest < LANES ? v_load_n(x + i, rest) : v_load(x + i), v_set1(shift)), v_set1(scale)));
+        if (rest < LANES) {
+            e = v_keep(e, rest, v_zero());
+            v_store_n(out + i, e, rest);
+        } else {
+            v_store(out + i, e);
+        }
+        low = vd_add(low, vd_low(e));
+        high = vd_add(high, vd_high(e));
+    }
+    return vd_sum(vd_add(low, high));
+}
+
+/* ---- sums of products ----
+ * out[r][c] = start + sum_k x[r][k] * b[k][c], k ascending, fused; start: 0, or factor[r] * out[r][c].
+ * x: rows ldx apart, b: rows ldb apart, out: rows ldo apart */
+
+/* R rows by V vectors; the last of them has `last` columns if it is partial. R, V, partial: constants where inlined. */
+INLINE void mac_block(const size_t R, const size_t V, const int partial, float *restrict out, size_t ldo,
+                      const float *restrict x, size_t ldx, const float *restrict b, size_t ldb, size_t K, size_t last,
+                      const float *restrict factor) {
+    vf sum[BLOCK_ROWS][BLOCK_VECTORS];
+    UNROLL for (size_t r = 0; r < R; r++) {
+        UNROLL for (size_t v = 0; v < V; v++) {
+            const float *at = out + r * ldo + v * LANES;
+            sum[r][v] = v_zero();
+            if (factor) sum[r][v] = v_mul(partial && v == V - 1 ? v_load_n(at, last) : v_load(at), v_set1(factor[r]));
+        }
+    }
+    for (size_t k = 0; k < K; k++) {
+        vf column[BLOCK_VECTORS];
+        const float *at = b + k * ldb;
+        UNROLL for (size_t v = 0; v < V; v++)
+            column[v] = partial && v == V - 1 ? v_load_n(at + v * LANES, last) : v_load(at + v * LANES);
+        UNROLL for (size_t r = 0; r < R; r++) {
+            vf xk = v_set1(x[r * ldx + k]);
+            UNROLL for (size_t v = 0; v < V; v++) sum[r][v] = v_fma(xk, column[v], sum[r][v]);
+        }
+    }
+    UNROLL for (size_t r = 0; r < R; r++) {
+        UNROLL for (size_t v = 0; v < V; v++) {
+            float *at = out + r * ldo + v * LANES;
+            if (partial && v == V - 1)
+                v_store_n(at, sum[r][v], last);
+            else
+                v_store(at, sum[r][v]);
+        }
+    }
+}
+
+enum { whole, part }; /* the last vector */
+
+typedef void (*mac_fn)(float *restrict out, size_t ldo, const float *restrict x, size_t ldx, const float *restrict b,
+                       size_t ldb, size_t K, size_t last, const float *restrict factor);
+
+#define MAC(R, V, kind)                                                                                                \
+    static void mac_##R##_##V##_##kind(float *restrict out, size_t ldo, const float *restrict x, size_t ldx,        \
+                                       const float *restrict b, size_t ldb, size_t K, size_t last,                     \
+                                       const float *restrict factor) {                                                 \
+        mac_block(R, V, kind, out, ldo, x, ldx, b, ldb, K, last, factor);                                              \
+    }
+#define MAC_ALL_ROWS(V, kind)                                                                                          \
+    MAC(1, V, kind) MAC(2, V, kind) MAC(3, V, kind) MAC(4, V, kind) MAC(5, V, kind) MAC(6, V, kind)
+#define MAC_NAMES(V, kind)                                                                                             \
+    {mac_1_##V##_##kind, mac_2_##V##_##kind, mac_3_##V##_##kind,                                                       \
+     mac_4_##V##_##kind, mac_5_##V##_##kind, mac_6_##V##_##kind}
+
+/* mac_full[R - 1]: all vectors whole; mac_partial[V - 1][R - 1] */
+MAC_ALL_ROWS(1, part)
+MAC_ALL_ROWS(2, part)
+#if BLOCK_VECTORS == 4
+MAC_ALL_ROWS(3, part)
+MAC_ALL_ROWS(4, part)
+MAC_ALL_ROWS(4, whole)
+static const mac_fn mac_full[] = MAC_NAMES(4, whole);
+static const mac_fn mac_partial[][BLOCK_ROWS] = {MAC_NAMES(1, part), MAC_NAMES(2, part), MAC_NAMES(3, part),
+                                                 MAC_NAMES(4, part)};
+#else
+MAC_ALL_ROWS(2, whole)
+static const mac_fn mac_full[] = MAC_NAMES(2, whole);
+static const mac_fn mac_partial[][BLOCK_ROWS] = {MAC_NAMES(1, part), MAC_NAMES(2, part)};
+#endif
+
+/* M rows, n columns: blocks of nearly equal height, at most BLOCK_ROWS. Row m's factor is factor[m * step]; step 0 needs
+ * BLOCK_ROWS of them. */
+static void mac(float *restrict out, size_t ldo, const float *restrict x, size_t ldx, const float *restrict b,
+                size_t ldb, size_t M, size_t K, size_t n, const float *restrict factor, size_t step) {
+    enum { WIDTH = BLOCK_VECTORS * LANES };
+    size_t n_block = (M + BLOCK_ROWS - 1) / BLOCK_ROWS;
+    for (size_t c = 0; c < n; c += WIDTH) {
+        size_t columns = n - c < WIDTH ? n - c : WIDTH, V = (columns + LANES - 1) / LANES;
+        const mac_fn *by_rows = columns == WIDTH ? mac_full : mac_partial[V - 1];
+        for (size_t i = 0; i < n_block; i++) {
+            size_t m = M * i / n_block, R = M * (i + 1) / n_block - m;
+            by_rows[R - 1](out + m * ldo + c, ldo, x + m * ldx, ldx, b + c, ldb, K, columns - (V - 1) * LANES,
+                           factor ? factor + m * step : NULL);
+        }
+    }
+}
+
+static void gemm_tile_simd(float *restrict out, size_t ldo, const float *restrict x, size_t ldx,
+                           const float *restrict tile, size_t M, size_t K, size_t n) {
+    mac(out, ldo, x, ldx, tile, GEMM_TILE, M, K, n, NULL, 0);
+}
+
+static void gemm_tile_add_simd(float *restrict out, size_t ldo, const float *restrict x, size_t ldx,
+                               const float *restrict tile, size_t M, size_t K, size_t n) {
+    static const float ones[BLOCK_ROWS] = {1, 1, 1, 1, 1, 1};
+    mac(out, ldo, x, ldx, tile, GEMM_TILE, M, K, n, ones, 0);
+}
+
+/* ---- attention ---- */
+
+/* One row of scores becomes weights, its state moves on. Returns the factor for what was summed before. */
+INLINE float softmax_row(float s[KV_PAGE], attn_state *state, size_t n, float scale) {
+    enum { V = KV_PAGE / LANES };
+    vf score[V], top = v_set1(state->max);
+    UNROLL for (size_t v = 0; v < V; v++) {
+        size_t in = n > v * LANES ? n - v * LANES : 0;
+        score[v] = v_keep(v_mul(v_load(s + v * LANES), v_set1(scale)), in < LANES ? in : LANES, v_set1(-INFINITY));
+        top = v_max(top, score[v]);
+    }
+
+    float max = v_top(top), old = exp_one(state->max - max);
+    vf sum = v_zero();
+    UNROLL for (size_t v = 0; v < V; v++) {
+        vf e = v_exp(v_sub(score[v], v_set1(max)));
+        sum = v_add(sum, e);
+        v_store(s + v * LANES, e);
+    }
+    *state = (attn_state){max, state->sum * old + v_sum(sum)};
+    return old;
+}
+
+enum { ATTN_ROWS = 4 * BLOCK_ROWS };
+
+/* R <= ATTN_ROWS rows with the same n_valid > 0 */
+static void attn_rows(float *restrict acc, attn_state *restrict state, const float *restrict q,
+                      const float *restrict kT, const float *restrict v, size_t n, size_t R, size_t dim, float scale) {
+    float s[ATTN_ROWS][KV_PAGE], factor[ATTN_ROWS];
+    mac(s[0], KV_PAGE, q, dim, kT, KV_PAGE, R, dim, KV_PAGE, NULL, 0);
+    for (size_t r = 0; r < R; r++) factor[r] = softmax_row(s[r], state + r, n, scale);
+    mac(acc, dim, s[0], KV_PAGE, v, dim, R, n, dim, factor, 1);
+}
+
+static void attn_page_simd(float *restrict acc, attn_state *restrict state, const float *restrict q,
+                           const float *restrict kT, const float *restrict v, const uint32_t *restrict n_valid,
+                           size_t R, size_t dim, float scale) {
+    for (size_t r = 0, n; r < R; r += n) {
+        for (n = 1; n < ATTN_ROWS && r + n < R && n_valid[r + n] == n_valid[r]; n++) {}
+        if (n_valid[r] > 0) attn_rows(acc + r * dim, state + r, q + r * dim, kT, v, n_valid[r], n, dim, scale);
+    }
+}
+
+/* ---- tiles: LANES rows at a time, transposed as 4-byte words ---- */
+
+/* Offsets of LANES rows of which n >= 1 exist: the last one stands in for the others. */
+INLINE void row_offsets(size_t offset[LANES], size_t row_bytes, size_t n) {
+    for (size_t j = 0; j < LANES; j++) offset[j] = (j < n ? j : n - 1) * row_bytes;
+}
+
+static void transpose_tile_simd(float *restrict tile, const float *restrict rows, size_t n, size_t K) {
+    for (size_t j = 0; j < GEMM_TILE; j += LANES) {
+        size_t in = n > j ? n - j : 0, offset[LANES];
+        if (in > LANES) in = LANES;
+        if (in > 0) row_offsets(offset, K * sizeof *rows, in);
+        size_t k = 0;
+        for (; in > 0 && k + 4 <= K; k += 4) {
+            vi q[4];
+            vi_dwords4(q, (const uint8_t *)(rows + j * K + k), offset);
+            for (size_t i = 0; i < 4; i++)
+                v_store(tile + (k + i) * GEMM_TILE + j, v_keep(v_from_bits(q[i]), in, v_zero()));
+        }
+        for (; k < K; k++)
+            for (size_t i = 0; i < LANES; i++)
+                tile[k * GEMM_TILE + j + i] = i < in ? rows[(j + i) * K + k] : 0.0f;
+    }
+}
+
+/* Four bytes of nibbles of LANES rows: their low nibbles are values 0 to 3, their high ones 16 to 19 of the block. */
+#define PUT_Q4_1(byte)                                                                                                 \
+    v_store(tile + (byte) * GEMM_TILE, v_add(v_mul(d, v_nibble(q, 8 * (byte))), m));                                   \
+    v_store(tile + (16 + (byte)) * GEMM_TILE, v_add(v_mul(d, v_nibble(q, 8 * (byte) + 4)), m))
+INLINE void put_q4_1(float *tile, vi q, vf d, vf m) {
+    PUT_Q4_1(0);
+    PUT_Q4_1(1);
+    PUT_Q4_1(2);
+    PUT_Q4_1(3);
+}
+
+#define PUT_Q4_0(byte)                                                                                                 \
+    v_store(tile + (byte) * GEMM_TILE, v_mul(d, v_sub(v_nibble(q, 8 * (byte)), v_set1(8.0f))));                        \
+    v_store(tile + (16 + (byte)) * GEMM_TILE, v_mul(d, v_sub(v_nibble(q, 8 * (byte) + 4), v_set1(8.0f))))
+INLINE void put_q4_0(float *tile, vi q, vf d) {
+    PUT_Q4_0(0);
+    PUT_Q4_0(1);
+    PUT_Q4_0(2);
+    PUT_Q4_0(3);
+}
+
+INLINE void q4_0_columns(float *tile, const uint8_t *b, const size_t offset[LANES], size_t K) {
+    for (size_t k = 0; k < K; k += 32, b += 18, tile += 32 * GEMM_TILE) {
+        vf d = v_half(vi_dword(b, offset));
+        vi q[4];
+        vi_dwords4(q, b + 2, offset);
+        for (size_t i = 0; i < 4; i++) put_q4_0(tile + 4 * i * GEMM_TILE, q[i], d);
+    }
+}
+
+INLINE void q4_1_columns(float *tile, const uint8_t *b, const size_t offset[LANES], size_t K) {
+    for (size_t k = 0; k < K; k += 32, b += 20, tile += 32 * GEMM_TILE) {
+        vi head = vi_dword(b, offset), q[4];
+        vf d = v_half(head), m = v_half(vi_high16(head));
+        vi_dwords4(q, b + 4, offset);
+        for (size_t i = 0; i < 4; i++) put_q4_1(tile + 4 * i * GEMM_TILE, q[i], d, m);
+    }
+}
+
+#define PUT_BYTE(byte) v_store(tile + (byte) * GEMM_TILE, v_mul(v_byte(q, 8 * (byte)), d))
+INLINE void put_bytes(float *tile, vi q, vf d) {
+    PUT_BYTE(0);
+    PUT_BYTE(1);
+    PUT_BYTE(2);
+    PUT_BYTE(3);
+}
+
+INLINE void q8_0_columns(float *tile, const uint8_t *b, const size_t offset[LANES], size_t K) {
+    for (size_t k = 0; k < K; k += 32, b += 34, tile += 32 * GEMM_TILE) {
+        vf d = v_half(vi_dword(b, offset));
+        for (size_t h = 0; h < 2; h++) {
+            vi q[4];
+            vi_dwords4(q, b + 2 + 16 * h, offset);
+            for (size_t i = 0; i < 4; i++) put_bytes(tile + (16 * h + 4 * i) * GEMM_TILE, q[i], d);
+        }
+    }
+}
+
+INLINE void f32_columns(float *tile, const uint8_t *b, const size_t offset[LANES], size_t K) {
+    size_t k = 0;
+    for (; k + 4 <= K; k += 4) {
+        vi q[4];
+        vi_dwords4(q, b + k * sizeof *tile, offset);
+        for (size_t i = 0; i < 4; i++) v_store(tile + (k + i) * GEMM_TILE, v_from_bits(q[i]));
+    }
+    for (; k < K; k++)
+        for (size_t j = 0; j < LANES; j++) memcpy(tile + k * GEMM_TILE + j, b + offset[j] + k * sizeof *tile, sizeof *tile);
+}
+
+static void dequant_f16(float *restrict out, const uint8_t *restrict src, size_t n) {
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES) v_store(out + i, v_halves(src + 2 * i));
+    quant_dequant(QUANT_F16, out + i, src + 2 * i, n - i);
+}
+
+/* Any type: to rows of values first. */
+static void other_columns(float *tile, quant_type t, const uint8_t *b, const size_t offset[LANES], size_t K, size_t n) {
+    float values[LANES][GEMM_CHUNK];
+    size_t value_offset[LANES];
+    row_offsets(value_offset, sizeof values[0], n);
+    for (size_t j = 0; j < n; j++) {
+        if (t == QUANT_F16)
+            dequant_f16(values[j], b + offset[j], K);
+        else
+            quant_dequant(t, values[j], b + offset[j], K);
+    }
+    f32_columns(tile, (const uint8_t *)values, value_offset, K);
+}
+
+static void dequant_tile_simd(float *restrict tile, quant_type t, const void *restrict rows, size_t row_bytes, size_t n,
+                              size_t K) {
+    for (size_t j = 0; j < n; j += LANES) {
+        const uint8_t *b = (const uint8_t *)rows + j * row_bytes;
+        size_t in = n - j < LANES ? n - j : LANES, offset[LANES];
+        row_offsets(offset, row_bytes, in);
+        switch (t) {
+        case QUANT_F32: f32_columns(tile + j, b, offset, K); break;
+        case QUANT_Q4_0: q4_0_columns(tile + j, b, offset, K); break;
+        case QUANT_Q4_1: q4_1_columns(tile + j, b, offset, K); break;
+        case QUANT_Q8_0: q8_0_columns(tile + j, b, offset, K); break;
+        default: other_columns(tile + j, t, b, offset, K, in); break;
+        }
+    }
+}
+
+/* The level's table. rope is plain C: one head is 64 to 128 values. */
+#define SIMD_TABLE(level)                                                                                              \
+    {.name = level,                                                                                                    \
+     .rmsnorm = rmsnorm_simd,                                                                                          \
+     .add = add_simd,                                                                                                  \
+     .swiglu = swiglu_simd,                                                                                            \
+     .rope = kernel_rope_ref,                                                                                          \
+     .gemm_tile = gemm_tile_simd,                                                                                      \
+     .gemm_tile_add = gemm_tile_add_simd,                                                                              \
+     .transpose_tile = transpose_tile_simd,                                                                            \
+     .dequant_tile = dequant_tile_simd,                                                                                \
+     .attn_page = attn_page_simd,                                                                                      \
+     .max = max_simd,                                                                                                  \
+     .exp_sum = exp_sum_simd}

@@ -10,8 +10,9 @@
 #include "base/text.h"
 
 struct pretok {
-    pcre2_general_context *general; /* routes PCRE2's memory through mem.h */
+    pcre2_general_context *compiling, *matching; /* route PCRE2's memory through mem.h */
     pcre2_code *code;
+    bool starved; /* while compiling: an allocation failed */
 };
 
 /* White space as Unicode has it. PCRE2's \s is no substitute: it counts U+180E too, which no other engine does any more. */
@@ -50,27 +51,33 @@ const pretok_row *pretok_find(gguf_string name) {
 
 const char *pretok_list(void) { return "smollm, gpt2, gpt-2, llama-bpe, llama3, qwen2"; }
 
-static void *context_alloc(size_t n, void *ctx) {
-    (void)ctx;
-    return mem_alloc(n);
+/* starved: where to note a failure, NULL while matching (a pretok is then read-only) */
+static void *context_alloc(size_t n, void *starved) {
+    void *p = mem_alloc(n);
+    if (!p && starved) *(bool *)starved = true;
+    return p;
 }
 
-static void context_free(void *p, void *ctx) {
-    (void)ctx;
+static void context_free(void *p, void *starved) {
+    (void)starved;
     mem_free(p);
 }
 
+/* JIT that the system forbids is no error, the interpreter does the work; JIT that lacks memory is one. */
 static pgr_status compile(pretok *p, const char *pattern, pgr_error *err) {
-    int code;
-    PCRE2_SIZE where;
-    p->general = pcre2_general_context_create(context_alloc, context_free, NULL);
-    pcre2_compile_context *compiler = p->general ? pcre2_compile_context_create(p->general) : NULL;
+    int code = 0;
+    PCRE2_SIZE where = 0;
+    p->compiling = pcre2_general_context_create(context_alloc, context_free, &p->starved);
+    p->matching = pcre2_general_context_create(context_alloc, context_free, NULL);
+    pcre2_compile_context *compiler = p->compiling && p->matching ? pcre2_compile_context_create(p->compiling) : NULL;
     if (!compiler) return fail_mem(err);
     p->code = pcre2_compile((PCRE2_SPTR)pattern, PCRE2_ZERO_TERMINATED, PCRE2_UTF | PCRE2_UCP, &code, &where, compiler);
     pcre2_compile_context_free(compiler);
-    if (!p->code && code == PCRE2_ERROR_HEAP_FAILED) return fail_mem(err);
-    if (!p->code) return fail(err, PGR_E_MEM, "pre-tokeniser pattern: PCRE2 error %d at character %zu", code, where);
-    pcre2_jit_compile(p->code, PCRE2_JIT_COMPLETE); /* where the system forbids it the interpreter does the work */
+    if (p->code) pcre2_jit_compile(p->code, PCRE2_JIT_COMPLETE);
+    if (p->starved) return fail_mem(err);
+    if (!p->code)
+        return fail(err, PGR_E_UNSUPPORTED, "this PCRE2 does not take the pre-tokeniser's pattern: error %d at %zu", code,
+                    where);
     return PGR_OK;
 }
 
@@ -88,12 +95,13 @@ pgr_status pretok_open(const pretok_row *row, pretok **out, pgr_error *err) {
 void pretok_close(pretok *p) {
     if (!p) return;
     pcre2_code_free(p->code);
-    pcre2_general_context_free(p->general);
+    pcre2_general_context_free(p->matching);
+    pcre2_general_context_free(p->compiling);
     mem_free(p);
 }
 
 pgr_status pretok_begin(const pretok *p, pretok_scan *out, pgr_error *err) {
-    *out = (pretok_scan){.pre = p, .match = pcre2_match_data_create(1, p->general)};
+    *out = (pretok_scan){.pre = p, .match = pcre2_match_data_create(1, p->matching)};
     return out->match ? PGR_OK : fail_mem(err);
 }
 

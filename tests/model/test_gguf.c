@@ -124,13 +124,12 @@ static void wrong_tensors_are_refused(void **state) {
     (void)state;
     static const struct {
         uint32_t n_dim;
-        uint64_t dim[5];
+        uint64_t dim[2];
         uint32_t type;
         uint64_t offset;
         const char *message;
     } cases[] = {
         {0, {0}, QUANT_F32, 0, "0 dimensions, want 1 to 4"},
-        {5, {1, 1, 1, 1, 1}, QUANT_F32, 0, "5 dimensions, want 1 to 4"},
         {2, {4, 0}, QUANT_F32, 0, "dimension 1 is 0"},
         {2, {1ull << 40, 1ull << 40}, QUANT_F32, 0, "its dimensions overflow"},
         {1, {1ull << 62}, QUANT_F32, 0, "its size overflows"},
@@ -147,12 +146,11 @@ static void wrong_tensors_are_refused(void **state) {
         make_tensor(&m, "blk.0.attn_q.weight", cases[i].n_dim, cases[i].dim, cases[i].type, cases[i].offset);
         size_t used = (24 + m.infos.n + 31) / 32 * 32;
         for (size_t n = used; n < 128; n++) buf_putc(&m.data, 0);
-        if (cases[i].n_dim == 5) continue; /* the fifth dimension moves everything: below */
         snprintf(message, sizeof message, "mem.gguf: tensor blk.0.attn_q.weight: %s", cases[i].message);
         refused(&m, PGR_E_FORMAT, message);
     }
     gmake m = {0};
-    make_tensor(&m, "five", 5, cases[1].dim, QUANT_F32, 0);
+    make_tensor(&m, "five", 5, (uint64_t[]){1, 1, 1, 1, 1}, QUANT_F32, 0);
     refused(&m, PGR_E_FORMAT, "mem.gguf: tensor five: 5 dimensions, want 1 to 4");
 }
 

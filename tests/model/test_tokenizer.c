@@ -1,0 +1,425 @@
+/* test_tokenizer.c - ids against PyPI `tokenizers` (tests/golden/tokenizer, made by tools/golden_tokenizer.py), and what must
+ * hold for any text: bytes come back, control tokens do not come out of text, long words take no quadratic time. */
+#include "gguf_make.h"
+
+#include <jansson.h>
+#include <pthread.h>
+
+#include "base/clock.h"
+#include "base/rng.h"
+#include "base/text.h"
+#include "model/tokenizer.h"
+
+enum { N_LINE = 2500 };
+
+static json_t *lines[N_LINE];
+
+static int load_lines(void **state) {
+    (void)state;
+    FILE *f = fopen(GOLDEN("tokenizer/lines.jsonl"), "rb");
+    char *line = NULL;
+    size_t cap = 0, n = 0;
+    if (!f) return -1;
+    for (; n < N_LINE && getline(&line, &cap, f) > 0; n++)
+        if (!(lines[n] = json_loads(line, JSON_DECODE_ANY, NULL))) return -1;
+    free(line);
+    fclose(f);
+    return n == N_LINE ? 0 : -1;
+}
+
+static int free_lines(void **state) {
+    (void)state;
+    for (size_t i = 0; i < N_LINE; i++) json_decref(lines[i]);
+    return 0;
+}
+
+static tokenizer *open_file(const char *path) {
+    gguf g;
+    tokenizer *t = NULL;
+    pgr_error err;
+    if (gguf_open(path, &g, &err) != PGR_OK || tok_open(&g, &t, &err) != PGR_OK) fail_msg("%s", err.message);
+    gguf_close(&g);
+    return t;
+}
+
+static ids encode(const tokenizer *t, const char *s, size_t n, int flags) {
+    ids out = {0};
+    pgr_error err;
+    if (tok_encode(t, s, n, flags, &out, &err) != PGR_OK) fail_msg("%s", err.message);
+    return out;
+}
+
+static ids encode_line(const tokenizer *t, size_t i, int flags) {
+    return encode(t, json_string_value(lines[i]), json_string_length(lines[i]), flags);
+}
+
+static void expect_ids(const tokenizer *t, const char *text, int flags, const char *want) {
+    ids v = encode(t, text, strlen(text), flags);
+    buf got = {0};
+    for (size_t i = 0; i < v.n; i++) buf_printf(&got, "%s%d", i ? " " : "", v.v[i]);
+    assert_string_equal(got.data ? got.data : "", want);
+    buf_free(&got);
+    ids_free(&v);
+}
+
+/* ---- golden ids ---- */
+
+static uint32_t fnv(uint32_t h, const ids *v) {
+    for (size_t i = 0; i < v->n; i++)
+        for (int b = 0; b < 4; b++) h = (h ^ ((uint32_t)v->v[i] >> 8 * b & 0xff)) * 0x01000193u;
+    return h;
+}
+
+static void expect_first_ids(const json_t *want, size_t line, const ids *got) {
+    bool equal = json_array_size(want) == got->n;
+    for (size_t i = 0; equal && i < got->n; i++) equal = json_integer_value(json_array_get(want, i)) == got->v[i];
+    if (!equal) fail_msg("line %zu: ids differ: %s", line, json_string_value(lines[line]));
+}
+
+static void check_golden(const tokenizer *t, const char *path) {
+    json_t *golden = json_load_file(path, 0, NULL);
+    assert_non_null(golden);
+    const char *hashes = json_string_value(json_object_get(golden, "hashes"));
+    const json_t *first = json_object_get(golden, "ids");
+    assert_int_equal(json_integer_value(json_object_get(golden, "n")), N_LINE);
+    uint32_t special = 0x811c9dc5u;
+    size_t wrong = 0;
+    for (size_t i = 0; i < N_LINE; i++) {
+        char hex[9];
+        ids v = encode_line(t, i, 0), s = encode_line(t, i, TOK_PARSE_SPECIAL);
+        special = fnv(special, &s);
+        snprintf(hex, sizeof hex, "%08x", fnv(0x811c9dc5u, &v));
+        if (memcmp(hex, hashes + 8 * i, 8) != 0) {
+            wrong++;
+            print_message("line %zu differs: %s\n", i, json_string_value(lines[i]));
+        }
+        if (i < json_array_size(first)) expect_first_ids(json_array_get(first, i), i, &v);
+        ids_free(&v);
+        ids_free(&s);
+    }
+    char hex[9];
+    snprintf(hex, sizeof hex, "%08x", special);
+    assert_int_equal(wrong, 0);
+    assert_string_equal(hex, json_string_value(json_object_get(golden, "special")));
+    json_decref(golden);
+}
+
+static void golden(const char *file, const char *name, const char *pre) {
+    char path[500];
+    tokenizer *t = open_file(file);
+    assert_string_equal(tok_pre_name(t), pre);
+    snprintf(path, sizeof path, GOLDEN("tokenizer/%s.json"), name);
+    check_golden(t, path);
+    tok_close(t);
+}
+
+static void golden_tiny(void **state) {
+    (void)state;
+    golden(GOLDEN("tiny-llama.gguf"), "tiny", "smollm");
+}
+
+static void golden_gpt2(void **state) {
+    (void)state;
+    golden(GOLDEN("tokenizer/vocab-gpt2.gguf"), "gpt2", "gpt2");
+}
+
+static void golden_llama_bpe(void **state) {
+    (void)state;
+    golden(GOLDEN("tokenizer/vocab-llama-bpe.gguf"), "llama-bpe", "llama-bpe");
+}
+
+static void golden_qwen2(void **state) {
+    (void)state;
+    golden(GOLDEN("tokenizer/vocab-qwen2.gguf"), "qwen2", "qwen2");
+}
+
+static void golden_default(void **state) {
+    (void)state;
+    if (!default_model()) {
+        print_message("golden_default: the model is not in the cache\n");
+        skip();
+    }
+    gguf g;
+    tokenizer *t;
+    assert_int_equal(gguf_open(default_model(), &g, NULL), PGR_OK);
+    double t0 = clock_now();
+    assert_int_equal(tok_open(&g, &t, NULL), PGR_OK);
+    print_message("tok_open: %.1f ms\n", 1e3 * (clock_now() - t0));
+    gguf_close(&g);
+    assert_true(tok_count(t) == 49152 && tok_merge_count(t) == 48900 && tok_bos(t) == 1 && tok_eos(t) == 2);
+    assert_true(!tok_adds_bos(t) && tok_ends(t, 2) && tok_ends(t, 0) && !tok_ends(t, 1));
+    check_golden(t, GOLDEN("tokenizer/default.json"));
+    tok_close(t);
+}
+
+/* ---- what holds for any text ---- */
+
+static void bytes_come_back(void **state) {
+    (void)state;
+    static const char *const files[] = {GOLDEN("tiny-llama.gguf"), GOLDEN("tokenizer/vocab-gpt2.gguf"),
+                                        GOLDEN("tokenizer/vocab-llama-bpe.gguf"), GOLDEN("tokenizer/vocab-qwen2.gguf")};
+    for (size_t f = 0; f < 4; f++) {
+        tokenizer *t = open_file(files[f]);
+        rng r = {.seed = 1};
+        for (size_t i = 0; i < N_LINE; i++) {
+            char noise[64]; /* every other line: random bytes, mostly not UTF-8 */
+            const char *s = i % 2 ? noise : json_string_value(lines[i]);
+            size_t n = i % 2 ? rng_below(&r, sizeof noise + 1) : json_string_length(lines[i]);
+            for (size_t k = 0; k < sizeof noise; k++) noise[k] = (char)rng_below(&r, i % 4 == 1 ? 256 : 0x24f);
+            for (int flags = 0; flags <= TOK_PARSE_SPECIAL; flags++) {
+                ids v = encode(t, s, n, flags);
+                buf text = {0};
+                assert_int_equal(tok_decode(t, v.v, v.n, &text, NULL), PGR_OK);
+                assert_int_equal(text.n, n);
+                if (n) assert_memory_equal(text.data, s, n);
+                for (size_t k = 0; k < v.n && !flags; k++) assert_int_not_equal(tok_type_of(t, v.v[k]), TOK_CONTROL);
+                buf_free(&text);
+                ids_free(&v);
+            }
+        }
+        tok_close(t);
+    }
+}
+
+/* The pieces around a byte that is not UTF-8 are what they are alone. */
+static void invalid_bytes_stand_alone(void **state) {
+    (void)state;
+    static const char *const bad[] = {"\xff", "\x80", "\xc0\xaf", "\xed\xa0\x80", "\xf4\x90\x80\x80", "\xe5\xad", "\xf0\x9f\x98"};
+    tokenizer *t = open_file(GOLDEN("tiny-llama.gguf"));
+    ids left = encode(t, "reader asks ", 12, 0), right = encode(t, "which answer", 12, 0);
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        char text[64];
+        size_t n = strlen(bad[i]);
+        snprintf(text, sizeof text, "reader asks %swhich answer", bad[i]);
+        ids v = encode(t, text, strlen(text), 0);
+        assert_int_equal(v.n, left.n + n + right.n);
+        assert_memory_equal(v.v, left.v, left.n * sizeof *v.v);
+        assert_memory_equal(v.v + left.n + n, right.v, right.n * sizeof *v.v);
+        for (size_t k = 0; k < n; k++) {
+            size_t len;
+            const char *b = tok_bytes(t, v.v[left.n + k], &len);
+            assert_true(len == 1 && *b == bad[i][k]);
+        }
+        ids_free(&v);
+    }
+    ids_free(&left);
+    ids_free(&right);
+    tok_close(t);
+}
+
+static void nul_bytes_are_text(void **state) {
+    (void)state;
+    tokenizer *t = open_file(GOLDEN("tiny-llama.gguf"));
+    ids v = encode(t, "a\0b", 3, 0);
+    buf text = {0};
+    assert_int_equal(tok_decode(t, v.v, v.n, &text, NULL), PGR_OK);
+    assert_true(text.n == 3 && memcmp(text.data, "a\0b", 3) == 0);
+    buf_free(&text);
+    ids_free(&v);
+    tok_close(t);
+}
+
+static void added_tokens(void **state) {
+    (void)state;
+    tokenizer *t = open_file(GOLDEN("tokenizer/vocab-qwen2.gguf"));
+    int32_t im_end = tok_find(t, "<|im_end|>"), think = tok_find(t, "<think>"), longer = tok_find(t, "<think>>");
+    char want[64];
+    assert_true(im_end >= 0 && think >= 0 && longer >= 0 && tok_find(t, "<think") < 0 && tok_find(t, "") < 0);
+    assert_true(tok_type_of(t, think) == TOK_USER && tok_type_of(t, im_end) == TOK_CONTROL && tok_ends(t, im_end));
+    snprintf(want, sizeof want, "%d %d %d", think, longer, im_end);
+    expect_ids(t, "<think><think>><|im_end|>", TOK_PARSE_SPECIAL, want);
+    ids v = encode(t, "<think>><|im_end|>", 18, 0);
+    assert_true(v.n > 3 && v.v[0] == longer);
+    for (size_t i = 1; i < v.n; i++) assert_int_equal(tok_type_of(t, v.v[i]), TOK_NORMAL);
+    ids_free(&v);
+    tok_close(t);
+}
+
+static void bos_by_the_files_rule(void **state) {
+    (void)state;
+    tokenizer *t = open_file(GOLDEN("tokenizer/vocab-llama-bpe.gguf"));
+    char want[32];
+    snprintf(want, sizeof want, "%d", tok_bos(t));
+    assert_true(tok_adds_bos(t) && !tok_adds_eos(t));
+    expect_ids(t, "", TOK_BOS, want);
+    expect_ids(t, "", 0, "");
+    tok_close(t);
+    t = open_file(GOLDEN("tiny-llama.gguf"));
+    expect_ids(t, "", TOK_BOS, "");
+    assert_string_equal(tok_model_name(t), "gpt2");
+    tok_close(t);
+}
+
+static void long_words_take_no_quadratic_time(void **state) {
+    (void)state;
+    static const char *const units[] = {"a", " ", "\n", "ab", "=", "1", "\xe5\xad\x97", "\xff", "'s", " \n"};
+    enum { N = 100000 };
+    tokenizer *t = open_file(GOLDEN("tokenizer/vocab-llama-bpe.gguf"));
+    double t0 = clock_now(), worst = 0;
+    char *text = malloc(N + 8);
+    for (size_t u = 0; u < sizeof units / sizeof *units; u++) {
+        double start = clock_now();
+        size_t n = 0, len = strlen(units[u]);
+        for (; n < N; n += len) memcpy(text + n, units[u], len);
+        ids v = encode(t, text, n, 0);
+        buf back = {0};
+        assert_int_equal(tok_decode(t, v.v, v.n, &back, NULL), PGR_OK);
+        assert_true(back.n == n && memcmp(back.data, text, n) == 0);
+        buf_free(&back);
+        ids_free(&v);
+        if (clock_now() - start > worst) worst = clock_now() - start;
+    }
+    free(text);
+    print_message("slowest word of %d bytes: %.1f ms\n", N, 1e3 * worst);
+    assert_true(clock_now() - t0 < 20); /* quadratic work would take minutes; sanitizers slow the rest tenfold */
+    tok_close(t);
+}
+
+static void *encode_everything(void *arg) {
+    const tokenizer *t = arg;
+    uint32_t *h = malloc(sizeof *h);
+    *h = 0x811c9dc5u;
+    for (size_t i = 0; i < N_LINE; i++) {
+        ids v = {0};
+        if (tok_encode(t, json_string_value(lines[i]), json_string_length(lines[i]), 0, &v, NULL) == PGR_OK)
+            *h = fnv(*h, &v);
+        ids_free(&v);
+    }
+    return h;
+}
+
+static void many_threads(void **state) {
+    (void)state;
+    pthread_t threads[4];
+    uint32_t *h[4];
+    tokenizer *t = open_file(GOLDEN("tiny-llama.gguf"));
+    for (size_t i = 0; i < 4; i++) assert_int_equal(pthread_create(&threads[i], NULL, encode_everything, t), 0);
+    for (size_t i = 0; i < 4; i++) {
+        void *result;
+        assert_int_equal(pthread_join(threads[i], &result), 0);
+        h[i] = result;
+    }
+    for (size_t i = 1; i < 4; i++) assert_int_equal(*h[i], *h[0]);
+    uint32_t *alone = encode_everything(t);
+    assert_int_equal(*alone, *h[0]);
+    free(alone);
+    for (size_t i = 0; i < 4; i++) free(h[i]);
+    tok_close(t);
+}
+
+/* ---- small vocabularies ---- */
+
+typedef struct vocab {
+    const char *model, *pre;
+    const char *tokens[8];
+    int32_t types[8];
+    const char *merges[4];
+    size_t n_token, n_type, n_merge;
+    uint32_t eos;
+    bool add_bos;
+} vocab;
+
+static const vocab small = {"gpt2", "gpt2", {"a", "b", "ab", "\xc4\xa0", "\xc4\xa0" "ab", "<end>"}, {1, 1, 1, 1, 1, 3},
+                            {"a b", "\xc4\xa0 ab"}, 6, 6, 2, 5, false};
+
+static pgr_status open_vocab(const vocab *v, tokenizer **out, pgr_error *err) {
+    gmake m = {0};
+    gguf g;
+    uint8_t *bytes;
+    make_string(&m, "tokenizer.ggml.model", v->model);
+    make_string(&m, "tokenizer.ggml.pre", v->pre);
+    make_strings(&m, "tokenizer.ggml.tokens", v->tokens, v->n_token);
+    make_i32s(&m, "tokenizer.ggml.token_type", v->types, v->n_type);
+    make_strings(&m, "tokenizer.ggml.merges", v->merges, v->n_merge);
+    make_u32(&m, "tokenizer.ggml.eos_token_id", v->eos);
+    make_int(&m, "tokenizer.ggml.add_bos_token", GGUF_BOOL, v->add_bos);
+    assert_int_equal(make_open(&m, &g, err, &bytes), PGR_OK);
+    pgr_status status = tok_open(&g, out, err);
+    gguf_close(&g);
+    free(bytes);
+    return status;
+}
+
+static void merges_by_rank(void **state) {
+    (void)state;
+    tokenizer *t;
+    assert_int_equal(open_vocab(&small, &t, NULL), PGR_OK);
+    expect_ids(t, "ab ab ba", 0, "2 4 3 1 0");
+    expect_ids(t, "a?b", 0, "0 1");      /* no token has the byte '?' */
+    expect_ids(t, "<end>", 0, "");       /* nor those of the control token's name */
+    expect_ids(t, "<end>ab", TOK_PARSE_SPECIAL, "5 2");
+    assert_true(tok_eos(t) == 5 && tok_ends(t, 5) && tok_bos(t) == -1);
+    buf out = {0};
+    pgr_error err;
+    assert_int_equal(tok_decode(t, (int32_t[]){4, 5, 6}, 3, &out, &err), PGR_E_ARG);
+    assert_string_equal(err.message, "token id 6 is out of range, want 0 to 5");
+    buf_free(&out);
+    tok_close(t);
+}
+
+static void wrong_vocabularies_are_refused(void **state) {
+    (void)state;
+    vocab v;
+    tokenizer *t;
+    pgr_error err;
+#define REFUSED(status, text, ...)                                                                                     \
+    v = small;                                                                                                         \
+    __VA_ARGS__;                                                                                                       \
+    assert_int_equal(open_vocab(&v, &t, &err), status);                                                                \
+    assert_string_equal(err.message, "mem.gguf: " text)
+    REFUSED(PGR_E_UNSUPPORTED, "tokenizer.ggml.model is \"llama\"; only \"gpt2\" is supported", v.model = "llama");
+    REFUSED(PGR_E_UNSUPPORTED, "tokenizer.ggml.pre is \"tekken\"; supported: smollm, gpt2, gpt-2, llama-bpe, llama3, qwen2",
+            v.pre = "tekken");
+    REFUSED(PGR_E_FORMAT, "tokenizer.ggml.token_type has 5 items, want 6", v.n_type = 5);
+    REFUSED(PGR_E_FORMAT, "token 1 has type 9, want 1 to 6", v.types[1] = 9);
+    REFUSED(PGR_E_UNSUPPORTED, "token 1 is of type byte, which byte-level BPE does not have", v.types[1] = TOK_BYTE);
+    REFUSED(PGR_E_FORMAT, "token 2 has the same text as token 0", v.tokens[2] = "a");
+    REFUSED(PGR_E_FORMAT, "tokenizer.ggml.merges[0] is not two tokens that make up a third", v.merges[0] = "ab");
+    REFUSED(PGR_E_FORMAT, "tokenizer.ggml.merges[1] is not two tokens that make up a third", v.merges[1] = "b a");
+    REFUSED(PGR_E_FORMAT, "tokenizer.ggml.merges[1] is not two tokens that make up a third", v.merges[1] = "a ");
+    REFUSED(PGR_E_FORMAT, "tokenizer.ggml.merges[1] repeats an earlier one", v.merges[1] = "a b");
+    REFUSED(PGR_E_FORMAT, "tokenizer.ggml.eos_token_id is 6, there are 6 tokens", v.eos = 6);
+    REFUSED(PGR_E_FORMAT, "tokenizer.ggml.add_bos_token is true, but the file names no such token", v.add_bos = true);
+    REFUSED(PGR_E_LIMIT, "0 tokens and 2 merges, want 1 to 16777216 tokens and at most as many merges",
+            v.n_token = v.n_type = 0);
+}
+
+static bool open_and_encode(void) {
+    static const char path[] = PGR_SOURCE_DIR "/tests/fuzz/corpus/gguf/vocab-qwen2.gguf";
+    static const char text[] = "A reader asks: which of the two answers is better? aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+    gguf g;
+    tokenizer *t = NULL;
+    ids v = {0};
+    if (gguf_open(path, &g, NULL) != PGR_OK) return false;
+    bool ok = tok_open(&g, &t, NULL) == PGR_OK && tok_encode(t, text, sizeof text - 1, 0, &v, NULL) == PGR_OK;
+    ids_free(&v);
+    tok_close(t);
+    gguf_close(&g);
+    return ok;
+}
+
+static void failing_allocations(void **state) {
+    (void)state;
+    assert_true(fail_each_allocation(open_and_encode) > 10);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(golden_tiny),
+        cmocka_unit_test(golden_gpt2),
+        cmocka_unit_test(golden_llama_bpe),
+        cmocka_unit_test(golden_qwen2),
+        cmocka_unit_test(golden_default),
+        cmocka_unit_test(bytes_come_back),
+        cmocka_unit_test(invalid_bytes_stand_alone),
+        cmocka_unit_test(nul_bytes_are_text),
+        cmocka_unit_test(added_tokens),
+        cmocka_unit_test(bos_by_the_files_rule),
+        cmocka_unit_test(long_words_take_no_quadratic_time),
+        cmocka_unit_test(many_threads),
+        cmocka_unit_test(merges_by_rank),
+        cmocka_unit_test(wrong_vocabularies_are_refused),
+        cmocka_unit_test(failing_allocations),
+    };
+    return cmocka_run_group_tests_name("tokenizer", tests, load_lines, free_lines);
+}

@@ -17,15 +17,16 @@
 typedef struct grammar grammar;
 
 enum { GRAMMAR_DEAD = -1 };
-enum { GRAMMAR_HOLE_BYTES = 16 }; /* what a hole counts for in grammar_distance, at most times responses: see infer.h */
+enum { GRAMMAR_HOLE_BYTES = 16 }; /* what a hole counts for in grammar_distance */
 
-/* Error: "ORIGIN:LINE: what was found, what was expected". Refuses recursion, unknown and unused-hole rules, more than
- * 200,000 NFA states (big repeats). */
+/* Error: "ORIGIN:LINE: what was found, what was expected". Refuses recursion, unknown rules, rules with a hole that root does
+ * not use, a root that matches no text, more than 200,000 NFA states (big repeats). */
 pgr_status grammar_compile(const char *text, size_t n, const char *origin, grammar **out, pgr_error *err);
 void grammar_free(grammar *g);
 
 int grammar_start(const grammar *g);
-/* *out: the state after one byte, GRAMMAR_DEAD if it is not allowed. Errors: out of memory, too many states. */
+/* *out: the state after one byte, GRAMMAR_DEAD if it is not allowed. Errors, of every call that may make a state: out of memory,
+ * too many states (50,000), a hole that is not the only continuation. A failed call may be repeated. */
 pgr_status grammar_step(grammar *g, int state, uint8_t byte, int *out, pgr_error *err);
 pgr_status grammar_walk(grammar *g, int state, const char *text, size_t n, int *out, pgr_error *err);
 
@@ -42,14 +43,15 @@ size_t grammar_distance(const grammar *g, int state);
  * the end; *state moves along. */
 pgr_status grammar_forced(grammar *g, int *state, buf *out, pgr_error *err);
 
-/* The vocabulary as a tree of bytes, shared by the grammars of a tokenizer; read-only after it is made. Control, unused and
- * empty tokens are not in it. */
+/* The vocabulary as a tree of bytes, shared by the grammars of a tokenizer; read-only after it is made. Control, unknown,
+ * unused and empty tokens are not in it. */
 typedef struct token_trie token_trie;
 pgr_status trie_create(const tokenizer *t, token_trie **out, pgr_error *err);
 void trie_free(token_trie *t);
 
 /* Bit i of the mask: token i keeps the grammar alive. *mask has (tok_count + 63) / 64 words, belongs to the grammar and is
- * valid until the next call. limit: only tokens after which grammar_distance <= limit (SIZE_MAX: all; these are kept).
+ * valid until the next call. limit: only tokens after which grammar_distance <= limit (SIZE_MAX: all; these are kept,
+ * 64 MiB of them at most).
  * *restricted (may be NULL): limit excluded a token that the grammar allows. */
 pgr_status grammar_mask(grammar *g, const token_trie *trie, int state, size_t limit, const uint64_t **mask,
                         bool *restricted, pgr_error *err);

@@ -11,11 +11,13 @@ typedef struct sampler sampler; /* scratch for one vocabulary size; one thread a
 pgr_status sampler_create(size_t n_vocab, sampler **out, pgr_error *err);
 void sampler_free(sampler *s);
 
-/* Tokens i >= n_token (rows of padding) and tokens whose mask bit is 0 have probability 0. Order: mask, temperature,
- * top-k, softmax, min-p, top-p (smallest set whose probability reaches top_p, at least one token), then the token where the running sum in id order
- * passes u. temperature 0: the largest logit, lowest id first. Ties at a cut keep the lower id.
+/* Tokens i >= n_token (rows of padding) and tokens whose mask bit is 0 have probability 0. mask: NULL, or (n_token + 63) / 64 words.
+ * Order: mask, temperature, top-k, min-p (p >= min_p * the largest p), top-p (smallest set whose probability reaches top_p, at
+ * least one token), each on what the one before it left, renormalised; then the token where the running sum in id order passes
+ * u. temperature 0: the largest logit, lowest id first. Ties at a cut keep the lower id.
  * *logprob: log of its probability at temperature 1 over the n_token tokens, before any mask or cut.
- * PGR_E_LIMIT: no token is allowed. PGR_E_FORMAT: the logits hold NaN or only -inf.                logits: (n_vocab) */
+ * PGR_E_LIMIT: no token is allowed (a logit of -inf counts as not allowed). PGR_E_FORMAT: the logits hold NaN or +inf, or only
+ * -inf.                                                                     logits: (n_token), u in [0, 1) */
 pgr_status sampler_pick(sampler *s, const kernels *k, const float *logits, size_t n_token, const uint64_t *mask,
                         const pgr_sampling *settings, double u, int32_t *token, float *logprob, pgr_error *err);
 

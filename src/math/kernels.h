@@ -71,6 +71,16 @@ typedef struct kernels {
 
     /* out[i] = exp((x[i] - shift) * scale), returns their sum in double                         x, out: (n); out may be x */
     double (*exp_sum)(float *out, const float *x, float shift, float scale, size_t n);
+
+    /* out[i] = x[i] rounded to nearest even; the same bits at every level                       x, out: (n) */
+    void (*to_bf16)(uint16_t *restrict out, const float *restrict x, size_t n);
+
+    /* out[i] = round(x[i] * 127 / max|x|); returns max|x| / 127; the same bits at every level. 0 for a row of zeros; zeros
+     * and NaN for a row with an infinity or a NaN.                                              x, out: (n) */
+    float (*to_int8)(int8_t *restrict out, const float *restrict x, size_t n);
+
+    /* out[i] = x[i] * (factor * w[i])                                                           x, w, out: (n) */
+    void (*scale)(float *restrict out, const float *restrict x, float factor, const float *restrict w, size_t n);
 } kernels;
 
 const kernels *kernels_ref(void);

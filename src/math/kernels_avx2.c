@@ -1,5 +1,5 @@
 /* kernels_avx2.c - the kernels in vectors of 8 floats (AVX2, FMA, F16C). The algorithms are kernels_simd.h's. */
-#include "math/kernels.h"
+#include "math/kernels_level.h"
 
 #if defined(__AVX2__) && defined(__FMA__) && defined(__F16C__)
 #include <immintrin.h>
@@ -104,6 +104,10 @@ OP vi vi_dword(const uint8_t *p, const size_t offset[LANES]) {
     for (size_t j = 0; j < LANES; j++) memcpy(lane + j, p + offset[j], sizeof *lane);
     return _mm256_loadu_si256((const void *)lane);
 }
+
+/* only oneDNN's products use these, and those need AVX-512 */
+#define TO_BF16 kernel_to_bf16_ref
+#define TO_INT8 kernel_to_int8_ref
 
 #include "math/kernels_simd.h"
 

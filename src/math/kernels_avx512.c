@@ -1,8 +1,9 @@
 /* kernels_avx512.c - the kernels in vectors of 16 floats (AVX-512 F, BW, DQ, VL). The algorithms are kernels_simd.h's. */
-#include "math/kernels.h"
+#include "math/kernels_level.h"
 
 #if defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512DQ__) && defined(__AVX512VL__)
 #include <immintrin.h>
+#include <math.h>
 #include <string.h>
 
 #define LANES 16
@@ -82,6 +83,40 @@ OP vi vi_dword(const uint8_t *p, const size_t offset[LANES]) {
     for (size_t j = 0; j < LANES; j++) memcpy(lane + j, p + offset[j], sizeof *lane);
     return _mm512_loadu_si512(lane);
 }
+
+static void to_bf16_avx512(uint16_t *restrict out, const float *restrict x, size_t n) {
+    for (size_t i = 0; i < n; i += LANES) {
+        __mmask16 in = n - i < LANES ? first(n - i) : 0xffff;
+        vf v = _mm512_maskz_loadu_ps(in, x + i);
+        vi bits = _mm512_castps_si512(v), high = _mm512_srli_epi32(bits, 16);
+        vi up = _mm512_add_epi32(_mm512_and_si512(high, _mm512_set1_epi32(1)), _mm512_set1_epi32(0x7fff));
+        vi even = _mm512_srli_epi32(_mm512_add_epi32(bits, up), 16);
+        vi quiet = _mm512_or_si512(high, _mm512_set1_epi32(0x40)); /* NaN stays NaN */
+        even = _mm512_mask_blend_epi32(_mm512_cmp_ps_mask(v, v, _CMP_UNORD_Q), even, quiet);
+        _mm256_mask_storeu_epi16(out + i, in, _mm512_cvtepi32_epi16(even));
+    }
+}
+
+static float to_int8_avx512(int8_t *restrict out, const float *restrict x, size_t n) {
+    vi top = _mm512_setzero_si512();
+    for (size_t i = 0; i < n; i += LANES) {
+        vi bits = _mm512_maskz_loadu_epi32(n - i < LANES ? first(n - i) : 0xffff, x + i);
+        top = _mm512_max_epi32(top, _mm512_and_si512(bits, _mm512_set1_epi32(0x7fffffff)));
+    }
+    int32_t top_bits = _mm512_reduce_max_epi32(top);
+    float max;
+    memcpy(&max, &top_bits, sizeof max);
+    float inverse = 127.0f / max;
+    if (!isfinite(max) || !isfinite(inverse)) return kernel_to_int8_ref(out, x, n);
+    for (size_t i = 0; i < n; i += LANES) {
+        __mmask16 in = n - i < LANES ? first(n - i) : 0xffff;
+        vi q = _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_maskz_loadu_ps(in, x + i), v_set1(inverse)));
+        _mm_mask_storeu_epi8(out + i, in, _mm512_cvtepi32_epi8(q));
+    }
+    return max / 127.0f;
+}
+#define TO_BF16 to_bf16_avx512
+#define TO_INT8 to_int8_avx512
 
 #include "math/kernels_simd.h"
 

@@ -1,5 +1,5 @@
 /* kernels_ref.c - the definition of every kernel in plain C. The SIMD levels are tested against it. */
-#include "math/kernels.h"
+#include "math/kernels_level.h"
 
 #include <math.h>
 #include <string.h>
@@ -20,7 +20,6 @@ static void swiglu_ref(float *restrict gate, const float *restrict up, size_t n)
     for (size_t i = 0; i < n; i++) gate[i] = gate[i] / (1.0f + expf(-gate[i])) * up[i];
 }
 
-void kernel_rope_ref(float *x, const float *cs, size_t dim, bool interleaved); /* the SIMD levels use it too */
 void kernel_rope_ref(float *x, const float *cs, size_t dim, bool interleaved) {
     for (size_t i = 0; i < dim / 2; i++) {
         float *a = interleaved ? x + 2 * i : x + i;
@@ -108,6 +107,34 @@ static double exp_sum_ref(float *out, const float *x, float shift, float scale, 
     return sum;
 }
 
+void kernel_to_bf16_ref(uint16_t *restrict out, const float *restrict x, size_t n) {
+    for (size_t i = 0; i < n; i++) out[i] = f32_to_bf16(x[i]);
+}
+
+float kernel_to_int8_ref(int8_t *restrict out, const float *restrict x, size_t n) {
+    uint32_t top = 0; /* without their sign, floats are in the order of their bits, NaN on top */
+    for (size_t i = 0; i < n; i++) {
+        uint32_t bits;
+        memcpy(&bits, x + i, sizeof bits);
+        bits &= 0x7fffffff;
+        if (bits > top) top = bits;
+    }
+
+    float max;
+    memcpy(&max, &top, sizeof max);
+    float inverse = 127.0f / max;
+    if (!isfinite(max) || !isfinite(inverse)) { /* too small a row counts as zeros */
+        memset(out, 0, n);
+        return isfinite(max) ? 0.0f : NAN;
+    }
+    for (size_t i = 0; i < n; i++) out[i] = (int8_t)lrintf(x[i] * inverse);
+    return max / 127.0f;
+}
+
+static void scale_ref(float *restrict out, const float *restrict x, float factor, const float *restrict w, size_t n) {
+    for (size_t i = 0; i < n; i++) out[i] = x[i] * (factor * w[i]);
+}
+
 const kernels *kernels_ref(void) {
     static const kernels table = {
         .name = "ref",
@@ -122,6 +149,9 @@ const kernels *kernels_ref(void) {
         .attn_page = attn_page_ref,
         .max = max_ref,
         .exp_sum = exp_sum_ref,
+        .to_bf16 = kernel_to_bf16_ref,
+        .to_int8 = kernel_to_int8_ref,
+        .scale = scale_ref,
     };
     return &table;
 }

@@ -17,14 +17,13 @@
  *   v_nibble(i, shift)            bits shift .. shift + 3 of each lane as 0.0 to 15.0
  *   v_byte(i, shift)              bits shift .. shift + 7 of each lane as -128.0 to 127.0
  *   v_halves(p)                   LANES f16 values in a row
+ *   TO_BF16, TO_INT8              the level's kernels of those names
  *
  * A result depends on nothing but its own row: every sum has one fixed order. */
 #include <math.h>
 #include <string.h>
 
-#include "math/kernels.h"
-
-void kernel_rope_ref(float *x, const float *cs, size_t dim, bool interleaved); /* kernels_ref.c */
+#include "math/kernels_level.h"
 
 #define INLINE static inline __attribute__((always_inline))
 #if defined(__clang__)
@@ -113,6 +112,12 @@ static double exp_sum_simd(float *out, const float *x, float shift, float scale,
         high = vd_add(high, vd_high(e));
     }
     return vd_sum(vd_add(low, high));
+}
+
+static void scale_simd(float *restrict out, const float *restrict x, float factor, const float *restrict w, size_t n) {
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES) v_store(out + i, v_mul(v_load(x + i), v_mul(v_set1(factor), v_load(w + i))));
+    for (; i < n; i++) out[i] = x[i] * (factor * w[i]);
 }
 
 /* ---- sums of products ----
@@ -399,4 +404,7 @@ static void dequant_tile_simd(float *restrict tile, quant_type t, const void *re
      .dequant_tile = dequant_tile_simd,                                                                                \
      .attn_page = attn_page_simd,                                                                                      \
      .max = max_simd,                                                                                                  \
-     .exp_sum = exp_sum_simd}
+     .exp_sum = exp_sum_simd,                                                                                          \
+     .to_bf16 = TO_BF16,                                                                                               \
+     .to_int8 = TO_INT8,                                                                                               \
+     .scale = scale_simd}

@@ -1,0 +1,246 @@
+/* args.c - options from tables; see args.h. */
+#include "args.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "program.h"
+
+enum { COMMON_LORA = 500, COMMON_DTYPE, COMMON_SEED, COMMON_JSON, COMMON_LOG_LEVEL, COMMON_HELP, OPTIONS_MAX = 64 };
+
+static const option_row COMMON[] = {
+    {'m', 'm', "model", "PATH|NAME",
+     "GGUF file, or a name below the cache folder (default: $PGENRM_MODEL, else the default model)"},
+    {COMMON_LORA, 0, "lora", "PATH[:SCALE]", "adapter on top of the model (not supported yet)"},
+    {COMMON_DTYPE, 0, "dtype", "TYPE", "arithmetic: auto, f32, bf16 or int8 (default: auto)"},
+    {'t', 't', "threads", "N", "threads (default: as many as there are cores)"},
+    {COMMON_SEED, 0, "seed", "N", "random numbers; the same seed repeats a run (default: 0)"},
+    {COMMON_JSON, 0, "json", NULL, "print JSON"},
+    {'q', 'q', "quiet", NULL, "no progress bar"},
+    {COMMON_LOG_LEVEL, 0, "log-level", "LEVEL", "error, warn, info or debug (default: warn)"},
+    {'h', 'h', "help", NULL, "this text"},
+    {0},
+};
+
+int args_wrong(const command *c, const char *format, ...) {
+    char text[512];
+    va_list ap;
+    va_start(ap, format);
+    vsnprintf(text, sizeof text, format, ap);
+    va_end(ap);
+    complain("%s, see `pgenrm%s%s --help`", text, c ? " " : "", c ? c->name : "");
+    return EXIT_USAGE;
+}
+
+/* ---- values ---- */
+
+int args_integer(const char *option, const char *text, int64_t lo, int64_t hi, int64_t *out) {
+    char *end = NULL;
+    errno = 0;
+    long long v = strtoll(text, &end, 10);
+    bool digits = (text[0] >= '0' && text[0] <= '9') || (text[0] == '-' && text[1] >= '0' && text[1] <= '9');
+    if (!digits || *end || errno || v < lo || v > hi) {
+        complain("--%s: found \"%s\", expected a whole number from %lld to %lld", option, text, (long long)lo,
+                 (long long)hi);
+        return EXIT_USAGE;
+    }
+    *out = v;
+    return EXIT_DONE;
+}
+
+int args_real(const char *option, const char *text, double lo, double hi, double *out) {
+    char *end = NULL;
+    double v = strtod(text, &end);
+    bool plain = text[0] && text[strspn(text, "0123456789.eE+-")] == '\0' && end == text + strlen(text);
+    if (!plain || !isfinite(v) || v < lo || v > hi) {
+        complain("--%s: found \"%s\", expected a number from %g to %g", option, text, lo, hi);
+        return EXIT_USAGE;
+    }
+    *out = v;
+    return EXIT_DONE;
+}
+
+int args_choice(const char *option, const char *text, const char *const *names, int *out) {
+    char list[160] = "";
+    for (int i = 0; names[i]; i++) {
+        if (strcmp(text, names[i]) == 0) {
+            *out = i;
+            return EXIT_DONE;
+        }
+        size_t n = strlen(list);
+        snprintf(list + n, sizeof list - n, "%s%s", i ? (names[i + 1] ? ", " : " or ") : "", names[i]);
+    }
+    complain("--%s: found \"%s\", expected %s", option, text, list);
+    return EXIT_USAGE;
+}
+
+enum { WORD_MAX = 40 };
+
+/* Letters to insert, delete or replace between a and b, both shorter than WORD_MAX. */
+static size_t edits(const char *a, const char *b) {
+    size_t row[WORD_MAX + 1], nb = strlen(b);
+    for (size_t j = 0; j <= nb; j++) row[j] = j;
+    for (size_t i = 1; a[i - 1]; i++) {
+        size_t corner = row[0];
+        row[0] = i;
+        for (size_t j = 1; j <= nb; j++) {
+            size_t change = corner + (a[i - 1] != b[j - 1]), step = (row[j] < row[j - 1] ? row[j] : row[j - 1]) + 1;
+            corner = row[j];
+            row[j] = change < step ? change : step;
+        }
+    }
+    return row[nb];
+}
+
+const char *args_nearest(const char *word, const char *const *names) {
+    const char *nearest = NULL;
+    size_t n = strlen(word), best = 1 + (n + 2) / 3; /* beyond a third of its letters it is another word */
+    for (; n <= WORD_MAX && *names; names++) {
+        if (strlen(*names) > WORD_MAX) continue;
+        size_t d = edits(word, *names);
+        if (d >= best || d >= n) continue;
+        best = d;
+        nearest = *names;
+    }
+    return nearest;
+}
+
+/* ---- help ---- */
+
+/* The text in lines of at most `width` bytes, all but the first indented. */
+static void print_column(const char *text, int indent, int width) {
+    for (size_t n; *text; text += n + strspn(text + n, " ")) {
+        n = strlen(text);
+        if (n > (size_t)width)
+            for (n = (size_t)width; n > 0 && text[n] != ' '; n--) {}
+        if (n == 0) n = strcspn(text, " ");
+        printf("%.*s\n", (int)n, text);
+        if (text[n]) printf("%*s", indent, "");
+    }
+}
+
+static void print_options(const option_row *o) {
+    enum { INDENT = 28, WIDTH = 100 - INDENT };
+    for (; o->id; o++) {
+        char left[64];
+        int n = snprintf(left, sizeof left, "  %c%c%s --%s%s%s", o->letter ? '-' : ' ', o->letter ? o->letter : ' ',
+                         o->letter ? "," : " ", o->name, o->value ? " " : "", o->value ? o->value : "");
+        printf("%-*s", INDENT, left);
+        if (n > INDENT - 2) printf("\n%*s", INDENT, "");
+        print_column(o->help, INDENT, WIDTH);
+    }
+}
+
+static void print_help(const command *c) {
+    printf("pgenrm %s - %s\n\nUsage: pgenrm %s [options] %s\n", c->name, c->summary, c->name, c->operands);
+    if (c->about) printf("\n%s\n", c->about);
+    if (c->options->id) printf("\nOptions:\n");
+    print_options(c->options);
+    printf("\nCommon options:\n");
+    print_options(COMMON);
+    printf("\nExit status: 0 done; 1 it could not be done; 2 wrong usage; 3 done, but some items failed; 130 "
+           "interrupted.\n");
+    printf("\nExample:\n  %s\n", c->example);
+}
+
+/* ---- parsing ---- */
+
+typedef struct parser {
+    const command *c;
+    struct option longs[OPTIONS_MAX];
+    const char *names[OPTIONS_MAX];
+    char letters[OPTIONS_MAX * 2 + 2];
+    size_t n;
+} parser;
+
+static void add_options(parser *p, const option_row *o) {
+    for (; o->id && p->n < OPTIONS_MAX - 1; o++) {
+        p->longs[p->n] = (struct option){o->name, o->value ? required_argument : no_argument, NULL, o->id};
+        p->names[p->n++] = o->name;
+        if (o->letter) {
+            char letter[3] = {o->letter, o->value ? ':' : '\0', '\0'};
+            strcat(p->letters, letter);
+        }
+    }
+}
+
+/* getopt's '?': an unknown or ambiguous option, or a value where none is taken. */
+static int fail_unknown(const parser *p, const char *word) {
+    bool letter = optopt > 0 && optopt < 256 && !strchr(p->letters, optopt); /* a known one stands for its long name */
+    if (letter) return args_wrong(p->c, "unknown option -%c", optopt);
+    char name[WORD_MAX + 1];
+    snprintf(name, sizeof name, "%.*s", (int)strcspn(word + 2, "="), word + 2);
+    size_t matches = 0;
+    for (size_t i = 0; i < p->n; i++) {
+        if (strcmp(p->names[i], name) == 0) return args_wrong(p->c, "--%s takes no value", name);
+        if (strncmp(p->names[i], name, strlen(name)) == 0) matches++;
+    }
+    if (matches > 1) return args_wrong(p->c, "--%s may be several options", name);
+    const char *nearest = args_nearest(name, p->names);
+    return args_wrong(p->c, "unknown option --%s%s%s", name, nearest ? ", perhaps --" : "", nearest ? nearest : "");
+}
+
+static int set_common(common_options *o, int id, const char *value) {
+    static const char *const dtypes[] = {"auto", "f32", "bf16", "int8", NULL};
+    static const char *const levels[] = {"error", "warn", "info", "debug", NULL};
+    int64_t n = 0;
+    int choice = 0, status = EXIT_DONE;
+    switch (id) {
+    case 'm':
+        o->model = value;
+        break;
+    case COMMON_LORA:
+        o->lora = value;
+        break;
+    case COMMON_DTYPE:
+        status = args_choice("dtype", value, dtypes, &choice);
+        o->dtype = (pgr_dtype)choice;
+        break;
+    case 't':
+        status = args_integer("threads", value, 1, 1024, &n);
+        o->n_thread = (int)n;
+        break;
+    case COMMON_SEED:
+        status = args_integer("seed", value, 0, INT64_MAX, &o->seed);
+        break;
+    case COMMON_JSON:
+        o->json = true;
+        break;
+    case 'q':
+        o->quiet = true;
+        break;
+    case COMMON_LOG_LEVEL:
+        status = args_choice("log-level", value, levels, &choice);
+        if (status == EXIT_DONE) pgr_log_level(choice);
+        break;
+    }
+    return status;
+}
+
+int args_parse(const command *c, int argc, char **argv, common_options *common, args_set set, void *ctx,
+               char ***operands) {
+    parser p = {.c = c, .letters = ":"}; /* ':' first: a missing value is told apart from an unknown option */
+    add_options(&p, c->options);
+    add_options(&p, COMMON);
+    *common = (common_options){.seed = -1};
+    opterr = 0;
+    optind = 1;
+    for (;;) {
+        int id = getopt_long(argc, argv, p.letters, p.longs, NULL);
+        if (id == -1) break;
+        if (id == 'h') {
+            print_help(c);
+            return finish_output();
+        }
+        if (id == ':') return args_wrong(c, "%s needs a value", argv[optind - 1]);
+        if (id == '?') return fail_unknown(&p, argv[optind - 1]);
+        int status = id >= OPT_FIRST ? set(ctx, id, optarg) : set_common(common, id, optarg);
+        if (status != EXIT_DONE) return status;
+    }
+    *operands = argv + optind;
+    return ARGS_RUN;
+}

@@ -1,0 +1,45 @@
+/* cmd_inspect.c - `pgenrm inspect`: what a model file holds. */
+#include "commands.h"
+#include "program.h"
+
+static const option_row OPTIONS[] = {{0, 0, NULL, NULL, NULL}};
+
+static int set_option(void *ctx, int id, const char *value) {
+    (void)ctx, (void)id, (void)value; /* there are none */
+    return EXIT_DONE;
+}
+
+static int run(const command *self, int argc, char **argv) {
+    common_options o;
+    char **operands = NULL, *path = NULL, *text = NULL;
+    int status = args_parse(self, argc, argv, &o, set_option, NULL, &operands);
+    if (status != ARGS_RUN) return status;
+    if (operands[0] && (operands[1] || o.model)) return args_wrong(self, "expected one MODEL");
+    if (operands[0]) o.model = operands[0];
+    status = find_model(&o, &path);
+    if (status != EXIT_DONE) return status;
+
+    pgr_error err = {0};
+    if (pgr_inspect(path, o.json, &text, &err) == PGR_OK) {
+        size_t n = 0;
+        while (text[n]) n++;
+        fwrite(text, 1, n, stdout);
+        if (n == 0 || text[n - 1] != '\n') putchar('\n');
+    } else {
+        status = complain_error(&err);
+    }
+    pgr_free(text);
+    pgr_free(path);
+    return status;
+}
+
+const command CMD_INSPECT = {
+    .name = "inspect",
+    .operands = "[MODEL]",
+    .summary = "what a model file holds",
+    .about =
+        "Architecture, dimensions, tensors, tokenizer and chat template, and what of it is used. Loads no weights.",
+    .example = "pgenrm inspect --json",
+    .options = OPTIONS,
+    .run = run,
+};

@@ -1,0 +1,263 @@
+/* cmd_score.c - `pgenrm score`: requests in, one result each out. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "commands.h"
+#include "program.h"
+#include "report.h"
+
+enum {
+    OPT_IND = OPT_FIRST,
+    OPT_PRO,
+    OPT_HISTORY,
+    OPT_FRAME,
+    OPT_TEMPERATURE,
+    OPT_MAX_TOKENS,
+    OPT_ADAPTIVE,
+    OPT_NO_SWAP,
+    OPT_SCORE,
+    OPT_DEADLINE,
+    OPT_CHAINS,
+};
+
+static const option_row OPTIONS[] = {
+    {OPT_IND, 0, "ind", "N", "chains under the user's own history, 1 to 1024 (default: the request's, else 8)"},
+    {OPT_HISTORY, 0, "history", "N", "pairs of the history that are shown (default: the request's, else the frame's)"},
+    {OPT_FRAME, 0, "frame", "NAME|FILE", "prompt frame: compact, full or a file (default: by the model's size)"},
+    {OPT_TEMPERATURE, 0, "temperature", "T", "of sampling, 0 to 10 (default: 1)"},
+    {OPT_MAX_TOKENS, 0, "max-tokens", "N", "length of a chain (default: the frame's)"},
+    {OPT_NO_SWAP, 0, "no-swap", NULL,
+     "show the responses in one order only; else half of the chains see them reversed"},
+    {OPT_SCORE, 0, "score", "KIND",
+     "which total counts: declared by the chain, recomputed from its criteria, or auto (default: auto)"},
+    {OPT_DEADLINE, 0, "deadline", "S", "seconds per request; chains not finished by then count as failed"},
+    {OPT_CHAINS, 0, "chains", NULL, "print every chain too"},
+    {OPT_PRO, 0, "pro", "N", "chains under similar users' histories (needs a store of users: only 0 for now)"},
+    {OPT_ADAPTIVE, 0, "adaptive", "P", "stop when the verdict is settled (not available yet)"},
+    {0, 0, NULL, NULL, NULL},
+};
+
+typedef struct score_run {
+    const command *self;
+    common_options common;
+    pgr_judge_options judge;
+    char **files;
+    pgr_request **requests;
+    size_t n_request, n_bad; /* requests read; requests that could not be read or judged */
+    bool some_failed;        /* a result has failed chains */
+    bool chains;
+} score_run;
+
+/* ---- options ---- */
+
+static int set_count(const char *name, const char *value, int64_t lo, int64_t hi, int *out) {
+    int64_t n = 0;
+    int status = args_integer(name, value, lo, hi, &n);
+    if (status == EXIT_DONE) *out = (int)n;
+    return status;
+}
+
+static int set_pro(const score_run *r, const char *value) {
+    int n = 0;
+    int status = set_count("pro", value, 0, 1024, &n);
+    if (status == EXIT_DONE && n > 0)
+        return args_wrong(r->self, "--pro %d: similar users need a store, which is not available yet, expected 0", n);
+    return status;
+}
+
+static int set_option(void *ctx, int id, const char *value) {
+    static const char *const kinds[] = {"auto", "declared", "recomputed", NULL};
+    score_run *r = ctx;
+    int64_t n = 0;
+    double v = 0;
+    int choice = 0, status = EXIT_DONE;
+    switch (id) {
+    case OPT_IND:
+        return set_count("ind", value, 1, 1024, &r->judge.ind);
+    case OPT_PRO:
+        return set_pro(r, value);
+    case OPT_HISTORY:
+        return set_count("history", value, 0, 100000, &r->judge.history);
+    case OPT_FRAME:
+        r->judge.frame = value;
+        break;
+    case OPT_TEMPERATURE:
+        status = args_real("temperature", value, 0, 10, &v);
+        r->judge.sampling.temperature = (float)v;
+        break;
+    case OPT_MAX_TOKENS:
+        status = args_integer("max-tokens", value, 1, 1 << 20, &n);
+        r->judge.max_tokens = (size_t)n;
+        break;
+    case OPT_ADAPTIVE:
+        return args_wrong(r->self, "--adaptive is not available yet");
+    case OPT_NO_SWAP:
+        r->judge.swap = false;
+        break;
+    case OPT_SCORE:
+        status = args_choice("score", value, kinds, &choice);
+        r->judge.score = (pgr_score_kind)choice;
+        break;
+    case OPT_DEADLINE:
+        return args_real("deadline", value, 0.001, 1e6, &r->judge.deadline_s);
+    case OPT_CHAINS:
+        r->chains = true;
+        break;
+    }
+    return status;
+}
+
+/* ---- requests ---- */
+
+static void add_request(score_run *r, pgr_request *request) {
+    if ((r->n_request & (r->n_request - 1)) == 0) /* room doubles */
+        r->requests = must_resize(r->requests, (r->n_request ? 2 * r->n_request : 1) * sizeof *r->requests);
+    r->requests[r->n_request++] = request;
+}
+
+/* One request of a file, or the message why not. */
+static void take(score_run *r, pgr_status status, pgr_request *request, const pgr_error *err) {
+    if (status == PGR_OK) {
+        add_request(r, request);
+    } else {
+        complain_error(err);
+        r->n_bad++;
+    }
+}
+
+static bool is_blank(const char *s, size_t n) {
+    for (size_t i = 0; i < n; i++)
+        if (!strchr(" \t\r\n", s[i]) || !s[i]) return false;
+    return true;
+}
+
+/* A .jsonl file: one request or record per line; blank lines count only as lines. */
+static void read_lines(score_run *r, const char *path) {
+    FILE *f = fopen(path, "rb");
+    char *line = NULL, origin[4096];
+    size_t cap = 0, number = 0, before = r->n_request + r->n_bad;
+    ssize_t n = -1;
+    errno = 0;
+    while (f && !interrupted && (n = getline(&line, &cap, f)) >= 0) {
+        number++;
+        if (is_blank(line, (size_t)n)) continue;
+        snprintf(origin, sizeof origin, "%s:%zu", path, number);
+        pgr_request *request = NULL;
+        pgr_error err = {0};
+        pgr_status status = pgr_request_parse(line, (size_t)n, origin, &request, &err);
+        take(r, status, request, &err);
+    }
+    if (!f || ferror(f)) {
+        complain("%s: %s", path, strerror(errno));
+        r->n_bad++;
+    } else if (r->n_request + r->n_bad == before && !interrupted) {
+        complain("%s: found no request, expected one per line", path);
+        r->n_bad++;
+    }
+    free(line);
+    if (f) fclose(f);
+}
+
+static void read_requests(score_run *r) {
+    for (char **file = r->files; *file && !interrupted; file++) {
+        size_t n = strlen(*file);
+        if (n > 6 && strcmp(*file + n - 6, ".jsonl") == 0) {
+            read_lines(r, *file);
+            continue;
+        }
+        pgr_request *request = NULL;
+        pgr_error err = {0};
+        pgr_status status = pgr_request_read(*file, &request, &err);
+        take(r, status, request, &err);
+    }
+}
+
+/* ---- results ---- */
+
+static int print_result(score_run *r, const pgr_result *result, bool first) {
+    if (!r->common.json) {
+        screen s = screen_open(100);
+        if (!first) fputs("\n\n", stdout);
+        report_print(&s, result, r->chains);
+        return finish_output();
+    }
+    char *text = NULL;
+    pgr_error err = {0};
+    if (pgr_result_json(result, &text, &err) != PGR_OK) return complain_error(&err);
+    puts(text);
+    pgr_free(text);
+    return finish_output();
+}
+
+static bool has_failures(const pgr_result *result) {
+    for (size_t i = 0; i < result->n_response; i++)
+        if (!result->responses[i].scored) return true;
+    return result->failed > 0;
+}
+
+/* EXIT_DONE to go on with the next request. */
+static int judge_one(score_run *r, const session *s, const pgr_request *request, bool first) {
+    pgr_result *result = NULL;
+    pgr_error err = {0};
+    if (pgr_judge(s->engine, request, &r->judge, &result, &err) != PGR_OK) {
+        int status = complain_error(&err);
+        r->n_bad++;
+        return status == EXIT_INTERRUPTED ? status : EXIT_DONE;
+    }
+    int status = print_result(r, result, first);
+    if (has_failures(result)) r->some_failed = true;
+    pgr_result_free(result);
+    return status;
+}
+
+static int judge_all(score_run *r, session *s) {
+    r->judge.keep_chains = r->chains || !r->common.json; /* the report names why chains failed */
+    r->judge.seed = r->common.seed;
+    r->judge.cancel = &interrupted;
+    r->judge.progress = pgr_progress_bar_update;
+    r->judge.progress_ctx = s->bar;
+    for (size_t i = 0; i < r->n_request; i++) {
+        int status = interrupted ? EXIT_INTERRUPTED : judge_one(r, s, r->requests[i], i == 0);
+        if (status != EXIT_DONE) return status;
+    }
+    return EXIT_DONE;
+}
+
+static int score(score_run *r) {
+    read_requests(r);
+    if (interrupted) return EXIT_INTERRUPTED;
+    if (r->n_request == 0) return EXIT_FAILED;
+    size_t unread = r->n_bad;
+    session s;
+    int status = session_open(&r->common, true, &s);
+    if (status == EXIT_DONE) status = judge_all(r, &s);
+    session_close(&s);
+    if (status != EXIT_DONE) return status;
+    if (r->n_bad - unread == r->n_request) return EXIT_FAILED; /* not one result */
+    return r->n_bad || r->some_failed ? EXIT_SOME_FAILED : EXIT_DONE;
+}
+
+static int run(const command *self, int argc, char **argv) {
+    score_run r = {.self = self, .judge = pgr_judge_options_default()};
+    int status = args_parse(self, argc, argv, &r.common, set_option, &r, &r.files);
+    if (status != ARGS_RUN) return status;
+    if (!*r.files) return args_wrong(self, "no request given, expected a REQUEST.json file or - for standard input");
+    status = score(&r);
+    for (size_t i = 0; i < r.n_request; i++) pgr_request_free(r.requests[i]);
+    free(r.requests);
+    return status;
+}
+
+const command CMD_SCORE = {
+    .name = "score",
+    .operands = "REQUEST.json...",
+    .summary = "judge the responses of a request for its user",
+    .about =
+        "Samples chains of judgement under the user's history and averages them: a persona, a weighted rubric,\n"
+        "one score per response. REQUEST.json holds one request (docs/requests.md), - is standard input, a .jsonl\n"
+        "file holds one request or PersonalRewardBench record per line. --json prints one result per line.",
+    .example = "pgenrm score --ind 8 examples/request.json",
+    .options = OPTIONS,
+    .run = run,
+};

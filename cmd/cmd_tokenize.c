@@ -1,0 +1,202 @@
+/* cmd_tokenize.c - `pgenrm tokenize`: text to token ids and back. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "commands.h"
+#include "json_out.h"
+#include "program.h"
+
+enum { OPT_FILE = OPT_FIRST, OPT_PARSE_SPECIAL, OPT_BOS, OPT_DECODE };
+
+static const option_row OPTIONS[] = {
+    {OPT_FILE, 0, "file", "FILE", "every line is an item, without its line break; - is standard input"},
+    {OPT_PARSE_SPECIAL, 0, "parse-special", NULL, "control tokens spelled out in the text count as such"},
+    {OPT_BOS, 0, "bos", NULL, "add BOS and EOS as the tokenizer's own rule says"},
+    {OPT_DECODE, 0, "decode", NULL, "ids in, text out; ids are separated by blanks or commas"},
+    {0, 0, NULL, NULL, NULL},
+};
+
+typedef struct tokenize_run {
+    const command *self;
+    common_options common;
+    const char *file;
+    int flags;
+    bool decode;
+    const pgr_model *model;
+} tokenize_run;
+
+static int set_option(void *ctx, int id, const char *value) {
+    tokenize_run *r = ctx;
+    switch (id) {
+    case OPT_FILE:
+        r->file = value;
+        break;
+    case OPT_PARSE_SPECIAL:
+        r->flags |= PGR_TOKENS_SPECIAL;
+        break;
+    case OPT_BOS:
+        r->flags |= PGR_TOKENS_BOS;
+        break;
+    case OPT_DECODE:
+        r->decode = true;
+        break;
+    }
+    return EXIT_DONE;
+}
+
+/* ---- text to ids ---- */
+
+/* The token's text in quotes, as JSON would write it. */
+static void print_piece(const tokenize_run *r, int32_t id) {
+    char *piece = NULL;
+    size_t n = 0;
+    if (pgr_detokenize(r->model, &id, 1, &piece, &n, NULL) == PGR_OK) json_text(piece, n);
+    pgr_free(piece);
+}
+
+/* One token per line; the lines of a file stay lines. */
+static void print_ids(const tokenize_run *r, const int32_t *ids, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        printf(r->file ? "%s%d " : "%s%7d  ", r->file && i ? "  " : "", ids[i]);
+        print_piece(r, ids[i]);
+        if (!r->file) putchar('\n');
+    }
+    if (r->file) putchar('\n');
+}
+
+static int encode(const tokenize_run *r, const char *text, size_t n) {
+    int32_t *ids = NULL;
+    size_t n_id = 0;
+    pgr_error err = {0};
+    if (pgr_tokenize(r->model, text, n, r->flags, &ids, &n_id, &err) != PGR_OK) return complain_error(&err);
+    if (r->common.json) {
+        json_ids(ids, n_id);
+        putchar('\n');
+    } else {
+        print_ids(r, ids, n_id);
+    }
+    pgr_free(ids);
+    return EXIT_DONE;
+}
+
+/* ---- ids to text ---- */
+
+static const char SEPARATORS[] = " \t\r\n,[]";
+
+/* Ids separated by blanks, commas or brackets, so that a JSON array is read too. */
+static int read_ids(const char *text, int32_t **ids, size_t *n) {
+    size_t count = 0;
+    int32_t *list = must_alloc((strlen(text) / 2 + 1) * sizeof *list);
+    for (const char *c = text + strspn(text, SEPARATORS); *c; c += strspn(c, SEPARATORS)) {
+        size_t len = strcspn(c, SEPARATORS);
+        char *end = NULL, word[12] = "";
+        if (len < sizeof word) memcpy(word, c, len);
+        long id = strtol(word, &end, 10);
+        if (!word[0] || *end || word[strspn(word, "0123456789")] || id > INT32_MAX) {
+            complain("found \"%.*s\", expected a token id", len < 40 ? (int)len : 40, c);
+            free(list);
+            return EXIT_FAILED;
+        }
+        list[count++] = (int32_t)id;
+        c += len;
+    }
+    *ids = list;
+    *n = count;
+    return EXIT_DONE;
+}
+
+static int decode(const tokenize_run *r, const char *text, size_t n) {
+    if (memchr(text, '\0', n)) {
+        complain("found a NUL byte, expected token ids");
+        return EXIT_FAILED;
+    }
+    int32_t *ids = NULL;
+    size_t n_id = 0, n_out = 0;
+    char *out = NULL, *line = must_dup(text, n);
+    pgr_error err = {0};
+    int status = read_ids(line, &ids, &n_id);
+    free(line);
+    if (status != EXIT_DONE) return status;
+    if (pgr_detokenize(r->model, ids, n_id, &out, &n_out, &err) == PGR_OK) {
+        if (r->common.json)
+            json_text(out, n_out);
+        else
+            fwrite(out, 1, n_out, stdout);
+        putchar('\n');
+    } else {
+        status = complain_error(&err);
+    }
+    pgr_free(out);
+    free(ids);
+    return status;
+}
+
+/* ---- items ---- */
+
+static int one_item(const tokenize_run *r, const char *text, size_t n) {
+    return r->decode ? decode(r, text, n) : encode(r, text, n);
+}
+
+static int all_lines(const tokenize_run *r, const char *text, size_t n) {
+    const char *end = text + n;
+    int status = EXIT_DONE;
+    for (const char *next; text < end && status == EXIT_DONE; text = next) {
+        if (interrupted) return EXIT_INTERRUPTED;
+        const char *stop = memchr(text, '\n', (size_t)(end - text));
+        next = stop ? stop + 1 : end;
+        status = one_item(r, text, (size_t)((stop ? stop : end) - text));
+    }
+    return status;
+}
+
+/* The words of the command line with one blank between them. */
+static char *join(char **words, size_t *n) {
+    char *text = must_dup("", 0);
+    size_t size = 0;
+    for (; *words; words++) {
+        size_t len = strlen(*words);
+        text = must_resize(text, size + len + 2);
+        if (size) text[size++] = ' ';
+        memcpy(text + size, *words, len + 1);
+        size += len;
+    }
+    *n = size;
+    return text;
+}
+
+static int read_text(const tokenize_run *r, char **operands, char **text, size_t *n) {
+    if (r->file ? operands[0] != NULL : !operands[0] || (operands[1] && !r->decode))
+        return args_wrong(r->self, r->decode ? "expected IDS or --file FILE" : "expected one TEXT or --file FILE");
+    const char *file = r->file ? r->file : strcmp(operands[0], "-") == 0 ? "-" : NULL;
+    if (file) return read_whole(file, text, n);
+    *text = join(operands, n);
+    return EXIT_DONE;
+}
+
+static int run(const command *self, int argc, char **argv) {
+    tokenize_run r = {.self = self};
+    char **operands = NULL, *text = NULL;
+    size_t n = 0;
+    int status = args_parse(self, argc, argv, &r.common, set_option, &r, &operands);
+    if (status != ARGS_RUN) return status;
+    status = read_text(&r, operands, &text, &n);
+    if (status != EXIT_DONE) return status;
+    session s;
+    status = session_open(&r.common, false, &s);
+    r.model = s.model;
+    if (status == EXIT_DONE) status = r.file ? all_lines(&r, text, n) : one_item(&r, text, n);
+    session_close(&s);
+    free(text);
+    return status;
+}
+
+const command CMD_TOKENIZE = {
+    .name = "tokenize",
+    .operands = "TEXT",
+    .summary = "text to token ids and back",
+    .about = "Shows every token's id and text. Control tokens in the text are ordinary text, unless --parse-special.\n"
+             "--json prints one array of ids, or with --decode one string, per item.",
+    .example = "pgenrm tokenize --json 'The same text, in tokens.'",
+    .options = OPTIONS,
+    .run = run,
+};

@@ -1,0 +1,9 @@
+/* commands.h - one entry per subcommand; pgenrm.c lists them. */
+#ifndef PGR_CMD_COMMANDS_H
+#define PGR_CMD_COMMANDS_H
+
+#include "args.h"
+
+extern const command CMD_SCORE, CMD_GENERATE, CMD_TOKENIZE, CMD_PERPLEXITY, CMD_INSPECT;
+
+#endif

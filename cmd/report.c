@@ -1,0 +1,333 @@
+/* report.c - the human form of `score`: persona, rubric, scores, verdict, and everything that did not go well. */
+#include "report.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "program.h"
+
+enum { INDENT = 2, LABEL = 12, NUMBER_COLUMN = 8, CRITERION_LEAST = 30 };
+
+typedef struct text {
+    char s[48];
+} text;
+
+/* A number for a cell, "-" if there is none. */
+static text number(double v, int decimals, const char *unit) {
+    text t = {"-"};
+    if (isfinite(v)) snprintf(t.s, sizeof t.s, "%.*f%s", decimals, v, unit);
+    return t;
+}
+
+static text percent(double share) {
+    return number(100 * share, 0, " %");
+}
+
+static text thousands(size_t n) {
+    text t;
+    char digits[24];
+    int len = snprintf(digits, sizeof digits, "%zu", n), m = 0;
+    for (int i = 0; i < len; i++) {
+        if (i && (len - i) % 3 == 0) t.s[m++] = ',';
+        t.s[m++] = digits[i];
+    }
+    t.s[m] = '\0';
+    return t;
+}
+
+static text letter(size_t response) {
+    text t;
+    snprintf(t.s, sizeof t.s, "%c", (char)('A' + (int)(response % 26)));
+    return t;
+}
+
+static void heading(const screen *s, const char *title) {
+    put(s, STYLE_BOLD, "\n%s", title);
+    fputc('\n', s->f);
+}
+
+static void print_title(const screen *s, const pgr_result *r) {
+    char line[400];
+    snprintf(line, sizeof line, "%s%s%.150s, %.80s frame, %zu history pair%s shown", r->id && *r->id ? r->id : "",
+             r->id && *r->id ? ": " : "", r->model, r->frame, r->history_shown, r->history_shown == 1 ? "" : "s");
+    put_wrapped(s, STYLE_DIM, line, 0, 0);
+}
+
+static void print_persona(const screen *s, const pgr_result *r) {
+    if (!r->persona || !*r->persona) return;
+    heading(s, "Who is asking");
+    put_wrapped(s, STYLE_PLAIN, r->persona, INDENT, 0);
+}
+
+/* ---- the rubric ---- */
+
+/* Criteria and scores of the responses first..end-1, as many as fit beside each other. */
+typedef struct rubric {
+    const pgr_result *r;
+    table *t;
+    size_t first, end, n_column;
+} rubric;
+
+/* A row: a name, a weight, one value per response. */
+static void rubric_row(const rubric *b, style st, const char *name, const char *weight,
+                       double (*value)(const pgr_result *, size_t, const void *), const void *ctx, bool share) {
+    text *values = must_alloc((b->end - b->first) * sizeof *values);
+    const char **cells = must_alloc(b->n_column * sizeof *cells);
+    cells[0] = name;
+    cells[1] = weight;
+    for (size_t i = b->first; i < b->end; i++) {
+        double v = value(b->r, i, ctx);
+        values[i - b->first] = share ? percent(v) : number(v, 1, "");
+        cells[2 + i - b->first] = values[i - b->first].s;
+    }
+    table_row(b->t, st, cells);
+    free(cells);
+    free(values);
+}
+
+static double of_criterion(const pgr_result *r, size_t i, const void *ctx) {
+    (void)r;
+    const pgr_criterion *c = ctx;
+    return c->scores ? c->scores[i] : NAN;
+}
+
+static double mean_score(const pgr_result *r, size_t i, const void *ctx) {
+    (void)ctx;
+    return r->responses[i].scored ? r->responses[i].score : NAN;
+}
+
+static double standard_error(const pgr_result *r, size_t i, const void *ctx) {
+    (void)ctx;
+    return r->responses[i].scored ? r->responses[i].se : NAN;
+}
+
+static double win_probability(const pgr_result *r, size_t i, const void *ctx) {
+    (void)ctx;
+    return r->responses[i].scored ? r->responses[i].win : NAN;
+}
+
+static double other_score(const pgr_result *r, size_t i, const void *ctx) {
+    (void)ctx;
+    return r->score_used == PGR_SCORE_RECOMPUTED ? r->responses[i].declared : r->responses[i].recomputed;
+}
+
+/* Do the two kinds of score differ in a decimal that is shown? */
+static bool kinds_differ(const pgr_result *r) {
+    for (size_t i = 0; i < r->n_response; i++)
+        if (fabs(r->responses[i].declared - r->responses[i].recomputed) >= 0.05) return true;
+    return false;
+}
+
+static void rubric_rows(const rubric *b) {
+    const pgr_result *r = b->r;
+    for (size_t i = 0; i < r->n_criterion; i++) {
+        const pgr_criterion *c = &r->criteria[i];
+        rubric_row(b, STYLE_PLAIN, c->name, number(c->weight, 0, " %").s, of_criterion, c, false);
+        if (c->reason && *c->reason && b->first == 0) table_note(b->t, c->reason);
+    }
+    if (r->n_criterion) table_rule(b->t);
+    char mean[64];
+    snprintf(mean, sizeof mean, "Score, mean of %zu chain%s", r->parsed, r->parsed == 1 ? "" : "s");
+    rubric_row(b, STYLE_BOLD, mean, "", mean_score, NULL, false);
+    rubric_row(b, STYLE_PLAIN, "± standard error", "", standard_error, NULL, false);
+    if (kinds_differ(r))
+        rubric_row(b, STYLE_DIM,
+                   r->score_used == PGR_SCORE_RECOMPUTED ? "as the chains state it" : "from weights and criteria", "",
+                   other_score, NULL, false);
+    rubric_row(b, STYLE_PLAIN, "Probability to be the best", "", win_probability, NULL, true);
+}
+
+static void print_rubric(const screen *s, const pgr_result *r) {
+    heading(s, "Rubric");
+    size_t room = (size_t)(s->width > CRITERION_LEAST ? s->width - CRITERION_LEAST : 0) / NUMBER_COLUMN;
+    if (room < 2) room = 2;
+    for (size_t first = 0; first < r->n_response; first += room) {
+        rubric b = {.r = r, .first = first, .end = first + room < r->n_response ? first + room : r->n_response};
+        b.n_column = 2 + b.end - b.first;
+        column *columns = must_alloc(b.n_column * sizeof *columns);
+        text *titles = must_alloc((b.end - b.first) * sizeof *titles);
+        columns[0] = (column){.title = "Criterion", .flexible = true};
+        columns[1] = (column){.title = "Weight", .right = true};
+        for (size_t i = first; i < b.end; i++) {
+            titles[i - first] = letter(i);
+            columns[2 + i - first] = (column){.title = titles[i - first].s, .right = true};
+        }
+        b.t = table_create(columns, b.n_column);
+        rubric_rows(&b);
+        if (first) fputc('\n', s->f);
+        table_print(b.t, s, INDENT);
+        table_free(b.t);
+        free(titles);
+        free(columns);
+    }
+}
+
+/* ---- bars and verdict ---- */
+
+/* v of full columns, in eighths of a column. */
+static void print_bar(const screen *s, style st, double v, double full, int columns) {
+    static const char *const eighths[] = {"", "▏", "▎", "▍", "▌", "▋", "▊", "▉"};
+    int filled = isfinite(v) && v > 0 ? (int)(v / full * columns * 8 + 0.5) : 0;
+    if (filled > columns * 8) filled = columns * 8;
+    char bar[3 * 128 + 1] = "";
+    size_t n = 0;
+    for (int i = 0; i < filled / 8; i++) n += (size_t)snprintf(bar + n, sizeof bar - n, "█");
+    snprintf(bar + n, sizeof bar - n, "%s", eighths[filled % 8]);
+    put(s, st, "%s", bar);
+    int used = filled / 8 + (filled % 8 != 0);
+    if (used < columns) fprintf(s->f, "%*s", columns - used, "");
+}
+
+static void print_bars(const screen *s, const pgr_result *r) {
+    double full = 10; /* of a score; frames with a wider range set it */
+    for (size_t i = 0; i < r->n_response; i++)
+        if (r->responses[i].scored && r->responses[i].score > full) full = r->responses[i].score;
+    int columns = s->width - INDENT - 24;
+    columns = columns > 50 ? 50 : columns < 10 ? 10 : columns;
+    heading(s, "Scores");
+    for (size_t i = 0; i < r->n_response; i++) {
+        const pgr_response_score *p = &r->responses[i];
+        bool best = r->best == (int)i;
+        put(s, best ? STYLE_BOLD : STYLE_PLAIN, "%*s%s  ", INDENT, "", letter(i).s);
+        if (!p->scored) {
+            put_wrapped(s, STYLE_WEAK, p->reason ? p->reason : "no score", INDENT + 3, INDENT + 3);
+            continue;
+        }
+        print_bar(s, best ? STYLE_GOOD : STYLE_DIM, p->score, full, columns);
+        put(s, best ? STYLE_BOLD : STYLE_PLAIN, "  %4s", number(p->score, 1, "").s);
+        if (isfinite(p->se)) put(s, STYLE_DIM, " ± %s", number(p->se, 1, "").s);
+        fputc('\n', s->f);
+    }
+}
+
+/* "A and C", the responses that share the best score. */
+static void tied_letters(const pgr_result *r, char *out, size_t size) {
+    size_t n = 0, count = 0;
+    double top = r->responses[r->best].score;
+    for (size_t i = 0; i < r->n_response && n + 8 < size; i++)
+        if (r->responses[i].scored && !(fabs(r->responses[i].score - top) > 0))
+            n += (size_t)snprintf(out + n, size - n, "%s%s", count++ ? " and " : "", letter(i).s);
+}
+
+static void print_verdict(const screen *s, const pgr_result *r) {
+    heading(s, "Verdict");
+    char line[256], tied[200] = "";
+    if (r->best < 0) {
+        put_wrapped(s, STYLE_WEAK, "None: no chain could be read, so there is no score.", INDENT, 0);
+        return;
+    }
+    if (r->tie) {
+        tied_letters(r, tied, sizeof tied);
+        snprintf(line, sizeof line, "None: %s have the same score (%zu of %zu chains read).", tied, r->parsed,
+                 r->requested);
+        put_wrapped(s, STYLE_WEAK, line, INDENT, 0);
+        return;
+    }
+    bool sure = r->confidence >= 0.8;
+    const char *chains = r->parsed == 1 ? "chain" : "chains";
+    if (isfinite(r->confidence))
+        snprintf(line, sizeof line, "Response %s, %s confidence from %zu %s%s.", letter((size_t)r->best).s,
+                 percent(r->confidence).s, r->parsed, chains,
+                 sure ? "" : ": not settled, more chains (--ind) would tell");
+    else
+        snprintf(line, sizeof line, "Response %s, from %zu %s.", letter((size_t)r->best).s, r->parsed, chains);
+    put_wrapped(s, sure ? STYLE_GOOD : STYLE_WEAK, line, INDENT, 0);
+}
+
+/* ---- what went how ---- */
+
+static void print_line(const screen *s, style st, const char *label, const char *line) {
+    put(s, STYLE_DIM, "%*s%-*s", INDENT, "", LABEL - INDENT, label);
+    put_wrapped(s, st, line, LABEL, LABEL);
+}
+
+/* Every reason once, with how often it was given. */
+static void print_reasons(const screen *s, const pgr_result *r) {
+    for (size_t i = 0; i < r->n_sample; i++) {
+        const char *reason = r->samples[i].reason;
+        size_t count = 0;
+        bool first = true;
+        for (size_t k = 0; reason && k < r->n_sample; k++) {
+            if (!r->samples[k].reason || strcmp(r->samples[k].reason, reason) != 0) continue;
+            count++;
+            if (k < i) first = false;
+        }
+        if (!reason || !first) continue;
+        char line[400];
+        snprintf(line, sizeof line, "%zu of %zu: %.350s", count, r->requested, reason);
+        print_line(s, STYLE_WEAK, "", line);
+    }
+}
+
+static void print_chain_counts(const screen *s, const pgr_result *r) {
+    char line[200];
+    size_t n = (size_t)snprintf(line, sizeof line, "%zu of %zu read", r->parsed, r->requested);
+    if (r->cut) n += (size_t)snprintf(line + n, sizeof line - n, ", %zu closed at the token limit", r->cut);
+    if (r->failed) snprintf(line + n, sizeof line - n, ", %zu failed:", r->failed);
+    print_line(s, r->failed ? STYLE_WEAK : STYLE_PLAIN, "Chains", line);
+    if (r->failed) print_reasons(s, r);
+}
+
+static void print_details(const screen *s, const pgr_result *r) {
+    char line[400];
+    heading(s, "Details");
+    print_chain_counts(s, r);
+    if (isfinite(r->flip_rate)) {
+        snprintf(line, sizeof line,
+                 "the verdict changed in %s of the chain pairs that saw the responses in swapped order",
+                 percent(r->flip_rate).s);
+        print_line(s, STYLE_PLAIN, "Order", line);
+    }
+    if (r->arithmetic_wrong > 0) {
+        snprintf(line, sizeof line, "%s of the chains state totals that are not their weighted sums",
+                 percent(r->arithmetic_wrong).s);
+        print_line(s, STYLE_PLAIN, "Sums", line);
+    }
+    for (size_t i = 0; i < r->n_clip; i++) {
+        const pgr_clip *c = &r->clipped[i];
+        snprintf(line, sizeof line, "%.150s from %s to %s tokens", c->field, thousands(c->from_tokens).s,
+                 thousands(c->to_tokens).s);
+        print_line(s, STYLE_PLAIN, i ? "" : "Shortened", line);
+    }
+    snprintf(line, sizeof line, "%s prompt (%s cached), %s written", thousands(r->prompt_tokens).s,
+             thousands(r->cached_tokens).s, thousands(r->completion_tokens).s);
+    print_line(s, STYLE_PLAIN, "Tokens", line);
+    snprintf(line, sizeof line, "%.1f s, first token after %.1f s", r->seconds, r->first_token_s);
+    print_line(s, STYLE_PLAIN, "Time", line);
+}
+
+/* The text of a chain, line by line. */
+static void print_chain_text(const screen *s, const char *chain) {
+    while (*chain) {
+        size_t n = strcspn(chain, "\n");
+        char *line = must_dup(chain, n);
+        put_wrapped(s, STYLE_PLAIN, line, INDENT, 0);
+        free(line);
+        chain += n + (chain[n] == '\n');
+    }
+}
+
+static void print_chains(const screen *s, const pgr_result *r) {
+    for (size_t i = 0; i < r->n_sample; i++) {
+        const pgr_chain_sample *c = &r->samples[i];
+        char order[160] = "", title[300];
+        size_t n = 0;
+        for (size_t k = 0; c->order && k < r->n_response && n + 4 < sizeof order; k++)
+            n += (size_t)snprintf(order + n, sizeof order - n, "%s%s", k ? " " : "", letter(c->order[k]).s);
+        snprintf(title, sizeof title, "Chain %zu (%zu tokens, order %s%s%s)", i + 1, c->n_token, order,
+                 c->cut ? ", cut" : "", c->parsed ? "" : ", not read");
+        heading(s, title);
+        print_chain_text(s, c->text ? c->text : "");
+    }
+}
+
+void report_print(const screen *s, const pgr_result *r, bool chains) {
+    print_title(s, r);
+    print_persona(s, r);
+    print_rubric(s, r);
+    print_bars(s, r);
+    print_verdict(s, r);
+    print_details(s, r);
+    if (chains) print_chains(s, r);
+}

@@ -84,13 +84,15 @@ static pgr_status recognise_chatml(text in, const tokenizer *t, chat_template *c
     return default_system(in, &c->default_system, err);
 }
 
-/* The text of the first string literal after `what`. */
+/* The text of the first string literal that directly follows `what`. */
 static bool literal_after(text in, const char *what, buf *out) {
-    const char *p = find(in, what);
-    if (!p) return false;
-    text rest = after(in, p + strlen(what));
-    while (rest.n && *rest.s != '\'' && *rest.s != '"') rest = after(rest, rest.s + 1);
-    return rest.n && literal(after(rest, rest.s + 1), *rest.s, "", out);
+    for (const char *p; (p = find(in, what)); in = after(in, p + 1)) {
+        text rest = after(in, p + strlen(what));
+        while (rest.n && *rest.s == ' ') rest = after(rest, rest.s + 1);
+        if (rest.n && (*rest.s == '\'' || *rest.s == '"'))
+            return literal(after(rest, rest.s + 1), *rest.s, "", out) != NULL;
+    }
+    return false;
 }
 
 /* "Cutting Knowledge Date: ...\nToday Date: ...\n\n" with the template's own date, so that a rendering does not depend on

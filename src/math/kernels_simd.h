@@ -34,7 +34,7 @@
 
 /* ---- exp: 2^n * (1 + r + r^2 q(r)) with |r| <= ln 2 / 2 ----
  * q is the minimax polynomial of degree 4 (relative error of exp 3.1e-9, 0.05 ulp; own fit). With the roundings the
- * result is within 1 ulp; test_kernels checks it. Overflow gives infinity, underflow goes through the subnormals to 0. */
+ * result is within 1.25 ulp (measured 1.003); test_kernels checks it. Overflow gives infinity, underflow goes through the subnormals to 0. */
 INLINE vf v_exp(vf x) {
     x = v_min(v_set1(89.0f), v_max(v_set1(-104.0f), x)); /* in this order NaN stays */
     vf n = v_round(v_mul(x, v_set1(0x1.715476p+0f)));    /* 1 / ln 2 */

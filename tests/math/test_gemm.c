@@ -1,0 +1,307 @@
+/* test_gemm.c - products with weights in every form: against double arithmetic with derived bounds; the same bits for a row
+ * whatever M, the threads and the callers beside; every failing allocation gives PGR_E_MEM and leaves nothing behind. */
+#include <math.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "base/rng.h"
+#include "math/gemm.h"
+#include "math/kernels.h"
+
+#include <cmocka.h> /* after ours: it has a macro named fail */
+
+#define U 0x1p-24     /* unit roundoff of fp32 */
+#define U_BF16 0x1p-9 /* of bf16 */
+
+static const gemm_form forms[] = {GEMM_FILE, GEMM_F32, GEMM_BF16, GEMM_INT8};
+static const char *const form_names[] = {"file", "f32", "bf16", "int8"};
+static rng stream = {.seed = 11, .stream = 2};
+
+static float *floats(size_t n) {
+    float *x = malloc(n * sizeof *x);
+    for (size_t i = 0; i < n; i++) x[i] = (float)rng_normal(&stream);
+    return x;
+}
+
+/* NULL where this CPU has no such form: counted as a skip by name. */
+static gemm_weights *create(gemm_form form, quant_type t, const void *data, size_t N, size_t K, pool *threads) {
+    gemm_weights *w = NULL;
+    pgr_error err = {0};
+    pgr_status status = gemm_create(form, t, data, N, K, threads, &w, &err);
+    if (status == PGR_E_UNSUPPORTED && form >= GEMM_BF16) {
+        print_message("SKIP: %s\n", err.message);
+        return NULL;
+    }
+    assert_int_equal(status, PGR_OK);
+    return w;
+}
+
+/* ---- accuracy ---- */
+
+/* What a form may be off by at one output. fp32: K products and sums, (K + 1) U sum|xw| in any order. bf16: both factors are
+ * off by U_BF16 first. int8: a factor is off by half a step of its row (and by U-sized errors of step and quotient: 1 %). */
+static double bound(gemm_form form, const float *x, const float *w, size_t K) {
+    double size = 0, x_top = 0, w_top = 0, x_sum = 0, w_sum = 0;
+    for (size_t k = 0; k < K; k++) {
+        size += fabs((double)x[k] * w[k]);
+        x_top = fmax(x_top, fabs((double)x[k]));
+        w_top = fmax(w_top, fabs((double)w[k]));
+        x_sum += fabs((double)x[k]);
+        w_sum += fabs((double)w[k]);
+    }
+    double fp32 = (double)(K + 1) * U * size, dx = x_top / 254, dw = w_top / 254;
+    if (form == GEMM_BF16) return 1.01 * fp32 + (2 * U_BF16 + U_BF16 * U_BF16) * size;
+    if (form == GEMM_INT8) return fp32 + 1.01 * (x_sum * dw + w_sum * dx + (double)K * dx * dw);
+    return 1.01 * fp32;
+}
+
+static void check_values(gemm_form form, const float *out, const float *x, const float *w, size_t M, size_t N, size_t K) {
+    for (size_t m = 0; m < M; m++)
+        for (size_t n = 0; n < N; n++) {
+            double want = 0;
+            for (size_t k = 0; k < K; k++) want += (double)x[m * K + k] * w[n * K + k];
+            double diff = fabs((double)out[m * N + n] - want), tol = bound(form, x + m * K, w + n * K, K);
+            if (!(diff <= tol)) fail_msg("%s (%zu, %zu): off by %g, bound %g", form_names[form], m, n, diff, tol);
+        }
+}
+
+static void test_forms(void **state) {
+    (void)state;
+    const size_t shapes[][2] = {{64, 32}, {1, 64}, {200, 96}, {70, 33}, {576, 64}, {2100, 64}};
+    for (size_t f = 0; f < 4; f++)
+        for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++) {
+            size_t N = shapes[s][0], K = shapes[s][1], M = 5;
+            float *x = floats(M * K), *w = floats(N * K), *out = floats(M * N);
+            gemm_weights *g = create(forms[f], QUANT_F32, w, N, K, NULL);
+            if (g) {
+                assert_true(forms[f] == GEMM_FILE ? gemm_bytes(g) < 1000 : gemm_bytes(g) >= N * K);
+                assert_int_equal(gemm_run(g, out, x, M, NULL, NULL), PGR_OK);
+                check_values(forms[f], out, x, w, M, N, K);
+            }
+            gemm_free(g);
+            free(x), free(w), free(out);
+        }
+}
+
+/* Blocks with finite scales of moderate size. */
+static uint8_t *random_blocks(quant_type t, size_t n) {
+    size_t bytes = quant_row_bytes(t, n), block = quant_row_bytes(t, quant_block(t));
+    uint8_t *b = malloc(bytes);
+    for (size_t i = 0; i < bytes; i++) b[i] = (uint8_t)rng_below(&stream, 256);
+    for (size_t i = 0; i < bytes; i += block)
+        for (size_t j = 0; j < block; j += 2) {
+            bool scale = t == QUANT_Q6_K ? j == 208 : j == 0 || (j == 2 && t != QUANT_Q4_0 && t != QUANT_Q5_0 && t != QUANT_Q8_0);
+            if (t == QUANT_F32 ? j == 2 : scale) b[i + j + 1] = (b[i + j + 1] & 0x83) | 0x2c; /* exponent in the middle */
+        }
+    if (t == QUANT_BF16 || t == QUANT_F32)
+        for (size_t i = 0; i < bytes; i += block) b[i + block - 1] = (b[i + block - 1] & 0x80) | 0x3e;
+    return b;
+}
+
+static void check_type(quant_type t, gemm_form form) {
+    enum { N = 70, K = 768, M = 3 };
+    uint8_t *data = random_blocks(t, (size_t)N * K);
+    float *w = malloc(sizeof *w * N * K), *x = floats(M * K), *out = floats(M * N);
+    quant_dequant(t, w, data, (size_t)N * K);
+    gemm_weights *g = create(form, t, data, N, K, NULL);
+    if (g) {
+        assert_int_equal(gemm_run(g, out, x, M, NULL, NULL), PGR_OK);
+        check_values(form, out, x, w, M, N, K);
+    }
+    gemm_free(g);
+    free(data), free(w), free(x), free(out);
+}
+
+static void test_types(void **state) {
+    (void)state;
+    for (size_t f = 0; f < 4; f++) {
+#define X(name, id, n, bytes) check_type(QUANT_##name, forms[f]);
+        QUANT_TYPES(X)
+#undef X
+    }
+}
+
+/* ---- a row depends on itself alone ---- */
+
+enum { M_MAX = 300 };
+
+static void check_rows(const gemm_weights *g, const char *what, const float *want, const float *x, size_t M, size_t N,
+                       pool *threads) {
+    float *out = malloc(M * N * sizeof *out);
+    memset(out, 0xff, M * N * sizeof *out);
+    assert_int_equal(gemm_run(g, out, x, M, threads, NULL), PGR_OK);
+    for (size_t i = 0; i < M * N; i++)
+        if (memcmp(out + i, want + i, sizeof *out) != 0)
+            fail_msg("%s N %zu M %zu threads %zu: row %zu column %zu is %a, alone %a", what, N, M, pool_size(threads), i / N,
+                     i % N, (double)out[i], (double)want[i]);
+    free(out);
+}
+
+static void check_invariance(gemm_form form, quant_type t, size_t N, size_t K, pool *const pools[3]) {
+    uint8_t *data = random_blocks(t, N * K);
+    float *x = floats(M_MAX * K), *want = malloc(M_MAX * N * sizeof *want);
+    gemm_weights *g = create(form, t, data, N, K, pools[1]);
+    for (size_t m = 0; g && m < M_MAX; m++) assert_int_equal(gemm_run(g, want + m * N, x + m * K, 1, NULL, NULL), PGR_OK);
+    for (size_t p = 0; g && p < 3; p++) {
+        for (size_t M = 1; M <= 33; M++) check_rows(g, form_names[form], want, x, M, N, pools[p]);
+        check_rows(g, form_names[form], want, x, 64, N, pools[p]);
+        check_rows(g, form_names[form], want, x, 100, N, pools[p]);
+        check_rows(g, form_names[form], want, x, 300, N, pools[p]);
+        check_rows(g, form_names[form], want + 7 * N, x + 7 * K, 5, N, pools[p]);
+    }
+    gemm_free(g);
+    free(data), free(x), free(want);
+}
+
+static void test_invariance(void **state) {
+    (void)state;
+    pool *pools[3] = {0};
+    for (int i = 0; i < 3; i++) assert_int_equal(pool_create(i + 1, &pools[i], NULL), PGR_OK);
+    for (size_t f = 0; f < 4; f++) {
+        check_invariance(forms[f], QUANT_Q4_1, 192, 576, pools);
+        check_invariance(forms[f], QUANT_Q8_0, 100, 1536, pools);
+        check_invariance(forms[f], QUANT_F32, 37, 45, pools);
+        check_invariance(forms[f], QUANT_Q4_1, 2112, 32, pools);
+    }
+    check_invariance(GEMM_FILE, QUANT_Q4_K, 96, 512, pools);
+    for (int i = 0; i < 3; i++) pool_free(pools[i]);
+}
+
+/* The levels agree too: GEMM_FILE has one order of sums. GEMM_F32 without AVX-512 is the same arithmetic. */
+static void test_levels(void **state) {
+    (void)state;
+    enum { N = 50, K = 160, M = 9 };
+    uint8_t *data = random_blocks(QUANT_Q4_1, N * K);
+    float *x = floats(M * K), *want = floats(M * N), *out = floats(M * N);
+    const char *const limits[] = {"ref", "avx2", "avx512"};
+    for (size_t i = 0; i < 3; i++) {
+        setenv("PGENRM_CPU", limits[i], 1);
+        gemm_weights *file = create(GEMM_FILE, QUANT_Q4_1, data, N, K, NULL), *f32 = NULL, *bf16 = NULL;
+        assert_int_equal(gemm_run(file, i == 0 ? want : out, x, M, NULL, NULL), PGR_OK);
+        if (i > 0) assert_memory_equal(out, want, sizeof *out * M * N);
+        if (i < 2) {
+            f32 = create(GEMM_F32, QUANT_Q4_1, data, N, K, NULL);
+            assert_int_equal(gemm_run(f32, out, x, M, NULL, NULL), PGR_OK);
+            assert_memory_equal(out, want, sizeof *out * M * N);
+            pgr_error err;
+            assert_int_equal(gemm_create(GEMM_BF16, QUANT_Q4_1, data, N, K, NULL, &bf16, &err), PGR_E_UNSUPPORTED);
+            assert_non_null(strstr(err.message, "bf16"));
+            assert_null(bf16);
+        }
+        gemm_free(file);
+        gemm_free(f32);
+    }
+    unsetenv("PGENRM_CPU");
+    free(data), free(x), free(want), free(out);
+}
+
+/* ---- several callers on one w ---- */
+
+typedef struct caller {
+    const gemm_weights *g;
+    pool *threads;
+    const float *x, *want;
+    size_t N, K;
+    bool bad;
+} caller;
+
+static void *call(void *arg) {
+    caller *c = arg;
+    float *out = malloc(33 * c->N * sizeof *out);
+    for (size_t M = 1; M <= 33; M++) {
+        if (gemm_run(c->g, out, c->x, M, c->threads, NULL) != PGR_OK) c->bad = true;
+        if (memcmp(out, c->want, M * c->N * sizeof *out) != 0) c->bad = true;
+    }
+    free(out);
+    return NULL;
+}
+
+static void test_callers(void **state) {
+    (void)state;
+    enum { N = 130, K = 64, CALLERS = 3 };
+    pool *threads = NULL;
+    assert_int_equal(pool_create(2, &threads, NULL), PGR_OK);
+    uint8_t *data = random_blocks(QUANT_Q8_0, N * K);
+    float *x = floats(33 * K), *want = floats(33 * N);
+    for (size_t f = 0; f < 4; f++) {
+        gemm_weights *g = create(forms[f], QUANT_Q8_0, data, N, K, threads);
+        if (!g) continue;
+        for (size_t m = 0; m < 33; m++) gemm_run(g, want + m * N, x + m * K, 1, NULL, NULL);
+        pthread_t thread[CALLERS];
+        caller callers[CALLERS];
+        for (int i = 0; i < CALLERS; i++) {
+            callers[i] = (caller){g, i ? NULL : threads, x, want, N, K, false};
+            pthread_create(&thread[i], NULL, call, &callers[i]);
+        }
+        for (int i = 0; i < CALLERS; i++) pthread_join(thread[i], NULL);
+        for (int i = 0; i < CALLERS; i++) assert_false(callers[i].bad);
+        gemm_free(g);
+    }
+    pool_free(threads);
+    free(data), free(x), free(want);
+}
+
+/* ---- failure ---- */
+
+static void test_out_of_memory(void **state) {
+    (void)state;
+    enum { N = 96, K = 32, M = 3 };
+    float *w = floats(N * K), *x = floats(M * K), *out = floats(M * N);
+    for (size_t f = 0; f < 4; f++) {
+        gemm_weights *g = create(forms[f], QUANT_F32, w, N, K, NULL);
+        if (!g) continue; /* named by create */
+        gemm_free(g);
+        long live = mem_live();
+        bool done = false;
+        for (long nth = 1; !done; nth++) {
+            assert_true(nth < 100);
+            pgr_error err = {0};
+            g = NULL;
+            mem_fail_nth(nth);
+            pgr_status status = gemm_create(forms[f], QUANT_F32, w, N, K, NULL, &g, &err);
+            if (status == PGR_OK) status = gemm_run(g, out, x, M, NULL, &err);
+            mem_fail_nth(0);
+            done = status == PGR_OK;
+            if (!done) {
+                assert_int_equal(status, PGR_E_MEM);
+                assert_true(err.message[0] != 0);
+            }
+            if (g) { /* a failed run leaves the weights usable */
+                assert_int_equal(gemm_run(g, out, x, M, NULL, NULL), PGR_OK);
+                check_values(forms[f], out, x, w, M, N, K);
+            }
+            gemm_free(g);
+            assert_int_equal(mem_live(), live);
+        }
+    }
+    free(w), free(x), free(out);
+}
+
+static void test_arguments(void **state) {
+    (void)state;
+    uint8_t data[64] = {0};
+    gemm_weights *g = NULL;
+    pgr_error err;
+    assert_int_equal(gemm_create(GEMM_FILE, QUANT_Q4_1, data, 1, 33, NULL, &g, &err), PGR_E_ARG);
+    assert_int_equal(gemm_create(GEMM_FILE, QUANT_Q4_1, data, 0, 32, NULL, &g, &err), PGR_E_ARG);
+    assert_int_equal(gemm_create(GEMM_FILE, (quant_type)39, data, 1, 32, NULL, &g, &err), PGR_E_UNSUPPORTED);
+    assert_null(g);
+    gemm_free(NULL);
+    assert_int_equal(gemm_create(GEMM_FILE, QUANT_Q4_1, data, 1, 32, NULL, &g, &err), PGR_OK);
+    assert_int_equal(gemm_run(g, NULL, NULL, 0, NULL, &err), PGR_OK);
+    gemm_free(g);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_forms),   cmocka_unit_test(test_types),         cmocka_unit_test(test_invariance),
+        cmocka_unit_test(test_levels),  cmocka_unit_test(test_callers),       cmocka_unit_test(test_out_of_memory),
+        cmocka_unit_test(test_arguments),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

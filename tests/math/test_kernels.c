@@ -1,0 +1,376 @@
+/* test_kernels.c - every level of kernels that this CPU has against the reference or against double arithmetic. Sums of
+ * products must agree bit for bit; where exp comes in, the bound is stated and derived. A row must not see its neighbours. */
+#include <float.h>
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/rng.h"
+#include "math/kernels.h"
+
+#define U 0x1p-24 /* unit roundoff of fp32 */
+
+static const kernels *levels[3];
+static size_t n_level;
+
+static int setup(void **state) {
+    (void)state;
+    const kernels *all[] = {kernels_ref(), kernels_avx2(), kernels_avx512()};
+    for (size_t i = 0; i < 3; i++) {
+        if (all[i])
+            levels[n_level++] = all[i];
+        else
+            print_message("SKIP: level %zu is not on this CPU\n", i);
+    }
+    return 0;
+}
+
+static rng stream = {.seed = 7, .stream = 1};
+
+static float *floats(size_t n) {
+    float *x = malloc((n ? n : 1) * sizeof *x);
+    for (size_t i = 0; i < n; i++) x[i] = (float)rng_normal(&stream);
+    return x;
+}
+
+static void same(const char *what, const kernels *k, const float *a, const float *b, size_t n) {
+    for (size_t i = 0; i < n; i++)
+        if (memcmp(a + i, b + i, sizeof *a) != 0)
+            fail_msg("%s %s: value %zu is %a, expected %a", k->name, what, i, (double)a[i], (double)b[i]);
+}
+
+/* ---- products ---- */
+
+static void check_tile(const kernels *k, size_t M, size_t K, size_t n) {
+    size_t ldx = K + 3, ldo = GEMM_TILE + 5;
+    float *x = floats(M * ldx), *tile = floats(K * GEMM_TILE), *want = floats(M * ldo);
+    float *out = malloc(M * ldo * sizeof *out), *parts = malloc(M * ldo * sizeof *out);
+    memcpy(out, want, M * ldo * sizeof *out); /* what lies beyond n must stay */
+    memcpy(parts, want, M * ldo * sizeof *out);
+
+    kernels_ref()->gemm_tile(want, ldo, x, ldx, tile, M, K, n);
+    k->gemm_tile(out, ldo, x, ldx, tile, M, K, n);
+    same("gemm_tile", k, out, want, M * ldo);
+
+    size_t half = K / 2;
+    k->gemm_tile(parts, ldo, x, ldx, tile, M, half, n);
+    k->gemm_tile_add(parts, ldo, x + half, ldx, tile + half * GEMM_TILE, M, K - half, n);
+    same("gemm_tile_add", k, parts, want, M * ldo);
+    free(x), free(tile), free(want), free(out), free(parts);
+}
+
+static void test_gemm_tile(void **state) {
+    (void)state;
+    const size_t Ms[] = {1, 2, 3, 4, 5, 6, 7, 8, 11, 12, 13, 20}, Ks[] = {1, 2, 33, 100};
+    const size_t ns[] = {1, 7, 8, 9, 15, 16, 17, 31, 33, 48, 50, 63, 64};
+    for (size_t l = 0; l < n_level; l++)
+        for (size_t m = 0; m < sizeof Ms / sizeof *Ms; m++)
+            for (size_t i = 0; i < sizeof Ks / sizeof *Ks; i++)
+                for (size_t j = 0; j < sizeof ns / sizeof *ns; j++) check_tile(levels[l], Ms[m], Ks[i], ns[j]);
+}
+
+static void test_transpose(void **state) {
+    (void)state;
+    const size_t Ks[] = {1, 3, 4, 5, 8, 31, 100}, ns[] = {1, 7, 8, 15, 16, 17, 40, 63, 64};
+    for (size_t l = 0; l < n_level; l++)
+        for (size_t i = 0; i < sizeof Ks / sizeof *Ks; i++)
+            for (size_t j = 0; j < sizeof ns / sizeof *ns; j++) {
+                size_t K = Ks[i], n = ns[j];
+                float *rows = floats(n * K), *tile = floats(K * GEMM_TILE);
+                levels[l]->transpose_tile(tile, rows, n, K);
+                for (size_t a = 0; a < K; a++)
+                    for (size_t b = 0; b < GEMM_TILE; b++)
+                        assert_true(tile[a * GEMM_TILE + b] == (b < n ? rows[b * K + a] : 0.0f));
+                free(rows), free(tile);
+            }
+}
+
+/* ---- attention ---- */
+
+enum { PAGES = 3, ROWS = 31 };
+
+/* Values of one head over PAGES pages. */
+typedef struct head {
+    size_t dim;
+    float *q, *kT, *v;                /* (ROWS, dim), (PAGES, dim, KV_PAGE), (PAGES, KV_PAGE, dim) */
+    uint32_t n_valid[PAGES][ROWS];
+} head;
+
+static head random_head(size_t dim) {
+    head h = {.dim = dim, .q = floats(ROWS * dim), .kT = floats(PAGES * dim * KV_PAGE), .v = floats(PAGES * dim * KV_PAGE)};
+    for (size_t r = 0; r < ROWS; r++) {
+        h.n_valid[0][r] = KV_PAGE;
+        h.n_valid[1][r] = r < 8 ? KV_PAGE : (uint32_t)rng_below(&stream, KV_PAGE + 1);
+        h.n_valid[2][r] = r < 4 ? 17 : r / 3 % 2 ? 0 : (uint32_t)r + 1;
+    }
+    return h;
+}
+
+static void head_free(head *h) { free(h->q), free(h->kT), free(h->v); }
+
+static void attend(const kernels *k, const head *h, size_t first, size_t R, float scale, float *acc, attn_state *state) {
+    for (size_t r = 0; r < R; r++) state[r] = (attn_state){-INFINITY, 0};
+    memset(acc, 0, R * h->dim * sizeof *acc);
+    for (size_t p = 0; p < PAGES; p++)
+        k->attn_page(acc, state, h->q + first * h->dim, h->kT + p * h->dim * KV_PAGE, h->v + p * h->dim * KV_PAGE,
+                     h->n_valid[p] + first, R, h->dim, scale);
+}
+
+/* One row in double. A score s = scale * q.k carries at most ds = (dim + 1) U scale sum|q||k|; subtracting the maximum and
+ * scaling by old maxima add U(|s| + |max|) per page. So each weight is off by a factor within exp(+-2 ds') and 4 U per exp and
+ * product, and the sums over n tokens add (n + PAGES) U each: the quotient acc / sum is within
+ * (4 max ds' + (2 n + 20) U) sum p|v| / sum p of the truth. Factor 1.01 for the second-order terms. */
+static void check_attention(const kernels *k, const head *h, size_t r, float scale, const float *acc, attn_state state) {
+    double s[PAGES * KV_PAGE], top = -INFINITY, ds = 0, sum = 0;
+    size_t n = 0, dim = h->dim, at[PAGES * KV_PAGE];
+    for (size_t p = 0; p < PAGES; p++)
+        for (size_t t = 0; t < h->n_valid[p][r]; t++, n++) {
+            double dot = 0, size = 0;
+            for (size_t d = 0; d < dim; d++) {
+                double a = (double)h->q[r * dim + d] * h->kT[(p * dim + d) * KV_PAGE + t];
+                dot += a;
+                size += fabs(a);
+            }
+            s[n] = dot * scale;
+            at[n] = p * KV_PAGE + t;
+            top = fmax(top, s[n]);
+            ds = fmax(ds, (double)(dim + 1) * U * scale * size + 4 * PAGES * U * size * scale);
+        }
+    for (size_t i = 0; i < n; i++) sum += exp(s[i] - top);
+    assert_true(fabs((double)state.max - top) <= ds);
+    for (size_t d = 0; d < dim; d++) {
+        double value = 0, size = 0;
+        for (size_t i = 0; i < n; i++) {
+            double pv = exp(s[i] - top) * h->v[at[i] * dim + d];
+            value += pv;
+            size += fabs(pv);
+        }
+        double diff = fabs((double)acc[d] / (double)state.sum - value / sum);
+        double tol = 1.01 * (4 * ds + (2 * (double)n + 20) * U) * size / sum;
+        if (!(diff <= tol)) fail_msg("%s attention row %zu dim %zu: off by %g, bound %g", k->name, r, d, diff, tol);
+    }
+}
+
+static void test_attention(void **state) {
+    (void)state;
+    const size_t dims[] = {16, 48, 64, 80, 128, 20};
+    for (size_t l = 0; l < n_level; l++)
+        for (size_t i = 0; i < sizeof dims / sizeof *dims; i++) {
+            head h = random_head(dims[i]);
+            float scale = 1.0f / sqrtf((float)h.dim), *acc = floats(ROWS * h.dim), *one = floats(h.dim);
+            attn_state states[ROWS], alone;
+            attend(levels[l], &h, 0, ROWS, scale, acc, states);
+            for (size_t r = 0; r < ROWS; r++) {
+                check_attention(levels[l], &h, r, scale, acc + r * h.dim, states[r]);
+                attend(levels[l], &h, r, 1, scale, one, &alone);
+                same("attention alone", levels[l], acc + r * h.dim, one, h.dim);
+                assert_memory_equal(&alone, states + r, sizeof alone);
+            }
+            free(acc), free(one);
+            head_free(&h);
+        }
+}
+
+/* Nothing valid: nothing changes. Values beyond n_valid: no influence. */
+static void test_attention_masks(void **state) {
+    (void)state;
+    for (size_t l = 0; l < n_level; l++) {
+        head h = random_head(64);
+        float *acc = floats(ROWS * 64), *other = floats(ROWS * 64), *before = malloc(ROWS * 64 * sizeof *before);
+        attn_state states[ROWS], changed[ROWS];
+        attend(levels[l], &h, 0, ROWS, 0.125f, acc, states);
+        memcpy(before, acc, ROWS * 64 * sizeof *acc);
+        memcpy(changed, states, sizeof states);
+        uint32_t none[ROWS] = {0};
+        levels[l]->attn_page(acc, changed, h.q, h.kT, h.v, none, ROWS, 64, 0.125f);
+        same("attention without tokens", levels[l], acc, before, ROWS * 64);
+        assert_memory_equal(changed, states, sizeof states);
+
+        for (size_t r = 0; r < ROWS; r++) h.n_valid[1][r] = 9;
+        attend(levels[l], &h, 0, ROWS, 0.125f, acc, states);
+        for (size_t t = 9; t < KV_PAGE; t++)
+            for (size_t d = 0; d < 64; d++) h.kT[(64 + d) * KV_PAGE + t] = 1e30f, h.v[(KV_PAGE + t) * 64 + d] = -3e38f;
+        attend(levels[l], &h, 0, ROWS, 0.125f, other, changed);
+        same("attention beyond n_valid", levels[l], other, acc, ROWS * 64);
+        free(acc), free(other), free(before);
+        head_free(&h);
+    }
+}
+
+/* ---- one row ---- */
+
+/* exp within 1.25 ulp of the truth: fit and coefficients 0.1, rounding of r 0.25, of the polynomial's last two steps 0.4, of
+ * the final sum 0.5 (in ulps of a result below 1 times a power of two, the worst case). */
+static void test_exp(void **state) {
+    (void)state;
+    enum { N = 400003 };
+    float *x = malloc(N * sizeof *x), *out = malloc(N * sizeof *out);
+    for (size_t i = 0; i < N; i++) x[i] = -110.0f + (float)i * (200.0f / N);
+    for (size_t l = 0; l < n_level; l++) {
+        double worst = 0;
+        levels[l]->exp_sum(out, x, 0.0f, 1.0f, N);
+        for (size_t i = 0; i < N; i++) {
+            double truth = exp((double)x[i]);
+            if (truth > 3.4028235677973366e38) { /* rounds to infinity */
+                assert_true(isinf(out[i]));
+                continue;
+            }
+            double ulp = truth < 0x1p-126 ? 0x1p-149 : ldexp(1, ilogb(truth) - 23);
+            worst = fmax(worst, fabs((double)out[i] - truth) / ulp);
+        }
+        if (!(worst <= 1.25)) fail_msg("%s exp: %g ulp", levels[l]->name, worst);
+        print_message("%s exp: worst %.3f ulp\n", levels[l]->name, worst);
+    }
+    free(x), free(out);
+}
+
+static void test_exp_sum(void **state) {
+    (void)state;
+    const size_t ns[] = {1, 2, 7, 8, 9, 15, 16, 17, 100, 1000};
+    for (size_t l = 0; l < n_level; l++)
+        for (size_t i = 0; i < sizeof ns / sizeof *ns; i++) {
+            size_t n = ns[i];
+            float *x = floats(n + 1), *out = floats(n + 1), last = out[n];
+            double sum = levels[l]->exp_sum(out, x, 0.5f, 1.5f, n), want = 0;
+            for (size_t j = 0; j < n; j++) {
+                float a = (x[j] - 0.5f) * 1.5f;
+                assert_true(fabs((double)out[j] - exp((double)a)) <= 1.25 * 0x1p-23 * exp((double)a));
+                want += (double)out[j];
+            }
+            assert_true(fabs(sum - want) <= (double)n * DBL_EPSILON * want);
+            assert_true(out[n] == last);
+            double again = levels[l]->exp_sum(x, x, 0.5f, 1.5f, n); /* in place */
+            assert_true(again == sum);
+            same("exp_sum in place", levels[l], x, out, n);
+            free(x), free(out);
+        }
+    for (size_t l = 0; l < n_level; l++) {
+        float x[3] = {-INFINITY, 1e30f, NAN}, out[3];
+        levels[l]->exp_sum(out, x, 0, 1, 3);
+        assert_true(out[0] == 0.0f && isinf(out[1]) && isnan(out[2]));
+    }
+}
+
+/* rmsnorm: the double sum is good to far below fp32; the quotient, two products round once each: 3 U. swiglu: exp 2.5 U,
+ * 1 + e, quotient and product U each, with second-order terms below 6 U. */
+static void check_rows(const kernels *k, size_t n) {
+    float *x = floats(n), *w = floats(n), *out = floats(n + 1), last = out[n];
+    double ss = 0;
+    for (size_t i = 0; i < n; i++) ss += (double)x[i] * x[i];
+    double inv = 1.0 / sqrt(ss / (double)n + (double)1e-5f);
+    k->rmsnorm(out, x, w, n, 1e-5f);
+    for (size_t i = 0; i < n; i++) {
+        double want = (double)w[i] * x[i] * inv;
+        assert_true(fabs((double)out[i] - want) <= 3.01 * U * fabs(want));
+    }
+    assert_true(out[n] == last);
+
+    float *gate = floats(n + 1), last_gate = gate[n];
+    for (size_t i = 0; i < n; i++) gate[i] *= 20;
+    memcpy(out, gate, n * sizeof *out);
+    k->swiglu(gate, w, n);
+    for (size_t i = 0; i < n; i++) {
+        double want = (double)out[i] / (1 + exp(-(double)out[i])) * w[i];
+        assert_true(fabs((double)gate[i] - want) <= 6 * U * fabs(want));
+    }
+    assert_true(gate[n] == last_gate);
+
+    float top = x[0];
+    for (size_t i = 0; i < n; i++) top = x[i] > top ? x[i] : top;
+    assert_true(k->max(x, n) == top);
+
+    memcpy(out, x, n * sizeof *out);
+    k->add(out, w, n);
+    for (size_t i = 0; i < n; i++) assert_true(out[i] == x[i] + w[i]);
+    k->scale(out, x, 0.3f, w, n);
+    for (size_t i = 0; i < n; i++) assert_true(out[i] == x[i] * (0.3f * w[i]));
+    assert_true(out[n] == last);
+    free(x), free(w), free(out), free(gate);
+}
+
+static void test_rows(void **state) {
+    (void)state;
+    const size_t ns[] = {1, 3, 7, 8, 9, 15, 16, 17, 31, 100, 576};
+    for (size_t l = 0; l < n_level; l++)
+        for (size_t i = 0; i < sizeof ns / sizeof *ns; i++) check_rows(levels[l], ns[i]);
+    for (size_t l = 0; l < n_level; l++) { /* all negative: the padding of the last vector must not win */
+        float x[19];
+        for (size_t i = 0; i < 19; i++) x[i] = -5.0f - (float)i;
+        assert_true(levels[l]->max(x, 19) == -5.0f);
+        float gate[2] = {-200.0f, 200.0f}, up[2] = {1, 1};
+        levels[l]->swiglu(gate, up, 2);
+        assert_true(gate[0] == 0.0f && gate[1] == 200.0f);
+    }
+}
+
+static void test_conversions(void **state) {
+    (void)state;
+    const size_t ns[] = {1, 15, 16, 17, 33, 576};
+    for (size_t l = 0; l < n_level; l++)
+        for (size_t i = 0; i < sizeof ns / sizeof *ns; i++)
+            for (int kind = 0; kind < 4; kind++) {
+                size_t n = ns[i];
+                float *x = floats(n);
+                if (kind == 1) memset(x, 0, n * sizeof *x);
+                if (kind == 2) x[n / 2] = NAN;
+                if (kind == 3) x[0] = -INFINITY;
+                uint16_t *a = calloc(n + 1, 2), *b = calloc(n + 1, 2);
+                levels[l]->to_bf16(a, x, n);
+                kernels_ref()->to_bf16(b, x, n);
+                assert_memory_equal(a, b, 2 * (n + 1));
+                int8_t *p = calloc(n + 1, 1), *q = calloc(n + 1, 1);
+                float s = levels[l]->to_int8(p, x, n), t = kernels_ref()->to_int8(q, x, n);
+                assert_memory_equal(&s, &t, sizeof s);
+                assert_memory_equal(p, q, n + 1);
+                if (kind == 0) { /* half a step, and the roundings of the step and of the quotient */
+                    for (size_t j = 0; j < n; j++)
+                        assert_true(fabs((double)p[j] * (double)s - (double)x[j]) <= (0.5 + 127 * 4 * U) * (double)s);
+                } else {
+                    assert_true(kind == 1 ? s == 0.0f : isnan(s));
+                }
+                free(x), free(a), free(b), free(p), free(q);
+            }
+}
+
+static void test_rope(void **state) {
+    (void)state;
+    enum { DIM = 20 };
+    float *x = floats(DIM), cs[DIM], out[DIM];
+    for (size_t i = 0; i < DIM / 2; i++) cs[2 * i] = cosf((float)i), cs[2 * i + 1] = sinf((float)i);
+    for (size_t l = 0; l < n_level; l++)
+        for (int interleaved = 0; interleaved < 2; interleaved++) {
+            memcpy(out, x, sizeof out);
+            levels[l]->rope(out, cs, DIM, interleaved);
+            for (size_t i = 0; i < DIM / 2; i++) {
+                size_t a = interleaved ? 2 * i : i, b = interleaved ? a + 1 : i + DIM / 2;
+                assert_true(out[a] == x[a] * cs[2 * i] - x[b] * cs[2 * i + 1]);
+                assert_true(out[b] == x[a] * cs[2 * i + 1] + x[b] * cs[2 * i]);
+            }
+        }
+    free(x);
+}
+
+static void test_choice(void **state) {
+    (void)state;
+    setenv("PGENRM_CPU", "ref", 1);
+    assert_ptr_equal(kernels_best(), kernels_ref());
+    setenv("PGENRM_CPU", "avx2", 1);
+    assert_ptr_equal(kernels_best(), kernels_avx2() ? kernels_avx2() : kernels_ref());
+    unsetenv("PGENRM_CPU");
+    assert_ptr_equal(kernels_best(), levels[n_level - 1]);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_gemm_tile), cmocka_unit_test(test_transpose),   cmocka_unit_test(test_attention),
+        cmocka_unit_test(test_attention_masks), cmocka_unit_test(test_exp),   cmocka_unit_test(test_exp_sum),
+        cmocka_unit_test(test_rows),      cmocka_unit_test(test_conversions), cmocka_unit_test(test_rope),
+        cmocka_unit_test(test_choice),
+    };
+    return cmocka_run_group_tests(tests, setup, NULL);
+}

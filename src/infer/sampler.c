@@ -7,11 +7,14 @@
 
 #include "base/mem.h"
 
+enum { N_BUCKET = 4096 }; /* by sign, exponent and three bits of the fraction */
+
 struct sampler {
     size_t n_vocab;
     int32_t *id;   /* (n_vocab) candidates, ascending */
     float *value;  /* (n_vocab) their logits, then their probabilities up to a factor */
     float *select; /* (n_vocab) scratch */
+    double weight[N_BUCKET];
 };
 
 pgr_status sampler_create(size_t n_vocab, sampler **out, pgr_error *err) {
@@ -100,6 +103,31 @@ static cut select_cut(float *v, size_t n, double target, bool counted) {
     }
 }
 
+/* The float's place in the order of all floats, coarsely. */
+static uint32_t bucket_of(float x) {
+    uint32_t bits;
+    x += 0.0f; /* -0 becomes 0: equal floats share a bucket */
+    memcpy(&bits, &x, sizeof bits);
+    bits ^= bits >> 31 ? UINT32_MAX : 1u << 31;
+    return bits >> 20;
+}
+
+/* select_cut over the candidates: finds the bucket that the cut falls into, then looks only there. n >= 1. */
+static cut find_cut(sampler *s, size_t n, double target, bool counted) {
+    memset(s->weight, 0, sizeof s->weight);
+    for (size_t i = 0; i < n; i++) s->weight[bucket_of(s->value[i])] += counted ? 1.0 : (double)s->value[i];
+
+    size_t top = N_BUCKET - 1, last = 0, n_select = 0;
+    while (s->weight[top] == 0.0) top--;
+    while (s->weight[last] == 0.0) last++;
+    double above = 0.0;
+    for (; top > last && above + s->weight[top] < target; top--) above += s->weight[top];
+
+    for (size_t i = 0; i < n; i++)
+        if (bucket_of(s->value[i]) == top) s->select[n_select++] = s->value[i];
+    return select_cut(s->select, n_select, target - above, counted);
+}
+
 /* Drops the candidates below the cut; returns how many are left. */
 static size_t apply_cut(sampler *s, size_t n, cut c) {
     size_t kept = 0;
@@ -115,8 +143,7 @@ static size_t apply_cut(sampler *s, size_t n, cut c) {
 
 static size_t cut_top_k(sampler *s, size_t n, size_t k) {
     if (k == 0 || k >= n) return n;
-    memcpy(s->select, s->value, n * sizeof *s->value);
-    return apply_cut(s, n, select_cut(s->select, n, (double)k, true));
+    return apply_cut(s, n, find_cut(s, n, (double)k, true));
 }
 
 static size_t cut_min_p(sampler *s, const kernels *k, size_t n, float min_p) {
@@ -125,8 +152,7 @@ static size_t cut_min_p(sampler *s, const kernels *k, size_t n, float min_p) {
 
 static size_t cut_top_p(sampler *s, size_t n, float top_p) {
     if (top_p >= 1.0f) return n;
-    memcpy(s->select, s->value, n * sizeof *s->value);
-    return apply_cut(s, n, select_cut(s->select, n, (double)top_p * weight_of(s->value, n, false), false));
+    return apply_cut(s, n, find_cut(s, n, (double)top_p * weight_of(s->value, n, false), false));
 }
 
 /* ---- the pick ---- */

@@ -23,7 +23,8 @@ void frame_close(frame *f);
 
 const char *frame_name(const frame *f);
 chain_form frame_form(const frame *f);       /* how its chains are parsed */
-size_t frame_max_tokens(const frame *f);     /* of a chain */
+size_t frame_max_tokens(const frame *f);     /* of a chain over two responses */
+size_t frame_max_tokens_more(const frame *f); /* added for every response beyond two */
 size_t frame_history(const frame *f);        /* pairs shown by default */
 const char *frame_trigger(const frame *f);   /* where the grammar starts; NULL: at the first token */
 

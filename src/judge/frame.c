@@ -1,0 +1,115 @@
+/* frame.c - opens frames by name or path, answers what a frame asks for, and builds its grammar. */
+#include "judge/frame.h"
+
+#include <string.h>
+
+#include "base/file.h"
+#include "base/mem.h"
+#include "judge/facts.h"
+#include "judge/frame_parts.h"
+
+/* ---- opening --------------------------------------------------------------------------------------------------- */
+
+static pgr_status not_found(const char *name, pgr_error *err) {
+    buf known = {0};
+    for (const frame_file *f = FRAME_FILES; f->name; f++) buf_printf(&known, "%s%s", f == FRAME_FILES ? "" : ", ", f->name);
+    pgr_status status = fail(err, PGR_E_ARG, "frame '%.100s' is no file and none of those built in: %s", name,
+                             known.data && !known.failed ? known.data : "compact, full");
+    buf_free(&known);
+    return status;
+}
+
+pgr_status frame_open(const char *name, frame **out, pgr_error *err) {
+    for (const frame_file *f = FRAME_FILES; f->name; f++)
+        if (strcmp(f->name, name) == 0) return frame_parse(f->text, f->n, name, out, err);
+    if (!file_exists(name)) return not_found(name, err);
+    buf text = {0};
+    pgr_status status = file_read(name, &text, err);
+    if (status == PGR_OK) status = frame_parse(text.data ? text.data : "", text.n, name, out, err);
+    buf_free(&text);
+    return status;
+}
+
+void frame_close(frame *f) {
+    if (!f) return;
+    arena_free(&f->arena);
+    mem_free(f);
+}
+
+const char *frame_name(const frame *f) { return f->name; }
+chain_form frame_form(const frame *f) { return (chain_form)f->form; }
+size_t frame_max_tokens(const frame *f) { return f->max_tokens; }
+size_t frame_max_tokens_more(const frame *f) { return f->max_tokens_more; }
+size_t frame_history(const frame *f) { return f->history; }
+const char *frame_trigger(const frame *f) { return f->trigger; }
+
+/* ---- filling in ------------------------------------------------------------------------------------------------ */
+
+static bool ends_blank(const buf *b, size_t from) {
+    return b->n == from || (b->n - from >= 2 && b->data[b->n - 1] == '\n' && b->data[b->n - 2] == '\n');
+}
+
+void section_expand(const section *s, const slot_text values[N_SLOT], buf *out) {
+    size_t from = out->n;
+    bool drop = false; /* the placeholder before was alone on its line and empty */
+    for (size_t i = 0; i < s->n; i++) {
+        const piece *p = &s->pieces[i];
+        if (p->slot < 0) {
+            const char *t = p->s;
+            size_t n = p->n;
+            if (drop && n && *t == '\n') t++, n--;
+            if (drop && n && *t == '\n' && ends_blank(out, from)) t++, n--; /* no two blank lines in a row */
+            buf_add(out, t, n);
+            drop = false;
+        } else if (values[p->slot].n) {
+            buf_add(out, values[p->slot].s, values[p->slot].n);
+            drop = false;
+        } else {
+            drop = p->alone;
+        }
+    }
+    while (drop && out->n > from && !out->failed && out->data[out->n - 1] == '\n') out->data[--out->n] = 0;
+}
+
+/* ---- grammar --------------------------------------------------------------------------------------------------- */
+
+static slot_text text_of(const buf *b) { return (slot_text){b->data ? b->data : "", b->n}; }
+
+static void add_response_rule(const frame *f, size_t place, buf *out) {
+    char label = (char)('A' + place % MAX_LABELS);
+    buf number = {0};
+    slot_text values[N_SLOT] = {{0}};
+    buf_printf(&number, "%zu", place + 1);
+    values[SLOT_LABEL] = (slot_text){&label, 1};
+    values[SLOT_NUMBER] = text_of(&number);
+    if (place) buf_puts(out, " \", \" ");
+    section_expand(&f->sections[SECTION_GRAMMAR_RESPONSE], values, out);
+    out->failed = out->failed || number.failed;
+    buf_free(&number);
+}
+
+pgr_status frame_grammar(const frame *f, size_t n_response, buf *out, bool *has, pgr_error *err) {
+    const section *g = &f->sections[SECTION_GRAMMAR];
+    *has = g->line != 0;
+    if (!*has) return PGR_OK;
+    bool labels = (g->slots & BIT(LABELS)) || (f->sections[SECTION_GRAMMAR_RESPONSE].slots & BIT(LABEL));
+    if (labels && n_response > MAX_LABELS)
+        return fail(err, PGR_E_LIMIT, "frame %s: %zu responses, it has letters for %d", f->name, n_response, MAX_LABELS);
+
+    buf responses = {0}, letters = {0}, words = {0};
+    slot_text values[N_SLOT] = {{0}};
+    for (size_t i = 0; i < n_response; i++) {
+        add_response_rule(f, i, &responses);
+        buf_printf(&letters, "%s\"%c\"", i ? " | " : "", (char)('A' + i % MAX_LABELS));
+    }
+    for (int i = 0; i < N_FACT; i++) buf_printf(&words, "%s\"%s\"", i ? " | " : "", fact_word(i));
+    values[SLOT_RESPONSES] = text_of(&responses);
+    values[SLOT_LABELS] = text_of(&letters);
+    values[SLOT_ATTRIBUTES] = text_of(&words);
+    section_expand(g, values, out);
+    bool failed = responses.failed || letters.failed || words.failed || out->failed;
+    buf_free(&responses);
+    buf_free(&letters);
+    buf_free(&words);
+    return failed ? fail_mem(err) : PGR_OK;
+}

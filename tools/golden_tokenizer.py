@@ -25,7 +25,8 @@ import lines as line_maker
 from tiny_model import CONTROL, GOLDEN, finish, spelling, write_tokenizer
 
 OUT = os.path.join(GOLDEN, "tokenizer")
-DEFAULT = os.path.expanduser("~/.cache/pgenrm/SmolLM2-135M-Instruct.Q4_1.gguf")
+CACHE = os.environ.get("PGENRM_HOME") or os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "pgenrm")
+DEFAULT = os.path.join(CACHE, "SmolLM2-135M-Instruct.Q4_1.gguf")
 N_IDS = 600
 TYPE = gguf.TokenType
 

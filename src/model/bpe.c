@@ -1,5 +1,5 @@
-/* bpe.c - owns the merge loop. Symbols form a linked list; the pair of lowest rank, leftmost first, is merged until none is
- * left. Short pieces look through all pairs each time, long ones keep the candidates in a heap. */
+/* bpe.c - owns the merge loop. Symbols form a linked list; the pair of lowest rank, leftmost first, is merged until
+ * none is left. Short pieces look through all pairs each time, long ones keep the candidates in a heap. */
 #include "model/bpe.h"
 
 #include <stdint.h>
@@ -9,16 +9,16 @@
 enum { NONE = -1, SHORT_PIECE = 24 /* symbols; below it the scan is faster than the heap (most words) */ };
 
 typedef struct bpe_symbol {
-    int32_t id;          /* NONE: swallowed by its left neighbour */
-    int32_t prev, next;  /* NONE: no neighbour */
-    uint32_t rank;       /* short pieces: of the pair with next; UINT32_MAX: no rule */
-    int32_t merged;      /* short pieces: its result */
+    int32_t id;         /* NONE: swallowed by its left neighbour */
+    int32_t prev, next; /* NONE: no neighbour */
+    uint32_t rank;      /* short pieces: of the pair with next; UINT32_MAX: no rule */
+    int32_t merged;     /* short pieces: its result */
 } bpe_symbol;
 
 typedef struct bpe_candidate { /* a pair that had a rule when it was pushed */
     uint32_t rank;
-    int32_t at;          /* the left symbol */
-    int32_t right_id;    /* what the pair was: a candidate whose pair has changed since is dropped */
+    int32_t at;       /* the left symbol */
+    int32_t right_id; /* what the pair was: a candidate whose pair has changed since is dropped */
     int32_t left_id;
     int32_t result;
 } bpe_candidate;

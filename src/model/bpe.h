@@ -1,5 +1,5 @@
-/* bpe.h - byte-pair merging of one piece of text: the table of merges by rank, and the working memory of a call. The table
- * is read-only once filled; each thread brings its own bpe_work. */
+/* bpe.h - byte-pair merging of one piece of text: the table of merges by rank, and the working memory of a call. The
+ * table is read-only once filled; each thread brings its own bpe_work. */
 #ifndef PGR_MODEL_BPE_H
 #define PGR_MODEL_BPE_H
 
@@ -7,7 +7,7 @@
 #include "base/buf.h"
 #include "base/status.h"
 
-typedef struct bpe_rule { /* left right -> result; the lowest rank goes first */
+typedef struct bpe_rule {        /* left right -> result; the lowest rank goes first */
     int32_t left, right, result; /* result -1: empty slot */
     uint32_t rank;
 } bpe_rule;
@@ -21,8 +21,8 @@ typedef struct bpe {
 struct bpe_symbol;
 struct bpe_candidate;
 typedef struct bpe_work {
-    struct bpe_symbol *symbols;      /* (cap) */
-    struct bpe_candidate *heap;      /* (2 * cap) */
+    struct bpe_symbol *symbols; /* (cap) */
+    struct bpe_candidate *heap; /* (2 * cap) */
     size_t cap;
 } bpe_work; /* all zero at first, given back by bpe_work_free */
 

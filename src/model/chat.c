@@ -1,6 +1,6 @@
 /* chat.c - owns the two chat formats that are rendered, ChatML and Llama-3, and their recognition from a file's Jinja
- * template. No Jinja is run: the template is searched for its markers and for the literals that vary between models (the
- * default system text, the date lines). A template of neither kind is CHAT_NONE. */
+ * template. No Jinja is run: the template is searched for its markers and for the literals that vary between models
+ * (the default system text, the date lines). A template of neither kind is CHAT_NONE. */
 #include "model/chat.h"
 
 #include <string.h>
@@ -15,13 +15,19 @@ typedef struct text {
 
 /* ---- the template as text ---- */
 
-static const char *find(text in, const char *what) { return memmem(in.s, in.n, what, strlen(what)); }
-static bool has(text in, const char *what) { return find(in, what) != NULL; }
+static const char *find(text in, const char *what) {
+    return memmem(in.s, in.n, what, strlen(what));
+}
+static bool has(text in, const char *what) {
+    return find(in, what) != NULL;
+}
 
-static text after(text in, const char *at) { return (text){at, in.n - (size_t)(at - in.s)}; }
+static text after(text in, const char *at) {
+    return (text){at, in.n - (size_t)(at - in.s)};
+}
 
-/* Appends the Jinja string literal's characters from s on, until its quote or `until`. Returns where that stands, NULL if
- * neither comes or an escape is not one of \n \t \\ \' \". */
+/* Appends the Jinja string literal's characters from s on, until its quote or `until`. Returns where that stands, NULL
+ * if neither comes or an escape is not one of \n \t \\ \' \". */
 static const char *literal(text s, char quote, const char *until, buf *out) {
     size_t n_until = strlen(until);
     for (size_t i = 0; i < s.n; i++) {
@@ -52,8 +58,8 @@ static pgr_status want_control(const tokenizer *t, const char *name, pgr_error *
     int32_t id = tok_find(t, name);
     if (id < 0) return fail(err, PGR_E_FORMAT, "the chat template uses %s, which is not a token of the file", name);
     if (tok_type_of(t, id) != TOK_CONTROL)
-        return fail(err, PGR_E_FORMAT, "the chat template uses %s, which is not of type control: contents could forge it",
-                    name);
+        return fail(err, PGR_E_FORMAT,
+                    "the chat template uses %s, which is not of type control: contents could forge it", name);
     return PGR_OK;
 }
 
@@ -95,8 +101,8 @@ static bool literal_after(text in, const char *what, buf *out) {
     return false;
 }
 
-/* "Cutting Knowledge Date: ...\nToday Date: ...\n\n" with the template's own date, so that a rendering does not depend on
- * the day. The lines are literals: '...Cutting Knowledge Date: X\n', then 'Today Date: ' + date_string + '\n\n'. */
+/* "Cutting Knowledge Date: ...\nToday Date: ...\n\n" with the template's own date, so that a rendering does not depend
+ * on the day. The lines are literals: '...Cutting Knowledge Date: X\n', then 'Today Date: ' + date_string + '\n\n'. */
 static bool date_lines(text in, buf *out) {
     static const char cutting[] = "Cutting Knowledge Date", today[] = "Today Date: ";
     const char *p = find(in, cutting), *q = find(in, today);
@@ -181,7 +187,9 @@ typedef struct renderer {
     pgr_error *err;
 } renderer;
 
-static void control(renderer *r, const char *name) { ids_push(r->out, tok_find(r->t, name)); }
+static void control(renderer *r, const char *name) {
+    ids_push(r->out, tok_find(r->t, name));
+}
 
 /* Tokenises what is in scratch; control tokens spelled there stay text. */
 static pgr_status flush(renderer *r) {
@@ -265,7 +273,8 @@ pgr_status chat_render(const chat_template *c, const tokenizer *t, const chat_me
                        bool generate, ids *out, pgr_error *err) {
     renderer r = {.c = c, .t = t, .out = out, .err = err};
     if (c->kind == CHAT_NONE)
-        return fail(err, PGR_E_UNSUPPORTED, "the model has no chat template that we know (ChatML, Llama-3); use raw text");
+        return fail(err, PGR_E_UNSUPPORTED,
+                    "the model has no chat template that we know (ChatML, Llama-3); use raw text");
     PGR_TRY(check_messages(messages, n, err));
     pgr_status status =
         c->kind == CHAT_CHATML ? render_chatml(&r, messages, n, generate) : render_llama3(&r, messages, n, generate);

@@ -1,5 +1,5 @@
-/* config.c - owns the table of architectures and the reading of the numbers that drive the forward pass. What a file says is
- * either understood and in range or refused by the key's name; nothing is passed over silently. */
+/* config.c - owns the table of architectures and the reading of the numbers that drive the forward pass. What a file
+ * says is either understood and in range or refused by the key's name; nothing is passed over silently. */
 #include "model/config.h"
 
 #include <inttypes.h>
@@ -11,10 +11,12 @@
 enum { MAX_LAYER = 1024, MAX_EMBD = 1 << 17, MAX_HEAD = 1 << 12, MAX_HEAD_DIM = 1 << 11, MAX_FF = 1 << 20 };
 enum { MAX_VOCAB = 1 << 22, MAX_CTX = 1 << 24, MAX_ROPE_TABLE = 1 << 28 /* values: positions x rotated values */ };
 
+/* clang-format off */
 static const arch_row arch_rows[] = {
     /* name   rope_interleaved */
-    {"llama", true},
+    {"llama",   true},
 };
+/* clang-format on */
 
 const arch_row *arch_find(const char *name) {
     for (size_t i = 0; i < sizeof arch_rows / sizeof *arch_rows; i++)
@@ -22,7 +24,9 @@ const arch_row *arch_find(const char *name) {
     return NULL;
 }
 
-const char *arch_list(void) { return "llama"; }
+const char *arch_list(void) {
+    return "llama";
+}
 
 /* The keys of one architecture: "<arch>.<suffix>" */
 typedef struct reader {
@@ -37,7 +41,9 @@ static const char *key_of(reader *r, const char *suffix) {
     return r->key;
 }
 
-static bool has(reader *r, const char *suffix) { return gguf_find(r->g, key_of(r, suffix)) != NULL; }
+static bool has(reader *r, const char *suffix) {
+    return gguf_find(r->g, key_of(r, suffix)) != NULL;
+}
 
 /* A size from 1 to max; absent: fallback, or an error where fallback is 0. */
 static pgr_status size_or(reader *r, const char *suffix, size_t fallback, size_t max, size_t *out) {
@@ -75,8 +81,9 @@ static pgr_status read_sizes(reader *r, config *c) {
         return fail(r->err, PGR_E_FORMAT, "%s: embedding_length %zu is not a multiple of attention.head_count %zu",
                     r->g->path, c->n_embd, c->n_head);
     if (c->n_head % c->n_head_kv != 0)
-        return fail(r->err, PGR_E_FORMAT, "%s: attention.head_count %zu is not a multiple of attention.head_count_kv %zu",
-                    r->g->path, c->n_head, c->n_head_kv);
+        return fail(r->err, PGR_E_FORMAT,
+                    "%s: attention.head_count %zu is not a multiple of attention.head_count_kv %zu", r->g->path,
+                    c->n_head, c->n_head_kv);
     PGR_TRY(size_or(r, "attention.key_length", c->n_embd / c->n_head, MAX_HEAD_DIM, &c->head_dim));
     PGR_TRY(size_or(r, "rope.dimension_count", c->head_dim, c->head_dim, &c->rope_dim));
     if (c->head_dim % 2 != 0 || c->rope_dim % 2 != 0)
@@ -111,13 +118,15 @@ static pgr_status refuse_features(reader *r, const config *c) {
         uint32_t v;
         PGR_TRY(gguf_get_u32_or(r->g, key_of(r, counts[i]), 0, &v, r->err));
         if (v > 0)
-            return fail(r->err, PGR_E_UNSUPPORTED, "%s: %s is %" PRIu32 "; this is not supported", r->g->path, r->key, v);
+            return fail(r->err, PGR_E_UNSUPPORTED, "%s: %s is %" PRIu32 "; this is not supported", r->g->path, r->key,
+                        v);
     }
     uint32_t value_length;
     PGR_TRY(gguf_get_u32_or(r->g, key_of(r, "attention.value_length"), (uint32_t)c->head_dim, &value_length, r->err));
     if (value_length != c->head_dim)
-        return fail(r->err, PGR_E_UNSUPPORTED, "%s: %s is %" PRIu32 ", the keys have %zu; only equal ones are supported",
-                    r->g->path, r->key, value_length, c->head_dim);
+        return fail(r->err, PGR_E_UNSUPPORTED,
+                    "%s: %s is %" PRIu32 ", the keys have %zu; only equal ones are supported", r->g->path, r->key,
+                    value_length, c->head_dim);
     if (has(r, "rope.scaling.type")) {
         gguf_string type;
         PGR_TRY(gguf_get_string(r->g, r->key, &type, r->err));
@@ -136,8 +145,9 @@ static pgr_status read_vocab(const gguf *g, config *c, pgr_error *err) {
     const gguf_tensor *t = gguf_find_tensor(g, "token_embd.weight");
     if (!t) return fail(err, PGR_E_FORMAT, "%s: tensor token_embd.weight is missing", g->path);
     if (t->n_dim != 2 || t->dim[0] != c->n_embd)
-        return fail(err, PGR_E_FORMAT, "%s: tensor token_embd.weight has %zu dimensions and rows of %zu, want 2 and %zu",
-                    g->path, t->n_dim, t->dim[0], c->n_embd);
+        return fail(err, PGR_E_FORMAT,
+                    "%s: tensor token_embd.weight has %zu dimensions and rows of %zu, want 2 and %zu", g->path,
+                    t->n_dim, t->dim[0], c->n_embd);
     if (t->dim[1] > MAX_VOCAB)
         return fail(err, PGR_E_LIMIT, "%s: tensor token_embd.weight has %zu rows, at most %d are supported", g->path,
                     t->dim[1], MAX_VOCAB);

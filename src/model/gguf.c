@@ -1,5 +1,6 @@
-/* gguf.c - owns the reading of GGUF v3: magic, key-value pairs, the tensor directory. Every length, count and offset comes
- * from the file and is checked against the file's size before it is used; the meaning of keys is left to others. */
+/* gguf.c - owns the reading of GGUF v3: magic, key-value pairs, the tensor directory. Every length, count and offset
+ * comes from the file and is checked against the file's size before it is used; the meaning of keys is left to others.
+ */
 #include "model/gguf.h"
 
 #include <inttypes.h>
@@ -9,11 +10,11 @@
 #include "base/mem.h"
 
 enum {
-    MIN_PAIR = 8 + 1 + 4 + 1,              /* bytes of the smallest key-value pair: length, key, kind, value */
-    MIN_TENSOR = 8 + 1 + 4 + 8 + 4 + 8,    /* bytes of the smallest tensor entry */
+    MIN_PAIR = 8 + 1 + 4 + 1,           /* bytes of the smallest key-value pair: length, key, kind, value */
+    MIN_TENSOR = 8 + 1 + 4 + 8 + 4 + 8, /* bytes of the smallest tensor entry */
     DEFAULT_ALIGNMENT = 32,
     MAX_ALIGNMENT = 1 << 20,
-    SHOWN = 80                             /* bytes of a name in a message */
+    SHOWN = 80 /* bytes of a name in a message */
 };
 
 typedef struct cursor {
@@ -35,7 +36,9 @@ static uint64_t load(const uint8_t *p, size_t n) {
     return v;
 }
 
-static uint32_t load_u32(const uint8_t *p) { return (uint32_t)load(p, 4); }
+static uint32_t load_u32(const uint8_t *p) {
+    return (uint32_t)load(p, 4);
+}
 
 static float load_f32(const uint8_t *p) {
     uint32_t bits = load_u32(p);
@@ -142,7 +145,8 @@ static pgr_status read_header(cursor *c, uint64_t *n_tensor, uint64_t *n_value) 
     if ((version & 0xffff) == 0 && version != 0)
         return fail(c->err, PGR_E_UNSUPPORTED, "%s: a big-endian GGUF file; only little-endian is read", c->path);
     if (version != 3)
-        return fail(c->err, PGR_E_UNSUPPORTED, "%s: GGUF version %" PRIu32 "; only version 3 is read", c->path, version);
+        return fail(c->err, PGR_E_UNSUPPORTED, "%s: GGUF version %" PRIu32 "; only version 3 is read", c->path,
+                    version);
     PGR_TRY(take_u64(c, "the number of tensors", n_tensor));
     PGR_TRY(take_u64(c, "the number of keys", n_value));
     if (*n_value > (c->size - c->at) / MIN_PAIR)
@@ -196,8 +200,7 @@ static pgr_status read_value(gguf *g, cursor *c, gguf_value *v) {
     if (v->key.n == 0) return fail(c->err, PGR_E_FORMAT, "%s: empty key before byte %zu", c->path, c->at);
     const char *key = shown(v->key, name);
     PGR_TRY(take_u32(c, key, &kind));
-    if (kind >= GGUF_N_KIND)
-        return fail(c->err, PGR_E_FORMAT, "%s: key %s: unknown kind %" PRIu32, c->path, key, kind);
+    if (kind >= GGUF_N_KIND) return fail(c->err, PGR_E_FORMAT, "%s: key %s: unknown kind %" PRIu32, c->path, key, kind);
     v->kind = (gguf_kind)kind;
     if (kind == GGUF_ARRAY) return read_array(g, c, v, key);
     v->data = c->data + c->at;
@@ -265,7 +268,8 @@ static pgr_status read_tensor(const gguf *g, cursor *c, gguf_tensor *t) {
     char shown_name[SHOWN + 4];
     uint64_t offset = 0;
     PGR_TRY(take_string(c, "a tensor's name", &t->name));
-    if (t->name.n == 0) return fail(c->err, PGR_E_FORMAT, "%s: a tensor without a name before byte %zu", c->path, c->at);
+    if (t->name.n == 0)
+        return fail(c->err, PGR_E_FORMAT, "%s: a tensor without a name before byte %zu", c->path, c->at);
     const char *name = shown(t->name, shown_name);
     PGR_TRY(read_dims(c, t, name));
     PGR_TRY(take_u32(c, name, &t->type));
@@ -363,7 +367,9 @@ void gguf_close(gguf *g) {
 
 /* ---- look-ups ---- */
 
-bool gguf_string_is(gguf_string a, const char *b) { return a.n == strlen(b) && memcmp(a.s, b, a.n) == 0; }
+bool gguf_string_is(gguf_string a, const char *b) {
+    return a.n == strlen(b) && memcmp(a.s, b, a.n) == 0;
+}
 
 const gguf_value *gguf_find(const gguf *g, const char *key) {
     for (size_t i = 0; i < g->n_value; i++)
@@ -390,7 +396,8 @@ static pgr_status wrong_kind(const gguf *g, const gguf_value *v, const char *key
 
 /* Any whole number that fits: writers differ in the width they choose. */
 static pgr_status as_u32(const gguf *g, const gguf_value *v, const char *key, uint32_t *out, pgr_error *err) {
-    static const bool is_signed[GGUF_N_KIND] = {[GGUF_I8] = true, [GGUF_I16] = true, [GGUF_I32] = true, [GGUF_I64] = true};
+    static const bool is_signed[GGUF_N_KIND] = {
+        [GGUF_I8] = true, [GGUF_I16] = true, [GGUF_I32] = true, [GGUF_I64] = true};
     if (kind_sizes[v->kind] == 0 || v->kind == GGUF_F32 || v->kind == GGUF_F64 || v->kind == GGUF_BOOL)
         return wrong_kind(g, v, key, "u32", err);
     uint64_t u = load(v->data, kind_sizes[v->kind]);

@@ -39,7 +39,7 @@ typedef struct gguf_tensor {
 
 typedef struct gguf {
     char *path;
-    file_map map;
+    file_map map; /* empty where the bytes are in memory */
     arena arena;
     gguf_value *values;
     size_t n_value;

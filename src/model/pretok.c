@@ -1,5 +1,5 @@
-/* pretok.c - owns the patterns and PCRE2. Text is checked for UTF-8 here, so that PCRE2 need not check it again for every
- * piece (which would make the cutting quadratic). */
+/* pretok.c - owns the patterns and PCRE2. Text is checked for UTF-8 here, so that PCRE2 need not check it again for
+ * every piece (which would make the cutting quadratic). */
 #include "model/pretok.h"
 
 #define PCRE2_CODE_UNIT_WIDTH 8
@@ -15,15 +15,16 @@ struct pretok {
     bool starved; /* while compiling: an allocation failed */
 };
 
-/* White space as Unicode has it. PCRE2's \s is no substitute: it counts U+180E too, which no other engine does any more. */
-#define WS "\\p{Z}\\t-\\r\\x{85}"
+/* White space as Unicode has it. PCRE2's \s is no substitute: it counts U+180E too, which no other engine does any
+ * more. */
+#define WS           "\\p{Z}\\t-\\r\\x{85}"
 #define CONTRACTIONS "'s|'t|'re|'ve|'m|'ll|'d"
 
 static const char gpt2_pattern[] =
     CONTRACTIONS "| ?\\p{L}+| ?\\p{N}+| ?[^" WS "\\p{L}\\p{N}]+|[" WS "]+(?![^" WS "])|[" WS "]+";
 
-/* Every number character alone, then the GPT-2 pattern on what is between: white space before a digit therefore stands at
- * the end of its part, as if nothing followed, and the look-ahead takes digits for such an end. */
+/* Every number character alone, then the GPT-2 pattern on what is between: white space before a digit therefore stands
+ * at the end of its part, as if nothing followed, and the look-ahead takes digits for such an end. */
 static const char smollm_pattern[] =
     "\\p{N}|" CONTRACTIONS "| ?\\p{L}+| ?[^" WS "\\p{L}\\p{N}]+|[" WS "]+(?![^" WS "\\p{N}])|[" WS "]+";
 
@@ -33,6 +34,7 @@ static const char smollm_pattern[] =
 static const char llama3_pattern[] = LLAMA3_PATTERN("\\p{N}{1,3}");
 static const char qwen2_pattern[] = LLAMA3_PATTERN("\\p{N}");
 
+/* clang-format off */
 static const pretok_row rows[] = {
     /* name        pattern         ignore_merges  adds_bos */
     {"smollm",     smollm_pattern, false,         false},
@@ -42,6 +44,7 @@ static const pretok_row rows[] = {
     {"llama3",     llama3_pattern, true,          true},
     {"qwen2",      qwen2_pattern,  false,         false},
 };
+/* clang-format on */
 
 const pretok_row *pretok_find(gguf_string name) {
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
@@ -49,7 +52,9 @@ const pretok_row *pretok_find(gguf_string name) {
     return NULL;
 }
 
-const char *pretok_list(void) { return "smollm, gpt2, gpt-2, llama-bpe, llama3, qwen2"; }
+const char *pretok_list(void) {
+    return "smollm, gpt2, gpt-2, llama-bpe, llama3, qwen2";
+}
 
 /* starved: where to note a failure, NULL while matching (a pretok is then read-only) */
 static void *context_alloc(size_t n, void *starved) {
@@ -76,8 +81,8 @@ static pgr_status compile(pretok *p, const char *pattern, pgr_error *err) {
     if (p->code) pcre2_jit_compile(p->code, PCRE2_JIT_COMPLETE);
     if (p->starved) return fail_mem(err);
     if (!p->code)
-        return fail(err, PGR_E_UNSUPPORTED, "this PCRE2 does not take the pre-tokeniser's pattern: error %d at %zu", code,
-                    where);
+        return fail(err, PGR_E_UNSUPPORTED, "this PCRE2 does not take the pre-tokeniser's pattern: error %d at %zu",
+                    code, where);
     return PGR_OK;
 }
 
@@ -105,7 +110,9 @@ pgr_status pretok_begin(const pretok *p, pretok_scan *out, pgr_error *err) {
     return out->match ? PGR_OK : fail_mem(err);
 }
 
-void pretok_end(pretok_scan *scan) { pcre2_match_data_free(scan->match); }
+void pretok_end(pretok_scan *scan) {
+    pcre2_match_data_free(scan->match);
+}
 
 void pretok_text(pretok_scan *scan, const char *s, size_t n) {
     scan->s = s;

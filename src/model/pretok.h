@@ -1,5 +1,6 @@
-/* pretok.h - the pre-tokenisers: cuts text into the pieces within which tokens are merged (formats.md 5.2). A pre-tokeniser
- * is a row of a table; its pattern is compiled once and read-only, each thread scans with a pretok_scan of its own. */
+/* pretok.h - the pre-tokenisers: cuts text into the pieces within which tokens are merged (formats.md 5.2). A
+ * pre-tokeniser is a row of a table; its pattern is compiled once and read-only, each thread scans with a pretok_scan
+ * of its own. */
 #ifndef PGR_MODEL_PRETOK_H
 #define PGR_MODEL_PRETOK_H
 
@@ -7,10 +8,10 @@
 #include "model/gguf.h"
 
 typedef struct pretok_row {
-    const char *name;    /* as the file says it (tokenizer.ggml.pre) */
+    const char *name; /* as the file says it (tokenizer.ggml.pre) */
     const char *pattern;
-    bool ignore_merges;  /* a whole piece that is in the vocabulary is one token */
-    bool adds_bos;       /* where the file does not say */
+    bool ignore_merges; /* a whole piece that is in the vocabulary is one token */
+    bool adds_bos;      /* where the file does not say */
 } pretok_row;
 
 const pretok_row *pretok_find(gguf_string name); /* NULL: not supported */
@@ -22,10 +23,10 @@ void pretok_close(pretok *p);
 
 typedef struct pretok_scan {
     const pretok *pre;
-    void *match;     /* of PCRE2 */
+    void *match; /* of PCRE2 */
     const char *s;
-    size_t n, at;    /* the text and how far it is cut */
-    size_t valid;    /* bytes before this one are valid UTF-8 from `at` on */
+    size_t n, at; /* the text and how far it is cut */
+    size_t valid; /* bytes before this one are valid UTF-8 from `at` on */
 } pretok_scan;
 
 pgr_status pretok_begin(const pretok *p, pretok_scan *out, pgr_error *err);

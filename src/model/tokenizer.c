@@ -1,10 +1,10 @@
-/* tokenizer.c - owns the vocabulary: what tokens stand for, which texts are added tokens, ids of begin and end. Merging is
- * bpe.c's, the cutting into pieces pretok.c's.
+/* tokenizer.c - owns the vocabulary: what tokens stand for, which texts are added tokens, ids of begin and end. Merging
+ * is bpe.c's, the cutting into pieces pretok.c's.
  *
- * The file spells tokens in the GPT-2 alphabet, where each byte is a printable character; here they are bytes again. Only
- * tokens of type normal can come out of text: an added token (control or user-defined) appears where its exact text is
- * split out of the input, and nowhere else. A byte for which the vocabulary has no token gives none (the default model
- * lacks 21, most of which cannot occur in UTF-8), as in the reference implementation. */
+ * The file spells tokens in the GPT-2 alphabet, where each byte is a printable character; here they are bytes again.
+ * Only tokens of type normal can come out of text: an added token (control or user-defined) appears where its exact
+ * text is split out of the input, and nowhere else. A byte for which the vocabulary has no token gives none (the
+ * default model lacks 21, most of which cannot occur in UTF-8), as in the reference implementation. */
 #include "model/tokenizer.h"
 
 #include <inttypes.h>
@@ -25,15 +25,15 @@ typedef struct span {
 struct tokenizer {
     arena arena;
     size_t n_token, n_merge;
-    const char *bytes;     /* of all tokens, one after the other */
-    uint32_t *start;       /* (n_token + 1) */
-    uint8_t *type;         /* (n_token) a tok_type */
-    bool *ends;            /* (n_token) */
-    int32_t *index;        /* (index_mask + 1) hash of the normal tokens' bytes: id, -1 empty */
+    const char *bytes; /* of all tokens, one after the other */
+    uint32_t *start;   /* (n_token + 1) */
+    uint8_t *type;     /* (n_token) a tok_type */
+    bool *ends;        /* (n_token) */
+    int32_t *index;    /* (index_mask + 1) hash of the normal tokens' bytes: id, -1 empty */
     size_t index_mask;
-    int32_t *added;        /* control and user-defined tokens by first byte, longest first */
+    int32_t *added; /* control and user-defined tokens by first byte, longest first */
     uint32_t added_start[257];
-    bool has_user;         /* some are user-defined */
+    bool has_user; /* some are user-defined */
     bpe bpe;
     const pretok_row *row;
     pretok *pre;
@@ -47,7 +47,8 @@ static span bytes_of(const tokenizer *t, int32_t id) {
 
 /* ---- the alphabet ---- */
 
-/* byte_of[c]: the byte that code point c spells; printable bytes spell themselves, the rest stand from 256 on in order */
+/* byte_of[c]: the byte that code point c spells; printable bytes spell themselves, the rest stand from 256 on in order
+ */
 static void make_alphabet(int16_t byte_of[ALPHABET]) {
     for (size_t i = 0; i < ALPHABET; i++) byte_of[i] = NO_BYTE;
     int next = 256;
@@ -89,7 +90,9 @@ static size_t find_slot(const tokenizer *t, const char *s, size_t n) {
     return at;
 }
 
-static int32_t find_normal(const tokenizer *t, const char *s, size_t n) { return t->index[find_slot(t, s, n)]; }
+static int32_t find_normal(const tokenizer *t, const char *s, size_t n) {
+    return t->index[find_slot(t, s, n)];
+}
 
 /* ---- open: tokens ---- */
 
@@ -245,7 +248,8 @@ static pgr_status read_id(const tokenizer *t, const gguf *g, const char *key, in
 static pgr_status read_ends(tokenizer *t, const gguf *g, pgr_error *err) {
     static const char *const end_keys[] = {"tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id",
                                            "tokenizer.ggml.eom_token_id"};
-    static const char *const end_names[] = {"<|endoftext|>", "<|im_end|>", "<|end_of_text|>", "<|eot_id|>", "<|eom_id|>"};
+    static const char *const end_names[] = {"<|endoftext|>", "<|im_end|>", "<|end_of_text|>", "<|eot_id|>",
+                                            "<|eom_id|>"};
     for (size_t i = 0; i < sizeof end_keys / sizeof *end_keys; i++) {
         int32_t id;
         PGR_TRY(read_id(t, g, end_keys[i], &id, err));
@@ -401,7 +405,9 @@ pgr_status tok_decode(const tokenizer *t, const int32_t *v, size_t n, buf *out, 
     return out->failed ? fail_mem(err) : PGR_OK;
 }
 
-static void check_id(const tokenizer *t, int32_t id) { PGR_ASSERT(id >= 0 && (size_t)id < t->n_token); }
+static void check_id(const tokenizer *t, int32_t id) {
+    PGR_ASSERT(id >= 0 && (size_t)id < t->n_token);
+}
 
 const char *tok_bytes(const tokenizer *t, int32_t id, size_t *n) {
     check_id(t, id);
@@ -431,14 +437,28 @@ bool tok_ends(const tokenizer *t, int32_t id) {
     return t->ends[id];
 }
 
-size_t tok_count(const tokenizer *t) { return t->n_token; }
-int32_t tok_bos(const tokenizer *t) { return t->bos; }
-int32_t tok_eos(const tokenizer *t) { return t->eos; }
-bool tok_adds_bos(const tokenizer *t) { return t->adds_bos; }
-bool tok_adds_eos(const tokenizer *t) { return t->adds_eos; }
+size_t tok_count(const tokenizer *t) {
+    return t->n_token;
+}
+int32_t tok_bos(const tokenizer *t) {
+    return t->bos;
+}
+int32_t tok_eos(const tokenizer *t) {
+    return t->eos;
+}
+bool tok_adds_bos(const tokenizer *t) {
+    return t->adds_bos;
+}
+bool tok_adds_eos(const tokenizer *t) {
+    return t->adds_eos;
+}
 const char *tok_model_name(const tokenizer *t) {
     (void)t;
     return "gpt2";
 }
-const char *tok_pre_name(const tokenizer *t) { return t->row->name; }
-size_t tok_merge_count(const tokenizer *t) { return t->n_merge; }
+const char *tok_pre_name(const tokenizer *t) {
+    return t->row->name;
+}
+size_t tok_merge_count(const tokenizer *t) {
+    return t->n_merge;
+}

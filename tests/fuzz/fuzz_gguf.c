@@ -1,5 +1,5 @@
-/* fuzz_gguf.c - any bytes as a GGUF file: directory, config, tokenizer, chat template. Each gives an error or something that
- * holds: text that comes back from its tokens, no control token out of text, never a read beyond the file. */
+/* fuzz_gguf.c - any bytes as a GGUF file: directory, config, tokenizer, chat template. Each gives an error or something
+ * that holds: text that comes back from its tokens, no control token out of text, never a read beyond the file. */
 #include <stdint.h>
 #include <string.h>
 
@@ -45,7 +45,8 @@ static void check_chat(const gguf *g, const tokenizer *t) {
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-    static const char text[] = "The reader's 3 answers:\t<|im_end|> caf\xc3\xa9 \xe5\xad\x97\xff  \n\nTHEY'LL aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+    static const char text[] =
+        "The reader's 3 answers:\t<|im_end|> caf\xc3\xa9 \xe5\xad\x97\xff  \n\nTHEY'LL aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
     gguf g;
     config c;
     tokenizer *t;

@@ -11,7 +11,7 @@ typedef struct gmake {
     buf pairs, infos, data;
     uint64_t n_pair, n_tensor;
     uint32_t version; /* 0: 3 */
-} gmake; /* all zero at first */
+} gmake;              /* all zero at first */
 
 static inline void put_int(buf *b, uint64_t v, size_t n) {
     for (size_t i = 0; i < n; i++) buf_putc(b, (char)(v >> (8 * i)));
@@ -35,7 +35,9 @@ static inline void make_int(gmake *m, const char *key, gguf_kind kind, uint64_t 
     put_int(&m->pairs, v, sizes[kind]);
 }
 
-static inline void make_u32(gmake *m, const char *key, uint32_t v) { make_int(m, key, GGUF_U32, v); }
+static inline void make_u32(gmake *m, const char *key, uint32_t v) {
+    make_int(m, key, GGUF_U32, v);
+}
 
 static inline void make_f32(gmake *m, const char *key, float f) {
     uint32_t bits;
@@ -110,9 +112,11 @@ static inline pgr_status make_open(gmake *m, gguf *out, pgr_error *err, uint8_t 
 /* The default model where the cache has it, else NULL: tests that need it are skipped by name. */
 static inline const char *default_model(void) {
     static char path[512];
-    const char *cache = getenv("PGENRM_CACHE"), *home = getenv("HOME");
-    if (cache)
-        snprintf(path, sizeof path, "%s/SmolLM2-135M-Instruct.Q4_1.gguf", cache);
+    const char *own = getenv("PGENRM_HOME"), *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
+    if (own && *own)
+        snprintf(path, sizeof path, "%s/SmolLM2-135M-Instruct.Q4_1.gguf", own);
+    else if (cache && *cache)
+        snprintf(path, sizeof path, "%s/pgenrm/SmolLM2-135M-Instruct.Q4_1.gguf", cache);
     else
         snprintf(path, sizeof path, "%s/.cache/pgenrm/SmolLM2-135M-Instruct.Q4_1.gguf", home ? home : "");
     return file_exists(path) ? path : NULL;

@@ -6,10 +6,10 @@
 
 /* a sound file; change: what a case puts in place of, or beside, a key */
 typedef struct change {
-    const char *key;   /* without "llama." */
+    const char *key; /* without "llama." */
     gguf_kind kind;
     uint64_t v;
-    const char *text;  /* of a string */
+    const char *text; /* of a string */
     pgr_status status;
     const char *message;
 } change;
@@ -62,16 +62,20 @@ static void reads_and_defaults(void **state) {
     assert_true(c.rope_base == 10000.0 && c.norm_eps == 1e-5f);
     assert_int_equal(read_changed(&(change){.key = "attention.head_count_kv", .kind = GGUF_ARRAY}, &c, &err), PGR_OK);
     assert_int_equal(c.n_head_kv, 4);
-    assert_int_equal(read_changed(&(change){.key = "attention.key_length", .kind = GGUF_U32, .v = 24}, &c, &err), PGR_OK);
+    assert_int_equal(read_changed(&(change){.key = "attention.key_length", .kind = GGUF_U32, .v = 24}, &c, &err),
+                     PGR_OK);
     assert_true(c.head_dim == 24 && c.rope_dim == 24);
-    assert_int_equal(read_changed(&(change){.key = "rope.dimension_count", .kind = GGUF_U32, .v = 8}, &c, &err), PGR_OK);
+    assert_int_equal(read_changed(&(change){.key = "rope.dimension_count", .kind = GGUF_U32, .v = 8}, &c, &err),
+                     PGR_OK);
     assert_true(c.head_dim == 16 && c.rope_dim == 8);
-    assert_int_equal(read_changed(&(change){.key = "rope.scaling.type", .kind = GGUF_STRING, .text = "none"}, &c, &err), PGR_OK);
+    assert_int_equal(read_changed(&(change){.key = "rope.scaling.type", .kind = GGUF_STRING, .text = "none"}, &c, &err),
+                     PGR_OK);
     assert_int_equal(read_changed(&(change){.key = "expert_count", .kind = GGUF_U32, .v = 0}, &c, &err), PGR_OK);
 }
 
 static void refuses(void **state) {
     (void)state;
+    /* clang-format off */
     static const change cases[] = {
         {"block_count", GGUF_ARRAY, 0, 0, PGR_E_FORMAT, "key llama.block_count is missing"},
         {"block_count", GGUF_U32, 0, 0, PGR_E_FORMAT, "llama.block_count is 0, want 1 to 1024"},
@@ -94,6 +98,7 @@ static void refuses(void **state) {
         {"attention.sliding_window", GGUF_U32, 512, 0, PGR_E_UNSUPPORTED, "llama.attention.sliding_window is 512; this is not supported"},
         {"attention.value_length", GGUF_U32, 32, 0, PGR_E_UNSUPPORTED, "llama.attention.value_length is 32, the keys have 16; only equal ones are supported"},
     };
+    /* clang-format on */
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         config c = {.n_layer = 77};
         pgr_error err;
@@ -102,7 +107,8 @@ static void refuses(void **state) {
         assert_string_equal(err.message + 10, cases[i].message);
         assert_int_equal(c.n_layer, 77);
     }
-    assert_int_equal(read_changed(&(change){.key = "context_length", .kind = GGUF_U32, .v = 1 << 24}, &(config){0}, NULL), PGR_OK);
+    assert_int_equal(
+        read_changed(&(change){.key = "context_length", .kind = GGUF_U32, .v = 1 << 24}, &(config){0}, NULL), PGR_OK);
 }
 
 static void refuses_other_architectures(void **state) {

@@ -1,5 +1,6 @@
-/* test_tokenizer.c - ids against PyPI `tokenizers` (tests/golden/tokenizer, made by tools/golden_tokenizer.py), and what must
- * hold for any text: bytes come back, control tokens do not come out of text, long words take no quadratic time. */
+/* test_tokenizer.c - ids against PyPI `tokenizers` (tests/golden/tokenizer, made by tools/golden_tokenizer.py), and
+ * what must hold for any text: bytes come back, control tokens do not come out of text, long words take no quadratic
+ * time. */
 #include "gguf_make.h"
 
 #include <jansson.h>
@@ -184,7 +185,8 @@ static void bytes_come_back(void **state) {
 /* The pieces around a byte that is not UTF-8 are what they are alone. */
 static void invalid_bytes_stand_alone(void **state) {
     (void)state;
-    static const char *const bad[] = {"\xff", "\x80", "\xc0\xaf", "\xed\xa0\x80", "\xf4\x90\x80\x80", "\xe5\xad", "\xf0\x9f\x98"};
+    static const char *const bad[] = {"\xff",     "\x80",        "\xc0\xaf", "\xed\xa0\x80", "\xf4\x90\x80\x80",
+                                      "\xe5\xad", "\xf0\x9f\x98"};
     tokenizer *t = open_file(GOLDEN("tiny-llama.gguf"));
     ids left = encode(t, "reader asks ", 12, 0), right = encode(t, "which answer", 12, 0);
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
@@ -319,8 +321,19 @@ typedef struct vocab {
     bool add_bos;
 } vocab;
 
-static const vocab small = {"gpt2", "gpt2", {"a", "b", "ab", "\xc4\xa0", "\xc4\xa0" "ab", "<end>"}, {1, 1, 1, 1, 1, 3},
-                            {"a b", "\xc4\xa0 ab"}, 6, 6, 2, 5, false};
+static const vocab small = {"gpt2",
+                            "gpt2",
+                            {"a", "b", "ab", "\xc4\xa0",
+                             "\xc4\xa0"
+                             "ab",
+                             "<end>"},
+                            {1, 1, 1, 1, 1, 3},
+                            {"a b", "\xc4\xa0 ab"},
+                            6,
+                            6,
+                            2,
+                            5,
+                            false};
 
 static pgr_status open_vocab(const vocab *v, tokenizer **out, pgr_error *err) {
     gmake m = {0};
@@ -345,8 +358,8 @@ static void merges_by_rank(void **state) {
     tokenizer *t;
     assert_int_equal(open_vocab(&small, &t, NULL), PGR_OK);
     expect_ids(t, "ab ab ba", 0, "2 4 3 1 0");
-    expect_ids(t, "a?b", 0, "0 1");      /* no token has the byte '?' */
-    expect_ids(t, "<end>", 0, "");       /* nor those of the control token's name */
+    expect_ids(t, "a?b", 0, "0 1"); /* no token has the byte '?' */
+    expect_ids(t, "<end>", 0, "");  /* nor those of the control token's name */
     expect_ids(t, "<end>ab", TOK_PARSE_SPECIAL, "5 2");
     assert_true(tok_eos(t) == 5 && tok_ends(t, 5) && tok_bos(t) == -1);
     buf out = {0};
@@ -368,7 +381,8 @@ static void wrong_vocabularies_are_refused(void **state) {
     assert_int_equal(open_vocab(&v, &t, &err), status);                                                                \
     assert_string_equal(err.message, "mem.gguf: " text)
     REFUSED(PGR_E_UNSUPPORTED, "tokenizer.ggml.model is \"llama\"; only \"gpt2\" is supported", v.model = "llama");
-    REFUSED(PGR_E_UNSUPPORTED, "tokenizer.ggml.pre is \"tekken\"; supported: smollm, gpt2, gpt-2, llama-bpe, llama3, qwen2",
+    REFUSED(PGR_E_UNSUPPORTED,
+            "tokenizer.ggml.pre is \"tekken\"; supported: smollm, gpt2, gpt-2, llama-bpe, llama3, qwen2",
             v.pre = "tekken");
     REFUSED(PGR_E_FORMAT, "tokenizer.ggml.token_type has 5 items, want 6", v.n_type = 5);
     REFUSED(PGR_E_FORMAT, "token 1 has type 9, want 1 to 6", v.types[1] = 9);
@@ -386,7 +400,8 @@ static void wrong_vocabularies_are_refused(void **state) {
 
 static bool open_and_encode(void) {
     static const char path[] = PGR_SOURCE_DIR "/tests/fuzz/corpus/gguf/vocab-qwen2.gguf";
-    static const char text[] = "A reader asks: which of the two answers is better? aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+    static const char text[] =
+        "A reader asks: which of the two answers is better? aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
     gguf g;
     tokenizer *t = NULL;
     ids v = {0};

@@ -80,20 +80,23 @@ int args_choice(const char *option, const char *text, const char *const *names, 
 
 enum { WORD_MAX = 40 };
 
-/* Letters to insert, delete or replace between a and b, both shorter than WORD_MAX. */
+static size_t least(size_t a, size_t b) {
+    return a < b ? a : b;
+}
+
+/* Letters to insert, delete, replace or swap with their neighbour between a and b, both at most WORD_MAX long. */
 static size_t edits(const char *a, const char *b) {
-    size_t row[WORD_MAX + 1], nb = strlen(b);
-    for (size_t j = 0; j <= nb; j++) row[j] = j;
-    for (size_t i = 1; a[i - 1]; i++) {
-        size_t corner = row[0];
+    size_t rows[3][WORD_MAX + 1], na = strlen(a), nb = strlen(b); /* row i is rows[i % 3] */
+    for (size_t j = 0; j <= nb; j++) rows[0][j] = j;
+    for (size_t i = 1; i <= na; i++) {
+        size_t *row = rows[i % 3], *up = rows[(i + 2) % 3], *up2 = rows[(i + 1) % 3];
         row[0] = i;
         for (size_t j = 1; j <= nb; j++) {
-            size_t change = corner + (a[i - 1] != b[j - 1]), step = (row[j] < row[j - 1] ? row[j] : row[j - 1]) + 1;
-            corner = row[j];
-            row[j] = change < step ? change : step;
+            row[j] = least(up[j - 1] + (a[i - 1] != b[j - 1]), least(up[j], row[j - 1]) + 1);
+            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1]) row[j] = least(row[j], up2[j - 2] + 1);
         }
     }
-    return row[nb];
+    return rows[na % 3][nb];
 }
 
 const char *args_nearest(const char *word, const char *const *names) {
@@ -221,6 +224,13 @@ static int set_common(common_options *o, int id, const char *value) {
     return status;
 }
 
+/* The id that getopt's answer, a letter or an id, stands for. */
+static int id_of(const option_row *o, int answer) {
+    for (; o->id; o++)
+        if (answer < OPT_FIRST && o->letter == answer) return o->id;
+    return answer;
+}
+
 int args_parse(const command *c, int argc, char **argv, common_options *common, args_set set, void *ctx,
                char ***operands) {
     parser p = {.c = c, .letters = ":"}; /* ':' first: a missing value is told apart from an unknown option */
@@ -230,7 +240,7 @@ int args_parse(const command *c, int argc, char **argv, common_options *common, 
     opterr = 0;
     optind = 1;
     for (;;) {
-        int id = getopt_long(argc, argv, p.letters, p.longs, NULL);
+        int id = id_of(c->options, getopt_long(argc, argv, p.letters, p.longs, NULL));
         if (id == -1) break;
         if (id == 'h') {
             print_help(c);

@@ -56,7 +56,7 @@ static void print_tokens(const pgr_model *m, const pgr_perplexity *p) {
             printf("%8s  %7d  ", "-", p->tokens[i]);
         else
             printf("%8.4f  %7d  ", (double)p->logprobs[i], p->tokens[i]);
-        if (pgr_detokenize(m, &p->tokens[i], 1, &piece, &n, NULL) == PGR_OK) json_text(piece, n);
+        if (pgr_detokenize(m, &p->tokens[i], 1, &piece, &n, NULL) == PGR_OK) show_text(piece, n);
         putchar('\n');
         pgr_free(piece);
     }

@@ -46,11 +46,11 @@ static int set_option(void *ctx, int id, const char *value) {
 
 /* ---- text to ids ---- */
 
-/* The token's text in quotes, as JSON would write it. */
+/* The token's text in quotes. */
 static void print_piece(const tokenize_run *r, int32_t id) {
     char *piece = NULL;
     size_t n = 0;
-    if (pgr_detokenize(r->model, &id, 1, &piece, &n, NULL) == PGR_OK) json_text(piece, n);
+    if (pgr_detokenize(r->model, &id, 1, &piece, &n, NULL) == PGR_OK) show_text(piece, n);
     pgr_free(piece);
 }
 

@@ -8,9 +8,7 @@
 
 static void put_character(const char *s, size_t len) {
     unsigned char c = (unsigned char)s[0];
-    if (len == 0)
-        fputs("\xEF\xBF\xBD", stdout);
-    else if (c == '"' || c == '\\')
+    if (c == '"' || c == '\\')
         printf("\\%c", c);
     else if (c == '\n')
         fputs("\\n", stdout);
@@ -20,15 +18,35 @@ static void put_character(const char *s, size_t len) {
         fwrite(s, 1, len, stdout);
 }
 
-void json_text(const char *s, size_t n) {
+/* bad: how a byte that is not UTF-8 is printed */
+static void put_text(const char *s, size_t n, void (*bad)(unsigned char)) {
     putchar('"');
     for (size_t i = 0; i < n;) {
         uint32_t code;
         size_t len = text_character(s + i, n - i, &code);
-        put_character(s + i, len);
+        if (len == 0)
+            bad((unsigned char)s[i]);
+        else
+            put_character(s + i, len);
         i += len ? len : 1;
     }
     putchar('"');
+}
+
+static void put_replacement(unsigned char c) {
+    (void)c;
+    fputs("\xEF\xBF\xBD", stdout);
+}
+
+static void put_hex(unsigned char c) {
+    printf("\\x%02X", c);
+}
+
+void json_text(const char *s, size_t n) {
+    put_text(s, n, put_replacement);
+}
+void show_text(const char *s, size_t n) {
+    put_text(s, n, put_hex);
 }
 
 void json_real(double v) {

@@ -6,6 +6,8 @@
 #include <stdint.h>
 
 void json_text(const char *s, size_t n);
+/* For people: the same, but bytes that are not UTF-8 are shown as \xNN. */
+void show_text(const char *s, size_t n);
 void json_real(double v); /* 9 significant digits: a float comes back as it was; null if not finite */
 void json_ids(const int32_t *ids, size_t n); /* [1,2] */
 void json_reals(const float *v, size_t n);   /* [-0.1,null] */

@@ -69,16 +69,18 @@ typedef struct rubric {
     size_t first, end, n_column;
 } rubric;
 
+typedef enum value_kind { VALUE_SCORE, VALUE_MEAN, VALUE_SHARE } value_kind;
+
 /* A row: a name, a weight, one value per response. */
 static void rubric_row(const rubric *b, style st, const char *name, const char *weight,
-                       double (*value)(const pgr_result *, size_t, const void *), const void *ctx, bool share) {
+                       double (*value)(const pgr_result *, size_t, const void *), const void *ctx, value_kind k) {
     text *values = must_alloc((b->end - b->first) * sizeof *values);
     const char **cells = must_alloc(b->n_column * sizeof *cells);
     cells[0] = name;
     cells[1] = weight;
     for (size_t i = b->first; i < b->end; i++) {
         double v = value(b->r, i, ctx);
-        values[i - b->first] = share ? percent(v) : number(v, 1, "");
+        values[i - b->first] = k == VALUE_SHARE ? percent(v) : number(v, k == VALUE_MEAN ? 2 : 1, "");
         cells[2 + i - b->first] = values[i - b->first].s;
     }
     table_row(b->t, st, cells);
@@ -112,10 +114,10 @@ static double other_score(const pgr_result *r, size_t i, const void *ctx) {
     return r->score_used == PGR_SCORE_RECOMPUTED ? r->responses[i].declared : r->responses[i].recomputed;
 }
 
-/* Do the two kinds of score differ in a decimal that is shown? */
+/* Do the two kinds of score differ in the decimals that are shown? */
 static bool kinds_differ(const pgr_result *r) {
     for (size_t i = 0; i < r->n_response; i++)
-        if (fabs(r->responses[i].declared - r->responses[i].recomputed) >= 0.05) return true;
+        if (fabs(r->responses[i].declared - r->responses[i].recomputed) >= 0.01) return true;
     return false;
 }
 
@@ -123,19 +125,19 @@ static void rubric_rows(const rubric *b) {
     const pgr_result *r = b->r;
     for (size_t i = 0; i < r->n_criterion; i++) {
         const pgr_criterion *c = &r->criteria[i];
-        rubric_row(b, STYLE_PLAIN, c->name, number(c->weight, 0, " %").s, of_criterion, c, false);
+        rubric_row(b, STYLE_PLAIN, c->name, number(c->weight, 0, " %").s, of_criterion, c, VALUE_SCORE);
         if (c->reason && *c->reason && b->first == 0) table_note(b->t, c->reason);
     }
     if (r->n_criterion) table_rule(b->t);
     char mean[64];
     snprintf(mean, sizeof mean, "Score, mean of %zu chain%s", r->parsed, r->parsed == 1 ? "" : "s");
-    rubric_row(b, STYLE_BOLD, mean, "", mean_score, NULL, false);
-    rubric_row(b, STYLE_PLAIN, "± standard error", "", standard_error, NULL, false);
-    if (kinds_differ(r))
+    rubric_row(b, STYLE_BOLD, mean, "", mean_score, NULL, VALUE_MEAN);
+    rubric_row(b, STYLE_PLAIN, "± standard error", "", standard_error, NULL, VALUE_MEAN);
+    if (r->score_used != PGR_SCORE_AUTO && kinds_differ(r))
         rubric_row(b, STYLE_DIM,
                    r->score_used == PGR_SCORE_RECOMPUTED ? "as the chains state it" : "from weights and criteria", "",
-                   other_score, NULL, false);
-    rubric_row(b, STYLE_PLAIN, "Probability to be the best", "", win_probability, NULL, true);
+                   other_score, NULL, VALUE_MEAN);
+    rubric_row(b, STYLE_PLAIN, "Probability to be the best", "", win_probability, NULL, VALUE_SHARE);
 }
 
 static void print_rubric(const screen *s, const pgr_result *r) {
@@ -195,8 +197,8 @@ static void print_bars(const screen *s, const pgr_result *r) {
             continue;
         }
         print_bar(s, best ? STYLE_GOOD : STYLE_DIM, p->score, full, columns);
-        put(s, best ? STYLE_BOLD : STYLE_PLAIN, "  %4s", number(p->score, 1, "").s);
-        if (isfinite(p->se)) put(s, STYLE_DIM, " ± %s", number(p->se, 1, "").s);
+        put(s, best ? STYLE_BOLD : STYLE_PLAIN, "  %4s", number(p->score, 2, "").s);
+        if (isfinite(p->se)) put(s, STYLE_DIM, " ± %s", number(p->se, 2, "").s);
         fputc('\n', s->f);
     }
 }
@@ -269,6 +271,30 @@ static void print_chain_counts(const screen *s, const pgr_result *r) {
     if (r->failed) print_reasons(s, r);
 }
 
+/* The history's texts together, the others one by one. */
+static void print_clips(const screen *s, const pgr_result *r) {
+    char line[300];
+    const char *label = "Shortened";
+    size_t n = 0, from = 0, to = 0;
+    for (size_t i = 0; i < r->n_clip; i++) {
+        const pgr_clip *c = &r->clipped[i];
+        if (strncmp(c->field, "user.history", strlen("user.history")) == 0) {
+            n++;
+            from += c->from_tokens;
+            to += c->to_tokens;
+            continue;
+        }
+        snprintf(line, sizeof line, "%.150s from %s to %s tokens", c->field, thousands(c->from_tokens).s,
+                 thousands(c->to_tokens).s);
+        print_line(s, STYLE_PLAIN, label, line);
+        label = "";
+    }
+    if (!n) return;
+    snprintf(line, sizeof line, "%zu text%s of the history, from %s to %s tokens%s", n, n == 1 ? "" : "s",
+             thousands(from).s, thousands(to).s, n == 1 ? "" : " together");
+    print_line(s, STYLE_PLAIN, label, line);
+}
+
 static void print_details(const screen *s, const pgr_result *r) {
     char line[400];
     heading(s, "Details");
@@ -284,12 +310,7 @@ static void print_details(const screen *s, const pgr_result *r) {
                  percent(r->arithmetic_wrong).s);
         print_line(s, STYLE_PLAIN, "Sums", line);
     }
-    for (size_t i = 0; i < r->n_clip; i++) {
-        const pgr_clip *c = &r->clipped[i];
-        snprintf(line, sizeof line, "%.150s from %s to %s tokens", c->field, thousands(c->from_tokens).s,
-                 thousands(c->to_tokens).s);
-        print_line(s, STYLE_PLAIN, i ? "" : "Shortened", line);
-    }
+    print_clips(s, r);
     snprintf(line, sizeof line, "%s prompt (%s cached), %s written", thousands(r->prompt_tokens).s,
              thousands(r->cached_tokens).s, thousands(r->completion_tokens).s);
     print_line(s, STYLE_PLAIN, "Tokens", line);

@@ -142,6 +142,10 @@ static void put_verdict(buf *b, const pgr_result *r) {
         buf_puts(b, ",\"best\":null");
     put_flag(b, "tie", r->tie);
     put_number(b, "confidence", r->confidence);
+    put_key(b, "score_used");
+    buf_puts(b, r->score_used == PGR_SCORE_DECLARED     ? "\"declared\""
+                : r->score_used == PGR_SCORE_RECOMPUTED ? "\"recomputed\""
+                                                        : "null");
 }
 
 pgr_status pgr_result_json(const pgr_result *r, char **out, pgr_error *err) {

@@ -33,6 +33,7 @@ static pgr_result full_result(void) {
                         .frame = "compact",
                         .best = 0,
                         .confidence = 0.91,
+                        .score_used = PGR_SCORE_RECOMPUTED,
                         .responses = responses,
                         .n_response = 2,
                         .requested = 8,
@@ -85,6 +86,7 @@ static void test_keys_and_values(void **state) {
     assert_int_equal(json_integer_value(at(v, "best")), 0);
     assert_true(json_is_false(at(v, "tie")));
     assert_number(at(v, "confidence"), 0.91);
+    assert_string_equal(json_string_value(at(v, "score_used")), "recomputed");
     assert_int_equal(json_integer_value(at(v, "history_shown")), 3);
     assert_number(at(v, "seconds"), 3.1);
     assert_int_equal(json_array_size(at(v, "neighbours")), 0);
@@ -152,6 +154,7 @@ static void test_nothing_parsed(void **state) {
     json_t *v = to_json(&r);
     assert_true(json_is_null(at(v, "id")));
     assert_true(json_is_null(at(v, "best")));
+    assert_true(json_is_null(at(v, "score_used")));
     assert_true(json_is_null(at(v, "confidence")));
     const json_t *one = json_array_get(at(v, "responses"), 0);
     assert_true(json_is_null(at(one, "score"))); /* never 0 */

@@ -1,0 +1,432 @@
+/* test_cli.c - the program as a user meets it: usage, exit statuses, one line per mistake, JSON keys, repeatable
+ * output. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <jansson.h>
+
+#include "run_program.h"
+
+#include <cmocka.h>
+
+static size_t count_lines(const char *s) {
+    size_t n = 0;
+    for (; *s; s++) n += *s == '\n';
+    return n;
+}
+
+/* Exit status, an empty standard output, and one line on standard error that says `says`. */
+static void assert_refused(const char *command, int status, const char *says) {
+    ran r = run_program(command);
+    if (r.status != status || !strstr(r.err, says) || count_lines(r.err) != 1 || strncmp(r.err, "pgenrm: ", 8) != 0
+        || r.out[0])
+        fail_msg("%s\nstatus %d, wanted %d; wanted one line with: %s\nstderr: %sstdout: %.200s", command, r.status,
+                 status, says, r.err, r.out);
+    run_free(&r);
+}
+
+/* The output of a command that works. */
+static ran run_well(const char *command) {
+    ran r = run_program(command);
+    if (r.status != 0) fail_msg("%s\nstatus %d\n%s", command, r.status, r.err);
+    return r;
+}
+
+static json_t *parse(const char *text) {
+    json_error_t e;
+    json_t *v = json_loads(text, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &e);
+    if (!v) fail_msg("%s in: %.300s", e.text, text);
+    return v;
+}
+
+/* The value at a path of keys, "chains.ind.requested". */
+static const json_t *at(const json_t *v, const char *path) {
+    char key[64];
+    for (const char *p = path; *p; p += *p == '.') {
+        size_t n = strcspn(p, ".");
+        snprintf(key, sizeof key, "%.*s", (int)n, p);
+        v = json_object_get(v, key);
+        if (!v) fail_msg("no %s in %s", key, path);
+        p += n;
+    }
+    return v;
+}
+
+/* ---- usage ---- */
+
+static void test_wrong_usage(void **state) {
+    (void)state;
+    assert_refused("pgenrm scor", 2, "perhaps score");
+    assert_refused("pgenrm --verison", 2, "unknown option --verison");
+    assert_refused("pgenrm score", 2, "no request given");
+    assert_refused("pgenrm score --temprature 1 x", 2, "perhaps --temperature");
+    assert_refused("pgenrm score -x y", 2, "unknown option -x");
+    assert_refused("pgenrm score --ind", 2, "--ind needs a value");
+    assert_refused("pgenrm score --quiet=yes x", 2, "--quiet takes no value");
+    assert_refused("pgenrm score --ind 8x x", 2, "found \"8x\", expected a whole number from 1 to 1024");
+    assert_refused("pgenrm score --ind ' 8' x", 2, "expected a whole number");
+    assert_refused("pgenrm score --ind 99999999999999999999 x", 2, "expected a whole number");
+    assert_refused("pgenrm score --temperature inf x", 2, "expected a number from 0 to 10");
+    assert_refused("pgenrm score --temperature 0x1 x", 2, "expected a number");
+    assert_refused("pgenrm score --score best x", 2, "expected auto, declared or recomputed");
+    assert_refused("pgenrm score --pro 2 x", 2, "--pro 2");
+    assert_refused("pgenrm score --adaptive 0.9 x", 2, "--adaptive");
+    assert_refused("pgenrm score --seed -1 x", 2, "--seed");
+    assert_refused("pgenrm generate", 2, "PROMPT");
+    assert_refused("pgenrm generate a b", 2, "PROMPT");
+    assert_refused("pgenrm generate --grammar-from x y", 2, "--grammar");
+    assert_refused("pgenrm generate --stop '' y", 2, "--stop");
+    assert_refused("pgenrm generate --dtype f64 y", 2, "auto, f32, bf16 or int8");
+    assert_refused("pgenrm tokenize a b", 2, "TEXT");
+    assert_refused("pgenrm perplexity", 2, "FILE");
+    assert_refused("pgenrm inspect a b", 2, "MODEL");
+}
+
+static void test_work_that_cannot_be_done(void **state) {
+    (void)state;
+    const char *bad = scratch_write("bad.json", "{\"query\": \"q\",\n\"responses\": [\"a\"]}");
+    char command[400];
+    assert_refused("pgenrm score /nonexistent.json", 1, "/nonexistent.json");
+    snprintf(command, sizeof command, "pgenrm score %s", bad);
+    assert_refused(command, 1, "bad.json: responses: found 1, expected 2 to 26");
+    assert_refused("printf '{\"query\"' | pgenrm score -", 1, "standard input:1");
+    assert_refused("pgenrm score -m /nonexistent.gguf examples/request.json", 1, "/nonexistent.gguf");
+    assert_refused("pgenrm score -m examples/request.json examples/request.json", 1, "examples/request.json");
+    assert_refused("pgenrm score -m http://localhost:1/v1 examples/request.json", 1, "not supported yet");
+    assert_refused("pgenrm score --lora a examples/request.json", 1, "not supported yet");
+    assert_refused("pgenrm score --frame /nonexistent examples/request.json", 1, "/nonexistent");
+    assert_refused("pgenrm generate --prompt-file /nonexistent", 1, "/nonexistent");
+    assert_refused("pgenrm generate --grammar /nonexistent x", 1, "/nonexistent");
+    assert_refused("pgenrm perplexity tests", 1, "tests: ");
+    assert_refused("pgenrm tokenize --decode 1 two", 1, "\"two\"");
+    assert_refused("pgenrm tokenize --decode 999999999", 1, "999999999");
+    assert_refused("pgenrm inspect examples/request.json", 1, "examples/request.json");
+    assert_refused("pgenrm tokenize hello > /dev/full", 1, "standard output");
+}
+
+static void test_help(void **state) {
+    (void)state;
+    static const char *const names[] = {"score", "generate", "tokenize", "perplexity", "inspect"};
+    ran all = run_well("pgenrm --help");
+    const char *last = all.out;
+    for (size_t i = 0; i < 5; i++) { /* in the order in which a newcomer needs them */
+        char entry[32], command[64];
+        snprintf(entry, sizeof entry, "\n  %s ", names[i]);
+        const char *found = strstr(last, entry);
+        assert_non_null(found);
+        last = found;
+        snprintf(command, sizeof command, "pgenrm %s --help", names[i]);
+        ran help = run_well(command);
+        char *example = strstr(help.out, "\nExample:\n  ");
+        assert_non_null(example);
+        assert_non_null(strstr(help.out, "--model"));
+        ran done = run_program(example + strlen("\nExample:\n  ")); /* every example runs as it stands */
+        if (done.status != 0 && done.status != 3) fail_msg("%s: status %d\n%s", example, done.status, done.err);
+        assert_true(done.out[0] != '\0');
+        run_free(&done);
+        run_free(&help);
+    }
+    run_free(&all);
+    ran version = run_well("pgenrm --version");
+    assert_int_equal(strncmp(version.out, "pgenrm ", 7), 0);
+    run_free(&version);
+    ran none = run_program("pgenrm");
+    assert_int_equal(none.status, 2);
+    assert_string_equal(none.out, "");
+    run_free(&none);
+}
+
+/* ---- tokens ---- */
+
+static void test_tokenize(void **state) {
+    (void)state;
+    ran lines = run_well("printf 'a b\\n\\nlast <|im_end|>' | pgenrm tokenize --json --file -");
+    assert_int_equal(count_lines(lines.out), 3);
+    assert_non_null(strstr(lines.out, "\n[]\n"));
+    run_free(&lines);
+    ran there = run_well(
+        "printf 'Grüße,  \\t🙂 <|im_end|> 1234' > /tmp/pgenrm-text.$$; pgenrm tokenize --json - < "
+        "/tmp/pgenrm-text.$$ "
+        "> /tmp/pgenrm-ids.$$; pgenrm tokenize --decode --file /tmp/pgenrm-ids.$$ > /tmp/pgenrm-back.$$; "
+        "echo >> /tmp/pgenrm-text.$$; cmp /tmp/pgenrm-text.$$ /tmp/pgenrm-back.$$; s=$?; rm /tmp/pgenrm-*.$$; exit $s");
+    run_free(&there);
+    ran special = run_well("pgenrm tokenize --json --parse-special '<|im_end|>'"),
+        plain = run_well("pgenrm tokenize --json '<|im_end|>'");
+    json_t *one = parse(special.out), *many = parse(plain.out);
+    assert_int_equal(json_array_size(one), 1);
+    assert_true(json_array_size(many) > 1);
+    json_decref(one);
+    json_decref(many);
+    run_free(&special);
+    run_free(&plain);
+    ran people = run_well("pgenrm tokenize 'ö'");
+    assert_non_null(strstr(people.out, "\\xC3"));
+    run_free(&people);
+}
+
+static void test_perplexity(void **state) {
+    (void)state;
+    ran r = run_well("printf 'one two three four' | pgenrm perplexity --json --per-token -");
+    json_t *v = parse(r.out);
+    assert_true(json_array_size(at(v, "tokens")) > 2);
+    assert_int_equal(json_array_size(at(v, "tokens")), json_array_size(at(v, "logprobs")));
+    assert_true(json_is_null(json_array_get(at(v, "logprobs"), 0)));
+    assert_true(json_real_value(json_array_get(at(v, "logprobs"), 1)) < 0);
+    assert_true(json_real_value(at(v, "perplexity")) > 1);
+    json_decref(v);
+    run_free(&r);
+    r = run_well("pgenrm perplexity --json --context 32 examples/new_user.json");
+    v = parse(r.out);
+    assert_int_equal(json_object_size(v), 2);
+    json_decref(v);
+    run_free(&r);
+}
+
+static void test_generate(void **state) {
+    (void)state;
+    ran r = run_well("pgenrm generate --json -n 3 --max-tokens 6 --ignore-eos 'Say something'");
+    json_t *v = parse(r.out);
+    assert_true(json_array_size(at(v, "prompt_tokens")) > 0);
+    assert_int_equal(json_array_size(at(v, "samples")), 3);
+    const json_t *s = json_array_get(at(v, "samples"), 2);
+    assert_true(json_is_string(at(s, "text")));
+    assert_int_equal(json_array_size(at(s, "tokens")), 6);
+    assert_int_equal(json_array_size(at(s, "logprobs")), 6);
+    assert_string_equal(json_string_value(at(s, "finish_reason")), "length");
+    assert_true(json_is_number(at(v, "timing.load_s")) && json_is_number(at(v, "timing.prefill_s")));
+    assert_true(json_is_number(at(v, "timing.decode_s")) && json_is_number(at(v, "timing.total_s")));
+    json_decref(v);
+    run_free(&r);
+
+    const char *grammar = scratch_write("yes.gbnf", "root ::= \"yes\" | \"no\"\n");
+    char command[300];
+    snprintf(command, sizeof command, "pgenrm generate --json --raw --grammar %s 'Is it?'", grammar);
+    r = run_well(command);
+    v = parse(r.out);
+    const char *text = json_string_value(at(json_array_get(at(v, "samples"), 0), "text"));
+    assert_true(strcmp(text, "yes") == 0 || strcmp(text, "no") == 0);
+    json_decref(v);
+    run_free(&r);
+}
+
+/* The same seed gives the same samples with one thread and with two; another seed others. */
+static void test_seed(void **state) {
+    (void)state;
+    char command[200];
+    ran runs[3];
+    const int threads[] = {1, 2, 2}, seeds[] = {5, 5, 6};
+    for (size_t i = 0; i < 3; i++) {
+        snprintf(command, sizeof command, "pgenrm generate -n 2 --max-tokens 20 -t %d --seed %d 'Tell me more'",
+                 threads[i], seeds[i]);
+        runs[i] = run_well(command);
+    }
+    assert_string_equal(runs[0].out, runs[1].out);
+    assert_string_not_equal(runs[0].out, runs[2].out);
+    for (size_t i = 0; i < 3; i++) run_free(&runs[i]);
+}
+
+static void test_inspect(void **state) {
+    (void)state;
+    ran r = run_well("pgenrm inspect --json " TINY);
+    json_t *v = parse(r.out);
+    assert_true(json_is_string(at(v, "architecture")));
+    assert_true(json_array_size(at(v, "tensors")) > 0);
+    json_decref(v);
+    run_free(&r);
+    r = run_well("pgenrm inspect -m " TINY);
+    assert_true(count_lines(r.out) > 5);
+    run_free(&r);
+}
+
+/* ---- score ---- */
+
+/* The result without what a clock decides. */
+static json_t *timeless(const char *text) {
+    json_t *v = parse(text);
+    json_object_del(v, "seconds");
+    json_object_del(v, "first_token_s");
+    return v;
+}
+
+/* 0, or 3: the tiny model's chains are random and may fail. */
+static ran run_score(const char *command) {
+    ran r = run_program(command);
+    if (r.status != 0 && r.status != 3) fail_msg("%s\nstatus %d\n%s", command, r.status, r.err);
+    return r;
+}
+
+static void test_score_keys(void **state) {
+    (void)state;
+    static const char *const keys[] = {"id",
+                                       "model",
+                                       "frame",
+                                       "best",
+                                       "tie",
+                                       "confidence",
+                                       "responses",
+                                       "chains.ind.requested",
+                                       "chains.ind.parsed",
+                                       "chains.ind.cut",
+                                       "chains.ind.failed",
+                                       "chains.pro.requested",
+                                       "chains.flip_rate",
+                                       "chains.arithmetic_wrong",
+                                       "persona",
+                                       "criteria",
+                                       "neighbours",
+                                       "history_shown",
+                                       "clipped",
+                                       "usage.prompt_tokens",
+                                       "usage.cached_tokens",
+                                       "usage.completion_tokens",
+                                       "seconds",
+                                       "samples"};
+    ran r = run_score("pgenrm score --json --chains --ind 4 --history 2 examples/multi_turn.json");
+    json_t *v = parse(r.out);
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) assert_non_null(at(v, keys[i]));
+    assert_string_equal(json_string_value(at(v, "id")), "multi-turn");
+    assert_int_equal(json_array_size(at(v, "responses")), 3);
+    assert_int_equal(json_integer_value(at(v, "chains.ind.requested")), 4);
+    assert_int_equal(json_integer_value(at(v, "history_shown")), 2);
+    assert_int_equal(json_array_size(at(v, "samples")), 4);
+    const json_t *odd = json_array_get(at(v, "samples"), 1);
+    assert_int_equal(json_integer_value(json_array_get(at(odd, "order"), 0)),
+                     2); /* odd chains see the reversed order */
+    json_decref(v);
+    run_free(&r);
+}
+
+static void test_score_repeats(void **state) {
+    (void)state;
+    ran one = run_score("pgenrm score --json --chains --ind 6 -t 1 examples/request.json");
+    ran two = run_score("pgenrm score --json --chains --ind 6 -t 2 examples/request.json");
+    ran other = run_score("pgenrm score --json --chains --ind 6 -t 2 --seed 99 examples/request.json");
+    json_t *a = timeless(one.out), *b = timeless(two.out), *c = timeless(other.out);
+    assert_true(json_equal(a, b));
+    assert_false(json_equal(a, c));
+    json_decref(a);
+    json_decref(b);
+    json_decref(c);
+    run_free(&one);
+    run_free(&two);
+    run_free(&other);
+}
+
+static const char GOOD[] = "{\"id\":\"%s\",\"query\":\"Tea?\",\"responses\":[\"Green tea.\",\"No, thanks.\"]}\n";
+
+static void test_score_jsonl(void **state) {
+    (void)state;
+    char text[600];
+    int n = snprintf(text, sizeof text, GOOD, "first");
+    n += snprintf(text + n, sizeof text - (size_t)n, "\n{\"query\":\"Tea?\",\"respones\":[]}\n");
+    n += snprintf(text + n, sizeof text - (size_t)n, GOOD, "fourth");
+    snprintf(text + n, sizeof text - (size_t)n,
+             "{\"user_id\":\"u\",\"context\":[{\"role\":\"user\",\"content\":\"x\"}],\"chosen\":{\"content\":\"a\"},"
+             "\"rejected\":{\"content\":\"b\"},\"conversation_id\":\"fifth\",\"split\":\"test\"}");
+    char command[300];
+    snprintf(command, sizeof command, "pgenrm score --json --ind 1 %s", scratch_write("many.jsonl", text));
+    ran r = run_program(command);
+    assert_int_equal(r.status, 3);
+    assert_int_equal(count_lines(r.out), 3);
+    assert_int_equal(count_lines(r.err), 1);
+    assert_non_null(strstr(r.err, "many.jsonl:3: unknown key \"respones\", expected perhaps \"responses\""));
+    assert_int_equal(strncmp(r.out, "{\"id\":\"first\"", 13), 0);
+    assert_non_null(strstr(r.out, "\n{\"id\":\"fourth\""));
+    assert_non_null(strstr(r.out, "\n{\"id\":\"fifth\""));
+    run_free(&r);
+
+    snprintf(command, sizeof command, "pgenrm score %s", scratch_write("none.jsonl", "\n \n"));
+    assert_refused(command, 1, "none.jsonl: found no request");
+    ran both = run_program("pgenrm score --json --ind 1 /nonexistent.json - < examples/new_user.json");
+    assert_int_equal(both.status, 3);
+    assert_non_null(strstr(both.out, "{\"id\":\"new-user\""));
+    run_free(&both);
+}
+
+/* No time: every chain fails, no score is made up, the report says so. */
+static void test_score_deadline(void **state) {
+    (void)state;
+    ran r = run_program("pgenrm score --json --ind 2 --deadline 0.001 examples/request.json");
+    assert_int_equal(r.status, 3);
+    json_t *v = parse(r.out);
+    assert_int_equal(json_integer_value(at(v, "chains.ind.failed")), 2);
+    assert_true(json_is_null(at(v, "best")));
+    const json_t *first = json_array_get(at(v, "responses"), 0);
+    assert_true(json_is_null(at(first, "score")));
+    assert_true(json_is_string(at(first, "reason")));
+    json_decref(v);
+    run_free(&r);
+    r = run_program("pgenrm score --ind 2 --deadline 0.001 examples/request.json");
+    assert_int_equal(r.status, 3);
+    assert_non_null(strstr(r.out, "no chain could be read"));
+    assert_non_null(strstr(r.out, "2 of 2: "));
+    run_free(&r);
+}
+
+/* Characters of the longest line. */
+static size_t longest_line(const char *s) {
+    size_t longest = 0, n = 0;
+    for (; *s; s++) {
+        n = *s == '\n' ? 0 : n + ((*s & 0xC0) != 0x80);
+        if (n > longest) longest = n;
+    }
+    return longest;
+}
+
+static void test_report(void **state) {
+    (void)state;
+    ran r = run_score("COLUMNS=60 pgenrm score --ind 2 --frame compact examples/multi_turn.json");
+    static const char *const parts[] = {"multi-turn", "Rubric",  "Criterion", "Weight", "Score, mean of",
+                                        "Scores",     "Verdict", "Details",   "Tokens", "Time"};
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
+        if (!strstr(r.out, parts[i])) fail_msg("no %s in:\n%s", parts[i], r.out);
+    assert_null(strchr(r.out, '\033')); /* no colours into a file */
+    assert_true(longest_line(r.out) <= 60);
+    run_free(&r);
+}
+
+/* SIGINT ends a long run with 130, promptly; what was done before stands on standard output. */
+static void test_interrupt(void **state) {
+    (void)state;
+    char text[600], command[400];
+    int n =
+        snprintf(text, sizeof text, "{\"id\":\"quick\",\"query\":\"Tea?\",\"responses\":[\"a\",\"b\"],\"ind\":1}\n");
+    snprintf(text + n, sizeof text - (size_t)n,
+             "{\"id\":\"slow\",\"query\":\"Tea?\",\"responses\":[\"a\",\"b\"],\"ind\":1024}\n");
+    snprintf(command, sizeof command, "pgenrm score --json %s & sleep 1.5; kill -INT $!; wait $!",
+             scratch_write("slow.jsonl", text));
+    /* a shell's background jobs ignore SIGINT unless it is told otherwise: the program sets its own handler */
+    ran r = run_program(command);
+    assert_int_equal(r.status, 130);
+    assert_int_equal(count_lines(r.out), 1);
+    assert_int_equal(strncmp(r.out, "{\"id\":\"quick\"", 13), 0);
+    assert_non_null(strstr(r.err, "pgenrm: interrupted"));
+    run_free(&r);
+}
+
+static int set_up(void **state) {
+    (void)state;
+    scratch_make();
+    return 0;
+}
+
+static int tear_down(void **state) {
+    (void)state;
+    scratch_remove();
+    return 0;
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_wrong_usage), cmocka_unit_test(test_work_that_cannot_be_done),
+        cmocka_unit_test(test_help),        cmocka_unit_test(test_tokenize),
+        cmocka_unit_test(test_perplexity),  cmocka_unit_test(test_generate),
+        cmocka_unit_test(test_seed),        cmocka_unit_test(test_inspect),
+        cmocka_unit_test(test_score_keys),  cmocka_unit_test(test_score_repeats),
+        cmocka_unit_test(test_score_jsonl), cmocka_unit_test(test_score_deadline),
+        cmocka_unit_test(test_report),      cmocka_unit_test(test_interrupt),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}

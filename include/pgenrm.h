@@ -166,6 +166,7 @@ typedef struct pgr_generate_options {
     const char *const *stop; /* texts that end a sample, not part of its text */
     size_t n_stop;
     const char *grammar;         /* GBNF subset (docs/grammar.md) or NULL */
+    const char *grammar_name;    /* its file's name, for messages; NULL: "grammar" */
     const char *grammar_trigger; /* the grammar starts after this text; NULL: at the first token */
     double deadline_s;           /* 0: none; after this many seconds unfinished samples end with PGR_FINISH_DEADLINE */
     pgr_cancel *cancel;          /* may be NULL */

@@ -17,7 +17,14 @@ enum {
     MAX_SLOT = 64,         /* chains decoded together */
     MAX_WANT = 64,         /* rows of logits of one forward pass */
     DEFAULT_BATCH = 256,   /* rows of one forward pass: GEMMs are near their peak from there on */
+    KEPT_GRAMMARS = 4,
 };
+
+typedef struct kept_grammar {
+    char *text; /* (n) */
+    size_t n;
+    grammar *g;
+} kept_grammar;
 
 typedef struct prompt_state {
     kv_seq seq;
@@ -43,6 +50,7 @@ struct pgr_engine {
     float *logits;       /* (MAX_WANT, n_vocab) */
     forward_row *rows;   /* (n_batch) */
     slot slots[MAX_SLOT];
+    kept_grammar grammars[KEPT_GRAMMARS]; /* newest first */
 };
 
 /* One call of infer_run. */
@@ -107,6 +115,12 @@ pgr_status pgr_engine_create(pgr_model *model, const pgr_engine_options *options
     return PGR_OK;
 }
 
+static void drop_grammar(kept_grammar *k) {
+    grammar_free(k->g);
+    mem_free(k->text);
+    *k = (kept_grammar){0};
+}
+
 void pgr_engine_free(pgr_engine *e) {
     if (!e) return;
     forward_free(e->forward);
@@ -116,8 +130,35 @@ void pgr_engine_free(pgr_engine *e) {
     trie_free(e->shared.trie);
     mem_free(e->shared.mask);
     mem_free(e->shared.end_mask);
+    for (size_t i = 0; i < KEPT_GRAMMARS; i++) drop_grammar(&e->grammars[i]);
     kv_close(&e->kv);
     mem_free(e);
+}
+
+pgr_status engine_grammar(pgr_engine *e, const char *text, size_t n, const char *origin, grammar **out, pgr_error *err) {
+    kept_grammar *list = e->grammars, found = {0};
+    for (size_t i = 0; i < KEPT_GRAMMARS; i++)
+        if (list[i].g && list[i].n == n && memcmp(list[i].text, text, n) == 0) {
+            found = list[i];
+            memmove(list + 1, list, i * sizeof *list);
+            list[0] = found;
+            *out = found.g;
+            return PGR_OK;
+        }
+
+    PGR_TRY(grammar_compile(text, n, origin, &found.g, err));
+    found.text = mem_alloc(n);
+    found.n = n;
+    if (!found.text) {
+        drop_grammar(&found);
+        return fail_mem(err);
+    }
+    memcpy(found.text, text, n);
+    drop_grammar(&list[KEPT_GRAMMARS - 1]);
+    memmove(list + 1, list, (KEPT_GRAMMARS - 1) * sizeof *list);
+    list[0] = found;
+    *out = found.g;
+    return PGR_OK;
 }
 
 const pgr_model *engine_model(const pgr_engine *e) {

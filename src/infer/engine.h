@@ -62,6 +62,10 @@ void infer_output_free(infer_output *out);
 pgr_status infer_logprobs(pgr_engine *e, const int32_t *tokens, size_t n, const infer_options *options, float *out,
                           pgr_error *err);
 
+/* The grammar of a text, compiled at most once while the engine keeps it (the last few texts are kept, with the token masks that
+ * were found). Belongs to the engine; valid until the next call of engine_grammar. */
+pgr_status engine_grammar(pgr_engine *e, const char *text, size_t n, const char *origin, grammar **out, pgr_error *err);
+
 const pgr_model *engine_model(const pgr_engine *e);
 
 #endif

@@ -67,13 +67,14 @@ static pgr_status generate(pgr_engine *e, const char *prompt, size_t len, const 
     PGR_TRY(limit_tokens(m, r.n_prompt, &r.max_tokens, err));
     infer_options io = {.deadline_s = o->deadline_s, .cancel = o->cancel, .progress = o->progress,
                         .progress_ctx = o->progress_ctx, .want_forced = true};
-    if (o->grammar) PGR_TRY(grammar_compile(o->grammar, strlen(o->grammar), "grammar", &r.grammar, err));
-    pgr_status s = PGR_OK;
+    if (o->grammar) {
+        const char *name = o->grammar_name ? o->grammar_name : "grammar";
+        PGR_TRY(engine_grammar(e, o->grammar, strlen(o->grammar), name, &r.grammar, err));
+    }
     if (r.grammar && grammar_has_holes(r.grammar))
-        s = fail(err, PGR_E_ARG, "grammar: holes (@name) are for frames, expected a grammar without them");
-    if (s == PGR_OK) s = infer_run(e, &r, 1, &io, &g->output, err);
-    grammar_free(r.grammar);
-    return s == PGR_OK ? hand_over(g, m, start, err) : s;
+        return fail(err, PGR_E_ARG, "grammar: holes (@name) are for frames, expected a grammar without them");
+    PGR_TRY(infer_run(e, &r, 1, &io, &g->output, err));
+    return hand_over(g, m, start, err);
 }
 
 pgr_status pgr_generate(pgr_engine *e, const char *prompt, size_t len, const pgr_generate_options *options,

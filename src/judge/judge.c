@@ -24,7 +24,7 @@ typedef struct judging {
     const pgr_judge_options *o;
     arena *arena;  /* the result's */
     frame *frame;
-    grammar *grammar;
+    grammar *grammar; /* the engine's */
     size_t n_ind, max_tokens;
     uint64_t seed;
     size_t *history;
@@ -80,7 +80,7 @@ static pgr_status open_frame(judging *j) {
     bool has = false;
     pgr_status s = frame_grammar(j->frame, j->r->n_response, &text, &has, j->err);
     if (s == PGR_OK && text.failed) s = fail_mem(j->err);
-    if (s == PGR_OK && has) s = grammar_compile(text.data, text.n, frame_name(j->frame), &j->grammar, j->err);
+    if (s == PGR_OK && has) s = engine_grammar(j->e, text.data, text.n, frame_name(j->frame), &j->grammar, j->err);
     buf_free(&text);
     return s;
 }
@@ -226,7 +226,6 @@ pgr_status pgr_judge(pgr_engine *engine, const pgr_request *request, const pgr_j
 
     infer_output_free(&j.output);
     for (size_t k = 0; k < 2; k++) ids_free(&j.prompt[k].tokens);
-    grammar_free(j.grammar);
     frame_close(j.frame);
     if (s != PGR_OK) pgr_result_free(&made->public);
     else *out = &made->public;

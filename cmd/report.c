@@ -336,7 +336,7 @@ static void print_chains(const screen *s, const pgr_result *r) {
         size_t n = 0;
         for (size_t k = 0; c->order && k < r->n_response && n + 4 < sizeof order; k++)
             n += (size_t)snprintf(order + n, sizeof order - n, "%s%s", k ? " " : "", letter(c->order[k]).s);
-        snprintf(title, sizeof title, "Chain %zu (%zu tokens, order %s%s%s)", i + 1, c->n_token, order,
+        snprintf(title, sizeof title, "Chain %zu (%zu tokens, responses shown as %s%s%s)", i + 1, c->n_token, order,
                  c->cut ? ", cut" : "", c->parsed ? "" : ", not read");
         heading(s, title);
         print_chain_text(s, c->text ? c->text : "");

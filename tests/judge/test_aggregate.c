@@ -1,0 +1,208 @@
+/* test_aggregate.c - the equations of docs/scores.md by hand: means, errors, wins, ties, flips, audits, who is shown. */
+#include <math.h>
+
+#include "../base/faults.h"
+
+#include "judge/aggregate.h"
+
+static const size_t GIVEN[3] = {0, 1, 2}, SWAPPED[3] = {1, 0, 2};
+
+/* Sums of a few doubles: rounding alone. */
+#define NEAR(a, b) \
+    do { \
+        double a_ = (a), b_ = (b); \
+        if (!(fabs(a_ - b_) <= 1e-12)) fail_msg("%s is %.15g, expected %.15g", #a, a_, b_); \
+    } while (0)
+
+typedef struct made { /* chains by hand over n_response responses; scores are given in the request's order */
+    aggregate_chain list[8];
+    chain chains[8];
+    double declared[8][3], recomputed[8][3], criterion[8][3];
+    chain_criterion criteria[8];
+    size_t n, n_response;
+    arena a;
+    pgr_result out;
+} made;
+
+static void by_place(const size_t *order, const double *scores, size_t n, double *out) {
+    for (size_t p = 0; p < n; p++) out[p] = scores[order[p]];
+}
+
+static void add(made *m, const size_t *order, const double *declared, const double *recomputed, const char *persona) {
+    size_t i = m->n++;
+    by_place(order, declared, m->n_response, m->declared[i]);
+    for (size_t r = 0; r < m->n_response; r++) m->recomputed[i][r] = NAN;
+    if (recomputed) by_place(order, recomputed, m->n_response, m->recomputed[i]);
+    by_place(order, declared, m->n_response, m->criterion[i]);
+    m->criteria[i] = (chain_criterion){"depth", 100.0, "why not", m->criterion[i]};
+    m->chains[i] = (chain){true, NULL, persona, &m->criteria[i], 1, m->declared[i], m->recomputed[i], 100.0};
+    m->list[i] = (aggregate_chain){&m->chains[i], order, false};
+}
+
+static void add_failed(made *m, const char *reason) {
+    size_t i = m->n++;
+    for (size_t r = 0; r < m->n_response; r++) m->declared[i][r] = m->recomputed[i][r] = NAN;
+    m->chains[i] = (chain){false, reason, "", NULL, 0, m->declared[i], m->recomputed[i], NAN};
+    m->list[i] = (aggregate_chain){&m->chains[i], GIVEN, true};
+}
+
+static void run(made *m, pgr_score_kind kind) {
+    pgr_error err = {0};
+    if (aggregate(m->list, m->n, m->n_response, kind, &m->a, &m->out, &err) != PGR_OK) fail_msg("%s", err.message);
+}
+
+static void means_errors_wins(void **state) {
+    (void)state;
+    made m = {.n_response = 2};
+    add(&m, GIVEN, (double[]){8, 4}, NULL, "one");
+    add(&m, SWAPPED, (double[]){6, 7}, NULL, "two");
+    add(&m, GIVEN, (double[]){7, 5}, NULL, "three");
+    add(&m, SWAPPED, (double[]){5, 5}, NULL, "four");
+    add_failed(&m, "no Total line");
+    run(&m, PGR_SCORE_AUTO);
+    pgr_result *r = &m.out;
+    assert_int_equal(r->requested, 5);
+    assert_int_equal(r->parsed, 4);
+    assert_int_equal(r->failed, 1);
+    assert_int_equal(r->cut, 1);
+    NEAR(r->responses[0].score, 6.5);
+    NEAR(r->responses[1].score, 5.25);
+    NEAR(r->responses[0].se, sqrt((1.5 * 1.5 + 0.5 * 0.5 + 0.5 * 0.5 + 1.5 * 1.5) / 3 / 4));
+    NEAR(r->responses[0].win, (2 + 0.5 + 0.5) / 5); /* two wins, half a tie, half of the prior chain */
+    NEAR(r->responses[1].win, (1 + 0.5 + 0.5) / 5);
+    assert_int_equal(r->responses[0].n, 4);
+    assert_true(r->responses[0].scored && !r->responses[0].reason);
+    assert_int_equal(r->best, 0);
+    assert_false(r->tie);
+    NEAR(r->confidence, r->responses[0].win);
+    NEAR(r->flip_rate, (1 + 0.5) / 2); /* 0 against 1; 0 against a tie */
+    assert_true(isnan(r->arithmetic_wrong) && isnan(r->responses[0].recomputed));
+    NEAR(r->responses[0].declared, 6.5);
+    assert_string_equal(r->persona, "three"); /* (7, 5) is nearest to (6.5, 5.25) */
+    NEAR(r->criteria[0].scores[0], 7);
+    NEAR(r->criteria[0].scores[1], 5);
+    arena_free(&m.a);
+}
+
+static void orders_of_three(void **state) {
+    (void)state;
+    static const size_t TURNED[3] = {2, 0, 1};
+    static const double WANT[3] = {1, 2, 9};
+    made m = {.n_response = 3};
+    add(&m, TURNED, WANT, NULL, "p");
+    run(&m, PGR_SCORE_AUTO);
+    assert_int_equal(m.out.best, 2);
+    for (size_t i = 0; i < 3; i++) {
+        NEAR(m.out.responses[i].score, WANT[i]);
+        NEAR(m.out.criteria[0].scores[i], WANT[i]);
+        assert_true(isnan(m.out.responses[i].se)); /* one chain has no spread */
+    }
+    NEAR(m.out.confidence, (1 + 1.0 / 3) / 2);
+    assert_true(isnan(m.out.flip_rate));
+    arena_free(&m.a);
+}
+
+static void which_score_counts(void **state) {
+    (void)state;
+    made m = {.n_response = 2};
+    add(&m, GIVEN, (double[]){5.4, 8.0}, (double[]){5.65, 7.7}, "a"); /* the published example's sums */
+    add(&m, SWAPPED, (double[]){6.0, 7.0}, (double[]){6.04, 6.96}, "b");
+    run(&m, PGR_SCORE_AUTO);
+    NEAR(m.out.responses[0].score, (5.65 + 6.04) / 2);
+    NEAR(m.out.responses[0].declared, (5.4 + 6.0) / 2);
+    NEAR(m.out.responses[0].recomputed, (5.65 + 6.04) / 2);
+    NEAR(m.out.arithmetic_wrong, 0.5);
+    NEAR(m.out.flip_rate, 0.0);
+    run(&m, PGR_SCORE_DECLARED);
+    NEAR(m.out.responses[1].score, 7.5);
+
+    add(&m, GIVEN, (double[]){1, 2}, NULL, "c"); /* one chain without: AUTO goes back to what was declared */
+    run(&m, PGR_SCORE_AUTO);
+    NEAR(m.out.responses[0].score, (5.4 + 6.0 + 1) / 3);
+    NEAR(m.out.responses[0].recomputed, (5.65 + 6.04) / 2);
+    run(&m, PGR_SCORE_RECOMPUTED); /* and the other way it is left out, though it parsed */
+    NEAR(m.out.responses[0].score, (5.65 + 6.04) / 2);
+    assert_int_equal(m.out.responses[0].n, 2);
+    assert_int_equal(m.out.parsed, 3);
+    arena_free(&m.a);
+}
+
+static void ties(void **state) {
+    (void)state;
+    made m = {.n_response = 3};
+    add(&m, GIVEN, (double[]){4, 6, 6}, NULL, "a");
+    add(&m, SWAPPED, (double[]){4, 6 + 1e-10, 6}, NULL, "b");
+    run(&m, PGR_SCORE_AUTO);
+    assert_int_equal(m.out.best, 1); /* the lowest index */
+    assert_true(m.out.tie);
+    NEAR(m.out.confidence, (0.5 + 0.5 + 1.0 / 3) / 3);
+    NEAR(m.out.flip_rate, 0.0);
+    assert_string_equal(m.out.persona, "a");
+    arena_free(&m.a);
+}
+
+static void flips_need_two_orders(void **state) {
+    (void)state;
+    made m = {.n_response = 2};
+    add(&m, GIVEN, (double[]){8, 4}, NULL, "a");
+    add(&m, GIVEN, (double[]){4, 8}, NULL, "b"); /* the same order: no swap, no flip */
+    add(&m, GIVEN, (double[]){4, 8}, NULL, "c");
+    add_failed(&m, "x");
+    add(&m, GIVEN, (double[]){8, 4}, NULL, "d");
+    run(&m, PGR_SCORE_AUTO);
+    assert_true(isnan(m.out.flip_rate));
+    arena_free(&m.a);
+}
+
+static void no_chain_no_score(void **state) {
+    (void)state;
+    made m = {.n_response = 2};
+    add_failed(&m, "no <JSON_START> marker");
+    add_failed(&m, "response_2: no score");
+    add_failed(&m, "response_2: no score");
+    add_failed(&m, NULL);
+    run(&m, PGR_SCORE_AUTO);
+    assert_int_equal(m.out.best, -1);
+    assert_false(m.out.tie);
+    assert_true(isnan(m.out.confidence));
+    assert_int_equal(m.out.failed, 4);
+    assert_string_equal(m.out.persona, "");
+    for (size_t i = 0; i < 2; i++) {
+        assert_false(m.out.responses[i].scored);
+        assert_true(isnan(m.out.responses[i].score) && isnan(m.out.responses[i].win));
+        assert_string_equal(m.out.responses[i].reason, "response_2: no score");
+    }
+    m.n = 0;
+    run(&m, PGR_SCORE_AUTO);
+    assert_string_equal(m.out.responses[0].reason, "no chain was asked for");
+    m.n = 0;
+    add(&m, GIVEN, (double[]){8, 4}, NULL, "a"); /* parsed, but without what was asked for */
+    run(&m, PGR_SCORE_RECOMPUTED);
+    assert_int_equal(m.out.best, -1);
+    assert_int_equal(m.out.parsed, 1);
+    assert_string_equal(m.out.responses[0].reason, "the chain's criterion scores are not complete");
+    arena_free(&m.a);
+}
+
+static bool work(void) {
+    made m = {.n_response = 2};
+    add(&m, GIVEN, (double[]){8, 4}, NULL, "a");
+    add(&m, SWAPPED, (double[]){8, 4}, NULL, "b");
+    bool ok = aggregate(m.list, m.n, m.n_response, PGR_SCORE_AUTO, &m.a, &m.out, NULL) == PGR_OK;
+    arena_free(&m.a);
+    return ok;
+}
+
+static void out_of_memory(void **state) {
+    (void)state;
+    assert_true(fail_each_allocation(work) > 0);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(means_errors_wins), cmocka_unit_test(orders_of_three), cmocka_unit_test(which_score_counts),
+        cmocka_unit_test(ties), cmocka_unit_test(flips_need_two_orders), cmocka_unit_test(no_chain_no_score),
+        cmocka_unit_test(out_of_memory),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,6 +1,6 @@
-/* bench_math.c - speed of the products with weights: every form, some M and shapes, as GFLOP/s and as a share of the fp32
- * fused multiply-add peak of the same threads in the same run; attention pages; one decode step of the default model's
- * shapes.   bench_math [THREADS] */
+/* bench_math.c - speed of the products with weights: every form, some M and shapes, as GFLOP/s and as a share of the
+ * fp32 fused multiply-add peak of the same threads in the same run; attention pages; one decode step of the default
+ * model's shapes.   bench_math [THREADS] */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -156,14 +156,16 @@ static void bench_form(entry e, size_t N, size_t K, pool *threads, double top) {
 
 static void bench_decode(gemm_form form, const char *name, pool *threads) {
     enum { LAYERS = 30, N_MATRIX = 7 };
-    const size_t shape[N_MATRIX][2] = {{576, 576}, {192, 576}, {192, 576}, {576, 576}, {1536, 576}, {1536, 576}, {576, 1536}};
+    const size_t shape[N_MATRIX][2] = {{576, 576},  {192, 576},  {192, 576}, {576, 576},
+                                       {1536, 576}, {1536, 576}, {576, 1536}};
     static gemm_weights *w[LAYERS * N_MATRIX + 1];
     static uint8_t *data[LAYERS * N_MATRIX + 1];
     size_t n = 0;
     for (size_t l = 0; l < LAYERS; l++)
         for (size_t i = 0; i < N_MATRIX; i++, n++) {
             data[n] = random_blocks(QUANT_Q4_1, shape[i][0] * shape[i][1]);
-            if (gemm_create(form, QUANT_Q4_1, data[n], shape[i][0], shape[i][1], threads, &w[n], NULL) != PGR_OK) abort();
+            if (gemm_create(form, QUANT_Q4_1, data[n], shape[i][0], shape[i][1], threads, &w[n], NULL) != PGR_OK)
+                abort();
         }
     data[n] = random_blocks(QUANT_Q8_0, (size_t)49152 * 576);
     if (gemm_create(form, QUANT_Q8_0, data[n], 49152, 576, threads, &w[n], NULL) != PGR_OK) abort();
@@ -232,7 +234,8 @@ static void bench_tiles(void) {
         for (int r = 0; r < 50; r++) {
             double t = clock_now();
             for (size_t c = 0; c < 1536; c += chunk)
-                k->dequant_tile(tile, types[i], data + quant_row_bytes(types[i], c), quant_row_bytes(types[i], 1536), 64, chunk);
+                k->dequant_tile(tile, types[i], data + quant_row_bytes(types[i], c), quant_row_bytes(types[i], 1536),
+                                64, chunk);
             t = clock_now() - t;
             if (t < best) best = t;
         }

@@ -1,10 +1,11 @@
 /* gemm_dnnl.c - weights packed for oneDNN.
  *
- * W is cut into slices of columns, each packed by itself in the layout that oneDNN's blocked kernels ("brg") want. A run is
- * one task per slice and panel of rows; each task is one single-threaded matmul. Those kernels sum every output in the
- * same order for any number of rows (tests/math/test_gemm.c checks the bits), so a row does not depend on M.
+ * W is cut into slices of columns, each packed by itself in the layout that oneDNN's blocked kernels ("brg") want. A
+ * run is one task per slice and panel of rows; each task is one single-threaded matmul. Those kernels sum every output
+ * in the same order for any number of rows (tests/math/test_gemm.c checks the bits), so a row does not depend on M.
  *
- * Compiled matmuls are kept process-wide for all weights of one shape, behind one lock; the last packed_free frees them. */
+ * Compiled matmuls are kept process-wide for all weights of one shape, behind one lock; the last packed_free frees
+ * them. */
 #include "math/gemm_dnnl.h"
 
 #include <omp.h>
@@ -79,7 +80,9 @@ static dnnl_data_type_t data_type(gemm_form form) {
     return form == GEMM_F32 ? dnnl_f32 : form == GEMM_BF16 ? dnnl_bf16 : dnnl_s8;
 }
 
-static size_t value_size(gemm_form form) { return form == GEMM_F32 ? 4 : form == GEMM_BF16 ? 2 : 1; }
+static size_t value_size(gemm_form form) {
+    return form == GEMM_F32 ? 4 : form == GEMM_BF16 ? 2 : 1;
+}
 
 /* ---- shapes ---- */
 
@@ -114,7 +117,8 @@ static pgr_status shape_describe(shape *s) {
     pgr_status status = describe(s, PACK_ROWS, NULL, &any);
     if (status == PGR_OK) s->packed = *dnnl_primitive_desc_query_md(any, dnnl_query_weights_md, 0);
     if (any) dnnl_primitive_desc_destroy(any);
-    for (size_t p = 0; p < N_PANEL && status == PGR_OK; p++) status = describe(s, panel_rows[p], &s->packed, &s->desc[p]);
+    for (size_t p = 0; p < N_PANEL && status == PGR_OK; p++)
+        status = describe(s, panel_rows[p], &s->packed, &s->desc[p]);
     return status;
 }
 
@@ -218,8 +222,8 @@ static void runner_give(const shape *s, size_t panel, runner *r) {
 
 /* The product of a panel of rows x with a slice is in r->dst_data afterwards. */
 static pgr_status run_matmul(const runner *r, dnnl_primitive_t matmul, const void *x, dnnl_memory_t weights) {
-    dnnl_exec_arg_t args[4] = {{DNNL_ARG_SRC, r->src}, {DNNL_ARG_WEIGHTS, weights}, {DNNL_ARG_DST, r->dst},
-                               {DNNL_ARG_SCRATCHPAD, r->scratch}};
+    dnnl_exec_arg_t args[4] = {
+        {DNNL_ARG_SRC, r->src}, {DNNL_ARG_WEIGHTS, weights}, {DNNL_ARG_DST, r->dst}, {DNNL_ARG_SCRATCHPAD, r->scratch}};
     DNNL_TRY(dnnl_memory_set_data_handle(r->src, (void *)(uintptr_t)x));
     DNNL_TRY(dnnl_primitive_execute(matmul, r->stream, r->scratch ? 4 : 3, args));
     return status_of(dnnl_stream_wait(r->stream));
@@ -281,7 +285,9 @@ static void cache_leave(void) {
 
 /* ---- packing ---- */
 
-static size_t pick_width(size_t N) { return N <= 2048 ? 64 : 256; }
+static size_t pick_width(size_t N) {
+    return N <= 2048 ? 64 : 256;
+}
 
 static size_t slice_width(const packed_weights *w, size_t slice) {
     size_t n0 = slice * w->width;
@@ -395,7 +401,8 @@ static pgr_status explain(pgr_status status, const packed_weights *w, pgr_error 
     static const char *const names[] = {[GEMM_F32] = "fp32", [GEMM_BF16] = "bf16", [GEMM_INT8] = "int8"};
     if (status == PGR_OK) return PGR_OK;
     if (status == PGR_E_MEM) return fail_mem(err);
-    return fail(err, status, "oneDNN has no row-independent %s product for this CPU (%zu x %zu)", names[w->form], w->N, w->K);
+    return fail(err, status, "oneDNN has no row-independent %s product for this CPU (%zu x %zu)", names[w->form], w->N,
+                w->K);
 }
 
 pgr_status packed_create(gemm_form form, quant_type t, const void *data, size_t N, size_t K, pool *threads,
@@ -431,7 +438,9 @@ void packed_free(packed_weights *w) {
     cache_leave();
 }
 
-size_t packed_bytes(const packed_weights *w) { return sizeof *w + w->data_size + (w->scale ? w->N * sizeof *w->scale : 0); }
+size_t packed_bytes(const packed_weights *w) {
+    return sizeof *w + w->data_size + (w->scale ? w->N * sizeof *w->scale : 0);
+}
 
 /* ---- running ---- */
 

@@ -43,8 +43,8 @@ typedef struct kernels {
     void (*gemm_tile)(float *restrict out, size_t ldo, const float *restrict x, size_t ldx,
                       const float *restrict tile, size_t M, size_t K, size_t n);
 
-    /* The same, but each sum starts from what out holds: gemm_tile and then gemm_tile_add over the pieces of K, in order,
-     * gives the bits of gemm_tile over the whole K. */
+    /* The same, but each sum starts from what out holds: gemm_tile and then gemm_tile_add over the pieces of K, in
+     * order, gives the bits of gemm_tile over the whole K. */
     void (*gemm_tile_add)(float *restrict out, size_t ldo, const float *restrict x, size_t ldx,
                           const float *restrict tile, size_t M, size_t K, size_t n);
 
@@ -75,8 +75,8 @@ typedef struct kernels {
     /* out[i] = x[i] rounded to nearest even; the same bits at every level                       x, out: (n) */
     void (*to_bf16)(uint16_t *restrict out, const float *restrict x, size_t n);
 
-    /* out[i] = round(x[i] * 127 / max|x|); returns max|x| / 127; the same bits at every level. 0 for a row of zeros; zeros
-     * and NaN for a row with an infinity or a NaN.                                              x, out: (n) */
+    /* out[i] = round(x[i] * 127 / max|x|); returns max|x| / 127; the same bits at every level. 0 for a row of zeros;
+     * zeros and NaN for a row with an infinity or a NaN.                                        x, out: (n) */
     float (*to_int8)(int8_t *restrict out, const float *restrict x, size_t n);
 
     /* out[i] = x[i] * (factor * w[i])                                                           x, w, out: (n) */

@@ -1,4 +1,4 @@
-/* kernels_avx2.c - the kernels in vectors of 8 floats (AVX2, FMA, F16C). The algorithms are kernels_simd.h's. */
+/* kernels_avx2.c - the kernels in vectors of 8 floats (AVX2, FMA, F16C). Algorithms: kernels_simd.h. */
 #include "math/kernels_level.h"
 
 #if defined(__AVX2__) && defined(__FMA__) && defined(__F16C__)
@@ -10,6 +10,7 @@
 #define BLOCK_VECTORS 2
 #define OP static inline __attribute__((always_inline))
 
+/* clang-format off: one operation a line */
 typedef __m256 vf;
 typedef __m256i vi;
 typedef __m256d vd;
@@ -81,6 +82,8 @@ OP vf v_nibble(vi i, int shift) {
 OP vf v_byte(vi i, int shift) {
     return _mm256_cvtepi32_ps(_mm256_srai_epi32(shift < 24 ? _mm256_slli_epi32(i, 24 - shift) : i, 24));
 }
+
+/* clang-format on */
 
 /* Rows a and 4 + a in the two halves: after the transposition inside the halves rows are in order. */
 OP vi load_halves(const uint8_t *p, const size_t *offset) {

@@ -1,4 +1,4 @@
-/* kernels_avx512.c - the kernels in vectors of 16 floats (AVX-512 F, BW, DQ, VL). The algorithms are kernels_simd.h's. */
+/* kernels_avx512.c - the kernels in vectors of 16 floats (AVX-512 F, BW, DQ, VL). Algorithms: kernels_simd.h. */
 #include "math/kernels_level.h"
 
 #if defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512DQ__) && defined(__AVX512VL__)
@@ -11,6 +11,7 @@
 #define BLOCK_VECTORS 4
 #define OP static inline __attribute__((always_inline))
 
+/* clang-format off: one operation a line */
 typedef __m512 vf;
 typedef __m512i vi;
 typedef __m512d vd;
@@ -58,6 +59,8 @@ OP vf v_byte(vi i, unsigned shift) {
     vi top = shift < 24 ? _mm512_slli_epi32(i, 24 - shift) : i;
     return _mm512_cvtepi32_ps(_mm512_srai_epi32(top, 24));
 }
+
+/* clang-format on */
 
 /* Rows a, 4 + a, 8 + a, 12 + a in the four quarters: after the transposition inside the quarters rows are in order. */
 OP vi load_quarters(const uint8_t *p, const size_t *offset) {

@@ -34,7 +34,8 @@
 
 /* ---- exp: 2^n * (1 + r + r^2 q(r)) with |r| <= ln 2 / 2 ----
  * q is the minimax polynomial of degree 4 (relative error of exp 3.1e-9, 0.05 ulp; own fit). With the roundings the
- * result is within 1.25 ulp (measured 1.003); test_kernels checks it. Overflow gives infinity, underflow goes through the subnormals to 0. */
+ * result is within 1.25 ulp (measured 1.003); test_kernels checks it. Overflow gives infinity, underflow goes through
+ * the subnormals to 0. */
 INLINE vf v_exp(vf x) {
     x = v_min(v_set1(89.0f), v_max(v_set1(-104.0f), x)); /* in this order NaN stays */
     vf n = v_round(v_mul(x, v_set1(0x1.715476p+0f)));    /* 1 / ln 2 */
@@ -101,7 +102,8 @@ static double exp_sum_simd(float *out, const float *x, float shift, float scale,
     vd low = vd_zero(), high = vd_zero();
     for (size_t i = 0; i < n; i += LANES) {
         size_t rest = n - i < LANES ? n - i : LANES;
-        vf e = v_exp(v_mul(v_sub(rest < LANES ? v_load_n(x + i, rest) : v_load(x + i), v_set1(shift)), v_set1(scale)));
+        vf in = rest < LANES ? v_load_n(x + i, rest) : v_load(x + i);
+        vf e = v_exp(v_mul(v_sub(in, v_set1(shift)), v_set1(scale)));
         if (rest < LANES) {
             e = v_keep(e, rest, v_zero());
             v_store_n(out + i, e, rest);
@@ -190,8 +192,8 @@ static const mac_fn mac_full[] = MAC_NAMES(2, whole);
 static const mac_fn mac_partial[][BLOCK_ROWS] = {MAC_NAMES(1, part), MAC_NAMES(2, part)};
 #endif
 
-/* M rows, n columns: blocks of nearly equal height, at most BLOCK_ROWS. Row m's factor is factor[m * step]; step 0 needs
- * BLOCK_ROWS of them. */
+/* M rows, n columns: blocks of nearly equal height, at most BLOCK_ROWS. Row m's factor is factor[m * step]; step 0
+ * needs BLOCK_ROWS of them. */
 static void mac(float *restrict out, size_t ldo, const float *restrict x, size_t ldx, const float *restrict b,
                 size_t ldb, size_t M, size_t K, size_t n, const float *restrict factor, size_t step) {
     enum { WIDTH = BLOCK_VECTORS * LANES };
@@ -352,7 +354,8 @@ INLINE void f32_columns(float *tile, const uint8_t *b, const size_t offset[LANES
         for (size_t i = 0; i < 4; i++) v_store(tile + (k + i) * GEMM_TILE, v_from_bits(q[i]));
     }
     for (; k < K; k++)
-        for (size_t j = 0; j < LANES; j++) memcpy(tile + k * GEMM_TILE + j, b + offset[j] + k * sizeof *tile, sizeof *tile);
+        for (size_t j = 0; j < LANES; j++)
+            memcpy(tile + k * GEMM_TILE + j, b + offset[j] + k * sizeof *tile, sizeof *tile);
 }
 
 static void dequant_f16(float *restrict out, const uint8_t *restrict src, size_t n) {

@@ -11,6 +11,7 @@ typedef struct type_info {
     size_t block, bytes; /* values and bytes per block; 0: known by name only */
 } type_info;
 
+/* clang-format off */
 static const type_info types[] = {
 #define X(name, id, n, bytes) {(id), #name, (n), (bytes)},
     QUANT_TYPES(X)
@@ -21,6 +22,7 @@ static const type_info types[] = {
     {27, "I64", 0, 0},     {28, "F64", 0, 0},    {29, "IQ1_M", 0, 0},   {34, "TQ1_0", 0, 0},  {35, "TQ2_0", 0, 0},
     {39, "MXFP4", 0, 0},
 };
+/* clang-format on */
 
 static const type_info *find_type(uint32_t id) {
     for (size_t i = 0; i < sizeof types / sizeof *types; i++)
@@ -74,8 +76,8 @@ float f16_to_f32(uint16_t h) {
 uint16_t f32_to_f16(float f) {
     uint32_t u = f32_to_bits(f), sign = u >> 16 & 0x8000, a = u & 0x7fffffff;
     if (a > 0x7f800000) return (uint16_t)(sign | 0x7e00 | (a >> 13 & 0x3ff)); /* NaN stays NaN */
-    if (a >= 0x477ff000) return (uint16_t)(sign | 0x7c00);                     /* 65520 and above round to infinity */
-    if (a < 0x38800000) {                                                      /* below 2^-14: subnormal, in 2^-24ths */
+    if (a >= 0x477ff000) return (uint16_t)(sign | 0x7c00);                    /* 65520 and above round to infinity */
+    if (a < 0x38800000) {                                                     /* below 2^-14: subnormal, in 2^-24ths */
         float scaled = bits_to_f32(a) + 0.5f; /* the ulp of 0.5 is 2^-24: the addition rounds to nearest even */
         return (uint16_t)(sign | (f32_to_bits(scaled) - 0x3f000000u));
     }
@@ -83,7 +85,9 @@ uint16_t f32_to_f16(float f) {
     return (uint16_t)(sign | ((a - 0x38000000) >> 13));
 }
 
-float bf16_to_f32(uint16_t h) { return bits_to_f32((uint32_t)h << 16); }
+float bf16_to_f32(uint16_t h) {
+    return bits_to_f32((uint32_t)h << 16);
+}
 
 uint16_t f32_to_bf16(float f) {
     uint32_t u = f32_to_bits(f);
@@ -97,7 +101,9 @@ static uint16_t read_u16(const uint8_t *p) {
     return v;
 }
 
-static float read_f16(const uint8_t *p) { return f16_to_f32(read_u16(p)); }
+static float read_f16(const uint8_t *p) {
+    return f16_to_f32(read_u16(p));
+}
 
 /* ---- one block each: out gets the block's values, b is the block's bytes ---- */
 
@@ -180,8 +186,12 @@ static void block_45_k(float *restrict out, const uint8_t *restrict b, const uin
     }
 }
 
-static void block_q4_k(float *restrict out, const uint8_t *restrict b) { block_45_k(out, b, NULL, b + 16); }
-static void block_q5_k(float *restrict out, const uint8_t *restrict b) { block_45_k(out, b, b + 16, b + 48); }
+static void block_q4_k(float *restrict out, const uint8_t *restrict b) {
+    block_45_k(out, b, NULL, b + 16);
+}
+static void block_q5_k(float *restrict out, const uint8_t *restrict b) {
+    block_45_k(out, b, b + 16, b + 48);
+}
 
 /* low nibbles (128), upper two bits (64), signed scales of 16 values (16), d (f16). Half h, quarter a (32 values):
  * nibble a / 2 of bytes 64h + 32(a % 2) .., bits 2a of bytes 32h .. */
@@ -212,7 +222,9 @@ enum {
 void quant_dequant(quant_type t, float *restrict out, const void *restrict src, size_t n) {
     const uint8_t *b = src;
     switch (t) {
-    case QUANT_F32: memcpy(out, src, n * sizeof *out); return;
+    case QUANT_F32:
+        memcpy(out, src, n * sizeof *out);
+        return;
     case QUANT_F16:
         for (size_t i = 0; i < n; i++) out[i] = read_f16(b + 2 * i);
         return;

@@ -1,5 +1,6 @@
-/* test_gemm.c - products with weights in every form: against double arithmetic with derived bounds; the same bits for a row
- * whatever M, the threads and the callers beside; every failing allocation gives PGR_E_MEM and leaves nothing behind. */
+/* test_gemm.c - products with weights in every form: against double arithmetic with derived bounds; the same bits for a
+ * row whatever M, the threads and the callers beside; every failing allocation gives PGR_E_MEM and leaves nothing
+ * behind. */
 #include <math.h>
 #include <pthread.h>
 #include <setjmp.h>
@@ -15,8 +16,8 @@
 
 #include <cmocka.h> /* after ours: it has a macro named fail */
 
-#define U 0x1p-24     /* unit roundoff of fp32 */
-#define U_BF16 0x1p-9 /* of bf16 */
+#define U      0x1p-24 /* unit roundoff of fp32 */
+#define U_BF16 0x1p-9  /* of bf16 */
 
 static const gemm_form forms[] = {GEMM_FILE, GEMM_F32, GEMM_BF16, GEMM_INT8};
 static const char *const form_names[] = {"file", "f32", "bf16", "int8"};
@@ -43,8 +44,9 @@ static gemm_weights *create(gemm_form form, quant_type t, const void *data, size
 
 /* ---- accuracy ---- */
 
-/* What a form may be off by at one output. fp32: K products and sums, (K + 1) U sum|xw| in any order. bf16: both factors are
- * off by U_BF16 first. int8: a factor is off by half a step of its row (and by U-sized errors of step and quotient: 1 %). */
+/* What a form may be off by at one output. fp32: K products and sums, (K + 1) U sum|xw| in any order. bf16: both
+ * factors are off by U_BF16 first. int8: a factor is off by half a step of its row (and by U-sized errors of step and
+ * quotient: 1 %). */
 static double bound(gemm_form form, const float *x, const float *w, size_t K) {
     double size = 0, x_top = 0, w_top = 0, x_sum = 0, w_sum = 0;
     for (size_t k = 0; k < K; k++) {
@@ -60,7 +62,8 @@ static double bound(gemm_form form, const float *x, const float *w, size_t K) {
     return 1.01 * fp32;
 }
 
-static void check_values(gemm_form form, const float *out, const float *x, const float *w, size_t M, size_t N, size_t K) {
+static void check_values(gemm_form form, const float *out, const float *x, const float *w, size_t M, size_t N,
+                         size_t K) {
     for (size_t m = 0; m < M; m++)
         for (size_t n = 0; n < N; n++) {
             double want = 0;
@@ -95,8 +98,10 @@ static uint8_t *random_blocks(quant_type t, size_t n) {
     for (size_t i = 0; i < bytes; i++) b[i] = (uint8_t)rng_below(&stream, 256);
     for (size_t i = 0; i < bytes; i += block)
         for (size_t j = 0; j < block; j += 2) {
-            bool scale = t == QUANT_Q6_K ? j == 208 : j == 0 || (j == 2 && t != QUANT_Q4_0 && t != QUANT_Q5_0 && t != QUANT_Q8_0);
-            if (t == QUANT_F32 ? j == 2 : scale) b[i + j + 1] = (b[i + j + 1] & 0x83) | 0x2c; /* exponent in the middle */
+            bool scale = t == QUANT_Q6_K ? j == 208
+                                         : j == 0 || (j == 2 && t != QUANT_Q4_0 && t != QUANT_Q5_0 && t != QUANT_Q8_0);
+            if (t == QUANT_F32 ? j == 2 : scale)
+                b[i + j + 1] = (b[i + j + 1] & 0x83) | 0x2c; /* exponent in the middle */
         }
     if (t == QUANT_BF16 || t == QUANT_F32)
         for (size_t i = 0; i < bytes; i += block) b[i + block - 1] = (b[i + block - 1] & 0x80) | 0x3e;
@@ -137,8 +142,8 @@ static void check_rows(const gemm_weights *g, const char *what, const float *wan
     assert_int_equal(gemm_run(g, out, x, M, threads, NULL), PGR_OK);
     for (size_t i = 0; i < M * N; i++)
         if (memcmp(out + i, want + i, sizeof *out) != 0)
-            fail_msg("%s N %zu M %zu threads %zu: row %zu column %zu is %a, alone %a", what, N, M, pool_size(threads), i / N,
-                     i % N, (double)out[i], (double)want[i]);
+            fail_msg("%s N %zu M %zu threads %zu: row %zu column %zu is %a, alone %a", what, N, M, pool_size(threads),
+                     i / N, i % N, (double)out[i], (double)want[i]);
     free(out);
 }
 
@@ -146,7 +151,8 @@ static void check_invariance(gemm_form form, quant_type t, size_t N, size_t K, p
     uint8_t *data = random_blocks(t, N * K);
     float *x = floats(M_MAX * K), *want = malloc(M_MAX * N * sizeof *want);
     gemm_weights *g = create(form, t, data, N, K, pools[1]);
-    for (size_t m = 0; g && m < M_MAX; m++) assert_int_equal(gemm_run(g, want + m * N, x + m * K, 1, NULL, NULL), PGR_OK);
+    for (size_t m = 0; g && m < M_MAX; m++)
+        assert_int_equal(gemm_run(g, want + m * N, x + m * K, 1, NULL, NULL), PGR_OK);
     for (size_t p = 0; g && p < 3; p++) {
         for (size_t M = 1; M <= 33; M++) check_rows(g, form_names[form], want, x, M, N, pools[p]);
         check_rows(g, form_names[form], want, x, 64, N, pools[p]);
@@ -299,8 +305,8 @@ static void test_arguments(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_forms),   cmocka_unit_test(test_types),         cmocka_unit_test(test_invariance),
-        cmocka_unit_test(test_levels),  cmocka_unit_test(test_callers),       cmocka_unit_test(test_out_of_memory),
+        cmocka_unit_test(test_forms),     cmocka_unit_test(test_types),   cmocka_unit_test(test_invariance),
+        cmocka_unit_test(test_levels),    cmocka_unit_test(test_callers), cmocka_unit_test(test_out_of_memory),
         cmocka_unit_test(test_arguments),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

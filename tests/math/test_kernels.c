@@ -1,5 +1,6 @@
 /* test_kernels.c - every level of kernels that this CPU has against the reference or against double arithmetic. Sums of
- * products must agree bit for bit; where exp comes in, the bound is stated and derived. A row must not see its neighbours. */
+ * products must agree bit for bit; where exp comes in, the bound is stated and derived. A row must not see its
+ * neighbours. */
 #include <float.h>
 #include <math.h>
 #include <setjmp.h>
@@ -97,12 +98,13 @@ enum { PAGES = 3, ROWS = 31 };
 /* Values of one head over PAGES pages. */
 typedef struct head {
     size_t dim;
-    float *q, *kT, *v;                /* (ROWS, dim), (PAGES, dim, KV_PAGE), (PAGES, KV_PAGE, dim) */
+    float *q, *kT, *v; /* (ROWS, dim), (PAGES, dim, KV_PAGE), (PAGES, KV_PAGE, dim) */
     uint32_t n_valid[PAGES][ROWS];
 } head;
 
 static head random_head(size_t dim) {
-    head h = {.dim = dim, .q = floats(ROWS * dim), .kT = floats(PAGES * dim * KV_PAGE), .v = floats(PAGES * dim * KV_PAGE)};
+    head h = {
+        .dim = dim, .q = floats(ROWS * dim), .kT = floats(PAGES * dim * KV_PAGE), .v = floats(PAGES * dim * KV_PAGE)};
     for (size_t r = 0; r < ROWS; r++) {
         h.n_valid[0][r] = KV_PAGE;
         h.n_valid[1][r] = r < 8 ? KV_PAGE : (uint32_t)rng_below(&stream, KV_PAGE + 1);
@@ -111,9 +113,12 @@ static head random_head(size_t dim) {
     return h;
 }
 
-static void head_free(head *h) { free(h->q), free(h->kT), free(h->v); }
+static void head_free(head *h) {
+    free(h->q), free(h->kT), free(h->v);
+}
 
-static void attend(const kernels *k, const head *h, size_t first, size_t R, float scale, float *acc, attn_state *state) {
+static void attend(const kernels *k, const head *h, size_t first, size_t R, float scale, float *acc,
+                   attn_state *state) {
     for (size_t r = 0; r < R; r++) state[r] = (attn_state){-INFINITY, 0};
     memset(acc, 0, R * h->dim * sizeof *acc);
     for (size_t p = 0; p < PAGES; p++)
@@ -121,11 +126,12 @@ static void attend(const kernels *k, const head *h, size_t first, size_t R, floa
                      h->n_valid[p] + first, R, h->dim, scale);
 }
 
-/* One row in double. A score s = scale * q.k carries at most ds = (dim + 1) U scale sum|q||k|; subtracting the maximum and
- * scaling by old maxima add U(|s| + |max|) per page. So each weight is off by a factor within exp(+-2 ds') and 4 U per exp and
- * product, and the sums over n tokens add (n + PAGES) U each: the quotient acc / sum is within
- * (4 max ds' + (2 n + 20) U) sum p|v| / sum p of the truth. Factor 1.01 for the second-order terms. */
-static void check_attention(const kernels *k, const head *h, size_t r, float scale, const float *acc, attn_state state) {
+/* One row in double. A score s = scale * q.k carries at most ds = (dim + 1) U scale sum|q||k|; subtracting the maximum
+ * and scaling by old maxima add U(|s| + |max|) per page. So each weight is off by a factor within exp(+-2 ds') and 4 U
+ * per exp and product, and the sums over n tokens add (n + PAGES) U each: the quotient acc / sum is within (4 max ds' +
+ * (2 n + 20) U) sum p|v| / sum p of the truth. Factor 1.01 for the second-order terms. */
+static void check_attention(const kernels *k, const head *h, size_t r, float scale, const float *acc,
+                            attn_state state) {
     double s[PAGES * KV_PAGE], top = -INFINITY, ds = 0, sum = 0;
     size_t n = 0, dim = h->dim, at[PAGES * KV_PAGE];
     for (size_t p = 0; p < PAGES; p++)
@@ -204,8 +210,8 @@ static void test_attention_masks(void **state) {
 
 /* ---- one row ---- */
 
-/* exp within 1.25 ulp of the truth: fit and coefficients 0.1, rounding of r 0.25, of the polynomial's last two steps 0.4, of
- * the final sum 0.5 (in ulps of a result below 1 times a power of two, the worst case). */
+/* exp within 1.25 ulp of the truth: fit and coefficients 0.1, rounding of r 0.25, of the polynomial's last two steps
+ * 0.4, of the final sum 0.5 (in ulps of a result below 1 times a power of two, the worst case). */
 static void test_exp(void **state) {
     (void)state;
     enum { N = 400003 };
@@ -256,8 +262,8 @@ static void test_exp_sum(void **state) {
     }
 }
 
-/* rmsnorm: the double sum is good to far below fp32; the quotient, two products round once each: 3 U. swiglu: exp 2.5 U,
- * 1 + e, quotient and product U each, with second-order terms below 6 U. */
+/* rmsnorm: the double sum is good to far below fp32; the quotient, two products round once each: 3 U. swiglu: exp 2.5
+ * U, 1 + e, quotient and product U each, with second-order terms below 6 U. */
 static void check_rows(const kernels *k, size_t n) {
     float *x = floats(n), *w = floats(n), *out = floats(n + 1), last = out[n];
     double ss = 0;
@@ -367,10 +373,11 @@ static void test_choice(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_gemm_tile), cmocka_unit_test(test_transpose),   cmocka_unit_test(test_attention),
-        cmocka_unit_test(test_attention_masks), cmocka_unit_test(test_exp),   cmocka_unit_test(test_exp_sum),
-        cmocka_unit_test(test_rows),      cmocka_unit_test(test_conversions), cmocka_unit_test(test_rope),
-        cmocka_unit_test(test_choice),
+        cmocka_unit_test(test_gemm_tile), cmocka_unit_test(test_transpose),
+        cmocka_unit_test(test_attention), cmocka_unit_test(test_attention_masks),
+        cmocka_unit_test(test_exp),       cmocka_unit_test(test_exp_sum),
+        cmocka_unit_test(test_rows),      cmocka_unit_test(test_conversions),
+        cmocka_unit_test(test_rope),      cmocka_unit_test(test_choice),
     };
     return cmocka_run_group_tests(tests, setup, NULL);
 }

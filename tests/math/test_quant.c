@@ -1,4 +1,4 @@
-/* test_quant.c - dequantisation against PyPI `gguf` bit for bit (tools/golden_quant.py), every 16-bit float both ways. */
+/* test_quant.c - dequantisation against PyPI `gguf` bit for bit (tools/golden_quant.py), every f16 and bf16 both ways. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>

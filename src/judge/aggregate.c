@@ -79,18 +79,28 @@ static void mean_and_error(const votes *v, size_t r, pgr_response_score *out) {
     out->scored = true;
 }
 
-/* win_r = (sum over chains of r's share of first place + 1/N) / (n + 1): one chain's worth of "any of them" before. */
+/* P(mean of s_i > mean of s_j): the differences d of the n chains with one chain before them that saw no difference, give or take
+ * one point: m = sum d / (n + 1), v = (sum (d - m)^2 + m^2 + 1) / (n + 1), P = Phi(m / sqrt(v / (n + 1))). */
+static double beats(const votes *v, size_t i, size_t j) {
+    double n = (double)(v->n + 1), m = 0.0, spread = 0.0;
+    for (size_t c = 0; c < v->n_chain; c++)
+        if (v->counts[c]) m += (scores_of(v, c)[i] - scores_of(v, c)[j]) / n;
+    for (size_t c = 0; c < v->n_chain; c++)
+        if (v->counts[c]) spread += pow(scores_of(v, c)[i] - scores_of(v, c)[j] - m, 2.0);
+    double variance = (spread + m * m + 1.0) / n;
+    return 0.5 * erfc(-m / sqrt(2.0 * variance / n));
+}
+
+/* win_i = prod over j of P(i beats j), normalised to sum to 1. */
 static void win_probabilities(const votes *v, pgr_response_score *out) {
-    size_t n = v->n_response, ties;
-    for (size_t r = 0; r < n; r++) out[r].win = 1.0 / (double)n;
-    for (size_t i = 0; i < v->n_chain; i++) {
-        if (!v->counts[i]) continue;
-        const double *s = scores_of(v, i);
-        size_t best = best_of(s, n, &ties);
-        for (size_t r = 0; r < n; r++)
-            if (fabs(s[r] - s[best]) <= EQUAL) out[r].win += 1.0 / (double)ties;
+    double sum = 0.0;
+    for (size_t i = 0; i < v->n_response; i++) {
+        out[i].win = 1.0;
+        for (size_t j = 0; j < v->n_response; j++)
+            if (j != i) out[i].win *= beats(v, i, j);
+        sum += out[i].win;
     }
-    for (size_t r = 0; r < n; r++) out[r].win /= (double)(v->n + 1);
+    for (size_t i = 0; i < v->n_response; i++) out[i].win /= sum;
 }
 
 /* Means over the parsed chains of one of the two scores; NaN where no chain has it. */
@@ -224,7 +234,8 @@ pgr_status aggregate(const aggregate_chain *chains, size_t n_chain, size_t n_res
                      pgr_result *out, pgr_error *err) {
     if (n_response == 0 || n_chain > SIZE_MAX / n_response) return fail(err, PGR_E_ARG, "aggregate: no responses");
     votes v = {.n_chain = n_chain, .n_response = n_response};
-    PGR_TRY(collect(chains, choose_kind(chains, n_chain, n_response, kind), a, &v, err));
+    out->score_used = choose_kind(chains, n_chain, n_response, kind);
+    PGR_TRY(collect(chains, out->score_used, a, &v, err));
     pgr_response_score *scores = arena_array(a, n_response, sizeof *scores);
     if (!scores) return fail_mem(err);
 

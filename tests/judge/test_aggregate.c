@@ -51,6 +51,8 @@ static void run(made *m, pgr_score_kind kind) {
     if (aggregate(m->list, m->n, m->n_response, kind, &m->a, &m->out, &err) != PGR_OK) fail_msg("%s", err.message);
 }
 
+static double normal_below(double z) { return 0.5 * erfc(-z / sqrt(2.0)); }
+
 static void means_errors_wins(void **state) {
     (void)state;
     made m = {.n_response = 2};
@@ -68,8 +70,9 @@ static void means_errors_wins(void **state) {
     NEAR(r->responses[0].score, 6.5);
     NEAR(r->responses[1].score, 5.25);
     NEAR(r->responses[0].se, sqrt((1.5 * 1.5 + 0.5 * 0.5 + 0.5 * 0.5 + 1.5 * 1.5) / 3 / 4));
-    NEAR(r->responses[0].win, (2 + 0.5 + 0.5) / 5); /* two wins, half a tie, half of the prior chain */
-    NEAR(r->responses[1].win, (1 + 0.5 + 0.5) / 5);
+    /* differences 4 -1 2 0 and the prior's 0: m = 1, v = (9 + 4 + 1 + 1 + 1 + 1) / 5 */
+    NEAR(r->responses[0].win, normal_below(1 / sqrt(3.4 / 5)));
+    NEAR(r->responses[1].win, 1 - r->responses[0].win);
     assert_int_equal(r->responses[0].n, 4);
     assert_true(r->responses[0].scored && !r->responses[0].reason);
     assert_int_equal(r->best, 0);
@@ -97,7 +100,10 @@ static void orders_of_three(void **state) {
         NEAR(m.out.criteria[0].scores[i], WANT[i]);
         assert_true(isnan(m.out.responses[i].se)); /* one chain has no spread */
     }
-    NEAR(m.out.confidence, (1 + 1.0 / 3) / 2);
+    double p20 = normal_below(4 / sqrt(33.0 / 4)), p21 = normal_below(3.5 / sqrt(25.5 / 4)), p10 = normal_below(0.5 / sqrt(1.5 / 4));
+    double win[3] = {(1 - p20) * (1 - p10), p10 * (1 - p21), p20 * p21}, sum = win[0] + win[1] + win[2];
+    for (size_t i = 0; i < 3; i++) NEAR(m.out.responses[i].win, win[i] / sum);
+    NEAR(m.out.confidence, win[2] / sum);
     assert_true(isnan(m.out.flip_rate));
     arena_free(&m.a);
 }
@@ -135,7 +141,8 @@ static void ties(void **state) {
     run(&m, PGR_SCORE_AUTO);
     assert_int_equal(m.out.best, 1); /* the lowest index */
     assert_true(m.out.tie);
-    NEAR(m.out.confidence, (0.5 + 0.5 + 1.0 / 3) / 3);
+    double p10 = normal_below(4.0 / 3 / sqrt(11.0 / 27)), win = p10 * 0.5; /* differences 2 2 and 0: m = 4/3, v = 11/9 */
+    assert_true(fabs(m.out.confidence - win / (2 * win + (1 - p10) * (1 - p10))) < 1e-9); /* 1e-10 apart is a tie */
     NEAR(m.out.flip_rate, 0.0);
     assert_string_equal(m.out.persona, "a");
     arena_free(&m.a);

@@ -1,0 +1,195 @@
+/* pgr_judge end to end on a tiny random model: what it writes is nonsense, everything around it must hold. */
+#include <math.h>
+
+#include "base/clock.h"
+#include "infer/engine.h"
+#include "../base/faults.h"
+
+#define TINY PGR_SOURCE_DIR "/tests/golden/tiny-llama.gguf"
+
+static pgr_model *MODEL;
+static pgr_engine *ENGINE;
+
+static const char REQUEST[] =
+    "{\"id\": \"r1\", \"user\": {\"id\": \"u1\", \"history\": ["
+    "{\"query\": \"How do I boil rice?\", \"chosen\": \"Ten minutes, lid on.\", \"rejected\": \"Rice is a grain. First, wash it well, then\"},"
+    "{\"query\": \"Name a tree\", \"chosen\": \"Oak.\", \"rejected\": \"There are many trees: oak, birch, pine.\"},"
+    "{\"query\": \"What is 2 + 2?\", \"chosen\": \"4\", \"rejected\": \"That makes 4, of course!\"}],"
+    "\"criteria\": [\"be brief\"], \"demographics\": {\"age\": \"30\"}},"
+    "\"query\": \"Where is Oslo?\", \"responses\": [\"In Norway.\", \"Oslo is the capital of Norway, a country in the north.\", \"I am not sure, sorry!\"],"
+    "\"history\": 2}";
+
+static int setup(void **state) {
+    (void)state;
+    pgr_error err = {0};
+    if (pgr_model_open(TINY, NULL, &MODEL, &err) != PGR_OK) fail_msg("%s", err.message);
+    return pgr_engine_create(MODEL, NULL, &ENGINE, NULL);
+}
+
+static int teardown(void **state) {
+    (void)state;
+    pgr_engine_free(ENGINE);
+    pgr_model_close(MODEL);
+    return 0;
+}
+
+static pgr_result *judge(pgr_judge_options o) {
+    pgr_request *r = NULL;
+    pgr_result *out = NULL;
+    pgr_error err = {0};
+    if (pgr_request_parse(REQUEST, strlen(REQUEST), "test", &r, &err) != PGR_OK) fail_msg("%s", err.message);
+    if (pgr_judge(ENGINE, r, &o, &out, &err) != PGR_OK) fail_msg("%s", err.message);
+    pgr_request_free(r);
+    return out;
+}
+
+static pgr_judge_options options(int ind) {
+    pgr_judge_options o = pgr_judge_options_default();
+    o.ind = ind;
+    o.keep_chains = true;
+    o.frame = "compact";
+    return o;
+}
+
+static void every_chain_of_the_compact_frame_parses(void **state) {
+    (void)state;
+    pgr_result *r = judge(options(10));
+    assert_int_equal(r->requested, 10);
+    assert_int_equal(r->parsed, 10);
+    assert_int_equal(r->failed, 0);
+    assert_int_equal(r->n_response, 3);
+    assert_int_equal(r->history_shown, 2);
+    assert_int_equal(r->n_sample, 10);
+    assert_true(r->cached_tokens > 0 && r->cached_tokens < r->prompt_tokens); /* the two orders share their beginning */
+    double win = 0;
+    for (size_t i = 0; i < 3; i++) {
+        double mean = 0;
+        for (size_t c = 0; c < 10; c++) {
+            assert_true(r->samples[c].parsed);
+            mean += r->samples[c].scores[i] / 10;
+        }
+        assert_true(r->responses[i].scored);
+        assert_true(fabs(r->responses[i].score - mean) < 1e-9);
+        assert_true(r->responses[i].score >= 1 && r->responses[i].score <= 10);
+        win += r->responses[i].win;
+    }
+    assert_true(fabs(win - 1) < 1e-9);
+    assert_true(r->responses[r->best].score >= r->responses[0].score);
+    assert_true(strlen(r->persona) >= 20);
+    assert_true(r->n_criterion >= 2);
+    double weight = 0;
+    for (size_t i = 0; i < r->n_criterion; i++) weight += r->criteria[i].weight;
+    assert_true(fabs(weight - 100) < 1e-6);
+    assert_true(r->arithmetic_wrong == 0); /* the program writes the totals */
+    pgr_result_free(r);
+}
+
+static void chains_do_not_depend_on_their_number(void **state) {
+    (void)state;
+    pgr_result *few = judge(options(3)), *many = judge(options(9));
+    for (size_t i = 0; i < 3; i++) {
+        assert_string_equal(few->samples[i].text, many->samples[i].text);
+        for (size_t k = 0; k < 3; k++) assert_int_equal(few->samples[i].order[k], many->samples[i].order[k]);
+    }
+    assert_int_equal(few->samples[1].order[0], 2);
+    pgr_judge_options other = options(3);
+    other.seed = 1;
+    pgr_result *seed = judge(other);
+    assert_string_not_equal(seed->samples[0].text, few->samples[0].text);
+    pgr_result_free(few);
+    pgr_result_free(many);
+    pgr_result_free(seed);
+}
+
+static void without_swaps_the_order_is_the_request_s(void **state) {
+    (void)state;
+    pgr_judge_options o = options(4);
+    o.swap = false;
+    pgr_result *r = judge(o);
+    for (size_t i = 0; i < 4; i++)
+        for (size_t k = 0; k < 3; k++) assert_int_equal(r->samples[i].order[k], k);
+    assert_true(isnan(r->flip_rate));
+    pgr_result_free(r);
+}
+
+static void a_deadline_fails_chains_not_the_call(void **state) {
+    (void)state;
+    pgr_judge_options o = options(6);
+    o.deadline_s = 1e-6;
+    pgr_result *r = judge(o);
+    assert_int_equal(r->parsed, 0);
+    assert_int_equal(r->failed, 6);
+    assert_int_equal(r->best, -1);
+    for (size_t i = 0; i < 3; i++) {
+        assert_false(r->responses[i].scored);
+        assert_non_null(strstr(r->responses[i].reason, "deadline"));
+    }
+    char *json = NULL;
+    assert_int_equal(pgr_result_json(r, &json, NULL), PGR_OK);
+    assert_non_null(strstr(json, "\"best\":null"));
+    assert_non_null(strstr(json, "\"score\":null"));
+    pgr_free(json);
+    pgr_result_free(r);
+}
+
+static void bad_settings_are_errors(void **state) {
+    (void)state;
+    pgr_request *r = NULL;
+    pgr_result *out = NULL;
+    pgr_error err;
+    assert_int_equal(pgr_request_parse(REQUEST, strlen(REQUEST), "test", &r, NULL), PGR_OK);
+    pgr_judge_options o = options(0);
+    assert_int_equal(pgr_judge(ENGINE, r, &o, &out, &err), PGR_E_ARG);
+    assert_non_null(strstr(err.message, "ind is 0"));
+    o = options(1);
+    o.frame = "no-such-frame";
+    assert_true(pgr_judge(ENGINE, r, &o, &out, &err) < 0);
+    assert_non_null(strstr(err.message, "no-such-frame"));
+    o = options(1);
+    o.max_tokens = 2048;
+    assert_int_equal(pgr_judge(ENGINE, r, &o, &out, &err), PGR_E_LIMIT);
+    assert_null(out);
+    pgr_request_free(r);
+}
+
+/* Everything from the files on: model, engine, request, chains, JSON. */
+static bool score_once(void) {
+    pgr_model *m = NULL;
+    pgr_engine *e = NULL;
+    pgr_request *r = NULL;
+    pgr_result *out = NULL;
+    char *json = NULL;
+    pgr_model_options mo = pgr_model_options_default();
+    mo.n_thread = 1;
+    pgr_judge_options o = options(2);
+    o.frame = PGR_SOURCE_DIR "/tests/golden/mini.frame";
+    bool ok = pgr_model_open(TINY, &mo, &m, NULL) == PGR_OK && pgr_engine_create(m, NULL, &e, NULL) == PGR_OK
+              && pgr_request_parse(REQUEST, strlen(REQUEST), "test", &r, NULL) == PGR_OK
+              && pgr_judge(e, r, &o, &out, NULL) == PGR_OK && pgr_result_json(out, &json, NULL) == PGR_OK;
+    pgr_free(json);
+    pgr_result_free(out);
+    pgr_request_free(r);
+    pgr_engine_free(e);
+    pgr_model_close(m);
+    return ok;
+}
+
+static void every_allocation_failed_in_turn(void **state) {
+    (void)state;
+    double start = clock_now();
+    long n = fail_allocations(score_once, 20);
+    print_message("%ld allocations, each failed once: %.1f s\n", n, clock_now() - start);
+    assert_true(n > 500);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_chain_of_the_compact_frame_parses),
+        cmocka_unit_test(chains_do_not_depend_on_their_number),
+        cmocka_unit_test(without_swaps_the_order_is_the_request_s),
+        cmocka_unit_test(a_deadline_fails_chains_not_the_call),
+        cmocka_unit_test(bad_settings_are_errors),
+        cmocka_unit_test(every_allocation_failed_in_turn),
+    };
+    return cmocka_run_group_tests(tests, setup, teardown);
+}

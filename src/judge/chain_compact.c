@@ -35,6 +35,20 @@ static span next_field(const char **s, const char *end) {
     return span_trim(t);
 }
 
+/* A criterion named twice is one with both weights and the weighted mean of the scores: the totals stay as they are. */
+static void merge_repeated(chain *c, size_t n_response) {
+    chain_criterion *last = &c->criteria[c->n_criterion - 1];
+    for (chain_criterion *k = c->criteria; k < last; k++) {
+        double w = k->weight + last->weight;
+        if (strcmp(k->name, last->name) != 0 || !(w > 0)) continue;
+        for (size_t r = 0; r < n_response; r++)
+            k->scores[r] = (k->weight * k->scores[r] + last->weight * last->scores[r]) / w;
+        k->weight = w;
+        c->n_criterion--;
+        return;
+    }
+}
+
 /* NAME | WEIGHT% | for WHOM | SCORES; lines of another shape are passed over. */
 static pgr_status read_criterion(span line, size_t n_response, arena *a, chain *c, pgr_error *err) {
     size_t bars = 0;
@@ -55,6 +69,7 @@ static pgr_status read_criterion(span line, size_t n_response, arena *a, chain *
     read_labelled((span){s, line.end}, n_response, k->scores);
     for (size_t r = 0; r < n_response; r++)
         if (!(k->scores[r] >= 1.0 && k->scores[r] <= 10.0)) k->scores[r] = NAN;
+    merge_repeated(c, n_response);
     return PGR_OK;
 }
 

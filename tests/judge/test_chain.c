@@ -286,6 +286,13 @@ static void compact(void **state) {
     near(c.criteria[0].scores[0], 8, "score");
     assert_true(isnan(c.criteria[0].scores[1]) && isnan(c.recomputed[0]));
 
+    c = parse(CHAIN_COMPACT, "Persona: x.\n- code more | 30% | A 2, B 4\n- code less | 10% | A 1, B 1\n- code more | 10% | A 6, B 8\nTotal: A 2.6, B 4.2\n", 2);
+    assert_int_equal(c.n_criterion, 2); /* one criterion named twice: weights add up, scores are weighed, the total stays */
+    near(c.criteria[0].weight, 80, "weight");
+    near(c.criteria[0].scores[0], 3, "score");
+    near(c.criteria[0].scores[1], 5, "score");
+    near(c.recomputed[0], (30 * 2 + 10 * 1 + 10 * 6) / 50.0, "recomputed");
+
     assert_string_equal(parse(CHAIN_COMPACT, CHAIN3, 3).reason, "no Total line");
     assert_string_equal(parse(CHAIN_COMPACT, CHAIN3 "Total: A 6.9, C 5.6", 3).reason, "B: no score");
     assert_string_equal(parse(CHAIN_COMPACT, CHAIN3 "Total: A 6.9, B 11, C 5.6", 3).reason, "B: score 11 is outside 1..10");

@@ -1,8 +1,8 @@
-/* facts_sd.c - the standard deviations in src/judge/facts.h, measured: reads PersonalRewardBench rows (JSON lines), keeps
- * split = train, and prints for every fact the standard deviation of chosen - rejected and how often the sign of the
- * difference names the chosen text (ties count half).
- *     gcc -O2 -D_GNU_SOURCE -Iinclude -Isrc bench/facts_sd.c src/judge/facts.c src/judge/facts_lexicon.c src/base/[a-z]*.c \
- *         -ljansson -lm -lpthread -o facts_sd && ./facts_sd prism.jsonl mt_bench.jsonl */
+/* facts_sd.c - the standard deviations in src/judge/facts.h, measured: reads PersonalRewardBench rows (JSON lines),
+ * keeps split = train, and prints for every fact the standard deviation of chosen - rejected and how often the sign of
+ * the difference names the chosen text (ties count half).
+ *     gcc -O2 -D_GNU_SOURCE -Iinclude -Isrc bench/facts_sd.c src/judge/facts.c src/judge/facts_lexicon.c
+ * src/base/[a-z]*.c \ -ljansson -lm -lpthread -o facts_sd && ./facts_sd prism.jsonl mt_bench.jsonl */
 #include <math.h>
 #include <string.h>
 
@@ -14,7 +14,9 @@ typedef struct sums {
     double n, sum[N_FACT], square[N_FACT], right[N_FACT], differs[N_FACT];
 } sums;
 
-static const char *content(const json_t *turn) { return json_string_value(json_object_get(turn, "content")); }
+static const char *content(const json_t *turn) {
+    return json_string_value(json_object_get(turn, "content"));
+}
 
 static void add_row(const json_t *row, sums *s) {
     const char *split = json_string_value(json_object_get(row, "split"));
@@ -57,7 +59,8 @@ static void print_sums(const char *title, const sums *s) {
     printf("%s: %.0f train rows\n%-10s %8s %8s %8s %9s\n", title, s->n, "fact", "sd", "mean", "right", "differs");
     for (int f = 0; f < N_FACT; f++) {
         double mean = s->sum[f] / s->n, sd = sqrt((s->square[f] - s->n * mean * mean) / (s->n - 1));
-        printf("%-10s %8.3f %8.3f %8.3f %8.0f%%\n", fact_word(f), sd, mean, s->right[f] / s->n, 100 * s->differs[f] / s->n);
+        printf("%-10s %8.3f %8.3f %8.3f %8.0f%%\n", fact_word(f), sd, mean, s->right[f] / s->n,
+               100 * s->differs[f] / s->n);
     }
 }
 

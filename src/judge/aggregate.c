@@ -14,9 +14,13 @@ typedef struct votes { /* what the chains that count say, in the request's order
     double *scores; /* (n_chain, n_response) */
 } votes;
 
-static double *numbers(arena *a, size_t n) { return arena_array(a, n, sizeof(double)); }
+static double *numbers(arena *a, size_t n) {
+    return arena_array(a, n, sizeof(double));
+}
 
-static const double *scores_of(const votes *v, size_t i) { return v->scores + i * v->n_response; }
+static const double *scores_of(const votes *v, size_t i) {
+    return v->scores + i * v->n_response;
+}
 
 static bool complete(const double *scores, size_t n) {
     for (size_t r = 0; r < n; r++)
@@ -24,7 +28,8 @@ static bool complete(const double *scores, size_t n) {
     return true;
 }
 
-static pgr_score_kind choose_kind(const aggregate_chain *chains, size_t n_chain, size_t n_response, pgr_score_kind kind) {
+static pgr_score_kind choose_kind(const aggregate_chain *chains, size_t n_chain, size_t n_response,
+                                  pgr_score_kind kind) {
     if (kind != PGR_SCORE_AUTO) return kind;
     for (size_t i = 0; i < n_chain; i++)
         if (chains[i].chain->parsed && !complete(chains[i].chain->recomputed, n_response)) return PGR_SCORE_DECLARED;
@@ -79,8 +84,9 @@ static void mean_and_error(const votes *v, size_t r, pgr_response_score *out) {
     out->scored = true;
 }
 
-/* P(mean of s_i > mean of s_j): the differences d of the n chains with one chain before them that saw no difference, give or take
- * one point: m = sum d / (n + 1), v = (sum (d - m)^2 + m^2 + 1) / (n + 1), P = Phi(m / sqrt(v / (n + 1))). */
+/* P(mean of s_i > mean of s_j): the differences d of the n chains with one chain before them that saw no difference,
+ * give or take one point: m = sum d / (n + 1), v = (sum (d - m)^2 + m^2 + 1) / (n + 1), P = Phi(m / sqrt(v / (n + 1))).
+ */
 static double beats(const votes *v, size_t i, size_t j) {
     double n = (double)(v->n + 1), m = 0.0, spread = 0.0;
     for (size_t c = 0; c < v->n_chain; c++)
@@ -151,7 +157,8 @@ static double arithmetic_wrong(const aggregate_chain *chains, size_t n_chain, si
         const chain *c = chains[i].chain;
         if (!c->parsed || !complete(c->declared, n_response) || !complete(c->recomputed, n_response)) continue;
         bool differs = false;
-        for (size_t r = 0; r < n_response; r++) differs = differs || !(fabs(c->declared[r] - c->recomputed[r]) <= ROUNDED);
+        for (size_t r = 0; r < n_response; r++)
+            differs = differs || !(fabs(c->declared[r] - c->recomputed[r]) <= ROUNDED);
         n++;
         wrong += differs;
     }
@@ -172,7 +179,8 @@ static size_t nearest_chain(const votes *v, const pgr_response_score *mean) {
     return nearest;
 }
 
-static pgr_status take_persona(const aggregate_chain *from, size_t n_response, arena *a, pgr_result *out, pgr_error *err) {
+static pgr_status take_persona(const aggregate_chain *from, size_t n_response, arena *a, pgr_result *out,
+                               pgr_error *err) {
     const chain *c = from->chain;
     pgr_criterion *list = arena_array(a, c->n_criterion, sizeof *list);
     out->persona = arena_strdup(a, c->persona);
@@ -201,7 +209,8 @@ static const char *frequent_reason(const aggregate_chain *chains, const votes *v
     for (size_t i = 0; i < v->n_chain; i++) {
         if (v->counts[i]) continue;
         size_t n = 0;
-        for (size_t j = i; j < v->n_chain; j++) n += !v->counts[j] && strcmp(reason_of(&chains[i]), reason_of(&chains[j])) == 0;
+        for (size_t j = i; j < v->n_chain; j++)
+            n += !v->counts[j] && strcmp(reason_of(&chains[i]), reason_of(&chains[j])) == 0;
         if (n > most) most = n, best = reason_of(&chains[i]);
     }
     return best;

@@ -10,11 +10,17 @@
 
 /* ---- spans ----------------------------------------------------------------------------------------------------- */
 
-bool is_blank(char c) { return c == ' ' || c == '\t' || c == '\n' || c == '\r'; }
+bool is_blank(char c) {
+    return c == ' ' || c == '\t' || c == '\n' || c == '\r';
+}
 
-bool is_digit(char c) { return c >= '0' && c <= '9'; }
+bool is_digit(char c) {
+    return c >= '0' && c <= '9';
+}
 
-char lower_ascii(char c) { return (char)(c >= 'A' && c <= 'Z' ? c + 32 : c); }
+char lower_ascii(char c) {
+    return (char)(c >= 'A' && c <= 'Z' ? c + 32 : c);
+}
 
 bool is_alnum(char c) {
     char l = lower_ascii(c);
@@ -95,7 +101,8 @@ chain_criterion *chain_add(chain *c, arena *a, size_t n_response, span name, dou
     *mem = false;
     if (c->n_criterion == CHAIN_MAX_CRITERIA) return NULL;
     chain_criterion *k = &c->criteria[c->n_criterion];
-    *k = (chain_criterion){span_copy(a, name, NAME_BYTES), weight, span_copy(a, reason, REASON_BYTES), nan_array(a, n_response)};
+    *k = (chain_criterion){span_copy(a, name, NAME_BYTES), weight, span_copy(a, reason, REASON_BYTES),
+                           nan_array(a, n_response)};
     *mem = !k->name || !k->reason || !k->scores;
     if (*mem) return NULL;
     c->n_criterion++;
@@ -143,7 +150,8 @@ pgr_status chain_judge_totals(chain *c, size_t n_response, double lo, double hi,
     return PGR_OK;
 }
 
-pgr_status chain_parse(chain_form form, const char *text, size_t n, size_t n_response, arena *a, chain *out, pgr_error *err) {
+pgr_status chain_parse(chain_form form, const char *text, size_t n, size_t n_response, arena *a, chain *out,
+                       pgr_error *err) {
     chain c = {.persona = "", .weight_sum = NAN};
     c.criteria = arena_array(a, CHAIN_MAX_CRITERIA, sizeof *c.criteria);
     c.declared = nan_array(a, n_response);

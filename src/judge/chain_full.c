@@ -1,5 +1,6 @@
-/* chain_full.c - the full form: Part 1 (persona), Part 2, and between the last pair of markers an object with the rationale
- * and the totals. Only one object is ever tried, so an echo of the instructions cannot stand in for an answer. */
+/* chain_full.c - the full form: Part 1 (persona), Part 2, and between the last pair of markers an object with the
+ * rationale and the totals. Only one object is ever tried, so an echo of the instructions cannot stand in for an
+ * answer. */
 #include <math.h>
 #include <string.h>
 
@@ -127,7 +128,8 @@ static pgr_status read_persona(span part, arena *a, chain *c, pgr_error *err) {
         s = line.end + 1;
         body = after_label(full, &label);
         size_t words = count_words(body);
-        bool persona = span_find((span){full.s, label ? body.s : full.end}, "persona") != NULL && (label || count_words(full) <= 8);
+        bool persona = span_find((span){full.s, label ? body.s : full.end}, "persona") != NULL
+                       && (label || count_words(full) <= 8);
         if (full.s == full.end || *full.s == '{' || span_find(full, "JSON_START")) continue;
         if (words >= 3 && (expects || (persona && label))) named = body;
         if (words >= 5 && first.s == first.end && count_words(full) >= 5 && !(persona && !label)) first = body;
@@ -241,8 +243,12 @@ static pgr_status set_total(chain *c, size_t place, const node *n, arena *a, pgr
     span shown = {"", ""};
     char label[32];
     switch (score_value(n, &v, &shown)) {
-    case VALUE_NUMBER: c->declared[place] = v; break;
-    case VALUE_NONE: c->declared[place] = NAN; break;
+    case VALUE_NUMBER:
+        c->declared[place] = v;
+        break;
+    case VALUE_NONE:
+        c->declared[place] = NAN;
+        break;
     case VALUE_OTHER: {
         char *text = span_copy(a, shown, VALUE_BYTES);
         if (!text) return fail_mem(err);
@@ -254,7 +260,8 @@ static pgr_status set_total(chain *c, size_t place, const node *n, arena *a, pgr
 
 /* Totals of an object by key, of a list by key inside its members ({"response": 2, "score": 5}) or by place. */
 static pgr_status read_totals(const node *totals, size_t n_response, arena *a, chain *c, pgr_error *err) {
-    while (totals->kind == NODE_ARRAY && totals->first && totals->first == totals->last && totals->first->kind == NODE_ARRAY)
+    while (totals->kind == NODE_ARRAY && totals->first && totals->first == totals->last
+           && totals->first->kind == NODE_ARRAY)
         totals = totals->first;
     size_t i = 0;
     for (const node *n = totals->first; n; n = n->next, i++) {
@@ -289,14 +296,14 @@ static const node *find_totals(const node *root) {
 /* ---- the chain ------------------------------------------------------------------------------------------------- */
 
 /* Criteria from the rationale, else from Part 2's prose, else from Part 1's; scores from the same places in turn. */
-static pgr_status read_rubric(const node *root, span part1, span part2, size_t n_response, arena *a, chain *c, pgr_error *err) {
+static pgr_status read_rubric(const node *root, span part1, span part2, size_t n_response, arena *a, chain *c,
+                              pgr_error *err) {
     const node *rationale = root ? child(root, "rationale") : NULL;
     span sources[3] = {{"", ""}, part2, part1};
     if (rationale && rationale->kind <= NODE_ARRAY) rationale = NULL;
     if (rationale) sources[0] = rationale->text;
     for (size_t i = 0; i < 3; i++) PGR_TRY(rubric_plain(sources[i], a, &sources[i], err));
-    for (size_t i = 0; i < 3 && c->n_criterion == 0; i++)
-        PGR_TRY(rubric_criteria(sources[i], n_response, a, c, err));
+    for (size_t i = 0; i < 3 && c->n_criterion == 0; i++) PGR_TRY(rubric_criteria(sources[i], n_response, a, c, err));
     for (size_t i = 0; i < 2 && c->n_criterion > 0; i++) PGR_TRY(rubric_scores(sources[i], n_response, a, c, err));
     return PGR_OK;
 }

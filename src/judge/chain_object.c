@@ -1,5 +1,5 @@
-/* chain_object.c - reads the object of a full chain as models write it: JSON, and what is nearly JSON. Linear time, nesting
- * bounded; what cannot be read is passed over, never an error. */
+/* chain_object.c - reads the object of a full chain as models write it: JSON, and what is nearly JSON. Linear time,
+ * nesting bounded; what cannot be read is passed over, never an error. */
 #include <string.h>
 
 #include "base/text.h"
@@ -85,7 +85,8 @@ static const char *unescape_unicode(const char *s, const char *end, char **out) 
     return s;
 }
 
-/* Copy with escapes undone: never longer than the source (six bytes of \uXXXX are at most three, a pair at most four). */
+/* Copy with escapes undone: never longer than the source (six bytes of \uXXXX are at most three, a pair at most four).
+ */
 static span unescape(reader *r, span t) {
     char *out = arena_alloc(r->a, (size_t)(t.end - t.s) + 1), *w = out;
     if (!out) {

@@ -1,5 +1,5 @@
-/* chain_parts.h - inside of the chain parser: spans of text, numbers as people write them, the tolerant object reader, and
- * what the two forms share. Only src/judge/chain*.c include it. */
+/* chain_parts.h - inside of the chain parser: spans of text, numbers as people write them, the tolerant object reader,
+ * and what the two forms share. Only src/judge/chain*.c include it. */
 #ifndef PGR_JUDGE_CHAIN_PARTS_H
 #define PGR_JUDGE_CHAIN_PARTS_H
 
@@ -18,9 +18,9 @@ bool is_alnum(char c); /* ASCII letters and digits, and every byte of other scri
 char lower_ascii(char c);
 const char *skip_blank(const char *s, const char *end);
 span span_trim(span t);
-bool span_begins(span t, const char *prefix);                /* ASCII case ignored */
-const char *span_find(span t, const char *what);             /* first place, ASCII case ignored; NULL */
-span span_line(const char *s, const char *end);              /* up to the line break */
+bool span_begins(span t, const char *prefix);    /* ASCII case ignored */
+const char *span_find(span t, const char *what); /* first place, ASCII case ignored; NULL */
+span span_line(const char *s, const char *end);  /* up to the line break */
 /* Copy in the arena: blanks and control characters to single spaces, at most max bytes. NULL: out of memory. */
 char *span_copy(arena *a, span t, size_t max);
 
@@ -43,7 +43,8 @@ pgr_status chain_refuse(chain *c, char *reason, pgr_error *err);
 pgr_status compact_parse(span text, size_t n_response, arena *a, chain *c, pgr_error *err);
 pgr_status full_parse(span text, size_t n_response, arena *a, chain *c, pgr_error *err);
 
-/* Criteria, weights, reasons and per-criterion scores of a rubric in prose (chain_rubric.c). Adds to c what it finds. */
+/* Criteria, weights, reasons and per-criterion scores of a rubric in prose (chain_rubric.c). Adds to c what it finds.
+ */
 pgr_status rubric_criteria(span text, size_t n_response, arena *a, chain *c, pgr_error *err);
 pgr_status rubric_scores(span text, size_t n_response, arena *a, chain *c, pgr_error *err);
 /* The text with typographic dashes, signs and bullets as ASCII and bold marks gone. */
@@ -61,10 +62,11 @@ typedef struct node {
     struct node *first, *last, *next;
 } node;
 
-/* The object that begins at text.s ('{'). Takes single quotes, bare words, trailing and missing commas, quotes inside strings
- * where they cannot be the end, and objects that are cut off. */
+/* The object that begins at text.s ('{'). Takes single quotes, bare words, trailing and missing commas, quotes inside
+ * strings where they cannot be the end, and objects that are cut off. */
 pgr_status object_read(span text, arena *a, node **out, pgr_error *err);
-bool key_is(const node *n, const char *plain); /* letters and digits compared, case ignored: "Better Response" is betterresponse */
+bool key_is(const node *n,
+            const char *plain); /* letters and digits compared, case ignored: "Better Response" is betterresponse */
 size_t key_plain(span key, char *out, size_t size);
 
 #endif

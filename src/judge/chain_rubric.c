@@ -53,7 +53,9 @@ static const char *skip_spaces(const char *s, const char *end) {
     return s;
 }
 
-static bool in_set(char c, const char *set) { return c && strchr(set, c); }
+static bool in_set(char c, const char *set) {
+    return c && strchr(set, c);
+}
 
 /* Behind bullets and numbering ("- ", "* ", "3. ", "b) ", "Criterion 2: ") at s. */
 static const char *skip_marker(const char *s, const char *end) {
@@ -127,7 +129,8 @@ static bool weight_here(span piece, const char *s, const char *after, double v, 
     const char *before = last_mark(piece.s, s), *next = skip_blank(after, piece.end);
     char b = before ? *before : 0, n = next < piece.end ? *next : 0;
     bool fraction = v > 0.0 && v <= 1.0 && memchr(s, '.', (size_t)(after - s));
-    bool said = before && before - piece.s >= 5 && span_find((span){before - piece.s > 12 ? before - 12 : piece.s, s}, "weight");
+    bool said = before && before - piece.s >= 5
+                && span_find((span){before - piece.s > 12 ? before - 12 : piece.s, s}, "weight");
     bool closed = n == 0 || in_set(n, ".,;:)]|\n") || (n == '-' && next > after);
     const char *end = next;
     if (n == '%') {
@@ -246,7 +249,8 @@ static pgr_status extend_reason(chain_criterion *k, span more, arena *a, pgr_err
     return PGR_OK;
 }
 
-static pgr_status read_piece(span piece, bool strict, size_t n_response, arena *a, chain *c, bool *open, pgr_error *err) {
+static pgr_status read_piece(span piece, bool strict, size_t n_response, arena *a, chain *c, bool *open,
+                             pgr_error *err) {
     weight_at w;
     span name, reason;
     size_t place;
@@ -254,7 +258,9 @@ static pgr_status read_piece(span piece, bool strict, size_t n_response, arena *
     if (!find_weight(piece, strict, &w) || !criterion_name(piece, &w, n_response, &name, &reason)) {
         if (s == piece.end) return PGR_OK;
         if (response_mention(s, piece.end, n_response, &place, &after) || is_total((span){s, piece.end})) *open = false;
-        return *open && !strict && c->n_criterion ? extend_reason(&c->criteria[c->n_criterion - 1], (span){s, piece.end}, a, err) : PGR_OK;
+        return *open && !strict && c->n_criterion
+                   ? extend_reason(&c->criteria[c->n_criterion - 1], (span){s, piece.end}, a, err)
+                   : PGR_OK;
     }
     *open = false;
     for (size_t i = 0; i < c->n_criterion; i++)
@@ -294,9 +300,9 @@ typedef struct scorer {
     bool decided;     /* the layout is known */
     int criterion;    /* -1: none */
     int response;
-    bool open;        /* a pair was named and has no number yet */
-    bool direct;      /* only words like "scores" since it was named */
-    bool joint;       /* the word before was "and", "while" or the like */
+    bool open;                                      /* a pair was named and has no number yet */
+    bool direct;                                    /* only words like "scores" since it was named */
+    bool joint;                                     /* the word before was "and", "while" or the like */
     char plain[CHAIN_MAX_CRITERIA][NAME_BYTES + 1]; /* names by key_plain */
 } scorer;
 
@@ -308,9 +314,10 @@ static bool word_in(span w, const char *const *words) {
 
 /* Words that may stand between a name and its score. */
 static bool is_filler(span w) {
-    static const char *const WORDS[] = {"score", "scores", "scored", "rating", "rated", "gets", "got", "receives", "received",
-                                        "earns", "is", "a", "an", "of", "the", "at", "with", "and", "vs", "versus",
-                                        "points", "while", "but", "whereas", "has", NULL};
+    static const char *const WORDS[] = {"score",    "scores",   "scored",  "rating", "rated", "gets",   "got",
+                                        "receives", "received", "earns",   "is",     "a",     "an",     "of",
+                                        "the",      "at",       "with",    "and",    "vs",    "versus", "points",
+                                        "while",    "but",      "whereas", "has",    NULL};
     return word_in(w, WORDS);
 }
 
@@ -322,8 +329,10 @@ static bool is_joint(span w) {
 
 /* Words that may follow a score; before others the number counts something else ("3 examples"). */
 static bool may_follow_score(span w) {
-    static const char *const WORDS[] = {"because", "for", "since", "as", "out", "points", "response", "given", "due", "x", NULL};
-    return w.s == w.end || is_joint(w) || word_in(w, WORDS) || (w.end - w.s > 1 && (*w.s == 'R' || *w.s == 'r') && is_digit(w.s[1]));
+    static const char *const WORDS[] = {"because",  "for",   "since", "as", "out", "points",
+                                        "response", "given", "due",   "x",  NULL};
+    return w.s == w.end || is_joint(w) || word_in(w, WORDS)
+           || (w.end - w.s > 1 && (*w.s == 'R' || *w.s == 'r') && is_digit(w.s[1]));
 }
 
 static span word_at(const char *s, const char *end) {
@@ -381,7 +390,8 @@ static bool product_read(const char **s, const char *end, double *score) {
     return true;
 }
 
-/* "Response 1: 4 x 0.35 + 6 x 0.30 ...": one product per criterion, in their order. Returns behind the line then, else s. */
+/* "Response 1: 4 x 0.35 + 6 x 0.30 ...": one product per criterion, in their order. Returns behind the line then, else
+ * s. */
 static const char *read_products(scorer *z, const char *s) {
     double v[CHAIN_MAX_CRITERIA];
     size_t n = 0, place;
@@ -427,11 +437,13 @@ static void read_row(scorer *z, const char *s) {
     for (size_t i = 0; n == z->n_response && i < n; i++) assign(z, z->criterion, (int)i, v[i]);
 }
 
-/* The criterion that the label at s names: equal, or one begins with the other; -1: none, -2: a total. *after: behind it. */
+/* The criterion that the label at s names: equal, or one begins with the other; -1: none, -2: a total. *after: behind
+ * it. */
 static int criterion_at(const scorer *z, const char *s, const char **after) {
     const char *end = z->text.end, *p = s;
     while (p < end && p - s < NAME_BYTES && !in_set(*p, ":(|=\n,;") && !is_digit(*p)
-           && !(*p == '-' && p > s && (is_blank(p[-1]) || (p + 1 < end && is_blank(p[1]))))) p++;
+           && !(*p == '-' && p > s && (is_blank(p[-1]) || (p + 1 < end && is_blank(p[1])))))
+        p++;
     char label[NAME_BYTES + 1];
     size_t n = key_plain((span){s, p}, label, sizeof label);
     if (is_total((span){s, p})) {
@@ -491,7 +503,8 @@ static const char *take_number(scorer *z, const char *p) {
         if (!number_read(&q, end, &v)) return p + 1;
     }
     const char *next = skip_spaces(q, end);
-    bool of_ten = span_begins((span){next, end}, "/10") || span_begins((span){next, end}, "/ 10") || span_begins((span){next, end}, "out of 10");
+    bool of_ten = span_begins((span){next, end}, "/10") || span_begins((span){next, end}, "/ 10")
+                  || span_begins((span){next, end}, "out of 10");
     if (of_ten) q = next + 3;
     bool percent = next < end && *next == '%', range = q + 1 < end && *q == '-' && is_digit(q[1]);
     if (range) {
@@ -516,8 +529,11 @@ static const char *take_word(scorer *z, const char *p, bool begins) {
             next = skip_spaces(next + 1, end);
             if (next == end || !is_digit(*next)) return after;
         }
-        bool number = next < end && (is_digit(*next) || ((*next == ':' || *next == '-' || *next == '=') && follow_ok(next + 1, end, 0)));
-        if (((begins || z->joint) && follow_ok(after, end, 0)) || number || (z->open && z->direct && follow_ok(after, end, 0)))
+        bool number =
+            next < end
+            && (is_digit(*next) || ((*next == ':' || *next == '-' || *next == '=') && follow_ok(next + 1, end, 0)));
+        if (((begins || z->joint) && follow_ok(after, end, 0)) || number
+            || (z->open && z->direct && follow_ok(after, end, 0)))
             return take_response(z, place, after);
         return after;
     }
@@ -540,10 +556,14 @@ pgr_status rubric_scores(span text, size_t n_response, arena *a, chain *c, pgr_e
     const char *b = span_find(text, "scoring breakdown");
     scorer *z = arena_alloc(a, sizeof *z);
     if (!z) return fail_mem(err);
-    *z = (scorer){.c = c, .n_response = n_response, .text = {b ? b + strlen("scoring breakdown") : text.s, text.end},
-                  .criterion = -1, .response = -1};
+    *z = (scorer){.c = c,
+                  .n_response = n_response,
+                  .text = {b ? b + strlen("scoring breakdown") : text.s, text.end},
+                  .criterion = -1,
+                  .response = -1};
     for (size_t i = 0; i < c->n_criterion; i++)
-        key_plain((span){c->criteria[i].name, c->criteria[i].name + strlen(c->criteria[i].name)}, z->plain[i], sizeof z->plain[i]);
+        key_plain((span){c->criteria[i].name, c->criteria[i].name + strlen(c->criteria[i].name)}, z->plain[i],
+                  sizeof z->plain[i]);
 
     bool begins = true;
     for (const char *p = z->text.s; p < z->text.end;) {

@@ -1,8 +1,8 @@
 /* facts.c - measures the facts of a text in one pass over its lines and words, and says them in words.
  *
- * A word is a run of letters, digits and inner apostrophes; figures keep their points and commas ("1,000.5"); every Chinese
- * or Japanese character is a word of its own. Rates are per 100 words with RATE_PAD words added, so that one warm word in a
- * reply of five does not count as a fifth of it. Time is linear in the texts; no memory is allocated. */
+ * A word is a run of letters, digits and inner apostrophes; figures keep their points and commas ("1,000.5"); every
+ * Chinese or Japanese character is a word of its own. Rates are per 100 words with RATE_PAD words added, so that one
+ * warm word in a reply of five does not count as a fifth of it. Time is linear in the texts; no memory is allocated. */
 #include "judge/facts.h"
 
 #include <math.h>
@@ -18,11 +18,11 @@ static const double USUAL_WORD = 4.7; /* letters of an English word: what short 
 /* ---- characters and words -------------------------------------------------------------------------------------- */
 
 typedef struct word {
-    const char *end;       /* after the word */
+    const char *end;        /* after the word */
     char lower[WORD_BYTES]; /* NUL-terminated, cut at WORD_BYTES */
-    size_t n, chars;       /* bytes of lower, characters */
-    uint64_t hash;         /* of the whole word in lower case, without a plural s */
-    bool figure, wide;     /* begins with a digit; a character that is a word of its own */
+    size_t n, chars;        /* bytes of lower, characters */
+    uint64_t hash;          /* of the whole word in lower case, without a plural s */
+    bool figure, wide;      /* begins with a digit; a character that is a word of its own */
 } word;
 
 static bool is_wide(uint32_t c) {
@@ -30,7 +30,9 @@ static bool is_wide(uint32_t c) {
            || (c >= 0x20000 && c <= 0x3FFFF);
 }
 
-static bool is_digit(uint32_t c) { return c >= '0' && c <= '9'; }
+static bool is_digit(uint32_t c) {
+    return c >= '0' && c <= '9';
+}
 
 static bool is_letter(uint32_t c) {
     if (c < 0x80) return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || is_digit(c);
@@ -260,9 +262,11 @@ static bool is_heading(const char *s, const char *end) {
 }
 
 static bool is_code(const char *s, const char *end) {
-    static const char *const OPENERS[] = {"def ", "import ", "#include", "return ", "const ", "let ", "public ", "</", "$ ", ">>> "};
+    static const char *const OPENERS[] = {"def ", "import ", "#include", "return ", "const ",
+                                          "let ", "public ", "</",       "$ ",      ">>> "};
     for (size_t i = 0; i < sizeof OPENERS / sizeof *OPENERS; i++)
-        if (begins(s, end, OPENERS[i]) && (OPENERS[i][0] < 'a' || memchr(s, '=', (size_t)(end - s)) || memchr(s, '(', (size_t)(end - s))))
+        if (begins(s, end, OPENERS[i])
+            && (OPENERS[i][0] < 'a' || memchr(s, '=', (size_t)(end - s)) || memchr(s, '(', (size_t)(end - s))))
             return true;
     return end[-1] == ';' || end[-1] == '{' || end[-1] == '}';
 }
@@ -288,9 +292,13 @@ static void count_line(counts *c, const char *s, const char *end, topic *t) {
     count_words(c, s, end, code, t);
 }
 
-static double rate(size_t count, size_t words) { return sqrt(100.0 * (double)count / ((double)words + RATE_PAD)); }
+static double rate(size_t count, size_t words) {
+    return sqrt(100.0 * (double)count / ((double)words + RATE_PAD));
+}
 
-static double share(size_t part, size_t whole) { return whole ? (double)part / (double)whole : 0.0; }
+static double share(size_t part, size_t whole) {
+    return whole ? (double)part / (double)whole : 0.0;
+}
 
 void facts_measure(const char *text, size_t n, const char *query, size_t n_query, facts *out) {
     topic t = {0};
@@ -331,9 +339,15 @@ static const struct {
 #undef X
 };
 
-const char *fact_word(int fact) { return TABLE[fact].word; }
-const char *fact_meaning(int fact) { return TABLE[fact].meaning; }
-double fact_sd(int fact) { return TABLE[fact].sd; }
+const char *fact_word(int fact) {
+    return TABLE[fact].word;
+}
+const char *fact_meaning(int fact) {
+    return TABLE[fact].meaning;
+}
+double fact_sd(int fact) {
+    return TABLE[fact].sd;
+}
 
 int fact_find(const char *name, size_t n) {
     for (int f = 0; f < N_FACT; f++)

@@ -12,7 +12,8 @@
 
 static pgr_status not_found(const char *name, pgr_error *err) {
     buf known = {0};
-    for (const frame_file *f = FRAME_FILES; f->name; f++) buf_printf(&known, "%s%s", f == FRAME_FILES ? "" : ", ", f->name);
+    for (const frame_file *f = FRAME_FILES; f->name; f++)
+        buf_printf(&known, "%s%s", f == FRAME_FILES ? "" : ", ", f->name);
     pgr_status status = fail(err, PGR_E_ARG, "frame '%.100s' is no file and none of those built in: %s", name,
                              known.data && !known.failed ? known.data : "compact, full");
     buf_free(&known);
@@ -36,12 +37,24 @@ void frame_close(frame *f) {
     mem_free(f);
 }
 
-const char *frame_name(const frame *f) { return f->name; }
-chain_form frame_form(const frame *f) { return (chain_form)f->form; }
-size_t frame_max_tokens(const frame *f) { return f->max_tokens; }
-size_t frame_max_tokens_more(const frame *f) { return f->max_tokens_more; }
-size_t frame_history(const frame *f) { return f->history; }
-const char *frame_trigger(const frame *f) { return f->trigger; }
+const char *frame_name(const frame *f) {
+    return f->name;
+}
+chain_form frame_form(const frame *f) {
+    return (chain_form)f->form;
+}
+size_t frame_max_tokens(const frame *f) {
+    return f->max_tokens;
+}
+size_t frame_max_tokens_more(const frame *f) {
+    return f->max_tokens_more;
+}
+size_t frame_history(const frame *f) {
+    return f->history;
+}
+const char *frame_trigger(const frame *f) {
+    return f->trigger;
+}
 
 /* ---- filling in ------------------------------------------------------------------------------------------------ */
 
@@ -73,7 +86,9 @@ void section_expand(const section *s, const slot_text values[N_SLOT], buf *out) 
 
 /* ---- grammar --------------------------------------------------------------------------------------------------- */
 
-static slot_text text_of(const buf *b) { return (slot_text){b->data ? b->data : "", b->n}; }
+static slot_text text_of(const buf *b) {
+    return (slot_text){b->data ? b->data : "", b->n};
+}
 
 static void add_response_rule(const frame *f, size_t place, buf *out) {
     char label = (char)('A' + place % MAX_LABELS);
@@ -94,7 +109,8 @@ pgr_status frame_grammar(const frame *f, size_t n_response, buf *out, bool *has,
     if (!*has) return PGR_OK;
     bool labels = (g->slots & BIT(LABELS)) || (f->sections[SECTION_GRAMMAR_RESPONSE].slots & BIT(LABEL));
     if (labels && n_response > MAX_LABELS)
-        return fail(err, PGR_E_LIMIT, "frame %s: %zu responses, it has letters for %d", f->name, n_response, MAX_LABELS);
+        return fail(err, PGR_E_LIMIT, "frame %s: %zu responses, it has letters for %d", f->name, n_response,
+                    MAX_LABELS);
 
     buf responses = {0}, letters = {0}, words = {0};
     slot_text values[N_SLOT] = {{0}};

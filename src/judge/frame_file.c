@@ -1,5 +1,5 @@
-/* frame_file.c - reads a frame file (docs/frames.md): header lines, sections, placeholders. Every mistake is an error that
- * names the line and, where there is one, the nearest known name. */
+/* frame_file.c - reads a frame file (docs/frames.md): header lines, sections, placeholders. Every mistake is an error
+ * that names the line and, where there is one, the nearest known name. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -47,11 +47,22 @@ static const number_key NUMBER_KEYS[] = {
 enum { N_NUMBER_KEY = sizeof NUMBER_KEYS / sizeof *NUMBER_KEYS };
 
 enum { KEY_NAME = N_NUMBER_KEY, KEY_FORM, KEY_TRIGGER, KEY_LINES, KEY_BETWEEN, N_KEY };
-static const char *const KEY_NAMES[] = {
-    "max_tokens",   "max_tokens_more",     "history",                "facts",          "limit_query",
-    "limit_response", "limit_history_query", "limit_history_response", "limit_criteria", "limit_demographics",
-    "name",         "form",                "trigger",                "lines",          "between",
-    NULL};
+static const char *const KEY_NAMES[] = {"max_tokens",
+                                        "max_tokens_more",
+                                        "history",
+                                        "facts",
+                                        "limit_query",
+                                        "limit_response",
+                                        "limit_history_query",
+                                        "limit_history_response",
+                                        "limit_criteria",
+                                        "limit_demographics",
+                                        "name",
+                                        "form",
+                                        "trigger",
+                                        "lines",
+                                        "between",
+                                        NULL};
 
 typedef struct source {
     frame *f;
@@ -71,8 +82,10 @@ static size_t find_name(const char *name, const char *const *known) {
 static pgr_status unknown(const source *s, int line, const char *what, const char *name, const char *const *known) {
     const char *nearest = text_nearest(name, known);
     if (nearest)
-        return fail(s->err, PGR_E_FORMAT, "%s:%d: unknown %s '%.60s', did you mean '%s'?", s->f->origin, line, what, name, nearest);
-    return fail(s->err, PGR_E_FORMAT, "%s:%d: unknown %s '%.60s' (docs/frames.md lists them)", s->f->origin, line, what, name);
+        return fail(s->err, PGR_E_FORMAT, "%s:%d: unknown %s '%.60s', did you mean '%s'?", s->f->origin, line, what,
+                    name, nearest);
+    return fail(s->err, PGR_E_FORMAT, "%s:%d: unknown %s '%.60s' (docs/frames.md lists them)", s->f->origin, line, what,
+                name);
 }
 
 /* ---- lines ----------------------------------------------------------------------------------------------------- */
@@ -101,14 +114,15 @@ static pgr_status read_number(source *s, int line, const number_key *k, const ch
     char *end;
     unsigned long v = value[0] >= '0' && value[0] <= '9' ? strtoul(value, &end, 10) : 0;
     if (!(value[0] >= '0' && value[0] <= '9') || *end || strlen(value) > 9 || v < k->lo || v > k->hi)
-        return fail(s->err, PGR_E_FORMAT, "%s:%d: %s is '%.40s', expected a whole number from %zu to %zu", s->f->origin, line,
-                    k->name, value, k->lo, k->hi);
+        return fail(s->err, PGR_E_FORMAT, "%s:%d: %s is '%.40s', expected a whole number from %zu to %zu", s->f->origin,
+                    line, k->name, value, k->lo, k->hi);
     *(size_t *)(void *)((char *)s->f + k->offset) = (size_t)v;
     return PGR_OK;
 }
 
 /* The value is one of two words: *second tells which. */
-static pgr_status read_choice(source *s, int line, const char *key, const char *value, const char *a, const char *b, bool *second) {
+static pgr_status read_choice(source *s, int line, const char *key, const char *value, const char *a, const char *b,
+                              bool *second) {
     *second = strcmp(value, b) == 0;
     if (*second || strcmp(value, a) == 0) return PGR_OK;
     return fail(s->err, PGR_E_FORMAT, "%s:%d: %s is '%.40s', expected %s or %s", s->f->origin, line, key, value, a, b);
@@ -122,15 +136,22 @@ static pgr_status read_value(source *s, int line, size_t key, char *value) {
     s->seen |= 1u << key;
     if (!*value) return fail(s->err, PGR_E_FORMAT, "%s:%d: %s has no value", f->origin, line, KEY_NAMES[key]);
     switch (key) {
-    case KEY_NAME: f->name = value; return PGR_OK;
-    case KEY_TRIGGER: f->trigger = value; return PGR_OK;
-    case KEY_LINES: return read_choice(s, line, "lines", value, "keep", "join", &f->join_lines);
-    case KEY_BETWEEN: return read_choice(s, line, "between", value, "line", "blank-line", &f->blank_between);
+    case KEY_NAME:
+        f->name = value;
+        return PGR_OK;
+    case KEY_TRIGGER:
+        f->trigger = value;
+        return PGR_OK;
+    case KEY_LINES:
+        return read_choice(s, line, "lines", value, "keep", "join", &f->join_lines);
+    case KEY_BETWEEN:
+        return read_choice(s, line, "between", value, "line", "blank-line", &f->blank_between);
     case KEY_FORM:
         PGR_TRY(read_choice(s, line, "form", value, "full", "compact", &second));
         f->form = second ? CHAIN_COMPACT : CHAIN_FULL;
         return PGR_OK;
-    default: return read_number(s, line, &NUMBER_KEYS[key], value);
+    default:
+        return read_number(s, line, &NUMBER_KEYS[key], value);
     }
 }
 
@@ -138,10 +159,13 @@ static pgr_status read_header_line(source *s, int line, slot_text t) {
     frame *f = s->f;
     if (t.n == 0 || t.s[0] == '#') return PGR_OK;
     const char *colon = memchr(t.s, ':', t.n);
-    if (!colon) return fail(s->err, PGR_E_FORMAT, "%s:%d: found '%.*s', expected 'key: value' or a section", f->origin, line, (int)(t.n < 40 ? t.n : 40), t.s);
+    if (!colon)
+        return fail(s->err, PGR_E_FORMAT, "%s:%d: found '%.*s', expected 'key: value' or a section", f->origin, line,
+                    (int)(t.n < 40 ? t.n : 40), t.s);
     const char *value = colon + 1, *end = t.s + t.n;
     while (value < end && (*value == ' ' || *value == '\t')) value++;
-    char *key = arena_strndup(&f->arena, t.s, (size_t)(colon - t.s)), *copy = arena_strndup(&f->arena, value, (size_t)(end - value));
+    char *key = arena_strndup(&f->arena, t.s, (size_t)(colon - t.s)),
+         *copy = arena_strndup(&f->arena, value, (size_t)(end - value));
     if (!key || !copy) return fail_mem(s->err);
     size_t k = find_name(key, KEY_NAMES);
     return k < N_KEY ? read_value(s, line, k, copy) : unknown(s, line, "key", key, KEY_NAMES);
@@ -160,11 +184,13 @@ static pgr_status read_slot(source *s, int which, int line, const char **p, cons
     char name[64] = {0};
     memcpy(name, *p + 1, (size_t)(stop - *p - 1));
     if (stop == end || *stop != '}')
-        return fail(s->err, PGR_E_FORMAT, "%s:%d: '{%.40s' has no closing brace (a literal brace is '{{')", s->f->origin, line, name);
+        return fail(s->err, PGR_E_FORMAT, "%s:%d: '{%.40s' has no closing brace (a literal brace is '{{')",
+                    s->f->origin, line, name);
     size_t slot = find_name(name, SLOT_NAMES);
     if (slot == N_SLOT) return unknown(s, line, "placeholder", name, SLOT_NAMES);
     if (!(SECTION_SLOTS[which] & 1u << slot))
-        return fail(s->err, PGR_E_FORMAT, "%s:%d: {%s} cannot stand in [%s]", s->f->origin, line, name, SECTION_NAMES[which]);
+        return fail(s->err, PGR_E_FORMAT, "%s:%d: {%s} cannot stand in [%s]", s->f->origin, line, name,
+                    SECTION_NAMES[which]);
     bool opens = (*p)[-1] == '\n' || (*p)[-1] == 0; /* the body is a copy with a NUL before it */
     out->slot = (int)slot;
     out->alone = opens && (stop + 1 == end || stop[1] == '\n');
@@ -199,7 +225,8 @@ static pgr_status read_body(source *s, int which, int line, const char *body, co
     return PGR_OK;
 }
 
-/* The lines up to the next heading, without blank lines at both ends. *heading: the next one, n 0 at the end of the file. */
+/* The lines up to the next heading, without blank lines at both ends. *heading: the next one, n 0 at the end of the
+ * file. */
 static pgr_status read_section(source *s, slot_text *heading) {
     char name[32] = {0};
     int at = s->line - 1;
@@ -207,7 +234,9 @@ static pgr_status read_section(source *s, slot_text *heading) {
     size_t which = find_name(name, SECTION_NAMES);
     if (which == N_SECTION) return unknown(s, at, "section", name, SECTION_NAMES);
     section *sec = &s->f->sections[which];
-    if (sec->line) return fail(s->err, PGR_E_FORMAT, "%s:%d: [%s] is there already, in line %d", s->f->origin, at, name, sec->line);
+    if (sec->line)
+        return fail(s->err, PGR_E_FORMAT, "%s:%d: [%s] is there already, in line %d", s->f->origin, at, name,
+                    sec->line);
     sec->line = at;
 
     buf body = {0};

@@ -1,5 +1,5 @@
-/* frame_render.c - a request becomes the tokens of a prompt: texts collected and measured once, then shown under limits that
- * are lowered until the prompt fits its budget. */
+/* frame_render.c - a request becomes the tokens of a prompt: texts collected and measured once, then shown under limits
+ * that are lowered until the prompt fits its budget. */
 #include <stdio.h>
 #include <string.h>
 
@@ -23,10 +23,10 @@ typedef struct render {
     const frame *f;
     const pgr_model *m;
     const pgr_request *r;
-    arena tmp;   /* everything below */
-    arena *keep; /* the caller's: names in messages */
+    arena tmp;                          /* everything below */
+    arena *keep;                        /* the caller's: names in messages */
     talk query, criteria, demographics; /* n_turn 0: none */
-    shown_pair *pairs; /* (n_pair) in the order of the view */
+    shown_pair *pairs;                  /* (n_pair) in the order of the view */
     size_t n_pair;
     shown_response *responses; /* (n_response) by place */
     size_t limit[N_KIND];      /* of this attempt */
@@ -36,9 +36,12 @@ typedef struct render {
     ids tokens;
 } render;
 
-/* ---- what is shown ------------------------------------------------------------------------------------------------ */
+/* ---- what is shown ------------------------------------------------------------------------------------------------
+ */
 
-static bool uses(const frame *f, int which, unsigned slots) { return (f->sections[which].slots & slots) != 0; }
+static bool uses(const frame *f, int which, unsigned slots) {
+    return (f->sections[which].slots & slots) != 0;
+}
 
 static pgr_status collect_text(render *x, int kind, const char *field, const char *text, talk *out, pgr_error *err) {
     turn one = {"user", text};
@@ -51,7 +54,8 @@ static void measure(const char *text, const turn *context, size_t n_context, fac
 }
 
 /* The facts in words, in the render's memory. */
-static pgr_status say_facts(render *x, const facts *mine, const facts *others, size_t n_other, slot_text *out, pgr_error *err) {
+static pgr_status say_facts(render *x, const facts *mine, const facts *others, size_t n_other, slot_text *out,
+                            pgr_error *err) {
     buf words = {0};
     facts_words(mine, others, n_other, x->f->facts, &words);
     char *copy = words.failed ? NULL : arena_strndup(&x->tmp, words.data, words.n);
@@ -98,7 +102,8 @@ static pgr_status collect_responses(render *x, const size_t *order, pgr_error *e
 }
 
 /* Criteria and demographics are lists: their items stay apart where lines are joined. */
-static pgr_status collect_list(render *x, int kind, const char *field, const char *const *items, size_t n, talk *out, pgr_error *err) {
+static pgr_status collect_list(render *x, int kind, const char *field, const char *const *items, size_t n, talk *out,
+                               pgr_error *err) {
     buf list = {0};
     for (size_t i = 0; i < n; i++) {
         const char *s = items[i];
@@ -133,9 +138,12 @@ static pgr_status collect(render *x, const frame_view *view, pgr_error *err) {
     return x->clips ? PGR_OK : fail_mem(err);
 }
 
-/* ---- one attempt --------------------------------------------------------------------------------------------------- */
+/* ---- one attempt ---------------------------------------------------------------------------------------------------
+ */
 
-static slot_text text_of(const buf *b) { return (slot_text){b->data ? b->data : "", b->n}; }
+static slot_text text_of(const buf *b) {
+    return (slot_text){b->data ? b->data : "", b->n};
+}
 
 /* The talk under the attempt's limit, appended to out; a clip is noted. */
 static pgr_status show(render *x, const talk *k, buf *out, pgr_error *err) {
@@ -145,7 +153,9 @@ static pgr_status show(render *x, const talk *k, buf *out, pgr_error *err) {
     return PGR_OK;
 }
 
-static void put_between(const render *x, buf *out) { buf_puts(out, x->f->blank_between ? "\n\n" : "\n"); }
+static void put_between(const render *x, buf *out) {
+    buf_puts(out, x->f->blank_between ? "\n\n" : "\n");
+}
 
 static pgr_status show_pair(render *x, size_t i, pgr_error *err) {
     const shown_pair *p = &x->pairs[i];
@@ -216,7 +226,8 @@ static void clear(render *x) {
 }
 
 static pgr_status tokens_of(render *x, pgr_error *err) {
-    chat_message messages[2] = {{"system", x->system.data, x->system.n}, {"user", x->user.data ? x->user.data : "", x->user.n}};
+    chat_message messages[2] = {{"system", x->system.data, x->system.n},
+                                {"user", x->user.data ? x->user.data : "", x->user.n}};
     size_t first = x->system.n ? 0 : 1;
     PGR_TRY(chat_render(&x->m->chat, x->m->tok, messages + first, 2 - first, true, &x->tokens, err));
     return x->tokens.failed ? fail_mem(err) : PGR_OK;
@@ -254,7 +265,8 @@ static pgr_status attempt(render *x, pgr_error *err) {
     return failed ? fail_mem(err) : tokens_of(x, err);
 }
 
-/* ---- until it fits --------------------------------------------------------------------------------------------------- */
+/* ---- until it fits
+ * --------------------------------------------------------------------------------------------------- */
 
 /* All limits by the factor, none below the floor. False: all were there already. */
 static bool lower_limits(render *x, double factor) {
@@ -285,7 +297,8 @@ static pgr_status fit(render *x, size_t budget, pgr_error *err) {
         if (x->tokens.n <= budget) return PGR_OK;
         if (lower_limits(x, factor *= 0.8)) continue;
         if (x->n_pair == 0)
-            return fail(err, PGR_E_LIMIT, "frame %s: the prompt needs %zu tokens with every text clipped to %d, there is room for %zu",
+            return fail(err, PGR_E_LIMIT,
+                        "frame %s: the prompt needs %zu tokens with every text clipped to %d, there is room for %zu",
                         x->f->name, x->tokens.n, LIMIT_FLOOR, budget);
         drop_oldest(x);
     }
@@ -301,7 +314,8 @@ static void render_free(render *x) {
 pgr_status frame_render(const frame *f, const pgr_model *m, const pgr_request *r, const frame_view *view, arena *a,
                         frame_prompt *out, pgr_error *err) {
     if (uses(f, SECTION_RESPONSE, BIT(LABEL)) && r->n_response > MAX_LABELS)
-        return fail(err, PGR_E_LIMIT, "frame %s: %zu responses, it has letters for %d", f->name, r->n_response, MAX_LABELS);
+        return fail(err, PGR_E_LIMIT, "frame %s: %zu responses, it has letters for %d", f->name, r->n_response,
+                    MAX_LABELS);
     render x = {.f = f, .m = m, .r = r, .keep = a};
     pgr_status status = collect(&x, view, err);
     if (status == PGR_OK) status = fit(&x, view->budget, err);

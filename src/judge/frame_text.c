@@ -1,5 +1,5 @@
-/* frame_text.c - texts of users and models on their way into a prompt: borders defused, clipped to a number of tokens at
- * the end of a character, conversations with the last turn first served. */
+/* frame_text.c - texts of users and models on their way into a prompt: borders defused, clipped to a number of tokens
+ * at the end of a character, conversations with the last turn first served. */
 #include <string.h>
 
 #include "base/text.h"
@@ -10,9 +10,13 @@ enum { WORTH = 8 }; /* tokens of an older turn that are worth showing */
 
 /* ---- defusing -------------------------------------------------------------------------------------------------- */
 
-static bool blank(char c) { return c == ' ' || c == '\t' || c == '\n' || c == '\r' || c == '\f' || c == '\v'; }
+static bool blank(char c) {
+    return c == ' ' || c == '\t' || c == '\n' || c == '\r' || c == '\f' || c == '\v';
+}
 
-static char lower(char c) { return (char)(c >= 'A' && c <= 'Z' ? c + 32 : c); }
+static char lower(char c) {
+    return (char)(c >= 'A' && c <= 'Z' ? c + 32 : c);
+}
 
 /* Behind the word at s (ASCII case ignored), NULL if another stands there. */
 static const char *word_at(const char *s, const char *end, const char *word) {
@@ -74,7 +78,8 @@ static const char *role_name(const char *role) {
     return strcmp(role, "assistant") == 0 ? "Assistant" : strcmp(role, "system") == 0 ? "System" : "User";
 }
 
-static pgr_status make_turn(const frame *f, const tokenizer *t, const turn *from, arena *a, talk_turn *out, pgr_error *err) {
+static pgr_status make_turn(const frame *f, const tokenizer *t, const turn *from, arena *a, talk_turn *out,
+                            pgr_error *err) {
     buf text = {0};
     ids tokens = {0};
     text_defuse(from->text, strlen(from->text), f->join_lines, &text);
@@ -136,7 +141,8 @@ static void share_limit(const talk *k, size_t limit, size_t *keep) {
     }
 }
 
-pgr_status talk_show(const talk *k, const tokenizer *t, size_t limit, bool join, buf *out, size_t *kept, pgr_error *err) {
+pgr_status talk_show(const talk *k, const tokenizer *t, size_t limit, bool join, buf *out, size_t *kept,
+                     pgr_error *err) {
     arena a = {0};
     size_t *keep = arena_array(&a, k->n_turn, sizeof *keep);
     pgr_status status = keep ? PGR_OK : fail_mem(err);

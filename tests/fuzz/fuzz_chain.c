@@ -1,5 +1,6 @@
-/* fuzz_chain.c - any bytes as a chain. The first byte chooses the form (bit 0: compact) and the number of responses (2 to 5).
- * A chain parses with scores in range, or it has a reason; weights sum to 100; totals that the program fills in parse. */
+/* fuzz_chain.c - any bytes as a chain. The first byte chooses the form (bit 0: compact) and the number of responses (2
+ * to 5). A chain parses with scores in range, or it has a reason; weights sum to 100; totals that the program fills in
+ * parse. */
 #include <math.h>
 #include <stdint.h>
 #include <string.h>

@@ -1,5 +1,5 @@
-/* fuzz_frame.c - any bytes as a frame file. It is refused with the line, or it answers every question and gives a grammar of
- * bounded size for 2 and 3 responses. */
+/* fuzz_frame.c - any bytes as a frame file. It is refused with the line, or it answers every question and gives a
+ * grammar of bounded size for 2 and 3 responses. */
 #include <stdint.h>
 #include <string.h>
 

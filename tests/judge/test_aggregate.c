@@ -1,4 +1,5 @@
-/* test_aggregate.c - the equations of docs/scores.md by hand: means, errors, wins, ties, flips, audits, who is shown. */
+/* test_aggregate.c - the equations of docs/scores.md by hand: means, errors, wins, ties, flips, audits, who is shown.
+ */
 #include <math.h>
 
 #include "../base/faults.h"
@@ -8,10 +9,10 @@
 static const size_t GIVEN[3] = {0, 1, 2}, SWAPPED[3] = {1, 0, 2};
 
 /* Sums of a few doubles: rounding alone. */
-#define NEAR(a, b) \
-    do { \
-        double a_ = (a), b_ = (b); \
-        if (!(fabs(a_ - b_) <= 1e-12)) fail_msg("%s is %.15g, expected %.15g", #a, a_, b_); \
+#define NEAR(a, b)                                                                                                     \
+    do {                                                                                                               \
+        double a_ = (a), b_ = (b);                                                                                     \
+        if (!(fabs(a_ - b_) <= 1e-12)) fail_msg("%s is %.15g, expected %.15g", #a, a_, b_);                            \
     } while (0)
 
 typedef struct made { /* chains by hand over n_response responses; scores are given in the request's order */
@@ -51,7 +52,9 @@ static void run(made *m, pgr_score_kind kind) {
     if (aggregate(m->list, m->n, m->n_response, kind, &m->a, &m->out, &err) != PGR_OK) fail_msg("%s", err.message);
 }
 
-static double normal_below(double z) { return 0.5 * erfc(-z / sqrt(2.0)); }
+static double normal_below(double z) {
+    return 0.5 * erfc(-z / sqrt(2.0));
+}
 
 static void means_errors_wins(void **state) {
     (void)state;
@@ -100,7 +103,8 @@ static void orders_of_three(void **state) {
         NEAR(m.out.criteria[0].scores[i], WANT[i]);
         assert_true(isnan(m.out.responses[i].se)); /* one chain has no spread */
     }
-    double p20 = normal_below(4 / sqrt(33.0 / 4)), p21 = normal_below(3.5 / sqrt(25.5 / 4)), p10 = normal_below(0.5 / sqrt(1.5 / 4));
+    double p20 = normal_below(4 / sqrt(33.0 / 4)), p21 = normal_below(3.5 / sqrt(25.5 / 4)),
+           p10 = normal_below(0.5 / sqrt(1.5 / 4));
     double win[3] = {(1 - p20) * (1 - p10), p10 * (1 - p21), p20 * p21}, sum = win[0] + win[1] + win[2];
     for (size_t i = 0; i < 3; i++) NEAR(m.out.responses[i].win, win[i] / sum);
     NEAR(m.out.confidence, win[2] / sum);
@@ -141,7 +145,8 @@ static void ties(void **state) {
     run(&m, PGR_SCORE_AUTO);
     assert_int_equal(m.out.best, 1); /* the lowest index */
     assert_true(m.out.tie);
-    double p10 = normal_below(4.0 / 3 / sqrt(11.0 / 27)), win = p10 * 0.5; /* differences 2 2 and 0: m = 4/3, v = 11/9 */
+    double p10 = normal_below(4.0 / 3 / sqrt(11.0 / 27)),
+           win = p10 * 0.5; /* differences 2 2 and 0: m = 4/3, v = 11/9 */
     assert_true(fabs(m.out.confidence - win / (2 * win + (1 - p10) * (1 - p10))) < 1e-9); /* 1e-10 apart is a tie */
     NEAR(m.out.flip_rate, 0.0);
     assert_string_equal(m.out.persona, "a");
@@ -207,8 +212,9 @@ static void out_of_memory(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(means_errors_wins), cmocka_unit_test(orders_of_three), cmocka_unit_test(which_score_counts),
-        cmocka_unit_test(ties), cmocka_unit_test(flips_need_two_orders), cmocka_unit_test(no_chain_no_score),
+        cmocka_unit_test(means_errors_wins),     cmocka_unit_test(orders_of_three),
+        cmocka_unit_test(which_score_counts),    cmocka_unit_test(ties),
+        cmocka_unit_test(flips_need_two_orders), cmocka_unit_test(no_chain_no_score),
         cmocka_unit_test(out_of_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

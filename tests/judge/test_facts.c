@@ -1,4 +1,5 @@
-/* test_facts.c - every fact rises with what it measures and with nothing else that is near it; levels and words follow. */
+/* test_facts.c - every fact rises with what it measures and with nothing else that is near it; levels and words follow.
+ */
 #include <math.h>
 
 #include "../base/faults.h"
@@ -14,10 +15,10 @@ static facts measure(const char *text, const char *query) {
 }
 
 /* Counts and rates by hand; the tolerance is for the rounding of sqrt and log. */
-#define NEAR(a, b) \
-    do { \
-        double a_ = (a), b_ = (b); \
-        if (!(fabs(a_ - b_) <= 1e-12)) fail_msg("%s is %.15g, expected %.15g", #a, a_, b_); \
+#define NEAR(a, b)                                                                                                     \
+    do {                                                                                                               \
+        double a_ = (a), b_ = (b);                                                                                     \
+        if (!(fabs(a_ - b_) <= 1e-12)) fail_msg("%s is %.15g, expected %.15g", #a, a_, b_);                            \
     } while (0)
 
 static void counts_by_hand(void **state) {
@@ -27,7 +28,8 @@ static void counts_by_hand(void **state) {
         if (i != FACT_FORMAL) NEAR(f.v[i], 0.0);
     NEAR(f.v[FACT_FORMAL], 4.7);
 
-    f = measure("Plan:\n- Boil 2 eggs\n- Add 1,000.5 g of salt\n\nWill that do?! It's hot!", "How do I boil eggs quickly?");
+    f = measure("Plan:\n- Boil 2 eggs\n- Add 1,000.5 g of salt\n\nWill that do?! It's hot!",
+                "How do I boil eggs quickly?");
     /* words: Plan / Boil 2 eggs / Add 1,000.5 g of salt / Will that do It's hot = 1 + 3 + 5 + 5 */
     NEAR(f.v[FACT_LENGTH], log(15.0));
     NEAR(f.v[FACT_LISTS], sqrt(2.0 / 4.0));
@@ -85,11 +87,16 @@ static void a_phrase_counts_once(void **state) {
 
 static void words_of_other_scripts(void **state) {
     (void)state;
-    NEAR(measure("\xE6\x97\xA5\xE6\x9C\xAC", "").v[FACT_LENGTH], log(3.0));                   /* two ideographs */
-    NEAR(measure("\xD0\x94\xD0\xBE\xD0\xBC \xF0\x9F\x98\x80", "").v[FACT_LENGTH], log(2.0));   /* a word, a picture */
-    NEAR(measure("\xD0\x94\xD0\x9E\xD0\x9C\xD0\x90 x", "\xD0\xB4\xD0\xBE\xD0\xBC\xD0\xB0?").v[FACT_ECHO], 1.0); /* case */
+    NEAR(measure("\xE6\x97\xA5\xE6\x9C\xAC", "").v[FACT_LENGTH], log(3.0));                  /* two ideographs */
+    NEAR(measure("\xD0\x94\xD0\xBE\xD0\xBC \xF0\x9F\x98\x80", "").v[FACT_LENGTH], log(2.0)); /* a word, a picture */
+    NEAR(measure("\xD0\x94\xD0\x9E\xD0\x9C\xD0\x90 x", "\xD0\xB4\xD0\xBE\xD0\xBC\xD0\xB0?").v[FACT_ECHO],
+         1.0); /* case */
     NEAR(measure("na\xC3\xAFve caf\xC3\xA9", "").v[FACT_LENGTH], log(3.0));
-    NEAR(measure("a\xFF\xFE""b\xC3", "").v[FACT_LENGTH], log(3.0));                            /* no UTF-8 */
+    NEAR(measure("a\xFF\xFE"
+                 "b\xC3",
+                 "")
+             .v[FACT_LENGTH],
+         log(3.0)); /* no UTF-8 */
 }
 
 static void lexicon_is_sorted(void **state) {
@@ -177,9 +184,14 @@ static void any_bytes(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(counts_by_hand), cmocka_unit_test(each_fact_rises),  cmocka_unit_test(a_phrase_counts_once),
-        cmocka_unit_test(words_of_other_scripts), cmocka_unit_test(lexicon_is_sorted), cmocka_unit_test(levels_and_words),
-        cmocka_unit_test(names), cmocka_unit_test(any_bytes),
+        cmocka_unit_test(counts_by_hand),
+        cmocka_unit_test(each_fact_rises),
+        cmocka_unit_test(a_phrase_counts_once),
+        cmocka_unit_test(words_of_other_scripts),
+        cmocka_unit_test(lexicon_is_sorted),
+        cmocka_unit_test(levels_and_words),
+        cmocka_unit_test(names),
+        cmocka_unit_test(any_bytes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -59,23 +59,36 @@ static pgr_status write_hole(writer *w, const char *hole, pgr_error *err) {
     return s;
 }
 
+/* Vocabularies have words with the space before them: a forced run that ends in a space before a choice leaves that space to the
+ * token of the choice. state: of the grammar where the run began, at byte `from` of the text. */
+static pgr_status leave_space(writer *w, int state, size_t from, pgr_error *err) {
+    buf *text = &w->chain->text;
+    if (text->n == from || text->data[text->n - 1] != ' ' || grammar_only_end(w->r->grammar, w->state)) return PGR_OK;
+    text->data[--text->n] = '\0';
+    return grammar_walk(w->r->grammar, state, text->data + from, text->n - from, &w->state, err);
+}
+
 /* All that has no choice: literal text, holes; up to a choice or the end. */
 static pgr_status write_forced(writer *w, pgr_error *err) {
     buf *text = &w->chain->text;
-    size_t from = text->n;
+    size_t from = text->n, run_from = from;
     grammar *g = w->r->grammar;
+    int run_state = w->state;
     while (!grammar_only_end(g, w->state)) {
         size_t before = text->n;
         const char *hole = grammar_hole(g, w->state);
         if (hole) {
             PGR_TRY(write_hole(w, hole, err));
             PGR_TRY(grammar_after_hole(g, w->state, &w->state, err));
+            run_from = text->n;
+            run_state = w->state;
         } else {
             PGR_TRY(grammar_forced(g, &w->state, text, err));
             if (text->n == before && !text->failed) break;
         }
         if (text->failed) return fail_mem(err);
     }
+    PGR_TRY(leave_space(w, run_state, run_from, err));
     PGR_TRY(push_forced_text(w, from, err));
     if (grammar_only_end(g, w->state)) finish(w, PGR_FINISH_STOP);
     return PGR_OK;

@@ -64,7 +64,9 @@ static pgr_status settle_numbers(judging *j) {
     j->n_ind = (size_t)ind;
     j->n_order = o->swap && ind > 1 ? 2 : 1;
     j->seed = (uint64_t)(o->seed >= 0 ? o->seed : (j->r->seed >= 0 ? j->r->seed : 0));
-    j->max_tokens = o->max_tokens ? o->max_tokens : frame_max_tokens(j->frame);
+    j->max_tokens = o->max_tokens;
+    if (j->max_tokens == 0)
+        j->max_tokens = frame_max_tokens(j->frame) + (j->r->n_response - 2) * frame_max_tokens_more(j->frame);
     if (j->max_tokens + 64 > j->m->config.n_ctx)
         return fail(j->err, PGR_E_LIMIT, "chains of %zu tokens leave no room for a prompt in a context of %zu",
                     j->max_tokens, j->m->config.n_ctx);

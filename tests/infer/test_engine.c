@@ -198,7 +198,7 @@ static pgr_status fill(void *ctx, const char *hole, const char *chain, size_t n,
 static void grammar_holes_and_forced_text(void **state) {
     (void)state;
     ids p = encode("Judge");
-    grammar *g = compile("root ::= \"score: \" [1-9] \" of ten, \" @sum \" end\" (\"!\" | \"?\")\n");
+    grammar *g = compile("root ::= \"score=\" [1-9] \" of ten, \" @sum \" end\" (\"!\" | \"?\")\n");
     int calls = 0;
     infer_request r = request_of(&p, 6, 80);
     r.grammar = g;
@@ -210,9 +210,9 @@ static void grammar_holes_and_forced_text(void **state) {
         const infer_chain *c = &out.chains[i];
         char digit, mark;
         int n, bytes;
-        assert_int_equal(sscanf(c->text.data, "score: %c of ten, <%d bytes of s> end%c%n", &digit, &bytes, &mark, &n), 3);
+        assert_int_equal(sscanf(c->text.data, "score=%c of ten, <%d bytes of s> end%c%n", &digit, &bytes, &mark, &n), 3);
         assert_int_equal(n, c->text.n);
-        assert_int_equal(bytes, strlen("score: 5 of ten, "));
+        assert_int_equal(bytes, strlen("score=5 of ten, "));
         assert_true(digit >= '1' && digit <= '9' && (mark == '!' || mark == '?'));
         assert_int_equal(c->finish, PGR_FINISH_STOP);
         assert_false(c->cut);
@@ -238,6 +238,30 @@ static void grammar_holes_and_forced_text(void **state) {
     assert_int_equal(calls, 12);
     infer_output_free(&out);
     infer_output_free(&plain);
+    grammar_free(g);
+    ids_free(&p);
+}
+
+/* Words have their space with them: a forced text leaves its last space to the choice that follows. */
+static void the_space_before_a_choice_is_the_choice_s(void **state) {
+    (void)state;
+    ids p = encode("Choose");
+    grammar *g = compile("root ::= \"pick: \" (\"one\" | \"of\" | \"the\") \"; \" @sum\n");
+    int calls = 0;
+    infer_request r = request_of(&p, 8, 40);
+    r.grammar = g;
+    r.fill = fill;
+    r.fill_ctx = &calls;
+    infer_output out = run(&r, 1);
+    for (size_t i = 0; i < out.n_chain; i++) {
+        const infer_chain *c = &out.chains[i];
+        size_t at = 0, n;
+        while (c->forced[at]) at++;
+        assert_int_equal(*tok_bytes(MODEL->tok, c->tokens.v[at], &n), ' ');
+        assert_memory_equal(c->text.data, "pick: ", 6);
+        assert_non_null(strstr(c->text.data, "; <"));
+    }
+    infer_output_free(&out);
     grammar_free(g);
     ids_free(&p);
 }
@@ -397,6 +421,7 @@ int main(void) {
         cmocka_unit_test(logprobs_are_those_of_the_text),
         cmocka_unit_test(stop_texts),
         cmocka_unit_test(grammar_holes_and_forced_text),
+        cmocka_unit_test(the_space_before_a_choice_is_the_choice_s),
         cmocka_unit_test(grammar_ends_within_the_limit),
         cmocka_unit_test(trigger_comes_always),
         cmocka_unit_test(deadline_gives_what_is_done),

@@ -54,6 +54,20 @@ static size_t parameters(const config *c) {
     return c->n_layer * (attn + 3 * c->n_embd * c->n_ff) + c->n_vocab * c->n_embd;
 }
 
+/* Errors that stem from the request's texts and numbers begin with the request's name. */
+static pgr_status name_request(const judging *j, pgr_status status) {
+    const char *origin = j->r->origin;
+    if (status != PGR_E_LIMIT || !j->err || strncmp(j->err->message, origin, strlen(origin)) == 0) return status;
+    return fail(j->err, status, "%s: %s", origin, j->err->message);
+}
+
+/* The frame's, but what more responses add leaves half of the context to the prompt. */
+static size_t default_max_tokens(const judging *j) {
+    size_t least = frame_max_tokens(j->frame), half = j->m->config.n_ctx / 2;
+    size_t all = least + (j->r->n_response - 2) * frame_max_tokens_more(j->frame);
+    return all <= half ? all : (least > half ? least : half);
+}
+
 static pgr_status settle_numbers(judging *j) {
     const pgr_judge_options *o = j->o;
     int ind = o->ind >= 0 ? o->ind : (j->r->ind >= 0 ? j->r->ind : DEFAULT_IND);
@@ -64,10 +78,8 @@ static pgr_status settle_numbers(judging *j) {
     j->n_ind = (size_t)ind;
     j->n_order = o->swap && ind > 1 ? 2 : 1;
     j->seed = (uint64_t)(o->seed >= 0 ? o->seed : (j->r->seed >= 0 ? j->r->seed : 0));
-    j->max_tokens = o->max_tokens;
-    if (j->max_tokens == 0)
-        j->max_tokens = frame_max_tokens(j->frame) + (j->r->n_response - 2) * frame_max_tokens_more(j->frame);
-    if (j->max_tokens + 64 > j->m->config.n_ctx)
+    j->max_tokens = o->max_tokens ? o->max_tokens : default_max_tokens(j);
+    if (j->m->config.n_ctx < 64 || j->max_tokens > j->m->config.n_ctx - 64)
         return fail(j->err, PGR_E_LIMIT, "chains of %zu tokens leave no room for a prompt in a context of %zu",
                     j->max_tokens, j->m->config.n_ctx);
     return PGR_OK;
@@ -202,10 +214,10 @@ static pgr_status describe(judging *j, pgr_result *out) {
 
 static pgr_status run_judging(judging *j, pgr_result *out) {
     PGR_TRY(open_frame(j));
-    PGR_TRY(settle_numbers(j));
+    PGR_TRY(name_request(j, settle_numbers(j)));
     PGR_TRY(draw_history(j));
-    PGR_TRY(render_prompts(j));
-    PGR_TRY(write_chains(j));
+    PGR_TRY(name_request(j, render_prompts(j)));
+    PGR_TRY(name_request(j, write_chains(j)));
 
     chain *chains = arena_array(j->arena, j->n_ind, sizeof *chains);
     aggregate_chain *list = arena_array(j->arena, j->n_ind, sizeof *list);

@@ -145,10 +145,34 @@ static void bad_settings_are_errors(void **state) {
     o.frame = "no-such-frame";
     assert_true(pgr_judge(ENGINE, r, &o, &out, &err) < 0);
     assert_non_null(strstr(err.message, "no-such-frame"));
-    o = options(1);
-    o.max_tokens = 2048;
-    assert_int_equal(pgr_judge(ENGINE, r, &o, &out, &err), PGR_E_LIMIT);
+    size_t too_much[] = {2048, 20, SIZE_MAX - 10}; /* no room for a prompt; for the grammar; a sum that would wrap */
+    for (size_t i = 0; i < 3; i++) {
+        o = options(1);
+        o.max_tokens = too_much[i];
+        assert_int_equal(pgr_judge(ENGINE, r, &o, &out, &err), PGR_E_LIMIT);
+        assert_int_equal(strncmp(err.message, "test: ", 6), 0); /* names the request */
+    }
     assert_null(out);
+    pgr_request_free(r);
+}
+
+/* What 26 responses add to a chain may not take the prompt's room. */
+static void most_responses_fit(void **state) {
+    (void)state;
+    char text[1200];
+    size_t n = (size_t)snprintf(text, sizeof text, "{\"query\": \"Which?\", \"responses\": [\"0\"");
+    for (int i = 1; i < 26; i++) n += (size_t)snprintf(text + n, sizeof text - n, ",\"%d\"", i);
+    n += (size_t)snprintf(text + n, sizeof text - n, "]}");
+    pgr_request *r = NULL;
+    pgr_result *out = NULL;
+    pgr_error err = {0};
+    assert_int_equal(pgr_request_parse(text, n, "test", &r, NULL), PGR_OK);
+    pgr_judge_options o = options(2);
+    o.frame = PGR_SOURCE_DIR "/tests/golden/many.frame";
+    if (pgr_judge(ENGINE, r, &o, &out, &err) != PGR_OK) fail_msg("%s", err.message);
+    assert_int_equal(out->parsed, 2);
+    assert_int_equal(out->n_response, 26);
+    pgr_result_free(out);
     pgr_request_free(r);
 }
 
@@ -189,6 +213,7 @@ int main(void) {
         cmocka_unit_test(without_swaps_the_order_is_the_request_s),
         cmocka_unit_test(a_deadline_fails_chains_not_the_call),
         cmocka_unit_test(bad_settings_are_errors),
+        cmocka_unit_test(most_responses_fit),
         cmocka_unit_test(every_allocation_failed_in_turn),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

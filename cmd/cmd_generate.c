@@ -123,6 +123,8 @@ static int read_texts(generate_run *r, char **operands) {
     if (r->prompt_file ? operands[0] != NULL : !operands[0] || operands[1])
         return args_wrong(r->self, "expected one PROMPT or --prompt-file FILE");
     if (r->o.grammar_trigger && !r->grammar_file) return args_wrong(r->self, "--grammar-from needs --grammar");
+    if (r->o.grammar_trigger && !*r->o.grammar_trigger)
+        return args_wrong(r->self, "--grammar-from: found an empty text");
     if (r->o.sampling.top_p <= 0) return args_wrong(r->self, "--top-p: found 0, expected more than 0");
     if (r->grammar_file) {
         size_t n = 0;
@@ -133,6 +135,7 @@ static int read_texts(generate_run *r, char **operands) {
             return EXIT_FAILED;
         }
         r->o.grammar = r->grammar;
+        r->o.grammar_name = r->grammar_file;
     }
     const char *file = r->prompt_file ? r->prompt_file : strcmp(operands[0], "-") == 0 ? "-" : NULL;
     if (file) return read_whole(file, &r->prompt, &r->n_prompt);

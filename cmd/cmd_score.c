@@ -134,11 +134,11 @@ static bool is_blank(const char *s, size_t n) {
 
 /* A .jsonl file: one request or record per line; blank lines count only as lines. */
 static void read_lines(score_run *r, const char *path) {
+    errno = 0;
     FILE *f = fopen(path, "rb");
     char *line = NULL, origin[4096];
     size_t cap = 0, number = 0, before = r->n_request + r->n_bad;
     ssize_t n = -1;
-    errno = 0;
     while (f && !interrupted && (n = getline(&line, &cap, f)) >= 0) {
         number++;
         if (is_blank(line, (size_t)n)) continue;

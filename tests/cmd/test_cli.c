@@ -78,6 +78,7 @@ static void test_wrong_usage(void **state) {
     assert_refused("pgenrm generate a b", 2, "PROMPT");
     assert_refused("pgenrm generate --grammar-from x y", 2, "--grammar");
     assert_refused("pgenrm generate --stop '' y", 2, "--stop");
+    assert_refused("pgenrm generate --grammar LICENSE --grammar-from '' y", 2, "--grammar-from: found an empty text");
     assert_refused("pgenrm generate --dtype f64 y", 2, "auto, f32, bf16 or int8");
     assert_refused("pgenrm tokenize a b", 2, "TEXT");
     assert_refused("pgenrm perplexity", 2, "FILE");
@@ -99,6 +100,7 @@ static void test_work_that_cannot_be_done(void **state) {
     assert_refused("pgenrm score --frame /nonexistent examples/request.json", 1, "/nonexistent");
     assert_refused("pgenrm generate --prompt-file /nonexistent", 1, "/nonexistent");
     assert_refused("pgenrm generate --grammar /nonexistent x", 1, "/nonexistent");
+    assert_refused("pgenrm generate --grammar LICENSE x", 1, "LICENSE:");
     assert_refused("pgenrm perplexity tests", 1, "tests: ");
     assert_refused("pgenrm tokenize --decode 1 two", 1, "\"two\"");
     assert_refused("pgenrm tokenize --decode 999999999", 1, "999999999");
@@ -339,6 +341,7 @@ static void test_score_jsonl(void **state) {
 
     snprintf(command, sizeof command, "pgenrm score %s", scratch_write("none.jsonl", "\n \n"));
     assert_refused(command, 1, "none.jsonl: found no request");
+    assert_refused("pgenrm score /nonexistent.jsonl", 1, "/nonexistent.jsonl: No such file");
     ran both = run_program("pgenrm score --json --ind 1 /nonexistent.json - < examples/new_user.json");
     assert_int_equal(both.status, 3);
     assert_non_null(strstr(both.out, "{\"id\":\"new-user\""));

@@ -459,9 +459,11 @@ static pgr_status score_rows(run *r, kv_seq *seq, const int32_t *tokens, size_t 
             e->rows[i] = (forward_row){.token = tokens[first + i], .pos = (uint32_t)(first + i), .want = true};
         PGR_TRY(kv_reserve(&e->kv, seq, count, r->err));
         PGR_TRY(forward_run(e->forward, &e->kv, &seq, e->rows, count, e->logits, r->err));
-        for (size_t i = 0; i < count && first + i + 1 < n; i++)
-            out[first + i + 1] = sampler_logprob(e->shared.sampler, e->m->k, e->logits + i * n_vocab,
-                                                 tok_count(e->m->tok), tokens[first + i + 1]);
+        for (size_t i = 0, t = first + 1; i < count && t < n; i++, t++) {
+            out[t] = sampler_logprob(e->shared.sampler, e->m->k, e->logits + i * n_vocab, tok_count(e->m->tok), tokens[t]);
+            if (isnan(out[t]))
+                return fail(r->err, PGR_E_FORMAT, "the model's logits before token %zu are no numbers", t + 1);
+        }
         report(r, "scoring", first + count, n);
         PGR_TRY(look_up(r));
     }

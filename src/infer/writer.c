@@ -118,6 +118,7 @@ pgr_status writer_check(const infer_request *r, pgr_error *err) {
     for (size_t i = 0; i < r->n_stop; i++)
         if (!r->stop[i][0]) return fail(err, PGR_E_ARG, "stop text %zu is empty", i + 1);
     if (!r->grammar) return PGR_OK;
+    if (r->trigger && !*r->trigger) return fail(err, PGR_E_ARG, "the text that the grammar starts after is empty");
 
     size_t least = grammar_distance(r->grammar, grammar_start(r->grammar));
     if (r->trigger) least += strlen(r->trigger) + 1;

@@ -375,6 +375,11 @@ static void limits_are_errors(void **state) {
     assert_non_null(strstr(err.message, "top_p"));
     r = request_of(&p, 0, 5);
     assert_int_equal(infer_run(ENGINE, &r, 1, NULL, &out, &err), PGR_E_ARG);
+    r = request_of(&p, 1, 50);
+    r.grammar = compile("root ::= [a-z]{1,5}\n");
+    r.trigger = "";
+    assert_int_equal(infer_run(ENGINE, &r, 1, NULL, &out, &err), PGR_E_ARG);
+    grammar_free(r.grammar);
 
     pgr_engine *tight = NULL;
     pgr_engine_options o = pgr_engine_options_default();
@@ -391,6 +396,21 @@ static void limits_are_errors(void **state) {
     infer_output_free(&small);
     pgr_engine_free(tight);
     ids_free(&p);
+}
+
+/* A number that is missing because the weights are broken must not look like a window's first token. */
+static void broken_weights_have_no_perplexity(void **state) {
+    (void)state;
+    pgr_perplexity p = {0};
+    pgr_error err = {0};
+    float *norm = &MODEL->weights.output_norm[3], before = *norm;
+    *norm = NAN;
+    pgr_status status = pgr_perplexity_of(ENGINE, "one two three", 13, 0, NULL, NULL, NULL, &p, &err);
+    *norm = before;
+    assert_int_equal(status, PGR_E_FORMAT);
+    assert_null(p.tokens);
+    assert_int_equal(pgr_perplexity_of(ENGINE, "one two three", 13, 0, NULL, NULL, NULL, &p, &err), PGR_OK);
+    pgr_perplexity_free(&p);
 }
 
 static bool generate_once(void) {
@@ -427,6 +447,7 @@ int main(void) {
         cmocka_unit_test(deadline_gives_what_is_done),
         cmocka_unit_test(cancelled_engine_is_as_before),
         cmocka_unit_test(limits_are_errors),
+        cmocka_unit_test(broken_weights_have_no_perplexity),
         cmocka_unit_test(allocation_failures),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

@@ -35,7 +35,9 @@ def main():
         result = run.values()[0]
         outside = run.wall - result["seconds"]
         row = {"first": outside + result["first_token_s"], "outside": outside, "judging": result["first_token_s"], "total": run.wall,
-               "memory": run.peak_mib * 2**20 / 1e6, "tokens": result["usage"]["completion_tokens"], "prompt": result["usage"]["prompt_tokens"] - result["usage"]["cached_tokens"]}
+               "cpu": run.cpu,
+               "memory": run.peak_mib * 2**20 / 1e6, "tokens": result["usage"]["completion_tokens"],
+               "prompt": result["usage"]["prompt_tokens"] - result["usage"]["cached_tokens"]}
         print(f"{'not counted' if k == 0 else f'call {k}':11}  first token {row['first']:6.2f} s  total {row['total']:6.2f} s  memory {row['memory']:6.0f} MB")
         if k:
             rows.append(row)
@@ -47,6 +49,7 @@ def main():
     table.add("  outside the judging: start, opening the model, exit", f"{middle['outside']:.2f} s")
     table.add(f"  reading {middle['prompt']:.0f} prompt tokens", f"{middle['judging']:.2f} s")
     table.add("start to the end", f"{middle['total']:.2f} s")
+    table.add("  processor time of all threads", f"{middle['cpu']:.2f} s")
     table.add("tokens written", f"{middle['tokens']:.0f}")
     table.add("  per second after the first", f"{middle['tokens'] / max(middle['total'] - middle['first'], 1e-9):.1f}")
     table.add("peak memory (resident)", f"{middle['memory']:.0f} MB", f"< {args.memory:g} MB", middle["memory"] < args.memory)

@@ -289,6 +289,12 @@ static void drop_oldest(render *x) {
     x->n_pair--;
 }
 
+/* About half of what is too much, so that a long history takes a few renderings, and one by one near the end. */
+static size_t pairs_to_drop(const render *x, size_t budget) {
+    size_t pair = x->tokens.n / x->n_pair + 1; /* more than a pair's mean: the rest of the prompt is in it */
+    return 1 + (x->tokens.n - budget) / pair / 2;
+}
+
 static pgr_status fit(render *x, size_t budget, pgr_error *err) {
     memcpy(x->limit, x->f->limit, sizeof x->limit);
     double factor = 1.0;
@@ -300,7 +306,7 @@ static pgr_status fit(render *x, size_t budget, pgr_error *err) {
             return fail(err, PGR_E_LIMIT,
                         "frame %s: the prompt needs %zu tokens with every text clipped to %d, there is room for %zu",
                         x->f->name, x->tokens.n, LIMIT_FLOOR, budget);
-        drop_oldest(x);
+        for (size_t n = pairs_to_drop(x, budget); n > 0; n--) drop_oldest(x);
     }
 }
 

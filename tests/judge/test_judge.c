@@ -176,6 +176,36 @@ static void most_responses_fit(void **state) {
     pgr_request_free(r);
 }
 
+/* A history far longer than the context is shortened in a few steps, and not by more than it must be. */
+static void long_history_is_shortened(void **state) {
+    (void)state;
+    enum { PAIRS = 6000 };
+    char *text = mem_alloc(PAIRS * 160 + 200);
+    size_t n = (size_t)sprintf(text, "{\"query\": \"Which?\", \"responses\": [\"a\", \"b\"], \"user\": {\"history\": [");
+    for (int i = 0; i < PAIRS; i++)
+        n += (size_t)sprintf(text + n, "%s{\"query\": \"Question %d?\", \"chosen\": \"%.*s\", \"rejected\": \"No %d.\"}",
+                             i ? "," : "", i, 5 + i % 40, "one two three four five six seven eight nine ten", i);
+    n += (size_t)sprintf(text + n, "]}}");
+    pgr_request *r = NULL;
+    pgr_result *out = NULL;
+    pgr_error err = {0};
+    assert_int_equal(pgr_request_parse(text, n, "test", &r, NULL), PGR_OK);
+    mem_free(text);
+    pgr_judge_options o = options(1);
+    o.frame = PGR_SOURCE_DIR "/tests/golden/mini.frame";
+    o.history = PAIRS;
+    double start = clock_now();
+    if (pgr_judge(ENGINE, r, &o, &out, &err) != PGR_OK) fail_msg("%s", err.message);
+    double seconds = clock_now() - start;
+    print_message("%zu of %d pairs shown, %zu prompt tokens, %.2f s\n", out->history_shown, PAIRS, out->prompt_tokens, seconds);
+    assert_true(out->history_shown > 0 && out->history_shown < PAIRS);
+    assert_true(out->prompt_tokens + 130 <= MODEL->config.n_ctx);
+    assert_true(out->prompt_tokens + 130 + 60 > MODEL->config.n_ctx); /* a pair has at most 60 tokens here */
+    assert_true(seconds < 30); /* measured: 0.2 s; one rendering for each dropped pair took more than 30 */
+    pgr_result_free(out);
+    pgr_request_free(r);
+}
+
 /* Everything from the files on: model, engine, request, chains, JSON. */
 static bool score_once(void) {
     pgr_model *m = NULL;
@@ -214,6 +244,7 @@ int main(void) {
         cmocka_unit_test(a_deadline_fails_chains_not_the_call),
         cmocka_unit_test(bad_settings_are_errors),
         cmocka_unit_test(most_responses_fit),
+        cmocka_unit_test(long_history_is_shortened),
         cmocka_unit_test(every_allocation_failed_in_turn),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

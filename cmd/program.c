@@ -78,8 +78,10 @@ int read_whole(const char *path, char **text, size_t *n) {
 }
 
 int finish_output(void) {
+    static bool said;
     if (fflush(stdout) == 0 && !ferror(stdout)) return EXIT_DONE;
-    complain("standard output: %s", strerror(errno));
+    if (!said) complain("standard output: %s", strerror(errno));
+    said = true;
     return EXIT_FAILED;
 }
 

@@ -7,6 +7,8 @@
 
 #include "program.h"
 
+static const double EQUAL = 1e-9; /* scores nearer than this are a tie (docs/scores.md) */
+
 enum { INDENT = 2, LABEL = 12, NUMBER_COLUMN = 8, CRITERION_LEAST = 30 };
 
 typedef struct text {
@@ -40,6 +42,11 @@ static text letter(size_t response) {
     text t;
     snprintf(t.s, sizeof t.s, "%c", (char)('A' + (int)(response % 26)));
     return t;
+}
+
+/* Chains that the scores are means of: read, and with the kind of score that counts. */
+static size_t chains_that_count(const pgr_result *r) {
+    return r->n_response ? r->responses[0].n : 0;
 }
 
 static void heading(const screen *s, const char *title) {
@@ -130,7 +137,8 @@ static void rubric_rows(const rubric *b) {
     }
     if (r->n_criterion) table_rule(b->t);
     char mean[64];
-    snprintf(mean, sizeof mean, "Score, mean of %zu chain%s", r->parsed, r->parsed == 1 ? "" : "s");
+    size_t n = chains_that_count(r);
+    snprintf(mean, sizeof mean, "Score, mean of %zu chain%s", n, n == 1 ? "" : "s");
     rubric_row(b, STYLE_BOLD, mean, "", mean_score, NULL, VALUE_MEAN);
     rubric_row(b, STYLE_PLAIN, "± standard error", "", standard_error, NULL, VALUE_MEAN);
     if (r->score_used != PGR_SCORE_AUTO && kinds_differ(r))
@@ -208,32 +216,35 @@ static void tied_letters(const pgr_result *r, char *out, size_t size) {
     size_t n = 0, count = 0;
     double top = r->responses[r->best].score;
     for (size_t i = 0; i < r->n_response && n + 8 < size; i++)
-        if (r->responses[i].scored && !(fabs(r->responses[i].score - top) > 0))
+        if (r->responses[i].scored && fabs(r->responses[i].score - top) <= EQUAL)
             n += (size_t)snprintf(out + n, size - n, "%s%s", count++ ? " and " : "", letter(i).s);
 }
 
 static void print_verdict(const screen *s, const pgr_result *r) {
     heading(s, "Verdict");
     char line[256], tied[200] = "";
+    size_t n = chains_that_count(r);
     if (r->best < 0) {
-        put_wrapped(s, STYLE_WEAK, "None: no chain could be read, so there is no score.", INDENT, 0);
+        const char *why = r->parsed ? "None: no chain has the scores that count, so there is no score."
+                                    : "None: no chain could be read, so there is no score.";
+        put_wrapped(s, STYLE_WEAK, why, INDENT, 0);
         return;
     }
     if (r->tie) {
         tied_letters(r, tied, sizeof tied);
-        snprintf(line, sizeof line, "None: %s have the same score (%zu of %zu chains read).", tied, r->parsed,
+        snprintf(line, sizeof line, "None: %s have the same score (mean of %zu of %zu chains).", tied, n,
                  r->requested);
         put_wrapped(s, STYLE_WEAK, line, INDENT, 0);
         return;
     }
     bool sure = r->confidence >= 0.8;
-    const char *chains = r->parsed == 1 ? "chain" : "chains";
+    const char *chains = n == 1 ? "chain" : "chains";
     if (isfinite(r->confidence))
         snprintf(line, sizeof line, "Response %s, %s confidence from %zu %s%s.", letter((size_t)r->best).s,
-                 percent(r->confidence).s, r->parsed, chains,
+                 percent(r->confidence).s, n, chains,
                  sure ? "" : ": not settled, more chains (--ind) would tell");
     else
-        snprintf(line, sizeof line, "Response %s, from %zu %s.", letter((size_t)r->best).s, r->parsed, chains);
+        snprintf(line, sizeof line, "Response %s, from %zu %s.", letter((size_t)r->best).s, n, chains);
     put_wrapped(s, sure ? STYLE_GOOD : STYLE_WEAK, line, INDENT, 0);
 }
 

@@ -106,6 +106,7 @@ static void test_work_that_cannot_be_done(void **state) {
     assert_refused("pgenrm tokenize --decode 999999999", 1, "999999999");
     assert_refused("pgenrm inspect examples/request.json", 1, "examples/request.json");
     assert_refused("pgenrm tokenize hello > /dev/full", 1, "standard output");
+    assert_refused("pgenrm score -q --json --ind 1 examples/new_user.json > /dev/full", 1, "standard output");
 }
 
 static void test_help(void **state) {
@@ -349,6 +350,17 @@ static void test_score_jsonl(void **state) {
 }
 
 /* No time: every chain fails, no score is made up, the report says so. */
+/* Chains that are read but lack the kind of score that was asked for are not in the mean. */
+static void test_score_kind_missing(void **state) {
+    (void)state;
+    ran r = run_program("pgenrm score --ind 2 --frame full --score recomputed --max-tokens 400 examples/new_user.json");
+    assert_int_equal(r.status, 3);
+    assert_non_null(strstr(r.out, "2 of 2 read"));
+    assert_non_null(strstr(r.out, "mean of 0 chains"));
+    assert_non_null(strstr(r.out, "no chain has the scores that count"));
+    run_free(&r);
+}
+
 static void test_score_deadline(void **state) {
     (void)state;
     ran r = run_program("pgenrm score --json --ind 2 --deadline 0.001 examples/request.json");
@@ -396,8 +408,9 @@ static void test_interrupt(void **state) {
     char text[600], command[400];
     int n =
         snprintf(text, sizeof text, "{\"id\":\"quick\",\"query\":\"Tea?\",\"responses\":[\"a\",\"b\"],\"ind\":1}\n");
-    snprintf(text + n, sizeof text - (size_t)n,
-             "{\"id\":\"slow\",\"query\":\"Tea?\",\"responses\":[\"a\",\"b\"],\"ind\":1024}\n");
+    n += snprintf(text + n, sizeof text - (size_t)n, "{\"id\":\"slow\",\"query\":\"Tea?\",\"ind\":1024,\"responses\":[\"a\"");
+    for (int i = 1; i < 26; i++) n += snprintf(text + n, sizeof text - (size_t)n, ",\"b\""); /* half a minute */
+    snprintf(text + n, sizeof text - (size_t)n, "]}\n");
     snprintf(command, sizeof command, "pgenrm score --json %s & sleep 1.5; kill -INT $!; wait $!",
              scratch_write("slow.jsonl", text));
     /* a shell's background jobs ignore SIGINT unless it is told otherwise: the program sets its own handler */
@@ -429,6 +442,7 @@ int main(void) {
         cmocka_unit_test(test_seed),        cmocka_unit_test(test_inspect),
         cmocka_unit_test(test_score_keys),  cmocka_unit_test(test_score_repeats),
         cmocka_unit_test(test_score_jsonl), cmocka_unit_test(test_score_deadline),
+        cmocka_unit_test(test_score_kind_missing),
         cmocka_unit_test(test_report),      cmocka_unit_test(test_interrupt),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Proves the layering of docs/architecture.md: no room includes a room that it may not, cmd/ sees pgenrm.h only."""
+"""Proves the layering: no room includes a room that it may not, cmd/ sees pgenrm.h only."""
 import pathlib
 import re
 import sys

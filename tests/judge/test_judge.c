@@ -145,6 +145,13 @@ static void bad_settings_are_errors(void **state) {
     o.frame = "no-such-frame";
     assert_true(pgr_judge(ENGINE, r, &o, &out, &err) < 0);
     assert_non_null(strstr(err.message, "no-such-frame"));
+    chat_kind kind = MODEL->chat.kind;
+    MODEL->chat.kind = CHAT_NONE;
+    o = options(1);
+    assert_int_equal(pgr_judge(ENGINE, r, &o, &out, &err), PGR_E_UNSUPPORTED);
+    MODEL->chat.kind = kind;
+    assert_non_null(strstr(err.message, "chat template"));
+    assert_non_null(strstr(err.message, MODEL->name)); /* and no word of raw text, which a request cannot ask for */
     size_t too_much[] = {2048, 20, SIZE_MAX - 10}; /* no room for a prompt; for the grammar; a sum that would wrap */
     for (size_t i = 0; i < 3; i++) {
         o = options(1);

@@ -232,8 +232,7 @@ static void print_verdict(const screen *s, const pgr_result *r) {
     }
     if (r->tie) {
         tied_letters(r, tied, sizeof tied);
-        snprintf(line, sizeof line, "None: %s have the same score (mean of %zu of %zu chains).", tied, n,
-                 r->requested);
+        snprintf(line, sizeof line, "None: %s have the same score (mean of %zu of %zu chains).", tied, n, r->requested);
         put_wrapped(s, STYLE_WEAK, line, INDENT, 0);
         return;
     }
@@ -241,8 +240,7 @@ static void print_verdict(const screen *s, const pgr_result *r) {
     const char *chains = n == 1 ? "chain" : "chains";
     if (isfinite(r->confidence))
         snprintf(line, sizeof line, "Response %s, %s confidence from %zu %s%s.", letter((size_t)r->best).s,
-                 percent(r->confidence).s, n, chains,
-                 sure ? "" : ": not settled, more chains (--ind) would tell");
+                 percent(r->confidence).s, n, chains, sure ? "" : ": not settled, more chains (--ind) would tell");
     else
         snprintf(line, sizeof line, "Response %s, from %zu %s.", letter((size_t)r->best).s, n, chains);
     put_wrapped(s, sure ? STYLE_GOOD : STYLE_WEAK, line, INDENT, 0);

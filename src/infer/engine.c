@@ -14,9 +14,9 @@
 #include "model/forward.h"
 
 enum {
-    MAX_SLOT = 64,         /* chains decoded together */
-    MAX_WANT = 64,         /* rows of logits of one forward pass */
-    DEFAULT_BATCH = 256,   /* rows of one forward pass: GEMMs are near their peak from there on */
+    MAX_SLOT = 64,       /* chains decoded together */
+    MAX_WANT = 64,       /* rows of logits of one forward pass */
+    DEFAULT_BATCH = 256, /* rows of one forward pass: GEMMs are near their peak from there on */
     KEPT_GRAMMARS = 4,
 };
 
@@ -37,7 +37,7 @@ typedef struct slot {
     bool used;
     writer writer;
     kv_seq seq;
-    size_t n_fed;    /* tokens of the chain whose K and V are stored */
+    size_t n_fed; /* tokens of the chain whose K and V are stored */
     size_t n_prompt;
 } slot;
 
@@ -47,8 +47,8 @@ struct pgr_engine {
     forward_state *forward;
     kv_cache kv;
     writer_shared shared;
-    float *logits;       /* (MAX_WANT, n_vocab) */
-    forward_row *rows;   /* (n_batch) */
+    float *logits;     /* (MAX_WANT, n_vocab) */
+    forward_row *rows; /* (n_batch) */
     slot slots[MAX_SLOT];
     kept_grammar grammars[KEPT_GRAMMARS]; /* newest first */
 };
@@ -135,7 +135,8 @@ void pgr_engine_free(pgr_engine *e) {
     mem_free(e);
 }
 
-pgr_status engine_grammar(pgr_engine *e, const char *text, size_t n, const char *origin, grammar **out, pgr_error *err) {
+pgr_status engine_grammar(pgr_engine *e, const char *text, size_t n, const char *origin, grammar **out,
+                          pgr_error *err) {
     kept_grammar *list = e->grammars, found = {0};
     for (size_t i = 0; i < KEPT_GRAMMARS; i++)
         if (list[i].g && list[i].n == n && memcmp(list[i].text, text, n) == 0) {
@@ -213,8 +214,8 @@ static pgr_status compute_prompt(run *r, size_t request) {
         size_t first = p->seq.n_token, n = q->n_prompt - first;
         if (n > e->o.n_batch) n = e->o.n_batch;
         for (size_t i = 0; i < n; i++)
-            e->rows[i] = (forward_row){.token = q->prompt[first + i], .pos = (uint32_t)(first + i),
-                                       .want = first + i + 1 == q->n_prompt};
+            e->rows[i] = (forward_row){
+                .token = q->prompt[first + i], .pos = (uint32_t)(first + i), .want = first + i + 1 == q->n_prompt};
         PGR_TRY(kv_reserve(&e->kv, &p->seq, n, r->err));
         PGR_TRY(forward_run(e->forward, &e->kv, seqs, e->rows, n, p->logits, r->err));
         report(r, "reading the prompt", p->seq.n_token, q->n_prompt);
@@ -241,7 +242,8 @@ static bool slot_idle(const run *r, const slot *s) {
 static void settle_forced(const run *r, slot *s, size_t t, const float *logits) {
     infer_chain *c = s->writer.chain;
     if (r->o->want_forced && t < c->tokens.n && isnan(c->logprobs[t]))
-        c->logprobs[t] = sampler_logprob(r->e->shared.sampler, r->e->m->k, logits, tok_count(r->e->m->tok), c->tokens.v[t]);
+        c->logprobs[t] =
+            sampler_logprob(r->e->shared.sampler, r->e->m->k, logits, tok_count(r->e->m->tok), c->tokens.v[t]);
 }
 
 /* Logits after the chain's last token: settle what was waiting for them, or go on writing. */
@@ -302,8 +304,8 @@ static size_t gather(run *r, size_t *at, kv_seq **seqs, size_t *n_slot) {
         for (size_t i = 0; i < n; i++) {
             size_t t = s->n_fed + i;
             bool want = r->o->want_forced || (t + 1 == c->tokens.n && !s->writer.done);
-            e->rows[n_row++] = (forward_row){.token = c->tokens.v[t], .seq = (uint32_t)*n_slot,
-                                             .pos = (uint32_t)(s->n_prompt + t), .want = want};
+            e->rows[n_row++] = (forward_row){
+                .token = c->tokens.v[t], .seq = (uint32_t)*n_slot, .pos = (uint32_t)(s->n_prompt + t), .want = want};
             n_want += want;
         }
         seqs[(*n_slot)++] = &s->seq;
@@ -381,8 +383,9 @@ static pgr_status check_requests(run *r) {
         const infer_request *q = &r->requests[i];
         PGR_TRY(writer_check(q, r->err));
         if (q->n_prompt >= c->n_ctx || q->max_tokens > c->n_ctx - q->n_prompt)
-            return fail(r->err, PGR_E_LIMIT, "a prompt of %zu tokens and %zu new ones exceed the model's context of %zu",
-                        q->n_prompt, q->max_tokens, c->n_ctx);
+            return fail(r->err, PGR_E_LIMIT,
+                        "a prompt of %zu tokens and %zu new ones exceed the model's context of %zu", q->n_prompt,
+                        q->max_tokens, c->n_ctx);
         if (q->grammar && !r->e->shared.trie) PGR_TRY(trie_create(r->e->m->tok, &r->e->shared.trie, r->err));
         r->out->n_chain += q->n_sample;
         r->out->prompt_tokens += q->n_prompt;
@@ -419,8 +422,13 @@ pgr_status infer_run(pgr_engine *e, const infer_request *requests, size_t n_requ
                      infer_output *out, pgr_error *err) {
     infer_options none = {0};
     infer_output result = {0};
-    run r = {.e = e, .requests = requests, .n_request = n_request, .o = options ? options : &none, .out = &result,
-             .start = clock_now(), .err = err};
+    run r = {.e = e,
+             .requests = requests,
+             .n_request = n_request,
+             .o = options ? options : &none,
+             .out = &result,
+             .start = clock_now(),
+             .err = err};
     pgr_status s = check_requests(&r);
     if (s != PGR_OK) result.n_chain = 0;
     if (s == PGR_OK) s = init_output(&r);
@@ -431,8 +439,10 @@ pgr_status infer_run(pgr_engine *e, const infer_request *requests, size_t n_requ
     result.completion_tokens = result.chains ? tokens_written(&r) : 0;
     result.prefill_s = (r.decode_start ? r.decode_start : end) - r.start;
     result.decode_s = r.decode_start ? end - r.decode_start : 0;
-    if (s != PGR_OK) infer_output_free(&result);
-    else *out = result;
+    if (s != PGR_OK)
+        infer_output_free(&result);
+    else
+        *out = result;
     return s;
 }
 
@@ -460,7 +470,8 @@ static pgr_status score_rows(run *r, kv_seq *seq, const int32_t *tokens, size_t 
         PGR_TRY(kv_reserve(&e->kv, seq, count, r->err));
         PGR_TRY(forward_run(e->forward, &e->kv, &seq, e->rows, count, e->logits, r->err));
         for (size_t i = 0, t = first + 1; i < count && t < n; i++, t++) {
-            out[t] = sampler_logprob(e->shared.sampler, e->m->k, e->logits + i * n_vocab, tok_count(e->m->tok), tokens[t]);
+            out[t] =
+                sampler_logprob(e->shared.sampler, e->m->k, e->logits + i * n_vocab, tok_count(e->m->tok), tokens[t]);
             if (isnan(out[t]))
                 return fail(r->err, PGR_E_FORMAT, "the model's logits before token %zu are no numbers", t + 1);
         }

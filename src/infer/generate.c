@@ -32,7 +32,8 @@ static pgr_status tokens_of_prompt(const pgr_model *m, const char *prompt, size_
 static pgr_status limit_tokens(const pgr_model *m, size_t n_prompt, size_t *max_tokens, pgr_error *err) {
     if (n_prompt == 0) return fail(err, PGR_E_ARG, "the prompt is empty, expected at least one token");
     if (n_prompt >= m->config.n_ctx)
-        return fail(err, PGR_E_LIMIT, "the prompt has %zu tokens, the model's context is %zu", n_prompt, m->config.n_ctx);
+        return fail(err, PGR_E_LIMIT, "the prompt has %zu tokens, the model's context is %zu", n_prompt,
+                    m->config.n_ctx);
     if (*max_tokens > m->config.n_ctx - n_prompt) *max_tokens = m->config.n_ctx - n_prompt;
     return PGR_OK;
 }
@@ -43,14 +44,19 @@ static pgr_status hand_over(generation *g, const pgr_model *m, double start, pgr
     if (!g->samples) return fail_mem(err);
     for (size_t i = 0; i < g->output.n_chain; i++) {
         const infer_chain *c = &g->output.chains[i];
-        g->samples[i] = (pgr_sample){.text = c->text.data ? c->text.data : "", .n_text = c->text.n,
-                                     .tokens = c->tokens.v, .logprobs = c->logprobs, .n_token = c->tokens.n,
+        g->samples[i] = (pgr_sample){.text = c->text.data ? c->text.data : "",
+                                     .n_text = c->text.n,
+                                     .tokens = c->tokens.v,
+                                     .logprobs = c->logprobs,
+                                     .n_token = c->tokens.n,
                                      .finish = c->finish};
     }
-    g->public = (pgr_generation){.prompt = g->prompt.v, .n_prompt = g->prompt.n, .samples = g->samples,
-                                 .n_sample = g->output.n_chain};
-    g->public.timing = (pgr_timing){.load_s = m->load_s, .prefill_s = g->output.prefill_s,
-                                    .decode_s = g->output.decode_s, .total_s = clock_now() - start};
+    g->public = (pgr_generation){
+        .prompt = g->prompt.v, .n_prompt = g->prompt.n, .samples = g->samples, .n_sample = g->output.n_chain};
+    g->public.timing = (pgr_timing){.load_s = m->load_s,
+                                    .prefill_s = g->output.prefill_s,
+                                    .decode_s = g->output.decode_s,
+                                    .total_s = clock_now() - start};
     return PGR_OK;
 }
 
@@ -61,12 +67,22 @@ static pgr_status generate(pgr_engine *e, const char *prompt, size_t len, const 
     PGR_TRY(tokens_of_prompt(m, prompt, len, o, &g->prompt, err));
     if (g->prompt.failed) return fail_mem(err);
 
-    infer_request r = {.prompt = g->prompt.v, .n_prompt = g->prompt.n, .n_sample = o->n_sample, .seed = o->seed,
-                       .sampling = o->sampling, .max_tokens = o->max_tokens, .ignore_eos = o->ignore_eos,
-                       .stop = o->stop, .n_stop = o->n_stop, .trigger = o->grammar_trigger};
+    infer_request r = {.prompt = g->prompt.v,
+                       .n_prompt = g->prompt.n,
+                       .n_sample = o->n_sample,
+                       .seed = o->seed,
+                       .sampling = o->sampling,
+                       .max_tokens = o->max_tokens,
+                       .ignore_eos = o->ignore_eos,
+                       .stop = o->stop,
+                       .n_stop = o->n_stop,
+                       .trigger = o->grammar_trigger};
     PGR_TRY(limit_tokens(m, r.n_prompt, &r.max_tokens, err));
-    infer_options io = {.deadline_s = o->deadline_s, .cancel = o->cancel, .progress = o->progress,
-                        .progress_ctx = o->progress_ctx, .want_forced = true};
+    infer_options io = {.deadline_s = o->deadline_s,
+                        .cancel = o->cancel,
+                        .progress = o->progress,
+                        .progress_ctx = o->progress_ctx,
+                        .want_forced = true};
     if (o->grammar) {
         const char *name = o->grammar_name ? o->grammar_name : "grammar";
         PGR_TRY(engine_grammar(e, o->grammar, strlen(o->grammar), name, &r.grammar, err));
@@ -132,8 +148,10 @@ pgr_status pgr_perplexity_of(pgr_engine *e, const char *text, size_t len, size_t
     if (p.n < 2) s = fail(err, PGR_E_ARG, "the text has %zu tokens, expected at least 2", p.n);
     if (s == PGR_OK && !(p.logprobs = mem_array(p.n, sizeof *p.logprobs))) s = fail_mem(err);
     if (s == PGR_OK) s = score_windows(e, n_context, &o, &p, err);
-    if (s != PGR_OK) pgr_perplexity_free(&p);
-    else *out = p;
+    if (s != PGR_OK)
+        pgr_perplexity_free(&p);
+    else
+        *out = p;
     return s;
 }
 

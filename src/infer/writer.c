@@ -252,8 +252,10 @@ pgr_status writer_next(writer *w, const float *logits, pgr_error *err) {
     int32_t token;
     float logprob;
     int next = w->state;
-    if (w->state >= 0) PGR_TRY(pick_in_grammar(w, logits, &token, &logprob, &next, err));
-    else PGR_TRY(pick(w, logits, SIZE_MAX, &token, &logprob, err));
+    if (w->state >= 0)
+        PGR_TRY(pick_in_grammar(w, logits, &token, &logprob, &next, err));
+    else
+        PGR_TRY(pick(w, logits, SIZE_MAX, &token, &logprob, err));
     if (tok_ends(w->shared->tok, token)) {
         if (w->state == WRITER_WAITS) return write_trigger(w, err); /* the turn ended without its object: ask for it */
         finish(w, PGR_FINISH_STOP);

@@ -32,7 +32,7 @@ typedef struct chain {
     double weight_sum;    /* of the weights as written, before normalisation; NaN if none */
 } chain;
 
-/* parsed: the declared scores of all n_response places are there, finite and in 0..100 for CHAIN_FULL and 1..10 for
+/* parsed: the declared scores of all n_response places are there, finite and in 0..10 for CHAIN_FULL and 1..10 for
  * CHAIN_COMPACT. Memory is the arena's. Only running out of memory is an error. */
 pgr_status chain_parse(chain_form form, const char *text, size_t n, size_t n_response, arena *a, chain *out, pgr_error *err);
 

@@ -330,5 +330,5 @@ pgr_status full_parse(span text, size_t n_response, arena *a, chain *c, pgr_erro
         const char *why = marked ? "no object after <JSON_START>" : "no <JSON_START> marker";
         return chain_refuse(c, arena_strdup(a, why), err);
     }
-    return chain_judge_totals(c, n_response, 0.0, 100.0, place_name, a, err);
+    return chain_judge_totals(c, n_response, 0.0, 10.0, place_name, a, err);
 }

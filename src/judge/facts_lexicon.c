@@ -81,7 +81,9 @@ const lexicon_entry *lexicon_find(const char *word, size_t *n) {
     return *n ? &LEXICON[lo] : NULL;
 }
 
-static int compare_words(const void *a, const void *b) { return strcmp(a, *(const char *const *)b); }
+static int compare_words(const void *a, const void *b) {
+    return strcmp(a, *(const char *const *)b);
+}
 
 bool lexicon_stop_word(const char *word) {
     return bsearch(word, STOP_WORDS, sizeof STOP_WORDS / sizeof *STOP_WORDS, sizeof *STOP_WORDS, compare_words) != NULL;

@@ -46,8 +46,8 @@ typedef struct frame_prompt {
 } frame_prompt;
 
 /* Renders the prompt for the model's chat template. Every text is clipped to the frame's own token limit for its kind; if
- * the prompt is still longer than view->budget, limits are lowered evenly, then history pairs are dropped (oldest first),
- * until it fits; PGR_E_LIMIT if it cannot. What is shared by both orders comes first. */
+ * the prompt is still longer than view->budget, pairs beyond frame_history are dropped (oldest first), then limits are lowered
+ * evenly, then the other pairs are dropped, until it fits; PGR_E_LIMIT if it cannot. What is shared by both orders comes first. */
 pgr_status frame_render(const frame *f, const pgr_model *m, const pgr_request *r, const frame_view *view, arena *a,
                         frame_prompt *out, pgr_error *err);
 

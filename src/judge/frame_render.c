@@ -265,8 +265,7 @@ static pgr_status attempt(render *x, pgr_error *err) {
     return failed ? fail_mem(err) : tokens_of(x, err);
 }
 
-/* ---- until it fits
- * --------------------------------------------------------------------------------------------------- */
+/* ---- until it fits --------------------------------------------------------------------------------------------- */
 
 /* All limits by the factor, none below the floor. False: all were there already. */
 static bool lower_limits(render *x, double factor) {
@@ -289,24 +288,29 @@ static void drop_oldest(render *x) {
     x->n_pair--;
 }
 
-/* About half of what is too much, so that a long history takes a few renderings, and one by one near the end. */
-static size_t pairs_to_drop(const render *x, size_t budget) {
+/* Down to `least` at most: about half of what is too much, so that a long history takes a few renderings, and one by
+ * one near the end. False: none are left beyond least. */
+static bool drop_pairs(render *x, size_t budget, size_t least) {
+    if (x->n_pair <= least) return false;
     size_t pair = x->tokens.n / x->n_pair + 1; /* more than a pair's mean: the rest of the prompt is in it */
-    return 1 + (x->tokens.n - budget) / pair / 2;
+    size_t n = 1 + (x->tokens.n - budget) / pair / 2;
+    while (n-- > 0 && x->n_pair > least) drop_oldest(x);
+    return true;
 }
 
+/* First go the pairs beyond the frame's usual number, then the lengths of all texts, then the other pairs. */
 static pgr_status fit(render *x, size_t budget, pgr_error *err) {
     memcpy(x->limit, x->f->limit, sizeof x->limit);
     double factor = 1.0;
     for (;;) {
         PGR_TRY(attempt(x, err));
         if (x->tokens.n <= budget) return PGR_OK;
+        if (drop_pairs(x, budget, x->f->history)) continue;
         if (lower_limits(x, factor *= 0.8)) continue;
-        if (x->n_pair == 0)
-            return fail(err, PGR_E_LIMIT,
-                        "frame %s: the prompt needs %zu tokens with every text clipped to %d, there is room for %zu",
-                        x->f->name, x->tokens.n, LIMIT_FLOOR, budget);
-        for (size_t n = pairs_to_drop(x, budget); n > 0; n--) drop_oldest(x);
+        if (drop_pairs(x, budget, 0)) continue;
+        return fail(err, PGR_E_LIMIT,
+                    "frame %s: the prompt needs %zu tokens with every text clipped to %d, there is room for %zu",
+                    x->f->name, x->tokens.n, LIMIT_FLOOR, budget);
     }
 }
 

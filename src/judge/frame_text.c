@@ -47,6 +47,14 @@ static size_t marker_at(const char *s, const char *end) {
     return (size_t)(after - s);
 }
 
+/* What begins a line of a frame that keeps line breaks: a text must not begin a pair or a turn of its own. */
+static bool label_at(const char *s, const char *end) {
+    static const char *const LABELS[] = {"user:", "assistant:", "chosen:", "rejected:"};
+    for (size_t i = 0; i < sizeof LABELS / sizeof *LABELS; i++)
+        if (word_at(s, end, LABELS[i])) return true;
+    return false;
+}
+
 void text_defuse(const char *s, size_t n, bool join, buf *out) {
     const char *end = s + n;
     bool space = false; /* a joined blank waits for a character to follow */
@@ -67,6 +75,7 @@ void text_defuse(const char *s, size_t n, bool join, buf *out) {
         } else {
             buf_putc(out, *s);
             if (*s == '[' && border_at(s, end)) buf_putc(out, '_');
+            if ((*s == '\n' || *s == '\r') && label_at(s + 1, end)) buf_putc(out, ' ');
             s++;
         }
     }

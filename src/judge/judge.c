@@ -22,7 +22,7 @@ typedef struct judging {
     const pgr_model *m;
     const pgr_request *r;
     const pgr_judge_options *o;
-    arena *arena;  /* the result's */
+    arena *arena; /* the result's */
     frame *frame;
     grammar *grammar; /* the engine's */
     size_t n_ind, max_tokens;
@@ -43,8 +43,8 @@ typedef struct result {
 } result;
 
 pgr_judge_options pgr_judge_options_default(void) {
-    return (pgr_judge_options){.ind = -1, .history = -1, .seed = -1, .swap = true,
-                               .sampling = {.temperature = 1.0f, .top_p = 1.0f}};
+    return (pgr_judge_options){
+        .ind = -1, .history = -1, .seed = -1, .swap = true, .sampling = {.temperature = 1.0f, .top_p = 1.0f}};
 }
 
 /* ---- settings ---- */
@@ -71,7 +71,8 @@ static size_t default_max_tokens(const judging *j) {
 static pgr_status settle_numbers(judging *j) {
     const pgr_judge_options *o = j->o;
     int ind = o->ind >= 0 ? o->ind : (j->r->ind >= 0 ? j->r->ind : DEFAULT_IND);
-    if (ind < 1 || ind > 1024) return fail(j->err, PGR_E_ARG, "%s: ind is %d, expected 1 to 1024 chains", j->r->origin, ind);
+    if (ind < 1 || ind > 1024)
+        return fail(j->err, PGR_E_ARG, "%s: ind is %d, expected 1 to 1024 chains", j->r->origin, ind);
     if (j->r->pro > 0)
         return fail(j->err, PGR_E_UNSUPPORTED, "%s: pro is %d, but prototypes need a store of users, expected 0",
                     j->r->origin, j->r->pro);
@@ -124,7 +125,9 @@ static pgr_status render_prompts(judging *j) {
         j->order[k] = arena_array(j->arena, n, sizeof *j->order[k]);
         if (!j->order[k]) return fail_mem(j->err);
         for (size_t i = 0; i < n; i++) j->order[k][i] = k == 0 ? i : n - 1 - i;
-        frame_view view = {.history = j->history, .n_history = j->n_history, .order = j->order[k],
+        frame_view view = {.history = j->history,
+                           .n_history = j->n_history,
+                           .order = j->order[k],
                            .budget = j->m->config.n_ctx - j->max_tokens};
         PGR_TRY(frame_render(j->frame, j->m, j->r, &view, j->arena, &j->prompt[k], j->err));
     }
@@ -142,12 +145,20 @@ static pgr_status fill_totals(void *ctx, const char *hole, const char *text, siz
 static pgr_status write_chains(judging *j) {
     infer_request q[2];
     for (size_t k = 0; k < j->n_order; k++)
-        q[k] = (infer_request){.prompt = j->prompt[k].tokens.v, .n_prompt = j->prompt[k].tokens.n,
-                               .n_sample = (j->n_ind + j->n_order - 1 - k) / j->n_order, .seed = j->seed,
-                               .id = (uint32_t)k, .sampling = j->o->sampling, .max_tokens = j->max_tokens,
-                               .grammar = j->grammar, .trigger = frame_trigger(j->frame), .fill = fill_totals,
+        q[k] = (infer_request){.prompt = j->prompt[k].tokens.v,
+                               .n_prompt = j->prompt[k].tokens.n,
+                               .n_sample = (j->n_ind + j->n_order - 1 - k) / j->n_order,
+                               .seed = j->seed,
+                               .id = (uint32_t)k,
+                               .sampling = j->o->sampling,
+                               .max_tokens = j->max_tokens,
+                               .grammar = j->grammar,
+                               .trigger = frame_trigger(j->frame),
+                               .fill = fill_totals,
                                .fill_ctx = j};
-    infer_options io = {.deadline_s = j->o->deadline_s, .cancel = j->o->cancel, .progress = j->o->progress,
+    infer_options io = {.deadline_s = j->o->deadline_s,
+                        .cancel = j->o->cancel,
+                        .progress = j->o->progress,
                         .progress_ctx = j->o->progress_ctx};
     return infer_run(j->e, q, j->n_order, &io, &j->output, j->err);
 }
@@ -183,8 +194,14 @@ static pgr_status keep_sample(judging *j, size_t i, const chain *parsed, const p
     const size_t *order = j->order[i % j->n_order];
     const double *from = out->score_used == PGR_SCORE_RECOMPUTED ? parsed->recomputed : parsed->declared;
     for (size_t place = 0; place < n; place++) scores[order[place]] = parsed->parsed ? from[place] : NAN;
-    *s = (pgr_chain_sample){.text = text, .order = order, .parsed = parsed->parsed, .cut = c->cut,
-                            .reason = parsed->reason, .scores = scores, .n_token = c->tokens.n, .seed = i};
+    *s = (pgr_chain_sample){.text = text,
+                            .order = order,
+                            .parsed = parsed->parsed,
+                            .cut = c->cut,
+                            .reason = parsed->reason,
+                            .scores = scores,
+                            .n_token = c->tokens.n,
+                            .seed = i};
     return PGR_OK;
 }
 
@@ -215,7 +232,8 @@ static pgr_status describe(judging *j, pgr_result *out) {
 static pgr_status run_judging(judging *j, pgr_result *out) {
     if (j->m->chat.kind == CHAT_NONE)
         return fail(j->err, PGR_E_UNSUPPORTED,
-                    "%s: the model has no chat template that we know (ChatML, Llama-3), and judging needs one", j->m->name);
+                    "%s: the model has no chat template that we know (ChatML, Llama-3), and judging needs one",
+                    j->m->name);
     PGR_TRY(open_frame(j));
     PGR_TRY(name_request(j, settle_numbers(j)));
     PGR_TRY(draw_history(j));
@@ -244,8 +262,10 @@ pgr_status pgr_judge(pgr_engine *engine, const pgr_request *request, const pgr_j
     infer_output_free(&j.output);
     for (size_t k = 0; k < 2; k++) ids_free(&j.prompt[k].tokens);
     frame_close(j.frame);
-    if (s != PGR_OK) pgr_result_free(&made->public);
-    else *out = &made->public;
+    if (s != PGR_OK)
+        pgr_result_free(&made->public);
+    else
+        *out = &made->public;
     return s;
 }
 

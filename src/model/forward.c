@@ -16,15 +16,15 @@ enum {
 struct forward_state {
     const pgr_model *m;
     size_t n_batch;
-    float *x;     /* (n, d) residual stream */
-    float *h;     /* (n, d) normalised; then the projection that is added back */
-    float *q;     /* (n, H * hd) */
-    float *k, *v; /* (n, H_kv * hd) */
-    float *attn;  /* (n, H * hd) */
+    float *x;         /* (n, d) residual stream */
+    float *h;         /* (n, d) normalised; then the projection that is added back */
+    float *q;         /* (n, H * hd) */
+    float *k, *v;     /* (n, H_kv * hd) */
+    float *attn;      /* (n, H * hd) */
     float *gate, *up; /* (n, n_ff) */
-    float *cs;    /* (n, rope_dim / 2, 2) cosine and sine of every row's position */
-    float *tiles; /* per worker: q and acc of a task, (2, ATTN_ROWS, hd) */
-    float *inv_freq; /* (rope_dim / 2) */
+    float *cs;        /* (n, rope_dim / 2, 2) cosine and sine of every row's position */
+    float *tiles;     /* per worker: q and acc of a task, (2, ATTN_ROWS, hd) */
+    float *inv_freq;  /* (rope_dim / 2) */
 };
 
 /* What the parallel steps of one pass see. */
@@ -53,7 +53,10 @@ pgr_status forward_create(const pgr_model *m, size_t n_batch, forward_state **ou
     f->n_batch = n_batch;
 
     size_t group = c->n_head / c->n_head_kv, tile = ATTN_ROWS > group ? ATTN_ROWS : group;
-    struct { float **p; size_t n; } list[] = {
+    struct {
+        float **p;
+        size_t n;
+    } list[] = {
         {&f->x, n_batch * c->n_embd},
         {&f->h, n_batch * c->n_embd},
         {&f->q, n_batch * c->n_head * c->head_dim},

@@ -86,8 +86,10 @@ static void put_json(const inspection *in, buf *b) {
     buf_puts(b, "\"chat_template\":{");
     put_field(b, "kind", chat_name(in->chat.kind));
     buf_puts(b, "\"default_system\":");
-    if (in->chat.default_system) json_put_string(b, in->chat.default_system, strlen(in->chat.default_system));
-    else buf_puts(b, "null");
+    if (in->chat.default_system)
+        json_put_string(b, in->chat.default_system, strlen(in->chat.default_system));
+    else
+        buf_puts(b, "null");
     buf_puts(b, "},");
     put_field(b, "kernels", kernels_best()->name);
     put_tensors(in, b);
@@ -118,7 +120,8 @@ static void put_text(const inspection *in, buf *b) {
     buf_printf(b, "tokenizer       %s, pre-tokeniser %s: %zu tokens, %zu merges, BOS %s, EOS %d\n",
                tok_model_name(in->tok), tok_pre_name(in->tok), tok_count(in->tok), tok_merge_count(in->tok),
                tok_adds_bos(in->tok) ? "added" : "not added", tok_eos(in->tok));
-    buf_printf(b, "chat template   %s%s%s\n", chat_name(in->chat.kind), in->chat.default_system ? ", default system turn: " : "",
+    buf_printf(b, "chat template   %s%s%s\n", chat_name(in->chat.kind),
+               in->chat.default_system ? ", default system turn: " : "",
                in->chat.default_system ? in->chat.default_system : "");
     buf_printf(b, "--dtype auto    weights stay as the file has them, fp32 arithmetic on the dequantised values\n");
     buf_printf(b, "--dtype f32     would hold %.0f MB of weights, bf16 %.0f MB, int8 %.0f MB\n",

@@ -19,9 +19,12 @@ pgr_model_options pgr_model_options_default(void) {
 static char *cache_folder(void) {
     const char *home = getenv("PGENRM_HOME"), *cache = getenv("XDG_CACHE_HOME"), *user = getenv("HOME");
     buf b = {0};
-    if (home && *home) buf_puts(&b, home);
-    else if (cache && *cache) buf_printf(&b, "%s/pgenrm", cache);
-    else buf_printf(&b, "%s/.cache/pgenrm", user && *user ? user : ".");
+    if (home && *home)
+        buf_puts(&b, home);
+    else if (cache && *cache)
+        buf_printf(&b, "%s/pgenrm", cache);
+    else
+        buf_printf(&b, "%s/.cache/pgenrm", user && *user ? user : ".");
     return buf_take(&b);
 }
 
@@ -36,7 +39,8 @@ static pgr_status find_in_cache(const char *name, char **out, pgr_error *err) {
         if (b.failed || file_exists(b.data)) break;
     }
     pgr_status s = PGR_OK;
-    if (b.failed) s = fail_mem(err);
+    if (b.failed)
+        s = fail_mem(err);
     else if (!file_exists(b.data))
         s = fail(err, PGR_E_IO, "%s: no such model, neither as a path nor in %s%s", name, folder,
                  strcmp(name, DEFAULT_MODEL) == 0 ? " (tools/fetch_model.sh fetches the default model)" : "");
@@ -60,10 +64,14 @@ pgr_status pgr_model_find(const char *name, char **out, pgr_error *err) {
 
 static gemm_form form_of(pgr_dtype dtype) {
     switch (dtype) {
-    case PGR_DTYPE_F32: return GEMM_F32;
-    case PGR_DTYPE_BF16: return GEMM_BF16;
-    case PGR_DTYPE_INT8: return GEMM_INT8;
-    case PGR_DTYPE_AUTO: break;
+    case PGR_DTYPE_F32:
+        return GEMM_F32;
+    case PGR_DTYPE_BF16:
+        return GEMM_BF16;
+    case PGR_DTYPE_INT8:
+        return GEMM_INT8;
+    case PGR_DTYPE_AUTO:
+        break;
     }
     return GEMM_FILE;
 }
@@ -100,8 +108,8 @@ static pgr_status open_parts(pgr_model *m, const char *path, const pgr_model_opt
     PGR_TRY(open_chat(m, err));
     PGR_TRY(open_name(m, err));
     PGR_TRY(pool_create(o->n_thread, &m->threads, err));
-    return weights_open(&m->file, &m->config, form_of(o->dtype), m->threads, o->progress, o->progress_ctx,
-                        &m->weights, err);
+    return weights_open(&m->file, &m->config, form_of(o->dtype), m->threads, o->progress, o->progress_ctx, &m->weights,
+                        err);
 }
 
 pgr_status pgr_model_open(const char *path, const pgr_model_options *options, pgr_model **out, pgr_error *err) {

@@ -111,8 +111,14 @@ pgr_status weights_open(const gguf *g, const config *c, gemm_form form, pool *th
 #define X(field, name, rows, cols) +1
     size_t matrices_per_layer = LAYER_MATRICES(X);
 #undef X
-    binder b = {.g = g, .form = form, .threads = threads, .arena = &w.arena, .bound = bound,
-                .total = c->n_layer * matrices_per_layer + 1, .progress = progress, .progress_ctx = progress_ctx,
+    binder b = {.g = g,
+                .form = form,
+                .threads = threads,
+                .arena = &w.arena,
+                .bound = bound,
+                .total = c->n_layer * matrices_per_layer + 1,
+                .progress = progress,
+                .progress_ctx = progress_ctx,
                 .err = err};
     w.n_layer = c->n_layer;
     pgr_status s = bind_all(&b, c, &w);

@@ -408,7 +408,8 @@ static void test_interrupt(void **state) {
     char text[600], command[400];
     int n =
         snprintf(text, sizeof text, "{\"id\":\"quick\",\"query\":\"Tea?\",\"responses\":[\"a\",\"b\"],\"ind\":1}\n");
-    n += snprintf(text + n, sizeof text - (size_t)n, "{\"id\":\"slow\",\"query\":\"Tea?\",\"ind\":1024,\"responses\":[\"a\"");
+    n += snprintf(text + n, sizeof text - (size_t)n,
+                  "{\"id\":\"slow\",\"query\":\"Tea?\",\"ind\":1024,\"responses\":[\"a\"");
     for (int i = 1; i < 26; i++) n += snprintf(text + n, sizeof text - (size_t)n, ",\"b\""); /* half a minute */
     snprintf(text + n, sizeof text - (size_t)n, "]}\n");
     snprintf(command, sizeof command, "pgenrm score --json %s & sleep 1.5; kill -INT $!; wait $!",
@@ -436,14 +437,21 @@ static int tear_down(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_wrong_usage), cmocka_unit_test(test_work_that_cannot_be_done),
-        cmocka_unit_test(test_help),        cmocka_unit_test(test_tokenize),
-        cmocka_unit_test(test_perplexity),  cmocka_unit_test(test_generate),
-        cmocka_unit_test(test_seed),        cmocka_unit_test(test_inspect),
-        cmocka_unit_test(test_score_keys),  cmocka_unit_test(test_score_repeats),
-        cmocka_unit_test(test_score_jsonl), cmocka_unit_test(test_score_deadline),
+        cmocka_unit_test(test_wrong_usage),
+        cmocka_unit_test(test_work_that_cannot_be_done),
+        cmocka_unit_test(test_help),
+        cmocka_unit_test(test_tokenize),
+        cmocka_unit_test(test_perplexity),
+        cmocka_unit_test(test_generate),
+        cmocka_unit_test(test_seed),
+        cmocka_unit_test(test_inspect),
+        cmocka_unit_test(test_score_keys),
+        cmocka_unit_test(test_score_repeats),
+        cmocka_unit_test(test_score_jsonl),
+        cmocka_unit_test(test_score_deadline),
         cmocka_unit_test(test_score_kind_missing),
-        cmocka_unit_test(test_report),      cmocka_unit_test(test_interrupt),
+        cmocka_unit_test(test_report),
+        cmocka_unit_test(test_interrupt),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

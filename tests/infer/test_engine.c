@@ -1,8 +1,8 @@
 /* The engine on a tiny model: a chain is a function of (model, prompt, settings, seed, request, sample) and of nothing else. */
 #include <math.h>
 
-#include "infer/engine.h"
 #include "../base/faults.h"
+#include "infer/engine.h"
 
 #define TINY PGR_SOURCE_DIR "/tests/golden/tiny-llama.gguf"
 
@@ -38,8 +38,12 @@ static ids encode(const char *text) {
 }
 
 static infer_request request_of(const ids *prompt, size_t n_sample, size_t max_tokens) {
-    return (infer_request){.prompt = prompt->v, .n_prompt = prompt->n, .n_sample = n_sample, .seed = 7,
-                           .sampling = {.temperature = 1.0f, .top_p = 1.0f}, .max_tokens = max_tokens};
+    return (infer_request){.prompt = prompt->v,
+                           .n_prompt = prompt->n,
+                           .n_sample = n_sample,
+                           .seed = 7,
+                           .sampling = {.temperature = 1.0f, .top_p = 1.0f},
+                           .max_tokens = max_tokens};
 }
 
 static infer_output run_on(pgr_engine *e, const infer_request *r, size_t n, const infer_options *o) {
@@ -210,7 +214,8 @@ static void grammar_holes_and_forced_text(void **state) {
         const infer_chain *c = &out.chains[i];
         char digit, mark;
         int n, bytes;
-        assert_int_equal(sscanf(c->text.data, "score=%c of ten, <%d bytes of s> end%c%n", &digit, &bytes, &mark, &n), 3);
+        assert_int_equal(sscanf(c->text.data, "score=%c of ten, <%d bytes of s> end%c%n", &digit, &bytes, &mark, &n),
+                         3);
         assert_int_equal(n, c->text.n);
         assert_int_equal(bytes, strlen("score=5 of ten, "));
         assert_true(digit >= '1' && digit <= '9' && (mark == '!' || mark == '?'));
@@ -420,8 +425,7 @@ static bool generate_once(void) {
     o.n_sample = 2;
     o.max_tokens = 12;
     o.grammar = "root ::= \"yes\" [a-c]{2} (\".\" | \"!\")\n";
-    bool ok = pgr_engine_create(MODEL, NULL, &e, NULL) == PGR_OK
-              && pgr_generate(e, "Hello", 5, &o, &g, NULL) == PGR_OK;
+    bool ok = pgr_engine_create(MODEL, NULL, &e, NULL) == PGR_OK && pgr_generate(e, "Hello", 5, &o, &g, NULL) == PGR_OK;
     pgr_generation_free(g);
     pgr_engine_free(e);
     return ok;

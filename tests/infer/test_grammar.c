@@ -23,7 +23,9 @@ static int walk(grammar *g, const char *text, size_t n) {
     return state;
 }
 
-static bool accepts(grammar *g, const char *text) { return grammar_accepts(g, walk(g, text, strlen(text))); }
+static bool accepts(grammar *g, const char *text) {
+    return grammar_accepts(g, walk(g, text, strlen(text)));
+}
 
 /* ---- what is accepted ---- */
 
@@ -45,9 +47,13 @@ static void accepts_what_the_text_says(void **state) {
         {"root ::= \"\\x41\\u00e9\\u20AC\\\"\\\\\"", {"A\xC3\xA9\xE2\x82\xAC\"\\"}, {"A"}},
         {"root ::= (\"a\"*)* (\"b\"? )+ \"\"*", {"", "aab", "bb"}, {"ba"}},
         {"a ::= b | c\r\nb ::= \"1\"\r\n\r\n\tc ::= \"2\" # x\r\nroot ::= a a", {"11", "12", "21"}, {"1", "13"}},
-        {"root ::= \"a\" |\n # between\n\n \"b\" | (\n\"c\"\n|\n\"d\"\n)\nx ::= \"e\"", {"a", "b", "c", "d"}, {"e", ""}},
+        {"root ::= \"a\" |\n # between\n\n \"b\" | (\n\"c\"\n|\n\"d\"\n)\nx ::= \"e\"",
+         {"a", "b", "c", "d"},
+         {"e", ""}},
         {"root ::= | \"a\"\n", {"", "a"}, {"aa"}},
-        {"root ::= \"a\" [^\\x00-\\uFFFF\xF0\x90\x80\x80-\xF4\x8F\xBF\xBF]? \"b\" | [^\\x00-\xF4\x8F\xBF\xBF] \"c\"", {"ab"}, {"c", "a"}},
+        {"root ::= \"a\" [^\\x00-\\uFFFF\xF0\x90\x80\x80-\xF4\x8F\xBF\xBF]? \"b\" | [^\\x00-\xF4\x8F\xBF\xBF] \"c\"",
+         {"ab"},
+         {"c", "a"}},
         {"root ::= \"\xF0\x9F\x98\x80\"+", {"\xF0\x9F\x98\x80\xF0\x9F\x98\x80"}, {"\xF0\x9F\x98", "\xF0\x9F\x98\x81"}},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -61,10 +67,18 @@ static void accepts_what_the_text_says(void **state) {
 }
 
 /* Every code point, one class per row, against the row's own rule. */
-static bool not_a(uint32_t c) { return c != 'a'; }
-static bool some(uint32_t c) { return (c >= 0x70 && c <= 0x90) || (c >= 0x7F0 && c <= 0x1010) || (c >= 0xD000 && c <= 0xF123) || c >= 0xFFF0; }
-static bool not_some(uint32_t c) { return !some(c); }
-static bool odd_ends(uint32_t c) { return (c >= 0x3B1 && c <= 0x3C9) || (c >= 0x10FF3 && c <= 0x4ABCD); }
+static bool not_a(uint32_t c) {
+    return c != 'a';
+}
+static bool some(uint32_t c) {
+    return (c >= 0x70 && c <= 0x90) || (c >= 0x7F0 && c <= 0x1010) || (c >= 0xD000 && c <= 0xF123) || c >= 0xFFF0;
+}
+static bool not_some(uint32_t c) {
+    return !some(c);
+}
+static bool odd_ends(uint32_t c) {
+    return (c >= 0x3B1 && c <= 0x3C9) || (c >= 0x10FF3 && c <= 0x4ABCD);
+}
 
 static void classes_hold_the_right_characters(void **state) {
     (void)state;
@@ -248,7 +262,8 @@ static void holes_stop_the_text(void **state) {
     int s;
     /* "t " is forced, then digit or @sum: that is refused */
     assert_int_equal(grammar_walk(g, grammar_start(g), "t ", 2, &s, &err), PGR_E_FORMAT);
-    assert_string_equal(err.message, "test:1: hole @sum comes where other text may come too, expected it to be the only one");
+    assert_string_equal(err.message,
+                        "test:1: hole @sum comes where other text may come too, expected it to be the only one");
     assert_int_equal(grammar_walk(g, grammar_start(g), "t ", 2, &s, &err), PGR_E_FORMAT);
     grammar_free(g);
 
@@ -287,7 +302,8 @@ static void refuses(const char *text, pgr_status status, const char *message) {
     grammar *g = NULL;
     pgr_error err = {0};
     pgr_status s = grammar_compile(text, strlen(text), "g.gbnf", &g, &err);
-    if (s != status || strcmp(err.message, message) != 0) fail_msg("%s\n%d %s\nwanted %d %s", text, s, err.message, status, message);
+    if (s != status || strcmp(err.message, message) != 0)
+        fail_msg("%s\n%d %s\nwanted %d %s", text, s, err.message, status, message);
     assert_null(g);
 }
 
@@ -302,8 +318,10 @@ static void errors_name_the_place(void **state) {
         {"\n1 ::= \"a\"", "g.gbnf:2: found '1', expected a rule's name (a rule goes on after | or in parentheses)"},
         {"root ::= \"a\"\n\nroot ::= \"b\"", "g.gbnf:3: found rule root a second time, the first is in line 1"},
         {"root ::= ", "g.gbnf:1: found the end, expected \"text\", [class], (group), a rule's name or @hole"},
-        {"root ::= \"a\" . \"b\"", "g.gbnf:1: found '.', expected \"text\", [class], (group), a rule's name, @hole, | or the line's end"},
-        {"root ::= \"a\" )", "g.gbnf:1: found ')', expected \"text\", [class], (group), a rule's name, @hole, | or the line's end"},
+        {"root ::= \"a\" . \"b\"",
+         "g.gbnf:1: found '.', expected \"text\", [class], (group), a rule's name, @hole, | or the line's end"},
+        {"root ::= \"a\" )",
+         "g.gbnf:1: found ')', expected \"text\", [class], (group), a rule's name, @hole, | or the line's end"},
         {"root ::= (\"a\"\n", "g.gbnf:2: found the end, expected an item, | or ) at the end of the group"},
         {"root ::= \"a", "g.gbnf:1: found the end, expected \" at the end of the text"},
         {"root ::= \"a\\q\"", "g.gbnf:1: found 'q', expected one of n t r \\ \" [ ] ^ - xHH uHHHH after \\"},
@@ -313,17 +331,21 @@ static void errors_name_the_place(void **state) {
         {"root ::= \"\xC3(\"", "g.gbnf:1: found byte 0xC3, expected UTF-8"},
         {"root ::= [", "g.gbnf:1: found the end, expected ] at the end of the class"},
         {"root ::= []", "g.gbnf:1: found ']', expected a character in the class (\\] for the bracket itself)"},
-        {"root ::= \"a\"**", "g.gbnf:1: found '*', expected one repeat for an item (put parentheses around it for a second)"},
+        {"root ::= \"a\"**",
+         "g.gbnf:1: found '*', expected one repeat for an item (put parentheses around it for a second)"},
         {"root ::= \"a\"{}", "g.gbnf:1: found '}', expected a number, as in {2} {2,} {2,5}"},
         {"root ::= \"a\"{2", "g.gbnf:1: found the end, expected } at the end of the repeat"},
         {"root ::= \"a\"{3,2}", "g.gbnf:1: found the repeat {3,2}, expected the lower number first"},
         {"root ::= @", "g.gbnf:1: found the end, expected a hole's name after @"},
         {"root ::= \"a\" b", "g.gbnf:1: found b, expected the name of a rule of this grammar"},
-        {"root ::= a\na ::= \"x\" (b)?\nb ::= \"y\" | a", "g.gbnf:2: rule a refers to itself (line 3), expected a repeat instead"},
+        {"root ::= a\na ::= \"x\" (b)?\nb ::= \"y\" | a",
+         "g.gbnf:2: rule a refers to itself (line 3), expected a repeat instead"},
         {"root ::= \"x\"\na ::= a", "g.gbnf:2: rule a refers to itself (line 2), expected a repeat instead"},
         {"root ::= \"x\"\nb ::= \"y\" @z", "g.gbnf:2: rule b has a hole, expected root to use it"},
-        {"root ::= \"x\" [^\\x00-\xF4\x8F\xBF\xBF]+", "g.gbnf: the grammar allows no text at all, expected root to match something"},
-        {"root ::= [\\uD7FF-\\uE000]{3} \"a\" | @h", "g.gbnf:1: hole @h comes where other text may come too, expected it to be the only one"},
+        {"root ::= \"x\" [^\\x00-\xF4\x8F\xBF\xBF]+",
+         "g.gbnf: the grammar allows no text at all, expected root to match something"},
+        {"root ::= [\\uD7FF-\\uE000]{3} \"a\" | @h",
+         "g.gbnf:1: hole @h comes where other text may come too, expected it to be the only one"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) refuses(cases[i].text, PGR_E_FORMAT, cases[i].message);
 }
@@ -333,7 +355,8 @@ static void limits_hold(void **state) {
     pgr_error err;
     int s;
     refuses("root ::= \"a\"{200001}", PGR_E_LIMIT, "g.gbnf:1: found a repeat of more than 200000 times");
-    refuses("root ::= \"ab\"{99999} |\n\"a\"{9}", PGR_E_LIMIT, "g.gbnf:1: found an item of more than 200000 states, expected smaller repeats");
+    refuses("root ::= \"ab\"{99999} |\n\"a\"{9}", PGR_E_LIMIT,
+            "g.gbnf:1: found an item of more than 200000 states, expected smaller repeats");
     /* doubling rules of the empty text make no states but 2^40 visits: they count as well */
     buf deep = {0};
     buf_puts(&deep, "root ::= r0\nr40 ::= \"\"\n");
@@ -358,10 +381,13 @@ static void limits_hold(void **state) {
     rng r = {.seed = 1};
     pgr_status status = PGR_OK;
     s = grammar_start(g);
-    for (int i = 0; i < 200000 && status == PGR_OK; i++) status = grammar_step(g, s, (uint8_t)('a' + rng_below(&r, 2)), &s, &err);
+    for (int i = 0; i < 200000 && status == PGR_OK; i++)
+        status = grammar_step(g, s, (uint8_t)('a' + rng_below(&r, 2)), &s, &err);
     assert_int_equal(status, PGR_E_LIMIT);
     assert_int_equal(grammar_state_count(g), 50000);
-    assert_string_equal(err.message, "test: the grammar has too many states (50000 so far), expected one with fewer overlapping repeats");
+    assert_string_equal(
+        err.message,
+        "test: the grammar has too many states (50000 so far), expected one with fewer overlapping repeats");
     grammar_free(g);
 }
 
@@ -523,20 +549,24 @@ static void masks_beyond_the_kept_ones_are_right(void **state) {
 static vocabulary shared; /* opened once, outside of the failing work */
 
 static bool compile_walk_and_mask(void) {
-    static const char text[] = "root ::= word{2,4} [^a-q\\u0100-\\u0900] @total \"\\n\"\nword ::= [a-z]+ (\", \" | \"; \\x41\")";
+    static const char text[] =
+        "root ::= word{2,4} [^a-q\\u0100-\\u0900] @total \"\\n\"\nword ::= [a-z]+ (\", \" | \"; \\x41\")";
     grammar *g = NULL;
     token_trie *trie = NULL;
     buf out = {0};
     pgr_error err = {0};
     const uint64_t *mask;
     int s = 0;
-    bool ok = grammar_compile(text, sizeof text - 1, "memory", &g, &err) == PGR_OK && trie_create(shared.tok, &trie, &err) == PGR_OK
+    bool ok = grammar_compile(text, sizeof text - 1, "memory", &g, &err) == PGR_OK
+              && trie_create(shared.tok, &trie, &err) == PGR_OK
               && grammar_mask(g, trie, grammar_start(g), SIZE_MAX, &mask, NULL, &err) == PGR_OK
               && grammar_mask(g, trie, grammar_start(g), 8, &mask, NULL, &err) == PGR_OK
               && grammar_walk(g, grammar_start(g), "ab, cd, Z", 9, &s, &err) == PGR_OK
               && grammar_after_hole(g, s, &s, &err) == PGR_OK && grammar_forced(g, &s, &out, &err) == PGR_OK;
-    if (ok) assert_string_equal(out.data, "\n");
-    else assert_int_equal(err.status, PGR_E_MEM);
+    if (ok)
+        assert_string_equal(out.data, "\n");
+    else
+        assert_int_equal(err.status, PGR_E_MEM);
     buf_free(&out);
     grammar_free(g);
     trie_free(trie);

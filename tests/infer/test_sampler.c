@@ -21,7 +21,9 @@ static int by_logit(const void *a, const void *b) {
     return x - y;
 }
 
-static bool allows(const uint64_t *mask, size_t i) { return !mask || (mask[i / 64] >> (i % 64) & 1); }
+static bool allows(const uint64_t *mask, size_t i) {
+    return !mask || (mask[i / 64] >> (i % 64) & 1);
+}
 
 static void refer(const float *logits, size_t n, const uint64_t *mask, const pgr_sampling *o, reference *out) {
     static int32_t order[MAX_VOCAB];
@@ -53,7 +55,8 @@ static int32_t pick(sampler *s, const float *logits, size_t n, const uint64_t *m
     int32_t token = -1;
     float logprob;
     pgr_error err;
-    if (sampler_pick(s, kernels_ref(), logits, n, mask, o, u, &token, &logprob, &err) != PGR_OK) fail_msg("%s", err.message);
+    if (sampler_pick(s, kernels_ref(), logits, n, mask, o, u, &token, &logprob, &err) != PGR_OK)
+        fail_msg("%s", err.message);
     assert_in_range(token, 0, n - 1);
     return token;
 }
@@ -100,7 +103,8 @@ static void draws_the_probabilities(void **state) {
     reference squared = {.p = {16 / 22.0, 4 / 22.0, 0.0, 1 / 22.0, 1 / 22.0}};
     check_distribution(s, logits, 5, NULL, &half, &squared, 8000);
 
-    const pgr_sampling nucleus = {1.0f, 0, 0.8f, 0.0f}; /* .5 + .25 + .125 reach .8: of the tied two the lower id stays */
+    const pgr_sampling nucleus = {1.0f, 0, 0.8f,
+                                  0.0f}; /* .5 + .25 + .125 reach .8: of the tied two the lower id stays */
     reference three = {.p = {4 / 7.0, 2 / 7.0, 0.0, 1 / 7.0, 0.0}};
     check_distribution(s, logits, 5, NULL, &nucleus, &three, 7000);
 
@@ -183,7 +187,8 @@ static void logprob_is_of_the_whole_row(void **state) {
     for (int i = 0; i < 20; i++) {
         int32_t token;
         float logprob;
-        assert_int_equal(sampler_pick(s, kernels_ref(), logits, MAX_VOCAB, mask, &o, i / 20.0, &token, &logprob, NULL), PGR_OK);
+        assert_int_equal(sampler_pick(s, kernels_ref(), logits, MAX_VOCAB, mask, &o, i / 20.0, &token, &logprob, NULL),
+                         PGR_OK);
         double want = (double)logits[token] - 40.0 - log(sum);
         /* 1e-5: each exp of the sum within a few units of float (6e-8), and the result rounded to float (5e-7 at 10) */
         assert_true(fabs((double)logprob - want) <= 1e-5);
@@ -208,7 +213,8 @@ static void fast_kernels_draw_the_same(void **state) {
         int32_t token;
         float logprob;
         double u = rng_next(&r);
-        assert_int_equal(sampler_pick(s, kernels_best(), logits, MAX_VOCAB, NULL, &o, u, &token, &logprob, NULL), PGR_OK);
+        assert_int_equal(sampler_pick(s, kernels_best(), logits, MAX_VOCAB, NULL, &o, u, &token, &logprob, NULL),
+                         PGR_OK);
         n_differ += token != pick(s, logits, MAX_VOCAB, NULL, &o, u);
     }
     assert_in_range(n_differ, 0, 2); /* 200 borders moved by about 1e-7 each: 0.02 expected */
@@ -237,7 +243,8 @@ static void refuses_what_is_no_distribution(void **state) {
         assert_int_equal(sampler_pick(s, k, fine, 3, &nothing, both[i], 0.5, &t, &lp, &err), PGR_E_LIMIT);
         assert_int_equal(sampler_pick(s, k, fine, 3, &beyond, both[i], 0.5, &t, &lp, &err), PGR_E_LIMIT);
         assert_int_equal(sampler_pick(s, k, fine, 3, &only_inf, both[i], 0.5, &t, &lp, &err), PGR_E_LIMIT);
-        assert_int_equal(sampler_pick(s, k, nan_in, 1, NULL, both[i], 0.5, &t, &lp, &err), PGR_OK); /* NaN in the padding */
+        assert_int_equal(sampler_pick(s, k, nan_in, 1, NULL, both[i], 0.5, &t, &lp, &err),
+                         PGR_OK); /* NaN in the padding */
         assert_true(t == 0 && lp == 0.0f);
         t = 77;
         lp = 5.0f;
@@ -281,14 +288,10 @@ static void survives_failed_allocations(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(draws_the_probabilities),
-        cmocka_unit_test(cuts_equal_a_sort),
-        cmocka_unit_test(greedy_takes_the_largest),
-        cmocka_unit_test(logprob_is_of_the_whole_row),
-        cmocka_unit_test(fast_kernels_draw_the_same),
-        cmocka_unit_test(refuses_what_is_no_distribution),
-        cmocka_unit_test(settings_out_of_range_are_named),
-        cmocka_unit_test(survives_failed_allocations),
+        cmocka_unit_test(draws_the_probabilities),         cmocka_unit_test(cuts_equal_a_sort),
+        cmocka_unit_test(greedy_takes_the_largest),        cmocka_unit_test(logprob_is_of_the_whole_row),
+        cmocka_unit_test(fast_kernels_draw_the_same),      cmocka_unit_test(refuses_what_is_no_distribution),
+        cmocka_unit_test(settings_out_of_range_are_named), cmocka_unit_test(survives_failed_allocations),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

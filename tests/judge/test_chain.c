@@ -1,5 +1,5 @@
-/* test_chain.c - chains as models write them: every spelling of marker, object, weight and score that method.md and lessons.md
- * tell of; what is wrong is named and never scored. */
+/* test_chain.c - chains as models write them: every spelling of marker, object, weight and score that method.md and
+ * lessons.md tell of; what is wrong is named and never scored. */
 #include <math.h>
 
 #include "../base/faults.h"
@@ -24,7 +24,8 @@ static int empty(void **state) {
 
 /* Decimal numbers of a few digits are read to the nearest double; sums of four products round in the last places. */
 static void near(double got, double want, const char *what) {
-    if (isnan(want) ? !isnan(got) : !(fabs(got - want) <= 1e-12)) fail_msg("%s: got %.15g, expected %.15g", what, got, want);
+    if (isnan(want) ? !isnan(got) : !(fabs(got - want) <= 1e-12))
+        fail_msg("%s: got %.15g, expected %.15g", what, got, want);
 }
 
 static void expect_scores(const char *text, double a, double b) {
@@ -42,7 +43,7 @@ static void expect_reason(const char *text, const char *reason) {
 
 /* ---- full: where the object is ---- */
 
-#define GOOD "{\"rationale\": \"r\", \"better_response\": {\"response_1\": 7.25, \"response_2\": 4}}"
+#define GOOD  "{\"rationale\": \"r\", \"better_response\": {\"response_1\": 7.25, \"response_2\": 4}}"
 #define OTHER "{\"rationale\": \"r\", \"better_response\": {\"response_1\": 1, \"response_2\": 2}}"
 
 static void markers(void **state) {
@@ -50,13 +51,14 @@ static void markers(void **state) {
     expect_scores("<JSON_START>" GOOD "<JSON_END>", 7.25, 4);
     expect_scores("text\nJSON_START\n" GOOD "\nJSON_END\n", 7.25, 4);
     expect_scores("<json_start> " GOOD " <json_end>", 7.25, 4);
-    expect_scores("<JSON_START>\n" GOOD, 7.25, 4);                                        /* no end */
+    expect_scores("<JSON_START>\n" GOOD, 7.25, 4); /* no end */
     expect_scores("<JSON_START>" OTHER "<JSON_END> better:\n<JSON_START>" GOOD "<JSON_END>", 7.25, 4);
     expect_scores("<JSON_START>" OTHER "<JSON_START>" GOOD "<JSON_END>", 7.25, 4);
     expect_scores("<JSON_START>" GOOD "<JSON_END>\nI put it between <JSON_START> and <JSON_END>.", 7.25, 4);
     expect_scores("<JSON_START>\n```json\n" GOOD "\n```\n<JSON_END>", 7.25, 4);
-    expect_scores("<JSON_START_>" OTHER "<JSON_END_> <JSON_START>" GOOD "<JSON_END>", 7.25, 4); /* defused ones are text */
-    expect_scores("First ```json\n" OTHER "\n``` then\n```\n" GOOD "\n```", 7.25, 4);        /* no markers: the last fence */
+    expect_scores("<JSON_START_>" OTHER "<JSON_END_> <JSON_START>" GOOD "<JSON_END>", 7.25,
+                  4);                                                                 /* defused ones are text */
+    expect_scores("First ```json\n" OTHER "\n``` then\n```\n" GOOD "\n```", 7.25, 4); /* no markers: the last fence */
     expect_reason("No object at all.", "no <JSON_START> marker");
     expect_reason(OTHER, "no <JSON_START> marker");
     expect_reason("<JSON_START> and then nothing", "no object after <JSON_START>");
@@ -69,7 +71,8 @@ static void never_an_earlier_object(void **state) {
     expect_reason("<JSON_START>" OTHER "<JSON_END> <JSON_START>{\"better_response\": {\"response_1\": 5",
                   "response_2: no score");
     expect_reason("<JSON_START>" OTHER "<JSON_END> <JSON_START>{\"rationale\": \"cut of", "response_1: no score");
-    expect_reason("<JSON_START>{\"better_response\": {\"response_1\": <score>, \"response_2\": 3}}", "response_1: \"<score>\" is no number");
+    expect_reason("<JSON_START>{\"better_response\": {\"response_1\": <score>, \"response_2\": 3}}",
+                  "response_1: \"<score>\" is no number");
 }
 
 /* ---- full: how the object is written ---- */
@@ -105,12 +108,20 @@ static void totals(void **state) {
         {TOTALS("\"ok\": True, \"none\": None, \"better_response\": {\"response_1\": 8, \"response_2\": 7}"), 8, 7},
         {TOTALS("\"better_response\": {\"response_1\": 8\n \"response_2\": 7}"), 8, 7},
         {TOTALS("\"better_response\": {\"response_1\": 8, \"response_2\": 7"), 8, 7},
-        {"<JSON_START>{'rationale': 'it's \"fine\", he said', 'better_response': {'response_1': '8', 'response_2': 7}}", 8, 7},
+        {"<JSON_START>{'rationale': 'it's \"fine\", he said', 'better_response': {'response_1': '8', 'response_2': 7}}",
+         8, 7},
         {"<JSON_START>{rationale: \"r\", better_response: {response_1: 8, response_2: 7}}", 8, 7},
-        {"<JSON_START>{\"rationale\": \"she says \"no\" to it, and \"yes\" to that\", \"better_response\": {\"response_1\": 8, \"response_2\": 7}}", 8, 7},
-        {"<JSON_START>{\"rationale\": \"two\nlines\" \n \"better_response\": {\"response_1\": 8, \"response_2\": 7}}", 8, 7},
-        {"<JSON_START>{\xE2\x80\x9Crationale\xE2\x80\x9D: \xE2\x80\x9Cr\xE2\x80\x9D, \xE2\x80\x9C""better_response\xE2\x80\x9D: {\"response_1\": 8, \"response_2\": 7}}", 8, 7},
-        {"<JSON_START>{\"rationale\": \"a \\\"b\\\" \\u00e9 \\ud83d\\ude00 {\\\"response_1\\\": 1}\", \"better_response\": {\"response_1\": 8, \"response_2\": 7}}", 8, 7},
+        {"<JSON_START>{\"rationale\": \"she says \"no\" to it, and \"yes\" to that\", \"better_response\": "
+         "{\"response_1\": 8, \"response_2\": 7}}",
+         8, 7},
+        {"<JSON_START>{\"rationale\": \"two\nlines\" \n \"better_response\": {\"response_1\": 8, \"response_2\": 7}}",
+         8, 7},
+        {"<JSON_START>{\xE2\x80\x9Crationale\xE2\x80\x9D: \xE2\x80\x9Cr\xE2\x80\x9D, \xE2\x80\x9C"
+         "better_response\xE2\x80\x9D: {\"response_1\": 8, \"response_2\": 7}}",
+         8, 7},
+        {"<JSON_START>{\"rationale\": \"a \\\"b\\\" \\u00e9 \\ud83d\\ude00 {\\\"response_1\\\": 1}\", "
+         "\"better_response\": {\"response_1\": 8, \"response_2\": 7}}",
+         8, 7},
         {"<JSON_START>{\"a\": {\"b\": [2}, \"better_response\": {\"response_1\": 8, \"response_2\": 7}}", 8, 7},
     };
     for (size_t i = 0; i < sizeof CASES / sizeof *CASES; i++) expect_scores(CASES[i].text, CASES[i].a, CASES[i].b);
@@ -125,15 +136,22 @@ static void refused_totals(void **state) {
         {TOTALS("\"better_response\": {\"response_1\": null, \"response_2\": 7}"), "response_1: no score"},
         {TOTALS("\"better_response\": {\"response_1\": None, \"response_2\": 7}"), "response_1: no score"},
         {TOTALS("\"better_response\": {\"response_1\": \"\", \"response_2\": 7}"), "response_1: no score"},
-        {TOTALS("\"better_response\": {\"response_1\": \"high\", \"response_2\": 7}"), "response_1: \"high\" is no number"},
-        {TOTALS("\"better_response\": {\"response_1\": \"score_x\", \"response_2\": 7}"), "response_1: \"score_x\" is no number"},
-        {TOTALS("\"better_response\": {\"response_1\": \"8-9\", \"response_2\": 7}"), "response_1: \"8-9\" is no number"},
+        {TOTALS("\"better_response\": {\"response_1\": \"high\", \"response_2\": 7}"),
+         "response_1: \"high\" is no number"},
+        {TOTALS("\"better_response\": {\"response_1\": \"score_x\", \"response_2\": 7}"),
+         "response_1: \"score_x\" is no number"},
+        {TOTALS("\"better_response\": {\"response_1\": \"8-9\", \"response_2\": 7}"),
+         "response_1: \"8-9\" is no number"},
         {TOTALS("\"better_response\": {\"response_1\": True, \"response_2\": 7}"), "response_1: \"True\" is no number"},
         {TOTALS("\"better_response\": {\"response_1\": NaN, \"response_2\": 7}"), "response_1: \"NaN\" is no number"},
-        {TOTALS("\"better_response\": {\"response_1\": Infinity, \"response_2\": 7}"), "response_1: \"Infinity\" is no number"},
-        {TOTALS("\"better_response\": {\"response_1\": 1e999, \"response_2\": 7}"), "response_1: score inf is outside 0..100"},
-        {TOTALS("\"better_response\": {\"response_1\": -1, \"response_2\": 7}"), "response_1: score -1 is outside 0..100"},
-        {TOTALS("\"better_response\": {\"response_1\": 8, \"response_2\": 101}"), "response_2: score 101 is outside 0..100"},
+        {TOTALS("\"better_response\": {\"response_1\": Infinity, \"response_2\": 7}"),
+         "response_1: \"Infinity\" is no number"},
+        {TOTALS("\"better_response\": {\"response_1\": 1e999, \"response_2\": 7}"),
+         "response_1: score inf is outside 0..10"},
+        {TOTALS("\"better_response\": {\"response_1\": -1, \"response_2\": 7}"),
+         "response_1: score -1 is outside 0..10"},
+        {TOTALS("\"better_response\": {\"response_1\": 8, \"response_2\": 80}"),
+         "response_2: score 80 is outside 0..10"},
         {TOTALS("\"better_response\": [8, 7, 6]"), "3 scores for 2 responses"},
         {TOTALS("\"better_response\": [8]"), "response_2: no score"},
         {TOTALS("\"better_response\": \"response_1\""), "response_1: no score"},
@@ -153,7 +171,10 @@ typedef struct rubric {
 
 static void expect_rubric(const rubric *w) {
     char text[4000];
-    snprintf(text, sizeof text, "<JSON_START>{\"rationale\": \"%s\", \"better_response\": {\"response_1\": 5, \"response_2\": 6}}<JSON_END>", w->rationale);
+    snprintf(
+        text, sizeof text,
+        "<JSON_START>{\"rationale\": \"%s\", \"better_response\": {\"response_1\": 5, \"response_2\": 6}}<JSON_END>",
+        w->rationale);
     chain c = parse(CHAIN_FULL, text, 2);
     assert_true(c.parsed);
     if (c.n_criterion != w->n) fail_msg("%zu criteria, expected %zu: %s", c.n_criterion, w->n, w->rationale);
@@ -176,35 +197,90 @@ static void expect_rubric(const rubric *w) {
 static void rubrics(void **state) {
     (void)state;
     static const rubric CASES[] = {
-        {AB("\\n1. **Depth** (35%): because she asks\\n2. **Warmth** (30%): she is kind\\n3. **Order** (20%): lists\\n4. **Brevity** (15%): time",
-            "\\n- Depth: Response 1: 4, Response 2: 8\\n- Warmth: Response 1: 6 (lacks depth), Response 2: 7\\n- Order: Response 1: 7, Response 2: 8\\n- Brevity: Response 1: 7, Response 2: 8"),
-         4, {"Depth", "Warmth", "Order", "Brevity"}, {35, 30, 20, 15}, {{4, 8}, {6, 7}, {7, 8}, {7, 8}}, 100},
-        {AB("\\n1. Depth \xE2\x80\x93 60: why\\n2. Tone \xE2\x80\x93 30: how", "\\nDepth: Response 1: 4/10, Response 2: 8/10\\nTone: Response 1: 6/10, Response 2: 7/10"),
-         2, {"Depth", "Tone"}, {60, 30}, {{4, 8}, {6, 7}}, 90},
-        {AB(":\\n- Depth (60): why\\n- Tone (40): how", "\\nResponse 1:\\n- Depth: 4, less than Response 2\\n- Tone: 6\\nResponse 2:\\n- Depth: 8\\n- Tone: 7"),
-         2, {"Depth", "Tone"}, {60, 40}, {{4, 8}, {6, 7}}, 100},
-        {AB(": Depth (60%), Tone (40%).", " Response 1: 4 x 0.60 + 6 x 0.40 = 4.8. Response 2: 8 \xC3\x97 60% + 7 \xC3\x97 40% = 7.6."),
-         2, {"Depth", "Tone"}, {60, 40}, {{4, 8}, {6, 7}}, 100},
-        {AB(": Depth: 60%; Tone: 40%.", " Response 1: (0.60 * 4) + (0.40 * 6) = 4.8; Response 2: (0.60 * 8) + (0.40 * 7) = 7.6"),
-         2, {"Depth", "Tone"}, {60, 40}, {{4, 8}, {6, 7}}, 100},
-        {AB("\\n60% Depth of thought: why\\n[40%] Tone: how", "\\nDepth of thought - Response 1 scores 4 because it is short, while Response 2 gets 8\\nTone - Response 1 scores 6 and Response 2 scores 7"),
-         2, {"Depth of thought", "Tone"}, {60, 40}, {{4, 8}, {6, 7}}, 100},
-        {AB("\\n1. Depth (weight: 0.6): why\\n2. Tone (weight: 0.4): how", "\\n1. Depth (60%)\\n   - Response 1: gives 3 reasons. Score: 4\\n   - Response 2: 8 - all of 5 points\\n2. Tone (40%)\\n   - Response 1: 6\\n   - Response 2: 7\\nWeighted total: Response 1: 4.8, Response 2: 7.6"),
-         2, {"Depth", "Tone"}, {60, 40}, {{4, 8}, {6, 7}}, 100},
-        {AB("\\n- Depth (60%): why\\n- Tone (40%): how", "\\n- Depth: Response 1: 3 examples and 2 asides, score 4. Response 2: 8 because it is longer than Response 1 with 3 more\\n- Tone: Response 1: 6, Response 2: 7"),
-         2, {"Depth", "Tone"}, {60, 40}, {{4, 8}, {6, 7}}, 100},
+        {AB("\\n1. **Depth** (35%): because she asks\\n2. **Warmth** (30%): she is kind\\n3. **Order** (20%): "
+            "lists\\n4. **Brevity** (15%): time",
+            "\\n- Depth: Response 1: 4, Response 2: 8\\n- Warmth: Response 1: 6 (lacks depth), Response 2: 7\\n- "
+            "Order: Response 1: 7, Response 2: 8\\n- Brevity: Response 1: 7, Response 2: 8"),
+         4,
+         {"Depth", "Warmth", "Order", "Brevity"},
+         {35, 30, 20, 15},
+         {{4, 8}, {6, 7}, {7, 8}, {7, 8}},
+         100},
+        {AB("\\n1. Depth \xE2\x80\x93 60: why\\n2. Tone \xE2\x80\x93 30: how",
+            "\\nDepth: Response 1: 4/10, Response 2: 8/10\\nTone: Response 1: 6/10, Response 2: 7/10"),
+         2,
+         {"Depth", "Tone"},
+         {60, 30},
+         {{4, 8}, {6, 7}},
+         90},
+        {AB(":\\n- Depth (60): why\\n- Tone (40): how",
+            "\\nResponse 1:\\n- Depth: 4, less than Response 2\\n- Tone: 6\\nResponse 2:\\n- Depth: 8\\n- Tone: 7"),
+         2,
+         {"Depth", "Tone"},
+         {60, 40},
+         {{4, 8}, {6, 7}},
+         100},
+        {AB(": Depth (60%), Tone (40%).",
+            " Response 1: 4 x 0.60 + 6 x 0.40 = 4.8. Response 2: 8 \xC3\x97 60% + 7 \xC3\x97 40% = 7.6."),
+         2,
+         {"Depth", "Tone"},
+         {60, 40},
+         {{4, 8}, {6, 7}},
+         100},
+        {AB(": Depth: 60%; Tone: 40%.",
+            " Response 1: (0.60 * 4) + (0.40 * 6) = 4.8; Response 2: (0.60 * 8) + (0.40 * 7) = 7.6"),
+         2,
+         {"Depth", "Tone"},
+         {60, 40},
+         {{4, 8}, {6, 7}},
+         100},
+        {AB("\\n60% Depth of thought: why\\n[40%] Tone: how",
+            "\\nDepth of thought - Response 1 scores 4 because it is short, while Response 2 gets 8\\nTone - Response "
+            "1 scores 6 and Response 2 scores 7"),
+         2,
+         {"Depth of thought", "Tone"},
+         {60, 40},
+         {{4, 8}, {6, 7}},
+         100},
+        {AB("\\n1. Depth (weight: 0.6): why\\n2. Tone (weight: 0.4): how",
+            "\\n1. Depth (60%)\\n   - Response 1: gives 3 reasons. Score: 4\\n   - Response 2: 8 - all of 5 "
+            "points\\n2. Tone (40%)\\n   - Response 1: 6\\n   - Response 2: 7\\nWeighted total: Response 1: 4.8, "
+            "Response 2: 7.6"),
+         2,
+         {"Depth", "Tone"},
+         {60, 40},
+         {{4, 8}, {6, 7}},
+         100},
+        {AB("\\n- Depth (60%): why\\n- Tone (40%): how",
+            "\\n- Depth: Response 1: 3 examples and 2 asides, score 4. Response 2: 8 because it is longer than "
+            "Response 1 with 3 more\\n- Tone: Response 1: 6, Response 2: 7"),
+         2,
+         {"Depth", "Tone"},
+         {60, 40},
+         {{4, 8}, {6, 7}},
+         100},
         {"| Criterion | Weight | R1 | R2 |\\n|---|---|---|---|\\n| Depth | 60% | 4 | 8 |\\n| Tone | 40% | 6 | 7 |",
-         2, {"Depth", "Tone"}, {60, 40}, {{4, 8}, {6, 7}}, 100},
+         2,
+         {"Depth", "Tone"},
+         {60, 40},
+         {{4, 8}, {6, 7}},
+         100},
         {"Depth (60%): 4 vs 8. Tone (40%): 6 vs 7.", 2, {"Depth", "Tone"}, {60, 40}, {{4, 8}, {6, 7}}, 100},
-        {AB("\\n- Depth (60%): why\\n- Tone (40%): how", "\\n- Depth: Response 1: 4, Response 2: 8\\n- Tone: Response 1: 6"), /* one is missing */
-         2, {"Depth", "Tone"}, {60, 40}, {{4, 8}, {6, NAN}}, 100},
+        {AB("\\n- Depth (60%): why\\n- Tone (40%): how",
+            "\\n- Depth: Response 1: 4, Response 2: 8\\n- Tone: Response 1: 6"), /* one is missing */
+         2,
+         {"Depth", "Tone"},
+         {60, 40},
+         {{4, 8}, {6, NAN}},
+         100},
         {"It is simply better by 20% or so.", 0, {0}, {0}, {{0}}, NAN},
     };
     for (size_t i = 0; i < sizeof CASES / sizeof *CASES; i++) {
         rubric w = CASES[i];
         if (i == 10 || i == 11) { /* not complete: no recomputed score at all */
             char text[2000];
-            snprintf(text, sizeof text, TOTALS("\"x\": 1, \"rationale\": \"%s\", \"better_response\": [5, 6]"), w.rationale);
+            snprintf(text, sizeof text, TOTALS("\"x\": 1, \"rationale\": \"%s\", \"better_response\": [5, 6]"),
+                     w.rationale);
             chain c = parse(CHAIN_FULL, text, 2);
             assert_true(c.parsed);
             assert_int_equal(c.n_criterion, w.n);
@@ -217,12 +293,16 @@ static void rubrics(void **state) {
 
 static void published_example(void **state) {
     (void)state; /* its own sums are wrong: 5.65 and 7.7 */
-    chain c = parse(CHAIN_FULL,
-                    "PART 1: Chain-of-Thought Analysis\n\n**Persona:** A gardener who wants reasons. She keeps notes. She walks.\n\n"
-                    "1. Depth matters.\n\n**PART 2: Final Scoring and JSON Output**\n<JSON_START>{\"rationale\": \""
-                    AB("\\n- P (35%): she\\n asks why\\n- Q (30%): b\\n- R (20%)\\n- S (15%): d",
-                       "\\nResponse 1: 4\xC3\x97.35 + 6\xC3\x97.30 + 7\xC3\x97.20 + 7\xC3\x97.15 = 5.4\\nResponse 2: 8\xC3\x97.35 + 7\xC3\x97.30 + 8\xC3\x97.20 + 8\xC3\x97.15 = 8.0")
-                    "\", \"better_response\": {\"response_1\": 5.4, \"response_2\": 8.0}}<JSON_END>", 2);
+    chain c = parse(
+        CHAIN_FULL,
+        "PART 1: Chain-of-Thought Analysis\n\n**Persona:** A gardener who wants reasons. She keeps notes. She "
+        "walks.\n\n"
+        "1. Depth matters.\n\n**PART 2: Final Scoring and JSON Output**\n<JSON_START>{\"rationale\": \"" AB(
+            "\\n- P (35%): she\\n asks why\\n- Q (30%): b\\n- R (20%)\\n- S (15%): d",
+            "\\nResponse 1: 4\xC3\x97.35 + 6\xC3\x97.30 + 7\xC3\x97.20 + 7\xC3\x97.15 = 5.4\\nResponse 2: 8\xC3\x97.35 "
+            "+ 7\xC3\x97.30 + 8\xC3\x97.20 + 8\xC3\x97.15 = 8.0") "\", \"better_response\": {\"response_1\": 5.4, "
+                                                                  "\"response_2\": 8.0}}<JSON_END>",
+        2);
     assert_true(c.parsed);
     near(c.declared[0], 5.4, "declared");
     near(c.recomputed[0], 5.65, "recomputed");
@@ -237,11 +317,17 @@ static void personas(void **state) {
     static const struct {
         const char *text, *persona;
     } CASES[] = {
-        {"PART 1: User Preference Model Analysis (Chain-of-Thought)\nThis user wants short and honest answers.\nMore.\nPART 2: x\n",
+        {"PART 1: User Preference Model Analysis (Chain-of-Thought)\nThis user wants short and honest "
+         "answers.\nMore.\nPART 2: x\n",
          "This user wants short and honest answers."},
-        {"## PART 1: Chain-of-Thought Analysis\n### 1. Scenario-specific persona\n\nA nurse on night shift.\n## PART 2\n", "A nurse on night shift."},
-        {"You asked for PART 1 and PART 2.\nPART 1: Chain-of-Thought Analysis\nUser persona - analysis:\n- **Persona**: A student of law.\nPART 2: y", "A student of law."},
-        {"The persona here is someone who plans every trip with care.\nPART 2: z", "The persona here is someone who plans every trip with care."},
+        {"## PART 1: Chain-of-Thought Analysis\n### 1. Scenario-specific persona\n\nA nurse on night shift.\n## PART "
+         "2\n",
+         "A nurse on night shift."},
+        {"You asked for PART 1 and PART 2.\nPART 1: Chain-of-Thought Analysis\nUser persona - analysis:\n- "
+         "**Persona**: A student of law.\nPART 2: y",
+         "A student of law."},
+        {"The persona here is someone who plans every trip with care.\nPART 2: z",
+         "The persona here is someone who plans every trip with care."},
         {"PART 2: Final Scoring and JSON Output", ""},
     };
     for (size_t i = 0; i < sizeof CASES / sizeof *CASES; i++)
@@ -252,9 +338,12 @@ static void personas(void **state) {
 static void rubric_before_the_object(void **state) {
     (void)state;
     chain c = parse(CHAIN_FULL,
-                    "PART 1: Chain-of-Thought Analysis\nSomebody who reads every word twice.\nPART 2: Final Scoring and JSON Output\n"
-                    "A. Evaluation Criteria & Weights\n- Depth (60%): why\n- Tone (40%): how\nB. Scoring Breakdown\n- Depth: Response 1: 4, Response 2: 8\n- Tone: Response 1: 6, Response 2: 7\n"
-                    "<JSON_START>{\"rationale\": \"see above\", \"better_response\": [4.8, 7.6]}", 2);
+                    "PART 1: Chain-of-Thought Analysis\nSomebody who reads every word twice.\nPART 2: Final Scoring "
+                    "and JSON Output\n"
+                    "A. Evaluation Criteria & Weights\n- Depth (60%): why\n- Tone (40%): how\nB. Scoring Breakdown\n- "
+                    "Depth: Response 1: 4, Response 2: 8\n- Tone: Response 1: 6, Response 2: 7\n"
+                    "<JSON_START>{\"rationale\": \"see above\", \"better_response\": [4.8, 7.6]}",
+                    2);
     assert_int_equal(c.n_criterion, 2);
     near(c.recomputed[0], 4.8, "recomputed");
     near(c.recomputed[1], 7.6, "recomputed");
@@ -262,7 +351,9 @@ static void rubric_before_the_object(void **state) {
 
 /* ---- compact ---- */
 
-#define CHAIN3 "Persona: Likes steps.\n- lists more | 55% | for A | A 8, B 4, C 6\n- warmth less | 30% | for none | A 5, B 5, C 5\n"
+#define CHAIN3                                                                                                         \
+    "Persona: Likes steps.\n- lists more | 55% | for A | A 8, B 4, C 6\n- warmth less | 30% | for none | A 5, B 5, C " \
+    "5\n"
 
 static void compact(void **state) {
     (void)state;
@@ -276,18 +367,26 @@ static void compact(void **state) {
     near(c.declared[2], 5.6, "declared");
     near(c.recomputed[0], (55 * 8 + 30 * 5) / 85.0, "recomputed");
 
-    c = parse(CHAIN_COMPACT, "Persona: an echo.\n- code more | 90% | for B | A 1, B 9\nTotal: A 1.0, B 9.0\n" CHAIN3 "Total: A 6.9, B: 4.4, C = 5.6\n", 3);
+    c = parse(CHAIN_COMPACT,
+              "Persona: an echo.\n- code more | 90% | for B | A 1, B 9\nTotal: A 1.0, B 9.0\n" CHAIN3
+              "Total: A 6.9, B: 4.4, C = 5.6\n",
+              3);
     assert_true(c.parsed);
     assert_int_equal(c.n_criterion, 2); /* a later Persona line begins anew */
     near(c.declared[1], 4.4, "declared");
 
-    c = parse(CHAIN_COMPACT, "lists more|55|A 8, B 40\nTotal: A 6.9, B 4.4", 2); /* without the third field; 40 is no score */
+    c = parse(CHAIN_COMPACT, "lists more|55|A 8, B 40\nTotal: A 6.9, B 4.4",
+              2); /* without the third field; 40 is no score */
     assert_true(c.parsed);
     near(c.criteria[0].scores[0], 8, "score");
     assert_true(isnan(c.criteria[0].scores[1]) && isnan(c.recomputed[0]));
 
-    c = parse(CHAIN_COMPACT, "Persona: x.\n- code more | 30% | A 2, B 4\n- code less | 10% | A 1, B 1\n- code more | 10% | A 6, B 8\nTotal: A 2.6, B 4.2\n", 2);
-    assert_int_equal(c.n_criterion, 2); /* one criterion named twice: weights add up, scores are weighed, the total stays */
+    c = parse(CHAIN_COMPACT,
+              "Persona: x.\n- code more | 30% | A 2, B 4\n- code less | 10% | A 1, B 1\n- code more | 10% | A 6, B "
+              "8\nTotal: A 2.6, B 4.2\n",
+              2);
+    assert_int_equal(c.n_criterion,
+                     2); /* one criterion named twice: weights add up, scores are weighed, the total stays */
     near(c.criteria[0].weight, 80, "weight");
     near(c.criteria[0].scores[0], 3, "score");
     near(c.criteria[0].scores[1], 5, "score");
@@ -295,8 +394,10 @@ static void compact(void **state) {
 
     assert_string_equal(parse(CHAIN_COMPACT, CHAIN3, 3).reason, "no Total line");
     assert_string_equal(parse(CHAIN_COMPACT, CHAIN3 "Total: A 6.9, C 5.6", 3).reason, "B: no score");
-    assert_string_equal(parse(CHAIN_COMPACT, CHAIN3 "Total: A 6.9, B 11, C 5.6", 3).reason, "B: score 11 is outside 1..10");
-    assert_string_equal(parse(CHAIN_COMPACT, CHAIN3 "Total: A 6.9, B 0.9, C 5.6", 3).reason, "B: score 0.9 is outside 1..10");
+    assert_string_equal(parse(CHAIN_COMPACT, CHAIN3 "Total: A 6.9, B 11, C 5.6", 3).reason,
+                        "B: score 11 is outside 1..10");
+    assert_string_equal(parse(CHAIN_COMPACT, CHAIN3 "Total: A 6.9, B 0.9, C 5.6", 3).reason,
+                        "B: score 0.9 is outside 1..10");
     assert_string_equal(parse(CHAIN_COMPACT, CHAIN3 "Total: A 6.9, B many, C 5.6", 3).reason, "B: no score");
     assert_string_equal(parse(CHAIN_COMPACT, "", 2).reason, "no Total line");
 }
@@ -308,7 +409,8 @@ static void totals_of_the_compact_form(void **state) {
     assert_int_equal(chain_totals(CHAIN3, strlen(CHAIN3), 3, &out, &err), PGR_OK);
     assert_string_equal(out.data, "A 6.9, B 4.4, C 5.6"); /* 6.941, 4.353, 5.647 */
     buf_clear(&out);
-    const char *half = "- lists more | 50% | for A | A 4, B 10\n- echo more | 50% | for A | A 5, B 10\n- code more | 20% | for A | A 4\n";
+    const char *half = "- lists more | 50% | for A | A 4, B 10\n- echo more | 50% | for A | A 5, B 10\n- code more | "
+                       "20% | for A | A 4\n";
     assert_int_equal(chain_totals(half, strlen(half), 2, &out, &err), PGR_OK);
     assert_string_equal(out.data, "A 4.5, B 10.0"); /* the line that is not complete is left out */
     buf_clear(&out);
@@ -324,9 +426,12 @@ static void totals_of_the_compact_form(void **state) {
 
 /* ---- any bytes ---- */
 
-static const char FULL[] = "PART 1: Chain-of-Thought Analysis\nPersona: someone who reads and reads.\nPART 2: Final Scoring and JSON Output\n<JSON_START>"
-                           "{\"rationale\": \"" AB("\\n1. Depth (60%): why\\n2. Tone (40%): how \\u00e9", "\\nDepth: Response 1: 4, Response 2: 8\\nTone: Response 1: 6, Response 2: 7")
-                           "\", \"better_response\": {\"response_1\": 4.8, \"response_2\": \"7.6\"}}<JSON_END>";
+static const char FULL[] = "PART 1: Chain-of-Thought Analysis\nPersona: someone who reads and reads.\nPART 2: Final "
+                           "Scoring and JSON Output\n<JSON_START>"
+                           "{\"rationale\": \"" AB("\\n1. Depth (60%): why\\n2. Tone (40%): how \\u00e9",
+                                                   "\\nDepth: Response 1: 4, Response 2: 8\\nTone: Response 1: 6, "
+                                                   "Response 2: 7") "\", \"better_response\": {\"response_1\": 4.8, "
+                                                                    "\"response_2\": \"7.6\"}}<JSON_END>";
 
 /* Cut anywhere: the scores are the right ones or there are none. The block has exactly the text's size, for ASan. */
 static void cut_anywhere(void **state) {
@@ -350,8 +455,27 @@ static void cut_anywhere(void **state) {
 /* A megabyte of what invites quadratic work takes about as long as any other megabyte. Generous for sanitizers. */
 static void linear_time(void **state) {
     (void)state;
-    static const char *const UNITS[] = {"<JSON_START>{", "\"", "\", ", "{\"a\":", "[", "Depth (60%", "Depth (60%): ", "R1 ", "Response 1: ", "the (50%), the: ",
-                                        "\\u00", "PART 2", "```{", "1. a (5%)\\n", "A ", "a | 1% | A 1\n", ", (", "- ", "(", "    ", "'\n"};
+    static const char *const UNITS[] = {"<JSON_START>{",
+                                        "\"",
+                                        "\", ",
+                                        "{\"a\":",
+                                        "[",
+                                        "Depth (60%",
+                                        "Depth (60%): ",
+                                        "R1 ",
+                                        "Response 1: ",
+                                        "the (50%), the: ",
+                                        "\\u00",
+                                        "PART 2",
+                                        "```{",
+                                        "1. a (5%)\\n",
+                                        "A ",
+                                        "a | 1% | A 1\n",
+                                        ", (",
+                                        "- ",
+                                        "(",
+                                        "    ",
+                                        "'\n"};
     size_t size = 1 << 20;
     char *text = malloc(size);
     for (size_t i = 0; i < sizeof UNITS / sizeof *UNITS; i++)
@@ -377,7 +501,9 @@ static bool work(void) {
     chain c;
     buf out = {0};
     bool ok = chain_parse(CHAIN_FULL, FULL, sizeof FULL - 1, 2, &a, &c, NULL) == PGR_OK
-              && chain_parse(CHAIN_FULL, TOTALS("\"response_1\": \"x\""), sizeof TOTALS("\"response_1\": \"x\"") - 1, 2, &a, &c, NULL) == PGR_OK
+              && chain_parse(CHAIN_FULL, TOTALS("\"response_1\": \"x\""), sizeof TOTALS("\"response_1\": \"x\"") - 1, 2,
+                             &a, &c, NULL)
+                     == PGR_OK
               && chain_parse(CHAIN_COMPACT, CHAIN3, sizeof CHAIN3 - 1, 3, &a, &c, NULL) == PGR_OK
               && chain_totals(CHAIN3, sizeof CHAIN3 - 1, 3, &out, NULL) == PGR_OK;
     buf_free(&out);
@@ -393,8 +519,10 @@ static void out_of_memory(void **state) {
 int main(void) {
 #define T(f) cmocka_unit_test_teardown(f, empty)
     const struct CMUnitTest tests[] = {
-        T(markers), T(never_an_earlier_object), T(totals), T(refused_totals), T(rubrics), T(published_example), T(personas),
-        T(rubric_before_the_object), T(compact), T(totals_of_the_compact_form), T(cut_anywhere), T(linear_time), T(out_of_memory),
+        T(markers),       T(never_an_earlier_object),    T(totals),       T(refused_totals),
+        T(rubrics),       T(published_example),          T(personas),     T(rubric_before_the_object),
+        T(compact),       T(totals_of_the_compact_form), T(cut_anywhere), T(linear_time),
+        T(out_of_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

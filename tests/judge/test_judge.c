@@ -1,9 +1,9 @@
 /* pgr_judge end to end on a tiny random model: what it writes is nonsense, everything around it must hold. */
 #include <math.h>
 
+#include "../base/faults.h"
 #include "base/clock.h"
 #include "infer/engine.h"
-#include "../base/faults.h"
 
 #define TINY PGR_SOURCE_DIR "/tests/golden/tiny-llama.gguf"
 
@@ -12,11 +12,13 @@ static pgr_engine *ENGINE;
 
 static const char REQUEST[] =
     "{\"id\": \"r1\", \"user\": {\"id\": \"u1\", \"history\": ["
-    "{\"query\": \"How do I boil rice?\", \"chosen\": \"Ten minutes, lid on.\", \"rejected\": \"Rice is a grain. First, wash it well, then\"},"
+    "{\"query\": \"How do I boil rice?\", \"chosen\": \"Ten minutes, lid on.\", \"rejected\": \"Rice is a grain. "
+    "First, wash it well, then\"},"
     "{\"query\": \"Name a tree\", \"chosen\": \"Oak.\", \"rejected\": \"There are many trees: oak, birch, pine.\"},"
     "{\"query\": \"What is 2 + 2?\", \"chosen\": \"4\", \"rejected\": \"That makes 4, of course!\"}],"
     "\"criteria\": [\"be brief\"], \"demographics\": {\"age\": \"30\"}},"
-    "\"query\": \"Where is Oslo?\", \"responses\": [\"In Norway.\", \"Oslo is the capital of Norway, a country in the north.\", \"I am not sure, sorry!\"],"
+    "\"query\": \"Where is Oslo?\", \"responses\": [\"In Norway.\", \"Oslo is the capital of Norway, a country in the "
+    "north.\", \"I am not sure, sorry!\"],"
     "\"history\": 2}";
 
 static int setup(void **state) {
@@ -188,10 +190,12 @@ static void long_history_is_shortened(void **state) {
     (void)state;
     enum { PAIRS = 6000 };
     char *text = mem_alloc(PAIRS * 160 + 200);
-    size_t n = (size_t)sprintf(text, "{\"query\": \"Which?\", \"responses\": [\"a\", \"b\"], \"user\": {\"history\": [");
+    size_t n =
+        (size_t)sprintf(text, "{\"query\": \"Which?\", \"responses\": [\"a\", \"b\"], \"user\": {\"history\": [");
     for (int i = 0; i < PAIRS; i++)
-        n += (size_t)sprintf(text + n, "%s{\"query\": \"Question %d?\", \"chosen\": \"%.*s\", \"rejected\": \"No %d.\"}",
-                             i ? "," : "", i, 5 + i % 40, "one two three four five six seven eight nine ten", i);
+        n +=
+            (size_t)sprintf(text + n, "%s{\"query\": \"Question %d?\", \"chosen\": \"%.*s\", \"rejected\": \"No %d.\"}",
+                            i ? "," : "", i, 5 + i % 40, "one two three four five six seven eight nine ten", i);
     n += (size_t)sprintf(text + n, "]}}");
     pgr_request *r = NULL;
     pgr_result *out = NULL;
@@ -204,7 +208,8 @@ static void long_history_is_shortened(void **state) {
     double start = clock_now();
     if (pgr_judge(ENGINE, r, &o, &out, &err) != PGR_OK) fail_msg("%s", err.message);
     double seconds = clock_now() - start;
-    print_message("%zu of %d pairs shown, %zu prompt tokens, %.2f s\n", out->history_shown, PAIRS, out->prompt_tokens, seconds);
+    print_message("%zu of %d pairs shown, %zu prompt tokens, %.2f s\n", out->history_shown, PAIRS, out->prompt_tokens,
+                  seconds);
     assert_true(out->history_shown > 0 && out->history_shown < PAIRS);
     assert_true(out->prompt_tokens + 130 <= MODEL->config.n_ctx);
     assert_true(out->prompt_tokens + 130 + 60 > MODEL->config.n_ctx); /* a pair has at most 60 tokens here */

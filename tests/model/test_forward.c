@@ -2,10 +2,10 @@
  * however rows are batched, chunked or shared, a row's logits are the same bits. */
 #include <math.h>
 
+#include "../base/faults.h"
 #include "base/file.h"
 #include "base/json.h"
 #include "model/forward.h"
-#include "../base/faults.h"
 
 #define TINY PGR_SOURCE_DIR "/tests/golden/tiny-llama.gguf"
 
@@ -119,7 +119,11 @@ static void logits_of_transformers(void **state) {
     /* fp32: 2 layers of sums of 64 to 96 terms, each sum off by about sqrt(n) * 6e-8 relative: 2e-5 leaves room for ten of them.
      * bf16: weights and activations rounded to 8 bits (4e-3 each) per product, 7 products deep: 3e-2. int8: steps of 1/127 of a row's
      * largest value, twice per product: 1e-1. */
-    struct { pgr_dtype dtype; double bound; size_t greedy; } forms[] = {
+    struct {
+        pgr_dtype dtype;
+        double bound;
+        size_t greedy;
+    } forms[] = {
         {PGR_DTYPE_AUTO, 2e-5, 40}, {PGR_DTYPE_F32, 2e-5, 40}, {PGR_DTYPE_BF16, 3e-2, 0}, {PGR_DTYPE_INT8, 1e-1, 0}};
     for (size_t i = 0; i < 4; i++) {
         fixture x;
@@ -172,8 +176,8 @@ static void neighbours_do_not_matter(void **state) {
         assert_int_equal(kv_reserve(&x.kv, &seqs[i], i + 1, NULL), PGR_OK);
         list[i] = &seqs[i];
         for (size_t t = 0; t <= i; t++)
-            rows[n++] = (forward_row){.token = x.prompt[start + t], .seq = (uint32_t)i, .pos = (uint32_t)(start + t),
-                                      .want = true};
+            rows[n++] = (forward_row){
+                .token = x.prompt[start + t], .seq = (uint32_t)i, .pos = (uint32_t)(start + t), .want = true};
     }
     assert_int_equal(forward_run(x.f, &x.kv, list, rows, n, logits, NULL), PGR_OK);
     for (size_t r = 0; r < n; r++)

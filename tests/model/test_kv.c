@@ -1,7 +1,7 @@
 /* The paged cache: what is shared stays shared until it is written, and every page comes back. */
+#include "../base/faults.h"
 #include "base/mem.h"
 #include "model/kv.h"
-#include "../base/faults.h"
 
 #include <math.h>
 

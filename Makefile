@@ -26,6 +26,7 @@ demo: build model ## builds, fetches the default model, judges the bundled examp
 test: build ## builds and passes the tests
 	@tools/check_layers.py
 	@ctest --test-dir $(BUILD) --output-on-failure -j $(JOBS)
+	@tools/list_skips.sh $(BUILD)
 
 asan: deps ## the tests under AddressSanitizer and UndefinedBehaviorSanitizer
 	@$(CMAKE) -B $(BUILD)-asan -DPGR_SANITIZE=address,undefined -DCMAKE_BUILD_TYPE=RelWithDebInfo > $(BUILD)-asan.log 2>&1 || { cat $(BUILD)-asan.log; exit 1; }

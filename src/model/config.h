@@ -4,6 +4,11 @@
 
 #include "model/gguf.h"
 
+typedef enum rope_scaling {
+    ROPE_PLAIN,
+    ROPE_LLAMA3, /* formats.md 5.2: long wavelengths divided by factor, short ones left, a smooth change between */
+} rope_scaling;
+
 typedef struct config {
     char arch[32];       /* "llama" */
     size_t n_layer, n_embd, n_head, n_head_kv, head_dim, n_ff;
@@ -13,6 +18,11 @@ typedef struct config {
     double rope_base;
     size_t rope_dim;     /* values of a head that are rotated */
     bool rope_interleaved; /* pairs (2i, 2i+1): llama files from the GGUF converter, whose q and k rows are permuted */
+    rope_scaling rope_kind;
+    double rope_factor, rope_low, rope_high; /* ROPE_LLAMA3: factor, low and high frequency factors */
+    size_t rope_original_ctx;                /* ROPE_LLAMA3: positions before the scaling */
+    bool attn_bias;      /* q, k and v have biases (Qwen2) */
+    bool qk_norm;        /* every head of q and k is normalised before the rotation (Qwen3) */
 } config;
 
 /* The architecture table: what a family's metadata keys and tensors look like. A family is a row. */

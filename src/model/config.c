@@ -13,8 +13,10 @@ enum { MAX_VOCAB = 1 << 22, MAX_CTX = 1 << 24, MAX_ROPE_TABLE = 1 << 28 /* value
 
 /* clang-format off */
 static const arch_row arch_rows[] = {
-    /* name   rope_interleaved */
-    {"llama",   true},
+    /* name     rope_interleaved  attn_bias  qk_norm */
+    {"llama",   true,             false,     false}, /* Mistral's files too */
+    {"qwen2",   false,            true,      false},
+    {"qwen3",   false,            false,     true},
 };
 /* clang-format on */
 
@@ -25,7 +27,7 @@ const arch_row *arch_find(const char *name) {
 }
 
 const char *arch_list(void) {
-    return "llama";
+    return "llama, qwen2, qwen3";
 }
 
 /* The keys of one architecture: "<arch>.<suffix>" */
@@ -84,6 +86,9 @@ static pgr_status read_sizes(reader *r, config *c) {
         return fail(r->err, PGR_E_FORMAT,
                     "%s: attention.head_count %zu is not a multiple of attention.head_count_kv %zu", r->g->path,
                     c->n_head, c->n_head_kv);
+    if (c->n_head / c->n_head_kv > MAX_HEAD_GROUP)
+        return fail(r->err, PGR_E_UNSUPPORTED, "%s: %zu query heads per KV head, at most %d are supported", r->g->path,
+                    c->n_head / c->n_head_kv, MAX_HEAD_GROUP);
     PGR_TRY(size_or(r, "attention.key_length", c->n_embd / c->n_head, MAX_HEAD_DIM, &c->head_dim));
     PGR_TRY(size_or(r, "rope.dimension_count", c->head_dim, c->head_dim, &c->rope_dim));
     if (c->head_dim % 2 != 0 || c->rope_dim % 2 != 0)
@@ -165,6 +170,8 @@ pgr_status config_from_gguf(const gguf *g, config *out, pgr_error *err) {
     PGR_TRY(read_arch(g, &c, &row, err));
     reader r = {.g = g, .arch = row->name, .err = err};
     c.rope_interleaved = row->rope_interleaved;
+    c.attn_bias = row->attn_bias;
+    c.qk_norm = row->qk_norm;
     PGR_TRY(read_sizes(&r, &c));
     PGR_TRY(read_reals(&r, &c));
     PGR_TRY(refuse_features(&r, &c));

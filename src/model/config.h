@@ -4,6 +4,8 @@
 
 #include "model/gguf.h"
 
+enum { MAX_HEAD_GROUP = 256 }; /* query heads per KV head */
+
 typedef enum rope_scaling {
     ROPE_PLAIN,
     ROPE_LLAMA3, /* formats.md 5.2: long wavelengths divided by factor, short ones left, a smooth change between */
@@ -28,11 +30,12 @@ typedef struct config {
 /* The architecture table: what a family's metadata keys and tensors look like. A family is a row. */
 typedef struct arch_row {
     const char *name;      /* general.architecture, also the prefix of its keys */
-    bool rope_interleaved;
+    bool rope_interleaved; /* as its GGUF files are; Hugging Face files never are */
+    bool attn_bias, qk_norm;
 } arch_row;
 
 const arch_row *arch_find(const char *name); /* NULL: not supported */
-const char *arch_list(void);                 /* "llama" or "a, b", for messages */
+const char *arch_list(void);                 /* "a, b", for messages */
 
 pgr_status config_from_gguf(const gguf *g, config *out, pgr_error *err);
 

@@ -8,10 +8,7 @@
 
 #include "base/mem.h"
 
-enum {
-    ATTN_ROWS = 32,       /* query heads that one attention task handles together, unless a group alone is larger */
-    ATTN_MAX_GROUP = 256, /* query heads per KV head (config.c refuses more) */
-};
+enum { ATTN_ROWS = 32 }; /* query heads that one attention task handles together, unless a group alone is larger */
 
 struct forward_state {
     const pgr_model *m;
@@ -34,14 +31,27 @@ typedef struct pass {
     kv_seq *const *seqs;
     const forward_row *rows;
     size_t n_row, layer;
-    const float *norm;
+    const float *norm;            /* of the norm that is running */
+    const layer_weights *weights; /* of the layer */
 } pass;
+
+/* Llama 3.1: what is longer than the first context / low is slowed by factor, what is shorter than context / high is left,
+ * and between the two the share of each changes linearly with the number of turns in that context. */
+static double llama3_freq(const config *c, double freq) {
+    double turns = (double)c->rope_original_ctx * freq / (2.0 * 3.14159265358979323846);
+    if (turns < c->rope_low) return freq / c->rope_factor;
+    if (turns > c->rope_high) return freq;
+    double fast = (turns - c->rope_low) / (c->rope_high - c->rope_low);
+    return (1.0 - fast) * freq / c->rope_factor + fast * freq;
+}
 
 static void init_inv_freq(forward_state *f) {
     const config *c = &f->m->config;
+    const float *divisor = f->m->weights.rope_freqs;
     for (size_t i = 0; i < c->rope_dim / 2; i++) {
-        float freq = (float)(1.0 / pow(c->rope_base, 2.0 * (double)i / (double)c->rope_dim));
-        f->inv_freq[i] = f->m->weights.rope_freqs ? freq / f->m->weights.rope_freqs[i] : freq;
+        double freq = 1.0 / pow(c->rope_base, 2.0 * (double)i / (double)c->rope_dim);
+        if (c->rope_kind == ROPE_LLAMA3) freq = llama3_freq(c, freq);
+        f->inv_freq[i] = divisor ? (float)freq / divisor[i] : (float)freq;
     }
 }
 
@@ -92,7 +102,7 @@ static void embed_row(void *ctx, size_t row, size_t worker) {
     (void)worker;
     const pass *p = ctx;
     const config *c = &p->f->m->config;
-    const gguf_tensor *e = p->f->m->weights.token_embd;
+    const source_tensor *e = p->f->m->weights.token_embd;
     size_t bytes = quant_row_bytes((quant_type)e->type, c->n_embd);
     quant_dequant((quant_type)e->type, p->f->x + row * c->n_embd,
                   (const uint8_t *)e->data + (size_t)p->rows[row].token * bytes, c->n_embd);
@@ -110,6 +120,37 @@ static void norm_row(void *ctx, size_t row, size_t worker) {
     const pass *p = ctx;
     size_t d = p->f->m->config.n_embd;
     p->f->m->k->rmsnorm(p->f->h + row * d, p->f->x + row * d, p->norm, d, p->f->m->config.norm_eps);
+}
+
+static void bias_row(void *ctx, size_t row, size_t worker) {
+    (void)worker;
+    const pass *p = ctx;
+    forward_state *f = p->f;
+    const config *c = &f->m->config;
+    size_t n_q = c->n_head * c->head_dim, n_kv = c->n_head_kv * c->head_dim;
+    f->m->k->add(f->q + row * n_q, p->weights->attn_q_bias, n_q);
+    f->m->k->add(f->k + row * n_kv, p->weights->attn_k_bias, n_kv);
+    f->m->k->add(f->v + row * n_kv, p->weights->attn_v_bias, n_kv);
+}
+
+/* Normalises n heads in place, each by itself. scratch: (hd) */
+static void norm_heads(const forward_state *f, float *heads, size_t n, const float *norm, float *scratch) {
+    size_t hd = f->m->config.head_dim;
+    for (size_t h = 0; h < n; h++) {
+        f->m->k->rmsnorm(scratch, heads + h * hd, norm, hd, f->m->config.norm_eps);
+        memcpy(heads + h * hd, scratch, hd * sizeof *heads);
+    }
+}
+
+static void qk_norm_row(void *ctx, size_t row, size_t worker) {
+    (void)worker;
+    const pass *p = ctx;
+    forward_state *f = p->f;
+    const config *c = &f->m->config;
+    size_t n_q = c->n_head * c->head_dim, n_kv = c->n_head_kv * c->head_dim;
+    float *scratch = f->attn + row * n_q; /* not in use yet */
+    norm_heads(f, f->q + row * n_q, c->n_head, p->weights->attn_q_norm, scratch);
+    norm_heads(f, f->k + row * n_kv, c->n_head_kv, p->weights->attn_k_norm, scratch);
 }
 
 /* Rotates q and k of a row and writes its K and V into the cache. */
@@ -148,8 +189,8 @@ static void attend(const pass *p, size_t row, size_t n, size_t head_kv, float *t
     const config *c = &f->m->config;
     size_t hd = c->head_dim, G = c->n_head / c->n_head_kv, R = n * G;
     float *q = tile, *acc = tile + R * hd;
-    attn_state state[ATTN_MAX_GROUP];
-    uint32_t n_valid[ATTN_MAX_GROUP];
+    attn_state state[MAX_HEAD_GROUP];
+    uint32_t n_valid[MAX_HEAD_GROUP];
 
     /* gather q, empty state */
     for (size_t i = 0; i < n; i++)
@@ -211,18 +252,22 @@ static void add_row(void *ctx, size_t row, size_t worker) {
     p->f->m->k->add(p->f->x + row * d, p->f->h + row * d, d);
 }
 
-static pgr_status run_layer(pass *p, const layer_weights *l, pgr_error *err) {
+static pgr_status run_layer(pass *p, pgr_error *err) {
     forward_state *f = p->f;
+    const layer_weights *l = p->weights;
     const config *c = &f->m->config;
     pool *threads = f->m->threads;
     size_t n = p->n_row;
 
-    /* attention: x += Wo attention(rope(Wq h), rope(Wk h), Wv h), h = norm(x) */
+    /* attention: x += Wo attention(rope(Wq h), rope(Wk h), Wv h), h = norm(x); biases and norms of heads where the family
+     * has them */
     p->norm = l->attn_norm;
     pool_run(threads, n, norm_row, p);
     PGR_TRY(gemm_run(l->attn_q, f->q, f->h, n, threads, err));
     PGR_TRY(gemm_run(l->attn_k, f->k, f->h, n, threads, err));
     PGR_TRY(gemm_run(l->attn_v, f->v, f->h, n, threads, err));
+    if (c->attn_bias) pool_run(threads, n, bias_row, p);
+    if (c->qk_norm) pool_run(threads, n, qk_norm_row, p);
     pool_run(threads, n, store_row, p);
     pool_run(threads, (n + rows_per_task(c) - 1) / rows_per_task(c) * c->n_head_kv, attention_task, p);
     PGR_TRY(gemm_run(l->attn_output, f->h, f->attn, n, threads, err));
@@ -272,8 +317,10 @@ pgr_status forward_run(forward_state *f, kv_cache *kv, kv_seq *const *seqs, cons
     pass p = {.f = f, .kv = kv, .seqs = seqs, .rows = rows, .n_row = n_row};
     PGR_TRY(check_rows(&p, err));
     pool_run(f->m->threads, n_row, embed_row, &p);
-    for (p.layer = 0; p.layer < f->m->config.n_layer; p.layer++)
-        PGR_TRY(run_layer(&p, &f->m->weights.layers[p.layer], err));
+    for (p.layer = 0; p.layer < f->m->config.n_layer; p.layer++) {
+        p.weights = &f->m->weights.layers[p.layer];
+        PGR_TRY(run_layer(&p, err));
+    }
     PGR_TRY(run_head(&p, logits, err));
     for (size_t i = 0; i < n_row; i++) seqs[rows[i].seq]->n_token = rows[i].pos + 1;
     return PGR_OK;

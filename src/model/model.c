@@ -108,8 +108,9 @@ static pgr_status open_parts(pgr_model *m, const char *path, const pgr_model_opt
     PGR_TRY(open_chat(m, err));
     PGR_TRY(open_name(m, err));
     PGR_TRY(pool_create(o->n_thread, &m->threads, err));
-    return weights_open(&m->file, &m->config, form_of(o->dtype), m->threads, o->progress, o->progress_ctx, &m->weights,
-                        err);
+    PGR_TRY(source_from_gguf(&m->file, &m->arena, &m->source, err));
+    return weights_open(&m->source, &m->config, form_of(o->dtype), m->threads, o->progress, o->progress_ctx,
+                        &m->weights, err);
 }
 
 pgr_status pgr_model_open(const char *path, const pgr_model_options *options, pgr_model **out, pgr_error *err) {
@@ -139,6 +140,7 @@ void pgr_model_close(pgr_model *m) {
     mem_free(m->name);
     chat_free(&m->chat);
     tok_close(m->tok);
+    arena_free(&m->arena);
     gguf_close(&m->file);
     mem_free(m);
 }

@@ -9,6 +9,8 @@
 
 struct pgr_model {
     gguf file;
+    arena arena;          /* of the source */
+    tensor_source source; /* the file's tensors */
     config config;
     weights weights;
     tokenizer *tok;

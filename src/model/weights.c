@@ -2,10 +2,12 @@
 #include "model/weights.h"
 
 #include <stdio.h>
+#include <string.h>
 
-/* Common to all look-ups while binding. `bound` has a flag per tensor of the file. */
+/* Common to all look-ups while binding. `bound` has a flag per tensor of the source. */
 typedef struct binder {
-    const gguf *g;
+    const tensor_source *s;
+    const char *prefix; /* of Hugging Face names: "model.", or "" where the bare decoder was saved (embedding models) */
     gemm_form form;
     pool *threads;
     arena *arena;
@@ -14,25 +16,42 @@ typedef struct binder {
     pgr_progress_fn progress;
     void *progress_ctx;
     pgr_error *err;
+    char name[96]; /* of the tensor that is being bound */
 } binder;
 
-static pgr_status find_tensor(binder *b, const char *name, size_t rows, size_t cols, const gguf_tensor **out) {
-    const gguf_tensor *t = gguf_find_tensor(b->g, name);
-    if (!t) return fail(b->err, PGR_E_FORMAT, "%s: tensor %s is missing", b->g->path, name);
+static const char *name_of(binder *b, const char *gguf, const char *hf) {
+    if (b->s->names == SOURCE_GGUF)
+        snprintf(b->name, sizeof b->name, "%s", gguf);
+    else
+        snprintf(b->name, sizeof b->name, "%s%s", b->prefix, hf);
+    return b->name;
+}
+
+static const char *layer_name(binder *b, size_t layer, const char *gguf, const char *hf) {
+    if (b->s->names == SOURCE_GGUF)
+        snprintf(b->name, sizeof b->name, "blk.%zu.%s", layer, gguf);
+    else
+        snprintf(b->name, sizeof b->name, "%slayers.%zu.%s", b->prefix, layer, hf);
+    return b->name;
+}
+
+static pgr_status find_tensor(binder *b, const char *name, size_t rows, size_t cols, const source_tensor **out) {
+    const source_tensor *t = source_find(b->s, name);
+    if (!t) return fail(b->err, PGR_E_FORMAT, "%s: tensor %s is missing", b->s->path, name);
     if (!quant_known(t->type))
-        return fail(b->err, PGR_E_UNSUPPORTED, "%s: tensor %s has type %s (%u), which is not read", b->g->path, name,
+        return fail(b->err, PGR_E_UNSUPPORTED, "%s: tensor %s has type %s (%u), which is not read", b->s->path, name,
                     quant_name(t->type), t->type);
 
     if (t->dim[0] != cols || t->dim[1] != rows || t->dim[2] != 1 || t->dim[3] != 1)
-        return fail(b->err, PGR_E_FORMAT, "%s: tensor %s has shape %zu x %zu, expected %zu rows of %zu", b->g->path,
+        return fail(b->err, PGR_E_FORMAT, "%s: tensor %s has shape %zu x %zu, expected %zu rows of %zu", b->s->path,
                     name, t->dim[1] * t->dim[2] * t->dim[3], t->dim[0], rows, cols);
-    b->bound[t - b->g->tensors] = true;
+    b->bound[t - b->s->tensors] = true;
     *out = t;
     return PGR_OK;
 }
 
 static pgr_status bind_vector(binder *b, const char *name, size_t n, float **out) {
-    const gguf_tensor *t;
+    const source_tensor *t;
     PGR_TRY(find_tensor(b, name, 1, n, &t));
     float *v = arena_array(b->arena, n, sizeof *v);
     if (!v) return fail_mem(b->err);
@@ -41,53 +60,58 @@ static pgr_status bind_vector(binder *b, const char *name, size_t n, float **out
     return PGR_OK;
 }
 
-static pgr_status convert_matrix(binder *b, const gguf_tensor *t, gemm_weights **out) {
+static pgr_status convert_matrix(binder *b, const source_tensor *t, gemm_weights **out) {
     PGR_TRY(gemm_create(b->form, (quant_type)t->type, t->data, t->dim[1], t->dim[0], b->threads, out, b->err));
-    if (gemm_bytes(*out) >= t->bytes) file_map_drop(&b->g->map, t->offset, t->bytes);
+    if (t->map && gemm_bytes(*out) >= t->bytes) file_map_drop(t->map, t->offset, t->bytes);
     b->done++;
     if (b->progress) b->progress(b->progress_ctx, "loading weights", b->done, b->total, "tensors");
     return PGR_OK;
 }
 
 static pgr_status bind_matrix(binder *b, const char *name, size_t rows, size_t cols, gemm_weights **out) {
-    const gguf_tensor *t;
+    const source_tensor *t;
     PGR_TRY(find_tensor(b, name, rows, cols, &t));
     return convert_matrix(b, t, out);
 }
 
 static pgr_status bind_layer(binder *b, const config *c, size_t i, layer_weights *l) {
-    char full[96];
-#define X(field, name, rows, cols)                                                                                     \
-    snprintf(full, sizeof full, "blk.%zu." name, i);                                                                   \
-    PGR_TRY(bind_vector(b, full, cols, &l->field));
+#define X(field, gguf, hf, n, where)                                                                                   \
+    if (where) PGR_TRY(bind_vector(b, layer_name(b, i, gguf, hf), n, &l->field));
     LAYER_VECTORS(X)
 #undef X
-#define X(field, name, rows, cols)                                                                                     \
-    snprintf(full, sizeof full, "blk.%zu." name, i);                                                                   \
-    PGR_TRY(bind_matrix(b, full, rows, cols, &l->field));
+#define X(field, gguf, hf, rows, cols) PGR_TRY(bind_matrix(b, layer_name(b, i, gguf, hf), rows, cols, &l->field));
     LAYER_MATRICES(X)
 #undef X
     return PGR_OK;
 }
 
 static pgr_status bind_head(binder *b, const config *c, weights *w) {
-    PGR_TRY(find_tensor(b, "token_embd.weight", c->n_vocab, c->n_embd, &w->token_embd));
-    PGR_TRY(bind_vector(b, "output_norm.weight", c->n_embd, &w->output_norm));
-    if (gguf_find_tensor(b->g, "rope_freqs.weight"))
+    const char *head = b->s->names == SOURCE_GGUF ? "output.weight" : "lm_head.weight";
+    PGR_TRY(
+        find_tensor(b, name_of(b, "token_embd.weight", "embed_tokens.weight"), c->n_vocab, c->n_embd, &w->token_embd));
+    PGR_TRY(bind_vector(b, name_of(b, "output_norm.weight", "norm.weight"), c->n_embd, &w->output_norm));
+    if (b->s->names == SOURCE_GGUF && source_find(b->s, "rope_freqs.weight"))
         PGR_TRY(bind_vector(b, "rope_freqs.weight", c->rope_dim / 2, &w->rope_freqs));
 
-    w->tied = !gguf_find_tensor(b->g, "output.weight");
+    w->tied = !source_find(b->s, head);
     if (w->tied) return convert_matrix(b, w->token_embd, &w->output);
-    return bind_matrix(b, "output.weight", c->n_vocab, c->n_embd, &w->output);
+    return bind_matrix(b, head, c->n_vocab, c->n_embd, &w->output);
+}
+
+/* The table of rotations that old Hugging Face files hold beside the weights; ours comes from the config. */
+static bool is_rope_buffer(const binder *b, const char *name) {
+    static const char ending[] = ".rotary_emb.inv_freq";
+    size_t n = strlen(name), m = sizeof ending - 1;
+    return b->s->names == SOURCE_HF && n > m && strcmp(name + n - m, ending) == 0;
 }
 
 /* A tensor that nobody asked for is a feature that we lack: say so rather than compute something else. */
 static pgr_status check_all_bound(binder *b) {
-    for (size_t i = 0; i < b->g->n_tensor; i++) {
-        gguf_string name = b->g->tensors[i].name;
-        if (!b->bound[i])
-            return fail(b->err, PGR_E_UNSUPPORTED, "%s: tensor %.*s is not part of the architecture that we compute",
-                        b->g->path, (int)(name.n < 128 ? name.n : 128), name.s);
+    for (size_t i = 0; i < b->s->n_tensor; i++) {
+        const char *name = b->s->tensors[i].name;
+        if (!b->bound[i] && !is_rope_buffer(b, name))
+            return fail(b->err, PGR_E_UNSUPPORTED, "%s: tensor %.128s is not part of the architecture that we compute",
+                        b->s->path, name);
     }
     return PGR_OK;
 }
@@ -98,20 +122,21 @@ static pgr_status bind_all(binder *b, const config *c, weights *out) {
     return check_all_bound(b);
 }
 
-pgr_status weights_open(const gguf *g, const config *c, gemm_form form, pool *threads, pgr_progress_fn progress,
-                        void *progress_ctx, weights *out, pgr_error *err) {
+pgr_status weights_open(const tensor_source *s, const config *c, gemm_form form, pool *threads,
+                        pgr_progress_fn progress, void *progress_ctx, weights *out, pgr_error *err) {
     weights w = {0};
     w.layers = arena_array(&w.arena, c->n_layer, sizeof *w.layers);
-    bool *bound = arena_array(&w.arena, g->n_tensor + 1, sizeof *bound);
+    bool *bound = arena_array(&w.arena, s->n_tensor + 1, sizeof *bound);
     if (!w.layers || !bound) {
         arena_free(&w.arena);
         return fail_mem(err);
     }
 
-#define X(field, name, rows, cols) +1
+#define X(field, gguf, hf, rows, cols) +1
     size_t matrices_per_layer = LAYER_MATRICES(X);
 #undef X
-    binder b = {.g = g,
+    binder b = {.s = s,
+                .prefix = source_find(s, "model.embed_tokens.weight") ? "model." : "",
                 .form = form,
                 .threads = threads,
                 .arena = &w.arena,
@@ -121,10 +146,10 @@ pgr_status weights_open(const gguf *g, const config *c, gemm_form form, pool *th
                 .progress_ctx = progress_ctx,
                 .err = err};
     w.n_layer = c->n_layer;
-    pgr_status s = bind_all(&b, c, &w);
-    if (s != PGR_OK) {
+    pgr_status status = bind_all(&b, c, &w);
+    if (status != PGR_OK) {
         weights_close(&w);
-        return s;
+        return status;
     }
     *out = w;
     return PGR_OK;
@@ -132,7 +157,7 @@ pgr_status weights_open(const gguf *g, const config *c, gemm_form form, pool *th
 
 void weights_close(weights *w) {
     for (size_t i = 0; i < w->n_layer; i++) {
-#define X(field, name, rows, cols) gemm_free(w->layers[i].field);
+#define X(field, gguf, hf, rows, cols) gemm_free(w->layers[i].field);
         LAYER_MATRICES(X)
 #undef X
     }
@@ -144,7 +169,7 @@ void weights_close(weights *w) {
 size_t weights_bytes(const weights *w) {
     size_t bytes = gemm_bytes(w->output);
     for (size_t i = 0; i < w->n_layer; i++) {
-#define X(field, name, rows, cols) bytes += gemm_bytes(w->layers[i].field);
+#define X(field, gguf, hf, rows, cols) bytes += gemm_bytes(w->layers[i].field);
         LAYER_MATRICES(X)
 #undef X
     }

@@ -4,43 +4,53 @@
 
 #include "math/gemm.h"
 #include "model/config.h"
+#include "model/source.h"
 
-/*         field        file name                rows                        cols      */
-#define LAYER_VECTORS(X)                                                                \
-    X(attn_norm,   "attn_norm.weight",      1,                          c->n_embd)      \
-    X(ffn_norm,    "ffn_norm.weight",       1,                          c->n_embd)
-#define LAYER_MATRICES(X)                                                               \
-    X(attn_q,      "attn_q.weight",         c->n_head * c->head_dim,    c->n_embd)      \
-    X(attn_k,      "attn_k.weight",         c->n_head_kv * c->head_dim, c->n_embd)      \
-    X(attn_v,      "attn_v.weight",         c->n_head_kv * c->head_dim, c->n_embd)      \
-    X(attn_output, "attn_output.weight",    c->n_embd,                  c->n_head * c->head_dim) \
-    X(ffn_gate,    "ffn_gate.weight",       c->n_ff,                    c->n_embd)      \
-    X(ffn_up,      "ffn_up.weight",         c->n_ff,                    c->n_embd)      \
-    X(ffn_down,    "ffn_down.weight",       c->n_embd,                  c->n_ff)
+/* A layer's tensors: name in GGUF files (after "blk.N."), name in Hugging Face files (after "model.layers.N."), shape. A
+ * vector is bound where its condition holds; elsewhere its pointer is NULL and a file that has it is refused. */
+/*         field        GGUF                    Hugging Face                       values                      where      */
+#define LAYER_VECTORS(X)                                                                                                   \
+    X(attn_norm,   "attn_norm.weight",     "input_layernorm.weight",          c->n_embd,                  true)         \
+    X(attn_q_bias, "attn_q.bias",          "self_attn.q_proj.bias",           c->n_head * c->head_dim,    c->attn_bias) \
+    X(attn_k_bias, "attn_k.bias",          "self_attn.k_proj.bias",           c->n_head_kv * c->head_dim, c->attn_bias) \
+    X(attn_v_bias, "attn_v.bias",          "self_attn.v_proj.bias",           c->n_head_kv * c->head_dim, c->attn_bias) \
+    X(attn_q_norm, "attn_q_norm.weight",   "self_attn.q_norm.weight",         c->head_dim,                c->qk_norm)   \
+    X(attn_k_norm, "attn_k_norm.weight",   "self_attn.k_norm.weight",         c->head_dim,                c->qk_norm)   \
+    X(ffn_norm,    "ffn_norm.weight",      "post_attention_layernorm.weight", c->n_embd,                  true)
+/*         field        GGUF                    Hugging Face                       rows                        cols       */
+#define LAYER_MATRICES(X)                                                                                                  \
+    X(attn_q,      "attn_q.weight",        "self_attn.q_proj.weight",         c->n_head * c->head_dim,    c->n_embd)    \
+    X(attn_k,      "attn_k.weight",        "self_attn.k_proj.weight",         c->n_head_kv * c->head_dim, c->n_embd)    \
+    X(attn_v,      "attn_v.weight",        "self_attn.v_proj.weight",         c->n_head_kv * c->head_dim, c->n_embd)    \
+    X(attn_output, "attn_output.weight",   "self_attn.o_proj.weight",         c->n_embd,                  c->n_head * c->head_dim) \
+    X(ffn_gate,    "ffn_gate.weight",      "mlp.gate_proj.weight",            c->n_ff,                    c->n_embd)    \
+    X(ffn_up,      "ffn_up.weight",        "mlp.up_proj.weight",              c->n_ff,                    c->n_embd)    \
+    X(ffn_down,    "ffn_down.weight",      "mlp.down_proj.weight",            c->n_embd,                  c->n_ff)
 
 typedef struct layer_weights {
-#define X(field, name, rows, cols) float *field; /* (cols) */
+#define X(field, gguf, hf, n, where) float *field; /* (n) */
     LAYER_VECTORS(X)
 #undef X
-#define X(field, name, rows, cols) gemm_weights *field; /* (rows, cols) */
+#define X(field, gguf, hf, rows, cols) gemm_weights *field; /* (rows, cols) */
     LAYER_MATRICES(X)
 #undef X
 } layer_weights;
 
 typedef struct weights {
     arena arena;
-    const gguf_tensor *token_embd; /* (n_vocab, n_embd), rows dequantised when looked up */
-    float *output_norm;            /* (n_embd) */
-    gemm_weights *output;          /* (n_vocab, n_embd); from token_embd where the file has no output.weight */
+    const source_tensor *token_embd; /* (n_vocab, n_embd), rows dequantised when looked up */
+    float *output_norm;              /* (n_embd) */
+    gemm_weights *output;            /* (n_vocab, n_embd); from token_embd where the file has no head */
     bool tied;
     size_t n_layer;
-    layer_weights *layers;         /* (n_layer) */
-    float *rope_freqs;             /* (rope_dim / 2) divisors of the frequencies, NULL: none */
+    layer_weights *layers;           /* (n_layer) */
+    float *rope_freqs;               /* (rope_dim / 2) divisors of the frequencies, NULL: none */
 } weights;
 
-/* Binds every tensor of c in g, checks shape and type, converts to form. Errors name the tensor. g must outlive w. */
-pgr_status weights_open(const gguf *g, const config *c, gemm_form form, pool *threads, pgr_progress_fn progress,
-                        void *progress_ctx, weights *out, pgr_error *err);
+/* Binds every tensor of c in s, checks shape and type, converts to form. Errors name the tensor; one that c has no use for
+ * is an error too. s and its files must outlive w. */
+pgr_status weights_open(const tensor_source *s, const config *c, gemm_form form, pool *threads,
+                        pgr_progress_fn progress, void *progress_ctx, weights *out, pgr_error *err);
 void weights_close(weights *w);
 size_t weights_bytes(const weights *w); /* memory of its own, beyond the mapped file */
 

@@ -22,9 +22,11 @@ static const struct {
     {"feed_forward_length", 96}, {"attention.head_count_kv", 2}, {"context_length", 2048},
 };
 
+static const char *arch = "llama";
+
 static void put(gmake *m, const change *c) {
     char key[80];
-    snprintf(key, sizeof key, "llama.%s", c->key);
+    snprintf(key, sizeof key, "%s.%s", arch, c->key);
     if (c->kind == GGUF_STRING)
         make_string(m, key, c->text);
     else
@@ -35,12 +37,12 @@ static pgr_status read_changed(const change *c, config *out, pgr_error *err) {
     gmake m = {0};
     gguf g;
     uint8_t *bytes;
-    make_string(&m, "general.architecture", "llama");
+    make_string(&m, "general.architecture", arch);
     for (size_t i = 0; i < sizeof sound / sizeof *sound; i++)
         if (!c || strcmp(c->key, sound[i].key) != 0)
             put(&m, &(change){.key = sound[i].key, .kind = GGUF_U32, .v = sound[i].v});
     if (!c || strcmp(c->key, "attention.layer_norm_rms_epsilon") != 0)
-        make_f32(&m, "llama.attention.layer_norm_rms_epsilon", 1e-5f);
+        put(&m, &(change){.key = "attention.layer_norm_rms_epsilon", .kind = GGUF_F32, .v = 0x3727c5ac /* 1e-5f */});
     if (c && c->kind != GGUF_ARRAY) put(&m, c); /* array: leave the key out */
     make_tensor(&m, "token_embd.weight", 2, (uint64_t[]){64, 10}, QUANT_F32, 0);
     for (size_t i = 0; i < 2560; i++) buf_putc(&m.data, 0);
@@ -71,6 +73,29 @@ static void reads_and_defaults(void **state) {
     assert_int_equal(read_changed(&(change){.key = "rope.scaling.type", .kind = GGUF_STRING, .text = "none"}, &c, &err),
                      PGR_OK);
     assert_int_equal(read_changed(&(change){.key = "expert_count", .kind = GGUF_U32, .v = 0}, &c, &err), PGR_OK);
+}
+
+static void families(void **state) {
+    (void)state;
+    static const struct {
+        const char *name;
+        bool interleaved, bias, qk_norm;
+    } want[] = {{"llama", true, false, false}, {"qwen2", false, true, false}, {"qwen3", false, false, true}};
+    for (size_t i = 0; i < 3; i++) {
+        config c;
+        pgr_error err;
+        arch = want[i].name;
+        if (read_changed(NULL, &c, &err) != PGR_OK) fail_msg("%s", err.message);
+        assert_string_equal(c.arch, want[i].name);
+        assert_true(c.rope_interleaved == want[i].interleaved && c.attn_bias == want[i].bias);
+        assert_true(c.qk_norm == want[i].qk_norm && c.rope_kind == ROPE_PLAIN && c.head_dim == 16);
+    }
+    config c;
+    pgr_error err;
+    assert_int_equal(read_changed(&(change){.key = "rope.scaling.type", .kind = GGUF_STRING, .text = "yarn"}, &c, &err),
+                     PGR_E_UNSUPPORTED);
+    assert_string_equal(err.message, "mem.gguf: qwen3.rope.scaling.type is \"yarn\"; only \"none\" is supported");
+    arch = "llama";
 }
 
 static void refuses(void **state) {
@@ -111,10 +136,44 @@ static void refuses(void **state) {
         read_changed(&(change){.key = "context_length", .kind = GGUF_U32, .v = 1 << 24}, &(config){0}, NULL), PGR_OK);
 }
 
+/* Attention keeps the state of a group's heads on the stack. */
+static void refuses_large_groups(void **state) {
+    (void)state;
+    for (uint32_t n_head = 256; n_head <= 257; n_head++) {
+        gmake m = {0};
+        gguf g;
+        config c;
+        pgr_error err;
+        uint8_t *bytes;
+        change keys[] = {{.key = "block_count", .v = 1},
+                         {.key = "embedding_length", .v = 8},
+                         {.key = "feed_forward_length", .v = 8},
+                         {.key = "context_length", .v = 8},
+                         {.key = "attention.head_count", .v = n_head},
+                         {.key = "attention.head_count_kv", .v = 1},
+                         {.key = "attention.key_length", .v = 2}};
+        make_string(&m, "general.architecture", arch);
+        make_f32(&m, "llama.attention.layer_norm_rms_epsilon", 1e-5f);
+        for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+            keys[i].kind = GGUF_U32;
+            put(&m, &keys[i]);
+        }
+        make_tensor(&m, "token_embd.weight", 2, (uint64_t[]){8, 1}, QUANT_F32, 0);
+        for (size_t k = 0; k < 4; k++) put_int(&m.data, 0, 8);
+        assert_int_equal(make_open(&m, &g, &err, &bytes), PGR_OK);
+        assert_int_equal(config_from_gguf(&g, &c, &err), n_head == 256 ? PGR_OK : PGR_E_UNSUPPORTED);
+        if (n_head == 257)
+            assert_string_equal(err.message, "mem.gguf: 257 query heads per KV head, at most 256 are supported");
+        gguf_close(&g);
+        free(bytes);
+    }
+}
+
 static void refuses_other_architectures(void **state) {
     (void)state;
-    static const char *const names[] = {"gpt2", "", "an-architecture-name-of-more-than-32-bytes", "llama2"};
-    for (size_t i = 0; i < 4; i++) {
+    static const char *const names[] = {"gpt2",   "",         "an-architecture-name-of-more-than-32-bytes",
+                                        "llama2", "qwen2moe", "qwen3moe"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         gmake m = {0};
         gguf g;
         config c;
@@ -123,13 +182,14 @@ static void refuses_other_architectures(void **state) {
         make_string(&m, "general.architecture", names[i]);
         assert_int_equal(make_open(&m, &g, &err, &bytes), PGR_OK);
         assert_int_equal(config_from_gguf(&g, &c, &err), PGR_E_UNSUPPORTED);
-        assert_non_null(strstr(err.message, "is not supported (supported: llama)"));
+        assert_non_null(strstr(err.message, "is not supported (supported: llama, qwen2, qwen3)"));
         gguf_close(&g);
         free(bytes);
     }
     assert_null(arch_find("Llama"));
     assert_non_null(arch_find("llama"));
-    assert_string_equal(arch_list(), "llama");
+    assert_non_null(arch_find("qwen3"));
+    assert_string_equal(arch_list(), "llama, qwen2, qwen3");
 }
 
 static void reads_files(void **state) {
@@ -154,7 +214,9 @@ static void reads_files(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(reads_and_defaults),
+        cmocka_unit_test(families),
         cmocka_unit_test(refuses),
+        cmocka_unit_test(refuses_large_groups),
         cmocka_unit_test(refuses_other_architectures),
         cmocka_unit_test(reads_files),
     };

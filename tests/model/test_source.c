@@ -64,7 +64,7 @@ static void refuses_names_with_nul(void **state) {
     put_int(&m.infos, 1, 8);
     put_int(&m.infos, QUANT_F32, 4);
     put_int(&m.infos, 0, 8);
-    put_int(&m.data, 0, 32);
+    for (size_t i = 0; i < 4; i++) put_int(&m.data, 0, 8);
     m.n_tensor = 1;
     assert_int_equal(make_open(&m, &g, &err, &bytes), PGR_OK);
     assert_int_equal(source_from_gguf(&g, &a, &s, &err), PGR_E_FORMAT);

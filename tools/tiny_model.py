@@ -54,18 +54,18 @@ def spelling():
     return {**{b: chr(b) for b in keep}, **{b: chr(256 + i) for i, b in enumerate(rest)}}
 
 
-def train_tokenizer():
+def train_tokenizer(n_merge=N_MERGE):
     t = Tokenizer(models.BPE())
     t.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Digits(individual_digits=True),
                                                pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)])
     alphabet = sorted(spelling().values())
-    trainer = trainers.BpeTrainer(vocab_size=256 + N_MERGE + len(CONTROL), special_tokens=CONTROL, initial_alphabet=alphabet,
+    trainer = trainers.BpeTrainer(vocab_size=256 + n_merge + len(CONTROL), special_tokens=CONTROL, initial_alphabet=alphabet,
                                   show_progress=False, min_frequency=1)
     t.train_from_iterator(TEXTS.strip().split("\n"), trainer)
     state = json.loads(t.to_str())["model"]
     tokens = [tok for tok, _ in sorted(state["vocab"].items(), key=lambda kv: kv[1])]
     merges = [m if isinstance(m, str) else " ".join(m) for m in state["merges"]]
-    assert len(tokens) == 256 + N_MERGE + len(CONTROL) and len(merges) == N_MERGE
+    assert len(tokens) == 256 + n_merge + len(CONTROL) and len(merges) == n_merge
     return t, tokens, merges
 
 
@@ -163,12 +163,13 @@ def write_seed(path, tokens, merges):
 
 
 @torch.no_grad()
-def golden(model, prompt):
+def golden(model, prompt, n_token):
+    """n_token: ids of the tokenizer; rows of the vocabulary beyond them are never chosen"""
     logits = model(torch.tensor([prompt])).logits[0].numpy()
     rows = [{"pos": p, "logits": [float(f"{v:.9g}") for v in logits[p]]} for p in (0, 17, 40, len(prompt) - 1)]
     greedy, ids, gap = [], list(prompt), float("inf")
     for _ in range(40):
-        last = model(torch.tensor([ids])).logits[0, -1].numpy()
+        last = model(torch.tensor([ids])).logits[0, -1].numpy()[:n_token]
         best = np.sort(last)[-2:]
         gap = min(gap, float(best[1] - best[0]))
         greedy.append(int(last.argmax()))
@@ -183,7 +184,7 @@ def main():
     write_gguf(os.path.join(GOLDEN, "tiny-llama.gguf"), model, tokens, merges)
     write_seed(os.path.join(os.path.dirname(GOLDEN), "fuzz", "corpus", "gguf", "micro-llama.gguf"), tokens, merges)
     prompt = tokenizer.encode("A reader asks 3 questions, and each answer is weighed: brevity 40, facts 35, tone 25. " * 3).ids[:64]
-    out = golden(model, prompt)
+    out = golden(model, prompt, len(tokens))
     with open(os.path.join(GOLDEN, "tiny-llama.json"), "w") as f:
         json.dump(out, f)
         f.write("\n")

@@ -35,8 +35,8 @@ typedef struct pass {
     const layer_weights *weights; /* of the layer */
 } pass;
 
-/* Llama 3.1: what is longer than the first context / low is slowed by factor, what is shorter than context / high is left,
- * and between the two the share of each changes linearly with the number of turns in that context. */
+/* Llama 3.1: a pair that makes fewer than `low` turns in the original context is slowed by factor, one that makes more than
+ * `high` is left, and between them the share of either changes linearly with the turns. */
 static double llama3_freq(const config *c, double freq) {
     double turns = (double)c->rope_original_ctx * freq / (2.0 * 3.14159265358979323846);
     if (turns < c->rope_low) return freq / c->rope_factor;

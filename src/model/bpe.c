@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include "base/mem.h"
+#include "base/text.h"
 
 enum { NONE = -1, SHORT_PIECE = 24 /* symbols; below it the scan is faster than the heap (most words) */ };
 
@@ -38,7 +39,29 @@ pgr_status bpe_init(bpe *b, size_t n_rule, arena *a, pgr_error *err) {
     b->mask = size - 1;
     for (size_t i = 0; i < size; i++) b->rules[i].result = NONE;
     for (size_t i = 0; i < 256; i++) b->byte_id[i] = NONE;
+    b->unknown = NONE;
     return PGR_OK;
+}
+
+pgr_status bpe_by_char(bpe *b, size_t n, arena *a, pgr_error *err) {
+    size_t size = 16;
+    while (size / 2 < n) size *= 2;
+    b->chars = arena_array(a, size, sizeof *b->chars);
+    if (!b->chars) return fail_mem(err);
+    for (size_t i = 0; i < size; i++) b->chars[i].id = NONE;
+    b->char_mask = size - 1;
+    b->by_char = true;
+    return PGR_OK;
+}
+
+static bpe_char *char_slot(const bpe *b, uint32_t code) {
+    size_t at = code * 0x9e3779b1u >> 7 & b->char_mask;
+    while (b->chars[at].id != NONE && b->chars[at].code != code) at = (at + 1) & b->char_mask;
+    return &b->chars[at];
+}
+
+void bpe_add_char(bpe *b, uint32_t code, int32_t id) {
+    *char_slot(b, code) = (bpe_char){code, id};
 }
 
 bool bpe_add(bpe *b, int32_t left, int32_t right, int32_t result, uint32_t rank) {
@@ -76,15 +99,53 @@ void bpe_work_free(bpe_work *w) {
     *w = (bpe_work){0};
 }
 
+static size_t add_symbol(bpe_symbol *s, size_t count, int32_t id) {
+    s[count] = (bpe_symbol){id, (int32_t)count - 1, (int32_t)count + 1, UINT32_MAX, NONE};
+    return count + 1;
+}
+
 /* One symbol per byte that has a token; returns how many. */
-static size_t fill_symbols(const bpe *b, bpe_symbol *s, const char *piece, size_t n) {
+static size_t fill_bytes(const bpe *b, bpe_symbol *s, const char *piece, size_t n) {
     size_t count = 0;
     for (size_t i = 0; i < n; i++) {
         int32_t id = b->byte_id[(uint8_t)piece[i]];
-        if (id == NONE) continue;
-        s[count] = (bpe_symbol){id, (int32_t)count - 1, (int32_t)count + 1, UINT32_MAX, NONE};
-        count++;
+        if (id != NONE) count = add_symbol(s, count, id);
     }
+    return count;
+}
+
+static bool have_bytes(const bpe *b, const char *s, size_t n) {
+    for (size_t i = 0; i < n; i++)
+        if (b->byte_id[(uint8_t)s[i]] == NONE) return false;
+    return true;
+}
+
+/* One symbol per character, or per byte of one without a token; returns how many. An unknown one is entered when the
+ * next known character comes, as PyPI `tokenizers` does (bytes between do not count). */
+static size_t fill_chars(const bpe *b, bpe_symbol *s, const char *piece, size_t n) {
+    size_t count = 0;
+    bool unknown = false;
+    for (size_t i = 0, len; i < n; i += len) {
+        uint32_t code = 0;
+        len = utf8_next(piece + i, n - i, &code);
+        int32_t id = len ? char_slot(b, code)->id : NONE;
+        if (len == 0) len = 1; /* not UTF-8 */
+        if (id != NONE) {
+            if (unknown) count = add_symbol(s, count, b->unknown);
+            unknown = false;
+            count = add_symbol(s, count, id);
+        } else if (have_bytes(b, piece + i, len)) {
+            for (size_t k = 0; k < len; k++) count = add_symbol(s, count, b->byte_id[(uint8_t)piece[i + k]]);
+        } else if (b->unknown != NONE) {
+            if (unknown && !b->fuse_unknown) count = add_symbol(s, count, b->unknown);
+            unknown = true;
+        }
+    }
+    return unknown ? add_symbol(s, count, b->unknown) : count;
+}
+
+static size_t fill_symbols(const bpe *b, bpe_symbol *s, const char *piece, size_t n) {
+    size_t count = b->by_char ? fill_chars(b, s, piece, n) : fill_bytes(b, s, piece, n);
     if (count) s[count - 1].next = NONE;
     return count;
 }

@@ -1,8 +1,10 @@
-/* tokenizer.h - text to token ids and back: byte-level BPE from GGUF metadata, pre-tokeniser patterns through PCRE2.
+/* tokenizer.h - text to token ids and back: byte-pair encoding from GGUF metadata or a Hugging Face tokenizer.json, over
+ * bytes (GPT-2, Llama 3, Qwen, SmolLM) or over characters with bytes to fall back on (SentencePiece: Llama 2, Mistral).
  *
- * Order of work (formats.md 5.2): split out added tokens in the raw text, split the rest by the pre-tokeniser's pattern, map
- * bytes, merge by rank. Control tokens in user text stay text unless TOK_PARSE_SPECIAL is given; added tokens that are
- * not special (token type user-defined) are always kept whole. */
+ * Order of work (formats.md 5.2): split out added tokens in the raw text, normalise the rest, split out those added
+ * tokens that are looked for in normalised text, cut by the pre-tokeniser, merge by rank, put the post-processor's
+ * tokens around. Control tokens in user text stay text unless TOK_PARSE_SPECIAL is given; added tokens that are not
+ * special (token type user-defined) are always kept whole. */
 #ifndef PGR_MODEL_TOKENIZER_H
 #define PGR_MODEL_TOKENIZER_H
 
@@ -11,7 +13,7 @@
 
 typedef enum tok_type { TOK_NORMAL = 1, TOK_UNKNOWN, TOK_CONTROL, TOK_USER, TOK_UNUSED, TOK_BYTE } tok_type;
 
-enum { TOK_PARSE_SPECIAL = 1, TOK_BOS = 2 }; /* equal to PGR_TOKENS_* */
+enum { TOK_PARSE_SPECIAL = 1, TOK_BOS = 2 }; /* equal to PGR_TOKENS_*; TOK_BOS: all that the file's rule puts around */
 
 typedef struct tokenizer tokenizer;
 
@@ -19,10 +21,28 @@ typedef struct tokenizer tokenizer;
 pgr_status tok_open(const gguf *g, tokenizer **out, pgr_error *err);
 void tok_close(tokenizer *t);
 
+/* Before the first use by threads. Ids out of range are errors, -1 for none where the name says set. */
+pgr_status tok_add_end(tokenizer *t, int32_t id, pgr_error *err);
+pgr_status tok_set_bos(tokenizer *t, int32_t id, pgr_error *err); /* what tok_bos says; what is added stays */
+pgr_status tok_set_eos(tokenizer *t, int32_t id, pgr_error *err); /* the same; an end token, too */
+
 /* Appends the ids of text to out. Bytes need not be valid UTF-8 (invalid ones are tokenised as bytes). threads: many. */
 pgr_status tok_encode(const tokenizer *t, const char *text, size_t n, int flags, ids *out, pgr_error *err);
-/* Appends the bytes of the ids; control tokens appear as their text. */
+/* Appends the bytes of the ids; control tokens appear as their text. Where the file's decoder says so (SentencePiece), a
+ * space at the very beginning, which encoding had put there, is left out. */
 pgr_status tok_decode(const tokenizer *t, const int32_t *v, size_t n, buf *out, pgr_error *err);
+
+/* Decoding token by token: what is appended ends at a character as long as the bytes are UTF-8. All pieces together, the
+ * end's included, are what tok_decode gives for all ids. */
+typedef struct tok_stream {
+    const tokenizer *t;
+    char held[4]; /* the beginning of a character */
+    size_t n_held;
+    bool begun;
+} tok_stream;
+void tok_stream_begin(tok_stream *s, const tokenizer *t);
+pgr_status tok_stream_put(tok_stream *s, int32_t id, buf *out, pgr_error *err);
+pgr_status tok_stream_end(tok_stream *s, buf *out, pgr_error *err); /* appends what is held back; ready for another text */
 
 size_t tok_count(const tokenizer *t);                         /* ids are 0 .. count-1 */
 const char *tok_bytes(const tokenizer *t, int32_t id, size_t *n); /* the bytes a token stands for (control: its name) */
@@ -31,10 +51,10 @@ int32_t tok_find(const tokenizer *t, const char *text);       /* control or adde
 bool tok_ends(const tokenizer *t, int32_t id);                /* EOS, EOT or another end-of-turn token of the file */
 int32_t tok_bos(const tokenizer *t);                          /* -1: none */
 int32_t tok_eos(const tokenizer *t);                          /* -1: none */
-bool tok_adds_bos(const tokenizer *t);
-bool tok_adds_eos(const tokenizer *t);
-const char *tok_model_name(const tokenizer *t);               /* "gpt2" */
-const char *tok_pre_name(const tokenizer *t);                 /* "smollm" */
+bool tok_adds_bos(const tokenizer *t);                        /* TOK_BOS puts something before the text */
+bool tok_adds_eos(const tokenizer *t);                        /* and behind it */
+const char *tok_model_name(const tokenizer *t);               /* "gpt2", "llama"; of a tokenizer.json: "BPE" */
+const char *tok_pre_name(const tokenizer *t);                 /* "smollm"; of a tokenizer.json: "Split, ByteLevel"; "none" */
 size_t tok_merge_count(const tokenizer *t);
 
 #endif

@@ -380,7 +380,7 @@ static void wrong_vocabularies_are_refused(void **state) {
     __VA_ARGS__;                                                                                                       \
     assert_int_equal(open_vocab(&v, &t, &err), status);                                                                \
     assert_string_equal(err.message, "mem.gguf: " text)
-    REFUSED(PGR_E_UNSUPPORTED, "tokenizer.ggml.model is \"llama\"; only \"gpt2\" is supported", v.model = "llama");
+    REFUSED(PGR_E_UNSUPPORTED, "tokenizer.ggml.model is \"bert\"; supported: gpt2, llama", v.model = "bert");
     REFUSED(PGR_E_UNSUPPORTED,
             "tokenizer.ggml.pre is \"tekken\"; supported: smollm, gpt2, gpt-2, llama-bpe, llama3, qwen2",
             v.pre = "tekken");

@@ -63,12 +63,12 @@ static pgr_status fail_json(const json_error_t *e, const char *origin, size_t li
     return fail(err, PGR_E_FORMAT, "%s:%zu: %s, expected %s", origin, line, e->text, expectation(code));
 }
 
-pgr_status json_parse(const char *text, size_t len, const char *origin, size_t first_line, json_t **out,
-                      pgr_error *err) {
+static pgr_status parse(const char *text, size_t len, size_t flags, const char *origin, size_t first_line, json_t **out,
+                        pgr_error *err) {
     json_setup();
     json_error_t e = {.line = 1};
     out_of_memory = false;
-    json_t *v = json_loadb(len ? text : "", len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &e);
+    json_t *v = json_loadb(len ? text : "", len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | flags, &e);
     if (v && !out_of_memory) {
         *out = v;
         return PGR_OK;
@@ -76,6 +76,16 @@ pgr_status json_parse(const char *text, size_t len, const char *origin, size_t f
     json_decref(v);
     if (out_of_memory || e.text[0] == '\0') return fail_mem(err);
     return fail_json(&e, origin, first_line + (size_t)(e.line > 1 ? e.line - 1 : 0), err);
+}
+
+pgr_status json_parse(const char *text, size_t len, const char *origin, size_t first_line, json_t **out,
+                      pgr_error *err) {
+    return parse(text, len, 0, origin, first_line, out, err);
+}
+
+pgr_status json_parse_reals(const char *text, size_t len, const char *origin, size_t first_line, json_t **out,
+                            pgr_error *err) {
+    return parse(text, len, JSON_DECODE_INT_AS_REAL, origin, first_line, out, err);
 }
 
 const char *json_kind(const json_t *v) {

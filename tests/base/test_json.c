@@ -52,6 +52,23 @@ static void refuses_hostile_texts(void **state) {
     assert_null(v);
 }
 
+/* transformers writes model_max_length 1e30 as a whole number. */
+static void whole_numbers_beyond_64_bits_as_reals(void **state) {
+    (void)state;
+    static const char text[] = "[1000000000000000019884624838656, 7]";
+    json_t *v = NULL;
+    pgr_error err;
+    assert_int_equal(json_parse(text, sizeof text - 1, "r", 1, &v, &err), PGR_E_FORMAT);
+    assert_int_equal(json_parse_reals(text, sizeof text - 1, "r", 1, &v, &err), PGR_OK);
+    assert_true(json_real_value(json_array_get(v, 0)) == 1e30 && json_real_value(json_array_get(v, 1)) == 7);
+    json_decref(v);
+    v = NULL;
+    assert_int_equal(json_parse_reals("[1e999]", 7, "r", 1, &v, &err), PGR_E_FORMAT);
+    assert_int_equal(json_parse_reals("[1,\n2", 5, "r", 1, &v, &err), PGR_E_FORMAT);
+    assert_non_null(strstr(err.message, "r:2: "));
+    assert_null(v);
+}
+
 static json_t *parse(const char *text) {
     json_t *v = NULL;
     pgr_error err;
@@ -188,6 +205,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(errors_name_line_and_expectation),
         cmocka_unit_test(refuses_hostile_texts),
+        cmocka_unit_test(whole_numbers_beyond_64_bits_as_reals),
         cmocka_unit_test(wants_kinds),
         cmocka_unit_test(only_known_keys),
         cmocka_unit_test(written_strings_read_back),

@@ -49,34 +49,6 @@ static void logits_of_transformers(void **state) {
         }
 }
 
-/* What sets a family apart changes its logits, so that the comparison above would see it missing. */
-static void features_matter(void **state) {
-    (void)state;
-    fixture x;
-    size_t beyond = 0;
-    assert_true(open_family(&x, 0, PGR_DTYPE_AUTO, 2));
-    assert_true(x.m->config.attn_bias && x.V > tok_count(x.m->tok));
-    for (size_t row = 0; row < 64; row++) {
-        size_t best = 0;
-        for (size_t v = 1; v < x.V; v++)
-            if (x.logits[row * x.V + v] > x.logits[row * x.V + best]) best = v;
-        beyond += best >= tok_count(x.m->tok);
-    }
-    assert_true(beyond > 5); /* rows of the vocabulary without a token win often */
-    close_fixture(&x);
-
-    assert_true(open_family(&x, 1, PGR_DTYPE_AUTO, 2));
-    assert_true(x.m->config.qk_norm && x.m->weights.tied
-                && x.m->config.head_dim * x.m->config.n_head != x.m->config.n_embd);
-    close_fixture(&x);
-    assert_true(open_family(&x, 2, PGR_DTYPE_AUTO, 2));
-    assert_true(x.m->weights.rope_freqs && x.m->weights.tied);
-    close_fixture(&x);
-    assert_true(open_family(&x, 3, PGR_DTYPE_AUTO, 2));
-    assert_true(!x.m->weights.tied && x.m->config.head_dim * x.m->config.n_head != x.m->config.n_embd);
-    close_fixture(&x);
-}
-
 /* The prompt again, after the model was changed. */
 static double error_after_change(fixture *x) {
     kv_seq s = {0};
@@ -85,6 +57,45 @@ static double error_after_change(fixture *x) {
     run(x->f, &x->kv, &s, x->prompt, 64, x->logits);
     kv_release(&x->kv, &s);
     return golden_error(x);
+}
+
+/* Rows of the prompt at which a row of the vocabulary without a token has the largest logit. */
+static size_t rows_won_by_no_token(const fixture *x) {
+    size_t won = 0;
+    for (size_t row = 0; row < 64; row++) {
+        size_t best = 0;
+        for (size_t v = 1; v < x->V; v++)
+            if (x->logits[row * x->V + v] > x->logits[row * x->V + best]) best = v;
+        won += best >= tok_count(x->m->tok);
+    }
+    return won;
+}
+
+/* What sets a family apart changes its logits: the comparison above would see it missing. */
+static void features_matter(void **state) {
+    (void)state;
+    for (size_t i = 0; i < N_FAMILY; i++) {
+        fixture x;
+        assert_true(open_family(&x, i, PGR_DTYPE_AUTO, 2));
+        config *c = &x.m->config, was = *c;
+        assert_int_equal(c->attn_bias, i == 0);
+        assert_int_equal(c->qk_norm, i == 1);
+        assert_int_equal(x.m->weights.rope_freqs != NULL, i == 2);
+        assert_int_equal(x.m->weights.tied, i == 1 || i == 2);
+        assert_int_equal(c->n_head * c->head_dim != c->n_embd, i == 1 || i == 3);
+        assert_true((rows_won_by_no_token(&x) > 5) == (i == 0));
+
+        bool *features[] = {&c->attn_bias, &c->qk_norm};
+        for (size_t k = 0; k < 2; k++)
+            if (*features[k]) {
+                *features[k] = false;
+                assert_true(error_after_change(&x) > 1e-2);
+                *c = was;
+            }
+        c->rope_interleaved = !c->rope_interleaved;
+        assert_true(error_after_change(&x) > 1e-2);
+        close_fixture(&x);
+    }
 }
 
 /* Hugging Face folders have no rope_freqs: the scaling is computed from the config's factors. */
@@ -231,6 +242,29 @@ static void tensors_are_refused_by_name(void **state) {
     close_fixture(&x);
 }
 
+static bool open_qwen(void) {
+    gguf g;
+    arena a = {0};
+    config c;
+    tensor_source s;
+    pool *threads = NULL;
+    weights w;
+    if (gguf_open(families[0].model, &g, NULL) != PGR_OK) return false;
+    bool worked = config_from_gguf(&g, &c, NULL) == PGR_OK && source_from_gguf(&g, &a, &s, NULL) == PGR_OK
+                  && pool_create(1, &threads, NULL) == PGR_OK
+                  && weights_open(&s, &c, GEMM_FILE, threads, NULL, NULL, &w, NULL) == PGR_OK;
+    if (worked) weights_close(&w);
+    pool_free(threads);
+    arena_free(&a);
+    gguf_close(&g);
+    return worked;
+}
+
+static void survives_a_lack_of_memory(void **state) {
+    (void)state;
+    assert_true(fail_each_allocation(open_qwen) > 20);
+}
+
 /* ---- bits ---- */
 
 static void chunks_do_not_matter(void **state) {
@@ -297,8 +331,9 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(logits_of_transformers),       cmocka_unit_test(features_matter),
         cmocka_unit_test(rope_scaling_from_the_config), cmocka_unit_test(hugging_face_names),
-        cmocka_unit_test(tensors_are_refused_by_name),  cmocka_unit_test(chunks_do_not_matter),
-        cmocka_unit_test(neighbours_do_not_matter),     cmocka_unit_test(threads_do_not_matter),
+        cmocka_unit_test(tensors_are_refused_by_name),  cmocka_unit_test(survives_a_lack_of_memory),
+        cmocka_unit_test(chunks_do_not_matter),         cmocka_unit_test(neighbours_do_not_matter),
+        cmocka_unit_test(threads_do_not_matter),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -30,6 +30,62 @@ const char *arch_list(void) {
     return "llama, qwen2, qwen3";
 }
 
+static pgr_status check_sizes(const config *c, const char *path, pgr_error *err) {
+    const struct {
+        const char *what;
+        size_t v, max;
+    } sizes[] = {
+        {"number of layers", c->n_layer, MAX_LAYER},
+        {"width", c->n_embd, MAX_EMBD},
+        {"number of heads", c->n_head, MAX_HEAD},
+        {"number of KV heads", c->n_head_kv, MAX_HEAD},
+        {"number of values per head", c->head_dim, MAX_HEAD_DIM},
+        {"number of rotated values", c->rope_dim, c->head_dim},
+        {"width of the feed-forward part", c->n_ff, MAX_FF},
+        {"number of rows of the vocabulary", c->n_vocab, MAX_VOCAB},
+        {"number of positions", c->n_ctx, MAX_CTX},
+    };
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
+        if (sizes[i].v == 0 || sizes[i].v > sizes[i].max)
+            return fail(err, PGR_E_FORMAT, "%s: the %s is %zu, want 1 to %zu", path, sizes[i].what, sizes[i].v,
+                        sizes[i].max);
+    if (c->n_head % c->n_head_kv != 0)
+        return fail(err, PGR_E_FORMAT, "%s: the %zu heads are not a multiple of the %zu KV heads", path, c->n_head,
+                    c->n_head_kv);
+    if (c->n_head / c->n_head_kv > MAX_HEAD_GROUP)
+        return fail(err, PGR_E_UNSUPPORTED, "%s: %zu heads per KV head, at most %d are supported", path,
+                    c->n_head / c->n_head_kv, MAX_HEAD_GROUP);
+    if (c->head_dim % 2 != 0 || c->rope_dim % 2 != 0)
+        return fail(err, PGR_E_FORMAT, "%s: heads of %zu values, %zu of them rotated: both must be even", path,
+                    c->head_dim, c->rope_dim);
+    if (c->n_ctx * c->rope_dim > MAX_ROPE_TABLE)
+        return fail(err, PGR_E_LIMIT, "%s: %zu positions with %zu rotated values are above the limit of %d", path,
+                    c->n_ctx, c->rope_dim, MAX_ROPE_TABLE);
+    return PGR_OK;
+}
+
+pgr_status config_check(const config *c, const char *path, pgr_error *err) {
+    PGR_TRY(check_sizes(c, path, err));
+    if (!(c->norm_eps > 0.0f && c->norm_eps < 1.0f))
+        return fail(err, PGR_E_FORMAT, "%s: the norm's epsilon is %g, want above 0 and below 1", path,
+                    (double)c->norm_eps);
+    if (!(c->rope_base > 0.0 && isfinite(c->rope_base)))
+        return fail(err, PGR_E_FORMAT, "%s: the rope base is %g, want a number above 0", path, c->rope_base);
+    if (c->rope_kind == ROPE_PLAIN) return PGR_OK;
+
+    if (!(c->rope_factor >= 1.0 && isfinite(c->rope_factor)))
+        return fail(err, PGR_E_FORMAT, "%s: the factor of the rope scaling is %g, want 1 or more", path,
+                    c->rope_factor);
+    if (!(c->rope_low > 0.0 && c->rope_low < c->rope_high && isfinite(c->rope_high)))
+        return fail(err, PGR_E_FORMAT,
+                    "%s: the low and high frequency factors of the rope scaling are %g and %g, want 0 < low < high",
+                    path, c->rope_low, c->rope_high);
+    if (c->rope_original_ctx == 0 || c->rope_original_ctx > MAX_CTX)
+        return fail(err, PGR_E_FORMAT, "%s: the original positions of the rope scaling are %zu, want 1 to %d", path,
+                    c->rope_original_ctx, MAX_CTX);
+    return PGR_OK;
+}
+
 /* The keys of one architecture: "<arch>.<suffix>" */
 typedef struct reader {
     const gguf *g;
@@ -82,22 +138,8 @@ static pgr_status read_sizes(reader *r, config *c) {
     if (!has(r, "attention.key_length") && c->n_embd % c->n_head != 0)
         return fail(r->err, PGR_E_FORMAT, "%s: embedding_length %zu is not a multiple of attention.head_count %zu",
                     r->g->path, c->n_embd, c->n_head);
-    if (c->n_head % c->n_head_kv != 0)
-        return fail(r->err, PGR_E_FORMAT,
-                    "%s: attention.head_count %zu is not a multiple of attention.head_count_kv %zu", r->g->path,
-                    c->n_head, c->n_head_kv);
-    if (c->n_head / c->n_head_kv > MAX_HEAD_GROUP)
-        return fail(r->err, PGR_E_UNSUPPORTED, "%s: %zu query heads per KV head, at most %d are supported", r->g->path,
-                    c->n_head / c->n_head_kv, MAX_HEAD_GROUP);
     PGR_TRY(size_or(r, "attention.key_length", c->n_embd / c->n_head, MAX_HEAD_DIM, &c->head_dim));
-    PGR_TRY(size_or(r, "rope.dimension_count", c->head_dim, c->head_dim, &c->rope_dim));
-    if (c->head_dim % 2 != 0 || c->rope_dim % 2 != 0)
-        return fail(r->err, PGR_E_FORMAT, "%s: heads of %zu values, %zu of them rotated: both must be even", r->g->path,
-                    c->head_dim, c->rope_dim);
-    if (c->n_ctx * c->rope_dim > MAX_ROPE_TABLE)
-        return fail(r->err, PGR_E_LIMIT, "%s: context_length %zu with %zu rotated values is above the limit of %d",
-                    r->g->path, c->n_ctx, c->rope_dim, MAX_ROPE_TABLE);
-    return PGR_OK;
+    return size_or(r, "rope.dimension_count", c->head_dim, c->head_dim, &c->rope_dim);
 }
 
 static pgr_status read_reals(reader *r, config *c) {
@@ -105,12 +147,7 @@ static pgr_status read_reals(reader *r, config *c) {
     const char *key = key_of(r, "attention.layer_norm_rms_epsilon");
     if (!gguf_find(r->g, key)) return fail(r->err, PGR_E_FORMAT, "%s: key %s is missing", r->g->path, key);
     PGR_TRY(gguf_get_f32_or(r->g, key, 0.0f, &eps, r->err));
-    if (!(eps > 0.0f && eps < 1.0f))
-        return fail(r->err, PGR_E_FORMAT, "%s: %s is %g, want above 0 and below 1", r->g->path, key, (double)eps);
-    key = key_of(r, "rope.freq_base");
-    PGR_TRY(gguf_get_f32_or(r->g, key, 10000.0f, &base, r->err));
-    if (!(base > 0.0f && isfinite(base)))
-        return fail(r->err, PGR_E_FORMAT, "%s: %s is %g, want a number above 0", r->g->path, key, (double)base);
+    PGR_TRY(gguf_get_f32_or(r->g, key_of(r, "rope.freq_base"), 10000.0f, &base, r->err));
     c->norm_eps = eps;
     c->rope_base = (double)base;
     return PGR_OK;
@@ -176,6 +213,7 @@ pgr_status config_from_gguf(const gguf *g, config *out, pgr_error *err) {
     PGR_TRY(read_reals(&r, &c));
     PGR_TRY(refuse_features(&r, &c));
     PGR_TRY(read_vocab(g, &c, err));
+    PGR_TRY(config_check(&c, g->path, err));
     *out = c;
     return PGR_OK;
 }

@@ -1,6 +1,8 @@
 /* test_config.c - a file's numbers become a config, or an error that names the key. */
 #include "gguf_make.h"
 
+#include <math.h>
+
 #include "math/quant.h"
 #include "model/config.h"
 
@@ -108,15 +110,15 @@ static void refuses(void **state) {
         {"block_count", GGUF_F32, 0, 0, PGR_E_FORMAT, "key llama.block_count is of kind f32, want u32"},
         {"embedding_length", GGUF_U32, 66, 0, PGR_E_FORMAT, "embedding_length 66 is not a multiple of attention.head_count 4"},
         {"embedding_length", GGUF_U32, 128, 0, PGR_E_FORMAT, "tensor token_embd.weight has 2 dimensions and rows of 64, want 2 and 128"},
-        {"attention.head_count_kv", GGUF_U32, 3, 0, PGR_E_FORMAT, "attention.head_count 4 is not a multiple of attention.head_count_kv 3"},
+        {"attention.head_count_kv", GGUF_U32, 3, 0, PGR_E_FORMAT, "the 4 heads are not a multiple of the 3 KV heads"},
         {"attention.head_count_kv", GGUF_U32, 0, 0, PGR_E_FORMAT, "llama.attention.head_count_kv is 0, want 1 to 4096"},
         {"attention.key_length", GGUF_U32, 15, 0, PGR_E_FORMAT, "heads of 15 values, 15 of them rotated: both must be even"},
         {"rope.dimension_count", GGUF_U32, 18, 0, PGR_E_FORMAT, "llama.rope.dimension_count is 18, want 1 to 16"},
         {"rope.dimension_count", GGUF_U32, 7, 0, PGR_E_FORMAT, "heads of 16 values, 7 of them rotated: both must be even"},
         {"context_length", GGUF_U32, 1 << 25, 0, PGR_E_FORMAT, "llama.context_length is 33554432, want 1 to 16777216"},
         {"attention.layer_norm_rms_epsilon", GGUF_ARRAY, 0, 0, PGR_E_FORMAT, "key llama.attention.layer_norm_rms_epsilon is missing"},
-        {"attention.layer_norm_rms_epsilon", GGUF_F32, 0x7fc00000, 0, PGR_E_FORMAT, "llama.attention.layer_norm_rms_epsilon is nan, want above 0 and below 1"},
-        {"rope.freq_base", GGUF_F32, 0x7f800000, 0, PGR_E_FORMAT, "llama.rope.freq_base is inf, want a number above 0"},
+        {"attention.layer_norm_rms_epsilon", GGUF_F32, 0x7fc00000, 0, PGR_E_FORMAT, "the norm's epsilon is nan, want above 0 and below 1"},
+        {"rope.freq_base", GGUF_F32, 0x7f800000, 0, PGR_E_FORMAT, "the rope base is inf, want a number above 0"},
         {"rope.scaling.type", GGUF_STRING, 0, "yarn", PGR_E_UNSUPPORTED, "llama.rope.scaling.type is \"yarn\"; only \"none\" is supported"},
         {"rope.scale_linear", GGUF_F32, 0x40000000, 0, PGR_E_UNSUPPORTED, "llama.rope.scale_linear is 2; only 1 is supported"},
         {"expert_count", GGUF_U32, 8, 0, PGR_E_UNSUPPORTED, "llama.expert_count is 8; this is not supported"},
@@ -134,6 +136,55 @@ static void refuses(void **state) {
     }
     assert_int_equal(
         read_changed(&(change){.key = "context_length", .kind = GGUF_U32, .v = 1 << 24}, &(config){0}, NULL), PGR_OK);
+}
+
+static void checks_every_config(void **state) {
+    (void)state;
+    static const config sane = {.n_layer = 2,
+                                .n_embd = 64,
+                                .n_head = 4,
+                                .n_head_kv = 2,
+                                .head_dim = 16,
+                                .n_ff = 96,
+                                .n_vocab = 10,
+                                .n_ctx = 100,
+                                .norm_eps = 1e-5f,
+                                .rope_base = 1e4,
+                                .rope_dim = 16,
+                                .rope_kind = ROPE_LLAMA3,
+                                .rope_factor = 8,
+                                .rope_low = 1,
+                                .rope_high = 4,
+                                .rope_original_ctx = 64};
+    pgr_error err;
+    assert_int_equal(config_check(&sane, "x", NULL), PGR_OK);
+#define REFUSED(change, want)                                                                                          \
+    do {                                                                                                               \
+        config c = sane;                                                                                               \
+        c.change;                                                                                                      \
+        assert_int_not_equal(config_check(&c, "x", &err), PGR_OK);                                                     \
+        assert_string_equal(err.message, "x: " want);                                                                  \
+    } while (0)
+    REFUSED(n_layer = 0, "the number of layers is 0, want 1 to 1024");
+    REFUSED(n_embd = 1 << 18, "the width is 262144, want 1 to 131072");
+    REFUSED(n_head_kv = 0, "the number of KV heads is 0, want 1 to 4096");
+    REFUSED(head_dim = 0, "the number of values per head is 0, want 1 to 2048");
+    REFUSED(rope_dim = 18, "the number of rotated values is 18, want 1 to 16");
+    REFUSED(n_vocab = (size_t)-1, "the number of rows of the vocabulary is 18446744073709551615, want 1 to 4194304");
+    REFUSED(n_ctx = 0, "the number of positions is 0, want 1 to 16777216");
+    REFUSED(norm_eps = NAN, "the norm's epsilon is nan, want above 0 and below 1");
+    REFUSED(rope_base = 0, "the rope base is 0, want a number above 0");
+    REFUSED(rope_factor = 0.5, "the factor of the rope scaling is 0.5, want 1 or more");
+    REFUSED(rope_factor = INFINITY, "the factor of the rope scaling is inf, want 1 or more");
+    REFUSED(rope_high = 1, "the low and high frequency factors of the rope scaling are 1 and 1, want 0 < low < high");
+    REFUSED(rope_low = 0, "the low and high frequency factors of the rope scaling are 0 and 4, want 0 < low < high");
+    REFUSED(rope_original_ctx = 0, "the original positions of the rope scaling are 0, want 1 to 16777216");
+#undef REFUSED
+    config large = sane;
+    large.n_ctx = 1 << 24;
+    large.head_dim = large.rope_dim = 18;
+    assert_int_equal(config_check(&large, "x", &err), PGR_E_LIMIT);
+    assert_string_equal(err.message, "x: 16777216 positions with 18 rotated values are above the limit of 268435456");
 }
 
 /* Attention keeps the state of a group's heads on the stack. */
@@ -163,7 +214,7 @@ static void refuses_large_groups(void **state) {
         assert_int_equal(make_open(&m, &g, &err, &bytes), PGR_OK);
         assert_int_equal(config_from_gguf(&g, &c, &err), n_head == 256 ? PGR_OK : PGR_E_UNSUPPORTED);
         if (n_head == 257)
-            assert_string_equal(err.message, "mem.gguf: 257 query heads per KV head, at most 256 are supported");
+            assert_string_equal(err.message, "mem.gguf: 257 heads per KV head, at most 256 are supported");
         gguf_close(&g);
         free(bytes);
     }
@@ -216,6 +267,7 @@ int main(void) {
         cmocka_unit_test(reads_and_defaults),
         cmocka_unit_test(families),
         cmocka_unit_test(refuses),
+        cmocka_unit_test(checks_every_config),
         cmocka_unit_test(refuses_large_groups),
         cmocka_unit_test(refuses_other_architectures),
         cmocka_unit_test(reads_files),

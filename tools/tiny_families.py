@@ -10,19 +10,25 @@ Face transformers computes with the same weights in fp32 (see tiny_model.py for 
     llama31   the rope scaling of Llama 3.1, with every kind of wavelength: left, between, slowed; tied head
     mistral   the llama architecture with heads narrower than width / heads, one KV head, and a head of its own
 
+Beside them tests/golden/hf-tiny-FAMILY/, folders as transformers saves them, with what it computes after loading them again
+in fp32 (logits.json): weights rounded to F16 or BF16, one file or shards. Loading again matters: a model that was cast has
+a rounded table of rotations too.
+
 Names of tensors are those of the gguf package; rope_freqs.weight and the order of rows of q and k are what llama.cpp's
 converter writes.
 """
 import json
 import math
 import os
+import shutil
 import sys
 
 import gguf
 import numpy as np
 import torch
-from transformers import (LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM, Qwen2Config, Qwen2ForCausalLM,
-                          Qwen3Config, Qwen3ForCausalLM)
+from tokenizers import decoders
+from transformers import (LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM, PreTrainedTokenizerFast, Qwen2Config,
+                          Qwen2ForCausalLM, Qwen3Config, Qwen3ForCausalLM)
 
 import tiny_model
 from tiny_model import CHAT_TEMPLATE, CONTROL, GOLDEN, interleave
@@ -39,6 +45,8 @@ FAMILIES = {
     "llama31": ("llama", LlamaConfig, LlamaForCausalLM, 32, 2, 8, True, LLAMA3, 3, {}),
     "mistral": ("llama", MistralConfig, MistralForCausalLM, 48, 1, 8, False, PLAIN, 4, {"sliding_window": None}),
 }
+
+FOLDERS = {"qwen2": (torch.float16, "1GB"), "qwen3": (torch.bfloat16, "1GB"), "llama31": (torch.float16, "30KB"), "mistral": (torch.bfloat16, "70KB")}
 
 
 def build_model(family, n_token):
@@ -119,6 +127,28 @@ def write_gguf(path, family, model, tokens, merges):
     tiny_model.finish(w)
 
 
+def write_folder(folder, family, model, tokenizer, prompt, n_token):
+    dtype, shard = FOLDERS[family]
+    shutil.rmtree(folder, ignore_errors=True)
+    model.to(dtype).save_pretrained(folder, max_shard_size=shard)
+    tokenizer.decoder = decoders.ByteLevel()
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<|im_start|>", eos_token="<|im_end|>", pad_token="<|endoftext|>",
+                                   clean_up_tokenization_spaces=False)
+    fast.chat_template = CHAT_TEMPLATE
+    fast.save_pretrained(folder)
+    loaded = FAMILIES[family][2].from_pretrained(folder, dtype=torch.float32, attn_implementation="eager").eval()
+    return write_golden(os.path.join(folder, "logits.json"), loaded, prompt, n_token)
+
+
+def write_golden(path, model, prompt, n_token):
+    out = tiny_model.golden(model, prompt, n_token)
+    with open(path, "w") as f:
+        json.dump(out, f)
+        f.write("\n")
+    return (f"logits {np.std(out['rows'][-1]['logits']):.2f} std, {len(set(out['greedy']))} different tokens among "
+            f"{len(out['greedy'])}, gap {out['gap']:.4f}")
+
+
 def main():
     torch.set_num_threads(1)
     tokenizer, tokens, merges = tiny_model.train_tokenizer(N_MERGE)
@@ -126,12 +156,8 @@ def main():
     for family in sys.argv[1:] or FAMILIES:
         model = build_model(family, len(tokens))
         write_gguf(os.path.join(GOLDEN, f"tiny-{family}.gguf"), family, model, tokens, merges)
-        out = tiny_model.golden(model, prompt, len(tokens))
-        with open(os.path.join(GOLDEN, f"tiny-{family}.json"), "w") as f:
-            json.dump(out, f)
-            f.write("\n")
-        print(f"{family}: {len(tokens)} tokens, logits {np.std(out['rows'][-1]['logits']):.2f} std, "
-              f"{len(set(out['greedy']))} different tokens among {len(out['greedy'])}, gap {out['gap']:.4f}")
+        print(f"{family}: " + write_golden(os.path.join(GOLDEN, f"tiny-{family}.json"), model, prompt, len(tokens)))
+        print("    folder: " + write_folder(os.path.join(GOLDEN, f"hf-tiny-{family}"), family, model, tokenizer, prompt, len(tokens)))
 
 
 if __name__ == "__main__":

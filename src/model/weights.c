@@ -93,9 +93,11 @@ static pgr_status bind_head(binder *b, const config *c, weights *w) {
     if (b->s->names == SOURCE_GGUF && source_find(b->s, "rope_freqs.weight"))
         PGR_TRY(bind_vector(b, "rope_freqs.weight", c->rope_dim / 2, &w->rope_freqs));
 
-    w->tied = !source_find(b->s, head);
-    if (w->tied) return convert_matrix(b, w->token_embd, &w->output);
-    return bind_matrix(b, head, c->n_vocab, c->n_embd, &w->output);
+    const source_tensor *own = source_find(b->s, head);
+    w->tied = c->tied || !own;
+    if (!w->tied) return bind_matrix(b, head, c->n_vocab, c->n_embd, &w->output);
+    if (own) b->bound[own - b->s->tensors] = true; /* a copy of the embedding that nobody reads */
+    return convert_matrix(b, w->token_embd, &w->output);
 }
 
 /* The table of rotations that old Hugging Face files hold beside the weights; ours comes from the config. */

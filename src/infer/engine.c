@@ -78,6 +78,8 @@ pgr_engine_options pgr_engine_options_default(void) {
 static pgr_status init_shared(pgr_engine *e, pgr_error *err) {
     writer_shared *sh = &e->shared;
     sh->tok = e->m->tok;
+    sh->n_token = tok_count(sh->tok);
+    while (sh->n_token > 1 && tok_type_of(sh->tok, (int32_t)sh->n_token - 1) == TOK_UNUSED) sh->n_token--;
     sh->k = e->m->k;
     sh->n_mask = (tok_count(sh->tok) + 63) / 64;
     sh->mask = mem_zero(sh->n_mask, sizeof *sh->mask);
@@ -243,7 +245,7 @@ static void settle_forced(const run *r, slot *s, size_t t, const float *logits) 
     infer_chain *c = s->writer.chain;
     if (r->o->want_forced && t < c->tokens.n && isnan(c->logprobs[t]))
         c->logprobs[t] =
-            sampler_logprob(r->e->shared.sampler, r->e->m->k, logits, tok_count(r->e->m->tok), c->tokens.v[t]);
+            sampler_logprob(r->e->shared.sampler, r->e->m->k, logits, r->e->shared.n_token, c->tokens.v[t]);
 }
 
 /* Logits after the chain's last token: settle what was waiting for them, or go on writing. */
@@ -471,7 +473,7 @@ static pgr_status score_rows(run *r, kv_seq *seq, const int32_t *tokens, size_t 
         PGR_TRY(forward_run(e->forward, &e->kv, &seq, e->rows, count, e->logits, r->err));
         for (size_t i = 0, t = first + 1; i < count && t < n; i++, t++) {
             out[t] =
-                sampler_logprob(e->shared.sampler, e->m->k, e->logits + i * n_vocab, tok_count(e->m->tok), tokens[t]);
+                sampler_logprob(e->shared.sampler, e->m->k, e->logits + i * n_vocab, e->shared.n_token, tokens[t]);
             if (isnan(out[t]))
                 return fail(r->err, PGR_E_FORMAT, "the model's logits before token %zu are no numbers", t + 1);
         }

@@ -158,7 +158,7 @@ static pgr_status pick(writer *w, const float *logits, size_t limit, int32_t *to
     PGR_TRY(allowed(w, limit, &mask, err));
     double u = rng_uniform(w->r->seed, w->r->id, w->r->first_sample + (uint32_t)w->chain->sample,
                            (uint32_t)w->chain->tokens.n);
-    return sampler_pick(w->shared->sampler, w->shared->k, logits, tok_count(w->shared->tok), mask, &w->r->sampling, u,
+    return sampler_pick(w->shared->sampler, w->shared->k, logits, w->shared->n_token, mask, &w->r->sampling, u,
                         token, logprob, err);
 }
 

@@ -8,6 +8,7 @@
 
 typedef struct writer_shared { /* of one engine */
     const tokenizer *tok;
+    size_t n_token;        /* tokens that may be sampled: without the unused ones that pad a vocabulary's end */
     const kernels *k;
     sampler *sampler;
     token_trie *trie;      /* NULL until a grammar needs it */

@@ -9,11 +9,13 @@
 #include "base/mem.h"
 #include "base/text.h"
 
-/* jansson reports some failed allocations as syntax errors: this tells them apart. */
-static _Thread_local bool out_of_memory;
+/* jansson reports some failed allocations as syntax errors: out_of_memory tells them apart. Others it does not notice
+ * (2.14: a string's characters that its buffer had no room for are left out, and the copy of the string then runs beyond
+ * its end), so once one has failed in a parse, all that follow fail, the copy's among them. */
+static _Thread_local bool out_of_memory, parsing;
 
 static void *json_alloc(size_t size) {
-    void *p = mem_alloc(size);
+    void *p = parsing && out_of_memory ? NULL : mem_alloc(size);
     if (!p) out_of_memory = true;
     return p;
 }
@@ -68,7 +70,9 @@ static pgr_status parse(const char *text, size_t len, size_t flags, const char *
     json_setup();
     json_error_t e = {.line = 1};
     out_of_memory = false;
+    parsing = true;
     json_t *v = json_loadb(len ? text : "", len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | flags, &e);
+    parsing = false;
     if (v && !out_of_memory) {
         *out = v;
         return PGR_OK;

@@ -201,6 +201,27 @@ static void survives_failed_allocations(void **state) {
     assert_in_range(fail_each_allocation(parse_and_write), 30, 1000);
 }
 
+static char string_text[128];
+
+static bool parse_string(void) {
+    json_t *v = NULL;
+    pgr_status status = json_parse(string_text, strlen(string_text), "t", 1, &v, NULL);
+    if (status != PGR_OK) assert_int_equal(status, PGR_E_MEM);
+    json_decref(v);
+    return status == PGR_OK;
+}
+
+/* A buffer that cannot grow may lose any character of a string, its closing quote too. */
+static void strings_survive_failed_allocations(void **state) {
+    (void)state;
+    for (size_t n = 0; n < 100; n++) {
+        snprintf(
+            string_text, sizeof string_text, "[\"%.*s\"]", (int)n,
+            "01234567890123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890");
+        fail_each_allocation(parse_string);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(errors_name_line_and_expectation),
@@ -211,6 +232,7 @@ int main(void) {
         cmocka_unit_test(written_strings_read_back),
         cmocka_unit_test(writes_numbers),
         cmocka_unit_test(survives_failed_allocations),
+        cmocka_unit_test(strings_survive_failed_allocations),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

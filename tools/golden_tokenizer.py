@@ -4,10 +4,12 @@
     tools/golden_tokenizer.py          after tools/tiny_model.py; needs gguf, tokenizers, transformers
 
     lines.jsonl           the lines
-    vocab-NAME.gguf       files without tensors: the tiny vocabulary under another pre-tokeniser, other control tokens
+    vocab-NAME.gguf       files without tensors: the tiny vocabulary under another pre-tokeniser, other control tokens; llama2's pieces with scores
+    NAME.tokenizer.json   the files of tokenizer_files.py
     NAME.json             per tokenizer: `hashes`, 8 hex digits per line (FNV-1a over the ids, 4 bytes each), `special`, the
                           same hash over all lines in a row with control tokens parsed, `ids` of the first lines,
-                          `chat`: conversations with the ids of what transformers renders from the file's template
+                          `chat`: conversations with the ids of what transformers renders from the file's template; of a
+                          tokenizer.json, `special` is with what its post-processor adds
 
 The default model is read from the cache folder; it is left out, with a word, if it is not there. A pre-tokeniser is built
 from its own definition: transformers reads a GGUF file of kind `smollm` as plain GPT-2, which is wrong.
@@ -22,17 +24,15 @@ from tokenizers import AddedToken, Regex, Tokenizer, models, pre_tokenizers
 from transformers.utils.chat_template_utils import render_jinja_template
 
 import lines as line_maker
+import tokenizer_files
 from tiny_model import CONTROL, GOLDEN, finish, spelling, write_tokenizer
+from tokenizer_files import PATTERNS
 
 OUT = os.path.join(GOLDEN, "tokenizer")
 CACHE = os.environ.get("PGENRM_HOME") or os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "pgenrm")
 DEFAULT = os.path.join(CACHE, "SmolLM2-135M-Instruct.Q4_1.gguf")
-N_IDS = 600
+N_IDS, N_LINE = 600, 5200
 TYPE = gguf.TokenType
-
-CONTRACTIONS = "'s|'t|'re|'ve|'m|'ll|'d"
-LLAMA3 = rf"(?i:{CONTRACTIONS})|[^\r\n\p{{L}}\p{{N}}]?\p{{L}}+|NUMBERS| ?[^\s\p{{L}}\p{{N}}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-PATTERNS = {"llama-bpe": LLAMA3.replace("NUMBERS", r"\p{N}{1,3}"), "qwen2": LLAMA3.replace("NUMBERS", r"\p{N}")}
 
 HEADER = "<|start_header_id|>"
 LLAMA31_TEMPLATE = r"""{{- bos_token }}
@@ -121,6 +121,38 @@ def golden_ids(v, texts, n_ids):
     return {"n": len(texts), "hashes": "".join(f"{fnv(x):08x}" for x in ids), "special": f"{all_special:08x}", "ids": ids[:n_ids]}
 
 
+def write_sentencepiece(state):
+    """llama2's vocabulary as a GGUF file: scores in the order of the pieces."""
+    vocab = sorted(state["model"]["vocab"].items(), key=lambda kv: kv[1])
+    path = os.path.join(OUT, "vocab-llama2.gguf")
+    w = gguf.GGUFWriter(path, "llama")
+    kind = lambda i, s: TYPE.UNKNOWN if i == 0 else TYPE.CONTROL if i < 3 else TYPE.BYTE if i < 259 else TYPE.NORMAL
+    w.add_tokenizer_model("llama")
+    w.add_token_list([s for s, _ in vocab])
+    w.add_token_scores([0.0 if i < 259 else 259.0 - i for _, i in vocab])
+    w.add_token_types([kind(i, s) for s, i in vocab])
+    w.add_bos_token_id(1)
+    w.add_eos_token_id(2)
+    finish(w)
+    shutil.copy(path, os.path.join(GOLDEN, "..", "fuzz", "corpus", "gguf"))
+
+
+def write_file(name, state, texts):
+    text = json.dumps(state, ensure_ascii=False, separators=(",", ":"))
+    path = os.path.join(OUT, f"{name}.tokenizer.json")
+    with open(path, "w", encoding="utf-8", newline="\n") as f:
+        f.write(text)
+    if name in ("llama3", "qwen3", "llama2", "mistral"):
+        shutil.copy(path, os.path.join(GOLDEN, "..", "fuzz", "corpus", "tokenizer_json"))
+    t = Tokenizer.from_str(text)
+    all_special = 0x811C9DC5
+    for s in texts:
+        all_special = fnv(t.encode(s).ids, all_special)
+    t.encode_special_tokens = True
+    hashes = "".join(f"{fnv(t.encode(s, add_special_tokens=False).ids):08x}" for s in texts)
+    write_json(f"{name}.json", {"n": len(texts), "hashes": hashes, "special": f"{all_special:08x}", "ids": []})
+
+
 CONVERSATIONS = [
     ([("user", "Which answer is better?")], True),
     ([("user", "Hi"), ("assistant", "Hello, what shall we weigh?"), ("user", "These 2 answers:\n1. yes\n2. no")], True),
@@ -166,7 +198,8 @@ def write_json(name, value):
 
 def main():
     os.makedirs(OUT, exist_ok=True)
-    texts = line_maker.lines()
+    os.makedirs(os.path.join(GOLDEN, "..", "fuzz", "corpus", "tokenizer_json"), exist_ok=True)
+    texts = line_maker.lines(N_LINE)
     with open(os.path.join(OUT, "lines.jsonl"), "w", encoding="utf-8", newline="\n") as f:
         f.writelines(json.dumps(s, ensure_ascii=False) + "\n" for s in texts)
     tiny = read(os.path.join(GOLDEN, "tiny-llama.gguf"))
@@ -178,6 +211,11 @@ def main():
     for name, v in models_.items():
         golden = golden_ids(v, texts, N_IDS if name == "default" else 0)
         write_json(f"{name}.json", golden | {"chat": [chat_case(v, *c) for c in CONVERSATIONS]})
+    for name, make in tokenizer_files.FILES.items():
+        state = make()
+        write_file(name, state, texts)
+        if name == "llama2":
+            write_sentencepiece(state)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""Writes 2,500 varied lines of text for tokenizer comparisons, one JSON string per line: the same every time.
+"""Writes varied lines of text for tokenizer comparisons, one JSON string per line: the same every time.
 
-    tools/lines.py [FILE]        standard output without FILE
+    tools/lines.py [--count N] [FILE]        standard output without FILE; 2,500 lines without --count, more begin with the same
 
 Sentences in many languages, code, numbers, emoji sequences, runs of white space, combining marks, look-alikes of control
 tokens, rare characters, and mixtures of all these. All texts are the project's own.
 """
+import argparse
 import json
 import sys
 
@@ -120,21 +121,25 @@ def mixture(r, pools):
     return "".join(r.pick(r.pick(pools)) + r.pick(["", "", " ", r.pick(SPACES)]) for _ in range(2 + r.below(4)))
 
 
-def lines():
+def lines(count=N):
     r = Random(20250301)
     sentences, code, numbers = split(SENTENCES), code_lines(), split(NUMBERS)
     pools = [[words(r) for _ in range(60)], sentences, code, numbers, EMOJI, CONTROL_LIKE, SPACES, MARKS]
     out = sentences + code + numbers + EMOJI + CONTROL_LIKE + SPACES + MARKS + ["", " ", "a", "\n"]
     makers = [lambda: words(r), lambda: rare(r), lambda: run(r)] + [lambda: mixture(r, pools)] * 5
-    while len(out) < N:
+    while len(out) < count:
         out.append(r.pick(makers)()[:160])
-    return out[:N]
+    return out[:count]
 
 
 def main():
-    text = "".join(json.dumps(s, ensure_ascii=False) + "\n" for s in lines())
-    if len(sys.argv) > 1:
-        with open(sys.argv[1], "w", encoding="utf-8", newline="\n") as f:
+    p = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    p.add_argument("--count", type=int, default=N)
+    p.add_argument("file", nargs="?")
+    args = p.parse_args()
+    text = "".join(json.dumps(s, ensure_ascii=False) + "\n" for s in lines(args.count))
+    if args.file:
+        with open(args.file, "w", encoding="utf-8", newline="\n") as f:
             f.write(text)
     else:
         sys.stdout.buffer.write(text.encode())

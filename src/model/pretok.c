@@ -32,7 +32,7 @@ const char pretok_gpt2[] =
 static const char smollm_pattern[] =
     "\\p{N}|" CONTRACTIONS "| ?\\p{L}+| ?[^" WS "\\p{L}\\p{N}]+|[" WS "]+(?![^" WS "\\p{N}])|[" WS "]+";
 
-const char pretok_digits[] = "\\p{N}";
+const char pretok_digit[] = "\\p{N}", pretok_digits[] = "\\p{N}+";
 
 #define LLAMA3_PATTERN(numbers)                                                                                        \
     "(?i:" CONTRACTIONS ")|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|" numbers "| ?[^" WS "\\p{L}\\p{N}]+[\\r\\n]*|[" WS           \

@@ -30,7 +30,8 @@ const pretok_row *pretok_find(gguf_string name); /* NULL: not supported */
 const char *pretok_list(void);                   /* names, for messages */
 
 extern const char pretok_gpt2[];   /* the pattern that byte-level pre-tokenisers use by themselves */
-extern const char pretok_digits[]; /* one number character */
+extern const char pretok_digit[];  /* one number character */
+extern const char pretok_digits[]; /* a run of them */
 
 /* Appends regex, of the kind that tokenizer.json has (Oniguruma's syntax), as a pattern of PCRE2. What the two read
  * differently, or may, is refused by name. */

@@ -19,6 +19,10 @@ typedef struct tokenizer tokenizer;
 
 /* Copies what it needs: g may be closed afterwards. Unknown tokenizer models and pre-tokenisers are refused by name. */
 pgr_status tok_open(const gguf *g, tokenizer **out, pgr_error *err);
+/* From the text of a tokenizer.json; origin: its name, for messages. Components that we lack are refused by the name of
+ * their type. End-of-turn tokens are those of well-known names; tok_add_end, tok_set_bos and tok_set_eos add what
+ * generation_config.json and tokenizer_config.json say. truncation and padding are not followed. */
+pgr_status tok_open_json(const char *text, size_t n, const char *origin, tokenizer **out, pgr_error *err);
 void tok_close(tokenizer *t);
 
 /* Before the first use by threads. Ids out of range are errors, -1 for none where the name says set. */

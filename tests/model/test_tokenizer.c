@@ -1,38 +1,14 @@
 /* test_tokenizer.c - ids against PyPI `tokenizers` (tests/golden/tokenizer, made by tools/golden_tokenizer.py), and
  * what must hold for any text: bytes come back, control tokens do not come out of text, long words take no quadratic
  * time. */
-#include "gguf_make.h"
+#include "tok_golden.h"
 
-#include <jansson.h>
 #include <pthread.h>
 
 #include "base/clock.h"
 #include "base/rng.h"
 #include "base/text.h"
 #include "model/tokenizer.h"
-
-enum { N_LINE = 2500 };
-
-static json_t *lines[N_LINE];
-
-static int load_lines(void **state) {
-    (void)state;
-    FILE *f = fopen(GOLDEN("tokenizer/lines.jsonl"), "rb");
-    char *line = NULL;
-    size_t cap = 0, n = 0;
-    if (!f) return -1;
-    for (; n < N_LINE && getline(&line, &cap, f) > 0; n++)
-        if (!(lines[n] = json_loads(line, JSON_DECODE_ANY, NULL))) return -1;
-    free(line);
-    fclose(f);
-    return n == N_LINE ? 0 : -1;
-}
-
-static int free_lines(void **state) {
-    (void)state;
-    for (size_t i = 0; i < N_LINE; i++) json_decref(lines[i]);
-    return 0;
-}
 
 static tokenizer *open_file(const char *path) {
     gguf g;
@@ -43,74 +19,14 @@ static tokenizer *open_file(const char *path) {
     return t;
 }
 
-static ids encode(const tokenizer *t, const char *s, size_t n, int flags) {
-    ids out = {0};
-    pgr_error err;
-    if (tok_encode(t, s, n, flags, &out, &err) != PGR_OK) fail_msg("%s", err.message);
-    return out;
-}
-
-static ids encode_line(const tokenizer *t, size_t i, int flags) {
-    return encode(t, json_string_value(lines[i]), json_string_length(lines[i]), flags);
-}
-
-static void expect_ids(const tokenizer *t, const char *text, int flags, const char *want) {
-    ids v = encode(t, text, strlen(text), flags);
-    buf got = {0};
-    for (size_t i = 0; i < v.n; i++) buf_printf(&got, "%s%d", i ? " " : "", v.v[i]);
-    assert_string_equal(got.data ? got.data : "", want);
-    buf_free(&got);
-    ids_free(&v);
-}
-
 /* ---- golden ids ---- */
-
-static uint32_t fnv(uint32_t h, const ids *v) {
-    for (size_t i = 0; i < v->n; i++)
-        for (int b = 0; b < 4; b++) h = (h ^ ((uint32_t)v->v[i] >> 8 * b & 0xff)) * 0x01000193u;
-    return h;
-}
-
-static void expect_first_ids(const json_t *want, size_t line, const ids *got) {
-    bool equal = json_array_size(want) == got->n;
-    for (size_t i = 0; equal && i < got->n; i++) equal = json_integer_value(json_array_get(want, i)) == got->v[i];
-    if (!equal) fail_msg("line %zu: ids differ: %s", line, json_string_value(lines[line]));
-}
-
-static void check_golden(const tokenizer *t, const char *path) {
-    json_t *golden = json_load_file(path, 0, NULL);
-    assert_non_null(golden);
-    const char *hashes = json_string_value(json_object_get(golden, "hashes"));
-    const json_t *first = json_object_get(golden, "ids");
-    assert_int_equal(json_integer_value(json_object_get(golden, "n")), N_LINE);
-    uint32_t special = 0x811c9dc5u;
-    size_t wrong = 0;
-    for (size_t i = 0; i < N_LINE; i++) {
-        char hex[9];
-        ids v = encode_line(t, i, 0), s = encode_line(t, i, TOK_PARSE_SPECIAL);
-        special = fnv(special, &s);
-        snprintf(hex, sizeof hex, "%08x", fnv(0x811c9dc5u, &v));
-        if (memcmp(hex, hashes + 8 * i, 8) != 0) {
-            wrong++;
-            print_message("line %zu differs: %s\n", i, json_string_value(lines[i]));
-        }
-        if (i < json_array_size(first)) expect_first_ids(json_array_get(first, i), i, &v);
-        ids_free(&v);
-        ids_free(&s);
-    }
-    char hex[9];
-    snprintf(hex, sizeof hex, "%08x", special);
-    assert_int_equal(wrong, 0);
-    assert_string_equal(hex, json_string_value(json_object_get(golden, "special")));
-    json_decref(golden);
-}
 
 static void golden(const char *file, const char *name, const char *pre) {
     char path[500];
     tokenizer *t = open_file(file);
     assert_string_equal(tok_pre_name(t), pre);
     snprintf(path, sizeof path, GOLDEN("tokenizer/%s.json"), name);
-    check_golden(t, path);
+    check_golden(t, path, TOK_PARSE_SPECIAL);
     tok_close(t);
 }
 
@@ -134,6 +50,16 @@ static void golden_qwen2(void **state) {
     golden(GOLDEN("tokenizer/vocab-qwen2.gguf"), "qwen2", "qwen2");
 }
 
+/* The same pieces by score as by tokenizer.json's list of merges. */
+static void golden_sentencepiece(void **state) {
+    (void)state;
+    tokenizer *t = open_file(GOLDEN("tokenizer/vocab-llama2.gguf"));
+    assert_string_equal(tok_model_name(t), "llama");
+    assert_true(tok_bos(t) == 1 && tok_eos(t) == 2 && tok_ends(t, 2) && tok_adds_bos(t) && !tok_adds_eos(t));
+    check_golden(t, GOLDEN("tokenizer/llama2.json"), TOK_PARSE_SPECIAL | TOK_BOS);
+    tok_close(t);
+}
+
 static void golden_default(void **state) {
     (void)state;
     if (!default_model()) {
@@ -149,7 +75,7 @@ static void golden_default(void **state) {
     gguf_close(&g);
     assert_true(tok_count(t) == 49152 && tok_merge_count(t) == 48900 && tok_bos(t) == 1 && tok_eos(t) == 2);
     assert_true(!tok_adds_bos(t) && tok_ends(t, 2) && tok_ends(t, 0) && !tok_ends(t, 1));
-    check_golden(t, GOLDEN("tokenizer/default.json"));
+    check_golden(t, GOLDEN("tokenizer/default.json"), TOK_PARSE_SPECIAL);
     tok_close(t);
 }
 
@@ -424,6 +350,7 @@ int main(void) {
         cmocka_unit_test(golden_gpt2),
         cmocka_unit_test(golden_llama_bpe),
         cmocka_unit_test(golden_qwen2),
+        cmocka_unit_test(golden_sentencepiece),
         cmocka_unit_test(golden_default),
         cmocka_unit_test(bytes_come_back),
         cmocka_unit_test(invalid_bytes_stand_alone),

@@ -8,9 +8,7 @@
 #include "base/json.h"
 #include "base/text.h"
 
-/* Far above any model that exists, as in config.c. */
-enum { MAX_LAYER = 1024, MAX_EMBD = 1 << 17, MAX_HEAD = 1 << 12, MAX_HEAD_DIM = 1 << 11, MAX_FF = 1 << 20 };
-enum { MAX_VOCAB = 1 << 22, MAX_CTX = 1 << 24, MAX_ROPE_TABLE = 1 << 28 };
+enum { MAX_SIZE = 1 << 30 }; /* as a key's value; config_check has each size's own limit */
 
 /* A family: what transformers assumes where config.json is silent. */
 typedef struct family {
@@ -46,17 +44,16 @@ static const json_t *given(const json_t *object, const char *key) {
     return json_is_null(v) ? NULL : v;
 }
 
-/* A size from 1 to max; absent: fallback, or an error where fallback is 0. */
-static pgr_status size_or(const reader *r, const json_t *object, const char *key, size_t fallback, size_t max,
-                          size_t *out) {
+/* A size from 1 to MAX_SIZE; absent: fallback, or an error where fallback is 0. */
+static pgr_status size_or(const reader *r, const json_t *object, const char *key, size_t fallback, size_t *out) {
     const json_t *v = given(object, key);
     int64_t n = (int64_t)fallback;
     if (!v && fallback == 0) return fail(r->err, PGR_E_FORMAT, "%s: key %s is missing", r->origin, key);
     if (v && !json_is_integer(v))
         return fail(r->err, PGR_E_FORMAT, "%s: %s is %s, want an integer", r->origin, key, json_kind(v));
     if (v) n = json_integer_value(v);
-    if (n < 1 || n > (int64_t)max)
-        return fail(r->err, PGR_E_FORMAT, "%s: %s is %lld, want 1 to %zu", r->origin, key, (long long)n, max);
+    if (n < 1 || n > MAX_SIZE)
+        return fail(r->err, PGR_E_FORMAT, "%s: %s is %lld, want 1 to %d", r->origin, key, (long long)n, MAX_SIZE);
     *out = (size_t)n;
     return PGR_OK;
 }
@@ -122,44 +119,29 @@ static pgr_status check_class(const reader *r) {
 
 static pgr_status read_sizes(const reader *r, config *c) {
     const json_t *root = r->root;
-    PGR_TRY(size_or(r, root, "num_hidden_layers", 0, MAX_LAYER, &c->n_layer));
-    PGR_TRY(size_or(r, root, "hidden_size", 0, MAX_EMBD, &c->n_embd));
-    PGR_TRY(size_or(r, root, "num_attention_heads", 0, MAX_HEAD, &c->n_head));
-    PGR_TRY(size_or(r, root, "num_key_value_heads", r->family->kv_optional ? c->n_head : 0, MAX_HEAD, &c->n_head_kv));
-    PGR_TRY(size_or(r, root, "intermediate_size", 0, MAX_FF, &c->n_ff));
-    PGR_TRY(size_or(r, root, "max_position_embeddings", 0, MAX_CTX, &c->n_ctx));
-    PGR_TRY(size_or(r, root, "vocab_size", 0, MAX_VOCAB, &c->n_vocab));
-    if (c->n_head % c->n_head_kv != 0)
-        return fail(r->err, PGR_E_FORMAT, "%s: num_attention_heads %zu is not a multiple of num_key_value_heads %zu",
-                    r->origin, c->n_head, c->n_head_kv);
-    if (c->n_head / c->n_head_kv > MAX_HEAD_GROUP)
-        return fail(r->err, PGR_E_LIMIT,
-                    "%s: %zu query heads (num_attention_heads) per num_key_value_heads, at most %d are supported",
-                    r->origin, c->n_head / c->n_head_kv, MAX_HEAD_GROUP);
+    PGR_TRY(size_or(r, root, "num_hidden_layers", 0, &c->n_layer));
+    PGR_TRY(size_or(r, root, "hidden_size", 0, &c->n_embd));
+    PGR_TRY(size_or(r, root, "num_attention_heads", 0, &c->n_head));
+    PGR_TRY(size_or(r, root, "num_key_value_heads", r->family->kv_optional ? c->n_head : 0, &c->n_head_kv));
+    PGR_TRY(size_or(r, root, "intermediate_size", 0, &c->n_ff));
+    PGR_TRY(size_or(r, root, "max_position_embeddings", 0, &c->n_ctx));
+    PGR_TRY(size_or(r, root, "vocab_size", 0, &c->n_vocab));
     size_t head_dim = r->family->head_dim;
     if (head_dim == 0 && !given(root, "head_dim")) {
+        head_dim = c->n_embd / c->n_head;
         if (c->n_embd % c->n_head != 0)
             return fail(r->err, PGR_E_FORMAT, "%s: hidden_size %zu is not a multiple of num_attention_heads %zu",
                         r->origin, c->n_embd, c->n_head);
-        head_dim = c->n_embd / c->n_head;
     }
-    PGR_TRY(size_or(r, root, "head_dim", head_dim, MAX_HEAD_DIM, &c->head_dim));
+    PGR_TRY(size_or(r, root, "head_dim", head_dim, &c->head_dim));
     c->rope_dim = c->head_dim;
-    if (c->head_dim % 2 != 0)
-        return fail(r->err, PGR_E_FORMAT, "%s: heads of %zu values: their number must be even", r->origin, c->head_dim);
-    if (c->n_ctx * c->rope_dim > MAX_ROPE_TABLE)
-        return fail(r->err, PGR_E_LIMIT,
-                    "%s: max_position_embeddings %zu with %zu rotated values is above the limit of %d", r->origin,
-                    c->n_ctx, c->rope_dim, MAX_ROPE_TABLE);
     return PGR_OK;
 }
 
 static pgr_status read_eps(const reader *r, config *c) {
     double eps;
     PGR_TRY(real_or(r, r->root, "rms_norm_eps", 0, &eps));
-    c->norm_eps = eps < 1 ? (float)eps : 1.0f;
-    if (!(c->norm_eps > 0.0f && c->norm_eps < 1.0f))
-        return fail(r->err, PGR_E_FORMAT, "%s: rms_norm_eps is %g, want above 0 and below 1", r->origin, eps);
+    c->norm_eps = eps < 1 ? (float)eps : 1.0f; /* beyond float's range the conversion is undefined */
     return PGR_OK;
 }
 
@@ -176,12 +158,7 @@ static pgr_status read_llama3(const reader *r, const json_t *rope, config *c) {
     PGR_TRY(real_or(r, rope, "factor", 0, &c->rope_factor));
     PGR_TRY(real_or(r, rope, "low_freq_factor", 0, &c->rope_low));
     PGR_TRY(real_or(r, rope, "high_freq_factor", 0, &c->rope_high));
-    PGR_TRY(size_or(r, rope, "original_max_position_embeddings", 0, MAX_CTX, &c->rope_original_ctx));
-    if (c->rope_factor < 1)
-        return fail(r->err, PGR_E_FORMAT, "%s: factor is %g, want 1 or more", r->origin, c->rope_factor);
-    if (c->rope_high <= c->rope_low)
-        return fail(r->err, PGR_E_FORMAT, "%s: high_freq_factor %g is not above low_freq_factor %g", r->origin,
-                    c->rope_high, c->rope_low);
+    PGR_TRY(size_or(r, rope, "original_max_position_embeddings", 0, &c->rope_original_ctx));
     c->rope_kind = ROPE_LLAMA3;
     return PGR_OK;
 }
@@ -316,7 +293,9 @@ static pgr_status read_config(reader *r, hf_config *out) {
     PGR_TRY(read_sizes(r, c));
     PGR_TRY(read_eps(r, c));
     PGR_TRY(read_rope(r, c));
+    PGR_TRY(config_check(c, r->origin, r->err));
     PGR_TRY(bool_or(r, "tie_word_embeddings", false, &out->tied));
+    c->tied = out->tied;
     return read_tokens(r, out);
 }
 

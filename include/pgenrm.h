@@ -118,6 +118,37 @@ pgr_status pgr_inspect(const char *path, bool json, char **out, pgr_error *err);
 const char *pgr_model_name(const pgr_model *model); /* general.name, else the file's name; the model's */
 size_t pgr_model_context(const pgr_model *model);   /* tokens the model was trained for */
 
+/* ---- pull ------------------------------------------------------------------------------------------------------ */
+
+typedef struct pgr_pull_options {
+    const char *to;        /* folder; NULL: ORG/NAME below the cache folder, where pgr_model_find looks */
+    bool all;              /* every file; else those that are of use here (docs/pull.md) */
+    const char *include;   /* only files that match this pattern (fnmatch); NULL: no such limit */
+    const char *endpoint;  /* NULL: $HF_ENDPOINT, else https://huggingface.co */
+    const char *token;     /* NULL: $HF_TOKEN; "": none. Sent to the endpoint's host only, to no redirect's other host */
+    const char *hub_cache; /* of Hugging Face's programs; NULL: $HF_HUB_CACHE and so on; "": none */
+    bool offline;          /* no network: only what is there. The default is $HF_HUB_OFFLINE */
+    double backoff_s;      /* before the second try, doubled with each */
+    pgr_cancel *cancel;    /* may be NULL */
+    pgr_progress_fn progress; /* may be NULL */
+    void *progress_ctx;
+} pgr_pull_options;
+
+typedef struct pgr_pulled {
+    char *path;     /* the folder; the caller's (pgr_free) */
+    char commit[65];
+    size_t files;
+    uint64_t bytes; /* of all these files */
+    bool cached;    /* nothing had to be fetched */
+} pgr_pulled;
+
+pgr_pull_options pgr_pull_options_default(void);
+
+/* The files of "ORG/NAME" or "ORG/NAME@REVISION" of a Hugging Face hub, into a folder. Every file's checksum is that
+ * of the hub before the file gets its name. Files that the cache of Hugging Face's programs has become links to it. options may be NULL.
+ * on error and after *cancel: what has come stays as NAME.part, and the next call goes on from there. */
+pgr_status pgr_pull(const char *model, const pgr_pull_options *options, pgr_pulled *out, pgr_error *err);
+
 /* ---- tokens ---------------------------------------------------------------------------------------------------- */
 
 enum {

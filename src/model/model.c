@@ -16,7 +16,7 @@ pgr_model_options pgr_model_options_default(void) {
 
 /* ---- finding a file ---- */
 
-static char *cache_folder(void) {
+char *model_cache_folder(void) {
     const char *home = getenv("PGENRM_HOME"), *cache = getenv("XDG_CACHE_HOME"), *user = getenv("HOME");
     buf b = {0};
     if (home && *home)
@@ -29,7 +29,7 @@ static char *cache_folder(void) {
 }
 
 static pgr_status find_in_cache(const char *name, char **out, pgr_error *err) {
-    char *folder = cache_folder();
+    char *folder = model_cache_folder();
     if (!folder) return fail_mem(err);
     const char *endings[] = {"", ".gguf"};
     buf b = {0};

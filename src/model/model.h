@@ -22,4 +22,7 @@ struct pgr_model {
     double load_s;
 };
 
+/* $PGENRM_HOME, else $XDG_CACHE_HOME/pgenrm, else ~/.cache/pgenrm. The caller's (mem_free); NULL when out of memory. */
+char *model_cache_folder(void);
+
 #endif

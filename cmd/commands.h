@@ -4,6 +4,6 @@
 
 #include "args.h"
 
-extern const command CMD_SCORE, CMD_GENERATE, CMD_TOKENIZE, CMD_PERPLEXITY, CMD_INSPECT;
+extern const command CMD_SCORE, CMD_GENERATE, CMD_TOKENIZE, CMD_PERPLEXITY, CMD_INSPECT, CMD_PULL;
 
 #endif

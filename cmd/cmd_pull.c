@@ -1,0 +1,76 @@
+/* cmd_pull.c - `pgenrm pull`: a model's files from a Hugging Face hub. */
+#include <string.h>
+
+#include "commands.h"
+#include "json_out.h"
+#include "program.h"
+
+enum { OPT_TO = OPT_FIRST, OPT_ALL, OPT_INCLUDE };
+
+static const option_row OPTIONS[] = {
+    {OPT_TO, 0, "to", "DIR", "folder for the files (default: ORG/NAME below the cache folder)"},
+    {OPT_INCLUDE, 0, "include", "PATTERN", "only files that match, such as '*Q4_K_M*' where a model has many"},
+    {OPT_ALL, 0, "all", NULL, "every file, not only json, safetensors, gguf, jinja, txt and model"},
+    {0, 0, NULL, NULL, NULL},
+};
+
+static int set_option(void *ctx, int id, const char *value) {
+    pgr_pull_options *o = ctx;
+    switch (id) {
+    case OPT_TO:
+        o->to = value;
+        break;
+    case OPT_ALL:
+        o->all = true;
+        break;
+    case OPT_INCLUDE:
+        o->include = value;
+        break;
+    }
+    return EXIT_DONE;
+}
+
+static void print_result(const pgr_pulled *r, bool json) {
+    if (!json) {
+        printf("%s\n", r->path);
+        return;
+    }
+    printf("{\"path\":");
+    json_text(r->path, strlen(r->path));
+    printf(",\"files\":%zu,\"bytes\":%llu,\"cached\":%s,\"commit\":\"%s\"}\n", r->files, (unsigned long long)r->bytes,
+           r->cached ? "true" : "false", r->commit);
+}
+
+static int run(const command *self, int argc, char **argv) {
+    common_options common;
+    char **operands = NULL;
+    pgr_pull_options o = pgr_pull_options_default();
+    int status = args_parse(self, argc, argv, &common, set_option, &o, &operands);
+    if (status != ARGS_RUN) return status;
+    if (!operands[0] || operands[1]) return args_wrong(self, "expected one ORG/NAME[@REVISION]");
+
+    pgr_error err = {0};
+    pgr_pulled r;
+    pgr_progress_bar *bar = pgr_progress_bar_create(common.quiet);
+    o.cancel = &interrupted;
+    o.progress = pgr_progress_bar_update;
+    o.progress_ctx = bar;
+    pgr_status pulled = pgr_pull(operands[0], &o, &r, &err);
+    pgr_progress_bar_free(bar);
+    if (pulled != PGR_OK) return complain_error(&err);
+    print_result(&r, common.json);
+    pgr_free(r.path);
+    return EXIT_DONE;
+}
+
+const command CMD_PULL = {
+    .name = "pull",
+    .operands = "ORG/NAME[@REVISION]",
+    .summary = "fetch a model from a Hugging Face hub",
+    .about = "Prints the folder. Checksums are verified; what was interrupted goes on where it stopped; files in the "
+             "cache of\n"
+             "Hugging Face's own programs become links to it. HF_ENDPOINT, HF_TOKEN and HF_HUB_OFFLINE=1 count.",
+    .example = "pgenrm pull Qwen/Qwen3-0.6B",
+    .options = OPTIONS,
+    .run = run,
+};

@@ -1,0 +1,157 @@
+/* test_pull.c - `pgenrm pull` as a user meets it, against a hub of the test's own on 127.0.0.1. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <jansson.h>
+
+#include "../model/hub_fixture.h"
+#include "run_program.h"
+
+#include <cmocka.h>
+
+#define MODEL "Qwen/Qwen3-0.6B" /* that of the example in the help */
+
+static hub *h;
+
+static int begin(void **state) {
+    (void)state;
+    h = hub_start(MODEL);
+    scratch_make();
+    setenv("HF_ENDPOINT", h->endpoint, 1);
+    setenv("HF_TOKEN", "", 1);
+    setenv("HF_HUB_OFFLINE", "0", 1);
+    setenv("HF_HUB_CACHE", local(h, "cache"), 1);
+    setenv("PGENRM_HOME", local(h, "home"), 1);
+    setenv("no_proxy", "*", 1);
+    return 0;
+}
+
+static int end(void **state) {
+    (void)state;
+    scratch_remove();
+    hub_stop(h);
+    return 0;
+}
+
+/* Runs a command that is to end with the status; its one line on standard error, or none, has `says`. */
+static ran run_to(const char *command, int status, const char *says) {
+    ran r = run_program(command);
+    const char *stop = strchr(r.err, '\n');
+    if (r.status != status || !strstr(r.err, says) || (stop && stop[1]) || (!*says && *r.err))
+        fail_msg("%s\nstatus %d, wanted %d; wanted: %s\nstderr: %sstdout: %s", command, r.status, status, says, r.err,
+                 r.out);
+    return r;
+}
+
+static void assert_ends(const char *command, int status, const char *says) {
+    ran r = run_to(command, status, says);
+    assert_string_equal(r.out, "");
+    run_free(&r);
+}
+
+static void assert_json(const char *command, const char *path, int files, int bytes, bool cached) {
+    ran r = run_to(command, 0, "");
+    json_t *v = json_loads(r.out, JSON_REJECT_DUPLICATES, NULL);
+    assert_non_null(v);
+    assert_string_equal(json_string_value(json_object_get(v, "path")), path);
+    assert_int_equal(json_integer_value(json_object_get(v, "files")), files);
+    assert_int_equal(json_integer_value(json_object_get(v, "bytes")), bytes);
+    assert_int_equal(json_is_true(json_object_get(v, "cached")), cached);
+    assert_string_equal(json_string_value(json_object_get(v, "commit")), COMMIT);
+    json_decref(v);
+    run_free(&r);
+}
+
+static void test_usage(void **state) {
+    (void)state;
+    assert_ends("pgenrm pull", 2, "expected one ORG/NAME[@REVISION], see `pgenrm pull --help`");
+    assert_ends("pgenrm pull a/b c/d", 2, "expected one ORG/NAME[@REVISION]");
+    assert_ends("pgenrm pull --too x a/b", 2, "perhaps --to");
+    assert_ends("pgenrm pull ../x", 1, "\"../x\": expected ORG/NAME or ORG/NAME@REVISION");
+}
+
+static void test_example_of_the_help(void **state) {
+    (void)state;
+    add_small(h, "config.json", "{}", true);
+    serve_list(h);
+    ran help = run_to("pgenrm pull --help", 0, "");
+    char *example = strstr(help.out, "\nExample:\n  ");
+    assert_non_null(example);
+    ran done = run_to(example + strlen("\nExample:\n  "), 0, "");
+    char want[200];
+    snprintf(want, sizeof want, "%s\n", local(h, "home/" MODEL));
+    assert_string_equal(done.out, want);
+    assert_true(local_is(h, "home/" MODEL "/config.json", "{}", 2));
+    run_free(&done);
+    run_free(&help);
+    ran all = run_to("pgenrm --help", 0, "");
+    assert_non_null(strstr(all.out, "\n  pull "));
+    run_free(&all);
+}
+
+static void test_json(void **state) {
+    (void)state;
+    char *weights = make_bytes(100000, 1), command[300], to[200];
+    add_small(h, "config.json", "{}", true);
+    add_small(h, "README.md", "text", true);
+    add_large(h, "model.safetensors", weights, 100000, true);
+    serve_list(h);
+    snprintf(to, sizeof to, "%s", local(h, "to"));
+    snprintf(command, sizeof command, "pgenrm pull --json --to %s " MODEL, to);
+    assert_json(command, to, 2, 100002, false);
+    assert_json(command, to, 2, 100002, true);
+    snprintf(command, sizeof command, "HF_HUB_OFFLINE=1 pgenrm pull --json --to %s " MODEL, to);
+    assert_json(command, to, 2, 100002, true);
+    snprintf(command, sizeof command, "pgenrm pull --json --all --to %s " MODEL, to);
+    assert_json(command, to, 3, 100006, false);
+    snprintf(command, sizeof command, "pgenrm pull --json --include '*.md' --all --to %s " MODEL, to);
+    assert_json(command, to, 1, 4, true);
+    free(weights);
+}
+
+static void test_failures(void **state) {
+    (void)state;
+    assert_ends("pgenrm pull -q " MODEL, 1,
+                "/api/models/" MODEL "/revision/main?blobs=true: HTTP status 404: no such model");
+    assert_ends("HF_HUB_OFFLINE=1 pgenrm pull " MODEL, 1,
+                "pgenrm: offline (HF_HUB_OFFLINE): " MODEL "@main is neither");
+    route *r = serve_list(h);
+    r->faults = 1;
+    r->fault_status = 401;
+    assert_ends("pgenrm pull " MODEL, 1, "HTTP status 401: no access without a token");
+    char command[300];
+    add_small(h, "config.json", "{}", true);
+    serve_list(h);
+    snprintf(command, sizeof command, "pgenrm pull --to %s " MODEL, scratch_write("file", "no folder"));
+    assert_ends(command, 1, "/file");
+}
+
+static void test_interrupted_and_resumed(void **state) {
+    (void)state;
+    char *weights = make_bytes(300000, 2);
+    asked last;
+    route *r = add_large(h, "model.safetensors", weights, 300000, true);
+    r->faults = 1;
+    r->cut = 200000;
+    r->stall_ms = 1500;
+    serve_list(h);
+    assert_ends("timeout --preserve-status -s INT 0.7 pgenrm pull " MODEL, 130, "pgenrm: interrupted");
+    assert_true(local_exists(h, "home/" MODEL "/model.safetensors.part"));
+    assert_false(local_exists(h, "home/" MODEL "/model.safetensors"));
+    ran done = run_to("pgenrm pull " MODEL, 0, "");
+    run_free(&done);
+    assert_true(local_is(h, "home/" MODEL "/model.safetensors", weights, 300000));
+    assert_int_equal(server_asked(h->store, "/blobs/model.safetensors", &last), 2);
+    assert_string_equal(last.range, "bytes=200000-");
+    free(weights);
+}
+
+int main(void) {
+#define T(f) cmocka_unit_test_setup_teardown(f, begin, end)
+    const struct CMUnitTest tests[] = {
+        T(test_usage), T(test_example_of_the_help), T(test_json), T(test_failures), T(test_interrupted_and_resumed),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -216,7 +216,7 @@ static pgr_status keep_samples(judging *j, const chain *chains, pgr_result *out)
 
 static pgr_status describe(judging *j, pgr_result *out) {
     out->id = arena_strdup(j->arena, j->r->id);
-    out->model = arena_strdup(j->arena, j->m->name);
+    out->model = arena_strdup(j->arena, j->m->from.name);
     out->frame = arena_strdup(j->arena, frame_name(j->frame));
     if (!out->id || !out->model || !out->frame) return fail_mem(j->err);
     out->clipped = j->prompt[0].clips;
@@ -233,7 +233,7 @@ static pgr_status run_judging(judging *j, pgr_result *out) {
     if (j->m->chat.kind == CHAT_NONE)
         return fail(j->err, PGR_E_UNSUPPORTED,
                     "%s: the model has no chat template that we know (ChatML, Llama-3), and judging needs one",
-                    j->m->name);
+                    j->m->from.name);
     PGR_TRY(open_frame(j));
     PGR_TRY(name_request(j, settle_numbers(j)));
     PGR_TRY(draw_history(j));

@@ -6,28 +6,20 @@
 #include "model/model.h"
 
 typedef struct inspection {
-    gguf file;
-    config config;
-    tokenizer *tok;
-    chat_template chat;
+    checkpoint from;
     size_t parameters, bytes;
     bool tied;
 } inspection;
 
 static pgr_status read_file(const char *path, inspection *in, pgr_error *err) {
-    PGR_TRY(gguf_open(path, &in->file, err));
-    PGR_TRY(config_from_gguf(&in->file, &in->config, err));
-    PGR_TRY(tok_open(&in->file, &in->tok, err));
-    gguf_string text = {0};
-    if (gguf_find(&in->file, "tokenizer.chat_template"))
-        PGR_TRY(gguf_get_string(&in->file, "tokenizer.chat_template", &text, err));
-    PGR_TRY(chat_recognise(text.s, text.n, in->tok, &in->chat, err));
-    for (size_t i = 0; i < in->file.n_tensor; i++) {
-        const gguf_tensor *t = &in->file.tensors[i];
+    PGR_TRY(checkpoint_open(path, &in->from, err));
+    const tensor_source *s = &in->from.source;
+    for (size_t i = 0; i < s->n_tensor; i++) {
+        const source_tensor *t = &s->tensors[i];
         in->parameters += t->dim[0] * t->dim[1] * t->dim[2] * t->dim[3];
         in->bytes += t->bytes;
     }
-    in->tied = !gguf_find_tensor(&in->file, "output.weight");
+    in->tied = in->from.config.tied || !source_find(s, s->names == SOURCE_GGUF ? "output.weight" : "lm_head.weight");
     return PGR_OK;
 }
 
@@ -37,9 +29,10 @@ static size_t kv_bytes_per_token(const config *c) {
 
 /* How many tensors and bytes each type has. */
 static void count_types(const inspection *in, size_t count[256], size_t bytes[256]) {
-    for (size_t i = 0; i < in->file.n_tensor; i++) {
-        count[in->file.tensors[i].type % 256]++;
-        bytes[in->file.tensors[i].type % 256] += in->file.tensors[i].bytes;
+    const tensor_source *s = &in->from.source;
+    for (size_t i = 0; i < s->n_tensor; i++) {
+        count[s->tensors[i].type % 256]++;
+        bytes[s->tensors[i].type % 256] += s->tensors[i].bytes;
     }
 }
 
@@ -53,10 +46,10 @@ static void put_field(buf *b, const char *key, const char *value) {
 
 static void put_tensors(const inspection *in, buf *b) {
     buf_puts(b, "\"tensors\":[");
-    for (size_t i = 0; i < in->file.n_tensor; i++) {
-        const gguf_tensor *t = &in->file.tensors[i];
+    for (size_t i = 0; i < in->from.source.n_tensor; i++) {
+        const source_tensor *t = &in->from.source.tensors[i];
         buf_puts(b, i ? ",{\"name\":" : "{\"name\":");
-        json_put_string(b, t->name.s, t->name.n);
+        json_put_string(b, t->name, strlen(t->name));
         buf_printf(b, ",\"type\":\"%s\",\"shape\":[", quant_name(t->type));
         for (size_t d = t->n_dim; d-- > 0;) buf_printf(b, d ? "%zu," : "%zu", t->dim[d]);
         buf_printf(b, "],\"bytes\":%zu}", t->bytes);
@@ -65,29 +58,35 @@ static void put_tensors(const inspection *in, buf *b) {
 }
 
 static void put_json(const inspection *in, buf *b) {
-    const config *c = &in->config;
+    const config *c = &in->from.config;
     buf_puts(b, "{");
-    put_field(b, "path", in->file.path);
-    put_field(b, "format", "gguf");
+    put_field(b, "path", in->from.path);
+    put_field(b, "format", in->from.format);
     put_field(b, "architecture", c->arch);
     buf_printf(b, "\"layers\":%zu,\"width\":%zu,\"heads\":%zu,\"kv_heads\":%zu,\"head_dim\":%zu,\"feed_forward\":%zu,",
                c->n_layer, c->n_embd, c->n_head, c->n_head_kv, c->head_dim, c->n_ff);
     buf_printf(b, "\"vocabulary\":%zu,\"context\":%zu,\"rope_base\":", c->n_vocab, c->n_ctx);
     json_put_number(b, c->rope_base);
+    buf_printf(b, ",\"attention_bias\":%s,\"qk_norm\":%s,\"rope_scaling\":%s", c->attn_bias ? "true" : "false",
+               c->qk_norm ? "true" : "false",
+               c->rope_kind == ROPE_LLAMA3                          ? "\"llama3\""
+               : source_find(&in->from.source, "rope_freqs.weight") ? "\"rope_freqs\""
+                                                                    : "null");
     buf_printf(b, ",\"rope_interleaved\":%s,\"tied_head\":%s,", c->rope_interleaved ? "true" : "false",
                in->tied ? "true" : "false");
     buf_printf(b, "\"parameters\":%zu,\"bytes\":%zu,\"kv_bytes_per_token\":%zu,", in->parameters, in->bytes,
                kv_bytes_per_token(c));
     buf_puts(b, "\"tokenizer\":{");
-    put_field(b, "model", tok_model_name(in->tok));
-    put_field(b, "pre", tok_pre_name(in->tok));
-    buf_printf(b, "\"tokens\":%zu,\"merges\":%zu,\"bos\":%d,\"eos\":%d,\"adds_bos\":%s},", tok_count(in->tok),
-               tok_merge_count(in->tok), tok_bos(in->tok), tok_eos(in->tok), tok_adds_bos(in->tok) ? "true" : "false");
+    put_field(b, "model", tok_model_name(in->from.tok));
+    put_field(b, "pre", tok_pre_name(in->from.tok));
+    buf_printf(b, "\"tokens\":%zu,\"merges\":%zu,\"bos\":%d,\"eos\":%d,\"adds_bos\":%s},", tok_count(in->from.tok),
+               tok_merge_count(in->from.tok), tok_bos(in->from.tok), tok_eos(in->from.tok),
+               tok_adds_bos(in->from.tok) ? "true" : "false");
     buf_puts(b, "\"chat_template\":{");
-    put_field(b, "kind", chat_name(in->chat.kind));
+    put_field(b, "kind", chat_name(in->from.chat.kind));
     buf_puts(b, "\"default_system\":");
-    if (in->chat.default_system)
-        json_put_string(b, in->chat.default_system, strlen(in->chat.default_system));
+    if (in->from.chat.default_system)
+        json_put_string(b, in->from.chat.default_system, strlen(in->from.chat.default_system));
     else
         buf_puts(b, "null");
     buf_puts(b, "},");
@@ -101,34 +100,43 @@ static void put_json(const inspection *in, buf *b) {
 static void put_types(const inspection *in, buf *b) {
     size_t count[256] = {0}, bytes[256] = {0};
     count_types(in, count, bytes);
-    buf_printf(b, "tensors         %zu:", in->file.n_tensor);
+    buf_printf(b, "tensors         %zu:", in->from.source.n_tensor);
     for (uint32_t t = 0; t < 256; t++)
         if (count[t]) buf_printf(b, "  %zu %s (%.1f MB)", count[t], quant_name(t), (double)bytes[t] / 1e6);
     buf_puts(b, "\n");
 }
 
 static void put_text(const inspection *in, buf *b) {
-    const config *c = &in->config;
-    buf_printf(b, "file            %s (GGUF v3)\n", in->file.path);
+    const config *c = &in->from.config;
+    buf_printf(b, "file            %s (%s)\n", in->from.path, in->from.format);
     buf_printf(b, "architecture    %s: %zu layers, width %zu, %zu heads over %zu KV heads of %zu, feed-forward %zu\n",
                c->arch, c->n_layer, c->n_embd, c->n_head, c->n_head_kv, c->head_dim, c->n_ff);
     buf_printf(b, "positions       %zu, rope base %.0f, %s pairs\n", c->n_ctx, c->rope_base,
                c->rope_interleaved ? "neighbouring (the file's q and k rows are permuted)" : "half-split");
+    if (c->attn_bias) buf_puts(b, "attention       biases on q, k and v\n");
+    if (c->qk_norm) buf_puts(b, "attention       heads of q and k are normalised before the rotation\n");
+    if (c->rope_kind == ROPE_LLAMA3)
+        buf_printf(b, "rope scaling    llama3: factor %g, low %g, high %g, from %zu positions\n", c->rope_factor,
+                   c->rope_low, c->rope_high, c->rope_original_ctx);
+    if (source_find(&in->from.source, "rope_freqs.weight"))
+        buf_puts(b, "rope scaling    by the divisors in rope_freqs.weight\n");
     buf_printf(b, "parameters      %.1f million in %.1f MB%s\n", (double)in->parameters / 1e6, (double)in->bytes / 1e6,
                in->tied ? ", output head tied to the embedding" : "");
     put_types(in, b);
     buf_printf(b, "tokenizer       %s, pre-tokeniser %s: %zu tokens, %zu merges, BOS %s, EOS %d\n",
-               tok_model_name(in->tok), tok_pre_name(in->tok), tok_count(in->tok), tok_merge_count(in->tok),
-               tok_adds_bos(in->tok) ? "added" : "not added", tok_eos(in->tok));
-    buf_printf(b, "chat template   %s%s%s\n", chat_name(in->chat.kind),
-               in->chat.default_system ? ", default system turn: " : "",
-               in->chat.default_system ? in->chat.default_system : "");
+               tok_model_name(in->from.tok), tok_pre_name(in->from.tok), tok_count(in->from.tok),
+               tok_merge_count(in->from.tok), tok_adds_bos(in->from.tok) ? "added" : "not added",
+               tok_eos(in->from.tok));
+    buf_printf(b, "chat template   %s%s%s\n", chat_name(in->from.chat.kind),
+               in->from.chat.default_system ? ", default system turn: " : "",
+               in->from.chat.default_system ? in->from.chat.default_system : "");
     buf_printf(b, "--dtype auto    weights stay as the file has them, fp32 arithmetic on the dequantised values\n");
     buf_printf(b, "--dtype f32     would hold %.0f MB of weights, bf16 %.0f MB, int8 %.0f MB\n",
                (double)in->parameters * 4e-6, (double)in->parameters * 2e-6, (double)in->parameters * 1e-6);
-    buf_printf(b, "memory          %.1f MB file, mapped; KV cache %.1f kB per token, %.0f MB for the whole context\n",
-               (double)in->file.map.size / 1e6, (double)kv_bytes_per_token(c) / 1e3,
-               (double)kv_bytes_per_token(c) * (double)c->n_ctx / 1e6);
+    buf_printf(
+        b, "memory          %.1f MB of weights, mapped; KV cache %.1f kB per token, %.0f MB for the whole context\n",
+        (double)in->bytes / 1e6, (double)kv_bytes_per_token(c) / 1e3,
+        (double)kv_bytes_per_token(c) * (double)c->n_ctx / 1e6);
     buf_printf(b, "kernels         %s\n", kernels_best()->name);
 }
 
@@ -141,8 +149,6 @@ pgr_status pgr_inspect(const char *path, bool json, char **out, pgr_error *err) 
     if (s == PGR_OK && !text) s = fail_mem(err);
     if (s == PGR_OK) *out = text;
     buf_free(&b);
-    chat_free(&in.chat);
-    tok_close(in.tok);
-    gguf_close(&in.file);
+    checkpoint_close(&in.from);
     return s;
 }

@@ -76,40 +76,13 @@ static gemm_form form_of(pgr_dtype dtype) {
     return GEMM_FILE;
 }
 
-static pgr_status open_chat(pgr_model *m, pgr_error *err) {
-    gguf_string text = {0};
-    if (gguf_find(&m->file, "tokenizer.chat_template"))
-        PGR_TRY(gguf_get_string(&m->file, "tokenizer.chat_template", &text, err));
-    return chat_recognise(text.s, text.n, m->tok, &m->chat, err);
-}
-
-static pgr_status open_name(pgr_model *m, pgr_error *err) {
-    gguf_string name = {0};
-    if (gguf_find(&m->file, "general.name")) PGR_TRY(gguf_get_string(&m->file, "general.name", &name, err));
-    if (name.n == 0 || memchr(name.s, '\0', name.n)) {
-        const char *slash = strrchr(m->file.path, '/');
-        name.s = slash ? slash + 1 : m->file.path;
-        name.n = strlen(name.s);
-    }
-    m->name = mem_alloc(name.n + 1);
-    if (!m->name) return fail_mem(err);
-    memcpy(m->name, name.s, name.n);
-    m->name[name.n] = '\0';
-    return PGR_OK;
-}
-
 static pgr_status open_parts(pgr_model *m, const char *path, const pgr_model_options *o, pgr_error *err) {
-    PGR_TRY(gguf_open(path, &m->file, err));
-    PGR_TRY(config_from_gguf(&m->file, &m->config, err));
-    PGR_TRY(tok_open(&m->file, &m->tok, err));
-    if (tok_count(m->tok) > m->config.n_vocab)
-        return fail(err, PGR_E_FORMAT, "%s: the tokenizer has %zu tokens, token_embd.weight only %zu rows", path,
-                    tok_count(m->tok), m->config.n_vocab);
-    PGR_TRY(open_chat(m, err));
-    PGR_TRY(open_name(m, err));
+    PGR_TRY(checkpoint_open(path, &m->from, err));
+    m->config = m->from.config;
+    m->tok = m->from.tok;
+    m->chat = m->from.chat;
     PGR_TRY(pool_create(o->n_thread, &m->threads, err));
-    PGR_TRY(source_from_gguf(&m->file, &m->arena, &m->source, err));
-    return weights_open(&m->source, &m->config, form_of(o->dtype), m->threads, o->progress, o->progress_ctx,
+    return weights_open(&m->from.source, &m->config, form_of(o->dtype), m->threads, o->progress, o->progress_ctx,
                         &m->weights, err);
 }
 
@@ -137,16 +110,12 @@ void pgr_model_close(pgr_model *m) {
     if (!m) return;
     weights_close(&m->weights);
     pool_free(m->threads);
-    mem_free(m->name);
-    chat_free(&m->chat);
-    tok_close(m->tok);
-    arena_free(&m->arena);
-    gguf_close(&m->file);
+    checkpoint_close(&m->from);
     mem_free(m);
 }
 
 const char *pgr_model_name(const pgr_model *m) {
-    return m->name;
+    return m->from.name;
 }
 
 size_t pgr_model_context(const pgr_model *m) {

@@ -2,22 +2,18 @@
 #ifndef PGR_MODEL_MODEL_H
 #define PGR_MODEL_MODEL_H
 
-#include "model/chat.h"
-#include "model/config.h"
 #include "math/kernels.h"
+#include "model/checkpoint.h"
 #include "model/weights.h"
 
 struct pgr_model {
-    gguf file;
-    arena arena;          /* of the source */
-    tensor_source source; /* the file's tensors */
-    config config;
-    weights weights;
+    checkpoint from;
+    config config;      /* these three are the checkpoint's, which frees what they point to */
     tokenizer *tok;
     chat_template chat;
+    weights weights;
     pool *threads;
     const kernels *k;
-    char *name;
     pgr_dtype dtype;
     double load_s;
 };

@@ -151,12 +151,12 @@ static const char *hugging_face_name(arena *a, const char *prefix, const char *n
 
 /* The model's tensors renamed, one more at the end. */
 static tensor_source renamed(const pgr_model *m, arena *a, const char *prefix, const char *more) {
-    tensor_source s = m->source;
+    tensor_source s = m->from.source;
     s.names = SOURCE_HF;
     s.n_tensor++;
     s.tensors = arena_array(a, s.n_tensor, sizeof *s.tensors);
-    memcpy(s.tensors, m->source.tensors, m->source.n_tensor * sizeof *s.tensors);
-    for (size_t i = 0; i < m->source.n_tensor; i++) s.tensors[i].name = hugging_face_name(a, prefix, s.tensors[i].name);
+    memcpy(s.tensors, m->from.source.tensors, m->from.source.n_tensor * sizeof *s.tensors);
+    for (size_t i = 0; i < m->from.source.n_tensor; i++) s.tensors[i].name = hugging_face_name(a, prefix, s.tensors[i].name);
     s.tensors[s.n_tensor - 1] = s.tensors[0];
     s.tensors[s.n_tensor - 1].name = more;
     assert_int_equal(source_index(&s, a, NULL), PGR_OK);
@@ -215,22 +215,22 @@ static void tensors_are_refused_by_name(void **state) {
     expect_refusal(x.m, &s, &c, PGR_E_UNSUPPORTED, "tensor inv_freq is not part");
 
     c.attn_bias = false;
-    expect_refusal(x.m, &x.m->source, &c, PGR_E_UNSUPPORTED, "tensor blk.0.attn_q.bias is not part");
+    expect_refusal(x.m, &x.m->from.source, &c, PGR_E_UNSUPPORTED, "tensor blk.0.attn_q.bias is not part");
     c.attn_bias = c.qk_norm = true;
-    expect_refusal(x.m, &x.m->source, &c, PGR_E_FORMAT, "tensor blk.0.attn_q_norm.weight is missing");
+    expect_refusal(x.m, &x.m->from.source, &c, PGR_E_FORMAT, "tensor blk.0.attn_q_norm.weight is missing");
     c = x.m->config;
     c.n_layer = 3;
-    expect_refusal(x.m, &x.m->source, &c, PGR_E_FORMAT, "tensor blk.2.attn_norm.weight is missing");
+    expect_refusal(x.m, &x.m->from.source, &c, PGR_E_FORMAT, "tensor blk.2.attn_norm.weight is missing");
     c.n_layer = 1;
-    expect_refusal(x.m, &x.m->source, &c, PGR_E_UNSUPPORTED, "tensor blk.1.attn_");
+    expect_refusal(x.m, &x.m->from.source, &c, PGR_E_UNSUPPORTED, "tensor blk.1.attn_");
     c = x.m->config;
     c.n_ff = 32;
-    expect_refusal(x.m, &x.m->source, &c, PGR_E_FORMAT,
+    expect_refusal(x.m, &x.m->from.source, &c, PGR_E_FORMAT,
                    "tensor blk.0.ffn_gate.weight has shape 64 x 32, expected 32 rows of 32");
 
-    tensor_source other = x.m->source;
+    tensor_source other = x.m->from.source;
     other.tensors = arena_array(&a, other.n_tensor, sizeof *other.tensors);
-    memcpy(other.tensors, x.m->source.tensors, other.n_tensor * sizeof *other.tensors);
+    memcpy(other.tensors, x.m->from.source.tensors, other.n_tensor * sizeof *other.tensors);
     source_tensor *t = &other.tensors[source_find(&other, "blk.0.attn_v.bias") - other.tensors];
     t->type = 24;
     expect_refusal(x.m, &other, &x.m->config, PGR_E_UNSUPPORTED, "tensor blk.0.attn_v.bias has type");

@@ -121,7 +121,7 @@ static void a_tied_head_is_the_embedding(void **state) {
     config c = x.m->config;
     weights w;
     c.tied = true;
-    assert_int_equal(weights_open(&x.m->source, &c, GEMM_FILE, x.m->threads, NULL, NULL, &w, NULL), PGR_OK);
+    assert_int_equal(weights_open(&x.m->from.source, &c, GEMM_FILE, x.m->threads, NULL, NULL, &w, NULL), PGR_OK);
     assert_true(w.tied && !x.m->weights.tied);
 
     float h[48], row[512], want[48];

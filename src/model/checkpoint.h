@@ -1,0 +1,32 @@
+/* checkpoint.h - what a model is on disk, read but not yet computed with: a GGUF file or a Hugging Face folder. Both give a config,
+ * tensors by name, a tokenizer and a chat template; nothing after this asks which it was. */
+#ifndef PGR_MODEL_CHECKPOINT_H
+#define PGR_MODEL_CHECKPOINT_H
+
+#include "model/chat.h"
+#include "model/config.h"
+#include "model/gguf.h"
+#include "model/safetensors.h"
+#include "model/source.h"
+#include "model/tokenizer.h"
+
+typedef struct checkpoint {
+    const char *format; /* "gguf" or "huggingface" */
+    char *path;
+    char *name;         /* general.name, else the file's or folder's */
+    config config;
+    tensor_source source;
+    tokenizer *tok;
+    chat_template chat;
+    const char *chat_from; /* the file or key that the template came from, NULL: there is none */
+    gguf gguf;             /* the mappings behind source: one of the two */
+    safetensors safetensors;
+    arena arena;
+} checkpoint;
+
+/* path: a .gguf file, or a folder with config.json, tokenizer.json and safetensors. Maps the weights, reads none. The
+ * tensors point into *c, which must stay where it is; on error *c is empty. */
+pgr_status checkpoint_open(const char *path, checkpoint *c, pgr_error *err);
+void checkpoint_close(checkpoint *c);
+
+#endif

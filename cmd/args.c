@@ -14,7 +14,8 @@ enum { COMMON_LORA = 500, COMMON_DTYPE, COMMON_SEED, COMMON_JSON, COMMON_LOG_LEV
 
 static const option_row COMMON[] = {
     {'m', 'm', "model", "PATH|NAME",
-     "GGUF file, or a name below the cache folder (default: $PGENRM_MODEL, else the default model)"},
+     "GGUF file, Hugging Face folder, or a name below the cache folder (default: $PGENRM_MODEL, else the default "
+     "model)"},
     {COMMON_LORA, 0, "lora", "PATH[:SCALE]", "adapter on top of the model (not supported yet)"},
     {COMMON_DTYPE, 0, "dtype", "TYPE", "arithmetic: auto, f32, bf16 or int8 (default: auto)"},
     {'t', 't', "threads", "N", "threads (default: as many as there are cores)"},

@@ -103,7 +103,8 @@ typedef struct pgr_model pgr_model;
 
 pgr_model_options pgr_model_options_default(void);
 
-/* Open a GGUF v3 file of a supported architecture. Every tensor is bound and its shape checked against the config.
+/* Open a GGUF v3 file, or a Hugging Face folder (config.json, tokenizer.json, safetensors), of a supported family. Every
+ * tensor is bound and its shape checked against the config.
  * threads: a model may be used by many engines at once. Close it after the last engine. */
 pgr_status pgr_model_open(const char *path, const pgr_model_options *options, pgr_model **out, pgr_error *err);
 void pgr_model_close(pgr_model *model); /* NULL is fine */

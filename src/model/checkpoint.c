@@ -82,7 +82,6 @@ static pgr_status open_folder(checkpoint *c, pgr_error *err) {
     c->format = "huggingface";
     PGR_TRY(hf_config_read(c->path, &hf, err));
     c->config = hf.c;
-    c->config.tied = hf.tied;
     PGR_TRY(config_check(&c->config, c->path, err));
     PGR_TRY(safetensors_open(c->path, &c->safetensors, err));
     c->source = c->safetensors.source;

@@ -5,6 +5,7 @@
 
 #include "base/json.h"
 #include "base/mem.h"
+#include "model/tok_merges.h"
 #include "model/tok_parts.h"
 #include "model/vocab.h"
 
@@ -12,7 +13,8 @@ enum { MAX_ID = 1 << 22 /* far above any vocabulary: a stray id must not ask for
 
 typedef struct reader { /* of one file */
     tokenizer *t;
-    const json_t *root, *model, *vocab, *merges, *added;
+    const json_t *root, *model, *vocab, *added;
+    text_span merges;    /* in the file's text; s NULL: there are none */
     vocab_token *tokens; /* (n) */
     size_t n;
     tok_cutting cutting;
@@ -124,35 +126,39 @@ static pgr_status read_tokens(reader *r) {
 
 /* ---- merges ---- */
 
-/* "left right", or ["left", "right"] */
-static pgr_status split_merge(reader *r, size_t i, text_span side[2]) {
-    const json_t *m = json_array_get(r->merges, i);
-    const char *s = json_string_value(m), *space = s ? strchr(s, ' ') : NULL;
-    if (space && !strchr(space + 1, ' ')) {
-        side[0] = (text_span){s, (size_t)(space - s)};
-        side[1] = (text_span){space + 1, strlen(space + 1)};
-        return PGR_OK;
-    }
-    bool pair = json_array_size(m) == 2;
-    for (size_t k = 0; pair && k < 2; k++) {
-        const json_t *half = json_array_get(m, k);
-        pair = json_is_string(half);
-        side[k] = (text_span){json_string_value(half), json_string_length(half)};
-    }
-    return pair ? PGR_OK : fail(r->err, PGR_E_FORMAT, "%s: model.merges[%zu] is not two tokens", r->t->origin, i);
-}
-
 static pgr_status read_merges(reader *r) {
+    merges_scan scan = {.s = r->merges.s, .end = r->merges.s + r->merges.n};
     buf scratch = {0};
     pgr_status status = PGR_OK;
-    for (size_t i = 0; i < r->t->n_merge && status == PGR_OK; i++) {
+    bool more = true;
+    for (uint32_t i = 0; status == PGR_OK; i++) {
         text_span side[2];
-        status = split_merge(r, i, side);
-        if (status == PGR_OK)
-            status = vocab_merge(r->t, "model.merges", side[0], side[1], (uint32_t)i, &scratch, r->err);
+        bool fine = merges_next(&scan, side, &more);
+        if (scan.halves[0].failed || scan.halves[1].failed)
+            status = fail_mem(r->err);
+        else if (!fine)
+            status = fail(r->err, PGR_E_FORMAT, "%s: model.merges[%" PRIu32 "] is not two tokens", r->t->origin, i);
+        if (status != PGR_OK || !more) break;
+        status = vocab_merge(r->t, "model.merges", side[0], side[1], i, &scratch, r->err);
     }
+    for (int k = 0; k < 2; k++) buf_free(&scan.halves[k]);
     buf_free(&scratch);
     return status;
+}
+
+/* How many there are at most: they are counted before they are read, as long as they are well-formed. */
+static pgr_status count_merges(reader *r) {
+    merges_scan scan = {.s = r->merges.s, .end = r->merges.s + r->merges.n};
+    text_span side[2];
+    bool more = true, failed = false;
+    while (more && !failed) {
+        bool fine = merges_next(&scan, side, &more);
+        failed = scan.halves[0].failed || scan.halves[1].failed;
+        if (!fine) break;
+        r->t->n_merge += more;
+    }
+    for (int k = 0; k < 2; k++) buf_free(&scan.halves[k]);
+    return failed ? fail_mem(r->err) : PGR_OK;
 }
 
 /* ---- the model ---- */
@@ -199,11 +205,9 @@ static pgr_status read_model(reader *r) {
     PGR_TRY(tok_field_bool(t, r->model, "model", "byte_fallback", false, &r->byte_fallback, r->err));
     PGR_TRY(tok_field_bool(t, r->model, "model", "ignore_merges", false, &t->ignore_merges, r->err));
     r->vocab = json_object_get(r->model, "vocab");
-    r->merges = json_object_get(r->model, "merges");
     PGR_TRY(json_want_object(r->vocab, at(r, "model.vocab"), r->err));
-    PGR_TRY(json_want_array(r->merges, at(r, "model.merges"), r->err));
-    t->n_merge = json_array_size(r->merges);
-    return PGR_OK;
+    if (!r->merges.s) return fail(r->err, PGR_E_FORMAT, "%s: model.merges: expected an array of merges", t->origin);
+    return count_merges(r);
 }
 
 /* ---- the file ---- */
@@ -245,11 +249,29 @@ static pgr_status read_file(reader *r) {
     return PGR_OK;
 }
 
+/* The file as a tree, without its merges. */
+static pgr_status parse(const char *text, size_t n, const char *origin, json_t **root, text_span *merges,
+                        pgr_error *err) {
+    buf rest = {0};
+    pgr_status status = PGR_OK;
+    *root = NULL;
+    *merges = (text_span){NULL, 0};
+    if (merges_find(text, n, merges)) {
+        status = merges_cut_out(text, n, *merges, &rest, err);
+        text = rest.data;
+        n = rest.n;
+    }
+    if (status == PGR_OK) status = json_parse(text, n, origin, 1, root, err);
+    buf_free(&rest);
+    return status;
+}
+
 pgr_status tok_open_json(const char *text, size_t n, const char *origin, tokenizer **out, pgr_error *err) {
     json_t *root;
-    PGR_TRY(json_parse(text, n, origin, 1, &root, err));
+    text_span merges;
+    PGR_TRY(parse(text, n, origin, &root, &merges, err));
     tokenizer *t = mem_zero(1, sizeof *t);
-    reader r = {.t = t, .root = root, .err = err};
+    reader r = {.t = t, .root = root, .merges = merges, .err = err};
     pgr_status status = PGR_OK;
     if (t) {
         t->bos = t->eos = -1;

@@ -37,7 +37,9 @@ static int end(void **state) {
 
 /* Runs a command that is to end with the status; its one line on standard error, or none, has `says`. */
 static ran run_to(const char *command, int status, const char *says) {
+    hub_settle(h);
     ran r = run_program(command);
+    hub_settle(h);
     const char *stop = strchr(r.err, '\n');
     if (r.status != status || !strstr(r.err, says) || (stop && stop[1]) || (!*says && *r.err))
         fail_msg("%s\nstatus %d, wanted %d; wanted: %s\nstderr: %sstdout: %s", command, r.status, status, says, r.err,

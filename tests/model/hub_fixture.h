@@ -60,6 +60,11 @@ static inline hub *hub_start(const char *model) {
     return h;
 }
 
+static inline void hub_settle(hub *h) {
+    server_settle(h->hub);
+    server_settle(h->store);
+}
+
 static inline void hub_stop(hub *h) {
     char command[128];
     snprintf(command, sizeof command, "rm -rf %s", h->folder);

@@ -21,7 +21,7 @@ enum { ROUTES_MAX = 64, LOG_MAX = 512, CONNECTIONS_MAX = 512 };
 
 typedef struct route {
     char path[200];
-    const char *body; /* the caller's, as long as the server runs */
+    const char *body; /* the caller's, until server_settle or server_stop */
     size_t n;
     char etag[100], linked_etag[100]; /* with their quotes; "": not sent */
     long linked_size;                 /* 0: not sent */
@@ -178,7 +178,7 @@ static inline void *serve_one(void *ctx) {
 
 static inline void *serve(void *ctx) {
     server *s = ctx;
-    for (int fd; (fd = accept(s->fd, NULL, NULL)) >= 0;) {
+    for (int fd; (fd = accept4(s->fd, NULL, NULL, SOCK_CLOEXEC)) >= 0;) {
         connection *c = malloc(sizeof *c);
         if (!c || s->n_worker == CONNECTIONS_MAX) abort();
         *c = (connection){s, fd};
@@ -193,13 +193,22 @@ static inline server *server_start(void) {
     socklen_t n = sizeof at;
     if (!s) abort();
     pthread_mutex_init(&s->lock, NULL);
-    s->fd = socket(AF_INET, SOCK_STREAM, 0);
+    s->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (s->fd < 0 || bind(s->fd, (struct sockaddr *)&at, n) != 0 || listen(s->fd, 64) != 0
         || getsockname(s->fd, (struct sockaddr *)&at, &n) != 0)
         abort();
     s->port = ntohs(at.sin_port);
     if (pthread_create(&s->thread, NULL, serve, s) != 0) abort();
     return s;
+}
+
+/* Waits until no request is being answered: what the routes point to may then change. */
+static inline void server_settle(server *s) {
+    for (int active = 1; active > 0; sleep_ms(active > 0 ? 2 : 0)) {
+        pthread_mutex_lock(&s->lock);
+        active = s->active;
+        pthread_mutex_unlock(&s->lock);
+    }
 }
 
 static inline void server_stop(server *s) {

@@ -36,6 +36,7 @@ static pgr_pulled pull_well(void) {
     pgr_pulled r = {0};
     pgr_error err = {0};
     pgr_status s = pgr_pull(MODEL, &options, &r, &err);
+    hub_settle(h);
     if (s != PGR_OK) fail_msg("status %d: %s", s, err.message);
     assert_string_equal(r.path, options.to);
     assert_string_equal(r.commit, COMMIT);
@@ -47,6 +48,7 @@ static void pull_badly(pgr_status status, const char *says) {
     pgr_pulled r;
     pgr_error err = {0};
     pgr_status s = pgr_pull(MODEL, &options, &r, &err);
+    hub_settle(h);
     if (s == PGR_OK) fail_msg("worked, wanted: %s", says);
     if (s != status || err.status != status || !strstr(err.message, says))
         fail_msg("status %d, wanted %d; \"%s\", wanted: %s", s, status, err.message, says);
@@ -172,6 +174,7 @@ static void test_new_commit_replaces_and_removes(void **state) {
     pgr_pulled p;
     pgr_error err = {0};
     assert_int_equal(pgr_pull(MODEL, &options, &p, &err), PGR_OK);
+    hub_settle(h);
     assert_string_equal(p.commit, "fedcba9876543210");
     pgr_free(p.path);
     assert_true(local_is(h, "to/config.json", "new!", 4));
@@ -726,6 +729,7 @@ static bool pull_anew(void) {
         unlink(local(h, names[i]));
     }
     bool worked = pgr_pull(MODEL, &options, &r, NULL) == PGR_OK;
+    hub_settle(h);
     pgr_free(r.path);
     return worked;
 }

@@ -92,7 +92,7 @@ static size_t pick_width(size_t N, size_t n_thread) {
 static void run_tiles(const gemm_weights *w, float *out, const float *x, size_t M, pool *threads) {
     size_t panels = M > PANEL_ROWS + PANEL_ROWS / 2 ? (M + PANEL_ROWS - 1) / PANEL_ROWS : 1;
     tile_job job = {.w = w, .out = out, .x = x, .M = M};
-    job.width = pick_width(w->N, pool_size(threads));
+    job.width = panels > 1 ? (size_t)GEMM_TILE : pick_width(w->N, pool_size(threads)); /* panels even the work out */
     job.rows = (M + panels - 1) / panels;
     job.n_range = (w->N + job.width - 1) / job.width;
     pool_run(threads, job.n_range * ((M + job.rows - 1) / job.rows), tile_task, &job);

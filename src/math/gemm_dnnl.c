@@ -317,20 +317,34 @@ static void convert_slice(const pack_job *job, size_t slice, float *row, char *o
     }
 }
 
+/* oneDNN keeps primitives for all threads; its own locking there is out of ThreadSanitizer's sight, and ours costs nothing. */
+static dnnl_status_t make_reorder(const dnnl_memory_desc_t *from, const dnnl_memory_desc_t *to, dnnl_primitive_t *out) {
+    dnnl_primitive_desc_t desc = NULL;
+    pthread_mutex_lock(&cache.lock);
+    dnnl_status_t s = dnnl_reorder_primitive_desc_create(&desc, from, cache.engine, to, cache.engine, NULL);
+    if (s == dnnl_success) s = dnnl_primitive_create(out, desc);
+    if (desc) dnnl_primitive_desc_destroy(desc);
+    pthread_mutex_unlock(&cache.lock);
+    return s;
+}
+
+static void drop_reorder(dnnl_primitive_t p) {
+    pthread_mutex_lock(&cache.lock);
+    dnnl_primitive_destroy(p);
+    pthread_mutex_unlock(&cache.lock);
+}
+
 static pgr_status reorder(dnnl_memory_t from, const dnnl_memory_desc_t *from_desc, dnnl_memory_t to,
                           const dnnl_memory_desc_t *to_desc) {
-    dnnl_primitive_desc_t desc = NULL;
     dnnl_primitive_t copy = NULL;
     dnnl_stream_t stream = NULL;
     dnnl_exec_arg_t args[2] = {{DNNL_ARG_FROM, from}, {DNNL_ARG_TO, to}};
-    dnnl_status_t s = dnnl_reorder_primitive_desc_create(&desc, from_desc, cache.engine, to_desc, cache.engine, NULL);
-    if (s == dnnl_success) s = dnnl_primitive_create(&copy, desc);
+    dnnl_status_t s = make_reorder(from_desc, to_desc, &copy);
     if (s == dnnl_success) s = dnnl_stream_create(&stream, cache.engine, dnnl_stream_default_flags);
     if (s == dnnl_success) s = dnnl_primitive_execute(copy, stream, 2, args);
     if (s == dnnl_success) s = dnnl_stream_wait(stream);
     if (stream) dnnl_stream_destroy(stream);
-    if (copy) dnnl_primitive_destroy(copy);
-    if (desc) dnnl_primitive_desc_destroy(desc);
+    if (copy) drop_reorder(copy);
     return status_of(s);
 }
 

@@ -254,8 +254,9 @@ void pgr_perplexity_free(pgr_perplexity *p);
 
 typedef struct pgr_request pgr_request;
 
-/* A request object as in docs/requests.md, or a PersonalRewardBench record (chosen is then response 0). `origin` is
- * the file's name for messages. Unknown keys are errors that name the nearest known key. */
+/* A request object as in docs/requests.md, or a PersonalRewardBench record (chosen is then response 0). `origin` is the
+ * file's name for messages, or FILE:LINE where the text begins at that line. Unknown keys are errors that name the nearest
+ * known key. */
 pgr_status pgr_request_parse(const char *json, size_t len, const char *origin, pgr_request **out, pgr_error *err);
 pgr_status pgr_request_read(const char *path /* "-": standard input */, pgr_request **out, pgr_error *err);
 void pgr_request_free(pgr_request *request);

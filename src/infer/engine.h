@@ -21,8 +21,9 @@ typedef struct infer_request {
     const char *const *stop; /* (n_stop) */
     size_t n_stop;
     grammar *grammar;      /* NULL: none. A chain ends where the grammar must end */
-    const char *trigger;   /* the grammar starts after this text; NULL: at once. Where it has not come when only as many
-                              tokens are left as the grammar needs at least, it is written for the chain (cut) */
+    const char *trigger;   /* the grammar starts after this text; NULL: at once. It is written for the chain where the
+                              model ends its turn without it, and (cut) where it has not come when a quarter of the
+                              limit is left, or as much as the grammar needs at least */
     infer_fill_fn fill;    /* needed where the grammar has holes */
     void *fill_ctx;
 } infer_request;

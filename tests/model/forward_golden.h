@@ -118,4 +118,19 @@ static inline size_t greedy_equal(fixture *x) {
     return equal;
 }
 
+/* The prompt in chunks of many sizes has the bits of the prompt in one pass. */
+static inline void chunks_change_no_bit(fixture *x) {
+    float *logits = malloc(64 * x->V * sizeof *logits);
+    for (size_t chunk = 1; chunk < 64; chunk += 10) {
+        kv_seq s = {0};
+        for (size_t first = 0; first < 64; first += chunk) {
+            size_t n = 64 - first < chunk ? 64 - first : chunk;
+            run(x->f, &x->kv, &s, x->prompt + first, n, logits);
+            assert_memory_equal(logits, x->logits + first * x->V, n * x->V * sizeof *logits);
+        }
+        kv_release(&x->kv, &s);
+    }
+    free(logits);
+}
+
 #endif

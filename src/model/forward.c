@@ -302,26 +302,47 @@ static pgr_status check_rows(const pass *p, pgr_error *err) {
     return PGR_OK;
 }
 
-/* Final norm of the wanted rows, then the output head. */
-static pgr_status run_head(pass *p, float *logits, pgr_error *err) {
-    forward_state *f = p->f;
-    size_t d = f->m->config.n_embd, n_want = 0;
+/* Final norm of the wanted rows. out: (rows with want, d); returns their number */
+static size_t norm_wanted(const pass *p, float *out) {
+    const pgr_model *m = p->f->m;
+    size_t d = m->config.n_embd, n_want = 0;
     for (size_t i = 0; i < p->n_row; i++)
         if (p->rows[i].want)
-            f->m->k->rmsnorm(f->h + n_want++ * d, f->x + i * d, f->m->weights.output_norm, d, f->m->config.norm_eps);
-    return n_want ? gemm_run(f->m->weights.output, logits, f->h, n_want, f->m->threads, err) : PGR_OK;
+            m->k->rmsnorm(out + n_want++ * d, p->f->x + i * d, m->weights.output_norm, d, m->config.norm_eps);
+    return n_want;
+}
+
+/* All layers: fills the residual stream and the cache. */
+static pgr_status run_layers(pass *p, pgr_error *err) {
+    forward_state *f = p->f;
+    PGR_TRY(check_rows(p, err));
+    pool_run(f->m->threads, p->n_row, embed_row, p);
+    for (p->layer = 0; p->layer < f->m->config.n_layer; p->layer++) {
+        p->weights = &f->m->weights.layers[p->layer];
+        PGR_TRY(run_layer(p, err));
+    }
+    return PGR_OK;
+}
+
+static void advance_sequences(const pass *p) {
+    for (size_t i = 0; i < p->n_row; i++) p->seqs[p->rows[i].seq]->n_token = p->rows[i].pos + 1;
 }
 
 pgr_status forward_run(forward_state *f, kv_cache *kv, kv_seq *const *seqs, const forward_row *rows, size_t n_row,
                        float *logits, pgr_error *err) {
     pass p = {.f = f, .kv = kv, .seqs = seqs, .rows = rows, .n_row = n_row};
-    PGR_TRY(check_rows(&p, err));
-    pool_run(f->m->threads, n_row, embed_row, &p);
-    for (p.layer = 0; p.layer < f->m->config.n_layer; p.layer++) {
-        p.weights = &f->m->weights.layers[p.layer];
-        PGR_TRY(run_layer(&p, err));
-    }
-    PGR_TRY(run_head(&p, logits, err));
-    for (size_t i = 0; i < n_row; i++) seqs[rows[i].seq]->n_token = rows[i].pos + 1;
+    PGR_TRY(run_layers(&p, err));
+    size_t n_want = norm_wanted(&p, f->h);
+    if (n_want > 0) PGR_TRY(gemm_run(f->m->weights.output, logits, f->h, n_want, f->m->threads, err));
+    advance_sequences(&p);
+    return PGR_OK;
+}
+
+pgr_status forward_hidden(forward_state *f, kv_cache *kv, kv_seq *const *seqs, const forward_row *rows, size_t n_row,
+                          float *hidden, pgr_error *err) {
+    pass p = {.f = f, .kv = kv, .seqs = seqs, .rows = rows, .n_row = n_row};
+    PGR_TRY(run_layers(&p, err));
+    norm_wanted(&p, hidden);
+    advance_sequences(&p);
     return PGR_OK;
 }

@@ -23,4 +23,9 @@ void forward_free(forward_state *f);
 pgr_status forward_run(forward_state *f, kv_cache *kv, kv_seq *const *seqs, const forward_row *rows, size_t n_row,
                        float *logits, pgr_error *err);
 
+/* The same, but the wanted rows' last hidden states (after the final norm) in place of logits.
+ * hidden: (number of rows with want, n_embd) */
+pgr_status forward_hidden(forward_state *f, kv_cache *kv, kv_seq *const *seqs, const forward_row *rows, size_t n_row,
+                          float *hidden, pgr_error *err);
+
 #endif

@@ -48,6 +48,8 @@ struct pgr_engine {
     kv_cache kv;
     writer_shared shared;
     float *logits;     /* (MAX_WANT, n_vocab) */
+    sampler_row *picks; /* (n_pick) */
+    size_t n_pick;
     forward_row *rows; /* (n_batch) */
     slot slots[MAX_SLOT];
     kept_grammar grammars[KEPT_GRAMMARS]; /* newest first */
@@ -96,7 +98,8 @@ static pgr_status init_engine(pgr_engine *e, pgr_error *err) {
     PGR_TRY(init_shared(e, err));
     e->logits = mem_aligned(MAX_WANT * e->m->config.n_vocab * sizeof *e->logits, 64);
     e->rows = mem_array(e->o.n_batch, sizeof *e->rows);
-    if (!e->logits || !e->rows) return fail_mem(err);
+    e->picks = mem_zero(MAX_WANT, sizeof *e->picks);
+    if (!e->logits || !e->rows || !e->picks) return fail_mem(err);
     return forward_create(e->m, e->o.n_batch, &e->forward, err);
 }
 
@@ -128,6 +131,8 @@ void pgr_engine_free(pgr_engine *e) {
     forward_free(e->forward);
     mem_free(e->rows);
     mem_free(e->logits);
+    for (size_t i = 0; i < e->n_pick; i++) sampler_row_free(&e->picks[i]);
+    mem_free(e->picks);
     sampler_free(e->shared.sampler);
     trie_free(e->shared.trie);
     mem_free(e->shared.mask);
@@ -178,6 +183,31 @@ static pgr_status look_up(run *r) {
 
 static void report(const run *r, const char *label, uint64_t done, uint64_t total) {
     if (r->o->progress) r->o->progress(r->o->progress_ctx, label, done, total, "tokens");
+}
+
+/* ---- rows of logits ---- */
+
+/* Rows for n picks at once, before the first token: memory is touched only as far as chains run together. */
+static pgr_status reserve_picks(pgr_engine *e, size_t n, pgr_error *err) {
+    if (n > MAX_WANT) n = MAX_WANT;
+    while (e->n_pick < n) {
+        PGR_TRY(sampler_row_create(e->m->config.n_vocab, &e->picks[e->n_pick], err));
+        e->n_pick++;
+    }
+    return PGR_OK;
+}
+
+typedef struct prepare_job {
+    pgr_engine *e;
+    float temperature[MAX_WANT];
+} prepare_job;
+
+static void prepare_task(void *ctx, size_t i, size_t worker) {
+    (void)worker;
+    const prepare_job *job = ctx;
+    pgr_engine *e = job->e;
+    sampler_prepare(&e->picks[i], e->m->k, e->logits + i * e->m->config.n_vocab, e->shared.n_token,
+                    job->temperature[i]);
 }
 
 /* ---- prompts ---- */
@@ -241,18 +271,17 @@ static bool slot_idle(const run *r, const slot *s) {
 }
 
 /* Gives token t of the chain its log-probability, if the program wrote it and it is wanted. */
-static void settle_forced(const run *r, slot *s, size_t t, const float *logits) {
+static void settle_forced(const run *r, slot *s, size_t t, const sampler_row *row) {
     infer_chain *c = s->writer.chain;
     if (r->o->want_forced && t < c->tokens.n && isnan(c->logprobs[t]))
-        c->logprobs[t] =
-            sampler_logprob(r->e->shared.sampler, r->e->m->k, logits, r->e->shared.n_token, c->tokens.v[t]);
+        c->logprobs[t] = sampler_logprob(row, c->tokens.v[t]);
 }
 
 /* Logits after the chain's last token: settle what was waiting for them, or go on writing. */
-static pgr_status advance(run *r, slot *s, const float *logits) {
+static pgr_status advance(run *r, slot *s, const sampler_row *row) {
     size_t before = s->writer.chain->tokens.n;
-    if (!s->writer.done && s->n_fed == before) PGR_TRY(writer_next(&s->writer, logits, r->err));
-    settle_forced(r, s, s->n_fed, logits);
+    if (!s->writer.done && s->n_fed == before) PGR_TRY(writer_next(&s->writer, row, r->err));
+    settle_forced(r, s, s->n_fed, row);
     if (r->out->first_token_s == 0 && s->writer.chain->tokens.n > 0) r->out->first_token_s = clock_now() - r->start;
     return PGR_OK;
 }
@@ -271,7 +300,8 @@ static pgr_status open_slot(run *r, slot *s) {
     *s = (slot){.used = true, .n_prompt = q->n_prompt};
     PGR_TRY(kv_fork(&r->e->kv, &s->seq, &p->seq, q->n_prompt, r->err));
     PGR_TRY(writer_begin(&s->writer, &r->e->shared, q, c, r->err));
-    PGR_TRY(advance(r, s, p->logits));
+    sampler_prepare(&r->e->picks[0], r->e->m->k, p->logits, r->e->shared.n_token, q->sampling.temperature);
+    PGR_TRY(advance(r, s, &r->e->picks[0]));
     if (--p->n_left == 0) {
         mem_free(p->logits);
         p->logits = NULL;
@@ -289,10 +319,10 @@ static pgr_status fill_slots(run *r) {
 /* ---- one step ---- */
 
 /* Rows of the slots from *at on, as many as fit; a chain's pending tokens may go over several passes. */
-static size_t gather(run *r, size_t *at, kv_seq **seqs, size_t *n_slot) {
+static size_t gather(run *r, size_t *at, kv_seq **seqs, size_t *slot_of) {
     pgr_engine *e = r->e;
-    size_t n_row = 0, n_want = 0;
-    for (*n_slot = 0; *at < MAX_SLOT; ++*at) {
+    size_t n_row = 0, n_want = 0, n_slot = 0;
+    for (; *at < MAX_SLOT; ++*at) {
         slot *s = &e->slots[*at];
         if (!s->used) continue;
         const infer_chain *c = s->writer.chain;
@@ -307,37 +337,45 @@ static size_t gather(run *r, size_t *at, kv_seq **seqs, size_t *n_slot) {
             size_t t = s->n_fed + i;
             bool want = r->o->want_forced || (t + 1 == c->tokens.n && !s->writer.done);
             e->rows[n_row++] = (forward_row){
-                .token = c->tokens.v[t], .seq = (uint32_t)*n_slot, .pos = (uint32_t)(s->n_prompt + t), .want = want};
+                .token = c->tokens.v[t], .seq = (uint32_t)n_slot, .pos = (uint32_t)(s->n_prompt + t), .want = want};
             n_want += want;
         }
-        seqs[(*n_slot)++] = &s->seq;
+        slot_of[n_slot] = *at;
+        seqs[n_slot++] = &s->seq;
     }
     return n_row;
 }
 
-/* Hands the logits of a pass to the slots [first, end) that took part. */
-static pgr_status scatter(run *r, size_t n_row, size_t first, size_t end) {
-    const float *logits = r->e->logits;
-    size_t row = 0;
-    for (size_t i = first; i < end && row < n_row; i++) {
-        slot *s = &r->e->slots[i];
-        if (!s->used) continue;
-        for (uint32_t seq = r->e->rows[row].seq; row < n_row && r->e->rows[row].seq == seq; row++) {
-            s->n_fed++;
-            if (!r->e->rows[row].want) continue;
-            PGR_TRY(advance(r, s, logits));
-            logits += r->e->m->config.n_vocab;
-        }
-        if (slot_idle(r, s)) close_slot(r, s);
+/* Makes the logits of a pass ready for picking, all rows at once. */
+static void prepare_rows(run *r, size_t n_row, const size_t *slot_of) {
+    prepare_job job = {.e = r->e};
+    size_t n = 0;
+    for (size_t i = 0; i < n_row; i++)
+        if (r->e->rows[i].want)
+            job.temperature[n++] = r->e->slots[slot_of[r->e->rows[i].seq]].writer.r->sampling.temperature;
+    pool_run(r->e->m->threads, n, prepare_task, &job);
+}
+
+/* Hands the logits of a pass to the slots that took part. */
+static pgr_status scatter(run *r, size_t n_row, const size_t *slot_of) {
+    const forward_row *rows = r->e->rows;
+    const sampler_row *pick = r->e->picks;
+    prepare_rows(r, n_row, slot_of);
+    for (size_t row = 0; row < n_row; row++) {
+        slot *s = &r->e->slots[slot_of[rows[row].seq]];
+        s->n_fed++;
+        if (rows[row].want) PGR_TRY(advance(r, s, pick++));
+        bool last = row + 1 == n_row || rows[row + 1].seq != rows[row].seq;
+        if (last && slot_idle(r, s)) close_slot(r, s);
     }
     return PGR_OK;
 }
 
 static pgr_status step(run *r) {
     kv_seq *seqs[MAX_SLOT];
-    size_t at = 0;
+    size_t slot_of[MAX_SLOT], at = 0; /* slot_of[i]: the slot of seqs[i] */
     while (at < MAX_SLOT) {
-        size_t first = at, n_slot, n_row = gather(r, &at, seqs, &n_slot);
+        size_t n_row = gather(r, &at, seqs, slot_of);
         if (n_row == 0) break;
         for (size_t i = 0; i < n_row; i++) {
             bool last = i + 1 == n_row || r->e->rows[i + 1].seq != r->e->rows[i].seq;
@@ -345,7 +383,7 @@ static pgr_status step(run *r) {
             if (last) PGR_TRY(kv_reserve(&r->e->kv, s, r->e->rows[i].pos + 1 - s->n_token, r->err));
         }
         PGR_TRY(forward_run(r->e->forward, &r->e->kv, seqs, r->e->rows, n_row, r->e->logits, r->err));
-        PGR_TRY(scatter(r, n_row, first, at));
+        PGR_TRY(scatter(r, n_row, slot_of));
     }
     return PGR_OK;
 }
@@ -434,6 +472,7 @@ pgr_status infer_run(pgr_engine *e, const infer_request *requests, size_t n_requ
     pgr_status s = check_requests(&r);
     if (s != PGR_OK) result.n_chain = 0;
     if (s == PGR_OK) s = init_output(&r);
+    if (s == PGR_OK) s = reserve_picks(e, r.o->want_forced ? MAX_WANT : result.n_chain, err);
     if (s == PGR_OK) s = run_all(&r);
     end_run(&r);
 
@@ -464,16 +503,18 @@ void infer_output_free(infer_output *out) {
 
 static pgr_status score_rows(run *r, kv_seq *seq, const int32_t *tokens, size_t n, float *out) {
     pgr_engine *e = r->e;
-    size_t n_vocab = e->m->config.n_vocab, at_once = e->o.n_batch < MAX_WANT ? e->o.n_batch : MAX_WANT;
+    size_t at_once = e->o.n_batch < MAX_WANT ? e->o.n_batch : MAX_WANT;
+    prepare_job job = {.e = e}; /* temperature 0: sums alone */
+    PGR_TRY(reserve_picks(e, n < at_once ? n : at_once, r->err));
     for (size_t first = 0; first < n; first += at_once) {
         size_t count = n - first < at_once ? n - first : at_once;
         for (size_t i = 0; i < count; i++)
             e->rows[i] = (forward_row){.token = tokens[first + i], .pos = (uint32_t)(first + i), .want = true};
         PGR_TRY(kv_reserve(&e->kv, seq, count, r->err));
         PGR_TRY(forward_run(e->forward, &e->kv, &seq, e->rows, count, e->logits, r->err));
+        pool_run(e->m->threads, count, prepare_task, &job);
         for (size_t i = 0, t = first + 1; i < count && t < n; i++, t++) {
-            out[t] =
-                sampler_logprob(e->shared.sampler, e->m->k, e->logits + i * n_vocab, e->shared.n_token, tokens[t]);
+            out[t] = sampler_logprob(&e->picks[i], tokens[t]);
             if (isnan(out[t]))
                 return fail(r->err, PGR_E_FORMAT, "the model's logits before token %zu are no numbers", t + 1);
         }

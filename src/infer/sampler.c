@@ -1,5 +1,6 @@
-/* sampler.c - one token from a row of logits. The vocabulary is never sorted: a cut needs only the value at which it
- * falls, and that is found by selection (quickselect), by count for top-k and by probability for top-p. */
+/* sampler.c - one token from a row of logits. Without cuts the draw goes over sums of blocks and then into one block. With
+ * them the vocabulary is still never sorted: a cut needs only the value at which it falls, and that is found by selection
+ * (quickselect), by count for top-k and by probability for top-p. */
 #include "infer/sampler.h"
 
 #include <math.h>
@@ -7,6 +8,7 @@
 
 #include "base/mem.h"
 
+enum { BLOCK = 64 }; /* tokens of a block: a word of a mask */
 enum { N_BUCKET = 4096 }; /* by sign, exponent and three bits of the fraction */
 
 struct sampler {
@@ -155,29 +157,113 @@ static size_t cut_top_p(sampler *s, size_t n, float top_p) {
     return apply_cut(s, n, find_cut(s, n, (double)top_p * weight_of(s->value, n, false), false));
 }
 
-/* ---- the pick ---- */
+/* ---- rows ---- */
 
-/* NaN and +inf make no distribution. */
-static pgr_status check_logits(const float *logits, size_t n, pgr_error *err) {
-    bool fine = true;
-    for (size_t i = 0; i < n; i++) fine &= logits[i] < INFINITY;
-    for (size_t i = 0; !fine && i < n; i++)
-        if (!(logits[i] < INFINITY))
-            return fail(err, PGR_E_FORMAT, "logit %zu is %g, expected a number", i, (double)logits[i]);
+pgr_status sampler_row_create(size_t n_vocab, sampler_row *out, pgr_error *err) {
+    sampler_row row = {.p = mem_aligned(n_vocab * sizeof *row.p, 64),
+                       .block = mem_array((n_vocab + BLOCK - 1) / BLOCK, sizeof *row.block)};
+    if (!row.p || !row.block) {
+        sampler_row_free(&row);
+        return fail_mem(err);
+    }
+    *out = row;
     return PGR_OK;
 }
 
-static size_t gather(sampler *s, const float *logits, size_t n_token, const uint64_t *mask) {
+void sampler_row_free(sampler_row *row) {
+    mem_free(row->p);
+    mem_free(row->block);
+    *row = (sampler_row){0};
+}
+
+/* p and block at the scale; returns the sum. */
+static double exp_blocks(sampler_row *row, const kernels *k, float scale) {
+    double sum = 0.0;
+    for (size_t i = 0, b = 0; i < row->n_token; i += BLOCK, b++) {
+        size_t n = row->n_token - i < BLOCK ? row->n_token - i : BLOCK;
+        row->block[b] = k->exp_sum(row->p + i, row->logits + i, row->max, scale, n);
+        sum += row->block[b];
+    }
+    return sum;
+}
+
+void sampler_prepare(sampler_row *row, const kernels *k, const float *logits, size_t n_token, float temperature) {
+    row->logits = logits;
+    row->n_token = n_token;
+    row->temperature = temperature;
+    row->max = n_token ? k->max(logits, n_token) : -INFINITY;
+    row->sum = exp_blocks(row, k, 1.0f);
+    if (temperature == 0.0f || temperature == 1.0f) return;
+    exp_blocks(row, k, fminf(1.0f / temperature, 1e30f)); /* limited so that 0 * scale is a number */
+}
+
+float sampler_logprob(const sampler_row *row, int32_t token) {
+    PGR_ASSERT(token >= 0 && (size_t)token < row->n_token);
+    if (!(row->sum >= 1.0 && row->sum < INFINITY)) return NAN;
+    return (float)((double)row->logits[token] - (double)row->max - log(row->sum));
+}
+
+/* NaN and +inf make no distribution. */
+static pgr_status check_row(const sampler_row *row, pgr_error *err) {
+    if (row->sum >= 1.0 && row->sum < INFINITY) return PGR_OK; /* the largest logit alone gives 1 */
+    for (size_t i = 0; i < row->n_token; i++)
+        if (!(row->logits[i] < INFINITY))
+            return fail(err, PGR_E_FORMAT, "logit %zu is %g, expected a number", i, (double)row->logits[i]);
+    return fail(err, PGR_E_FORMAT, "all %zu logits are -inf, expected a number among them", row->n_token);
+}
+
+/* ---- the pick ---- */
+
+static uint64_t mask_word(const sampler_row *row, const uint64_t *mask, size_t word) {
+    uint64_t bits = mask ? mask[word] : UINT64_MAX;
+    size_t left = row->n_token - word * BLOCK;
+    return left < BLOCK ? bits & (((uint64_t)1 << left) - 1) : bits;
+}
+
+static size_t n_word(const sampler_row *row) {
+    return (row->n_token + BLOCK - 1) / BLOCK;
+}
+
+/* The weight of a block's allowed tokens. */
+static double block_weight(const sampler_row *row, const uint64_t *mask, size_t word) {
+    uint64_t bits = mask_word(row, mask, word);
+    if (bits == UINT64_MAX || !mask) return row->block[word];
+    double sum = 0.0;
+    for (; bits; bits &= bits - 1) sum += row->p[word * BLOCK + (size_t)__builtin_ctzll(bits)];
+    return sum;
+}
+
+/* Without cuts: the first token where the running sum passes u of the whole. False: what is allowed weighs too little for
+ * floats beside the largest logit. */
+static bool draw_blocks(const sampler_row *row, const uint64_t *mask, double u, int32_t *token) {
+    double whole = 0.0, sum = 0.0;
+    for (size_t w = 0; w < n_word(row); w++) whole += block_weight(row, mask, w);
+    if (!(whole > 1e-20)) return false;
+
+    double target = u * whole;
+    for (size_t w = 0; w < n_word(row); w++) {
+        double weight = block_weight(row, mask, w), inside = sum;
+        if (weight == 0.0) continue;
+        for (uint64_t bits = mask_word(row, mask, w); bits && sum + weight > target; bits &= bits - 1) {
+            size_t i = w * BLOCK + (size_t)__builtin_ctzll(bits);
+            if (row->p[i] > 0.0f) *token = (int32_t)i; /* the last one where rounding leaves the target unreached */
+            inside += row->p[i];
+            if (inside > target) return true;
+        }
+        sum += weight;
+        if (sum > target) return true;
+    }
+    return false; /* u is so near to 1 that it rounds to it */
+}
+
+static size_t gather(sampler *s, const sampler_row *row, const uint64_t *mask) {
     size_t n = 0;
-    for (size_t word = 0; word < (n_token + 63) / 64; word++) {
-        uint64_t bits = mask ? mask[word] : UINT64_MAX;
-        size_t left = n_token - word * 64;
-        if (left < 64) bits &= (1ull << left) - 1;
-        for (; bits; bits &= bits - 1) {
-            size_t i = word * 64 + (size_t)__builtin_ctzll(bits);
-            if (logits[i] == -INFINITY) continue;
+    for (size_t word = 0; word < n_word(row); word++) {
+        for (uint64_t bits = mask_word(row, mask, word); bits; bits &= bits - 1) {
+            size_t i = word * BLOCK + (size_t)__builtin_ctzll(bits);
+            if (row->logits[i] == -INFINITY) continue;
             s->id[n] = (int32_t)i;
-            s->value[n++] = logits[i];
+            s->value[n++] = row->logits[i];
         }
     }
     return n;
@@ -188,6 +274,12 @@ static size_t largest(const float *v, size_t n) {
     for (size_t i = 1; i < n; i++)
         if (v[i] > v[best]) best = i;
     return best;
+}
+
+static int32_t first_of(const sampler_row *row, float value) {
+    size_t i = 0;
+    while (row->logits[i] != value) i++;
+    return (int32_t)i;
 }
 
 /* The first place where the running sum passes u of the whole. */
@@ -202,19 +294,10 @@ static size_t draw(const float *p, size_t n, double u) {
     return last; /* u is so near to 1 that it rounds to it */
 }
 
-static float log_prob(float *scratch, const kernels *k, const float *logits, size_t n, float max, int32_t token) {
-    return (float)((double)logits[token] - (double)max - log(k->exp_sum(scratch, logits, max, 1.0f, n)));
-}
-
-pgr_status sampler_pick(sampler *s, const kernels *k, const float *logits, size_t n_token, const uint64_t *mask,
-                        const pgr_sampling *settings, double u, int32_t *token, float *logprob, pgr_error *err) {
-    PGR_ASSERT(n_token <= s->n_vocab && u >= 0.0 && u < 1.0);
-    PGR_TRY(check_logits(logits, n_token, err));
-    float max = n_token ? k->max(logits, n_token) : -INFINITY;
-    if (max == -INFINITY)
-        return fail(err, PGR_E_FORMAT, "all %zu logits are -inf, expected a number among them", n_token);
-
-    size_t n = gather(s, logits, n_token, mask), at;
+/* Over a list of the allowed tokens. */
+static pgr_status pick_listed(sampler *s, const kernels *k, const sampler_row *row, const uint64_t *mask,
+                              const pgr_sampling *settings, double u, int32_t *token, pgr_error *err) {
+    size_t n = gather(s, row, mask), at;
     if (n == 0) return fail(err, PGR_E_LIMIT, "no token is allowed here");
     if (settings->temperature == 0.0f)
         at = largest(s->value, n);
@@ -227,13 +310,23 @@ pgr_status sampler_pick(sampler *s, const kernels *k, const float *logits, size_
         at = draw(s->value, n, u);
     }
     *token = s->id[at];
-    *logprob = log_prob(s->select, k, logits, n_token, max, *token);
     return PGR_OK;
 }
 
-float sampler_logprob(sampler *s, const kernels *k, const float *logits, size_t n_token, int32_t token) {
-    PGR_ASSERT(n_token <= s->n_vocab && token >= 0 && (size_t)token < n_token);
-    return log_prob(s->select, k, logits, n_token, k->max(logits, n_token), token);
+pgr_status sampler_pick(sampler *s, const kernels *k, const sampler_row *row, const uint64_t *mask,
+                        const pgr_sampling *settings, double u, int32_t *token, float *logprob, pgr_error *err) {
+    PGR_ASSERT(row->n_token <= s->n_vocab && u >= 0.0 && u < 1.0 && row->temperature == settings->temperature);
+    PGR_TRY(check_row(row, err));
+    bool plain = settings->temperature > 0.0f && settings->top_k == 0 && settings->min_p == 0.0f
+                 && settings->top_p == 1.0f;
+    int32_t picked = -1;
+    if (!mask && settings->temperature == 0.0f)
+        picked = first_of(row, row->max);
+    else if (!plain || !draw_blocks(row, mask, u, &picked))
+        PGR_TRY(pick_listed(s, k, row, mask, settings, u, &picked, err));
+    *token = picked;
+    *logprob = sampler_logprob(row, picked);
+    return PGR_OK;
 }
 
 pgr_status sampler_check(const pgr_sampling *settings, pgr_error *err) {

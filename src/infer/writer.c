@@ -153,24 +153,23 @@ static pgr_status allowed(writer *w, size_t limit, const uint64_t **out, pgr_err
     return PGR_OK;
 }
 
-static pgr_status pick(writer *w, const float *logits, size_t limit, int32_t *token, float *logprob, pgr_error *err) {
+static pgr_status pick(writer *w, const sampler_row *row, size_t limit, int32_t *token, float *logprob, pgr_error *err) {
     const uint64_t *mask;
     PGR_TRY(allowed(w, limit, &mask, err));
     double u = rng_uniform(w->r->seed, w->r->id, w->r->first_sample + (uint32_t)w->chain->sample,
                            (uint32_t)w->chain->tokens.n);
-    return sampler_pick(w->shared->sampler, w->shared->k, logits, w->shared->n_token, mask, &w->r->sampling, u,
-                        token, logprob, err);
+    return sampler_pick(w->shared->sampler, w->shared->k, row, mask, &w->r->sampling, u, token, logprob, err);
 }
 
 /* Under a grammar the chain must be able to end within the token limit: where the picked token leads too far, it is picked
  * again among those that do not. *next: the grammar's state after it. */
-static pgr_status pick_in_grammar(writer *w, const float *logits, int32_t *token, float *logprob, int *next,
+static pgr_status pick_in_grammar(writer *w, const sampler_row *row, int32_t *token, float *logprob, int *next,
                                   pgr_error *err) {
     grammar *g = w->r->grammar;
     size_t left = tokens_left(w), closing = grammar_distance(g, w->state), n;
     size_t limit = left > closing ? left - 1 : (closing > 0 ? closing - 1 : 0);
 
-    PGR_TRY(pick(w, logits, SIZE_MAX, token, logprob, err));
+    PGR_TRY(pick(w, row, SIZE_MAX, token, logprob, err));
     *next = w->state;
     if (tok_ends(w->shared->tok, *token)) return PGR_OK;
     const char *bytes = tok_bytes(w->shared->tok, *token, &n);
@@ -179,7 +178,7 @@ static pgr_status pick_in_grammar(writer *w, const float *logits, int32_t *token
     if (grammar_distance(g, *next) <= limit) return PGR_OK;
 
     w->chain->cut = true;
-    PGR_TRY(pick(w, logits, limit, token, logprob, err));
+    PGR_TRY(pick(w, row, limit, token, logprob, err));
     if (tok_ends(w->shared->tok, *token)) return PGR_OK;
     bytes = tok_bytes(w->shared->tok, *token, &n);
     return grammar_walk(g, w->state, bytes, n, next, err);
@@ -242,7 +241,7 @@ static bool must_trigger(const writer *w) {
     return tokens_left(w) <= keep;
 }
 
-pgr_status writer_next(writer *w, const float *logits, pgr_error *err) {
+pgr_status writer_next(writer *w, const sampler_row *row, pgr_error *err) {
     PGR_ASSERT(!w->done);
     if (w->state == WRITER_WAITS && must_trigger(w)) {
         w->chain->cut = true;
@@ -253,9 +252,9 @@ pgr_status writer_next(writer *w, const float *logits, pgr_error *err) {
     float logprob;
     int next = w->state;
     if (w->state >= 0)
-        PGR_TRY(pick_in_grammar(w, logits, &token, &logprob, &next, err));
+        PGR_TRY(pick_in_grammar(w, row, &token, &logprob, &next, err));
     else
-        PGR_TRY(pick(w, logits, SIZE_MAX, &token, &logprob, err));
+        PGR_TRY(pick(w, row, SIZE_MAX, &token, &logprob, err));
     if (tok_ends(w->shared->tok, token)) {
         if (w->state == WRITER_WAITS) return write_trigger(w, err); /* the turn ended without its object: ask for it */
         finish(w, PGR_FINISH_STOP);

@@ -30,8 +30,9 @@ enum { WRITER_FREE = -2, WRITER_WAITS = -3 }; /* no grammar; the trigger has not
 /* Empty chain; writes what the grammar forces at its start. */
 pgr_status writer_begin(writer *w, writer_shared *shared, const infer_request *r, infer_chain *chain, pgr_error *err);
 
-/* Samples the next token from the logits after the chain's last one and appends it with all that it forces. */
-pgr_status writer_next(writer *w, const float *logits, pgr_error *err);
+/* Samples the next token from the logits after the chain's last one (prepared at the request's temperature) and appends it with
+ * all that it forces. */
+pgr_status writer_next(writer *w, const sampler_row *row, pgr_error *err);
 
 /* Checks what a request asks before anything is computed; the error names the field. */
 pgr_status writer_check(const infer_request *r, pgr_error *err);

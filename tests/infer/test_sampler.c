@@ -51,11 +51,32 @@ static void refer(const float *logits, size_t n, const uint64_t *mask, const pgr
     for (size_t i = 0; i < n; i++) out->p[i] /= sum;
 }
 
+/* One row prepared and picked from. */
+static pgr_status pick_from(sampler *s, const kernels *k, const float *logits, size_t n, const uint64_t *mask,
+                            const pgr_sampling *o, double u, int32_t *token, float *logprob, pgr_error *err) {
+    sampler_row row;
+    assert_int_equal(sampler_row_create(n + 1, &row, NULL), PGR_OK);
+    sampler_prepare(&row, k, logits, n, o->temperature);
+    pgr_status status = sampler_pick(s, k, &row, mask, o, u, token, logprob, err);
+    if (status == PGR_OK) assert_true(sampler_logprob(&row, *token) == *logprob);
+    sampler_row_free(&row);
+    return status;
+}
+
+static float logprob_of(const kernels *k, const float *logits, size_t n, int32_t token) {
+    sampler_row row;
+    assert_int_equal(sampler_row_create(n, &row, NULL), PGR_OK);
+    sampler_prepare(&row, k, logits, n, 0.0f);
+    float logprob = sampler_logprob(&row, token);
+    sampler_row_free(&row);
+    return logprob;
+}
+
 static int32_t pick(sampler *s, const float *logits, size_t n, const uint64_t *mask, const pgr_sampling *o, double u) {
     int32_t token = -1;
     float logprob;
     pgr_error err;
-    if (sampler_pick(s, kernels_ref(), logits, n, mask, o, u, &token, &logprob, &err) != PGR_OK)
+    if (pick_from(s, kernels_ref(), logits, n, mask, o, u, &token, &logprob, &err) != PGR_OK)
         fail_msg("%s", err.message);
     assert_in_range(token, 0, n - 1);
     return token;
@@ -187,15 +208,15 @@ static void logprob_is_of_the_whole_row(void **state) {
     for (int i = 0; i < 20; i++) {
         int32_t token;
         float logprob;
-        assert_int_equal(sampler_pick(s, kernels_ref(), logits, MAX_VOCAB, mask, &o, i / 20.0, &token, &logprob, NULL),
+        assert_int_equal(pick_from(s, kernels_ref(), logits, MAX_VOCAB, mask, &o, i / 20.0, &token, &logprob, NULL),
                          PGR_OK);
         double want = (double)logits[token] - 40.0 - log(sum);
         /* 1e-5: each exp of the sum within a few units of float (6e-8), and the result rounded to float (5e-7 at 10) */
         assert_true(fabs((double)logprob - want) <= 1e-5);
-        assert_true(sampler_logprob(s, kernels_ref(), logits, MAX_VOCAB, token) == logprob);
-        assert_true(fabs((double)sampler_logprob(s, kernels_best(), logits, MAX_VOCAB, token) - want) <= 1e-5);
+        assert_true(logprob_of(kernels_ref(), logits, MAX_VOCAB, token) == logprob);
+        assert_true(fabs((double)logprob_of(kernels_best(), logits, MAX_VOCAB, token) - want) <= 1e-5);
     }
-    assert_true(sampler_logprob(s, kernels_best(), logits, MAX_VOCAB, 17) == -INFINITY);
+    assert_true(logprob_of(kernels_best(), logits, MAX_VOCAB, 17) == -INFINITY);
     sampler_free(s);
 }
 
@@ -213,7 +234,7 @@ static void fast_kernels_draw_the_same(void **state) {
         int32_t token;
         float logprob;
         double u = rng_next(&r);
-        assert_int_equal(sampler_pick(s, kernels_best(), logits, MAX_VOCAB, NULL, &o, u, &token, &logprob, NULL),
+        assert_int_equal(pick_from(s, kernels_best(), logits, MAX_VOCAB, NULL, &o, u, &token, &logprob, NULL),
                          PGR_OK);
         n_differ += token != pick(s, logits, MAX_VOCAB, NULL, &o, u);
     }
@@ -235,19 +256,50 @@ static void refuses_what_is_no_distribution(void **state) {
     const kernels *k = kernels_ref();
     const pgr_sampling *both[] = {&plain, &greedy};
     for (int i = 0; i < 2; i++) {
-        assert_int_equal(sampler_pick(s, k, nan_in, 3, NULL, both[i], 0.5, &t, &lp, &err), PGR_E_FORMAT);
+        assert_int_equal(pick_from(s, k, nan_in, 3, NULL, both[i], 0.5, &t, &lp, &err), PGR_E_FORMAT);
         assert_string_equal(err.message, "logit 1 is nan, expected a number");
-        assert_int_equal(sampler_pick(s, k, inf_in, 3, NULL, both[i], 0.5, &t, &lp, &err), PGR_E_FORMAT);
-        assert_int_equal(sampler_pick(s, k, none, 3, NULL, both[i], 0.5, &t, &lp, &err), PGR_E_FORMAT);
-        assert_int_equal(sampler_pick(s, k, fine, 0, NULL, both[i], 0.5, &t, &lp, &err), PGR_E_FORMAT);
-        assert_int_equal(sampler_pick(s, k, fine, 3, &nothing, both[i], 0.5, &t, &lp, &err), PGR_E_LIMIT);
-        assert_int_equal(sampler_pick(s, k, fine, 3, &beyond, both[i], 0.5, &t, &lp, &err), PGR_E_LIMIT);
-        assert_int_equal(sampler_pick(s, k, fine, 3, &only_inf, both[i], 0.5, &t, &lp, &err), PGR_E_LIMIT);
-        assert_int_equal(sampler_pick(s, k, nan_in, 1, NULL, both[i], 0.5, &t, &lp, &err),
+        assert_int_equal(pick_from(s, k, inf_in, 3, NULL, both[i], 0.5, &t, &lp, &err), PGR_E_FORMAT);
+        assert_int_equal(pick_from(s, k, none, 3, NULL, both[i], 0.5, &t, &lp, &err), PGR_E_FORMAT);
+        assert_int_equal(pick_from(s, k, fine, 0, NULL, both[i], 0.5, &t, &lp, &err), PGR_E_FORMAT);
+        assert_int_equal(pick_from(s, k, fine, 3, &nothing, both[i], 0.5, &t, &lp, &err), PGR_E_LIMIT);
+        assert_int_equal(pick_from(s, k, fine, 3, &beyond, both[i], 0.5, &t, &lp, &err), PGR_E_LIMIT);
+        assert_int_equal(pick_from(s, k, fine, 3, &only_inf, both[i], 0.5, &t, &lp, &err), PGR_E_LIMIT);
+        assert_int_equal(pick_from(s, k, nan_in, 1, NULL, both[i], 0.5, &t, &lp, &err),
                          PGR_OK); /* NaN in the padding */
         assert_true(t == 0 && lp == 0.0f);
         t = 77;
         lp = 5.0f;
+    }
+    sampler_free(s);
+}
+
+/* Allowed tokens that weigh nothing beside the largest logit are drawn by their own weights; NaN anywhere is found at
+ * every level. */
+static void improbable_tokens_are_weighed(void **state) {
+    (void)state;
+    static float logits[200];
+    for (size_t i = 0; i < 200; i++) logits[i] = i == 70 ? 300.0f : i == 130 ? 0.0f : i == 199 ? -0.69314718f : -400.0f;
+    uint64_t mask[4] = {0, 0, 1u << 2, 1u << 7};
+    const pgr_sampling plain = {1.0f, 0, 1.0f, 0.0f};
+    const kernels *levels[] = {kernels_ref(), kernels_best()};
+    sampler *s;
+    assert_int_equal(sampler_create(200, &s, NULL), PGR_OK);
+    for (size_t l = 0; l < 2; l++) {
+        int32_t t;
+        float lp;
+        for (int i = 0; i < 100; i++) {
+            double u = ((double)i + 0.5) / 100.0;
+            assert_int_equal(pick_from(s, levels[l], logits, 200, mask, &plain, u, &t, &lp, NULL), PGR_OK);
+            if (i != 66) assert_int_equal(t, i < 66 ? 130 : 199); /* two thirds */
+            assert_true(lp == (t == 130 ? -300.0f : (float)(-0.69314718f - 300.0)));
+        }
+        for (size_t at = 0; at < 200; at += 7) {
+            float before = logits[at];
+            logits[at] = at % 2 ? NAN : INFINITY;
+            assert_int_equal(pick_from(s, levels[l], logits, 200, NULL, &plain, 0.5, &t, &lp, NULL), PGR_E_FORMAT);
+            assert_int_equal(pick_from(s, levels[l], logits, 200, mask, &plain, 0.5, &t, &lp, NULL), PGR_E_FORMAT);
+            logits[at] = before;
+        }
     }
     sampler_free(s);
 }
@@ -276,14 +328,16 @@ static void settings_out_of_range_are_named(void **state) {
 
 static bool create_and_free(void) {
     sampler *s = NULL;
-    bool ok = sampler_create(100, &s, NULL) == PGR_OK;
+    sampler_row row = {0};
+    bool ok = sampler_create(100, &s, NULL) == PGR_OK && sampler_row_create(100, &row, NULL) == PGR_OK;
+    sampler_row_free(&row);
     sampler_free(s);
     return ok;
 }
 
 static void survives_failed_allocations(void **state) {
     (void)state;
-    assert_int_equal(fail_each_allocation(create_and_free), 4);
+    assert_int_equal(fail_each_allocation(create_and_free), 6);
 }
 
 int main(void) {
@@ -291,7 +345,8 @@ int main(void) {
         cmocka_unit_test(draws_the_probabilities),         cmocka_unit_test(cuts_equal_a_sort),
         cmocka_unit_test(greedy_takes_the_largest),        cmocka_unit_test(logprob_is_of_the_whole_row),
         cmocka_unit_test(fast_kernels_draw_the_same),      cmocka_unit_test(refuses_what_is_no_distribution),
-        cmocka_unit_test(settings_out_of_range_are_named), cmocka_unit_test(survives_failed_allocations),
+        cmocka_unit_test(improbable_tokens_are_weighed),   cmocka_unit_test(settings_out_of_range_are_named),
+        cmocka_unit_test(survives_failed_allocations),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

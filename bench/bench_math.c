@@ -28,7 +28,7 @@ static float *random_floats(size_t n) {
     return x;
 }
 
-/* Blocks with finite scales: f16 values below 1/16 at the start of each block, the rest random. */
+/* Blocks with finite scales: f16 values below 1/16, the rest random. */
 static uint8_t *random_blocks(quant_type t, size_t n) {
     size_t bytes = quant_row_bytes(t, n), block = quant_row_bytes(t, quant_block(t));
     uint8_t *data = allocate(bytes);
@@ -38,8 +38,9 @@ static uint8_t *random_blocks(quant_type t, size_t n) {
         data[i] = (uint8_t)(state >> 24);
     }
     for (size_t i = 0; i < bytes; i += block) {
-        data[i + 1] = 0x20 | (data[i + 1] & 0x87);
-        if (t == QUANT_Q4_1) data[i + 3] = 0xa0 | (data[i + 3] & 7);
+        uint8_t *scale = data + i + (t == QUANT_Q6_K ? 208 : 0);
+        scale[1] = 0x20 | (scale[1] & 0x87);
+        if (block % 4 == 0 && block > 4) scale[3] = 0xa0 | (scale[3] & 7); /* the types with a minimum */
     }
     return data;
 }
@@ -226,7 +227,8 @@ static void bench_attention(void) {
 static void bench_tiles(void) {
     const kernels *k = kernels_best();
     float *tile = random_floats((size_t)GEMM_CHUNK * GEMM_TILE);
-    const quant_type types[] = {QUANT_Q4_1, QUANT_Q8_0, QUANT_Q4_0, QUANT_F16, QUANT_F32, QUANT_Q4_K, QUANT_Q6_K};
+    const quant_type types[] = {QUANT_F32,  QUANT_F16,  QUANT_BF16, QUANT_Q4_0, QUANT_Q4_1, QUANT_Q5_0,
+                                QUANT_Q5_1, QUANT_Q8_0, QUANT_Q4_K, QUANT_Q5_K, QUANT_Q6_K};
     for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
         uint8_t *data = random_blocks(types[i], (size_t)64 * 1536);
         size_t chunk = quant_block(types[i]) > 64 ? 256 : 64;
@@ -251,13 +253,16 @@ int main(int argc, char **argv) {
     double top = peak(threads);
     printf("%s, %zu threads, fp32 peak %.1f GFLOP/s\n", kernels_best()->name, pool_size(threads), top);
 
-    const entry entries[] = {{"file Q4_1", GEMM_FILE, QUANT_Q4_1}, {"file Q8_0", GEMM_FILE, QUANT_Q8_0},
-                             {"file F32", GEMM_FILE, QUANT_F32},   {"f32", GEMM_F32, QUANT_Q4_1},
+    const entry entries[] = {{"file F32", GEMM_FILE, QUANT_F32},   {"file F16", GEMM_FILE, QUANT_F16},
+                             {"file BF16", GEMM_FILE, QUANT_BF16}, {"file Q4_0", GEMM_FILE, QUANT_Q4_0},
+                             {"file Q4_1", GEMM_FILE, QUANT_Q4_1}, {"file Q8_0", GEMM_FILE, QUANT_Q8_0},
+                             {"file Q4_K", GEMM_FILE, QUANT_Q4_K}, {"file Q5_K", GEMM_FILE, QUANT_Q5_K},
+                             {"file Q6_K", GEMM_FILE, QUANT_Q6_K}, {"f32", GEMM_F32, QUANT_Q4_1},
                              {"bf16", GEMM_BF16, QUANT_Q4_1},      {"int8", GEMM_INT8, QUANT_Q4_1}};
     const size_t sizes[] = {576, 1536};
     for (size_t s = 0; s < 2; s++)
         for (size_t i = 0; i < sizeof entries / sizeof *entries; i++)
-            bench_form(entries[i], sizes[s], sizes[s], threads, top);
+            if (sizes[s] % quant_block(entries[i].type) == 0) bench_form(entries[i], sizes[s], sizes[s], threads, top);
     bench_decode(GEMM_FILE, "file", threads);
     if (argc > 2) {
         bench_decode(GEMM_F32, "f32", threads);

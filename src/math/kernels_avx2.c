@@ -68,20 +68,20 @@ OP double vd_sum(vd a) {
 }
 
 OP vf v_from_bits(vi i) { return _mm256_castsi256_ps(i); }
-OP vi vi_high16(vi i) { return _mm256_srli_epi32(i, 16); }
-OP vf v_halves(const void *p) { return _mm256_cvtph_ps(_mm_loadu_si128(p)); }
+OP vi vi_right(vi i, int n) { return n ? _mm256_srli_epi32(i, n) : i; }
+OP vi vi_left(vi i, int n) { return n ? _mm256_slli_epi32(i, n) : i; }
+OP vi vi_and(vi i, int32_t bits) { return _mm256_and_si256(i, _mm256_set1_epi32(bits)); }
+OP vi vi_or(vi a, vi b) { return _mm256_or_si256(a, b); }
+OP vi vi_sub_bytes(vi i, int8_t byte) { return _mm256_sub_epi8(i, _mm256_set1_epi8(byte)); }
 OP vf v_half(vi i) {
     vi low = _mm256_and_si256(i, _mm256_set1_epi32(0xffff));
     return _mm256_cvtph_ps(_mm_packus_epi32(_mm256_castsi256_si128(low), _mm256_extracti128_si256(low, 1)));
 }
 
-OP vf v_nibble(vi i, int shift) {
-    return _mm256_cvtepi32_ps(_mm256_and_si256(shift ? _mm256_srli_epi32(i, shift) : i, _mm256_set1_epi32(15)));
-}
-
-OP vf v_byte(vi i, int shift) {
-    return _mm256_cvtepi32_ps(_mm256_srai_epi32(shift < 24 ? _mm256_slli_epi32(i, 24 - shift) : i, 24));
-}
+OP vf v_nibble(vi i, int shift) { return _mm256_cvtepi32_ps(vi_and(vi_right(i, shift), 15)); }
+OP vf v_five(vi i, int shift) { return _mm256_cvtepi32_ps(vi_and(vi_right(i, shift), 31)); }
+OP vf v_ubyte(vi i, int shift) { return _mm256_cvtepi32_ps(vi_and(vi_right(i, shift), 255)); }
+OP vf v_byte(vi i, int shift) { return _mm256_cvtepi32_ps(_mm256_srai_epi32(vi_left(i, 24 - shift), 24)); }
 
 /* clang-format on */
 

@@ -45,20 +45,25 @@ OP vd vd_add(vd a, vd b) { return _mm512_add_pd(a, b); }
 OP double vd_sum(vd a) { return _mm512_reduce_add_pd(a); }
 
 OP vf v_from_bits(vi i) { return _mm512_castsi512_ps(i); }
-OP vi vi_high16(vi i) { return _mm512_srli_epi32(i, 16); }
+OP vi vi_right(vi i, unsigned n) { return n ? _mm512_srli_epi32(i, n) : i; }
+OP vi vi_left(vi i, unsigned n) { return n ? _mm512_slli_epi32(i, n) : i; }
+OP vi vi_and(vi i, int32_t bits) { return _mm512_and_si512(i, _mm512_set1_epi32(bits)); }
+OP vi vi_or(vi a, vi b) { return _mm512_or_si512(a, b); }
+OP vi vi_sub_bytes(vi i, int8_t byte) { return _mm512_sub_epi8(i, _mm512_set1_epi8(byte)); }
 OP vf v_half(vi i) { return _mm512_cvtph_ps(_mm512_cvtepi32_epi16(i)); }
-OP vf v_halves(const void *p) { return _mm512_cvtph_ps(_mm256_loadu_si256(p)); }
 
-/* The permutation looks at the low four bits of a lane only. */
+/* The permutations look at the low four or five bits of a lane only. */
 OP vf v_nibble(vi i, unsigned shift) {
     const vf table = _mm512_setr_ps(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-    return _mm512_permutexvar_ps(shift ? _mm512_srli_epi32(i, shift) : i, table);
+    return _mm512_permutexvar_ps(vi_right(i, shift), table);
 }
-
-OP vf v_byte(vi i, unsigned shift) {
-    vi top = shift < 24 ? _mm512_slli_epi32(i, 24 - shift) : i;
-    return _mm512_cvtepi32_ps(_mm512_srai_epi32(top, 24));
+OP vf v_five(vi i, unsigned shift) {
+    const vf low = _mm512_setr_ps(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    const vf high = _mm512_setr_ps(16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31);
+    return _mm512_permutex2var_ps(low, vi_right(i, shift), high);
 }
+OP vf v_ubyte(vi i, unsigned shift) { return _mm512_cvtepi32_ps(vi_and(vi_right(i, shift), 255)); }
+OP vf v_byte(vi i, unsigned shift) { return _mm512_cvtepi32_ps(_mm512_srai_epi32(vi_left(i, 24 - shift), 24)); }
 
 /* clang-format on */
 

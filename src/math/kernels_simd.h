@@ -11,12 +11,15 @@
  *   vd_zero vd_low vd_high vd_fma vd_add vd_sum   doubles; low and high half of a vf, converted
  *   vi_dwords4(out, p, offset)    out[i] lane j = int32 i of the 16 bytes at p + offset[j]
  *   vi_dword(p, offset)           lane j = the int32 at p + offset[j]
- *   vi_high16(i)                  each lane shifted right by 16
+ *   vi_right(i, n) vi_left(i, n)  each lane shifted by n bits, zeros come in
+ *   vi_and(i, bits) vi_or         bit by bit; bits: one int32 for all lanes
+ *   vi_sub_bytes(i, byte)         byte taken from each of the lane's four bytes
  *   v_from_bits(i)                the same bits as floats
  *   v_half(i)                     the f16 in the low 16 bits of each lane
  *   v_nibble(i, shift)            bits shift .. shift + 3 of each lane as 0.0 to 15.0
+ *   v_five(i, shift)              bits shift .. shift + 4 of each lane as 0.0 to 31.0
+ *   v_ubyte(i, shift)             bits shift .. shift + 7 of each lane as 0.0 to 255.0
  *   v_byte(i, shift)              bits shift .. shift + 7 of each lane as -128.0 to 127.0
- *   v_halves(p)                   LANES f16 values in a row
  *   TO_BF16, TO_INT8              the level's kernels of those names
  *
  * A result depends on nothing but its own row: every sum has one fixed order. */
@@ -288,111 +291,7 @@ static void transpose_tile_simd(float *restrict tile, const float *restrict rows
     }
 }
 
-/* Four bytes of nibbles of LANES rows: their low nibbles are values 0 to 3, their high ones 16 to 19 of the block. */
-#define PUT_Q4_1(byte)                                                                                                 \
-    v_store(tile + (byte) * GEMM_TILE, v_add(v_mul(d, v_nibble(q, 8 * (byte))), m));                                   \
-    v_store(tile + (16 + (byte)) * GEMM_TILE, v_add(v_mul(d, v_nibble(q, 8 * (byte) + 4)), m))
-INLINE void put_q4_1(float *tile, vi q, vf d, vf m) {
-    PUT_Q4_1(0);
-    PUT_Q4_1(1);
-    PUT_Q4_1(2);
-    PUT_Q4_1(3);
-}
-
-#define PUT_Q4_0(byte)                                                                                                 \
-    v_store(tile + (byte) * GEMM_TILE, v_mul(d, v_sub(v_nibble(q, 8 * (byte)), v_set1(8.0f))));                        \
-    v_store(tile + (16 + (byte)) * GEMM_TILE, v_mul(d, v_sub(v_nibble(q, 8 * (byte) + 4), v_set1(8.0f))))
-INLINE void put_q4_0(float *tile, vi q, vf d) {
-    PUT_Q4_0(0);
-    PUT_Q4_0(1);
-    PUT_Q4_0(2);
-    PUT_Q4_0(3);
-}
-
-INLINE void q4_0_columns(float *tile, const uint8_t *b, const size_t offset[LANES], size_t K) {
-    for (size_t k = 0; k < K; k += 32, b += 18, tile += 32 * GEMM_TILE) {
-        vf d = v_half(vi_dword(b, offset));
-        vi q[4];
-        vi_dwords4(q, b + 2, offset);
-        for (size_t i = 0; i < 4; i++) put_q4_0(tile + 4 * i * GEMM_TILE, q[i], d);
-    }
-}
-
-INLINE void q4_1_columns(float *tile, const uint8_t *b, const size_t offset[LANES], size_t K) {
-    for (size_t k = 0; k < K; k += 32, b += 20, tile += 32 * GEMM_TILE) {
-        vi head = vi_dword(b, offset), q[4];
-        vf d = v_half(head), m = v_half(vi_high16(head));
-        vi_dwords4(q, b + 4, offset);
-        for (size_t i = 0; i < 4; i++) put_q4_1(tile + 4 * i * GEMM_TILE, q[i], d, m);
-    }
-}
-
-#define PUT_BYTE(byte) v_store(tile + (byte) * GEMM_TILE, v_mul(v_byte(q, 8 * (byte)), d))
-INLINE void put_bytes(float *tile, vi q, vf d) {
-    PUT_BYTE(0);
-    PUT_BYTE(1);
-    PUT_BYTE(2);
-    PUT_BYTE(3);
-}
-
-INLINE void q8_0_columns(float *tile, const uint8_t *b, const size_t offset[LANES], size_t K) {
-    for (size_t k = 0; k < K; k += 32, b += 34, tile += 32 * GEMM_TILE) {
-        vf d = v_half(vi_dword(b, offset));
-        for (size_t h = 0; h < 2; h++) {
-            vi q[4];
-            vi_dwords4(q, b + 2 + 16 * h, offset);
-            for (size_t i = 0; i < 4; i++) put_bytes(tile + (16 * h + 4 * i) * GEMM_TILE, q[i], d);
-        }
-    }
-}
-
-INLINE void f32_columns(float *tile, const uint8_t *b, const size_t offset[LANES], size_t K) {
-    size_t k = 0;
-    for (; k + 4 <= K; k += 4) {
-        vi q[4];
-        vi_dwords4(q, b + k * sizeof *tile, offset);
-        for (size_t i = 0; i < 4; i++) v_store(tile + (k + i) * GEMM_TILE, v_from_bits(q[i]));
-    }
-    for (; k < K; k++)
-        for (size_t j = 0; j < LANES; j++)
-            memcpy(tile + k * GEMM_TILE + j, b + offset[j] + k * sizeof *tile, sizeof *tile);
-}
-
-static void dequant_f16(float *restrict out, const uint8_t *restrict src, size_t n) {
-    size_t i = 0;
-    for (; i + LANES <= n; i += LANES) v_store(out + i, v_halves(src + 2 * i));
-    quant_dequant(QUANT_F16, out + i, src + 2 * i, n - i);
-}
-
-/* Any type: to rows of values first. */
-static void other_columns(float *tile, quant_type t, const uint8_t *b, const size_t offset[LANES], size_t K, size_t n) {
-    float values[LANES][GEMM_CHUNK];
-    size_t value_offset[LANES];
-    row_offsets(value_offset, sizeof values[0], n);
-    for (size_t j = 0; j < n; j++) {
-        if (t == QUANT_F16)
-            dequant_f16(values[j], b + offset[j], K);
-        else
-            quant_dequant(t, values[j], b + offset[j], K);
-    }
-    f32_columns(tile, (const uint8_t *)values, value_offset, K);
-}
-
-static void dequant_tile_simd(float *restrict tile, quant_type t, const void *restrict rows, size_t row_bytes, size_t n,
-                              size_t K) {
-    for (size_t j = 0; j < n; j += LANES) {
-        const uint8_t *b = (const uint8_t *)rows + j * row_bytes;
-        size_t in = n - j < LANES ? n - j : LANES, offset[LANES];
-        row_offsets(offset, row_bytes, in);
-        switch (t) {
-        case QUANT_F32: f32_columns(tile + j, b, offset, K); break;
-        case QUANT_Q4_0: q4_0_columns(tile + j, b, offset, K); break;
-        case QUANT_Q4_1: q4_1_columns(tile + j, b, offset, K); break;
-        case QUANT_Q8_0: q8_0_columns(tile + j, b, offset, K); break;
-        default: other_columns(tile + j, t, b, offset, K, in); break;
-        }
-    }
-}
+#include "math/kernels_dequant.h"
 
 /* The level's table. rope is plain C: one head is 64 to 128 values. */
 #define SIMD_TABLE(level)                                                                                              \

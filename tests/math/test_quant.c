@@ -65,24 +65,34 @@ static void test_golden(void **state) {
 #undef X
 }
 
-/* dequant_tile of every level gives the bits of quant_dequant, for any number of rows. */
-static void check_tile(const kernels *k, quant_type t, const char *name, size_t bytes) {
-    golden g = golden_read(name, bytes);
-    size_t total = (size_t)g.n_block * g.block, step = g.block == 1 ? 32 : g.block;
+/* n rows of K values, one every `step` values of g, so that rows overlap: at an odd address, in memory that ends where
+ * the last row does. */
+static void check_tile(const kernels *k, quant_type t, const golden *g, size_t step, size_t n, size_t K, size_t shift) {
+    size_t row_bytes = quant_row_bytes(t, step), bytes = (n - 1) * row_bytes + quant_row_bytes(t, K);
     float *tile = malloc(sizeof(float) * GEMM_CHUNK * GEMM_TILE);
-    const size_t counts[] = {1, 3, 7, 8, 15, 16, 17, 20, 33, 48, 63, 64};
-    for (size_t c = 0; c < sizeof counts / sizeof *counts; c++)
-        for (size_t K = step; K <= GEMM_CHUNK; K += step) {
-            size_t n = counts[c], row_bytes = quant_row_bytes(t, step), per = total / step; /* rows overlap */
-            if (n > per - K / step + 1) n = per - K / step + 1;
-            memset(tile, 0xff, sizeof(float) * GEMM_CHUNK * GEMM_TILE);
-            k->dequant_tile(tile, t, g.data, row_bytes, n, K);
-            for (size_t j = 0; j < n; j++)
-                for (size_t i = 0; i < K; i++)
-                    if (memcmp(tile + i * GEMM_TILE + j, g.values + j * step + i, sizeof *tile) != 0)
-                        fail_msg("%s %s n %zu K %zu row %zu value %zu", k->name, name, n, K, j, i);
-        }
+    uint8_t *data = malloc(bytes + shift);
+    memset(tile, 0xff, sizeof(float) * GEMM_CHUNK * GEMM_TILE);
+    memcpy(data + shift, g->data, bytes);
+    k->dequant_tile(tile, t, data + shift, row_bytes, n, K);
+    for (size_t j = 0; j < n; j++)
+        for (size_t i = 0; i < K; i++)
+            if (memcmp(tile + i * GEMM_TILE + j, g->values + j * step + i, sizeof *tile) != 0)
+                fail_msg("%s %s n %zu K %zu row %zu value %zu", k->name, quant_name((uint32_t)t), n, K, j, i);
+    free(data);
     free(tile);
+}
+
+/* dequant_tile of every level gives the bits of quant_dequant, for any number of rows, any width of whole blocks, at any
+ * address, and reads nothing beyond the rows. */
+static void check_tiles(const kernels *k, quant_type t, const char *name, size_t bytes) {
+    golden g = golden_read(name, bytes);
+    size_t total = (size_t)g.n_block * g.block, step = g.block == 1 ? 5 : g.block, shift = 0;
+    const size_t counts[] = {1, 3, 7, 8, 9, 15, 16, 17, 20, 33, 48, 63, 64};
+    for (size_t c = 0; c < sizeof counts / sizeof *counts; c++)
+        for (size_t K = g.block; K <= GEMM_CHUNK; K += g.block == 1 && K > 33 ? 37 : g.block) {
+            size_t rows = (total - K) / step + 1;
+            check_tile(k, t, &g, step, counts[c] < rows ? counts[c] : rows, K, shift++ % 16);
+        }
     free(g.data);
     free(g.values);
 }
@@ -95,7 +105,7 @@ static void test_tiles(void **state) {
             print_message("SKIP: no level %zu on this CPU\n", l);
             continue;
         }
-#define X(name, id, n, bytes) check_tile(levels[l], QUANT_##name, #name, bytes);
+#define X(name, id, n, bytes) check_tiles(levels[l], QUANT_##name, #name, bytes);
         QUANT_TYPES(X)
 #undef X
     }

@@ -169,6 +169,7 @@ pgr_status pgr_detokenize(const pgr_model *model, const int32_t *ids, size_t n, 
 typedef struct pgr_engine_options {
     size_t n_kv_token; /* tokens that the KV cache holds, all sequences together; 0: as many as the calls need */
     size_t n_batch;    /* rows of one forward pass; prompts longer than this are computed in chunks */
+    size_t cache_bytes; /* memory for the K and V of prompts that later calls may begin with; 0: nothing is kept */
 } pgr_engine_options;
 
 typedef struct pgr_engine pgr_engine;

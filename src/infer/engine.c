@@ -1,4 +1,5 @@
-/* engine.c - the batch: prompts computed once and forked, chains decoded together, one forward pass per step.
+/* engine.c - the batch: prompts computed once (as far as no earlier prompt began alike) and forked, chains decoded together,
+ * one forward pass per step.
  *
  * A chain takes a slot, starts from its prompt's pages and its prompt's last logits, and leaves the slot when it is done; the
  * next chain of the call takes its place. What a chain becomes does not depend on who is beside it: the forward pass is
@@ -10,6 +11,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "infer/prefix.h"
 #include "infer/writer.h"
 #include "model/forward.h"
 
@@ -19,6 +21,7 @@ enum {
     DEFAULT_BATCH = 256, /* rows of one forward pass: GEMMs are near their peak from there on */
     KEPT_GRAMMARS = 4,
 };
+static const size_t DEFAULT_CACHE = (size_t)512 << 20; /* bytes: 22,000 tokens of the default model in bf16 */
 
 typedef struct kept_grammar {
     char *text; /* (n) */
@@ -46,6 +49,7 @@ struct pgr_engine {
     pgr_engine_options o;
     forward_state *forward;
     kv_cache kv;
+    prefix_tree *prefix; /* of prompts: of this call, and of earlier ones as far as o.cache_bytes allows */
     writer_shared shared;
     float *logits;     /* (MAX_WANT, n_vocab) */
     sampler_row *picks; /* (n_pick) */
@@ -74,7 +78,7 @@ typedef struct run {
 /* ---- engine ---- */
 
 pgr_engine_options pgr_engine_options_default(void) {
-    return (pgr_engine_options){.n_kv_token = 0, .n_batch = DEFAULT_BATCH};
+    return (pgr_engine_options){.n_kv_token = 0, .n_batch = DEFAULT_BATCH, .cache_bytes = DEFAULT_CACHE};
 }
 
 static pgr_status init_shared(pgr_engine *e, pgr_error *err) {
@@ -95,6 +99,7 @@ static pgr_status init_shared(pgr_engine *e, pgr_error *err) {
 static pgr_status init_engine(pgr_engine *e, pgr_error *err) {
     size_t tokens = e->o.n_kv_token ? e->o.n_kv_token : (size_t)1 << 30;
     PGR_TRY(kv_init(&e->kv, &e->m->config, tokens, err));
+    PGR_TRY(prefix_create(&e->kv, &e->prefix, err));
     PGR_TRY(init_shared(e, err));
     e->logits = mem_aligned(MAX_WANT * e->m->config.n_vocab * sizeof *e->logits, 64);
     e->rows = mem_array(e->o.n_batch, sizeof *e->rows);
@@ -138,6 +143,7 @@ void pgr_engine_free(pgr_engine *e) {
     mem_free(e->shared.mask);
     mem_free(e->shared.end_mask);
     for (size_t i = 0; i < KEPT_GRAMMARS; i++) drop_grammar(&e->grammars[i]);
+    prefix_free(e->prefix);
     kv_close(&e->kv);
     mem_free(e);
 }
@@ -212,25 +218,30 @@ static void prepare_task(void *ctx, size_t i, size_t worker) {
 
 /* ---- prompts ---- */
 
-static size_t common_prefix(const infer_request *a, const infer_request *b) {
-    size_t n = a->n_prompt < b->n_prompt ? a->n_prompt : b->n_prompt, i = 0;
-    while (i < n && a->prompt[i] == b->prompt[i]) i++;
-    return i;
+/* Room for n more tokens; what earlier prompts left in the cache makes way. */
+static pgr_status reserve(pgr_engine *e, kv_seq *seq, size_t n, pgr_error *err) {
+    for (;;) {
+        pgr_status s = kv_reserve(&e->kv, seq, n, err);
+        if (s != PGR_E_LIMIT || !prefix_evict(e->prefix)) return s;
+    }
 }
 
-/* Starts the prompt from the earlier prompt that shares most with it; the last token is always computed, for its logits. */
-static pgr_status share_prefix(run *r, size_t request) {
-    const infer_request *q = &r->requests[request];
-    size_t best = 0, from = 0;
-    for (size_t i = 0; i < r->n_request; i++) {
-        if (i == request || !r->prompts[i].ready) continue;
-        size_t n = common_prefix(q, &r->requests[i]);
-        if (n == q->n_prompt) n--;
-        if (n > best) best = n, from = i;
-    }
-    if (best == 0) return PGR_OK;
-    r->out->cached_tokens += best;
-    return kv_fork(&r->e->kv, &r->prompts[request].seq, &r->prompts[from].seq, best, r->err);
+/* Starts the prompt from its longest known beginning; the last token is always computed, for its logits. */
+static pgr_status take_prefix(run *r, const infer_request *q, kv_seq *seq) {
+    PGR_TRY(prefix_take(r->e->prefix, q->prompt, q->n_prompt - 1, seq, r->err));
+    r->out->cached_tokens += seq->n_token;
+    return PGR_OK;
+}
+
+static void trim_prefixes(pgr_engine *e, size_t bytes) {
+    size_t per_token = e->kv.page_floats * sizeof(float) / KV_PAGE;
+    while (prefix_tokens(e->prefix) * per_token > bytes) prefix_evict(e->prefix);
+}
+
+static pgr_status keep_prefix(run *r, const infer_request *q, const kv_seq *seq) {
+    PGR_TRY(prefix_put(r->e->prefix, q->prompt, q->n_prompt, seq, r->err));
+    trim_prefixes(r->e, r->e->o.cache_bytes > DEFAULT_CACHE ? r->e->o.cache_bytes : DEFAULT_CACHE);
+    return PGR_OK;
 }
 
 static pgr_status compute_prompt(run *r, size_t request) {
@@ -239,7 +250,7 @@ static pgr_status compute_prompt(run *r, size_t request) {
     prompt_state *p = &r->prompts[request];
     p->logits = mem_aligned(e->m->config.n_vocab * sizeof *p->logits, 64);
     if (!p->logits) return fail_mem(r->err);
-    PGR_TRY(share_prefix(r, request));
+    PGR_TRY(take_prefix(r, q, &p->seq));
 
     kv_seq *seqs[] = {&p->seq};
     while (p->seq.n_token < q->n_prompt && !r->late) {
@@ -248,13 +259,13 @@ static pgr_status compute_prompt(run *r, size_t request) {
         for (size_t i = 0; i < n; i++)
             e->rows[i] = (forward_row){
                 .token = q->prompt[first + i], .pos = (uint32_t)(first + i), .want = first + i + 1 == q->n_prompt};
-        PGR_TRY(kv_reserve(&e->kv, &p->seq, n, r->err));
+        PGR_TRY(reserve(e, &p->seq, n, r->err));
         PGR_TRY(forward_run(e->forward, &e->kv, seqs, e->rows, n, p->logits, r->err));
         report(r, "reading the prompt", p->seq.n_token, q->n_prompt);
         PGR_TRY(look_up(r));
     }
     p->ready = !r->late;
-    return PGR_OK;
+    return p->ready ? keep_prefix(r, q, &p->seq) : PGR_OK;
 }
 
 /* ---- slots ---- */
@@ -305,6 +316,7 @@ static pgr_status open_slot(run *r, slot *s) {
     if (--p->n_left == 0) {
         mem_free(p->logits);
         p->logits = NULL;
+        kv_release(&r->e->kv, &p->seq);
     }
     if (slot_idle(r, s)) close_slot(r, s);
     return PGR_OK;
@@ -380,7 +392,7 @@ static pgr_status step(run *r) {
         for (size_t i = 0; i < n_row; i++) {
             bool last = i + 1 == n_row || r->e->rows[i + 1].seq != r->e->rows[i].seq;
             kv_seq *s = seqs[r->e->rows[i].seq];
-            if (last) PGR_TRY(kv_reserve(&r->e->kv, s, r->e->rows[i].pos + 1 - s->n_token, r->err));
+            if (last) PGR_TRY(reserve(r->e, s, r->e->rows[i].pos + 1 - s->n_token, r->err));
         }
         PGR_TRY(forward_run(r->e->forward, &r->e->kv, seqs, r->e->rows, n_row, r->e->logits, r->err));
         PGR_TRY(scatter(r, n_row, slot_of));
@@ -456,6 +468,7 @@ static void end_run(run *r) {
         mem_free(r->prompts[i].logits);
     }
     mem_free(r->prompts);
+    trim_prefixes(r->e, r->e->o.cache_bytes);
 }
 
 pgr_status infer_run(pgr_engine *e, const infer_request *requests, size_t n_request, const infer_options *options,
@@ -510,7 +523,7 @@ static pgr_status score_rows(run *r, kv_seq *seq, const int32_t *tokens, size_t 
         size_t count = n - first < at_once ? n - first : at_once;
         for (size_t i = 0; i < count; i++)
             e->rows[i] = (forward_row){.token = tokens[first + i], .pos = (uint32_t)(first + i), .want = true};
-        PGR_TRY(kv_reserve(&e->kv, seq, count, r->err));
+        PGR_TRY(reserve(e, seq, count, r->err));
         PGR_TRY(forward_run(e->forward, &e->kv, &seq, e->rows, count, e->logits, r->err));
         pool_run(e->m->threads, count, prepare_task, &job);
         for (size_t i = 0, t = first + 1; i < count && t < n; i++, t++) {

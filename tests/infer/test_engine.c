@@ -121,11 +121,29 @@ static void small_batches_and_shared_prompts(void **state) {
     ids p = encode("One two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen and A"),
         q = encode("One two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen and B");
     infer_request both[] = {request_of(&p, 2, 12), request_of(&q, 2, 12)};
-    infer_output shared = run(both, 2), alone = run(&both[1], 1);
+    pgr_engine *fresh = NULL, *forgetful = NULL;
+    pgr_engine_options none = pgr_engine_options_default();
+    none.cache_bytes = 0;
+    assert_int_equal(pgr_engine_create(MODEL, NULL, &fresh, NULL), PGR_OK);
+    assert_int_equal(pgr_engine_create(MODEL, &none, &forgetful, NULL), PGR_OK);
+    infer_output shared = run_on(fresh, both, 2, NULL), alone = run_on(forgetful, &both[1], 1, NULL);
     size_t common = 0;
     while (p.v[common] == q.v[common]) common++;
     assert_int_equal(shared.cached_tokens, common);
     assert_int_equal(alone.cached_tokens, 0);
+
+    /* a later call: all but the last token, which gives the logits, is known; without a cache only what the call shares */
+    infer_output again = run_on(fresh, both, 2, NULL), other = run_on(forgetful, both, 2, NULL);
+    assert_int_equal(again.cached_tokens, p.n - 1 + q.n - 1);
+    assert_int_equal(other.cached_tokens, common);
+    for (size_t i = 0; i < 4; i++) {
+        assert_same_chain(&shared.chains[i], &again.chains[i]);
+        assert_same_chain(&shared.chains[i], &other.chains[i]);
+    }
+    infer_output_free(&again);
+    infer_output_free(&other);
+    pgr_engine_free(fresh);
+    pgr_engine_free(forgetful);
     assert_same_chain(&shared.chains[2], &alone.chains[0]); /* cached and uncached: the same tokens and bits */
     assert_same_chain(&shared.chains[3], &alone.chains[1]);
 
@@ -399,7 +417,16 @@ static void limits_are_errors(void **state) {
     infer_output small = run_on(tight, &r, 1, NULL);
     assert_int_equal(small.chains[0].tokens.n, 20);
     infer_output_free(&small);
+
+    /* what is kept of earlier prompts makes way for new ones */
+    ids other = encode("Another prompt, of about as many tokens as the cache holds beside the first one");
+    for (int i = 0; i < 3; i++) {
+        infer_request two[] = {request_of(&p, 1, 5), request_of(&other, 1, 5)};
+        infer_output out2 = run_on(tight, &two[i % 2], 1, NULL);
+        infer_output_free(&out2);
+    }
     pgr_engine_free(tight);
+    ids_free(&other);
     ids_free(&p);
 }
 

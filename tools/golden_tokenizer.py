@@ -20,7 +20,7 @@ import shutil
 import sys
 
 import gguf
-from tokenizers import AddedToken, Regex, Tokenizer, models, pre_tokenizers
+from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_tokenizers
 from transformers.utils.chat_template_utils import render_jinja_template
 
 import lines as line_maker
@@ -92,6 +92,8 @@ def build(v, special):
     vocab = {t: i for i, t in enumerate(v["tokens"])}
     merges = [tuple(m.split(" ")) for m in v["merges"]]
     t = Tokenizer(models.BPE(vocab=vocab, merges=merges, ignore_merges=v["pre"] == "llama-bpe"))
+    if v["pre"] == "qwen2":  # as in the tokenizer.json of every Qwen 2 to 3; GGUF files do not say it
+        t.normalizer = normalizers.NFC()
     if v["pre"] in PATTERNS:
         steps = [pre_tokenizers.Split(Regex(PATTERNS[v["pre"]]), behavior="isolated"), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
     else:

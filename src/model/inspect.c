@@ -79,9 +79,9 @@ static void put_json(const inspection *in, buf *b) {
     buf_puts(b, "\"tokenizer\":{");
     put_field(b, "model", tok_model_name(in->from.tok));
     put_field(b, "pre", tok_pre_name(in->from.tok));
-    buf_printf(b, "\"tokens\":%zu,\"merges\":%zu,\"bos\":%d,\"eos\":%d,\"adds_bos\":%s},", tok_count(in->from.tok),
-               tok_merge_count(in->from.tok), tok_bos(in->from.tok), tok_eos(in->from.tok),
-               tok_adds_bos(in->from.tok) ? "true" : "false");
+    buf_printf(b, "\"tokens\":%zu,\"merges\":%zu,\"bos\":%d,\"eos\":%d,\"adds_bos\":%s,\"nfc\":%s},",
+               tok_count(in->from.tok), tok_merge_count(in->from.tok), tok_bos(in->from.tok), tok_eos(in->from.tok),
+               tok_adds_bos(in->from.tok) ? "true" : "false", tok_nfc(in->from.tok) ? "true" : "false");
     buf_puts(b, "\"chat_template\":{");
     put_field(b, "kind", chat_name(in->from.chat.kind));
     buf_puts(b, "\"default_system\":");
@@ -123,10 +123,10 @@ static void put_text(const inspection *in, buf *b) {
     buf_printf(b, "parameters      %.1f million in %.1f MB%s\n", (double)in->parameters / 1e6, (double)in->bytes / 1e6,
                in->tied ? ", output head tied to the embedding" : "");
     put_types(in, b);
-    buf_printf(b, "tokenizer       %s, pre-tokeniser %s: %zu tokens, %zu merges, BOS %s, EOS %d\n",
-               tok_model_name(in->from.tok), tok_pre_name(in->from.tok), tok_count(in->from.tok),
-               tok_merge_count(in->from.tok), tok_adds_bos(in->from.tok) ? "added" : "not added",
-               tok_eos(in->from.tok));
+    buf_printf(b, "tokenizer       %s, pre-tokeniser %s%s: %zu tokens, %zu merges, BOS %s, EOS %d\n",
+               tok_model_name(in->from.tok), tok_pre_name(in->from.tok), tok_nfc(in->from.tok) ? " on text in NFC" : "",
+               tok_count(in->from.tok), tok_merge_count(in->from.tok),
+               tok_adds_bos(in->from.tok) ? "added" : "not added", tok_eos(in->from.tok));
     buf_printf(b, "chat template   %s%s%s\n", chat_name(in->from.chat.kind),
                in->from.chat.default_system ? ", default system turn: " : "",
                in->from.chat.default_system ? in->from.chat.default_system : "");

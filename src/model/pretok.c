@@ -42,13 +42,13 @@ static const char qwen2_pattern[] = LLAMA3_PATTERN("\\p{N}");
 
 /* clang-format off */
 static const pretok_row rows[] = {
-    /* name        pattern         ignore_merges  adds_bos */
-    {"smollm",     smollm_pattern, false,         false},
-    {"gpt2",       pretok_gpt2,    false,         false},
-    {"gpt-2",      pretok_gpt2,    false,         false},
-    {"llama-bpe",  llama3_pattern, true,          true},
-    {"llama3",     llama3_pattern, true,          true},
-    {"qwen2",      qwen2_pattern,  false,         false},
+    /* name        pattern         ignore_merges  adds_bos  nfc */
+    {"smollm",     smollm_pattern, false,         false,    false},
+    {"gpt2",       pretok_gpt2,    false,         false,    false},
+    {"gpt-2",      pretok_gpt2,    false,         false,    false},
+    {"llama-bpe",  llama3_pattern, true,          true,     false},
+    {"llama3",     llama3_pattern, true,          true,     false},
+    {"qwen2",      qwen2_pattern,  false,         false,    true}, /* tokenizer.json of Qwen 2, 2.5, 3; llama.cpp omits it */
 };
 /* clang-format on */
 

@@ -24,6 +24,7 @@ typedef struct pretok_row {
     const char *pattern;
     bool ignore_merges; /* a whole piece that is in the vocabulary is one token */
     bool adds_bos;      /* where the file does not say */
+    bool nfc;           /* the family's tokenizer composes the text first, which GGUF files do not say */
 } pretok_row;
 
 const pretok_row *pretok_find(gguf_string name); /* NULL: not supported */

@@ -75,6 +75,7 @@ static pgr_status open_bytes(tokenizer *t, const gguf *g, const pretok_row *row,
                     g->path, tokens->n, merges->n, MAX_TOKEN);
     t->n_merge = merges->n;
     t->ignore_merges = row->ignore_merges;
+    if (row->nfc) t->norm.steps[t->norm.n++] = (normal_step){.kind = NORMAL_NFC, .from = "", .to = ""};
     PGR_TRY(bpe_init(&t->bpe, t->n_merge, &t->arena, err));
     PGR_TRY(read_tokens(t, g, tokens, err));
     PGR_TRY(read_merges(t, merges, err));

@@ -196,6 +196,11 @@ const char *tok_model_name(const tokenizer *t) {
 const char *tok_pre_name(const tokenizer *t) {
     return t->pre_name;
 }
+bool tok_nfc(const tokenizer *t) {
+    for (size_t i = 0; i < t->norm.n; i++)
+        if (t->norm.steps[i].kind == NORMAL_NFC) return true;
+    return false;
+}
 size_t tok_merge_count(const tokenizer *t) {
     return t->n_merge;
 }

@@ -59,6 +59,7 @@ bool tok_adds_bos(const tokenizer *t);                        /* TOK_BOS puts so
 bool tok_adds_eos(const tokenizer *t);                        /* and behind it */
 const char *tok_model_name(const tokenizer *t);               /* "gpt2", "llama"; of a tokenizer.json: "BPE" */
 const char *tok_pre_name(const tokenizer *t);                 /* "smollm"; of a tokenizer.json: "Split, ByteLevel"; "none" */
+bool tok_nfc(const tokenizer *t);                             /* text is composed (Unicode NFC) first */
 size_t tok_merge_count(const tokenizer *t);
 
 #endif

@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/rng.h"
 #include "base/text.h"
+#include "model/normal.h"
 #include "model/tokenizer.h"
 
 static tokenizer *open_file(const char *path) {
@@ -81,31 +82,64 @@ static void golden_default(void **state) {
 
 /* ---- what holds for any text ---- */
 
+/* qwen2 composes first: what comes back is the text in NFC. */
 static void bytes_come_back(void **state) {
     (void)state;
     static const char *const files[] = {GOLDEN("tiny-llama.gguf"), GOLDEN("tokenizer/vocab-gpt2.gguf"),
                                         GOLDEN("tokenizer/vocab-llama-bpe.gguf"), GOLDEN("tokenizer/vocab-qwen2.gguf")};
     for (size_t f = 0; f < 4; f++) {
         tokenizer *t = open_file(files[f]);
+        normaliser nfc = {.steps = {{.kind = NORMAL_NFC, .from = "", .to = ""}}, .n = f == 3};
+        normal_work work = {0};
+        size_t n_changed = 0;
         rng r = {.seed = 1};
         for (size_t i = 0; i < N_LINE; i++) {
             char noise[64]; /* every other line: random bytes, mostly not UTF-8 */
             const char *s = i % 2 ? noise : json_string_value(lines[i]);
             size_t n = i % 2 ? rng_below(&r, sizeof noise + 1) : json_string_length(lines[i]);
             for (size_t k = 0; k < sizeof noise; k++) noise[k] = (char)rng_below(&r, i % 4 == 1 ? 256 : 0x24f);
+            const char *want;
+            size_t n_want;
+            assert_int_equal(normal_apply(&nfc, &work, s, n, &want, &n_want, NULL), PGR_OK);
+            n_changed += n_want != n || memcmp(want, s, n) != 0;
             for (int flags = 0; flags <= TOK_PARSE_SPECIAL; flags++) {
                 ids v = encode(t, s, n, flags);
                 buf text = {0};
                 assert_int_equal(tok_decode(t, v.v, v.n, &text, NULL), PGR_OK);
-                assert_int_equal(text.n, n);
-                if (n) assert_memory_equal(text.data, s, n);
+                assert_int_equal(text.n, n_want);
+                if (n_want) assert_memory_equal(text.data, want, n_want);
                 for (size_t k = 0; k < v.n && !flags; k++) assert_int_not_equal(tok_type_of(t, v.v[k]), TOK_CONTROL);
                 buf_free(&text);
                 ids_free(&v);
             }
         }
+        assert_true(f == 3 ? n_changed > 20 : n_changed == 0);
+        normal_work_free(&work);
         tok_close(t);
     }
+}
+
+/* GGUF files do not say that Qwen's tokenizers compose; control tokens are found in the text as it is. */
+static void qwen2_composes(void **state) {
+    (void)state;
+    static const char *const pairs[][2] = {{"re\xcc\x81sume\xcc\x81", "r\xc3\xa9sum\xc3\xa9"},
+                                           {"\xe1\x84\x92\xe1\x85\xa1\xe1\x86\xab", "\xed\x95\x9c"},
+                                           {"A\xcc\x8a\xff", "\xc3\x85\xff"}};
+    tokenizer *qwen = open_file(GOLDEN("tokenizer/vocab-qwen2.gguf")),
+              *gpt2 = open_file(GOLDEN("tokenizer/vocab-gpt2.gguf"));
+    assert_true(tok_nfc(qwen) && !tok_nfc(gpt2));
+    for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++) {
+        const tokenizer *both[] = {qwen, gpt2};
+        for (size_t k = 0; k < 2; k++) {
+            ids a = encode(both[k], pairs[i][0], strlen(pairs[i][0]), 0),
+                b = encode(both[k], pairs[i][1], strlen(pairs[i][1]), 0);
+            assert_true((a.n == b.n && memcmp(a.v, b.v, a.n * sizeof *a.v) == 0) == (both[k] == qwen));
+            ids_free(&a);
+            ids_free(&b);
+        }
+    }
+    tok_close(qwen);
+    tok_close(gpt2);
 }
 
 /* The pieces around a byte that is not UTF-8 are what they are alone. */
@@ -353,6 +387,7 @@ int main(void) {
         cmocka_unit_test(golden_sentencepiece),
         cmocka_unit_test(golden_default),
         cmocka_unit_test(bytes_come_back),
+        cmocka_unit_test(qwen2_composes),
         cmocka_unit_test(invalid_bytes_stand_alone),
         cmocka_unit_test(nul_bytes_are_text),
         cmocka_unit_test(added_tokens),

@@ -14,11 +14,13 @@
 enum { GEMM_TILE = 64 };   /* output columns that gemm_tile computes at once */
 enum { GEMM_CHUNK = 256 }; /* most values of a row that dequant_tile takes at once: every block size divides it */
 enum { KV_PAGE = 32 };   /* tokens in a page of the KV cache */
+enum { ATTN_CHUNK = 256 }; /* most tokens that attn_chunk takes at once, whole pages; chunks start at its multiples */
+enum { ATTN_SCRATCH = 12 * ATTN_CHUNK }; /* floats of working memory of attn_chunk; fastest at 64 bytes alignment */
 
-/* State of an online softmax over pages for one query head (attention below). */
+/* State of a softmax over some tokens for one query head (attention below): without tokens {-INFINITY, 0}. */
 typedef struct attn_state {
-    float max; /* -INFINITY at the start */
-    float sum; /* 0 at the start */
+    float max; /* largest score */
+    float sum; /* of exp(score - max) */
 } attn_state;
 
 typedef struct kernels {
@@ -66,6 +68,29 @@ typedef struct kernels {
                       const float *restrict kT, const float *restrict v, const uint32_t *restrict n_valid, size_t R,
                       size_t dim, float scale);
 
+    /* Attention over one chunk of n_page <= ATTN_CHUNK / KV_PAGE pages for R query rows that share a KV head, each row
+     * by itself and from nothing (attn_merge puts chunks together):
+     *   s[r][t] = scale * sum_d q[r][d] * k[t][d] for t < n_valid[r] (0 .. n_page * KV_PAGE), d ascending, fused
+     *   state[r].max = max_t s, p = exp(s - max), state[r].sum = sum_t p, acc[r][d] = sum_t p * v[t][d], t ascending
+     * n_valid 0: {-INFINITY, 0} and zeros. A row's bits depend on nothing but its q, n_valid and the tokens before it.
+     *                 acc, q: (R, dim), kv: (n_page) pages of K transposed (dim, KV_PAGE), then V (KV_PAGE, dim)
+     *                 n_valid, state: (R), scale > 0, scratch: ATTN_SCRATCH
+     * K and V beyond n_valid are finite but otherwise arbitrary. A score that overflows may make its row NaN. */
+    void (*attn_chunk)(float *restrict acc, attn_state *restrict state, const float *restrict q, const float *const *kv,
+                       size_t n_page, const uint32_t *restrict n_valid, size_t R, size_t dim, float scale,
+                       float *restrict scratch);
+
+    /* The same in bf16, dim even: p is rounded to bf16 (state's sum is that of the rounded values), sums are in fp32,
+     * pair by pair of d and t. Subnormal values may count as zero.
+     *                 kv: pages of K (dim / 2, KV_PAGE, 2), then V (KV_PAGE / 2, dim, 2): attn_store_bf16 */
+    void (*attn_chunk_bf16)(float *restrict acc, attn_state *restrict state, const uint16_t *restrict q,
+                            const uint16_t *const *kv, size_t n_page, const uint32_t *restrict n_valid, size_t R,
+                            size_t dim, float scale, float *restrict scratch);
+
+    /* (acc, state) of some tokens becomes that of them and of (acc2, state2)'s tokens          acc, acc2: (R, dim) */
+    void (*attn_merge)(float *restrict acc, attn_state *restrict state, const float *restrict acc2,
+                       const attn_state *restrict state2, size_t R, size_t dim);
+
     /* largest x, n >= 1 */
     float (*max)(const float *x, size_t n);
 
@@ -87,6 +112,11 @@ const kernels *kernels_ref(void);
 const kernels *kernels_avx2(void);   /* NULL where the CPU or the build has none */
 const kernels *kernels_avx512(void); /* NULL where the CPU or the build has none */
 const kernels *kernels_best(void);   /* PGENRM_CPU=ref|avx2|avx512 lowers the choice (tests) */
+
+/* Token t's key and value into its page, laid out for attn_chunk or attn_chunk_bf16.           k, v: (dim), t < KV_PAGE */
+void attn_store(float *restrict page, const float *restrict k, const float *restrict v, size_t t, size_t dim);
+void attn_store_bf16(uint16_t *restrict page, const uint16_t *restrict k, const uint16_t *restrict v, size_t t,
+                     size_t dim);
 
 /* What the CPU offers. */
 typedef struct cpu_features {

@@ -1,4 +1,4 @@
-/* kernels_level.h - reference kernels that the SIMD levels use as they are. Internal to the kernels_*.c. */
+/* kernels_level.h - kernels that several levels use as they are. Internal to the kernels_*.c. */
 #ifndef PGR_MATH_KERNELS_LEVEL_H
 #define PGR_MATH_KERNELS_LEVEL_H
 
@@ -7,5 +7,20 @@
 void kernel_rope_ref(float *x, const float *cs, size_t dim, bool interleaved);
 void kernel_to_bf16_ref(uint16_t *restrict out, const float *restrict x, size_t n);
 float kernel_to_int8_ref(int8_t *restrict out, const float *restrict x, size_t n);
+void kernel_attn_chunk_ref(float *restrict acc, attn_state *restrict state, const float *restrict q,
+                           const float *const *kv, size_t n_page, const uint32_t *restrict n_valid, size_t R,
+                           size_t dim, float scale, float *restrict scratch);
+void kernel_attn_chunk_bf16_ref(float *restrict acc, attn_state *restrict state, const uint16_t *restrict q,
+                                const uint16_t *const *kv, size_t n_page, const uint32_t *restrict n_valid, size_t R,
+                                size_t dim, float scale, float *restrict scratch);
+void kernel_attn_merge_ref(float *restrict acc, attn_state *restrict state, const float *restrict acc2,
+                           const attn_state *restrict state2, size_t R, size_t dim);
+
+#if defined(__x86_64__)
+/* needs AVX-512 with BF16 */
+void kernel_attn_chunk_bf16_avx512(float *restrict acc, attn_state *restrict state, const uint16_t *restrict q,
+                                   const uint16_t *const *kv, size_t n_page, const uint32_t *restrict n_valid, size_t R,
+                                   size_t dim, float scale, float *restrict scratch);
+#endif
 
 #endif

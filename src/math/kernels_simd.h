@@ -27,32 +27,7 @@
 #include <string.h>
 
 #include "math/kernels_level.h"
-
-#define INLINE static inline __attribute__((always_inline))
-#if defined(__clang__)
-#define UNROLL _Pragma("clang loop unroll(full)")
-#else
-#define UNROLL _Pragma("GCC unroll 16")
-#endif
-
-/* ---- exp: 2^n * (1 + r + r^2 q(r)) with |r| <= ln 2 / 2 ----
- * q is the minimax polynomial of degree 4 (relative error of exp 3.1e-9, 0.05 ulp; own fit). With the roundings the
- * result is within 1.25 ulp (measured 1.003); test_kernels checks it. Overflow gives infinity, underflow goes through
- * the subnormals to 0. */
-INLINE vf v_exp(vf x) {
-    x = v_min(v_set1(89.0f), v_max(v_set1(-104.0f), x)); /* in this order NaN stays */
-    vf n = v_round(v_mul(x, v_set1(0x1.715476p+0f)));    /* 1 / ln 2 */
-    vf r = v_fma(n, v_set1(-0x1.62e4p-1f), x);           /* ln 2 in two parts: n times the first is exact */
-    r = v_fma(n, v_set1(-0x1.7f7d1cp-20f), r);
-
-    vf q = v_set1(0x1.6a23dp-10f);
-    q = v_fma(q, r, v_set1(0x1.123a2p-7f));
-    q = v_fma(q, r, v_set1(0x1.5558f2p-5f));
-    q = v_fma(q, r, v_set1(0x1.555492p-3f));
-    q = v_fma(q, r, v_set1(0x1.fffffcp-2f));
-    vf p = v_add(v_set1(1.0f), v_fma(v_mul(q, r), r, r));
-    return v_exp2_times(p, n);
-}
+#include "math/simd_exp.h"
 
 INLINE float exp_one(float x) {
     float out[LANES];
@@ -266,6 +241,44 @@ static void attn_page_simd(float *restrict acc, attn_state *restrict state, cons
     }
 }
 
+/* ... over a chunk: words are single values */
+
+typedef float attn_value;
+
+INLINE vf v_mac(vf x, vf column, vf sum) { return v_fma(x, column, sum); }
+
+INLINE vf v_put_weights(float *p, vf low, vf high, vf sum) {
+    v_store(p, low);
+    v_store(p + LANES, high);
+    return v_add(v_add(sum, low), high);
+}
+
+#define ATTN_KERNEL static void attn_chunk_simd
+#include "math/kernels_attn.h"
+
+/* Only the side with the smaller maximum shrinks: the other factor is exp(0). */
+static void attn_merge_simd(float *restrict acc, attn_state *restrict state, const float *restrict acc2,
+                            const attn_state *restrict state2, size_t R, size_t dim) {
+    for (size_t r = 0; r < R; r++, acc += dim, acc2 += dim) {
+        if (state2[r].sum == 0.0f) continue;
+        if (state[r].sum == 0.0f) {
+            state[r] = state2[r];
+            memcpy(acc, acc2, dim * sizeof *acc);
+            continue;
+        }
+        float d = state2[r].max - state[r].max, shrink = exp_one(-fabsf(d));
+        float f1 = d > 0.0f ? shrink : 1.0f, f2 = d > 0.0f ? 1.0f : shrink;
+        state[r] = (attn_state){d > 0.0f ? state2[r].max : state[r].max, state[r].sum * f1 + state2[r].sum * f2};
+        size_t i = 0;
+        for (; i + LANES <= dim; i += LANES)
+            v_store(acc + i, v_fma(v_load(acc2 + i), v_set1(f2), v_mul(v_load(acc + i), v_set1(f1))));
+        if (i < dim)
+            v_store_n(acc + i,
+                      v_fma(v_load_n(acc2 + i, dim - i), v_set1(f2), v_mul(v_load_n(acc + i, dim - i), v_set1(f1))),
+                      dim - i);
+    }
+}
+
 /* ---- tiles: LANES rows at a time, transposed as 4-byte words ---- */
 
 /* Offsets of LANES rows of which n >= 1 exist: the last one stands in for the others. */
@@ -293,8 +306,8 @@ static void transpose_tile_simd(float *restrict tile, const float *restrict rows
 
 #include "math/kernels_dequant.h"
 
-/* The level's table. rope is plain C: one head is 64 to 128 values. */
-#define SIMD_TABLE(level)                                                                                              \
+/* The level's table. rope is plain C: one head is 64 to 128 values. bf16: its attn_chunk_bf16 */
+#define SIMD_TABLE(level, bf16)                                                                                              \
     {.name = level,                                                                                                    \
      .rmsnorm = rmsnorm_simd,                                                                                          \
      .add = add_simd,                                                                                                  \
@@ -305,6 +318,9 @@ static void transpose_tile_simd(float *restrict tile, const float *restrict rows
      .transpose_tile = transpose_tile_simd,                                                                            \
      .dequant_tile = dequant_tile_simd,                                                                                \
      .attn_page = attn_page_simd,                                                                                      \
+     .attn_chunk = attn_chunk_simd,                                                                                    \
+     .attn_chunk_bf16 = bf16,                                                                                          \
+     .attn_merge = attn_merge_simd,                                                                                    \
      .max = max_simd,                                                                                                  \
      .exp_sum = exp_sum_simd,                                                                                          \
      .to_bf16 = TO_BF16,                                                                                               \

@@ -1,0 +1,104 @@
+/* bench_attn.c - speed of attention over chunks, one thread: rows that share a KV head over cached and uncached chunks,
+ * fp32 and bf16, as GFLOP/s (4 R T dim, nothing else counted), ns per row and chunk, GB/s of K and V.   bench_attn [ref|avx2|avx512] */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "math/kernels.h"
+
+enum { PAGES = ATTN_CHUNK / KV_PAGE, MAX_R = 96, MAX_DIM = 128 };
+
+typedef struct job {
+    const kernels *k;
+    bool bf16;
+    size_t R, dim, n_chunk;
+    void *q, *kv; /* (R, dim), (n_chunk, ATTN_CHUNK, 2, dim) */
+    float *acc, *part, *scratch;
+    uint32_t n_valid[MAX_R];
+    attn_state state[MAX_R], part_state[MAX_R];
+} job;
+
+static void *allocate(size_t size) {
+    void *p = aligned_alloc(64, (size + 63) / 64 * 64);
+    if (!p) abort();
+    return p;
+}
+
+/* n values in -0.5 .. 0.5 */
+static void *random_values(size_t n, bool bf16) {
+    float *x = allocate(n * sizeof *x);
+    uint16_t *half = (uint16_t *)(void *)x;
+    uint32_t state = 12345;
+    for (size_t i = 0; i < n; i++) {
+        state = state * 1664525u + 1013904223u;
+        float value = (float)(state >> 8) / (1 << 24) - 0.5f;
+        if (bf16)
+            half[i] = f32_to_bf16(value);
+        else
+            x[i] = value;
+    }
+    return x;
+}
+
+static void run(job *j) {
+    float scale = 1.0f / sqrtf((float)j->dim);
+    size_t page = 2 * j->dim * KV_PAGE;
+    for (size_t c = 0; c < j->n_chunk; c++) {
+        const float *kv[PAGES];
+        const uint16_t *kv_bf16[PAGES];
+        for (size_t p = 0; p < PAGES; p++) {
+            kv[p] = (const float *)j->kv + (c * PAGES + p) * page;
+            kv_bf16[p] = (const uint16_t *)j->kv + (c * PAGES + p) * page;
+        }
+        float *acc = c == 0 ? j->acc : j->part;
+        attn_state *state = c == 0 ? j->state : j->part_state;
+        if (j->bf16)
+            j->k->attn_chunk_bf16(acc, state, j->q, kv_bf16, PAGES, j->n_valid, j->R, j->dim, scale, j->scratch);
+        else
+            j->k->attn_chunk(acc, state, j->q, kv, PAGES, j->n_valid, j->R, j->dim, scale, j->scratch);
+        if (c > 0) j->k->attn_merge(j->acc, j->state, acc, state, j->R, j->dim);
+    }
+}
+
+/* causal: R rows are R / 3 positions at the end of the last chunk */
+static void bench(const kernels *k, bool bf16, size_t R, size_t dim, size_t n_chunk) {
+    size_t n = n_chunk * ATTN_CHUNK;
+    job j = {.k = k,
+             .bf16 = bf16,
+             .R = R,
+             .dim = dim,
+             .n_chunk = n_chunk,
+             .q = random_values(R * dim, bf16),
+             .kv = random_values(2 * n * dim, bf16),
+             .acc = allocate(R * dim * sizeof(float)),
+             .part = allocate(R * dim * sizeof(float)),
+             .scratch = allocate(ATTN_SCRATCH * sizeof(float))};
+    for (size_t r = 0; r < R; r++) j.n_valid[r] = ATTN_CHUNK;
+    double best = 1e30;
+    for (int i = 0; i < 30; i++) {
+        double t = clock_now();
+        size_t runs = 0;
+        do run(&j);
+        while (++runs < 3 || clock_now() - t < 0.002);
+        t = (clock_now() - t) / (double)runs;
+        if (t < best) best = t;
+    }
+    double flop = 4.0 * (double)R * (double)n * (double)dim, bytes = (double)n * (double)dim * (bf16 ? 4 : 8);
+    printf("%-6s %-4s dim %3zu R %3zu T %5zu: %6.1f GFLOP/s %8.1f ns per row and chunk %6.1f GB/s\n", k->name,
+           bf16 ? "bf16" : "fp32", dim, R, n, flop / best / 1e9, best * 1e9 / (double)(R * n_chunk),
+           bytes / best / 1e9);
+    free(j.q), free(j.kv), free(j.acc), free(j.part), free(j.scratch);
+}
+
+int main(int argc, char **argv) {
+    if (argc > 1) setenv("PGENRM_CPU", argv[1], 1);
+    const kernels *k = kernels_best();
+    const size_t Rs[] = {1, 3, 24, 72, 96}, dims[] = {64, 128}, chunks[] = {1, 6, 12, 24, 60};
+    for (int bf16 = 0; bf16 < 2; bf16++)
+        for (size_t d = 0; d < 2; d++)
+            for (size_t i = 0; i < sizeof Rs / sizeof *Rs; i++)
+                for (size_t c = 0; c < 5; c++) bench(k, bf16, Rs[i], dims[d], chunks[c]);
+    return 0;
+}

@@ -16,7 +16,7 @@ static const option_row COMMON[] = {
     {'m', 'm', "model", "PATH|NAME",
      "GGUF file, Hugging Face folder, or a name below the cache folder (default: $PGENRM_MODEL, else the default "
      "model)"},
-    {COMMON_LORA, 0, "lora", "PATH[:SCALE]", "adapter on top of the model (not supported yet)"},
+    {COMMON_LORA, 0, "lora", "PATH[:SCALE]", "LoRA adapter on top of the model: a PEFT folder or a GGUF file; may be repeated (default scale: 1)"},
     {COMMON_DTYPE, 0, "dtype", "TYPE", "arithmetic: auto, f32, bf16 or int8 (default: auto)"},
     {'t', 't', "threads", "N", "threads (default: as many as there are cores)"},
     {COMMON_SEED, 0, "seed", "N", "random numbers; the same seed repeats a run (default: 0)"},
@@ -188,6 +188,28 @@ static int fail_unknown(const parser *p, const char *word) {
     return args_wrong(p->c, "unknown option --%s%s%s", name, nearest ? ", perhaps --" : "", nearest ? nearest : "");
 }
 
+/* What follows the last colon is the scale, unless it is a further part of the path. */
+static int add_lora(common_options *o, const char *value) {
+    const char *colon = strrchr(value, ':');
+    double scale = 1;
+    size_t n = strlen(value);
+    if (colon && !strchr(colon, '/')) {
+        n = (size_t)(colon - value);
+        int status = args_real("lora", colon + 1, -1e6, 1e6, &scale);
+        if (status != EXIT_DONE) return status;
+    }
+    if (n == 0) {
+        complain("--lora: found \"%s\", expected PATH[:SCALE]", value);
+        return EXIT_USAGE;
+    }
+    if (o->n_lora == ARGS_MAX_LORA) {
+        complain("--lora %s: more than %d adapters", value, ARGS_MAX_LORA);
+        return EXIT_USAGE;
+    }
+    o->loras[o->n_lora++] = (lora_option){value, n, (float)scale};
+    return EXIT_DONE;
+}
+
 static int set_common(common_options *o, int id, const char *value) {
     static const char *const dtypes[] = {"auto", "f32", "bf16", "int8", NULL};
     static const char *const levels[] = {"error", "warn", "info", "debug", NULL};
@@ -198,7 +220,7 @@ static int set_common(common_options *o, int id, const char *value) {
         o->model = value;
         break;
     case COMMON_LORA:
-        o->lora = value;
+        status = add_lora(o, value);
         break;
     case COMMON_DTYPE:
         status = args_choice("dtype", value, dtypes, &choice);

@@ -27,8 +27,18 @@ typedef struct command {
     int (*run)(const struct command *self, int argc, char **argv); /* an exit status */
 } command;
 
+enum { ARGS_MAX_LORA = 16 };
+
+typedef struct lora_option { /* PATH[:SCALE] */
+    const char *text;        /* the path is its first n bytes */
+    size_t n;
+    float scale;
+} lora_option;
+
 typedef struct common_options {
-    const char *model, *lora; /* NULL: not given */
+    const char *model; /* NULL: not given */
+    lora_option loras[ARGS_MAX_LORA];
+    size_t n_lora;
     pgr_dtype dtype;
     int n_thread;
     int64_t seed; /* -1: not given */

@@ -109,12 +109,20 @@ int find_model(const common_options *o, char **path) {
         complain("%s: remote engines are not supported yet, expected a GGUF file or a model's name", name);
         return EXIT_FAILED;
     }
-    if (o->lora) {
-        complain("%s: LoRA adapters are not supported yet", o->lora);
-        return EXIT_FAILED;
-    }
     pgr_error err = {0};
     return pgr_model_find(o->model, path, &err) == PGR_OK ? EXIT_DONE : complain_error(&err);
+}
+
+static pgr_status open_loras(const common_options *o, session *s, pgr_error *err) {
+    float scales[ARGS_MAX_LORA];
+    for (size_t i = 0; i < o->n_lora; i++) {
+        char *path = must_dup(o->loras[i].text, o->loras[i].n);
+        pgr_status opened = pgr_lora_open(s->model, path, &s->loras[i], err);
+        free(path);
+        if (opened != PGR_OK) return opened;
+        scales[i] = o->loras[i].scale;
+    }
+    return o->n_lora > 0 ? pgr_engine_set_loras(s->engine, s->loras, scales, o->n_lora, err) : PGR_OK;
 }
 
 int session_open(const common_options *o, bool engine, session *s) {
@@ -132,6 +140,7 @@ int session_open(const common_options *o, bool engine, session *s) {
     pgr_error err = {0};
     pgr_status made = pgr_model_open(path, &mo, &s->model, &err);
     if (made == PGR_OK && engine) made = pgr_engine_create(s->model, NULL, &s->engine, &err);
+    if (made == PGR_OK && engine) made = open_loras(o, s, &err);
     pgr_free(path);
     if (interrupted) return EXIT_INTERRUPTED;
     return made == PGR_OK ? EXIT_DONE : complain_error(&err);
@@ -140,6 +149,7 @@ int session_open(const common_options *o, bool engine, session *s) {
 void session_close(session *s) {
     pgr_progress_bar_free(s->bar);
     pgr_engine_free(s->engine);
+    for (size_t i = 0; i < ARGS_MAX_LORA; i++) pgr_lora_close(s->loras[i]);
     pgr_model_close(s->model);
     *s = (session){0};
 }

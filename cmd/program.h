@@ -36,12 +36,13 @@ void catch_interrupts(void);
 typedef struct session {
     pgr_model *model;
     pgr_engine *engine; /* NULL if not asked for */
+    pgr_lora *loras[ARGS_MAX_LORA];
     pgr_progress_bar *bar;
 } session;
 
 /* The file of the model that the options name: an exit status; *path is the caller's (pgr_free). */
 int find_model(const common_options *o, char **path);
-/* Opens the model, and an engine on it, as the options say. An exit status; close it in any case. */
+/* Opens the model, and an engine on it with the adapters, as the options say. An exit status; close it in any case. */
 int session_open(const common_options *o, bool engine, session *s);
 void session_close(session *s);
 

@@ -179,6 +179,26 @@ pgr_engine_options pgr_engine_options_default(void);
 pgr_status pgr_engine_create(pgr_model *model, const pgr_engine_options *options, pgr_engine **out, pgr_error *err);
 void pgr_engine_free(pgr_engine *engine);
 
+/* ---- adapters -------------------------------------------------------------------------------------------------- */
+
+/* A LoRA adapter, read for one model: a PEFT folder (adapter_config.json, adapter_model.safetensors) or a GGUF file of that
+ * kind; docs/lora.md says what is read and what is refused. Read-only after open: many engines may use it at once. Close it
+ * after the last engine that uses it, and before its model. */
+typedef struct pgr_lora pgr_lora;
+
+/* on error: PGR_E_FORMAT or PGR_E_UNSUPPORTED with the tensor or key that does not fit the model or is not supported. */
+pgr_status pgr_lora_open(const pgr_model *model, const char *path, pgr_lora **out, pgr_error *err);
+void pgr_lora_close(pgr_lora *lora); /* NULL is fine */
+
+/* From the next call on the engine computes with these n adapters and no others, unmerged: each matrix product is W x plus
+ * scales[i] * s_i * B_i (A_i x) for every adapter, s_i being its own alpha / r. n 0: the model as it is, bit for bit. The weights are not
+ * touched, so that engines on one model may have different adapters. The engine keeps the pointers in loras (not the arrays):
+ * the adapters must stay open until other ones are set or the engine is freed.
+ * errors: PGR_E_ARG where an adapter was opened for another model, a scale is not finite, or two adapters replace the
+ * same tensor or one does so at a scale that is not 1. The set is then as before.  threads: as all calls on an engine. */
+pgr_status pgr_engine_set_loras(pgr_engine *engine, pgr_lora *const *loras /* (n) */, const float *scales /* (n) */,
+                                size_t n, pgr_error *err);
+
 /* ---- generate -------------------------------------------------------------------------------------------------- */
 
 typedef struct pgr_sampling {

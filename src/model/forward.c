@@ -22,6 +22,7 @@ struct forward_state {
     float *cs;        /* (n, rope_dim / 2, 2) cosine and sine of every row's position */
     float *tiles;     /* per worker: q and acc of a task, (2, ATTN_ROWS, hd) */
     float *inv_freq;  /* (rope_dim / 2) */
+    lora_set loras;
 };
 
 /* What the parallel steps of one pass see. */
@@ -95,17 +96,59 @@ void forward_free(forward_state *f) {
     if (!f) return;
     float *list[] = {f->x, f->h, f->q, f->k, f->v, f->attn, f->gate, f->up, f->cs, f->tiles, f->inv_freq};
     for (size_t i = 0; i < sizeof list / sizeof *list; i++) mem_free(list[i]);
+    lora_set_free(&f->loras);
     mem_free(f);
 }
+
+/* ---- adapters ---- */
+
+pgr_status forward_set_loras(forward_state *f, pgr_lora *const *loras, const float *scales, size_t n, pgr_error *err) {
+    lora_set set;
+    PGR_TRY(lora_set_create(f->m, loras, scales, n, &set, err));
+    lora_set_free(&f->loras);
+    f->loras = set;
+    return PGR_OK;
+}
+
+/* What the adapters add to a product, in their order. terms: up to one with r 0     x: (n, K) dense, out: rows ldo apart */
+static void add_terms(const forward_state *f, const lowrank *terms, float *out, size_t ldo, const float *x, size_t n) {
+    for (; terms->r > 0; terms++) lowrank_add(terms, out, ldo, x, n, f->m->threads);
+}
+
+/* out = W x for a matrix of the layer, adapters included */
+static pgr_status project(const pass *p, const gemm_weights *w, lora_matrix matrix, size_t N, float *out,
+                          const float *x, pgr_error *err) {
+    forward_state *f = p->f;
+    PGR_TRY(gemm_run(w, out, x, p->n_row, f->m->threads, err));
+    if (f->loras.n > 0) add_terms(f, lora_terms(&f->loras, p->layer, matrix), out, N, x, p->n_row);
+    return PGR_OK;
+}
+
+/* out = Wout x                                                                                         out: (n, n_vocab) */
+static pgr_status project_head(forward_state *f, float *out, const float *x, size_t n, pgr_error *err) {
+    bool adapted = f->loras.n > 0;
+    PGR_TRY(gemm_run(adapted ? f->loras.output : f->m->weights.output, out, x, n, f->m->threads, err));
+    if (adapted) add_terms(f, lora_head_terms(&f->loras), out, f->m->config.n_vocab, x, n);
+    return PGR_OK;
+}
+
+/* x = the embedding's row of a token                                                                              x: (d) */
+static void look_up(const forward_state *f, float *x, size_t token) {
+    size_t d = f->m->config.n_embd;
+    const source_tensor *e = f->loras.n > 0 ? f->loras.token_embd : f->m->weights.token_embd;
+    quant_dequant((quant_type)e->type, x, (const uint8_t *)e->data + token * quant_row_bytes((quant_type)e->type, d),
+                  d);
+    if (f->loras.n == 0) return;
+    for (const lowrank *t = lora_embedding_terms(&f->loras); t->r > 0; t++) lowrank_add_row(t, x, token);
+}
+
+/* ---- steps ---- */
 
 static void embed_row(void *ctx, size_t row, size_t worker) {
     (void)worker;
     const pass *p = ctx;
     const config *c = &p->f->m->config;
-    const source_tensor *e = p->f->m->weights.token_embd;
-    size_t bytes = quant_row_bytes((quant_type)e->type, c->n_embd);
-    quant_dequant((quant_type)e->type, p->f->x + row * c->n_embd,
-                  (const uint8_t *)e->data + (size_t)p->rows[row].token * bytes, c->n_embd);
+    look_up(p->f, p->f->x + row * c->n_embd, (size_t)p->rows[row].token);
 
     float *cs = p->f->cs + row * c->rope_dim;
     for (size_t i = 0; i < c->rope_dim / 2; i++) {
@@ -257,29 +300,29 @@ static pgr_status run_layer(pass *p, pgr_error *err) {
     const layer_weights *l = p->weights;
     const config *c = &f->m->config;
     pool *threads = f->m->threads;
-    size_t n = p->n_row;
+    size_t n = p->n_row, n_q = c->n_head * c->head_dim, n_kv = c->n_head_kv * c->head_dim;
 
     /* attention: x += Wo attention(rope(Wq h), rope(Wk h), Wv h), h = norm(x); biases and norms of heads where the family
      * has them */
     p->norm = l->attn_norm;
     pool_run(threads, n, norm_row, p);
-    PGR_TRY(gemm_run(l->attn_q, f->q, f->h, n, threads, err));
-    PGR_TRY(gemm_run(l->attn_k, f->k, f->h, n, threads, err));
-    PGR_TRY(gemm_run(l->attn_v, f->v, f->h, n, threads, err));
+    PGR_TRY(project(p, l->attn_q, LORA_attn_q, n_q, f->q, f->h, err));
+    PGR_TRY(project(p, l->attn_k, LORA_attn_k, n_kv, f->k, f->h, err));
+    PGR_TRY(project(p, l->attn_v, LORA_attn_v, n_kv, f->v, f->h, err));
     if (c->attn_bias) pool_run(threads, n, bias_row, p);
     if (c->qk_norm) pool_run(threads, n, qk_norm_row, p);
     pool_run(threads, n, store_row, p);
     pool_run(threads, (n + rows_per_task(c) - 1) / rows_per_task(c) * c->n_head_kv, attention_task, p);
-    PGR_TRY(gemm_run(l->attn_output, f->h, f->attn, n, threads, err));
+    PGR_TRY(project(p, l->attn_output, LORA_attn_output, c->n_embd, f->h, f->attn, err));
     pool_run(threads, n, add_row, p);
 
     /* feed-forward: x += Wdown (silu(Wgate h) * Wup h), h = norm(x) */
     p->norm = l->ffn_norm;
     pool_run(threads, n, norm_row, p);
-    PGR_TRY(gemm_run(l->ffn_gate, f->gate, f->h, n, threads, err));
-    PGR_TRY(gemm_run(l->ffn_up, f->up, f->h, n, threads, err));
+    PGR_TRY(project(p, l->ffn_gate, LORA_ffn_gate, c->n_ff, f->gate, f->h, err));
+    PGR_TRY(project(p, l->ffn_up, LORA_ffn_up, c->n_ff, f->up, f->h, err));
     pool_run(threads, n, swiglu_row, p);
-    PGR_TRY(gemm_run(l->ffn_down, f->h, f->gate, n, threads, err));
+    PGR_TRY(project(p, l->ffn_down, LORA_ffn_down, c->n_embd, f->h, f->gate, err));
     pool_run(threads, n, add_row, p);
     return PGR_OK;
 }
@@ -305,20 +348,21 @@ static pgr_status check_rows(const pass *p, pgr_error *err) {
 /* Final norm of the wanted rows. out: (rows with want, d); returns their number */
 static size_t norm_wanted(const pass *p, float *out) {
     const pgr_model *m = p->f->m;
+    const float *norm = p->f->loras.n > 0 ? p->f->loras.output_norm : m->weights.output_norm;
     size_t d = m->config.n_embd, n_want = 0;
     for (size_t i = 0; i < p->n_row; i++)
-        if (p->rows[i].want)
-            m->k->rmsnorm(out + n_want++ * d, p->f->x + i * d, m->weights.output_norm, d, m->config.norm_eps);
+        if (p->rows[i].want) m->k->rmsnorm(out + n_want++ * d, p->f->x + i * d, norm, d, m->config.norm_eps);
     return n_want;
 }
 
 /* All layers: fills the residual stream and the cache. */
 static pgr_status run_layers(pass *p, pgr_error *err) {
     forward_state *f = p->f;
+    const layer_weights *layers = f->loras.n > 0 ? f->loras.layers : f->m->weights.layers;
     PGR_TRY(check_rows(p, err));
     pool_run(f->m->threads, p->n_row, embed_row, p);
     for (p->layer = 0; p->layer < f->m->config.n_layer; p->layer++) {
-        p->weights = &f->m->weights.layers[p->layer];
+        p->weights = &layers[p->layer];
         PGR_TRY(run_layer(p, err));
     }
     return PGR_OK;
@@ -333,7 +377,7 @@ pgr_status forward_run(forward_state *f, kv_cache *kv, kv_seq *const *seqs, cons
     pass p = {.f = f, .kv = kv, .seqs = seqs, .rows = rows, .n_row = n_row};
     PGR_TRY(run_layers(&p, err));
     size_t n_want = norm_wanted(&p, f->h);
-    if (n_want > 0) PGR_TRY(gemm_run(f->m->weights.output, logits, f->h, n_want, f->m->threads, err));
+    if (n_want > 0) PGR_TRY(project_head(f, logits, f->h, n_want, err));
     advance_sequences(&p);
     return PGR_OK;
 }

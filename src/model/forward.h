@@ -4,6 +4,7 @@
 #define PGR_MODEL_FORWARD_H
 
 #include "model/kv.h"
+#include "model/lora_set.h"
 #include "model/model.h"
 
 typedef struct forward_row {
@@ -17,6 +18,10 @@ typedef struct forward_state forward_state; /* activations for up to n_batch row
 
 pgr_status forward_create(const pgr_model *m, size_t n_batch, forward_state **out, pgr_error *err);
 void forward_free(forward_state *f);
+
+/* The adapters that all passes from now on apply; n 0: none, and the passes are those of the model as it is, bit for bit. What caches
+ * hold of earlier passes belongs to the adapters of then. On error the set is as before. The adapters must outlive it. */
+pgr_status forward_set_loras(forward_state *f, pgr_lora *const *loras, const float *scales, size_t n, pgr_error *err);
 
 /* Computes the rows, stores their K and V (room was made by kv_reserve) and advances the sequences' n_token.
  * logits: (number of rows with want, n_vocab) in row order. n_row <= n_batch. */

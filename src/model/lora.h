@@ -6,18 +6,15 @@
 #ifndef PGR_MODEL_LORA_H
 #define PGR_MODEL_LORA_H
 
+#include "math/lowrank.h"
 #include "model/gguf.h"
 #include "model/safetensors.h"
 #include "model/weights.h"
 
-/* Of a matrix W: (N, K). The rows of b stand in the order of the model's rows: where q and k are permuted (config.h:
- * rope_interleaved) those of b are. The embedding is such a matrix too, (n_vocab, n_embd), whatever way the file has it. */
-typedef struct lora_factors {
-    size_t r;     /* rank; 0: the adapter leaves this matrix alone */
-    float *a;     /* (r, K) */
-    float *b;     /* (N, r) */
-    float scale;  /* alpha / r, or alpha / sqrt(r); the user's own scale is not in it */
-} lora_factors;
+/* Of a matrix W: (N, K). r 0: the adapter leaves this matrix alone. scale: alpha / r, or alpha / sqrt(r); the user's own scale is
+ * not in it. The rows of b stand in the order of the model's rows: where q and k are permuted (config.h: rope_interleaved)
+ * those of b are. The embedding is such a matrix too, (n_vocab, n_embd), whatever way the file has it. */
+typedef lowrank lora_factors;
 
 typedef struct lora_layer {
 #define X(field, gguf, hf, n, where) float *field; /* (n) in place of the model's; NULL: none */
@@ -42,13 +39,14 @@ typedef struct lora {
     size_t n_tensor;             /* of the file */
     size_t n_value;              /* parameters */
     size_t min_r, max_r;         /* of all factors; 0: there are none */
-    safetensors safetensors;     /* the mappings: one of the two */
+    tensor_source source;
+    safetensors safetensors;     /* the mappings behind source: one of the two */
     gguf gguf;
     arena arena;
 } lora;
 
 /* path: a folder with adapter_config.json and adapter_model.safetensors, or a GGUF file. c: of the model that it goes on;
- * shapes are checked against it. On error *out is empty. */
+ * shapes are checked against it. The result points into itself and must stay where it is; on error it is empty. */
 pgr_status lora_open(const char *path, const config *c, lora *out, pgr_error *err);
 /* A GGUF file's bytes, or an adapter_config.json and the bytes of adapter_model.safetensors, in memory (tests, fuzzing). */
 pgr_status lora_open_gguf_memory(const uint8_t *data, size_t size, const char *name, const config *c, lora *out,

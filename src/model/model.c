@@ -62,7 +62,7 @@ pgr_status pgr_model_find(const char *name, char **out, pgr_error *err) {
 
 /* ---- opening ---- */
 
-static gemm_form form_of(pgr_dtype dtype) {
+gemm_form model_form(pgr_dtype dtype) {
     switch (dtype) {
     case PGR_DTYPE_F32:
         return GEMM_F32;
@@ -82,7 +82,7 @@ static pgr_status open_parts(pgr_model *m, const char *path, const pgr_model_opt
     m->tok = m->from.tok;
     m->chat = m->from.chat;
     PGR_TRY(pool_create(o->n_thread, &m->threads, err));
-    return weights_open(&m->from.source, &m->config, form_of(o->dtype), m->threads, o->progress, o->progress_ctx,
+    return weights_open(&m->from.source, &m->config, model_form(o->dtype), m->threads, o->progress, o->progress_ctx,
                         &m->weights, err);
 }
 

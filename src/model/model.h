@@ -18,6 +18,8 @@ struct pgr_model {
     double load_s;
 };
 
+gemm_form model_form(pgr_dtype dtype); /* the form of a model's matrices */
+
 /* $PGENRM_HOME, else $XDG_CACHE_HOME/pgenrm, else ~/.cache/pgenrm. The caller's (mem_free); NULL when out of memory. */
 char *model_cache_folder(void);
 

@@ -80,6 +80,9 @@ static void test_wrong_usage(void **state) {
     assert_refused("pgenrm generate --stop '' y", 2, "--stop");
     assert_refused("pgenrm generate --grammar LICENSE --grammar-from '' y", 2, "--grammar-from: found an empty text");
     assert_refused("pgenrm generate --dtype f64 y", 2, "auto, f32, bf16 or int8");
+    assert_refused("pgenrm generate --lora a:b y", 2, "--lora: found \"b\", expected a number");
+    assert_refused("pgenrm generate --lora a: y", 2, "--lora: found \"\", expected a number");
+    assert_refused("pgenrm generate --lora :2 y", 2, "--lora: found \":2\", expected PATH[:SCALE]");
     assert_refused("pgenrm tokenize a b", 2, "TEXT");
     assert_refused("pgenrm perplexity", 2, "FILE");
     assert_refused("pgenrm inspect a b", 2, "MODEL");
@@ -96,7 +99,7 @@ static void test_work_that_cannot_be_done(void **state) {
     assert_refused("pgenrm score -m /nonexistent.gguf examples/request.json", 1, "/nonexistent.gguf");
     assert_refused("pgenrm score -m examples/request.json examples/request.json", 1, "examples/request.json");
     assert_refused("pgenrm score -m http://localhost:1/v1 examples/request.json", 1, "not supported yet");
-    assert_refused("pgenrm score --lora a examples/request.json", 1, "not supported yet");
+    assert_refused("pgenrm score --lora /nonexistent:0.5 examples/request.json", 1, "/nonexistent: ");
     assert_refused("pgenrm score --frame /nonexistent examples/request.json", 1, "/nonexistent");
     assert_refused("pgenrm generate --prompt-file /nonexistent", 1, "/nonexistent");
     assert_refused("pgenrm generate --grammar /nonexistent x", 1, "/nonexistent");

@@ -1,0 +1,157 @@
+/* lora_set.c - opens adapters, and makes the table that a forward pass reads from the adapters that are on. */
+#include "model/lora_set.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "base/mem.h"
+
+enum { MAX_LORA = 64 };
+
+/* ---- opened adapters ---- */
+
+static pgr_status open_parts(pgr_lora *l, const char *path, pgr_error *err) {
+    const pgr_model *m = l->m;
+    PGR_TRY(lora_open(path, &m->config, &l->file, err));
+    const source_tensor *t = l->file.new_output;
+    if (!t) return PGR_OK;
+    return gemm_create(model_form(m->dtype), (quant_type)t->type, t->data, t->dim[1], t->dim[0], m->threads, &l->output,
+                       err);
+}
+
+pgr_status pgr_lora_open(const pgr_model *model, const char *path, pgr_lora **out, pgr_error *err) {
+    pgr_lora *l = mem_zero(1, sizeof *l);
+    if (!l) return fail_mem(err);
+    l->m = model;
+    pgr_status s = open_parts(l, path, err);
+    if (s != PGR_OK) {
+        pgr_lora_close(l);
+        return s;
+    }
+    *out = l;
+    return PGR_OK;
+}
+
+void pgr_lora_close(pgr_lora *l) {
+    if (!l) return;
+    gemm_free(l->output);
+    lora_close(&l->file);
+    mem_free(l);
+}
+
+/* ---- the set ---- */
+
+/* The lists: those of the layers, the embedding's, the head's. */
+static size_t embedding_list(const lora_set *s) {
+    return s->n_layer * LORA_N_MATRIX;
+}
+
+static lowrank *list_at(const lora_set *s, size_t list) {
+    return s->terms + list * (s->n + 1);
+}
+
+const lowrank *lora_terms(const lora_set *s, size_t layer, lora_matrix matrix) {
+    return list_at(s, layer * LORA_N_MATRIX + matrix);
+}
+
+const lowrank *lora_embedding_terms(const lora_set *s) {
+    return list_at(s, embedding_list(s));
+}
+
+const lowrank *lora_head_terms(const lora_set *s) {
+    return list_at(s, embedding_list(s) + 1);
+}
+
+/* One term more at the end of a list. */
+static void add_term(lora_set *s, size_t list, const lora_factors *f, float scale) {
+    if (f->r == 0) return;
+    lowrank *term = list_at(s, list);
+    while (term->r > 0) term++;
+    *term = *f;
+    term->scale *= scale;
+}
+
+static void add_terms(lora_set *s, const lora *l, float scale) {
+    for (size_t i = 0; i < s->n_layer; i++) {
+#define X(field, gguf, hf, rows, cols) add_term(s, i *LORA_N_MATRIX + LORA_##field, &l->layers[i].field, scale);
+        LAYER_MATRICES(X)
+#undef X
+    }
+    add_term(s, embedding_list(s), &l->token_embd, scale);
+    add_term(s, embedding_list(s) + 1, &l->output, scale);
+}
+
+/* Counts a tensor that the adapter brings in place of the model's: only one adapter may, and only at scale 1. */
+static pgr_status check_whole(const lora *l, float scale, bool brings, bool *taken, const char *what, pgr_error *err) {
+    if (!brings) return PGR_OK;
+    if (*taken) return fail(err, PGR_E_ARG, "%s: another adapter replaces the model's %s too", l->path, what);
+    if (scale != 1.0f)
+        return fail(
+            err, PGR_E_ARG,
+            "%s: the scale is %g, but the adapter replaces the model's %s (modules_to_save), which takes scale 1 "
+            "only",
+            l->path, (double)scale, what);
+    *taken = true;
+    return PGR_OK;
+}
+
+static pgr_status replace(lora_set *s, const pgr_model *m, const pgr_lora *p, float scale, pgr_error *err) {
+    const lora *l = &p->file;
+    const weights *w = &m->weights;
+    bool embd = s->token_embd != w->token_embd, head = s->output != w->output, norm = s->output_norm != w->output_norm;
+    PGR_TRY(check_whole(l, scale, l->new_token_embd != NULL, &embd, "embedding", err));
+    PGR_TRY(check_whole(l, scale, l->new_output != NULL, &head, "head", err));
+    PGR_TRY(check_whole(l, scale, l->new_output_norm != NULL, &norm, "last norm", err));
+    if (l->new_token_embd) s->token_embd = l->new_token_embd;
+    if (l->new_output) s->output = p->output;
+    if (l->new_output_norm) s->output_norm = l->new_output_norm;
+    for (size_t i = 0; i < m->config.n_layer; i++) {
+        bool taken;
+#define X(field, gguf, hf, n, where)                                                                                   \
+    taken = s->layers[i].field != w->layers[i].field;                                                                  \
+    PGR_TRY(check_whole(l, scale, l->layers[i].field != NULL, &taken, hf, err));                                       \
+    if (l->layers[i].field) s->layers[i].field = l->layers[i].field;
+        LAYER_VECTORS(X)
+#undef X
+    }
+    return PGR_OK;
+}
+
+static pgr_status fill(lora_set *s, const pgr_model *m, pgr_lora *const *loras, const float *scales, size_t n,
+                       pgr_error *err) {
+    s->terms = arena_array(&s->arena, (embedding_list(s) + 2) * (s->n + 1), sizeof *s->terms);
+    s->layers = arena_array(&s->arena, m->config.n_layer, sizeof *s->layers);
+    if (!s->terms || !s->layers) return fail_mem(err);
+    memcpy(s->layers, m->weights.layers, m->config.n_layer * sizeof *s->layers);
+    s->token_embd = m->weights.token_embd;
+    s->output_norm = m->weights.output_norm;
+    s->output = m->weights.output;
+    for (size_t i = 0; i < n; i++) {
+        PGR_TRY(replace(s, m, loras[i], scales[i], err));
+        if (scales[i] != 0.0f) add_terms(s, &loras[i]->file, scales[i]);
+    }
+    return PGR_OK;
+}
+
+pgr_status lora_set_create(const pgr_model *m, pgr_lora *const *loras, const float *scales, size_t n, lora_set *out,
+                           pgr_error *err) {
+    lora_set s = {.n = n, .n_layer = m->config.n_layer};
+    if (n > MAX_LORA) return fail(err, PGR_E_ARG, "%zu adapters at once, at most %d", n, MAX_LORA);
+    for (size_t i = 0; i < n; i++) {
+        if (loras[i]->m != m)
+            return fail(err, PGR_E_ARG, "%s: the adapter was opened for another model", loras[i]->file.path);
+        if (!isfinite(scales[i]))
+            return fail(err, PGR_E_ARG, "%s: the scale is %g", loras[i]->file.path, (double)scales[i]);
+    }
+    pgr_status status = n > 0 ? fill(&s, m, loras, scales, n, err) : PGR_OK;
+    if (status == PGR_OK)
+        *out = s;
+    else
+        lora_set_free(&s);
+    return status;
+}
+
+void lora_set_free(lora_set *s) {
+    arena_free(&s->arena);
+    *s = (lora_set){0};
+}

@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "json_out.h"
+
 void complain(const char *format, ...) {
     char text[1024];
     va_list ap;
@@ -83,6 +85,18 @@ int finish_output(void) {
     if (!said) complain("standard output: %s", strerror(errno));
     said = true;
     return EXIT_FAILED;
+}
+
+void print_written(const char *path, const pgr_written *w, bool json) {
+    if (!json) {
+        printf("%s\n", path);
+        return;
+    }
+    printf("{\"path\":");
+    json_text(path, strlen(path));
+    printf(",\"tensors\":%zu,\"bytes\":%llu,\"seconds\":", w->tensors, (unsigned long long)w->bytes);
+    json_real(w->seconds);
+    printf("}\n");
 }
 
 /* ---- signals ---- */

@@ -46,4 +46,7 @@ int find_model(const common_options *o, char **path);
 int session_open(const common_options *o, bool engine, session *s);
 void session_close(session *s);
 
+/* What `convert` and `merge` say at the end. */
+void print_written(const char *path, const pgr_written *w, bool json);
+
 #endif

@@ -150,6 +150,40 @@ pgr_pull_options pgr_pull_options_default(void);
  * on error and after *cancel: what has come stays as NAME.part, and the next call goes on from there. */
 pgr_status pgr_pull(const char *model, const pgr_pull_options *options, pgr_pulled *out, pgr_error *err);
 
+/* ---- convert --------------------------------------------------------------------------------------------------- */
+
+typedef enum pgr_file_type {
+    PGR_FILE_KEEP, /* every tensor keeps its type; changed ones of a packed type that is not written become Q8_0 */
+    PGR_FILE_F32,
+    PGR_FILE_F16,
+    PGR_FILE_BF16,
+    PGR_FILE_Q8_0,
+    PGR_FILE_Q4_0, /* embedding and head Q8_0 */
+} pgr_file_type;   /* of matrices; norms and biases in GGUF are F32, rows that are no whole blocks of 32 F16 */
+
+typedef struct pgr_write_options {
+    pgr_file_type type;
+    bool force;               /* an older file of that name, or an older model in that folder, is replaced */
+    int n_thread;             /* 0: as many as there are cores */
+    pgr_cancel *cancel;       /* may be NULL */
+    pgr_progress_fn progress; /* may be NULL */
+    void *progress_ctx;
+} pgr_write_options;
+
+typedef struct pgr_written {
+    size_t tensors;
+    uint64_t bytes;  /* of the GGUF file, or of all files of the folder */
+    double seconds;
+} pgr_written;
+
+pgr_write_options pgr_write_options_default(void); /* PGR_FILE_KEEP */
+
+/* A GGUF file of a model (a Hugging Face folder or a GGUF file) that llama.cpp loads (docs/convert.md). Memory: a few megabytes
+ * beyond the mapped model, whatever its size. options may be NULL.
+ * on error and after *cancel: nothing stands under the new name, an older file is as it was. */
+pgr_status pgr_convert(const char *model, const char *path, const pgr_write_options *options, pgr_written *out,
+                       pgr_error *err);
+
 /* ---- tokens ---------------------------------------------------------------------------------------------------- */
 
 enum {

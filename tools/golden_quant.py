@@ -2,7 +2,8 @@
 """Writes tests/golden/quant/TYPE.bin: what PyPI `gguf` makes of a few blocks of every type that src/math/quant.h lists.
 
 A file is: u32 number of blocks, u32 values per block, the blocks, the values (fp32, little-endian). Scales are random,
-extreme, subnormal and zero in turn, the other bytes random. Needs gguf and numpy; run it from the repository root."""
+extreme, subnormal and zero in turn, the other bytes random. And quantise.bin, what it makes of rows of values: u32 values
+per row, the rows (fp32), and per type of QUANTISED the rows in that type. Needs gguf and numpy; run it from the repository root."""
 import pathlib
 
 import gguf
@@ -41,6 +42,33 @@ def plain(name, rng):
     return u.view(np.uint8).reshape(n, 2)
 
 
+QUANTISED = ["F16", "BF16", "Q8_0", "Q4_0"]
+
+
+def rows(rng):
+    """Blocks of very different sizes, with values half way between two steps, equal magnitudes, signed zeros and subnormals."""
+    x = rng.normal(0, 1, (64, 64)).astype(np.float32) * np.float32(10.0) ** rng.integers(-6, 4, (64, 1)).astype(np.float32)
+    x[0] = np.arange(-32, 32) / 2
+    x[1] = np.tile([8, -8, 7.5, -7.5, 3.5, 0.5, -0.5, -3.5], 8)
+    x[2] = np.tile([-8, 8, 7.5, -7.5, 3.5, 0.5, -0.5, -3.5], 8)
+    x[3] = 127 * rng.choice([1, -1], 64)
+    x[3, 1:] = (rng.integers(-126, 126, 63) + 0.5)
+    x[4] = 0
+    x[5] = np.float32(2) ** -24 * rng.integers(-40, 40, 64) / 4
+    x[6] = 60000 * np.sign(x[6])
+    x[7, ::3] = 0
+    return x
+
+
+def quantise(out):
+    x = rows(np.random.default_rng(7))
+    data = np.array([x.shape[1]], "<u4").tobytes() + x.astype("<f4").tobytes()
+    for name in QUANTISED:
+        packed = x.astype(np.float16) if name == "F16" else gguf.quants.quantize(x, Type[name])
+        data += np.ascontiguousarray(packed).tobytes()
+    (out / "quantise.bin").write_bytes(data)
+
+
 def main():
     out = pathlib.Path("tests/golden/quant")
     out.mkdir(parents=True, exist_ok=True)
@@ -53,6 +81,7 @@ def main():
         assert values.size == data.shape[0] * block
         head = np.array([data.shape[0], block], dtype="<u4")
         (out / f"{name}.bin").write_bytes(head.tobytes() + data.tobytes() + values.tobytes())
+    quantise(out)
 
 
 main()

@@ -86,6 +86,21 @@ pgr_status config_check(const config *c, const char *path, pgr_error *err) {
     return PGR_OK;
 }
 
+/* Llama 3.1: a pair that makes fewer than `low` turns in the original context is slowed by factor, one that makes more than
+ * `high` is left, and between them the share of either changes linearly with the turns. */
+static double llama3_freq(const config *c, double freq) {
+    double turns = (double)c->rope_original_ctx * freq / (2.0 * 3.14159265358979323846);
+    if (turns < c->rope_low) return freq / c->rope_factor;
+    if (turns > c->rope_high) return freq;
+    double fast = (turns - c->rope_low) / (c->rope_high - c->rope_low);
+    return (1.0 - fast) * freq / c->rope_factor + fast * freq;
+}
+
+double config_rope_freq(const config *c, size_t i) {
+    double freq = 1.0 / pow(c->rope_base, 2.0 * (double)i / (double)c->rope_dim);
+    return c->rope_kind == ROPE_LLAMA3 ? llama3_freq(c, freq) : freq;
+}
+
 /* The keys of one architecture: "<arch>.<suffix>" */
 typedef struct reader {
     const gguf *g;

@@ -36,22 +36,11 @@ typedef struct pass {
     const layer_weights *weights; /* of the layer */
 } pass;
 
-/* Llama 3.1: a pair that makes fewer than `low` turns in the original context is slowed by factor, one that makes more than
- * `high` is left, and between them the share of either changes linearly with the turns. */
-static double llama3_freq(const config *c, double freq) {
-    double turns = (double)c->rope_original_ctx * freq / (2.0 * 3.14159265358979323846);
-    if (turns < c->rope_low) return freq / c->rope_factor;
-    if (turns > c->rope_high) return freq;
-    double fast = (turns - c->rope_low) / (c->rope_high - c->rope_low);
-    return (1.0 - fast) * freq / c->rope_factor + fast * freq;
-}
-
 static void init_inv_freq(forward_state *f) {
     const config *c = &f->m->config;
     const float *divisor = f->m->weights.rope_freqs;
     for (size_t i = 0; i < c->rope_dim / 2; i++) {
-        double freq = 1.0 / pow(c->rope_base, 2.0 * (double)i / (double)c->rope_dim);
-        if (c->rope_kind == ROPE_LLAMA3) freq = llama3_freq(c, freq);
+        double freq = config_rope_freq(c, i);
         f->inv_freq[i] = divisor ? (float)freq / divisor[i] : (float)freq;
     }
 }

@@ -233,11 +233,18 @@ pgr_status vocab_merge(tokenizer *t, const char *key, text_span left, text_span 
     return fail(err, PGR_E_FORMAT, "%s: %s[%" PRIu32 "] is not two tokens that make up a third", t->origin, key, rank);
 }
 
-void vocab_mark_ends(tokenizer *t) {
-    static const char *const names[] = {"<|endoftext|>", "<|im_end|>", "<|end_of_text|>",
+static const char *const end_names[] = {"<|endoftext|>", "<|im_end|>", "<|end_of_text|>",
                                         "<|eot_id|>",    "<|eom_id|>", "</s>"};
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        int32_t id = tok_find(t, names[i]);
+
+void vocab_mark_ends(tokenizer *t) {
+    for (size_t i = 0; i < sizeof end_names / sizeof *end_names; i++) {
+        int32_t id = tok_find(t, end_names[i]);
         if (id >= 0 && t->type[id] == TOK_CONTROL) t->ends[id] = true;
     }
+}
+
+bool vocab_ends_by_name(const tokenizer *t, int32_t id) {
+    for (size_t i = 0; i < sizeof end_names / sizeof *end_names; i++)
+        if (t->type[id] == TOK_CONTROL && tok_find(t, end_names[i]) == id) return true;
+    return false;
 }

@@ -69,5 +69,6 @@ int32_t vocab_find(const tokenizer *t, const char *s, size_t n); /* by what merg
 
 /* Marks the control tokens with well-known names of an end of turn. */
 void vocab_mark_ends(tokenizer *t);
+bool vocab_ends_by_name(const tokenizer *t, int32_t id); /* it is one of those */
 
 #endif

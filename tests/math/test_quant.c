@@ -165,10 +165,57 @@ static void test_bf16(void **state) {
     assert_true(isnan(bf16_to_f32(f32_to_bf16(NAN))));
 }
 
+/* Rows in every type that is written have the bytes that PyPI `gguf` makes of them. */
+static void test_quantise(void **state) {
+    (void)state;
+    enum { ROWS = 64, N = 64 };
+    static const quant_type kinds[] = {QUANT_F16, QUANT_BF16, QUANT_Q8_0, QUANT_Q4_0};
+    uint32_t per_row;
+    static float rows[ROWS][N];
+    FILE *f = fopen(PGR_SOURCE_DIR "/tests/golden/quant/quantise.bin", "rb");
+    assert_non_null(f);
+    assert_int_equal(fread(&per_row, 4, 1, f), 1);
+    assert_int_equal(per_row, N);
+    assert_int_equal(fread(rows, sizeof rows, 1, f), 1);
+    for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++) {
+        uint8_t want[4 * N], got[4 * N + 1]; /* at an odd address */
+        size_t bytes = quant_row_bytes(kinds[k], N);
+        for (size_t r = 0; r < ROWS; r++) {
+            assert_int_equal(fread(want, 1, bytes, f), bytes);
+            assert_true(quant_writable((uint32_t)kinds[k]));
+            assert_true(quant_quantise(kinds[k], got + 1, rows[r], N));
+            if (memcmp(got + 1, want, bytes) != 0) fail_msg("%s: row %zu differs", quant_name((uint32_t)kinds[k]), r);
+        }
+    }
+    assert_int_equal(fgetc(f), EOF);
+    fclose(f);
+}
+
+static void test_quantise_refuses(void **state) {
+    (void)state;
+    static const quant_type all[] = {QUANT_F32, QUANT_F16, QUANT_BF16, QUANT_Q8_0, QUANT_Q4_0};
+    uint8_t out[4 * 32];
+    for (size_t k = 0; k < 5; k++) {
+        float x[32] = {[5] = 1};
+        assert_true(quant_quantise(all[k], out, x, 32));
+        x[31] = NAN;
+        assert_false(quant_quantise(all[k], out, x, 32));
+        x[31] = -INFINITY;
+        assert_false(quant_quantise(all[k], out, x, 32));
+        x[31] = 65520; /* the first that rounds to infinity as a half */
+        assert_int_equal(quant_quantise(all[k], out, x, 32), all[k] != QUANT_F16);
+        x[31] = 3.4e38f; /* beyond bf16's largest, and beyond what a half as scale reaches */
+        assert_int_equal(quant_quantise(all[k], out, x, 32), all[k] == QUANT_F32);
+    }
+    assert_false(quant_writable(QUANT_Q4_1));
+    assert_false(quant_writable(99));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_golden), cmocka_unit_test(test_tiles), cmocka_unit_test(test_names),
-        cmocka_unit_test(test_f16),    cmocka_unit_test(test_bf16),
+        cmocka_unit_test(test_f16),    cmocka_unit_test(test_bf16), cmocka_unit_test(test_quantise),
+        cmocka_unit_test(test_quantise_refuses),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,26 @@
+/* file_out.h - a file that gets its name when it is whole: written as PATH.part, renamed by file_out_commit. Until then an
+ * older file of that name stays as it is. */
+#ifndef PGR_BASE_FILE_OUT_H
+#define PGR_BASE_FILE_OUT_H
+
+#include <stdint.h>
+
+#include "base/status.h"
+
+typedef struct file_out {
+    char *path, *part;
+    int fd;
+    uint64_t n; /* bytes written */
+} file_out;     /* all zero: none */
+
+pgr_status file_out_open(const char *path, file_out *out, pgr_error *err);
+/* On error the caller still aborts. */
+pgr_status file_out_write(file_out *f, const void *p, size_t n, pgr_error *err);
+/* All bytes on the disk, then the name. f is all zero afterwards, on error too (the part is removed). */
+pgr_status file_out_commit(file_out *f, pgr_error *err);
+void file_out_abort(file_out *f); /* removes the part; nothing for one that is all zero */
+
+/* A whole file at once. */
+pgr_status file_write(const char *path, const void *p, size_t n, pgr_error *err);
+
+#endif

@@ -1,0 +1,109 @@
+#!/usr/bin/env python3
+"""Many chains on one prompt: pgenrm against OpenVINO GenAI and llama.cpp, in one run, interleaved.
+
+Jobs: ind-24 (24 sampled chains of 256 tokens on one prompt of 1,536 tokens), pro (16 chains on one prompt and 8 on 8 further
+prompts that share its first tokens, the instructions), single (one chain). Every engine gets the same token ids, new ones in every
+repeat, so that nothing is known of an earlier repeat. Each engine is a process that has loaded its model; only the job is timed.
+Medians of the repeats; the ratio is peer / pgenrm of the medians, and of each repeat (least and largest)."""
+import argparse
+import json
+import pathlib
+import random
+import statistics
+import subprocess
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "tools"))
+import measure  # noqa: E402
+
+PEERS = pathlib.Path.home() / ".cache" / "pgenrm-peers"
+
+
+class Worker:
+    def __init__(self, name, command):
+        self.name, self.times, self.detail = name, {}, {}
+        self.process = subprocess.Popen([str(c) for c in command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        if not self.process.stdout.readline():
+            sys.exit(f"{name} did not start: {' '.join(map(str, command))}")
+
+    def run(self, job):
+        self.process.stdin.write(json.dumps(job) + "\n")
+        self.process.stdin.flush()
+        line = self.process.stdout.readline()
+        if not line:
+            sys.exit(f"{self.name} ended in mid-job")
+        return json.loads(line)
+
+
+def prompts(args, repeat):
+    """Ids of ordinary words (no control tokens), different in every repeat."""
+    rng = random.Random(1000 + repeat)
+    return lambda n: [rng.randrange(300, 40000) for _ in range(n)]
+
+
+def make_job(name, args, repeat):
+    new = prompts(args, repeat)
+    if name == "single":
+        groups = [{"prompt": new(args.prompt), "n": 1}]
+    elif name == "ind-24":
+        groups = [{"prompt": new(args.prompt), "n": 24}]
+    else:
+        head = new(args.shared)  # the instructions, and the query where it stands first
+        groups = [{"prompt": head + new(args.prompt - args.shared), "n": 16}]
+        groups += [{"prompt": head + new(args.prompt - args.shared), "n": 1} for _ in range(8)]
+    return {"groups": groups, "tokens": args.tokens, "seed": repeat + 1}
+
+
+def main():
+    about, _, more = __doc__.partition("\n")
+    p = argparse.ArgumentParser(description=about, epilog=more, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--jobs", default="ind-24,pro,single")
+    p.add_argument("--repeats", type=int, default=5)
+    p.add_argument("--prompt", type=int, default=1536, help="tokens (default: 1536)")
+    p.add_argument("--shared", type=int, default=384, help="tokens that all prompts of `pro` begin with (default: 384)")
+    p.add_argument("--tokens", type=int, default=256, help="of each chain (default: 256)")
+    p.add_argument("--peers", default=str(PEERS), help="where bench/peers/install.sh put them")
+    p.add_argument("--model", default=None)
+    p.add_argument("--build", default=str(ROOT / "build"))
+    p.add_argument("--only", default="", help="names of engines, by commas (default: all)")
+    args = p.parse_args()
+
+    peers, build = pathlib.Path(args.peers), pathlib.Path(args.build)
+    model = args.model or str(peers / "Q4_1.gguf")
+    here = ROOT / "bench" / "peers"
+    commands = {f"pgenrm {d}": [build / "bench_job", model, d, 2] for d in ("int8", "bf16")}
+    commands["openvino bf16"] = [peers / "venv_ov/bin/python", here / "openvino_worker.py", peers / "ov", "INFERENCE_PRECISION_HINT=bf16"]
+    for kind in ("Q4_1", "q8_0", "bf16"):
+        if (peers / f"{kind}.gguf").exists():
+            commands[f"llama.cpp {kind}"] = [peers / "venv_lc/bin/python", here / "llama_cpp_worker.py", peers / f"{kind}.gguf"]
+    wanted = [w for w in args.only.split(",") if w]
+    workers = [Worker(n, c) for n, c in commands.items() if not wanted or n in wanted]
+
+    print(f"{measure.machine()}\nprompt {args.prompt} tokens, chains of {args.tokens}, {args.repeats} repeats, interleaved; `pro` shares {args.shared}\n")
+    warm = {"groups": [{"prompt": prompts(args, -1)(64), "n": 2}], "tokens": 8, "seed": 1}
+    for w in workers:
+        w.run(warm)
+    for name in args.jobs.split(","):
+        times = {w.name: [] for w in workers}
+        for k in range(args.repeats):
+            job = make_job(name, args, k)
+            for w in workers:
+                answer = w.run(job)
+                times[w.name].append(answer["seconds"])
+                extra = f"  prefill {answer['prefill_s']:.2f} decode {answer['decode_s']:.2f} cached {answer['cached']}" if "prefill_s" in answer else ""
+                print(f"{name:8} {k + 1}  {w.name:18} {answer['seconds']:7.2f} s  {answer['tokens'] / answer['seconds']:7.1f} tokens/s{extra}", flush=True)
+        own = [w.name for w in workers if w.name.startswith("pgenrm")]
+        print()
+        for n, t in times.items():
+            row = f"{name:8}  {n:18} median {statistics.median(t):7.2f} s"
+            for o in own:
+                if not n.startswith("pgenrm"):
+                    each = [a / b for a, b in zip(t, times[o])]
+                    row += f"   {statistics.median(t) / statistics.median(times[o]):5.2f} x {o} ({min(each):.2f} to {max(each):.2f})"
+            print(row)
+        print()
+
+
+if __name__ == "__main__":
+    main()

@@ -9,7 +9,10 @@
     NAME.json             per tokenizer: `hashes`, 8 hex digits per line (FNV-1a over the ids, 4 bytes each), `special`, the
                           same hash over all lines in a row with control tokens parsed, `ids` of the first lines,
                           `chat`: conversations with the ids of what transformers renders from the file's template; of a
-                          tokenizer.json, `special` is with what its post-processor adds
+                          tokenizer.json, `special` is with what its post-processor adds; of WordPiece, `decoded` is the
+                          hash over what decoding those gives, a newline after each line
+    bert-chars.json       BERT's normaliser and cutting on every character
+    minilm.json           the default embedder's tokenizer, from $PGR_MINILM or the cache folder; left out if it is not there
 
 The default model is read from the cache folder; it is left out, with a word, if it is not there. A pre-tokeniser is built
 from its own definition: transformers reads a GGUF file of kind `smollm` as plain GPT-2, which is wrong.
@@ -144,15 +147,62 @@ def write_file(name, state, texts):
     path = os.path.join(OUT, f"{name}.tokenizer.json")
     with open(path, "w", encoding="utf-8", newline="\n") as f:
         f.write(text)
-    if name in ("llama3", "qwen3", "llama2", "mistral"):
+    if name in ("llama3", "qwen3", "llama2", "mistral", "bert", "bert-cased", "bert-accents"):
         shutil.copy(path, os.path.join(GOLDEN, "..", "fuzz", "corpus", "tokenizer_json"))
-    t = Tokenizer.from_str(text)
+    write_json(f"{name}.json", golden_file(Tokenizer.from_str(text), texts))
+
+
+def golden_file(t, texts):
+    t.no_truncation()
+    t.no_padding()
     all_special = 0x811C9DC5
     for s in texts:
         all_special = fnv(t.encode(s).ids, all_special)
     t.encode_special_tokens = True
     hashes = "".join(f"{fnv(t.encode(s, add_special_tokens=False).ids):08x}" for s in texts)
-    write_json(f"{name}.json", {"n": len(texts), "hashes": hashes, "special": f"{all_special:08x}", "ids": []})
+    golden = {"n": len(texts), "hashes": hashes, "special": f"{all_special:08x}", "ids": []}
+    t.encode_special_tokens = False
+    if type(t.model).__name__ == "WordPiece":  # what other models give back is what went in
+        decoded = 0x811C9DC5
+        for s in texts:
+            decoded = fnv_bytes(t.decode(t.encode(s).ids, skip_special_tokens=False).encode() + b"\n", decoded)
+        golden["decoded"] = f"{decoded:08x}"
+    return golden
+
+
+def write_bert_chars():
+    """bert-chars.json: BERT's normaliser and cutting of every character, hashes per block of 4,096: the texts of `off` and of each setting
+    alone, each with a newline; 0, 1 or 2 for space, punctuation, the rest."""
+    settings = ["clean_text", "handle_chinese_chars", "strip_accents", "lowercase"]
+    make = [normalizers.BertNormalizer(**{s: s == on for s in settings}) for on in settings]
+    cut = pre_tokenizers.BertPreTokenizer()
+    hashes = []
+    for block in [*range(0x40), 0xE0, 0x10F]:
+        row = [0x811C9DC5] * 5
+        for c in range(block << 12, (block + 1) << 12):
+            if 0xD800 <= c < 0xE000:
+                continue
+            for i, n in enumerate(make):
+                # utf8proc's decompositions beyond the basic plane are newer than those of `tokenizers`
+                row[i] = row[i] if i == 2 and c > 0xFFFF else fnv_bytes(n.normalize_str(chr(c)).encode() + b"\n", row[i])
+            row[4] = fnv_bytes([{2: 0, 3: 1, 1: 2}[len(cut.pre_tokenize_str(f"a{chr(c)}b"))]], row[4])
+        hashes.append([block, *row])
+    write_json("bert-chars.json", hashes)
+
+
+def fnv_bytes(data, h):
+    for byte in data:
+        h = (h ^ byte) * 0x01000193 & 0xFFFFFFFF
+    return h
+
+
+def write_minilm(texts):
+    """minilm.json: the default embedder's own file, which is not committed."""
+    path = os.path.join(os.environ.get("PGR_MINILM") or os.path.join(CACHE, "all-MiniLM-L6-v2"), "tokenizer.json")
+    if os.path.exists(path):
+        write_json("minilm.json", golden_file(Tokenizer.from_file(path), texts))
+    else:
+        print(f"{path} is not there: minilm.json stays as it is", file=sys.stderr)
 
 
 CONVERSATIONS = [
@@ -218,6 +268,8 @@ def main():
         write_file(name, state, texts)
         if name == "llama2":
             write_sentencepiece(state)
+    write_bert_chars()
+    write_minilm(texts)
 
 
 if __name__ == "__main__":

@@ -131,5 +131,58 @@ def normalised():
     return state
 
 
+def bert_model(lower, **settings):
+    """WordPiece; the rarer scripts of lines.py give single characters and a few whole words."""
+    t = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    t.normalizer = normalizers.BertNormalizer(lowercase=lower)
+    t.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    t.train_from_iterator(TEXTS.strip().split("\n"), trainers.WordPieceTrainer(vocab_size=N_VOCAB, show_progress=False, min_frequency=1,
+                                                                               special_tokens=["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]))
+    extra = list("0123456789.,;:!?'-()<>[]{}|/_=+*&#@$%~^\"\\") + list("\u4e00\u4eca\u5929\u8336\u96e8\u5b57\u00e9\u00e4\u00f6\u00fc\u00df\u00c4\u00d6\u0430\u0435\u043e\u0441\u0442\u03b1\u03c2\u03c3\u0131\u0915\u093e\u0306\u0301\u200d\u3000\ufffd\U0001f600")
+    extra += ["n't", "'s", "caf\u00e9", "cafe", "i\u0307", "zug", "Zug", "##fahrt", "##\u5b57", "##\u093e", "##\u0301", "\u0441\u0435\u0433\u043e\u0434\u043d\u044f", "\u03ba\u03b1\u03b9", "mag", "##er", "##E", "WE"]
+    vocab = t.get_vocab()
+    for piece in extra:
+        vocab.setdefault(piece, len(vocab))
+    return models.WordPiece(vocab=vocab, unk_token="[UNK]", **settings)
+
+
+def bert(lower, model=None, **normal):
+    t = Tokenizer(bert_model(lower, **(model or {})))
+    t.normalizer = normalizers.BertNormalizer(lowercase=lower, **normal)
+    t.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    t.decoder = decoders.WordPiece(cleanup=lower)
+    t.add_special_tokens([special(s) for s in ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]])
+    t.post_processor = template(t, ["[CLS]"], ["[SEP]"])
+    return t
+
+
+def bert_uncased():
+    t = bert(True)
+    t.add_special_tokens([special("<|im_end|>", lstrip=True)])
+    return json.loads(t.to_str()) | {"truncation": {"direction": "Right", "max_length": 8, "strategy": "LongestFirst", "stride": 0},
+                                     "padding": {"strategy": {"Fixed": 8}, "direction": "Right", "pad_to_multiple_of": None, "pad_id": 0, "pad_type_id": 0, "pad_token": "[PAD]"}}
+
+
+def bert_cased():
+    """The other post-processor; ideographs stay in their words; added tokens of both kinds."""
+    t = bert(False, handle_chinese_chars=False)
+    t.post_processor = processors.BertProcessing(("[SEP]", t.token_to_id("[SEP]")), ("[CLS]", t.token_to_id("[CLS]")))
+    t.add_tokens([plain("[INST]"), plain("<think>", rstrip=True), plain("answer", single_word=True)])
+    t.add_special_tokens([special("<|im_end|>")])
+    return json.loads(t.to_str())
+
+
+def bert_accents():
+    """Lower case with accents, text as it is; short words only; added tokens looked for in normalised text."""
+    t = bert(True, {"max_input_chars_per_word": 9}, strip_accents=False, clean_text=False)
+    t.add_tokens([plain("IM_END", normalized=True), plain("\u00c9", normalized=True), plain("\u5b57\u5b57", normalized=True)])
+    return json.loads(t.to_str())
+
+
+def bert_stripped():
+    """Case stays, accents go."""
+    return json.loads(bert(False, strip_accents=True).to_str())
+
+
 FILES = {"llama3": llama3, "qwen3": qwen3, "gpt2-json": lambda: gpt2(False), "gpt2-prefix": lambda: gpt2(True), "smollm-json": smollm, "llama2": llama2,
-         "mistral": mistral, "normalised": normalised}
+         "mistral": mistral, "normalised": normalised, "bert": bert_uncased, "bert-cased": bert_cased, "bert-accents": bert_accents, "bert-stripped": bert_stripped}

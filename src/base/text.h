@@ -9,6 +9,7 @@
 /* Length in bytes of the character at s (n > 0 bytes left): 1..4, or 0 if it is not valid UTF-8. *code: may be NULL. */
 size_t utf8_next(const char *s, size_t n, uint32_t *code);
 bool utf8_valid(const char *s, size_t n);
+bool utf8_is_space(uint32_t code);                    /* Unicode's White_Space */
 size_t utf8_put(char out[4], uint32_t code);         /* bytes written */
 size_t utf8_complete(const char *s, size_t n);       /* largest prefix that does not end inside a character */
 size_t utf8_clip(const char *s, size_t n, size_t max); /* largest prefix of at most max bytes that ends at a character */

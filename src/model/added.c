@@ -59,11 +59,6 @@ static const added_token *longest_at(const added_set *set, const char *s, size_t
 
 /* ---- white space and words, as regular expressions over Unicode have them ---- */
 
-static bool is_space(uint32_t c) {
-    return (c >= '\t' && c <= '\r') || c == ' ' || c == 0x85 || c == 0xa0 || c == 0x1680 || (c >= 0x2000 && c <= 0x200a)
-           || c == 0x2028 || c == 0x2029 || c == 0x202f || c == 0x205f || c == 0x3000;
-}
-
 static bool is_word(uint32_t c) {
     if (c == 0x200c || c == 0x200d) return true;                                       /* joiners */
     if ((c >= 0x24b6 && c <= 0x24e9) || (c >= 0x1f130 && c <= 0x1f149)) return true;   /* letters in circles */
@@ -101,13 +96,13 @@ static bool stands_alone(const char *s, size_t n, size_t begin, size_t end) {
 
 static size_t space_before(const char *s, size_t end) {
     uint32_t c;
-    for (size_t len; (len = last_char(s, end, &c)) && is_space(c);) end -= len;
+    for (size_t len; (len = last_char(s, end, &c)) && utf8_is_space(c);) end -= len;
     return end;
 }
 
 static size_t space_after(const char *s, size_t n, size_t at) {
     uint32_t c;
-    for (size_t len; at < n && (len = utf8_next(s + at, n - at, &c)) && is_space(c);) at += len;
+    for (size_t len; at < n && (len = utf8_next(s + at, n - at, &c)) && utf8_is_space(c);) at += len;
     return at;
 }
 

@@ -7,6 +7,7 @@
 
 #include "base/mem.h"
 #include "base/text.h"
+#include "model/bert.h"
 
 enum {
     MAX_DECOMPOSED = 4,
@@ -63,8 +64,7 @@ static pgr_status grow_points(normal_work *w, size_t n, pgr_error *err) {
     return PGR_OK;
 }
 
-/* Appends the composed form of n bytes of valid UTF-8. */
-static pgr_status compose_run(normal_work *w, const char *s, size_t n, buf *out, pgr_error *err) {
+pgr_status normal_decompose(normal_work *w, const char *s, size_t n, size_t *out, pgr_error *err) {
     PGR_TRY(grow_points(w, n, err));
     size_t count = 0;
     for (size_t i = 0; i < n;) {
@@ -76,6 +76,14 @@ static pgr_status compose_run(normal_work *w, const char *s, size_t n, buf *out,
         count += (size_t)got;
     }
     order_marks(w->points, count, w->points + MAX_DECOMPOSED * n);
+    *out = count;
+    return PGR_OK;
+}
+
+/* Appends the composed form of n bytes of valid UTF-8. */
+static pgr_status compose_run(normal_work *w, const char *s, size_t n, buf *out, pgr_error *err) {
+    size_t count;
+    PGR_TRY(normal_decompose(w, s, n, &count, err));
     utf8proc_ssize_t composed =
         utf8proc_normalize_utf32(w->points, (utf8proc_ssize_t)count, UTF8PROC_COMPOSE | UTF8PROC_STABLE);
     PGR_ASSERT(composed >= 0);
@@ -127,6 +135,8 @@ static bool changes(const normal_step *step, const char *s, size_t n) {
         return step->n_to > 0;
     case NORMAL_REPLACE:
         return memmem(s, n, step->from, step->n_from) != NULL;
+    case NORMAL_BERT:
+        return step->flags != 0;
     }
     return false;
 }
@@ -144,6 +154,9 @@ static pgr_status apply_step(const normal_step *step, normal_work *w, const char
         break;
     case NORMAL_REPLACE:
         replace(step, s, n, out);
+        break;
+    case NORMAL_BERT:
+        PGR_TRY(bert_normalise(step->flags, w, s, n, out, err));
         break;
     }
     return out->failed ? fail_mem(err) : PGR_OK;
@@ -167,6 +180,7 @@ pgr_status normal_apply(const normaliser *n, normal_work *w, const char *s, size
 void normal_work_free(normal_work *w) {
     buf_free(&w->text[0]);
     buf_free(&w->text[1]);
+    buf_free(&w->clean);
     mem_free(w->points);
     *w = (normal_work){0};
 }

@@ -9,6 +9,7 @@
 #include "base/arena.h"
 #include "base/mem.h"
 #include "base/text.h"
+#include "model/bert.h"
 
 struct pretok {
     pcre2_general_context *compiling, *matching; /* route PCRE2's memory through mem.h */
@@ -221,6 +222,13 @@ static pgr_status match(pretok_level *l, const pcre2_code *code, size_t *end, bo
 /* The next piece of one step; *n 0 at the end of its text. */
 static pgr_status cut(pretok_level *l, const pretok_step *step, const pcre2_code *code, const char **piece, size_t *n,
                       pgr_error *err) {
+    if (step->words) {
+        size_t begin = l->at, end = bert_word(l->s, l->n, &begin);
+        *piece = l->s + begin;
+        *n = end - begin;
+        l->at = end;
+        return PGR_OK;
+    }
     while (l->at < l->n) {
         size_t begin = l->at, end = l->n;
         bool is_match = false;

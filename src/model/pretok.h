@@ -13,6 +13,7 @@ typedef enum pretok_prefix { PRETOK_NO_PREFIX, PRETOK_PREFIX_FIRST, PRETOK_PREFI
 typedef struct pretok_step {
     const char *pattern;      /* of PCRE2; its matches and what lies between are pieces. NULL: does not cut */
     bool drop_matches, drop_gaps;
+    bool words;               /* in place of a pattern: the words of bert.h, white space goes */
     const char *space;        /* what a space becomes before the cut; NULL: stays */
     const char *prefix;       /* goes before a text that does not begin with it */
     pretok_prefix prefix_when; /* FIRST: before the first piece of the input only */

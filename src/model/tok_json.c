@@ -1,5 +1,5 @@
-/* tok_json.c - opens a tokenizer from a Hugging Face tokenizer.json whose model is BPE: vocabulary, added tokens, merges.
- * The other components are read by tok_parts.c. */
+/* tok_json.c - opens a tokenizer from a Hugging Face tokenizer.json whose model is BPE or WordPiece: vocabulary, added
+ * tokens, merges. The other components are read by tok_parts.c. */
 #include <inttypes.h>
 #include <string.h>
 
@@ -9,7 +9,10 @@
 #include "model/tok_parts.h"
 #include "model/vocab.h"
 
-enum { MAX_ID = 1 << 22 /* far above any vocabulary: a stray id must not ask for gigabytes */ };
+enum {
+    MAX_ID = 1 << 22, /* far above any vocabulary: a stray id must not ask for gigabytes */
+    MAX_WORD = 1000   /* characters; all published files say 100 */
+};
 
 typedef struct reader { /* of one file */
     tokenizer *t;
@@ -117,9 +120,9 @@ static pgr_status read_tokens(reader *r) {
         if (!id)
             return fail(r->err, PGR_E_FORMAT, "%s: model.unk_token \"%.40s\" is not in model.vocab", r->t->origin,
                         r->unknown);
-        r->t->bpe.unknown = (int32_t)json_integer_value(id);
-        r->tokens[r->t->bpe.unknown].type = TOK_UNKNOWN;
-        r->tokens[r->t->bpe.unknown].merged = false;
+        int32_t unknown = r->t->bpe.unknown = r->t->wordpiece.unknown = (int32_t)json_integer_value(id);
+        r->tokens[unknown].type = TOK_UNKNOWN;
+        r->tokens[unknown].merged = false;
     }
     return vocab_build(r->t, r->tokens, r->n, r->decoder.space, r->err);
 }
@@ -179,7 +182,7 @@ static pgr_status refuse_settings(const reader *r) {
     return PGR_OK;
 }
 
-static pgr_status read_model(reader *r) {
+static pgr_status read_bpe(reader *r) {
     static const char *const keys[] = {"type",
                                        "dropout",
                                        "unk_token",
@@ -191,23 +194,50 @@ static pgr_status read_model(reader *r) {
                                        "vocab",
                                        "merges",
                                        NULL};
-    const char *type;
     tokenizer *t = r->t;
-    r->model = json_object_get(r->root, "model");
-    PGR_TRY(json_want_object(r->model, at(r, "model"), r->err));
-    PGR_TRY(tok_field_string(t, r->model, "model", "type", "BPE", &type, r->err)); /* old files do not say */
-    if (strcmp(type, "BPE") != 0)
-        return fail(r->err, PGR_E_UNSUPPORTED, "%s: model \"%.40s\" is not supported, only BPE is", t->origin, type);
+    t->model_name = "BPE";
     PGR_TRY(json_only_keys(r->model, keys, at(r, "model"), r->err));
     PGR_TRY(refuse_settings(r));
     PGR_TRY(tok_field_string(t, r->model, "model", "unk_token", "", &r->unknown, r->err));
     PGR_TRY(tok_field_bool(t, r->model, "model", "fuse_unk", false, &t->bpe.fuse_unknown, r->err));
     PGR_TRY(tok_field_bool(t, r->model, "model", "byte_fallback", false, &r->byte_fallback, r->err));
     PGR_TRY(tok_field_bool(t, r->model, "model", "ignore_merges", false, &t->ignore_merges, r->err));
-    r->vocab = json_object_get(r->model, "vocab");
-    PGR_TRY(json_want_object(r->vocab, at(r, "model.vocab"), r->err));
     if (!r->merges.s) return fail(r->err, PGR_E_FORMAT, "%s: model.merges: expected an array of merges", t->origin);
     return count_merges(r);
+}
+
+static pgr_status read_wordpiece(reader *r) {
+    static const char *const keys[] = {"type",  "unk_token", "continuing_subword_prefix", "max_input_chars_per_word",
+                                       "vocab", NULL};
+    tokenizer *t = r->t;
+    const json_t *most = json_object_get(r->model, "max_input_chars_per_word");
+    const char *prefix;
+    int64_t max = 100;
+    t->model_name = "WordPiece";
+    PGR_TRY(json_only_keys(r->model, keys, at(r, "model"), r->err));
+    PGR_TRY(tok_field_string(t, r->model, "model", "unk_token", "[UNK]", &r->unknown, r->err));
+    if (!*r->unknown) return fail(r->err, PGR_E_FORMAT, "%s: model.unk_token is empty", t->origin);
+    PGR_TRY(tok_field_string(t, r->model, "model", "continuing_subword_prefix", "##", &prefix, r->err));
+    if (most) PGR_TRY(json_want_integer(most, at(r, "model.max_input_chars_per_word"), 0, MAX_WORD, &max, r->err));
+    t->wordpiece = (wordpiece){.n_prefix = strlen(prefix), .max_chars = (size_t)max, .unknown = -1};
+    t->wordpiece.prefix = arena_strdup(&t->arena, prefix);
+    return t->wordpiece.prefix ? PGR_OK : fail_mem(r->err);
+}
+
+/* Files from before there was a type: merges are BPE's, a longest word is WordPiece's. */
+static pgr_status read_model(reader *r) {
+    const char *type;
+    r->model = json_object_get(r->root, "model");
+    PGR_TRY(json_want_object(r->model, at(r, "model"), r->err));
+    const char *old = json_object_get(r->model, "max_input_chars_per_word") ? "WordPiece" : "BPE";
+    PGR_TRY(tok_field_string(r->t, r->model, "model", "type", old, &type, r->err));
+    bool pieces = strcmp(type, "WordPiece") == 0;
+    if (!pieces && strcmp(type, "BPE") != 0)
+        return fail(r->err, PGR_E_UNSUPPORTED, "%s: model \"%.40s\" is not supported, only BPE and WordPiece are",
+                    r->t->origin, type);
+    r->vocab = json_object_get(r->model, "vocab");
+    PGR_TRY(pieces ? read_wordpiece(r) : read_bpe(r));
+    return json_want_object(r->vocab, at(r, "model.vocab"), r->err);
 }
 
 /* ---- the file ---- */
@@ -219,7 +249,12 @@ static pgr_status read_components(reader *r) {
     PGR_TRY(tok_read_decoder(t, json_object_get(r->root, "decoder"), &r->decoder, r->err));
     if (r->cutting.bytes != r->decoder.bytes)
         return fail(r->err, PGR_E_UNSUPPORTED, "%s: only one of pre_tokenizer and decoder is ByteLevel", t->origin);
+    bool pieces = t->wordpiece.prefix != NULL;
+    if (pieces != r->decoder.join.spaces || (pieces && r->cutting.bytes))
+        return fail(r->err, PGR_E_UNSUPPORTED, "%s: a model %s with this pre_tokenizer and decoder is not supported",
+                    t->origin, t->model_name);
     t->by_char = !r->cutting.bytes;
+    t->join = r->decoder.join;
     t->strip_space = r->decoder.strip && t->by_char;
     const char *names = r->cutting.names.data;
     t->pre_name = r->cutting.names.failed ? NULL : arena_strdup(&t->arena, names ? names : "none");
@@ -239,7 +274,7 @@ static pgr_status read_file(reader *r) {
     PGR_TRY(bpe_init(&t->bpe, t->n_merge, &t->arena, r->err));
     t->bpe.fuse_unknown = fuse;
     PGR_TRY(read_tokens(r));
-    PGR_TRY(read_merges(r));
+    if (r->merges.s) PGR_TRY(read_merges(r));
     PGR_TRY(tok_read_around(t, json_object_get(r->root, "post_processor"), r->err));
     vocab_mark_ends(t);
     if (t->n_before) t->bos = t->before[0];
@@ -276,7 +311,6 @@ pgr_status tok_open_json(const char *text, size_t n, const char *origin, tokeniz
     if (t) {
         t->bos = t->eos = -1;
         t->origin = origin;
-        t->model_name = "BPE";
         status = read_file(&r);
         t->origin = NULL;
     } else {

@@ -5,6 +5,8 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "model/bert.h"
+
 enum { PATH_ROOM = 256 /* of a field's path: a few names, MAX_DEPTH indices */, MAX_DEPTH = 3 };
 
 static json_at at(const tokenizer *t, const char *path) {
@@ -87,6 +89,19 @@ static pgr_status each(tokenizer *t, const json_t *v, const char *path, const ch
 
 /* ---- normaliser ---- */
 
+static pgr_status read_bert(tokenizer *t, const json_t *v, const char *path, unsigned *flags, pgr_error *err) {
+    static const char *const keys[] = {"type",          "clean_text", "handle_chinese_chars",
+                                       "strip_accents", "lowercase",  NULL};
+    bool clean, cjk, strip, lower;
+    PGR_TRY(json_only_keys(v, keys, at(t, path), err));
+    PGR_TRY(tok_field_bool(t, v, path, "clean_text", true, &clean, err));
+    PGR_TRY(tok_field_bool(t, v, path, "handle_chinese_chars", true, &cjk, err));
+    PGR_TRY(tok_field_bool(t, v, path, "lowercase", true, &lower, err));
+    PGR_TRY(tok_field_bool(t, v, path, "strip_accents", lower, &strip, err));
+    *flags = (clean ? BERT_CLEAN : 0) | (cjk ? BERT_CJK : 0) | (strip ? BERT_STRIP : 0) | (lower ? BERT_LOWER : 0);
+    return PGR_OK;
+}
+
 static pgr_status read_normal(tokenizer *t, const json_t *v, const char *path, const char *type, void *out,
                               pgr_error *err) {
     static const char *const keys[] = {"type", NULL}, *const prepend[] = {"type", "prepend", NULL};
@@ -107,6 +122,9 @@ static pgr_status read_normal(tokenizer *t, const json_t *v, const char *path, c
         PGR_TRY(tok_field_string(t, v, path, "content", NULL, &to, err));
         if (regex || !*from)
             return unsupported(t, path, "Replace with the regular expression", regex ? regex : "", err);
+    } else if (strcmp(type, "BertNormalizer") == 0) {
+        step.kind = NORMAL_BERT;
+        PGR_TRY(read_bert(t, v, path, &step.flags, err));
     } else {
         return unsupported(t, path, "normaliser", type, err);
     }
@@ -226,7 +244,7 @@ static pgr_status read_metaspace(tokenizer *t, const json_t *v, const char *path
 
 static pgr_status read_cut(tokenizer *t, const json_t *v, const char *path, const char *type, void *result,
                            pgr_error *err) {
-    static const char *const digits[] = {"type", "individual_digits", NULL};
+    static const char *const digits[] = {"type", "individual_digits", NULL}, *const keys[] = {"type", NULL};
     tok_cutting *c = result;
     pretok_step step = {0};
     bool individual;
@@ -242,6 +260,9 @@ static pgr_status read_cut(tokenizer *t, const json_t *v, const char *path, cons
         c->bytes = true;
     } else if (strcmp(type, "Metaspace") == 0) {
         PGR_TRY(read_metaspace(t, v, path, &step, err));
+    } else if (strcmp(type, "BertPreTokenizer") == 0) {
+        PGR_TRY(json_only_keys(v, keys, at(t, path), err));
+        step.words = true;
     } else {
         return unsupported(t, path, "pre-tokeniser", type, err);
     }
@@ -275,6 +296,15 @@ static pgr_status read_strip(tokenizer *t, const json_t *v, const char *path, to
     return PGR_OK;
 }
 
+static pgr_status read_joining(tokenizer *t, const json_t *v, const char *path, tok_joining *j, pgr_error *err) {
+    static const char *const keys[] = {"type", "prefix", "cleanup", NULL};
+    j->spaces = true;
+    PGR_TRY(json_only_keys(v, keys, at(t, path), err));
+    PGR_TRY(tok_field_bool(t, v, path, "cleanup", true, &j->cleanup, err));
+    PGR_TRY(tok_field_string(t, v, path, "prefix", "##", &j->prefix, err));
+    return keep(t, j->prefix, &j->prefix, err);
+}
+
 static pgr_status read_decode(tokenizer *t, const json_t *v, const char *path, const char *type, void *out,
                               pgr_error *err) {
     static const char *const replace[] = {"type", "pattern", "content", NULL};
@@ -297,6 +327,8 @@ static pgr_status read_decode(tokenizer *t, const json_t *v, const char *path, c
         PGR_TRY(json_only_keys(v, metaspace_keys, at(t, path), err));
         PGR_TRY(metaspace_rule(t, v, path, &d->space, &when, err));
         d->strip = when != PRETOK_NO_PREFIX;
+    } else if (strcmp(type, "WordPiece") == 0) {
+        return read_joining(t, v, path, &d->join, err);
     } else {
         return unsupported(t, path, "decoder", type, err);
     }
@@ -366,11 +398,33 @@ static pgr_status read_template(tokenizer *t, const json_t *v, const char *path,
     return wrap(t, &side[0], &side[1], err);
 }
 
+/* ["[SEP]", 102] */
+static pgr_status read_pair(tokenizer *t, const json_t *v, const char *key, around *out, pgr_error *err) {
+    const json_t *pair = json_object_get(v, key);
+    char where[PATH_ROOM];
+    int64_t id;
+    snprintf(where, sizeof where, "post_processor.%s", key);
+    PGR_TRY(json_want_array(pair, at(t, where), err));
+    PGR_TRY(json_want_integer(json_array_get(pair, 1), at(t, where), 0, (int64_t)t->n_token - 1, &id, err));
+    *out = (around){{(int32_t)id}, 1};
+    return PGR_OK;
+}
+
+static pgr_status read_cls_sep(tokenizer *t, const json_t *v, const char *path, pgr_error *err) {
+    static const char *const keys[] = {"type", "sep", "cls", NULL};
+    around cls, sep;
+    PGR_TRY(json_only_keys(v, keys, at(t, path), err));
+    PGR_TRY(read_pair(t, v, "cls", &cls, err));
+    PGR_TRY(read_pair(t, v, "sep", &sep, err));
+    return wrap(t, &cls, &sep, err);
+}
+
 static pgr_status read_post(tokenizer *t, const json_t *v, const char *path, const char *type, void *out,
                             pgr_error *err) {
     (void)out;
     if (strcmp(type, "ByteLevel") == 0) return PGR_OK; /* moves offsets only */
     if (strcmp(type, "TemplateProcessing") == 0) return read_template(t, v, path, err);
+    if (strcmp(type, "BertProcessing") == 0) return read_cls_sep(t, v, path, err);
     return unsupported(t, path, "post-processor", type, err);
 }
 

@@ -17,6 +17,7 @@ typedef struct tok_decoder {
     bool bytes;        /* ByteLevel */
     const char *space; /* what stands for a space in tokens; "" */
     bool strip;        /* one space at the very beginning goes */
+    tok_joining join;  /* WordPiece; prefix: memory of the tokenizer's arena */
 } tok_decoder;
 
 pgr_status tok_read_normaliser(tokenizer *t, const json_t *v, pgr_error *err);

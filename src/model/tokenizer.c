@@ -1,5 +1,6 @@
 /* tokenizer.c - owns encoding and decoding: the order of work over the parts, which are each their own file's (added
- * tokens added.c, normaliser normal.c, cutting pretok.c, merging bpe.c, vocabulary vocab.c). */
+ * tokens added.c, normaliser normal.c and bert.c, cutting pretok.c, merging bpe.c, WordPiece wordpiece.c, vocabulary
+ * vocab.c). */
 #include "model/tokenizer.h"
 
 #include <inttypes.h>
@@ -24,6 +25,7 @@ typedef struct encoder { /* of one call */
     pretok_scan scan;
     bpe_work work;
     normal_work norm;
+    buf room; /* of WordPiece */
     ids *out;
     pgr_error *err;
 } encoder;
@@ -36,6 +38,10 @@ static pgr_status encode_text(encoder *e, const char *text, size_t n, bool first
     for (;;) {
         PGR_TRY(pretok_next(&e->scan, &piece, &len, e->err));
         if (len == 0) return PGR_OK;
+        if (e->t->wordpiece.prefix) {
+            PGR_TRY(wordpiece_encode(e->t, &e->room, piece, len, e->out, e->err));
+            continue;
+        }
         int32_t whole = e->t->ignore_merges ? vocab_find(e->t, piece, len) : -1;
         if (whole >= 0)
             ids_push(e->out, whole);
@@ -71,20 +77,40 @@ pgr_status tok_encode(const tokenizer *t, const char *text, size_t n, int flags,
     if (flags & TOK_BOS) ids_append(out, t->after, t->n_after);
     bpe_work_free(&e.work);
     normal_work_free(&e.norm);
+    buf_free(&e.room);
     pretok_end(&e.scan);
     return status == PGR_OK && out->failed ? fail_mem(err) : status;
 }
 
 /* ---- decode ---- */
 
+/* What is cleaned up is what PyPI `tokenizers` does to each token with its space: these begin a token. */
+static bool clings(text_span s) {
+    static const char *const texts[] = {".", "?", "!", ",", "n't", "'m", "'s", "'ve", "'re"};
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        size_t n = strlen(texts[i]);
+        if (s.n >= n && memcmp(s.s, texts[i], n) == 0) return true;
+    }
+    return false;
+}
+
+/* The space before a token that is not the first; what is left of the token. */
+static text_span join(const tok_joining *j, text_span s, buf *out) {
+    size_t n = strlen(j->prefix);
+    if (n > 0 && s.n >= n && memcmp(s.s, j->prefix, n) == 0) return (text_span){s.s + n, s.n - n};
+    if (!(j->cleanup && clings(s))) buf_putc(out, ' ');
+    return s;
+}
+
 /* begun: something has been decoded before */
 static pgr_status put_token(const tokenizer *t, int32_t id, bool *begun, buf *out, pgr_error *err) {
     if (id < 0 || (size_t)id >= t->n_token)
         return fail(err, PGR_E_ARG, "token id %" PRId32 " is out of range, want 0 to %zu", id, t->n_token - 1);
     text_span s = vocab_bytes(t, id);
+    if (t->join.spaces && *begun) s = join(&t->join, s, out);
     size_t skip = t->strip_space && !*begun && s.n > 0 && *s.s == ' ';
     buf_add(out, s.s + skip, s.n - skip);
-    *begun |= s.n > 0;
+    *begun |= s.n > 0 || t->join.spaces;
     return PGR_OK;
 }
 

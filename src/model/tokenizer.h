@@ -1,10 +1,11 @@
 /* tokenizer.h - text to token ids and back: byte-pair encoding from GGUF metadata or a Hugging Face tokenizer.json, over
- * bytes (GPT-2, Llama 3, Qwen, SmolLM) or over characters with bytes to fall back on (SentencePiece: Llama 2, Mistral).
+ * bytes (GPT-2, Llama 3, Qwen, SmolLM) or over characters with bytes to fall back on (SentencePiece: Llama 2, Mistral);
+ * WordPiece (BERT and the embedders made of it) from a tokenizer.json or a vocab.txt.
  *
  * Order of work (formats.md 5.2): split out added tokens in the raw text, normalise the rest, split out those added
- * tokens that are looked for in normalised text, cut by the pre-tokeniser, merge by rank, put the post-processor's
- * tokens around. Control tokens in user text stay text unless TOK_PARSE_SPECIAL is given; added tokens that are not
- * special (token type user-defined) are always kept whole. */
+ * tokens that are looked for in normalised text, cut by the pre-tokeniser, merge by rank (WordPiece: take the longest
+ * piece, then the next), put the post-processor's tokens around. Control tokens in user text stay text unless
+ * TOK_PARSE_SPECIAL is given; added tokens that are not special (token type user-defined) are always kept whole. */
 #ifndef PGR_MODEL_TOKENIZER_H
 #define PGR_MODEL_TOKENIZER_H
 
@@ -19,10 +20,16 @@ typedef struct tokenizer tokenizer;
 
 /* Copies what it needs: g may be closed afterwards. Unknown tokenizer models and pre-tokenisers are refused by name. */
 pgr_status tok_open(const gguf *g, tokenizer **out, pgr_error *err);
-/* From the text of a tokenizer.json; origin: its name, for messages. Components that we lack are refused by the name of
+/* From the text of a tokenizer.json (model BPE or WordPiece); origin: its name, for messages. Components that we lack are refused by the name of
  * their type. End-of-turn tokens are those of well-known names; tok_add_end, tok_set_bos and tok_set_eos add what
  * generation_config.json and tokenizer_config.json say. truncation and padding are not followed. */
 pgr_status tok_open_json(const char *text, size_t n, const char *origin, tokenizer **out, pgr_error *err);
+/* From the text of a vocab.txt and of a tokenizer_config.json, of BERT folders that have no tokenizer.json: WordPiece,
+ * text lowered unless do_lower_case is false, [CLS] before and [SEP] behind. */
+pgr_status tok_open_vocab(const char *text, size_t n, const char *origin, const char *config, size_t n_config,
+                          const char *config_origin, tokenizer **out, pgr_error *err);
+/* The folder's tokenizer.json, or without one its vocab.txt. What other files say of BOS and EOS is left to the caller. */
+pgr_status tok_open_folder(const char *folder, tokenizer **out, pgr_error *err);
 void tok_close(tokenizer *t);
 
 /* Before the first use by threads. Ids out of range are errors, -1 for none where the name says set. */
@@ -30,10 +37,12 @@ pgr_status tok_add_end(tokenizer *t, int32_t id, pgr_error *err);
 pgr_status tok_set_bos(tokenizer *t, int32_t id, pgr_error *err); /* what tok_bos says; what is added stays */
 pgr_status tok_set_eos(tokenizer *t, int32_t id, pgr_error *err); /* the same; an end token, too */
 
-/* Appends the ids of text to out. Bytes need not be valid UTF-8 (invalid ones are tokenised as bytes). threads: many. */
+/* Appends the ids of text to out. Bytes need not be valid UTF-8 (invalid ones are tokenised as bytes; WordPiece has no
+ * bytes, and BERT's normaliser takes them for U+FFFD, which it drops where it cleans text). threads: many. */
 pgr_status tok_encode(const tokenizer *t, const char *text, size_t n, int flags, ids *out, pgr_error *err);
 /* Appends the bytes of the ids; control tokens appear as their text. Where the file's decoder says so (SentencePiece), a
- * space at the very beginning, which encoding had put there, is left out. */
+ * space at the very beginning, which encoding had put there, is left out. WordPiece: words with spaces between, without
+ * what the normaliser took away. */
 pgr_status tok_decode(const tokenizer *t, const int32_t *v, size_t n, buf *out, pgr_error *err);
 
 /* Decoding token by token: what is appended ends at a character as long as the bytes are UTF-8. All pieces together, the
@@ -57,7 +66,7 @@ int32_t tok_bos(const tokenizer *t);                          /* -1: none */
 int32_t tok_eos(const tokenizer *t);                          /* -1: none */
 bool tok_adds_bos(const tokenizer *t);                        /* TOK_BOS puts something before the text */
 bool tok_adds_eos(const tokenizer *t);                        /* and behind it */
-const char *tok_model_name(const tokenizer *t);               /* "gpt2", "llama"; of a tokenizer.json: "BPE" */
+const char *tok_model_name(const tokenizer *t);               /* "gpt2", "llama"; of a tokenizer.json: "BPE", "WordPiece" */
 const char *tok_pre_name(const tokenizer *t);                 /* "smollm"; of a tokenizer.json: "Split, ByteLevel"; "none" */
 bool tok_nfc(const tokenizer *t);                             /* text is composed (Unicode NFC) first */
 size_t tok_merge_count(const tokenizer *t);

@@ -71,15 +71,16 @@ static size_t with_spaces(const char *s, size_t n, const char *space, char *out)
 
 /* ---- the index ---- */
 
-static size_t hash_bytes(const char *s, size_t n) {
-    uint64_t h = 0xcbf29ce484222325u; /* FNV-1a */
+#define HASH_BEGIN 0xcbf29ce484222325u /* FNV-1a */
+
+static uint64_t hash_more(uint64_t h, const char *s, size_t n) {
     for (size_t i = 0; i < n; i++) h = (h ^ (uint8_t)s[i]) * 0x100000001b3u;
-    return (size_t)(h ^ h >> 32);
+    return h;
 }
 
-/* The slot of s, or the empty one where it belongs. */
-static size_t find_slot(const tokenizer *t, const char *s, size_t n) {
-    size_t at = hash_bytes(s, n) & t->index_mask;
+/* The slot of s, whose hash is h, or the empty one where it belongs. */
+static size_t find_hashed(const tokenizer *t, uint64_t h, const char *s, size_t n) {
+    size_t at = (size_t)(h ^ h >> 32) & t->index_mask;
     for (; t->index[at] >= 0; at = (at + 1) & t->index_mask) {
         text_span o = span_of(&t->text, t->index[at]);
         if (o.n == n && memcmp(o.s, s, n) == 0) break;
@@ -87,8 +88,27 @@ static size_t find_slot(const tokenizer *t, const char *s, size_t n) {
     return at;
 }
 
+static size_t find_slot(const tokenizer *t, const char *s, size_t n) {
+    return find_hashed(t, hash_more(HASH_BEGIN, s, n), s, n);
+}
+
 int32_t vocab_find(const tokenizer *t, const char *s, size_t n) {
     return t->index[find_slot(t, s, n)];
+}
+
+int32_t vocab_longest(const tokenizer *t, const char *s, size_t n, size_t least, size_t *len) {
+    int32_t best = -1;
+    uint64_t h = HASH_BEGIN;
+    if (n > t->longest) n = t->longest;
+    for (size_t i = 0; i < n; i++) {
+        h = hash_more(h, s + i, 1);
+        bool inside = i + 1 < n && (uint8_t)s[i + 1] >> 6 == 2; /* of a character */
+        int32_t id = i < least || inside ? -1 : t->index[find_hashed(t, h, s, i + 1)];
+        if (id < 0) continue;
+        best = id;
+        *len = i + 1;
+    }
+    return best;
 }
 
 /* Enters token i into the index, and as the token of a byte or character where it is one. */
@@ -100,6 +120,7 @@ static pgr_status enter_token(tokenizer *t, size_t i, pgr_error *err) {
         return fail(err, PGR_E_FORMAT, "%s: token %zu has the same text as token %" PRId32, t->origin, i,
                     t->index[slot]);
     t->index[slot] = (int32_t)i;
+    if (s.n > t->longest) t->longest = s.n;
     if (t->by_char && utf8_next(s.s, s.n, &code) == s.n) bpe_add_char(&t->bpe, code, (int32_t)i);
     if (!t->by_char && s.n == 1) t->bpe.byte_id[(uint8_t)s.s[0]] = (int32_t)i;
     return PGR_OK;

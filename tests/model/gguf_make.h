@@ -110,15 +110,20 @@ static inline pgr_status make_open(gmake *m, gguf *out, pgr_error *err, uint8_t 
 }
 
 /* The default model where the cache has it, else NULL: tests that need it are skipped by name. */
-static inline const char *default_model(void) {
-    static char path[512];
+/* Where pgenrm keeps a model of this name. */
+static inline void cache_path(const char *name, char *out, size_t n) {
     const char *own = getenv("PGENRM_HOME"), *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
     if (own && *own)
-        snprintf(path, sizeof path, "%s/SmolLM2-135M-Instruct.Q4_1.gguf", own);
+        snprintf(out, n, "%s/%s", own, name);
     else if (cache && *cache)
-        snprintf(path, sizeof path, "%s/pgenrm/SmolLM2-135M-Instruct.Q4_1.gguf", cache);
+        snprintf(out, n, "%s/pgenrm/%s", cache, name);
     else
-        snprintf(path, sizeof path, "%s/.cache/pgenrm/SmolLM2-135M-Instruct.Q4_1.gguf", home ? home : "");
+        snprintf(out, n, "%s/.cache/pgenrm/%s", home ? home : "", name);
+}
+
+static inline const char *default_model(void) {
+    static char path[512];
+    cache_path("SmolLM2-135M-Instruct.Q4_1.gguf", path, sizeof path);
     return file_exists(path) ? path : NULL;
 }
 

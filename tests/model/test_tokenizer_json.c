@@ -312,8 +312,8 @@ static void components_that_we_lack_are_named(void **state) {
     REFUSED(PGR_E_UNSUPPORTED, "normalizer.normalizers[1]: normaliser \"NFKC\" is not supported",
             "{\"type\":\"Sequence\",\"normalizers\":[{\"type\":\"NFC\"},{\"type\":\"NFKC\"}]}", BYTES, "null", BYTES,
             MERGES, END);
-    REFUSED(PGR_E_UNSUPPORTED, "pre_tokenizer: pre-tokeniser \"BertPreTokenizer\" is not supported", "null",
-            "{\"type\":\"BertPreTokenizer\"}", "null", BYTES, MERGES, END);
+    REFUSED(PGR_E_UNSUPPORTED, "pre_tokenizer: pre-tokeniser \"UnicodeScripts\" is not supported", "null",
+            "{\"type\":\"UnicodeScripts\"}", "null", BYTES, MERGES, END);
     REFUSED(PGR_E_UNSUPPORTED, "pre_tokenizer: behaviour \"Contiguous\" is not supported", "null",
             "{\"type\":\"Split\",\"pattern\":{\"String\":\"x\"},\"behavior\":\"Contiguous\"}", "null", BYTES, MERGES,
             END);
@@ -323,8 +323,8 @@ static void components_that_we_lack_are_named(void **state) {
             MERGES, END);
     REFUSED(PGR_E_UNSUPPORTED, "only one of pre_tokenizer and decoder is ByteLevel", "null", "null", "null", BYTES,
             MERGES, END);
-    REFUSED(PGR_E_UNSUPPORTED, "model \"WordPiece\" is not supported, only BPE is", "null", BYTES, "null", BYTES,
-            "\"type\":\"WordPiece\"", END);
+    REFUSED(PGR_E_UNSUPPORTED, "model \"Unigram\" is not supported, only BPE and WordPiece are", "null", BYTES, "null",
+            BYTES, "\"type\":\"Unigram\"", END);
     REFUSED(PGR_E_UNSUPPORTED, "model.end_of_word_suffix \"</w>\" is not supported", "null", BYTES, "null", BYTES,
             MERGES ",\"end_of_word_suffix\":\"</w>\"", END);
     REFUSED(PGR_E_UNSUPPORTED, "model.dropout is not supported", "null", BYTES, "null", BYTES,

@@ -385,6 +385,15 @@ static void put_file(const char *folder, const char *name, const char *text) {
     assert_true(f && fputs(text, f) >= 0 && fclose(f) == 0);
 }
 
+static const char *some_folder;
+
+static bool open_folder(void) {
+    tokenizer *t = NULL;
+    bool ok = tok_open_folder(some_folder, &t, NULL) == PGR_OK;
+    tok_close(t);
+    return ok;
+}
+
 static void folders(void **state) {
     (void)state;
     char folder[] = "/tmp/pgenrm-bert-XXXXXX";
@@ -402,6 +411,8 @@ static void folders(void **state) {
     if (tok_open_folder(folder, &t, &err) != PGR_OK) fail_msg("%s", err.message);
     expect_ids(t, "E", 0, "7");
     tok_close(t);
+    some_folder = folder;
+    assert_true(fail_each_allocation(open_folder) > 10);
     put_file(folder, "added_tokens.json", "{\"<x>\":12}");
     assert_int_equal(tok_open_folder(folder, &t, &err), PGR_E_UNSUPPORTED);
     assert_non_null(strstr(err.message, "added_tokens.json: added tokens are not supported"));

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Writes tests/golden/lora/: adapters as PEFT saves them, the same as GGUF files, and what PEFT and transformers compute with
-them in fp32 (form of the JSON: tiny_model.py). Run after tools/tiny_families.py and tools/tiny_hf.py.
+them in fp32 (form of the JSON: tiny_model.py); and tests/fuzz/corpus/adapter/. Run after tools/tiny_families.py and tools/tiny_hf.py.
 
     tools/tiny_lora.py           needs gguf, numpy, peft, safetensors, torch, transformers
 
@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from peft.tuners.lora import LoraLayer
+from safetensors.numpy import save
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
@@ -90,6 +91,39 @@ def write_gguf(name, arch, n_layer, n_head, n_kv):
     tiny_model.finish(w)
 
 
+def write_seeds():
+    """Small files for tests/fuzz/corpus/adapter, in the form of tests/fuzz/fuzz_adapter.c."""
+    corpus = os.path.join(os.path.dirname(GOLDEN), "fuzz", "corpus", "adapter")
+    os.makedirs(corpus, exist_ok=True)
+    rng = np.random.default_rng(9)
+    noise = lambda *shape: rng.standard_normal(shape).astype(np.float32)
+    layer, config = "base_model.model.model.layers.0.", {"peft_type": "LORA", "r": 2, "lora_alpha": 4, "rank_pattern": {"lm_head": 1}, "alpha_pattern": {".*_proj": 3}}
+    tensors = {layer + "self_attn.q_proj.lora_A.weight": noise(2, 4), layer + "self_attn.q_proj.lora_B.weight": noise(8, 2),
+               layer + "mlp.down_proj.lora_A.weight": noise(2, 3).astype(np.float16), layer + "mlp.down_proj.lora_B.weight": noise(4, 2),
+               layer + "input_layernorm.weight": noise(4), "base_model.model.lm_head.lora_A.weight": noise(1, 4),
+               "base_model.model.lm_head.lora_B.weight": noise(5, 1), "base_model.model.model.embed_tokens.lora_embedding_A": noise(2, 5),
+               "base_model.model.model.embed_tokens.lora_embedding_B": noise(4, 2), "base_model.model.model.embed_tokens.weight": noise(5, 4)}
+    text = json.dumps(config).encode()
+    for name, kind in (("peft", 1), ("peft_interleaved", 5)):
+        with open(os.path.join(corpus, name), "wb") as f:
+            f.write(bytes([kind, len(text) & 255, len(text) >> 8]) + text + save(tensors))
+    with open(os.path.join(corpus, "config"), "wb") as f:
+        f.write(b"\3\0\0" + text)
+    path = os.path.join(corpus, "gguf")
+    w = gguf.GGUFWriter(path, "llama")
+    w.add_type("adapter")
+    w.add_string("adapter.type", "lora")
+    w.add_float32("adapter.lora.alpha", 3)
+    for name, K, N in (("blk.0.attn_k.weight", 4, 4), ("blk.0.ffn_up.weight", 4, 3), ("token_embd.weight", None, None)):
+        w.add_tensor(name + ".lora_a", noise(2, K) if K else noise(5, 2))
+        w.add_tensor(name + ".lora_b", noise(N, 2) if N else noise(4, 2))
+    tiny_model.finish(w)
+    with open(path, "rb") as f:
+        data = f.read()
+    with open(path, "wb") as f:
+        f.write(b"\0" + data)
+
+
 def prompt_of(golden):
     with open(os.path.join(GOLDEN, golden)) as f:
         return json.load(f)["prompt"]
@@ -113,6 +147,8 @@ def main():
         report(name, model, folder, "tiny-llama.json" if folder == LLAMA else "hf-tiny-qwen3/logits.json")
     write_gguf("llama-qv", "llama", tiny_model.N_LAYER, tiny_model.N_HEAD, tiny_model.N_HEAD_KV)
     write_gguf("llama-more", "llama", tiny_model.N_LAYER, tiny_model.N_HEAD, tiny_model.N_HEAD_KV)
+
+    write_seeds()
 
     both = PeftModel.from_pretrained(load(LLAMA), os.path.join(OUT, "llama-qv"), adapter_name="qv")
     both.load_adapter(os.path.join(OUT, "llama-more"), adapter_name="more")

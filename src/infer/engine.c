@@ -125,10 +125,11 @@ pgr_status pgr_engine_create(pgr_model *model, const pgr_engine_options *options
     return PGR_OK;
 }
 
-/* Nothing that was computed with other adapters may be used from here on: all sequences of a call end with it, so there is
- * nothing to drop. */
+/* K and V of earlier prompts belong to the adapters of then. */
 pgr_status pgr_engine_set_loras(pgr_engine *e, pgr_lora *const *loras, const float *scales, size_t n, pgr_error *err) {
-    return forward_set_loras(e->forward, loras, scales, n, err);
+    PGR_TRY(forward_set_loras(e->forward, loras, scales, n, err));
+    prefix_clear(e->prefix);
+    return PGR_OK;
 }
 
 static void drop_grammar(kept_grammar *k) {

@@ -36,6 +36,8 @@ struct pool {
     pool_fn fn;               /* the three are written by the caller while no job is open */
     void *ctx;
     size_t n_task;
+    void *memory; /* (memory_size) for jobs that need some; covered by run_lock */
+    size_t memory_size;
 
     pthread_mutex_t lock; /* for sleeping only */
     pthread_cond_t wake, done;
@@ -47,7 +49,7 @@ struct pool {
     _Alignas(64) atomic_size_t active;
 };
 
-static void pause_cpu(void) {
+void pool_pause(void) {
 #if defined(__x86_64__) || defined(__i386__)
     __builtin_ia32_pause();
 #elif defined(__aarch64__)
@@ -82,7 +84,7 @@ static bool spin_until(pool *p, bool (*ready)(pool *, uint_fast64_t), uint_fast6
     do {
         for (int i = 0; i < 16; i++) {
             if (ready(p, arg)) return true;
-            pause_cpu();
+            pool_pause();
         }
     } while (clock_now() < end);
     return false;
@@ -139,25 +141,60 @@ static void wake_workers(pool *p, size_t n) {
     pthread_mutex_unlock(&p->lock);
 }
 
+/* run_lock is held. */
+static void run_job(pool *p, size_t n_task, pool_fn fn, void *ctx) {
+    if (p->size == 1 || n_task == 1) {
+        for (size_t t = 0; t < n_task; t++) fn(ctx, t, 0);
+        return;
+    }
+    p->fn = fn, p->ctx = ctx, p->n_task = n_task;
+    atomic_store_explicit(&p->next, 0, memory_order_relaxed);
+    atomic_fetch_add(&p->job, 1); /* open */
+    wake_workers(p, n_task - 1);
+    claim_tasks(p, 0);
+    atomic_fetch_add(&p->job, 1); /* closed */
+    wait_for_workers(p);
+}
+
 void pool_run(pool *p, size_t n_task, pool_fn fn, void *ctx) {
     if (n_task == 0) return;
     if (!p) {
         for (size_t t = 0; t < n_task; t++) fn(ctx, t, 0);
         return;
     }
+    pthread_mutex_lock(&p->run_lock); /* for a single task too: worker 0 is one at a time */
+    run_job(p, n_task, fn, ctx);
+    pthread_mutex_unlock(&p->run_lock);
+}
+
+/* run_lock is held. */
+static bool make_room(pool *p, size_t size) {
+    if (size <= p->memory_size) return true;
+    void *memory = mem_aligned(size, 64);
+    if (!memory) return false;
+    mem_free(p->memory);
+    p->memory = memory, p->memory_size = size;
+    return true;
+}
+
+pgr_status pool_run_in(pool *p, size_t n_task, pool_fn fn, void *ctx, size_t size, void **memory) {
+    if (n_task == 0) return PGR_OK;
+    if (!p) {
+        void *own = mem_aligned(size, 64);
+        if (!own) return PGR_E_MEM;
+        *memory = own;
+        pool_run(NULL, n_task, fn, ctx);
+        mem_free(own);
+        return PGR_OK;
+    }
     pthread_mutex_lock(&p->run_lock);
-    if (p->size == 1 || n_task == 1) { /* the lock all the same: worker 0 is one at a time */
-        for (size_t t = 0; t < n_task; t++) fn(ctx, t, 0);
-    } else {
-        p->fn = fn, p->ctx = ctx, p->n_task = n_task;
-        atomic_store_explicit(&p->next, 0, memory_order_relaxed);
-        atomic_fetch_add(&p->job, 1); /* open */
-        wake_workers(p, n_task - 1);
-        claim_tasks(p, 0);
-        atomic_fetch_add(&p->job, 1); /* closed */
-        wait_for_workers(p);
+    bool room = make_room(p, size);
+    if (room) {
+        *memory = p->memory;
+        run_job(p, n_task, fn, ctx);
     }
     pthread_mutex_unlock(&p->run_lock);
+    return room ? PGR_OK : PGR_E_MEM;
 }
 
 /* Signals are the caller's business: workers start with all of them blocked. */
@@ -220,6 +257,7 @@ void pool_free(pool *p) {
     pthread_mutex_destroy(&p->lock);
     pthread_mutex_destroy(&p->run_lock);
     mem_free(p->workers);
+    mem_free(p->memory);
     mem_free(p);
 }
 

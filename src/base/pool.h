@@ -15,6 +15,13 @@ size_t pool_size(const pool *p); /* threads, the caller counted; 1 for NULL */
  * which task is not determined: results must not depend on it. Calls from several threads at once are serialised; fn must not run
  * the same pool again. */
 void pool_run(pool *p, size_t n_task, pool_fn fn, void *ctx);
+
+/* The same for a job that needs memory: *memory points to size bytes, aligned to 64, before the first task runs and until the
+ * last is done. The pool keeps them for its next job and gives them back in pool_free; NULL allocates them for this job. PGR_E_MEM:
+ * nothing was run. */
+pgr_status pool_run_in(pool *p, size_t n_task, pool_fn fn, void *ctx, size_t size, void **memory);
+
+void pool_pause(void); /* inside a loop that waits for another core */
 int cpu_count(void);
 
 #endif

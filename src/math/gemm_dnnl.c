@@ -1,10 +1,10 @@
-/* gemm_dnnl.c - weights packed for oneDNN.
+/* gemm_dnnl.c - fp32 weights packed for oneDNN.
  *
  * W is cut into slices of columns, each packed by itself in the layout that oneDNN's blocked kernels ("brg") want. A
  * run is one task per slice and panel of rows; each task is one single-threaded matmul. Those kernels sum every output
  * in the same order for any number of rows (tests/math/test_gemm.c checks the bits), so a row does not depend on M.
  *
- * Compiled matmuls are kept process-wide for all weights of one shape, behind one lock; the last packed_free frees
+ * Compiled matmuls are kept process-wide for all weights of one shape, behind one lock; the last dnnl_weights_free frees
  * them. */
 #include "math/gemm_dnnl.h"
 
@@ -34,7 +34,6 @@ typedef struct runner {
 /* Slices of one shape. */
 typedef struct shape {
     struct shape *next;
-    gemm_form form;
     size_t K, width;
     dnnl_memory_desc_t packed;
     dnnl_primitive_desc_t desc[N_PANEL];
@@ -42,7 +41,7 @@ typedef struct shape {
     runner *idle[N_PANEL];
 } shape;
 
-/* Memory for converted activations. */
+/* Memory for rows of x laid densely. */
 typedef struct scratch {
     struct scratch *next;
     size_t size;
@@ -58,14 +57,12 @@ static struct {
     scratch *idle;
 } cache = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
-struct packed_weights {
-    gemm_form form;
+struct dnnl_weights {
     size_t N, K, width, n_slice;
     const shape *whole, *rest; /* rest: the last slice if it is narrower, else the same */
     dnnl_memory_t *slices;     /* (n_slice) */
     char *data;
     size_t data_size, slice_size;
-    float *scale; /* (N), GEMM_INT8: value = scale * int8 */
     const kernels *kernels;
 };
 
@@ -75,14 +72,6 @@ static pgr_status status_of(dnnl_status_t s) {
 }
 
 #define DNNL_TRY(call) PGR_TRY(status_of(call))
-
-static dnnl_data_type_t data_type(gemm_form form) {
-    return form == GEMM_F32 ? dnnl_f32 : form == GEMM_BF16 ? dnnl_bf16 : dnnl_s8;
-}
-
-static size_t value_size(gemm_form form) {
-    return form == GEMM_F32 ? 4 : form == GEMM_BF16 ? 2 : 1;
-}
 
 /* ---- shapes ---- */
 
@@ -97,9 +86,9 @@ static pgr_status describe(const shape *s, size_t M, const dnnl_memory_desc_t *w
     dnnl_dims_t src_dims = {(dnnl_dim_t)M, (dnnl_dim_t)s->K}, dst_dims = {(dnnl_dim_t)M, (dnnl_dim_t)s->width};
     dnnl_dims_t weight_dims = {(dnnl_dim_t)s->K, (dnnl_dim_t)s->width};
     dnnl_memory_desc_t src, dst, any;
-    DNNL_TRY(dnnl_memory_desc_init_by_tag(&src, 2, src_dims, data_type(s->form), dnnl_ab));
+    DNNL_TRY(dnnl_memory_desc_init_by_tag(&src, 2, src_dims, dnnl_f32, dnnl_ab));
     DNNL_TRY(dnnl_memory_desc_init_by_tag(&dst, 2, dst_dims, dnnl_f32, dnnl_ab));
-    DNNL_TRY(dnnl_memory_desc_init_by_tag(&any, 2, weight_dims, data_type(s->form), dnnl_format_tag_any));
+    DNNL_TRY(dnnl_memory_desc_init_by_tag(&any, 2, weight_dims, dnnl_f32, dnnl_format_tag_any));
 
     dnnl_matmul_desc_t op;
     DNNL_TRY(dnnl_matmul_desc_init(&op, &src, weights ? weights : &any, NULL, &dst));
@@ -145,15 +134,15 @@ static void shape_free(shape *s) {
 }
 
 /* The lock is held. */
-static pgr_status find_shape(gemm_form form, size_t K, size_t width, const shape **out) {
+static pgr_status find_shape(size_t K, size_t width, const shape **out) {
     for (shape *s = cache.shapes; s; s = s->next)
-        if (s->form == form && s->K == K && s->width == width) {
+        if (s->K == K && s->width == width) {
             *out = s;
             return PGR_OK;
         }
     shape *s = mem_zero(1, sizeof *s);
     if (!s) return PGR_E_MEM;
-    s->form = form, s->K = K, s->width = width;
+    s->K = K, s->width = width;
     pgr_status status = shape_describe(s);
     if (status != PGR_OK) {
         shape_free(s);
@@ -289,33 +278,20 @@ static size_t pick_width(size_t N) {
     return N <= 2048 ? 64 : 256;
 }
 
-static size_t slice_width(const packed_weights *w, size_t slice) {
+static size_t slice_width(const dnnl_weights *w, size_t slice) {
     size_t n0 = slice * w->width;
     return w->N - n0 < w->width ? w->N - n0 : w->width;
 }
 
-static const shape *slice_shape(const packed_weights *w, size_t slice) {
+static const shape *slice_shape(const dnnl_weights *w, size_t slice) {
     return slice_width(w, slice) == w->width ? w->whole : w->rest;
 }
 
 typedef struct pack_job {
-    packed_weights *w;
-    quant_type t;
-    const char *data; /* as in the file */
+    dnnl_weights *w;
+    const gemm_stack *stack;
     atomic_int status;
 } pack_job;
-
-/* Rows of the slice in oneDNN's data type, row after row. */
-static void convert_slice(const pack_job *job, size_t slice, float *row, char *out) {
-    packed_weights *w = job->w;
-    size_t n0 = slice * w->width, row_bytes = quant_row_bytes(job->t, w->K);
-    for (size_t n = 0; n < slice_width(w, slice); n++, out += w->K * value_size(w->form)) {
-        quant_dequant(job->t, row, job->data + (n0 + n) * row_bytes, w->K);
-        if (w->form == GEMM_F32) memcpy(out, row, w->K * sizeof *row);
-        if (w->form == GEMM_BF16) w->kernels->to_bf16((void *)out, row, w->K);
-        if (w->form == GEMM_INT8) w->scale[n0 + n] = w->kernels->to_int8((void *)out, row, w->K);
-    }
-}
 
 /* oneDNN keeps primitives for all threads; its own locking there is out of ThreadSanitizer's sight, and ours costs nothing. */
 static dnnl_status_t make_reorder(const dnnl_memory_desc_t *from, const dnnl_memory_desc_t *to, dnnl_primitive_t *out) {
@@ -348,13 +324,13 @@ static pgr_status reorder(dnnl_memory_t from, const dnnl_memory_desc_t *from_des
     return status_of(s);
 }
 
-static pgr_status pack_slice(const pack_job *job, size_t slice, char *values) {
-    packed_weights *w = job->w;
+static pgr_status pack_slice(const pack_job *job, size_t slice, float *values) {
+    dnnl_weights *w = job->w;
     dnnl_dims_t dims = {(dnnl_dim_t)w->K, (dnnl_dim_t)slice_width(w, slice)};
     dnnl_memory_desc_t plain;
     dnnl_memory_t from = NULL;
     const dnnl_memory_desc_t *packed = &slice_shape(w, slice)->packed;
-    DNNL_TRY(dnnl_memory_desc_init_by_tag(&plain, 2, dims, data_type(w->form), dnnl_ba));
+    DNNL_TRY(dnnl_memory_desc_init_by_tag(&plain, 2, dims, dnnl_f32, dnnl_ba));
     DNNL_TRY(dnnl_memory_create(&w->slices[slice], packed, cache.engine, w->data + slice * w->slice_size));
     DNNL_TRY(dnnl_memory_create(&from, &plain, cache.engine, values));
     pgr_status status = reorder(from, &plain, w->slices[slice], packed);
@@ -372,99 +348,92 @@ static int single_thread(void) {
 static void pack_task(void *ctx, size_t slice, size_t worker) {
     (void)worker;
     pack_job *job = ctx;
-    packed_weights *w = job->w;
+    dnnl_weights *w = job->w;
     int threads = single_thread();
-    size_t values = slice_width(w, slice) * w->K * value_size(w->form);
-    char *buffer = mem_aligned(w->K * sizeof(float) + values, 64); /* one row in fp32, then the slice */
-    pgr_status status = buffer ? PGR_OK : PGR_E_MEM;
+    size_t values = slice_width(w, slice) * w->K * sizeof(float);
+    float *rows = mem_aligned(values, 64); /* of the slice */
+    pgr_status status = rows ? PGR_OK : PGR_E_MEM;
     if (status == PGR_OK) {
-        convert_slice(job, slice, (void *)buffer, buffer + w->K * sizeof(float));
-        status = pack_slice(job, slice, buffer + w->K * sizeof(float));
+        for (size_t n = 0; n < slice_width(w, slice); n++) stack_row(job->stack, slice * w->width + n, rows + n * w->K);
+        status = pack_slice(job, slice, rows);
     }
-    mem_free(buffer);
+    mem_free(rows);
     if (status != PGR_OK) atomic_store(&job->status, (int)status);
     omp_set_num_threads(threads);
 }
 
-static pgr_status find_shapes(packed_weights *w) {
+static pgr_status find_shapes(dnnl_weights *w) {
     int threads = single_thread();
     pthread_mutex_lock(&cache.lock);
     size_t rest = w->N % w->width;
-    pgr_status status = w->N < w->width ? PGR_OK : find_shape(w->form, w->K, w->width, &w->whole);
-    if (status == PGR_OK && rest) status = find_shape(w->form, w->K, rest, &w->rest);
+    pgr_status status = w->N < w->width ? PGR_OK : find_shape(w->K, w->width, &w->whole);
+    if (status == PGR_OK && rest) status = find_shape(w->K, rest, &w->rest);
     pthread_mutex_unlock(&cache.lock);
     omp_set_num_threads(threads);
     return status;
 }
 
-static pgr_status pack(packed_weights *w, quant_type t, const void *data, pool *threads) {
+static pgr_status pack(dnnl_weights *w, const gemm_stack *stack, pool *threads) {
     PGR_TRY(find_shapes(w));
     const shape *widest = w->whole ? w->whole : w->rest;
     w->slice_size = (dnnl_memory_desc_get_size(&widest->packed) + 63) / 64 * 64;
     w->data_size = w->n_slice * w->slice_size;
     w->data = mem_aligned(w->data_size, 64);
     w->slices = mem_zero(w->n_slice, sizeof(dnnl_memory_t));
-    if (w->form == GEMM_INT8) w->scale = mem_zero(w->N, sizeof *w->scale);
-    if (!w->data || !w->slices || (w->form == GEMM_INT8 && !w->scale)) return PGR_E_MEM;
-    pack_job job = {.w = w, .t = t, .data = data};
+    if (!w->data || !w->slices) return PGR_E_MEM;
+    pack_job job = {.w = w, .stack = stack};
     pool_run(threads, w->n_slice, pack_task, &job);
     return (pgr_status)atomic_load(&job.status);
 }
 
-static pgr_status explain(pgr_status status, const packed_weights *w, pgr_error *err) {
-    static const char *const names[] = {[GEMM_F32] = "fp32", [GEMM_BF16] = "bf16", [GEMM_INT8] = "int8"};
+static pgr_status explain(pgr_status status, const dnnl_weights *w, pgr_error *err) {
     if (status == PGR_OK) return PGR_OK;
     if (status == PGR_E_MEM) return fail_mem(err);
-    return fail(err, status, "oneDNN has no row-independent %s product for this CPU (%zu x %zu)", names[w->form], w->N,
-                w->K);
+    return fail(err, status, "oneDNN has no row-independent fp32 product for this CPU (%zu x %zu)", w->N, w->K);
 }
 
-pgr_status packed_create(gemm_form form, quant_type t, const void *data, size_t N, size_t K, pool *threads,
-                         packed_weights **out, pgr_error *err) {
-    packed_weights *w = mem_zero(1, sizeof *w);
+pgr_status dnnl_weights_create(const gemm_stack *stack, pool *threads, dnnl_weights **out, pgr_error *err) {
+    dnnl_weights *w = mem_zero(1, sizeof *w);
     if (!w) return fail_mem(err);
-    w->form = form, w->N = N, w->K = K, w->width = pick_width(N), w->kernels = kernels_best();
-    w->n_slice = (N + w->width - 1) / w->width;
+    w->N = stack->N, w->K = stack->K, w->width = pick_width(w->N), w->kernels = kernels_best();
+    w->n_slice = (w->N + w->width - 1) / w->width;
 
     bool joined = false;
     pgr_status status = w->kernels == kernels_avx512() ? PGR_OK : PGR_E_UNSUPPORTED;
     if (status == PGR_OK) status = cache_join();
     joined = status == PGR_OK;
-    if (status == PGR_OK) status = pack(w, t, data, threads);
+    if (status == PGR_OK) status = pack(w, stack, threads);
     status = explain(status, w, err);
     if (status == PGR_OK)
         *out = w;
     else if (joined)
-        packed_free(w);
+        dnnl_weights_free(w);
     else
         mem_free(w);
     return status;
 }
 
-void packed_free(packed_weights *w) {
+void dnnl_weights_free(dnnl_weights *w) {
     if (!w) return;
     for (size_t i = 0; w->slices && i < w->n_slice; i++)
         if (w->slices[i]) dnnl_memory_destroy(w->slices[i]);
     mem_free(w->slices);
     mem_free(w->data);
-    mem_free(w->scale);
     mem_free(w);
     cache_leave();
 }
 
-size_t packed_bytes(const packed_weights *w) {
-    return sizeof *w + w->data_size + (w->scale ? w->N * sizeof *w->scale : 0);
+size_t dnnl_weights_bytes(const dnnl_weights *w) {
+    return sizeof *w + w->data_size;
 }
 
 /* ---- running ---- */
 
 typedef struct run_job {
-    const packed_weights *w;
-    float *out;
-    const float *x;
-    size_t M, panel; /* rows of the tallest panels */
-    char *values;    /* x in oneDNN's data type */
-    float *scale;    /* (M), GEMM_INT8 */
+    const dnnl_weights *w;
+    const gemm_call *call;
+    const float *x; /* (M, K) dense rows: oneDNN's blocked kernels take no others */
+    size_t panel;   /* rows of the tallest panels */
     atomic_int status;
 } run_job;
 
@@ -488,31 +457,20 @@ static bool find_panel(size_t M, size_t tallest, size_t i, size_t *first, size_t
 }
 
 /* The tallest panels that still give every thread several tasks. */
-static size_t pick_panel(const packed_weights *w, size_t M, size_t n_thread) {
+static size_t pick_panel(const dnnl_weights *w, size_t M, size_t n_thread) {
     size_t p = N_PANEL - 1;
     while (panel_rows[p] > 16 && w->n_slice * (M / panel_rows[p]) < 4 * n_thread) p--;
     return p;
 }
 
-static void convert_row(void *ctx, size_t m, size_t worker) {
-    (void)worker;
-    run_job *job = ctx;
-    const packed_weights *w = job->w;
-    char *out = job->values + m * w->K * value_size(w->form);
-    if (w->form == GEMM_BF16)
-        w->kernels->to_bf16((void *)out, job->x + m * w->K, w->K);
-    else
-        job->scale[m] = w->kernels->to_int8((void *)out, job->x + m * w->K, w->K);
-}
-
 /* sum: (rows, width of the slice), to its place in out */
 static void put_panel(const run_job *job, const float *sum, size_t m0, size_t rows, size_t slice) {
-    const packed_weights *w = job->w;
+    const dnnl_weights *w = job->w;
     size_t n = slice_width(w, slice), n0 = slice * w->width;
     for (size_t m = m0; m < m0 + rows; m++, sum += n) {
-        float *out = job->out + m * w->N + n0;
-        if (w->form == GEMM_INT8)
-            w->kernels->scale(out, sum, job->scale[m], w->scale + n0, n);
+        float *out = job->call->out + m * w->N + n0;
+        if (job->call->add)
+            w->kernels->add(out, sum, n);
         else
             memcpy(out, sum, n * sizeof *out);
     }
@@ -521,10 +479,9 @@ static void put_panel(const run_job *job, const float *sum, size_t m0, size_t ro
 static void run_task(void *ctx, size_t task, size_t worker) {
     (void)worker;
     run_job *job = ctx;
-    const packed_weights *w = job->w;
+    const dnnl_weights *w = job->w;
     size_t slice = task % w->n_slice, m0 = 0, panel = 0;
-    PGR_ASSERT(find_panel(job->M, job->panel, task / w->n_slice, &m0, &panel));
-    const char *x = w->form == GEMM_F32 ? (const char *)job->x : job->values;
+    PGR_ASSERT(find_panel(job->call->M, job->panel, task / w->n_slice, &m0, &panel));
 
     int threads = single_thread();
     const shape *s = slice_shape(w, slice);
@@ -532,7 +489,7 @@ static void run_task(void *ctx, size_t task, size_t worker) {
     dnnl_primitive_t matmul = NULL;
     pgr_status status = runner_take(s, panel, &r, &matmul);
     if (status == PGR_OK) {
-        status = run_matmul(r, matmul, x + m0 * w->K * value_size(w->form), w->slices[slice]);
+        status = run_matmul(r, matmul, job->x + m0 * w->K, w->slices[slice]);
         if (status == PGR_OK) put_panel(job, r->dst_data, m0, panel_rows[panel], slice);
         runner_give(s, panel, r);
     }
@@ -540,23 +497,22 @@ static void run_task(void *ctx, size_t task, size_t worker) {
     omp_set_num_threads(threads);
 }
 
-enum { ROWS_ALONE = 8 }; /* so few rows are converted by the caller */
-
-pgr_status packed_run(const packed_weights *w, float *out, const float *x, size_t M, pool *threads, pgr_error *err) {
-    run_job job = {.w = w, .out = out, .x = x, .M = M, .panel = pick_panel(w, M, pool_size(threads))};
-    scratch *values = NULL;
-    if (w->form != GEMM_F32) {
-        size_t size = (M * w->K * value_size(w->form) + 63) / 64 * 64;
-        values = scratch_take(size + M * sizeof *job.scale);
-        if (!values) return fail_mem(err);
-        job.values = values->data;
-        job.scale = (void *)(job.values + size);
-        pool_run(M > ROWS_ALONE ? threads : NULL, M, convert_row, &job);
+pgr_status dnnl_weights_run(const dnnl_weights *w, const gemm_call *call, pool *threads, pgr_error *err) {
+    size_t M = call->M;
+    if (call->before) pool_run(threads, M, call->before, call->ctx);
+    run_job job = {.w = w, .call = call, .x = call->x, .panel = pick_panel(w, M, pool_size(threads))};
+    scratch *dense = NULL;
+    if (call->ldx && call->ldx != w->K) {
+        dense = scratch_take(M * w->K * sizeof(float));
+        if (!dense) return fail_mem(err);
+        for (size_t m = 0; m < M; m++)
+            memcpy((float *)dense->data + m * w->K, call->x + m * call->ldx, w->K * sizeof(float));
+        job.x = dense->data;
     }
 
     size_t n_panel = M / panel_rows[job.panel], first, panel;
     while (find_panel(M, job.panel, n_panel, &first, &panel)) n_panel++;
     pool_run(threads, w->n_slice * n_panel, run_task, &job);
-    scratch_give(values);
+    scratch_give(dense);
     return explain((pgr_status)atomic_load(&job.status), w, err);
 }

@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <time.h>
 
+#include "base/mem.h"
 #include "base/pool.h"
 
 enum { TASK_MAX = 1000, WORKER_MAX = 16 };
@@ -126,6 +127,46 @@ static void counts_and_refuses(void **state) {
     assert_null(p);
 }
 
+/* ---- memory of a job ---- */
+
+typedef struct memory_job {
+    void *memory;
+    size_t size;
+} memory_job;
+
+static void fill_part(void *ctx, size_t task, size_t worker) {
+    (void)worker;
+    memory_job *j = ctx;
+    memset((char *)j->memory + task * j->size, (int)task, j->size);
+}
+
+static void jobs_have_memory(void **state) {
+    (void)state;
+    for (int n = 0; n < 4; n++) {
+        pool *p = NULL;
+        if (n) assert_int_equal(pool_create(n, &p, NULL), PGR_OK);
+        for (size_t size = 1; size < 10000; size *= 7) {
+            memory_job j = {.size = size};
+            assert_int_equal(pool_run_in(p, 8, fill_part, &j, 8 * size, &j.memory), PGR_OK);
+            if (p) assert_int_equal((uintptr_t)j.memory % 64, 0);
+            for (size_t i = 0; p && i < 8 * size; i++) assert_int_equal(((unsigned char *)j.memory)[i], i / size);
+        }
+        if (p) { /* kept: the same or a smaller size allocates nothing */
+            long before = mem_count();
+            memory_job j = {.size = 100};
+            assert_int_equal(pool_run_in(p, 8, fill_part, &j, 800, &j.memory), PGR_OK);
+            assert_int_equal(mem_count(), before);
+        }
+        memory_job j = {.size = 0};
+        mem_fail_from(1);
+        assert_int_equal(pool_run_in(p, 8, run_task, NULL, 1 << 20, &j.memory), PGR_E_MEM); /* would crash if it ran */
+        mem_fail_from(0);
+        assert_int_equal(pool_run_in(p, 8, fill_part, &j, 1 << 20, &j.memory), PGR_OK);
+        assert_int_equal(pool_run_in(p, 0, run_task, NULL, 1, &j.memory), PGR_OK);
+        pool_free(p);
+    }
+}
+
 static bool create_and_free(void) {
     pool *p = NULL;
     pgr_error err;
@@ -144,7 +185,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(runs_every_task_once),        cmocka_unit_test(work_is_shared),
         cmocka_unit_test(callers_take_turns),          cmocka_unit_test(counts_and_refuses),
-        cmocka_unit_test(survives_failed_allocations),
+        cmocka_unit_test(survives_failed_allocations), cmocka_unit_test(jobs_have_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -17,7 +17,7 @@
 #include <cmocka.h> /* after ours: it has a macro named fail */
 
 #define U      0x1p-24 /* unit roundoff of fp32 */
-#define U_BF16 0x1p-9  /* of bf16 */
+#define U_BF16 0x1p-8  /* of bf16: 8 bits; shows only where K is 1 */
 
 static const gemm_form forms[] = {GEMM_FILE, GEMM_F32, GEMM_BF16, GEMM_INT8};
 static const char *const form_names[] = {"file", "f32", "bf16", "int8"};
@@ -44,21 +44,34 @@ static gemm_weights *create(gemm_form form, quant_type t, const void *data, size
 
 /* ---- accuracy ---- */
 
-/* What a form may be off by at one output. fp32: K products and sums, (K + 1) U sum|xw| in any order. bf16: both
- * factors are off by U_BF16 first. int8: a factor is off by half a step of its row (and by U-sized errors of step and
- * quotient: 1 %). */
-static double bound(gemm_form form, const float *x, const float *w, size_t K) {
-    double size = 0, x_top = 0, w_top = 0, x_sum = 0, w_sum = 0;
-    for (size_t k = 0; k < K; k++) {
-        size += fabs((double)x[k] * w[k]);
-        x_top = fmax(x_top, fabs((double)x[k]));
-        w_top = fmax(w_top, fabs((double)w[k]));
-        x_sum += fabs((double)x[k]);
-        w_sum += fabs((double)w[k]);
+enum { INT8_BLOCK = 32 }; /* gemm.h */
+
+/* int8: a factor is off by half a step of its block. A step is the block's largest value / 127; that of weights is rounded up
+ * to bf16, by at most 2^-7 of it (and U-sized errors of steps and quotients: 0.1 %). */
+static double int8_bound(const float *x, const float *w, size_t K) {
+    double off = 0;
+    for (size_t k0 = 0; k0 < K; k0 += INT8_BLOCK) {
+        double x_top = 0, w_top = 0, x_sum = 0, w_sum = 0, n = 0;
+        for (size_t k = k0; k < K && k < k0 + INT8_BLOCK; k++, n++) {
+            x_top = fmax(x_top, fabs((double)x[k]));
+            w_top = fmax(w_top, fabs((double)w[k]));
+            x_sum += fabs((double)x[k]);
+            w_sum += fabs((double)w[k]);
+        }
+        double dx = 1.001 * x_top / 254, dw = 1.001 * (1 + 0x1p-7) * w_top / 254;
+        off += x_sum * dw + w_sum * dx + n * dx * dw;
     }
-    double fp32 = (double)(K + 1) * U * size, dx = x_top / 254, dw = w_top / 254;
+    return off;
+}
+
+/* What a form may be off by at one output. fp32: K products and sums, (K + 1) U sum|xw| in any order. bf16: both
+ * factors are off by U_BF16 first. */
+static double bound(gemm_form form, const float *x, const float *w, size_t K) {
+    double size = 0;
+    for (size_t k = 0; k < K; k++) size += fabs((double)x[k] * w[k]);
+    double fp32 = (double)(K + 1) * U * size;
     if (form == GEMM_BF16) return 1.01 * fp32 + (2 * U_BF16 + U_BF16 * U_BF16) * size;
-    if (form == GEMM_INT8) return fp32 + 1.01 * (x_sum * dw + w_sum * dx + (double)K * dx * dw);
+    if (form == GEMM_INT8) return 1.01 * fp32 + int8_bound(x, w, K);
     return 1.01 * fp32;
 }
 
@@ -75,7 +88,7 @@ static void check_values(gemm_form form, const float *out, const float *x, const
 
 static void test_forms(void **state) {
     (void)state;
-    const size_t shapes[][2] = {{64, 32}, {1, 64}, {200, 96}, {70, 33}, {576, 64}, {2100, 64}};
+    const size_t shapes[][2] = {{64, 32}, {1, 64}, {200, 96}, {70, 33}, {33, 1}, {16, 4097}, {576, 64}, {2100, 64}};
     for (size_t f = 0; f < 4; f++)
         for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++) {
             size_t N = shapes[s][0], K = shapes[s][1], M = 5;
@@ -178,16 +191,23 @@ static void test_invariance(void **state) {
     for (int i = 0; i < 3; i++) pool_free(pools[i]);
 }
 
-/* The levels agree too: GEMM_FILE has one order of sums. GEMM_F32 without AVX-512 is the same arithmetic. */
+/* The levels agree too: GEMM_FILE has one order of sums, so has GEMM_INT8. GEMM_F32 without AVX-512 is the arithmetic of GEMM_FILE. */
 static void test_levels(void **state) {
     (void)state;
     enum { N = 50, K = 160, M = 9 };
     uint8_t *data = random_blocks(QUANT_Q4_1, N * K);
-    float *x = floats(M * K), *want = floats(M * N), *out = floats(M * N);
+    float *x = floats(M * K), *want = floats(M * N), *out = floats(M * N), *want_int8 = floats(M * N);
+    x[3 * K + 40] = INFINITY, x[4 * K + 150] = NAN; /* the sums of these rows are no numbers at any level */
+    memset(x + 5 * K, 0, K * sizeof *x);
+    for (size_t k = 0; k < K; k++) x[6 * K + k] *= 1e-40f;
     const char *const limits[] = {"ref", "avx2", "avx512"};
     for (size_t i = 0; i < 3; i++) {
         setenv("PGENRM_CPU", limits[i], 1);
         gemm_weights *file = create(GEMM_FILE, QUANT_Q4_1, data, N, K, NULL), *f32 = NULL, *bf16 = NULL;
+        gemm_weights *int8 = create(GEMM_INT8, QUANT_Q4_1, data, N, K, NULL);
+        assert_int_equal(gemm_run(int8, i == 0 ? want_int8 : out, x, M, NULL, NULL), PGR_OK);
+        if (i > 0) assert_memory_equal(out, want_int8, sizeof *out * M * N);
+        gemm_free(int8);
         assert_int_equal(gemm_run(file, i == 0 ? want : out, x, M, NULL, NULL), PGR_OK);
         if (i > 0) assert_memory_equal(out, want, sizeof *out * M * N);
         if (i < 2) {
@@ -203,7 +223,102 @@ static void test_levels(void **state) {
         gemm_free(f32);
     }
     unsetenv("PGENRM_CPU");
-    free(data), free(x), free(want), free(out);
+    free(data), free(x), free(want), free(out), free(want_int8);
+}
+
+/* ---- stacks, and what comes before and after a product ---- */
+
+enum { STACK_K = 256, STACK_N = 37 + 64 + 130, STACK_M = 30, STACK_LDX = STACK_K + 3 };
+
+/* A stack of three types gives the columns of its parts, bit by bit. */
+static void check_stack(gemm_form form, pool *threads) {
+    const quant_type types[] = {QUANT_Q4_K, QUANT_F16, QUANT_Q8_0};
+    const size_t N[] = {37, 64, 130};
+    gemm_part parts[3];
+    float *x = floats(STACK_M * STACK_K), *out = floats(STACK_M * STACK_N), *one = floats(STACK_M * 130);
+    for (size_t i = 0; i < 3; i++)
+        parts[i] = (gemm_part){types[i], random_blocks(types[i], N[i] * STACK_K), N[i]};
+    gemm_weights *g = NULL;
+    pgr_status status = gemm_create_stack(form, parts, 3, STACK_K, threads, &g, NULL);
+    if (status == PGR_OK) assert_int_equal(gemm_run(g, out, x, STACK_M, threads, NULL), PGR_OK);
+    for (size_t i = 0, n0 = 0; g && i < 3; n0 += N[i++]) {
+        gemm_weights *part = create(form, types[i], parts[i].data, N[i], STACK_K, threads);
+        assert_int_equal(gemm_run(part, one, x, STACK_M, threads, NULL), PGR_OK);
+        for (size_t m = 0; m < STACK_M; m++)
+            assert_memory_equal(out + m * STACK_N + n0, one + m * N[i], N[i] * sizeof *out);
+        gemm_free(part);
+    }
+    gemm_free(g);
+    for (size_t i = 0; i < 3; i++) free((void *)(uintptr_t)parts[i].data);
+    free(x), free(out), free(one);
+}
+
+typedef struct maker {
+    const float *from; /* (STACK_M, STACK_K) */
+    float *x;          /* (STACK_M, STACK_LDX) */
+    int made[STACK_M];
+} maker;
+
+static void make_row(void *ctx, size_t m, size_t worker) {
+    (void)worker;
+    maker *k = ctx;
+    k->made[m]++;
+    memcpy(k->x + m * STACK_LDX, k->from + m * STACK_K, STACK_K * sizeof *k->x);
+}
+
+/* Rows made by `before` in rows further apart, and added to out: the bits of a plain product and one addition. */
+static void check_call(gemm_form form, size_t M, pool *threads) {
+    enum { N = 131 };
+    uint8_t *data = random_blocks(QUANT_Q4_1, N * STACK_K);
+    float *from = floats(STACK_M * STACK_K), *x = floats(STACK_M * STACK_LDX);
+    float *plain = floats(STACK_M * N), *out = floats(STACK_M * N), *want = malloc(STACK_M * N * sizeof *want);
+    gemm_weights *g = create(form, QUANT_Q4_1, data, N, STACK_K, threads);
+    if (g) {
+        maker make = {.from = from, .x = x};
+        assert_int_equal(gemm_run(g, plain, from, M, threads, NULL), PGR_OK);
+        memcpy(want, out, STACK_M * N * sizeof *out);
+        for (size_t i = 0; i < M * N; i++) want[i] += plain[i];
+        gemm_call call = {.out = out, .x = x, .ldx = STACK_LDX, .M = M, .before = make_row, .ctx = &make, .add = true};
+        assert_int_equal(gemm_run_call(g, &call, threads, NULL), PGR_OK);
+        assert_memory_equal(out, want, STACK_M * N * sizeof *out);
+        for (size_t m = 0; m < STACK_M; m++) assert_int_equal(make.made[m], m < M);
+    }
+    gemm_free(g);
+    free(data), free(from), free(x), free(plain), free(out), free(want);
+}
+
+static void test_stack_and_call(void **state) {
+    (void)state;
+    for (int n = 0; n < 4; n++) {
+        pool *threads = NULL;
+        if (n > 0) assert_int_equal(pool_create(n, &threads, NULL), PGR_OK);
+        for (size_t f = 0; f < 4; f++) {
+            check_stack(forms[f], threads);
+            const size_t Ms[] = {1, 2, 5, 24, 25, STACK_M};
+            for (size_t i = 0; i < sizeof Ms / sizeof *Ms; i++) check_call(forms[f], Ms[i], threads);
+        }
+        pool_free(threads);
+    }
+}
+
+/* Once the pool has its memory, products of our kernels ask for none. */
+static void test_no_allocation(void **state) {
+    (void)state;
+    enum { N = 96, K = 64, M = 24 };
+    float *w = floats(N * K), *x = floats(M * K), *out = floats(M * N);
+    pool *threads = NULL;
+    assert_int_equal(pool_create(2, &threads, NULL), PGR_OK);
+    for (size_t f = 0; f < 4; f++) {
+        gemm_weights *g = forms[f] == GEMM_F32 ? NULL : create(forms[f], QUANT_F32, w, N, K, threads);
+        if (!g) continue;
+        assert_int_equal(gemm_run(g, out, x, M, threads, NULL), PGR_OK);
+        long before = mem_count();
+        for (size_t m = 1; m <= M; m++) assert_int_equal(gemm_run(g, out, x, m, threads, NULL), PGR_OK);
+        assert_int_equal(mem_count(), before);
+        gemm_free(g);
+    }
+    pool_free(threads);
+    free(w), free(x), free(out);
 }
 
 /* ---- several callers on one w ---- */
@@ -296,6 +411,10 @@ static void test_arguments(void **state) {
     assert_int_equal(gemm_create(GEMM_FILE, QUANT_Q4_1, data, 1, 33, NULL, &g, &err), PGR_E_ARG);
     assert_int_equal(gemm_create(GEMM_FILE, QUANT_Q4_1, data, 0, 32, NULL, &g, &err), PGR_E_ARG);
     assert_int_equal(gemm_create(GEMM_FILE, (quant_type)39, data, 1, 32, NULL, &g, &err), PGR_E_UNSUPPORTED);
+    const gemm_part parts[] = {{QUANT_Q4_1, data, 1}, {QUANT_Q4_K, data, 1}};
+    assert_int_equal(gemm_create_stack(GEMM_FILE, parts, 0, 32, NULL, &g, &err), PGR_E_ARG);
+    assert_int_equal(gemm_create_stack(GEMM_FILE, parts, 2, 32, NULL, &g, &err), PGR_E_ARG);
+    assert_string_equal(err.message, "weights of 1 x 32 values in type Q4_K");
     assert_null(g);
     gemm_free(NULL);
     assert_int_equal(gemm_create(GEMM_FILE, QUANT_Q4_1, data, 1, 32, NULL, &g, &err), PGR_OK);
@@ -307,7 +426,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_forms),     cmocka_unit_test(test_types),   cmocka_unit_test(test_invariance),
         cmocka_unit_test(test_levels),    cmocka_unit_test(test_callers), cmocka_unit_test(test_out_of_memory),
-        cmocka_unit_test(test_arguments),
+        cmocka_unit_test(test_arguments), cmocka_unit_test(test_stack_and_call),
+        cmocka_unit_test(test_no_allocation),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,238 @@
+/* gemm_avx512.c - products of panels with AVX-512: int8 by VNNI, bf16 by AVX512_BF16. Layouts: gemm_kernels.h. */
+#include "math/gemm_kernels.h"
+#include "math/kernels_level.h"
+
+#if defined(__AVX512VNNI__) && defined(__AVX512BF16__)
+#include <immintrin.h>
+#include <math.h>
+#include <string.h>
+
+#define INLINE static inline __attribute__((always_inline))
+#if defined(__clang__)
+#define UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define UNROLL _Pragma("GCC unroll 24")
+#endif
+
+/* Bytes ahead of the line in use that are asked for: a line lasts 24 cycles, main memory takes some hundred. */
+enum { AHEAD = 2048 };
+enum { LINE = 64 };
+
+/* ---- rows ---- */
+
+/* Dwords 0..15 of four rows, dword outermost. */
+INLINE void store_dwords(char *out, const __m512i row[QUAD]) {
+    __m512i ab = _mm512_unpacklo_epi32(row[0], row[1]), cd = _mm512_unpacklo_epi32(row[2], row[3]);
+    __m512i t0 = _mm512_unpacklo_epi64(ab, cd), t1 = _mm512_unpackhi_epi64(ab, cd);
+    ab = _mm512_unpackhi_epi32(row[0], row[1]), cd = _mm512_unpackhi_epi32(row[2], row[3]);
+    __m512i t2 = _mm512_unpacklo_epi64(ab, cd), t3 = _mm512_unpackhi_epi64(ab, cd);
+
+    /* quarter i of t_j holds dword 4 i + j */
+    __m512i low01 = _mm512_shuffle_i32x4(t0, t1, 0x44), low23 = _mm512_shuffle_i32x4(t2, t3, 0x44);
+    __m512i high01 = _mm512_shuffle_i32x4(t0, t1, 0xee), high23 = _mm512_shuffle_i32x4(t2, t3, 0xee);
+    _mm512_store_si512(out, _mm512_shuffle_i32x4(low01, low23, 0x88));
+    _mm512_store_si512(out + 64, _mm512_shuffle_i32x4(low01, low23, 0xdd));
+    _mm512_store_si512(out + 128, _mm512_shuffle_i32x4(high01, high23, 0x88));
+    _mm512_store_si512(out + 192, _mm512_shuffle_i32x4(high01, high23, 0xdd));
+}
+
+/* Values k .. k + 15 of a row of K; zeros beyond it. */
+INLINE __m512 load_values(const float *x, size_t k, size_t K) {
+    if (k + 16 <= K) return _mm512_loadu_ps(x + k);
+    return k >= K ? _mm512_setzero_ps() : _mm512_maskz_loadu_ps((__mmask16)((1u << (K - k)) - 1), x + k);
+}
+
+static void bf16_pack_quad(void *quad, const float *x, size_t ldx, size_t rows, size_t K) {
+    char *out = quad;
+    for (size_t k = 0; k < K; k += BF16_GROUP, out += BF16_GROUP / 2 * QUAD * 4) {
+        __m512i row[QUAD] = {0};
+        for (size_t r = 0; r < rows; r++) {
+            __m512 low = load_values(x + r * ldx, k, K), high = load_values(x + r * ldx, k + 16, K);
+            row[r] = (__m512i)_mm512_cvtne2ps_pbh(high, low);
+        }
+        store_dwords(out, row);
+    }
+}
+
+/* kernel_to_int8_ref of a block, v: its values */
+INLINE float quantise_block(__m128i out[INT8_BLOCK / 16], const __m512 v[INT8_BLOCK / 16]) {
+    __m512i top = _mm512_setzero_si512();
+    UNROLL for (size_t i = 0; i < INT8_BLOCK / 16; i++) top =
+        _mm512_max_epi32(top, _mm512_and_si512(_mm512_castps_si512(v[i]), _mm512_set1_epi32(0x7fffffff)));
+    int32_t bits = _mm512_reduce_max_epi32(top);
+    float max;
+    memcpy(&max, &bits, sizeof max);
+    float inverse = 127.0f / max;
+    bool usable = isfinite(max) && isfinite(inverse);
+    UNROLL for (size_t i = 0; i < INT8_BLOCK / 16; i++) out[i] =
+        usable ? _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(_mm512_mul_ps(v[i], _mm512_set1_ps(inverse))))
+               : _mm_setzero_si128();
+    return usable ? max / 127.0f : isfinite(max) ? 0.0f : NAN;
+}
+
+/* One chunk of one row: its bytes, and start and scale of its blocks to their places. */
+INLINE __m512i quantise_chunk(char *blocks, const float *x, size_t k, size_t K) {
+    __m128i q[INT8_CHUNK / 16];
+    float scale[INT8_CHUNK / INT8_BLOCK];
+    UNROLL for (size_t b = 0; b < INT8_CHUNK / INT8_BLOCK; b++) {
+        __m512 v[INT8_BLOCK / 16];
+        UNROLL for (size_t i = 0; i < INT8_BLOCK / 16; i++) v[i] = load_values(x, k + b * INT8_BLOCK + i * 16, K);
+        scale[b] = quantise_block(q + b * (INT8_BLOCK / 16), v);
+    }
+    __m512i all = _mm512_inserti32x4(_mm512_castsi128_si512(q[0]), q[1], 1);
+    all = _mm512_inserti32x4(_mm512_inserti32x4(all, q[2], 2), q[3], 3);
+    __m512i sum = _mm512_dpbusd_epi32(_mm512_setzero_si512(), _mm512_set1_epi8((char)128), all);
+    UNROLL for (size_t b = 0; b < INT8_CHUNK / INT8_BLOCK; b++) {
+        __mmask16 in = (__mmask16)(((1u << (INT8_BLOCK / 4)) - 1) << (b * (INT8_BLOCK / 4)));
+        int32_t start = -_mm512_mask_reduce_add_epi32(in, sum);
+        memcpy(blocks + b * QUAD * 8, &start, sizeof start);
+        memcpy(blocks + b * QUAD * 8 + QUAD * 4, &scale[b], sizeof scale[b]);
+    }
+    return all;
+}
+
+static void int8_pack_quad(void *quad, const float *x, size_t ldx, size_t rows, size_t K) {
+    char *out = quad;
+    for (size_t k = 0; k < K; k += INT8_CHUNK, out += INT8_QUAD_CHUNK) {
+        __m512i row[QUAD] = {0};
+        _mm512_store_si512(out + INT8_CHUNK * QUAD, _mm512_setzero_si512());
+        for (size_t r = 0; r < rows; r++) row[r] = quantise_chunk(out + INT8_CHUNK * QUAD + r * 4, x + r * ldx, k, K);
+        store_dwords(out, row);
+    }
+}
+
+/* ---- products ---- */
+
+INLINE void put(float *out, __m512 sum, size_t columns, bool add) {
+    __mmask16 in = (__mmask16)((1u << columns) - 1);
+    if (add) sum = _mm512_add_ps(_mm512_maskz_loadu_ps(in, out), sum);
+    _mm512_mask_storeu_ps(out, in, sum);
+}
+
+/* s + the products of w with the four bytes at p, in every lane. By name, as compilers otherwise broadcast into
+ * registers that the sums need. */
+INLINE __m512i dot_bytes(__m512i s, __m512i w, const char *p) {
+    __asm__("vpdpbusd %2%{1to16%}, %1, %0" : "+v"(s) : "v"(w), "m"(*(const int32_t *)(const void *)p));
+    return s;
+}
+
+INLINE __m512 dot_bf16(__m512 s, __m512i w, const char *p) {
+    return _mm512_dpbf16_ps(s, (__m512bh)w, (__m512bh)_mm512_set1_epi32(*(const int32_t *)(const void *)p));
+}
+
+/* R rows; R: a constant where inlined */
+INLINE void bf16_block(const size_t R, float *out, size_t ldo, size_t rows, size_t columns, const char *x,
+                       size_t quad_bytes, const char *panel, size_t steps, bool add) {
+    const char *quad[BLOCK_ROWS / QUAD];
+    __m512 sum[BLOCK_ROWS];
+    UNROLL for (size_t i = 0; i < (R + QUAD - 1) / QUAD; i++) quad[i] = x + i * quad_bytes;
+    UNROLL for (size_t r = 0; r < R; r++) sum[r] = _mm512_setzero_ps();
+    for (size_t k = 0; k < steps; k++) {
+        __m512i w = _mm512_load_si512(panel + k * LINE);
+        _mm_prefetch(panel + k * LINE + AHEAD, _MM_HINT_T0);
+        UNROLL for (size_t r = 0; r < R; r++) sum[r] =
+            dot_bf16(sum[r], w, quad[r / QUAD] + k * QUAD * 4 + r % QUAD * 4);
+    }
+    UNROLL for (size_t r = 0; r < R; r++) if (r < rows) put(out + r * ldo, sum[r], columns, add);
+}
+
+/* One block of int8: the integer sums of R rows in registers, then into the fp32 sums, which are in the first cache. */
+INLINE void int8_step(const size_t R, float *restrict sum, const char *const *quad, size_t at, size_t block_at,
+                      const char *w, const char *scales) {
+    __m512i acc[BLOCK_ROWS];
+    UNROLL for (size_t r = 0; r < R; r++) acc[r] =
+        _mm512_set1_epi32(*(const int32_t *)(const void *)(quad[r / QUAD] + block_at + r % QUAD * 4));
+    for (size_t k = 0; k < INT8_BLOCK / 4; k++) {
+        __m512i line = _mm512_load_si512(w + k * LINE);
+        _mm_prefetch(w + k * LINE + AHEAD, _MM_HINT_T0);
+        UNROLL for (size_t r = 0; r < R; r++) acc[r] =
+            dot_bytes(acc[r], line, quad[r / QUAD] + at + k * QUAD * 4 + r % QUAD * 4);
+    }
+    __m512i bits = _mm512_cvtepu16_epi32(_mm256_load_si256((const void *)scales));
+    __m512 column_scale = _mm512_castsi512_ps(_mm512_slli_epi32(bits, 16));
+    UNROLL for (size_t r = 0; r < R; r++) {
+        float row_scale = *(const float *)(const void *)(quad[r / QUAD] + block_at + QUAD * 4 + r % QUAD * 4);
+        __m512 scale = _mm512_mul_ps(column_scale, _mm512_set1_ps(row_scale)), *s = (void *)(sum + r * PANEL);
+        *s = _mm512_fmadd_ps(_mm512_cvtepi32_ps(acc[r]), scale, *s);
+    }
+}
+
+INLINE void int8_block(const size_t R, float *out, size_t ldo, size_t rows, size_t columns, const char *x,
+                       size_t quad_bytes, const char *panel, size_t n_chunk, bool add) {
+    _Alignas(LINE) float sum[BLOCK_ROWS * PANEL];
+    const char *quad[BLOCK_ROWS / QUAD];
+    UNROLL for (size_t i = 0; i < (R + QUAD - 1) / QUAD; i++) quad[i] = x + i * quad_bytes;
+    memset(sum, 0, R * PANEL * sizeof *sum);
+    for (size_t c = 0; c < n_chunk; c++, panel += INT8_PANEL_CHUNK)
+        for (size_t b = 0; b < INT8_CHUNK / INT8_BLOCK; b++)
+            int8_step(R, sum, quad, c * INT8_QUAD_CHUNK + b * INT8_BLOCK * QUAD,
+                      c * INT8_QUAD_CHUNK + INT8_CHUNK * QUAD + b * QUAD * 8, panel + b * INT8_BLOCK * PANEL,
+                      panel + INT8_CHUNK * PANEL + b * PANEL * 2);
+    for (size_t r = 0; r < rows; r++) put(out + r * ldo, _mm512_load_ps(sum + r * PANEL), columns, add);
+}
+
+/* One function per kind and number of rows: 1 to 4 as they are, then whole quads. */
+typedef void (*block_fn)(float *out, size_t ldo, size_t rows, size_t columns, const char *x, size_t quad_bytes,
+                         const char *panel, size_t steps, bool add);
+#define BLOCK(kind, R)                                                                                                 \
+    static void kind##_##R(float *out, size_t ldo, size_t rows, size_t columns, const char *x, size_t quad_bytes,      \
+                           const char *panel, size_t steps, bool add) {                                                \
+        kind##_block(R, out, ldo, rows, columns, x, quad_bytes, panel, steps, add);                                    \
+    }
+#define BLOCKS(kind)                                                                                                   \
+    BLOCK(kind, 1)                                                                                                     \
+    BLOCK(kind, 2) BLOCK(kind, 3) BLOCK(kind, 4) BLOCK(kind, 8) BLOCK(kind, 12) BLOCK(kind, 16) BLOCK(kind, 20)        \
+        BLOCK(kind, 24) static const block_fn kind##_blocks[] = {kind##_1,  kind##_2,  kind##_3,  kind##_4, kind##_8,  \
+                                                                 kind##_12, kind##_16, kind##_20, kind##_24};
+BLOCKS(bf16)
+BLOCKS(int8)
+
+static size_t block_index(size_t rows) {
+    return rows <= QUAD ? rows - 1 : (rows + QUAD - 1) / QUAD + 2;
+}
+
+static size_t bf16_quad_bytes(size_t K) {
+    size_t bytes = (K + BF16_GROUP - 1) / BF16_GROUP * BF16_GROUP * QUAD * 2;
+    return bytes % 4096 ? bytes : bytes + LINE;
+}
+
+static size_t bf16_panel_bytes(size_t K) {
+    return (K + 1) / 2 * LINE;
+}
+
+static void bf16_pack_column(void *panel, size_t column, const float *w, size_t K) {
+    uint16_t *out = panel;
+    for (size_t k = 0; k < K; k++) out[(k / 2 * PANEL + column) * 2 + k % 2] = f32_to_bf16(w[k]);
+}
+
+static void bf16_multiply(float *out, size_t ldo, size_t rows, size_t columns, const void *x, const void *panel,
+                          size_t K, bool add) {
+    bf16_blocks[block_index(rows)](out, ldo, rows, columns, x, bf16_quad_bytes(K), panel, (K + 1) / 2, add);
+}
+
+static void int8_multiply(float *out, size_t ldo, size_t rows, size_t columns, const void *x, const void *panel,
+                          size_t K, bool add) {
+    int8_blocks[block_index(rows)](out, ldo, rows, columns, x, gemm_int8_quad_bytes(K), panel,
+                                   (K + INT8_CHUNK - 1) / INT8_CHUNK, add);
+}
+
+const gemm_kernels *gemm_int8_avx512(void) {
+    static const gemm_kernels table = {gemm_int8_panel_bytes, gemm_int8_quad_bytes, gemm_int8_pack_column,
+                                       int8_pack_quad, int8_multiply};
+    return cpu_detect().avx512_vnni ? &table : NULL; /* AVX512_BF16 comes from its intrinsics only */
+}
+
+const gemm_kernels *gemm_bf16_avx512(void) {
+    static const gemm_kernels table = {bf16_panel_bytes, bf16_quad_bytes, bf16_pack_column, bf16_pack_quad,
+                                       bf16_multiply};
+    return cpu_detect().avx512_bf16 ? &table : NULL;
+}
+
+#else
+const gemm_kernels *gemm_int8_avx512(void) {
+    return NULL;
+}
+const gemm_kernels *gemm_bf16_avx512(void) {
+    return NULL;
+}
+#endif

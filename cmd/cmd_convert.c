@@ -17,22 +17,10 @@ typedef struct options {
 } options;
 
 static int set_option(void *ctx, int id, const char *value) {
-    static const char *const types[] = {"keep", "f32", "f16", "bf16", "q8_0", "q4_0", NULL};
     options *o = ctx;
-    int choice = 0, status = EXIT_DONE;
-    switch (id) {
-    case OPT_OUT:
-        o->out = value;
-        break;
-    case OPT_TYPE:
-        status = args_choice("type", value, types, &choice);
-        o->write.type = (pgr_file_type)choice;
-        break;
-    case OPT_FORCE:
-        o->write.force = true;
-        break;
-    }
-    return status;
+    if (id == OPT_OUT) o->out = value;
+    if (id == OPT_FORCE) o->write.force = true;
+    return id == OPT_TYPE ? args_file_type(value, &o->write.type) : EXIT_DONE;
 }
 
 static int run(const command *self, int argc, char **argv) {
@@ -43,17 +31,14 @@ static int run(const command *self, int argc, char **argv) {
     if (status != ARGS_RUN) return status;
     if (operands[0] && (operands[1] || common.model)) return args_wrong(self, "expected one MODEL");
     if (operands[0]) common.model = operands[0];
+    if (common.n_lora > 0) return args_wrong(self, "--lora is not for convert but for merge");
     if (!o.out) return args_wrong(self, "expected --out FILE.gguf");
     status = find_model(&common, &model);
     if (status != EXIT_DONE) return status;
 
     pgr_error err = {0};
     pgr_written w;
-    pgr_progress_bar *bar = pgr_progress_bar_create(common.quiet);
-    o.write.n_thread = common.n_thread;
-    o.write.cancel = &interrupted;
-    o.write.progress = pgr_progress_bar_update;
-    o.write.progress_ctx = bar;
+    pgr_progress_bar *bar = begin_writing(&common, &o.write);
     pgr_status written = pgr_convert(model, o.out, &o.write, &w, &err);
     pgr_progress_bar_free(bar);
     pgr_free(model);

@@ -87,6 +87,24 @@ int finish_output(void) {
     return EXIT_FAILED;
 }
 
+/* ---- writing models ---- */
+
+int args_file_type(const char *text, pgr_file_type *out) {
+    static const char *const types[] = {"keep", "f32", "f16", "bf16", "q8_0", "q4_0", NULL};
+    int choice = 0, status = args_choice("type", text, types, &choice);
+    *out = (pgr_file_type)choice;
+    return status;
+}
+
+pgr_progress_bar *begin_writing(const common_options *o, pgr_write_options *out) {
+    pgr_progress_bar *bar = pgr_progress_bar_create(o->quiet);
+    out->n_thread = o->n_thread;
+    out->cancel = &interrupted;
+    out->progress = pgr_progress_bar_update;
+    out->progress_ctx = bar;
+    return bar;
+}
+
 void print_written(const char *path, const pgr_written *w, bool json) {
     if (!json) {
         printf("%s\n", path);

@@ -46,7 +46,9 @@ int find_model(const common_options *o, char **path);
 int session_open(const common_options *o, bool engine, session *s);
 void session_close(session *s);
 
-/* What `convert` and `merge` say at the end. */
+/* What `convert` and `merge` have in common: the name of a type, the settings and the bar, what is said at the end. */
+int args_file_type(const char *text, pgr_file_type *out);
+pgr_progress_bar *begin_writing(const common_options *o, pgr_write_options *out);
 void print_written(const char *path, const pgr_written *w, bool json);
 
 #endif

@@ -150,7 +150,7 @@ pgr_pull_options pgr_pull_options_default(void);
  * on error and after *cancel: what has come stays as NAME.part, and the next call goes on from there. */
 pgr_status pgr_pull(const char *model, const pgr_pull_options *options, pgr_pulled *out, pgr_error *err);
 
-/* ---- convert --------------------------------------------------------------------------------------------------- */
+/* ---- convert and merge ----------------------------------------------------------------------------------------- */
 
 typedef enum pgr_file_type {
     PGR_FILE_KEEP, /* every tensor keeps its type; changed ones of a packed type that is not written become Q8_0 */
@@ -176,6 +176,11 @@ typedef struct pgr_written {
     double seconds;
 } pgr_written;
 
+typedef struct pgr_adapter {
+    const char *path; /* PEFT folder or GGUF file */
+    float scale;      /* of its own strength */
+} pgr_adapter;
+
 pgr_write_options pgr_write_options_default(void); /* PGR_FILE_KEEP */
 
 /* A GGUF file of a model (a Hugging Face folder or a GGUF file) that llama.cpp loads (docs/convert.md). Memory: a few megabytes
@@ -183,6 +188,12 @@ pgr_write_options pgr_write_options_default(void); /* PGR_FILE_KEEP */
  * on error and after *cancel: nothing stands under the new name, an older file is as it was. */
 pgr_status pgr_convert(const char *model, const char *path, const pgr_write_options *options, pgr_written *out,
                        pgr_error *err);
+
+/* The model with the adapters (n of them, n > 0) merged in: W + sum of scale * B A, computed in fp32 and rounded to the
+ * type. A path that ends with .gguf is written as GGUF, another one as a Hugging Face folder, which needs one as the model.
+ * on error: as pgr_convert. */
+pgr_status pgr_merge(const char *model, const pgr_adapter *adapters, size_t n, const char *path,
+                     const pgr_write_options *options, pgr_written *out, pgr_error *err);
 
 /* ---- tokens ---------------------------------------------------------------------------------------------------- */
 

@@ -39,16 +39,6 @@ static const uint8_t *source_bytes(const export_tensor *t, size_t row) {
     return (const uint8_t *)t->from->data + row * quant_row_bytes((quant_type)t->from->type, t->cols);
 }
 
-/* x += scale * b[row] * a                                                                                x: (cols) */
-static void add_delta(const export_delta *d, size_t row, float *x, size_t cols) {
-    const lora_factors *f = d->factors;
-    for (size_t k = 0; k < f->r; k++) {
-        float weight = d->scale * f->scale * f->b[row * f->r + k];
-        const float *a = f->a + k * cols;
-        for (size_t i = 0; i < cols; i++) x[i] += weight * a[i];
-    }
-}
-
 static void make_row(chunk *c, size_t i) {
     const export_tensor *t = c->t;
     size_t row = source_row(t, c->first + i);
@@ -62,7 +52,7 @@ static void make_row(chunk *c, size_t i) {
         memcpy(x, t->values + row * t->cols, t->cols * sizeof *x);
     else
         quant_dequant((quant_type)t->from->type, x, source_bytes(t, row), t->cols);
-    for (size_t k = 0; k < t->n_delta; k++) add_delta(&t->deltas[k], row, x, t->cols);
+    for (size_t k = 0; k < t->n_delta; k++) lowrank_add_row(&t->deltas[k], x, row);
     if (!quant_quantise(t->type, out, x, t->cols)) atomic_store(&c->wrong, row + 1);
 }
 

@@ -6,12 +6,6 @@
 #include "model/checkpoint.h"
 #include "model/lora.h"
 
-/* W + scale * factors->scale * b * a */
-typedef struct export_delta {
-    const lora_factors *factors;
-    float scale;
-} export_delta;
-
 /* A tensor of the new file: its values are `from`'s, or those given, plus the deltas. */
 typedef struct export_tensor {
     const char *name;
@@ -20,7 +14,7 @@ typedef struct export_tensor {
     size_t rows, cols;
     bool matrix;                /* (rows, cols); else a vector, rows is 1 */
     size_t head_dim;            /* rows are put in the order of interleaved rotation, within heads of so many; 0: they stay */
-    const export_delta *deltas; /* (n_delta) */
+    const lowrank *deltas;      /* (n_delta) what adapters add, their user's scale in it */
     size_t n_delta;
     quant_type type;
 } export_tensor;

@@ -70,11 +70,12 @@ static quant_type kept(uint32_t type) {
     return quant_writable(type) && type != QUANT_Q4_0 ? (quant_type)type : QUANT_Q8_0;
 }
 
-static quant_type type_of(const planner *p, const export_tensor *t, bool lookup) {
-    bool changed = t->values || t->n_delta > 0;
+/* own: the model's tensor. lookup: it is the embedding or the head */
+static quant_type type_of(const planner *p, const export_tensor *t, const source_tensor *own, bool lookup) {
+    bool changed = t->values || t->from != own || t->n_delta > 0;
     if (!t->matrix && !p->types.vectors_too) return QUANT_F32;
-    if (!t->matrix && p->types.vectors_keep) return (quant_type)t->from->type;
-    if (p->types.keep) return changed ? fitting(kept(t->from->type), t->cols) : (quant_type)t->from->type;
+    if (!t->matrix && p->types.vectors_keep) return (quant_type)own->type;
+    if (p->types.keep) return changed ? fitting(kept(own->type), t->cols) : (quant_type)own->type;
     bool halve = lookup && p->types.matrix == QUANT_Q4_0; /* embedding and head in 4 bits cost more than they save */
     return fitting(halve ? QUANT_Q8_0 : p->types.matrix, t->cols);
 }
@@ -102,13 +103,29 @@ static pgr_status layer_names(planner *p, size_t layer, wanted *w) {
     return w->gguf && w->hf ? PGR_OK : fail_mem(p->err);
 }
 
-/* The one tensor that stands in place of a model's own; two adapters that both bring one contradict each other. */
-static pgr_status replace(planner *p, export_tensor *t, const float *values) {
+/* Tensors that stand in place of the model's own: at scale 1 only, and of one adapter only, as when adapters are set. */
+static pgr_status check_whole(const planner *p, const export_tensor *t, const export_adapter *a, bool taken) {
+    if (taken) return fail(p->err, PGR_E_ARG, "%s: another adapter replaces tensor %s too", a->lora->path, t->name);
+    if (a->scale != 1.0f)
+        return fail(p->err, PGR_E_ARG,
+                    "%s: the scale is %g, but the adapter replaces tensor %s, which takes scale 1 only", a->lora->path,
+                    (double)a->scale, t->name);
+    return PGR_OK;
+}
+
+static pgr_status replace(planner *p, export_tensor *t, const export_adapter *a, const float *values) {
     if (!values) return PGR_OK;
-    if (t->values)
-        return fail(p->err, PGR_E_UNSUPPORTED, "%s: two of the adapters replace it; they cannot be merged together",
-                    t->name);
+    PGR_TRY(check_whole(p, t, a, t->values != NULL));
     t->values = values;
+    return PGR_OK;
+}
+
+/* own: the model's tensor */
+static pgr_status replace_from(planner *p, export_tensor *t, const source_tensor *own, const export_adapter *a,
+                               const source_tensor *from) {
+    if (!from) return PGR_OK;
+    PGR_TRY(check_whole(p, t, a, t->from != own));
+    t->from = from;
     return PGR_OK;
 }
 
@@ -121,9 +138,9 @@ static pgr_status add_vector(planner *p, size_t layer, wanted w, size_t offset) 
     export_tensor *t = add(p, &w, from);
     for (size_t i = 0; i < p->n_adapter; i++) {
         const char *l = (const char *)&p->adapters[i].lora->layers[layer];
-        PGR_TRY(replace(p, t, *(float *const *)(const void *)(l + offset)));
+        PGR_TRY(replace(p, t, &p->adapters[i], *(float *const *)(const void *)(l + offset)));
     }
-    t->type = type_of(p, t, false);
+    t->type = type_of(p, t, from, false);
     return PGR_OK;
 }
 
@@ -131,11 +148,13 @@ static pgr_status add_vector(planner *p, size_t layer, wanted w, size_t offset) 
 static pgr_status add_deltas(planner *p, export_tensor *t,
                              const lora_factors *(*of)(const lora *l, size_t layer, size_t offset), size_t layer,
                              size_t offset) {
-    export_delta *d = arena_array(&p->plan->arena, p->n_adapter + 1, sizeof *d);
+    lowrank *d = arena_array(&p->plan->arena, p->n_adapter + 1, sizeof *d);
     if (!d) return fail_mem(p->err);
     for (size_t i = 0; i < p->n_adapter; i++) {
         const lora_factors *f = of(p->adapters[i].lora, layer, offset);
-        if (f->r > 0) d[t->n_delta++] = (export_delta){f, p->adapters[i].scale};
+        if (f->r == 0 || p->adapters[i].scale == 0.0f) continue;
+        d[t->n_delta] = *f;
+        d[t->n_delta++].scale *= p->adapters[i].scale;
     }
     t->deltas = d;
     return PGR_OK;
@@ -156,7 +175,7 @@ static pgr_status add_matrix(planner *p, size_t layer, wanted w, size_t offset) 
     PGR_TRY(find(p, &w, &from));
     export_tensor *t = add(p, &w, from);
     PGR_TRY(add_deltas(p, t, in_layer, layer, offset));
-    t->type = type_of(p, t, false);
+    t->type = type_of(p, t, from, false);
     return PGR_OK;
 }
 
@@ -185,30 +204,21 @@ static bool changes_head(const lora *l) {
     return l->new_output || l->output.r > 0;
 }
 
-static pgr_status replace_from(planner *p, export_tensor *t, const source_tensor *from) {
-    if (!from) return PGR_OK;
-    for (size_t i = 0; i < p->c->source.n_tensor; i++)
-        if (t->from == &p->c->source.tensors[i]) {
-            t->from = from;
-            return PGR_OK;
-        }
-    return fail(p->err, PGR_E_UNSUPPORTED, "%s: two of the adapters replace it; they cannot be merged together",
-                t->name);
-}
-
 static pgr_status add_lookup(planner *p, const wanted *w, const source_tensor *from) {
     export_tensor *t = add(p, w, from);
-    for (size_t i = 0; i < p->n_adapter; i++) PGR_TRY(replace_from(p, t, p->adapters[i].lora->new_token_embd));
+    for (size_t i = 0; i < p->n_adapter; i++)
+        PGR_TRY(replace_from(p, t, from, &p->adapters[i], p->adapters[i].lora->new_token_embd));
     PGR_TRY(add_deltas(p, t, beside_layers, 0, offsetof(lora, token_embd)));
-    t->type = type_of(p, t, true);
+    t->type = type_of(p, t, from, true);
     return PGR_OK;
 }
 
 static pgr_status add_head(planner *p, const wanted *w, const source_tensor *from) {
     export_tensor *t = add(p, w, from);
-    for (size_t i = 0; i < p->n_adapter; i++) PGR_TRY(replace_from(p, t, p->adapters[i].lora->new_output));
+    for (size_t i = 0; i < p->n_adapter; i++)
+        PGR_TRY(replace_from(p, t, from, &p->adapters[i], p->adapters[i].lora->new_output));
     PGR_TRY(add_deltas(p, t, beside_layers, 0, offsetof(lora, output)));
-    t->type = type_of(p, t, true);
+    t->type = type_of(p, t, from, true);
     return PGR_OK;
 }
 
@@ -216,8 +226,9 @@ static pgr_status add_last_norm(planner *p, const wanted *w) {
     const source_tensor *from;
     PGR_TRY(find(p, w, &from));
     export_tensor *t = add(p, w, from);
-    for (size_t i = 0; i < p->n_adapter; i++) PGR_TRY(replace(p, t, p->adapters[i].lora->new_output_norm));
-    t->type = type_of(p, t, false);
+    for (size_t i = 0; i < p->n_adapter; i++)
+        PGR_TRY(replace(p, t, &p->adapters[i], p->adapters[i].lora->new_output_norm));
+    t->type = type_of(p, t, from, false);
     return PGR_OK;
 }
 

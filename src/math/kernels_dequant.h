@@ -17,7 +17,7 @@ INLINE void plain_rest(float *tile, quant_type t, const uint8_t *b, const size_t
             quant_dequant(t, tile + k * GEMM_TILE + j, b + offset[j] + quant_row_bytes(t, k), 1);
 }
 
-INLINE void f32_columns(float *tile, const uint8_t *b, const size_t offset[LANES], size_t K) {
+static void f32_columns(float *tile, const uint8_t *b, const size_t offset[LANES], size_t K) {
     size_t k = 0;
     for (; k + 4 <= K; k += 4) {
         vi q[4];
@@ -27,7 +27,7 @@ INLINE void f32_columns(float *tile, const uint8_t *b, const size_t offset[LANES
     plain_rest(tile, QUANT_F32, b, offset, k, K);
 }
 
-INLINE void f16_columns(float *tile, const uint8_t *b, const size_t offset[LANES], size_t K) {
+static void f16_columns(float *tile, const uint8_t *b, const size_t offset[LANES], size_t K) {
     size_t k = 0;
     for (; k + 8 <= K; k += 8) {
         vi q[4];
@@ -40,7 +40,7 @@ INLINE void f16_columns(float *tile, const uint8_t *b, const size_t offset[LANES
     plain_rest(tile, QUANT_F16, b, offset, k, K);
 }
 
-INLINE void bf16_columns(float *tile, const uint8_t *b, const size_t offset[LANES], size_t K) {
+static void bf16_columns(float *tile, const uint8_t *b, const size_t offset[LANES], size_t K) {
     size_t k = 0;
     for (; k + 8 <= K; k += 8) {
         vi q[4];
@@ -55,39 +55,46 @@ INLINE void bf16_columns(float *tile, const uint8_t *b, const size_t offset[LANE
 
 /* ---- blocks of 32 ---- */
 
-INLINE void q4_0_columns(float *tile, const uint8_t *b, const size_t offset[LANES], size_t K) {
+static void q4_0_columns(float *tile, const uint8_t *b, const size_t offset[LANES], size_t K) {
     const vf zero = v_set1(8.0f);
     for (size_t k = 0; k < K; k += 32, b += 18) {
         vi head[4], q[4];
         vi_dwords4(head, b, offset);
         vf d = v_half(head[0]);
         vi_dwords4(q, b + 2, offset);
-        UNROLL for (size_t i = 0; i < 16; i++) {
-            put(tile, k + i, v_mul(d, v_sub(v_nibble(q[i / 4], 8 * (i % 4)), zero)));
-            put(tile, k + 16 + i, v_mul(d, v_sub(v_nibble(q[i / 4], 8 * (i % 4) + 4), zero)));
-        }
+        for (size_t w = 0; w < 4; w++)
+            UNROLL for (size_t i = 0; i < 4; i++) {
+                put(tile, k + 4 * w + i, v_mul(d, v_sub(v_nibble(q[w], 8 * i), zero)));
+                put(tile, k + 16 + 4 * w + i, v_mul(d, v_sub(v_nibble(q[w], 8 * i + 4), zero)));
+            }
     }
 }
 
-INLINE void q4_1_columns(float *tile, const uint8_t *b, const size_t offset[LANES], size_t K) {
+static void q4_1_columns(float *tile, const uint8_t *b, const size_t offset[LANES], size_t K) {
     for (size_t k = 0; k < K; k += 32, b += 20) {
         vi head = vi_dword(b, offset), q[4];
         vf d = v_half(head), m = v_half(vi_right(head, 16));
         vi_dwords4(q, b + 4, offset);
-        UNROLL for (size_t i = 0; i < 16; i++) {
-            put(tile, k + i, v_add(v_mul(d, v_nibble(q[i / 4], 8 * (i % 4))), m));
-            put(tile, k + 16 + i, v_add(v_mul(d, v_nibble(q[i / 4], 8 * (i % 4) + 4)), m));
-        }
+        for (size_t w = 0; w < 4; w++)
+            UNROLL for (size_t i = 0; i < 4; i++) {
+                put(tile, k + 4 * w + i, v_add(v_mul(d, v_nibble(q[w], 8 * i)), m));
+                put(tile, k + 16 + 4 * w + i, v_add(v_mul(d, v_nibble(q[w], 8 * i + 4)), m));
+            }
     }
 }
 
-/* The fifth bits of values at and 16 + at of LANES rows (high: bit i is value i's) on top of q's nibbles at shift. */
-INLINE vf five(vi q, int shift, vi high, size_t at) {
-    vi bit = at < 4 ? vi_left(high, (int)(4 - at)) : vi_right(high, (int)(at - 4));
-    return v_five(vi_or(vi_and(vi_right(q, shift), 15), vi_and(bit, 16)), 0);
+/* Four bytes of nibbles get their fifth bits, which are bits `at` to at + 3 of high for the low nibbles, 16 further for the
+ * high ones: values 0 to 3 and 16 to 19 of five bits a byte. */
+INLINE void add_fifth(vi out[2], vi q, vi high, int at) {
+    for (int half = 0; half < 2; half++) {
+        vi bits = vi_right(high, at + 16 * half); /* bit i goes to bit 8 i + 4 */
+        vi spread = vi_or(vi_or(vi_left(vi_and(bits, 1), 4), vi_left(vi_and(bits, 2), 11)),
+                          vi_or(vi_left(vi_and(bits, 4), 18), vi_left(vi_and(bits, 8), 25)));
+        out[half] = vi_or(vi_and(vi_right(q, 4 * half), 0x0f0f0f0f), spread);
+    }
 }
 
-INLINE void q5_0_columns(float *tile, const uint8_t *b, const size_t offset[LANES], size_t K) {
+static void q5_0_columns(float *tile, const uint8_t *b, const size_t offset[LANES], size_t K) {
     const vf zero = v_set1(16.0f);
     for (size_t k = 0; k < K; k += 32, b += 22) {
         vi head[4], q[4];
@@ -95,29 +102,35 @@ INLINE void q5_0_columns(float *tile, const uint8_t *b, const size_t offset[LANE
         vf d = v_half(head[0]);
         vi high = vi_or(vi_right(head[0], 16), vi_left(head[1], 16));
         vi_dwords4(q, b + 6, offset);
-        UNROLL for (size_t i = 0; i < 16; i++) {
-            int shift = 8 * (int)(i % 4);
-            put(tile, k + i, v_mul(d, v_sub(five(q[i / 4], shift, high, i), zero)));
-            put(tile, k + 16 + i, v_mul(d, v_sub(five(q[i / 4], shift + 4, high, 16 + i), zero)));
+        for (size_t w = 0; w < 4; w++) {
+            vi five[2];
+            add_fifth(five, q[w], high, 4 * (int)w);
+            UNROLL for (size_t i = 0; i < 4; i++) {
+                put(tile, k + 4 * w + i, v_mul(d, v_sub(v_five(five[0], 8 * i), zero)));
+                put(tile, k + 16 + 4 * w + i, v_mul(d, v_sub(v_five(five[1], 8 * i), zero)));
+            }
         }
     }
 }
 
-INLINE void q5_1_columns(float *tile, const uint8_t *b, const size_t offset[LANES], size_t K) {
+static void q5_1_columns(float *tile, const uint8_t *b, const size_t offset[LANES], size_t K) {
     for (size_t k = 0; k < K; k += 32, b += 24) {
         vi head[4], q[4];
         vi_dwords4(head, b, offset);
         vf d = v_half(head[0]), m = v_half(vi_right(head[0], 16));
         vi_dwords4(q, b + 8, offset);
-        UNROLL for (size_t i = 0; i < 16; i++) {
-            int shift = 8 * (int)(i % 4);
-            put(tile, k + i, v_add(v_mul(d, five(q[i / 4], shift, head[1], i)), m));
-            put(tile, k + 16 + i, v_add(v_mul(d, five(q[i / 4], shift + 4, head[1], 16 + i)), m));
+        for (size_t w = 0; w < 4; w++) {
+            vi five[2];
+            add_fifth(five, q[w], head[1], 4 * (int)w);
+            UNROLL for (size_t i = 0; i < 4; i++) {
+                put(tile, k + 4 * w + i, v_add(v_mul(d, v_five(five[0], 8 * i)), m));
+                put(tile, k + 16 + 4 * w + i, v_add(v_mul(d, v_five(five[1], 8 * i)), m));
+            }
         }
     }
 }
 
-INLINE void q8_0_columns(float *tile, const uint8_t *b, const size_t offset[LANES], size_t K) {
+static void q8_0_columns(float *tile, const uint8_t *b, const size_t offset[LANES], size_t K) {
     for (size_t k = 0; k < K; k += 32, b += 34) {
         vi head[4];
         vi_dwords4(head, b, offset);
@@ -125,35 +138,34 @@ INLINE void q8_0_columns(float *tile, const uint8_t *b, const size_t offset[LANE
         for (size_t h = 0; h < 2; h++) {
             vi q[4];
             vi_dwords4(q, b + 2 + 16 * h, offset);
-            UNROLL for (size_t i = 0; i < 16; i++)
-                put(tile, k + 16 * h + i, v_mul(v_byte(q[i / 4], 8 * (i % 4)), d));
+            for (size_t w = 0; w < 4; w++)
+                UNROLL for (size_t i = 0; i < 4; i++)
+                    put(tile, k + 16 * h + 4 * w + i, v_mul(v_byte(q[w], 8 * i), d));
         }
     }
 }
 
 /* ---- blocks of 256 ---- */
 
-/* The heads of Q4_K and Q5_K: a scale and a minimum for each of eight sub-blocks. */
-typedef struct k_head {
-    vf d, min;
-    vi scales[2], mins[2]; /* six bits a byte: sub-blocks 0 to 3, 4 to 7 */
-} k_head;
-
-INLINE k_head read_k_head(const uint8_t *b, const size_t offset[LANES]) {
+/* Scale and minimum of each of the eight sub-blocks of Q4_K and Q5_K, six bits each, times those of the block. */
+INLINE void read_k_head(vf d[8], vf m[8], const uint8_t *b, const size_t offset[LANES]) {
     vi word[4];
     vi_dwords4(word, b, offset);
-    const int32_t six = 0x3f3f3f3f, low = 0x0f0f0f0f, top = 0x30303030;
-    return (k_head){.d = v_half(word[0]),
-                    .min = v_half(vi_right(word[0], 16)),
-                    .scales = {vi_and(word[1], six), vi_or(vi_and(word[3], low), vi_and(vi_right(word[1], 2), top))},
-                    .mins = {vi_and(word[2], six),
-                             vi_or(vi_and(vi_right(word[3], 4), low), vi_and(vi_right(word[2], 2), top))}};
+    const int32_t six = 0x3f3f3f3f, four = 0x0f0f0f0f, top = 0x30303030;
+    vf scale = v_half(word[0]), min = v_half(vi_right(word[0], 16));
+    vi scales[2] = {vi_and(word[1], six), vi_or(vi_and(word[3], four), vi_and(vi_right(word[1], 2), top))};
+    vi mins[2] = {vi_and(word[2], six),
+                  vi_or(vi_and(vi_right(word[3], 4), four), vi_and(vi_right(word[2], 2), top))};
+    for (int i = 0; i < 8; i++) {
+        d[i] = v_mul(scale, v_ubyte(scales[i / 4], 8 * (i % 4)));
+        m[i] = v_mul(min, v_ubyte(mins[i / 4], 8 * (i % 4)));
+    }
 }
 
 /* 16 values of sub-blocks 2g and 2g + 1, of which the low and high nibbles of q are; fifth: NULL, or the bytes whose
  * bits 2g and 2g + 1 go on top. */
 INLINE void put_k_pair(float *tile, const vi q[4], const vi *fifth, int g, const vf d[2], const vf m[2]) {
-    UNROLL for (size_t w = 0; w < 4; w++) {
+    for (size_t w = 0; w < 4; w++) {
         vi low = q[w], high = vi_right(q[w], 4);
         if (fifth) {
             vi bits = vi_right(fifth[w], 2 * g);
@@ -174,27 +186,29 @@ INLINE void put_k_pair(float *tile, const vi q[4], const vi *fifth, int g, const
 INLINE void k_columns(float *tile, const uint8_t *b, const size_t offset[LANES], size_t K, size_t size, size_t fifth,
                       size_t nibbles) {
     for (size_t k = 0; k < K; k += 256, b += size, tile += 256 * GEMM_TILE) {
-        k_head head = read_k_head(b, offset);
-        UNROLL for (int g = 0; g < 4; g++) {
-            vf d[2], m[2];
-            UNROLL for (int i = 0; i < 2; i++) {
-                int at = 2 * g + i, shift = 8 * (at % 4);
-                d[i] = v_mul(head.d, v_ubyte(head.scales[at / 4], shift));
-                m[i] = v_mul(head.min, v_ubyte(head.mins[at / 4], shift));
-            }
-            UNROLL for (size_t half = 0; half < 2; half++) {
-                vi q[4], bits[4];
-                vi_dwords4(q, b + nibbles + 32 * g + 16 * half, offset);
-                if (fifth) vi_dwords4(bits, b + fifth + 16 * half, offset);
-                put_k_pair(tile + (64 * g + 16 * half) * GEMM_TILE, q, fifth ? bits : NULL, g, d, m);
-            }
+        vf d[8], m[8];
+        read_k_head(d, m, b, offset);
+        for (int at = 0; at < 8; at++) { /* 16 bytes of nibbles */
+            int g = at / 2, half = at % 2;
+            vi q[4], bits[4];
+            vi_dwords4(q, b + nibbles + 16 * at, offset);
+            if (fifth) vi_dwords4(bits, b + fifth + 16 * half, offset);
+            put_k_pair(tile + (64 * g + 16 * half) * GEMM_TILE, q, fifth ? bits : NULL, g, d + 2 * g, m + 2 * g);
         }
     }
 }
 
+static void q4_k_columns(float *tile, const uint8_t *b, const size_t offset[LANES], size_t K) {
+    k_columns(tile, b, offset, K, 144, 0, 16);
+}
+
+static void q5_k_columns(float *tile, const uint8_t *b, const size_t offset[LANES], size_t K) {
+    k_columns(tile, b, offset, K, 176, 16, 48);
+}
+
 /* 16 values of quarter a: nibbles of low at bit 4 (a / 2), bits 2a of high on top, d: their scale */
 INLINE void put_q6_k(float *tile, const vi low[4], const vi high[4], int a, vf d) {
-    UNROLL for (size_t w = 0; w < 4; w++) {
+    for (size_t w = 0; w < 4; w++) {
         vi nibble = vi_and(vi_right(low[w], 4 * (a / 2)), 0x0f0f0f0f);
         vi top = vi_and(a < 2 ? vi_left(high[w], 4 - 2 * a) : vi_right(high[w], 2 * a - 4), 0x30303030);
         vi q = vi_sub_bytes(vi_or(nibble, top), 32);
@@ -202,22 +216,20 @@ INLINE void put_q6_k(float *tile, const vi low[4], const vi high[4], int a, vf d
     }
 }
 
-INLINE void q6_k_columns(float *tile, const uint8_t *b, const size_t offset[LANES], size_t K) {
+static void q6_k_columns(float *tile, const uint8_t *b, const size_t offset[LANES], size_t K) {
     for (size_t k = 0; k < K; k += 256, b += 210, tile += 256 * GEMM_TILE) {
-        vf d = v_half(vi_right(vi_dword(b + 206, offset), 16)); /* from before it: it ends the block */
+        vf d[16], scale = v_half(vi_right(vi_dword(b + 206, offset), 16)); /* from before it: it ends the block */
         vi scales[4];
         vi_dwords4(scales, b + 192, offset);
-        UNROLL for (int at = 0; at < 4; at++) { /* 16 bytes of half at / 2 of the block */
+        for (int i = 0; i < 16; i++) d[i] = v_mul(scale, v_byte(scales[i / 4], 8 * (i % 4)));
+        for (int at = 0; at < 4; at++) { /* 16 bytes of half at / 2 of the block */
             int h = at / 2, e = at % 2;
             vi low[2][4], high[4];
             vi_dwords4(low[0], b + 64 * h + 16 * e, offset);
             vi_dwords4(low[1], b + 64 * h + 32 + 16 * e, offset);
             vi_dwords4(high, b + 128 + 32 * h + 16 * e, offset);
-            UNROLL for (int a = 0; a < 4; a++) {
-                int scale = 8 * h + 2 * a + e;
-                vf ds = v_mul(d, v_byte(scales[scale / 4], 8 * (scale % 4)));
-                put_q6_k(tile + (128 * h + 32 * a + 16 * e) * GEMM_TILE, low[a % 2], high, a, ds);
-            }
+            for (int a = 0; a < 4; a++)
+                put_q6_k(tile + (128 * h + 32 * a + 16 * e) * GEMM_TILE, low[a % 2], high, a, d[8 * h + 2 * a + e]);
         }
     }
 }
@@ -238,8 +250,8 @@ static void dequant_tile_simd(float *restrict tile, quant_type t, const void *re
         case QUANT_Q5_0: q5_0_columns(to, b, offset, K); break;
         case QUANT_Q5_1: q5_1_columns(to, b, offset, K); break;
         case QUANT_Q8_0: q8_0_columns(to, b, offset, K); break;
-        case QUANT_Q4_K: k_columns(to, b, offset, K, 144, 0, 16); break;
-        case QUANT_Q5_K: k_columns(to, b, offset, K, 176, 16, 48); break;
+        case QUANT_Q4_K: q4_k_columns(to, b, offset, K); break;
+        case QUANT_Q5_K: q5_k_columns(to, b, offset, K); break;
         case QUANT_Q6_K: q6_k_columns(to, b, offset, K); break;
         }
     }

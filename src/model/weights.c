@@ -62,7 +62,7 @@ static pgr_status bind_vector(binder *b, const char *name, size_t n, float **out
 
 static pgr_status convert_matrix(binder *b, const source_tensor *t, gemm_weights **out) {
     PGR_TRY(gemm_create(b->form, (quant_type)t->type, t->data, t->dim[1], t->dim[0], b->threads, out, b->err));
-    if (t->map && gemm_bytes(*out) >= t->bytes) file_map_drop(t->map, t->offset, t->bytes);
+    if (t->map && b->form != GEMM_FILE) file_map_drop(t->map, t->offset, t->bytes); /* converted: not read again */
     b->done++;
     if (b->progress) b->progress(b->progress_ctx, "loading weights", b->done, b->total, "tensors");
     return PGR_OK;

@@ -98,7 +98,7 @@ static pgr_status init_shared(pgr_engine *e, pgr_error *err) {
 
 static pgr_status init_engine(pgr_engine *e, pgr_error *err) {
     size_t tokens = e->o.n_kv_token ? e->o.n_kv_token : (size_t)1 << 30;
-    PGR_TRY(kv_init(&e->kv, &e->m->config, tokens, err));
+    PGR_TRY(kv_init(&e->kv, &e->m->config, model_kv_bf16(e->m), tokens, err));
     PGR_TRY(prefix_create(&e->kv, &e->prefix, err));
     PGR_TRY(init_shared(e, err));
     e->logits = mem_aligned(MAX_WANT * e->m->config.n_vocab * sizeof *e->logits, 64);
@@ -241,7 +241,7 @@ static pgr_status take_prefix(run *r, const infer_request *q, kv_seq *seq) {
 }
 
 static void trim_prefixes(pgr_engine *e, size_t bytes) {
-    size_t per_token = e->kv.page_floats * sizeof(float) / KV_PAGE;
+    size_t per_token = e->kv.page_bytes / KV_PAGE;
     while (prefix_tokens(e->prefix) * per_token > bytes) prefix_evict(e->prefix);
 }
 

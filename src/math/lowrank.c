@@ -10,18 +10,18 @@ typedef struct job {
     const lowrank *w;
     float *out;
     const float *x;
-    size_t ldo, M, rows; /* rows: per task */
+    size_t ldo, ldx, M, rows; /* rows: per task */
     const kernels *k;
 } job;
 
-/* t[m][i] = scale * sum_k a[first + i][k] * x[m][k] for n ranks                               t: (M, GEMM_TILE), x: (M, K) */
+/* t[m][i] = scale * sum_k a[first + i][k] * x[m][k] for n ranks                               t: (M, GEMM_TILE), x: (M, K) rows ldx apart */
 static void down(const job *j, float *t, const float *x, size_t M, size_t first, size_t n) {
     _Alignas(64) float tile[GEMM_CHUNK * GEMM_TILE];
     const lowrank *w = j->w;
     for (size_t k = 0; k < w->K; k += GEMM_CHUNK) {
         size_t K = w->K - k < GEMM_CHUNK ? w->K - k : GEMM_CHUNK;
         j->k->dequant_tile(tile, QUANT_F32, w->a + first * w->K + k, w->K * sizeof *w->a, n, K);
-        (k ? j->k->gemm_tile_add : j->k->gemm_tile)(t, GEMM_TILE, x + k, w->K, tile, M, K, n);
+        (k ? j->k->gemm_tile_add : j->k->gemm_tile)(t, GEMM_TILE, x + k, j->ldx, tile, M, K, n);
     }
     for (size_t m = 0; m < M; m++)
         for (size_t i = 0; i < n; i++) t[m * GEMM_TILE + i] *= w->scale;
@@ -45,16 +45,16 @@ static void task(void *ctx, size_t index, size_t worker) {
     size_t m = index * j->rows, M = j->M - m < j->rows ? j->M - m : j->rows;
     for (size_t first = 0; first < j->w->r; first += GEMM_TILE) {
         size_t n = j->w->r - first < GEMM_TILE ? j->w->r - first : GEMM_TILE;
-        down(j, t, j->x + m * j->w->K, M, first, n);
+        down(j, t, j->x + m * j->ldx, M, first, n);
         up(j, j->out + m * j->ldo, t, M, first, n);
     }
 }
 
-void lowrank_add(const lowrank *w, float *out, size_t ldo, const float *x, size_t M, pool *threads) {
+void lowrank_add(const lowrank *w, float *out, size_t ldo, const float *x, size_t ldx, size_t M, pool *threads) {
     size_t rows = (M + pool_size(threads) - 1) / pool_size(threads);
     if (rows < MIN_ROWS) rows = MIN_ROWS;
     if (rows > MAX_ROWS) rows = MAX_ROWS;
-    job j = {.w = w, .out = out, .x = x, .ldo = ldo, .M = M, .rows = rows, .k = kernels_best()};
+    job j = {.w = w, .out = out, .x = x, .ldo = ldo, .ldx = ldx, .M = M, .rows = rows, .k = kernels_best()};
     pool_run(threads, (M + rows - 1) / rows, task, &j);
 }
 

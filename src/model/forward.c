@@ -1,27 +1,26 @@
-/* forward.c - one transformer pass over a ragged batch. Legend: n rows, d width, hd values per head, H query heads, G query
- * heads per KV head. The pass is a list of named steps; everything per row is done in an order that does not depend on
- * the other rows. */
+/* forward.c - one transformer pass over a ragged batch. Legend: n rows, d width, hd values per head, H query heads. The
+ * pass is a list of named steps; everything per row is done in an order that does not depend on the other rows. */
 #include "model/forward.h"
 
 #include <math.h>
 #include <string.h>
 
 #include "base/mem.h"
-
-enum { ATTN_ROWS = 32 }; /* query heads that one attention task handles together, unless a group alone is larger */
+#include "model/attention.h"
 
 struct forward_state {
     const pgr_model *m;
     size_t n_batch;
+    size_t n_q, n_kv, n_qkv; /* values of a row's queries, of its keys, of both and its values */
     float *x;         /* (n, d) residual stream */
-    float *h;         /* (n, d) normalised; then the projection that is added back */
-    float *q;         /* (n, H * hd) */
-    float *k, *v;     /* (n, H_kv * hd) */
-    float *attn;      /* (n, H * hd) */
-    float *gate, *up; /* (n, n_ff) */
+    float *h;         /* (n, d) normalised */
+    float *qkv;       /* (n, n_qkv) */
+    uint16_t *qkv16;  /* (n, n_qkv) the same in bf16, where the cache is */
+    float *attn;      /* (n, n_q) */
+    float *gate_up;   /* (n, 2, n_ff) */
     float *cs;        /* (n, rope_dim / 2, 2) cosine and sine of every row's position */
-    float *tiles;     /* per worker: q and acc of a task, (2, ATTN_ROWS, hd) */
     float *inv_freq;  /* (rope_dim / 2) */
+    attention *attention;
     lora_set loras;
 };
 
@@ -32,7 +31,6 @@ typedef struct pass {
     kv_seq *const *seqs;
     const forward_row *rows;
     size_t n_row, layer;
-    const float *norm;            /* of the norm that is running */
     const layer_weights *weights; /* of the layer */
 } pass;
 
@@ -45,46 +43,48 @@ static void init_inv_freq(forward_state *f) {
     }
 }
 
-pgr_status forward_create(const pgr_model *m, size_t n_batch, forward_state **out, pgr_error *err) {
-    const config *c = &m->config;
-    forward_state *f = mem_zero(1, sizeof *f);
-    if (!f) return fail_mem(err);
-    f->m = m;
-    f->n_batch = n_batch;
-
-    size_t group = c->n_head / c->n_head_kv, tile = ATTN_ROWS > group ? ATTN_ROWS : group;
+static pgr_status init_state(forward_state *f, pgr_error *err) {
+    const config *c = &f->m->config;
+    size_t n = f->n_batch;
+    f->n_q = c->n_head * c->head_dim;
+    f->n_kv = c->n_head_kv * c->head_dim;
+    f->n_qkv = f->n_q + 2 * f->n_kv;
     struct {
         float **p;
         size_t n;
     } list[] = {
-        {&f->x, n_batch * c->n_embd},
-        {&f->h, n_batch * c->n_embd},
-        {&f->q, n_batch * c->n_head * c->head_dim},
-        {&f->k, n_batch * c->n_head_kv * c->head_dim},
-        {&f->v, n_batch * c->n_head_kv * c->head_dim},
-        {&f->attn, n_batch * c->n_head * c->head_dim},
-        {&f->gate, n_batch * c->n_ff},
-        {&f->up, n_batch * c->n_ff},
-        {&f->cs, n_batch * c->rope_dim},
-        {&f->tiles, pool_size(m->threads) * 2 * tile * c->head_dim},
-        {&f->inv_freq, c->rope_dim / 2},
+        {&f->x, n * c->n_embd},          {&f->h, n * c->n_embd},   {&f->qkv, n * f->n_qkv},       {&f->attn, n * f->n_q},
+        {&f->gate_up, n * 2 * c->n_ff}, {&f->cs, n * c->rope_dim}, {&f->inv_freq, c->rope_dim / 2},
     };
     for (size_t i = 0; i < sizeof list / sizeof *list; i++) {
         *list[i].p = mem_aligned(list[i].n * sizeof(float), 64);
-        if (!*list[i].p) {
-            forward_free(f);
-            return fail_mem(err);
-        }
+        if (!*list[i].p) return fail_mem(err);
     }
+    f->qkv16 = model_kv_bf16(f->m) ? mem_aligned(n * f->n_qkv * sizeof *f->qkv16, 64) : NULL;
+    if (model_kv_bf16(f->m) && !f->qkv16) return fail_mem(err);
     init_inv_freq(f);
+    return attention_create(f->m, n, &f->attention, err);
+}
+
+pgr_status forward_create(const pgr_model *m, size_t n_batch, forward_state **out, pgr_error *err) {
+    forward_state *f = mem_zero(1, sizeof *f);
+    if (!f) return fail_mem(err);
+    f->m = m;
+    f->n_batch = n_batch;
+    pgr_status s = init_state(f, err);
+    if (s != PGR_OK) {
+        forward_free(f);
+        return s;
+    }
     *out = f;
     return PGR_OK;
 }
 
 void forward_free(forward_state *f) {
     if (!f) return;
-    float *list[] = {f->x, f->h, f->q, f->k, f->v, f->attn, f->gate, f->up, f->cs, f->tiles, f->inv_freq};
+    void *list[] = {f->x, f->h, f->qkv, f->qkv16, f->attn, f->gate_up, f->cs, f->inv_freq};
     for (size_t i = 0; i < sizeof list / sizeof *list; i++) mem_free(list[i]);
+    attention_free(f->attention);
     lora_set_free(&f->loras);
     mem_free(f);
 }
@@ -99,17 +99,22 @@ pgr_status forward_set_loras(forward_state *f, pgr_lora *const *loras, const flo
     return PGR_OK;
 }
 
-/* What the adapters add to a product, in their order. terms: up to one with r 0     x: (n, K) dense, out: rows ldo apart */
-static void add_terms(const forward_state *f, const lowrank *terms, float *out, size_t ldo, const float *x, size_t n) {
-    for (; terms->r > 0; terms++) lowrank_add(terms, out, ldo, x, n, f->m->threads);
+/* What the adapters add to a product, in their order. terms: up to one with r 0   x: (n, K) rows ldx apart, out: ldo apart */
+static void add_terms(const forward_state *f, const lowrank *terms, float *out, size_t ldo, const float *x, size_t ldx,
+                      size_t n) {
+    for (; terms->r > 0; terms++) lowrank_add(terms, out, ldo, x, ldx, n, f->m->threads);
 }
 
-/* out = W x for a matrix of the layer, adapters included */
-static pgr_status project(const pass *p, const gemm_weights *w, lora_matrix matrix, size_t N, float *out,
-                          const float *x, pgr_error *err) {
+/* A product of the layer, all rows, adapters included. Its matrices: n of them from `first` on, whose columns of out begin at
+ * column[i] of N. */
+static pgr_status project(pass *p, const gemm_weights *w, gemm_call call, layer_matrix first, const size_t *column,
+                          size_t n, size_t N, pgr_error *err) {
     forward_state *f = p->f;
-    PGR_TRY(gemm_run(w, out, x, p->n_row, f->m->threads, err));
-    if (f->loras.n > 0) add_terms(f, lora_terms(&f->loras, p->layer, matrix), out, N, x, p->n_row);
+    call.M = p->n_row;
+    call.ctx = p;
+    PGR_TRY(gemm_run_call(w, &call, f->m->threads, err));
+    for (size_t i = 0; f->loras.n > 0 && i < n; i++)
+        add_terms(f, lora_terms(&f->loras, p->layer, first + i), call.out + column[i], N, call.x, call.ldx, p->n_row);
     return PGR_OK;
 }
 
@@ -117,7 +122,7 @@ static pgr_status project(const pass *p, const gemm_weights *w, lora_matrix matr
 static pgr_status project_head(forward_state *f, float *out, const float *x, size_t n, pgr_error *err) {
     bool adapted = f->loras.n > 0;
     PGR_TRY(gemm_run(adapted ? f->loras.output : f->m->weights.output, out, x, n, f->m->threads, err));
-    if (adapted) add_terms(f, lora_head_terms(&f->loras), out, f->m->config.n_vocab, x, n);
+    if (adapted) add_terms(f, lora_head_terms(&f->loras), out, f->m->config.n_vocab, x, f->m->config.n_embd, n);
     return PGR_OK;
 }
 
@@ -147,22 +152,28 @@ static void embed_row(void *ctx, size_t row, size_t worker) {
     }
 }
 
-static void norm_row(void *ctx, size_t row, size_t worker) {
-    (void)worker;
-    const pass *p = ctx;
+static void norm_row(const pass *p, size_t row, const float *norm) {
     size_t d = p->f->m->config.n_embd;
-    p->f->m->k->rmsnorm(p->f->h + row * d, p->f->x + row * d, p->norm, d, p->f->m->config.norm_eps);
+    p->f->m->k->rmsnorm(p->f->h + row * d, p->f->x + row * d, norm, d, p->f->m->config.norm_eps);
 }
 
-static void bias_row(void *ctx, size_t row, size_t worker) {
+static void attn_norm_row(void *ctx, size_t row, size_t worker) {
     (void)worker;
     const pass *p = ctx;
-    forward_state *f = p->f;
-    const config *c = &f->m->config;
-    size_t n_q = c->n_head * c->head_dim, n_kv = c->n_head_kv * c->head_dim;
-    f->m->k->add(f->q + row * n_q, p->weights->attn_q_bias, n_q);
-    f->m->k->add(f->k + row * n_kv, p->weights->attn_k_bias, n_kv);
-    f->m->k->add(f->v + row * n_kv, p->weights->attn_v_bias, n_kv);
+    norm_row(p, row, p->weights->attn_norm);
+}
+
+static void ffn_norm_row(void *ctx, size_t row, size_t worker) {
+    (void)worker;
+    const pass *p = ctx;
+    norm_row(p, row, p->weights->ffn_norm);
+}
+
+static void add_biases(const pass *p, float *qkv) {
+    const forward_state *f = p->f;
+    f->m->k->add(qkv, p->weights->attn_q_bias, f->n_q);
+    f->m->k->add(qkv + f->n_q, p->weights->attn_k_bias, f->n_kv);
+    f->m->k->add(qkv + f->n_q + f->n_kv, p->weights->attn_v_bias, f->n_kv);
 }
 
 /* Normalises n heads in place, each by itself. scratch: (hd) */
@@ -174,146 +185,67 @@ static void norm_heads(const forward_state *f, float *heads, size_t n, const flo
     }
 }
 
-static void qk_norm_row(void *ctx, size_t row, size_t worker) {
-    (void)worker;
-    const pass *p = ctx;
+/* Into the cache, and where that is in bf16 the queries into bf16. */
+static void store_heads(const pass *p, size_t row) {
     forward_state *f = p->f;
     const config *c = &f->m->config;
-    size_t n_q = c->n_head * c->head_dim, n_kv = c->n_head_kv * c->head_dim;
-    float *scratch = f->attn + row * n_q; /* not in use yet */
-    norm_heads(f, f->q + row * n_q, c->n_head, p->weights->attn_q_norm, scratch);
-    norm_heads(f, f->k + row * n_kv, c->n_head_kv, p->weights->attn_k_norm, scratch);
-}
-
-/* Rotates q and k of a row and writes its K and V into the cache. */
-static void store_row(void *ctx, size_t row, size_t worker) {
-    (void)worker;
-    const pass *p = ctx;
-    forward_state *f = p->f;
-    const config *c = &f->m->config;
-    const kernels *kn = f->m->k;
-    size_t hd = c->head_dim;
-    const float *cs = f->cs + row * c->rope_dim;
-    for (size_t h = 0; h < c->n_head; h++)
-        kn->rope(f->q + (row * c->n_head + h) * hd, cs, c->rope_dim, c->rope_interleaved);
-
+    size_t hd = c->head_dim, t = p->rows[row].pos % KV_PAGE;
     uint32_t page = p->seqs[p->rows[row].seq]->page[p->rows[row].pos / KV_PAGE];
-    size_t t = p->rows[row].pos % KV_PAGE;
+    const float *k = f->qkv + row * f->n_qkv + f->n_q;
+    uint16_t *k16 = p->kv->bf16 ? f->qkv16 + row * f->n_qkv + f->n_q : NULL;
+    if (p->kv->bf16) f->m->k->to_bf16(f->qkv16 + row * f->n_qkv, f->qkv + row * f->n_qkv, f->n_qkv);
     for (size_t h = 0; h < c->n_head_kv; h++) {
-        float *k = f->k + (row * c->n_head_kv + h) * hd;
-        kn->rope(k, cs, c->rope_dim, c->rope_interleaved);
-        float *kT = kv_k(p->kv, page, p->layer, h); /* (hd, KV_PAGE) */
-        for (size_t i = 0; i < hd; i++) kT[i * KV_PAGE + t] = k[i];
-        memcpy(kv_v(p->kv, page, p->layer, h) + t * hd, f->v + (row * c->n_head_kv + h) * hd, hd * sizeof(float));
+        void *block = kv_block(p->kv, page, p->layer, h);
+        if (p->kv->bf16)
+            attn_store_bf16(block, k16 + h * hd, k16 + f->n_kv + h * hd, t, hd);
+        else
+            attn_store(block, k + h * hd, k + f->n_kv + h * hd, t, hd);
     }
 }
 
-/* Rows from `row` on that stand in one sequence, at most max. */
-static size_t run_of_sequence(const pass *p, size_t row, size_t max) {
-    size_t n = 1;
-    while (n < max && row + n < p->n_row && p->rows[row + n].seq == p->rows[row].seq) n++;
-    return n;
-}
-
-/* Attention of the query heads (n rows x G heads) over all pages of their sequence up to their own position. */
-static void attend(const pass *p, size_t row, size_t n, size_t head_kv, float *tile) {
+/* Between the product and attention: biases, norms of heads, rotation; K and V into the cache. */
+static void attn_input_row(void *ctx, size_t row, size_t worker) {
+    (void)worker;
+    const pass *p = ctx;
     forward_state *f = p->f;
     const config *c = &f->m->config;
-    size_t hd = c->head_dim, G = c->n_head / c->n_head_kv, R = n * G;
-    float *q = tile, *acc = tile + R * hd;
-    attn_state state[MAX_HEAD_GROUP];
-    uint32_t n_valid[MAX_HEAD_GROUP];
-
-    /* gather q, empty state */
-    for (size_t i = 0; i < n; i++)
-        memcpy(q + i * G * hd, f->q + ((row + i) * c->n_head + head_kv * G) * hd, G * hd * sizeof *q);
-    memset(acc, 0, R * hd * sizeof *acc);
-    for (size_t r = 0; r < R; r++) state[r] = (attn_state){.max = -INFINITY, .sum = 0.0f};
-
-    /* every page, in order */
-    const kv_seq *s = p->seqs[p->rows[row].seq];
-    size_t last = p->rows[row + n - 1].pos;
-    for (size_t page = 0; page <= last / KV_PAGE; page++) {
-        for (size_t r = 0; r < R; r++) {
-            size_t pos = p->rows[row + r / G].pos, first = page * KV_PAGE;
-            n_valid[r] = pos < first ? 0 : (uint32_t)(pos - first + 1 < KV_PAGE ? pos - first + 1 : KV_PAGE);
-        }
-        f->m->k->attn_page(acc, state, q, kv_k(p->kv, s->page[page], p->layer, head_kv),
-                           kv_v(p->kv, s->page[page], p->layer, head_kv), n_valid, R, hd, 1.0f / sqrtf((float)hd));
-    }
-
-    /* normalise, scatter */
-    for (size_t r = 0; r < R; r++) {
-        float *out = f->attn + ((row + r / G) * c->n_head + head_kv * G + r % G) * hd;
-        float inv = 1.0f / state[r].sum;
-        for (size_t i = 0; i < hd; i++) out[i] = acc[r * hd + i] * inv;
-    }
-}
-
-/* Task: one KV head of ATTN_ROWS / G rows; runs of one sequence inside it are computed together. */
-static size_t rows_per_task(const config *c) {
-    size_t G = c->n_head / c->n_head_kv;
-    return G >= ATTN_ROWS ? 1 : ATTN_ROWS / G;
-}
-
-static void attention_task(void *ctx, size_t task, size_t worker) {
-    const pass *p = ctx;
-    const config *c = &p->f->m->config;
-    size_t per = rows_per_task(c), head_kv = task % c->n_head_kv, first = task / c->n_head_kv * per;
-    size_t end = first + per < p->n_row ? first + per : p->n_row;
-    size_t G = c->n_head / c->n_head_kv, tile = ATTN_ROWS > G ? ATTN_ROWS : G;
-    float *scratch = p->f->tiles + worker * 2 * tile * c->head_dim;
-    for (size_t row = first; row < end;) {
-        size_t n = run_of_sequence(p, row, end - row);
-        attend(p, row, n, head_kv, scratch);
-        row += n;
-    }
+    float *q = f->qkv + row * f->n_qkv, *k = q + f->n_q, *scratch = f->attn + row * f->n_q; /* not in use yet */
+    if (c->attn_bias) add_biases(p, q);
+    if (c->qk_norm) norm_heads(f, q, c->n_head, p->weights->attn_q_norm, scratch);
+    if (c->qk_norm) norm_heads(f, k, c->n_head_kv, p->weights->attn_k_norm, scratch);
+    const float *cs = f->cs + row * c->rope_dim;
+    for (size_t h = 0; h < c->n_head + c->n_head_kv; h++) /* keys stand behind the queries */
+        f->m->k->rope(q + h * c->head_dim, cs, c->rope_dim, c->rope_interleaved);
+    store_heads(p, row);
 }
 
 static void swiglu_row(void *ctx, size_t row, size_t worker) {
     (void)worker;
     const pass *p = ctx;
     size_t n = p->f->m->config.n_ff;
-    p->f->m->k->swiglu(p->f->gate + row * n, p->f->up + row * n, n);
-}
-
-static void add_row(void *ctx, size_t row, size_t worker) {
-    (void)worker;
-    const pass *p = ctx;
-    size_t d = p->f->m->config.n_embd;
-    p->f->m->k->add(p->f->x + row * d, p->f->h + row * d, d);
+    float *gate = p->f->gate_up + row * 2 * n;
+    p->f->m->k->swiglu(gate, gate + n, n);
 }
 
 static pgr_status run_layer(pass *p, pgr_error *err) {
     forward_state *f = p->f;
     const layer_weights *l = p->weights;
-    const config *c = &f->m->config;
-    pool *threads = f->m->threads;
-    size_t n = p->n_row, n_q = c->n_head * c->head_dim, n_kv = c->n_head_kv * c->head_dim;
+    size_t d = f->m->config.n_embd, n_ff = f->m->config.n_ff;
+    const size_t qkv[] = {0, f->n_q, f->n_q + f->n_kv}, gate_up[] = {0, n_ff}, whole[] = {0};
 
-    /* attention: x += Wo attention(rope(Wq h), rope(Wk h), Wv h), h = norm(x); biases and norms of heads where the family
-     * has them */
-    p->norm = l->attn_norm;
-    pool_run(threads, n, norm_row, p);
-    PGR_TRY(project(p, l->attn_q, LORA_attn_q, n_q, f->q, f->h, err));
-    PGR_TRY(project(p, l->attn_k, LORA_attn_k, n_kv, f->k, f->h, err));
-    PGR_TRY(project(p, l->attn_v, LORA_attn_v, n_kv, f->v, f->h, err));
-    if (c->attn_bias) pool_run(threads, n, bias_row, p);
-    if (c->qk_norm) pool_run(threads, n, qk_norm_row, p);
-    pool_run(threads, n, store_row, p);
-    pool_run(threads, (n + rows_per_task(c) - 1) / rows_per_task(c) * c->n_head_kv, attention_task, p);
-    PGR_TRY(project(p, l->attn_output, LORA_attn_output, c->n_embd, f->h, f->attn, err));
-    pool_run(threads, n, add_row, p);
+    /* attention: x += Wo attention(Wq h, Wk h, Wv h), h = norm(x); biases and norms of heads where the family has them */
+    gemm_call in = {.out = f->qkv, .x = f->h, .ldx = d, .before = attn_norm_row};
+    PGR_TRY(project(p, l->attn_qkv, in, LAYER_attn_q, qkv, 3, f->n_qkv, err));
+    pool_run(f->m->threads, p->n_row, attn_input_row, p);
+    attention_run(f->attention, p->layer, f->attn, p->kv->bf16 ? (const void *)f->qkv16 : f->qkv, f->n_qkv);
+    gemm_call out = {.out = f->x, .x = f->attn, .ldx = f->n_q, .add = true};
+    PGR_TRY(project(p, l->attn_output, out, LAYER_attn_output, whole, 1, d, err));
 
     /* feed-forward: x += Wdown (silu(Wgate h) * Wup h), h = norm(x) */
-    p->norm = l->ffn_norm;
-    pool_run(threads, n, norm_row, p);
-    PGR_TRY(project(p, l->ffn_gate, LORA_ffn_gate, c->n_ff, f->gate, f->h, err));
-    PGR_TRY(project(p, l->ffn_up, LORA_ffn_up, c->n_ff, f->up, f->h, err));
-    pool_run(threads, n, swiglu_row, p);
-    PGR_TRY(project(p, l->ffn_down, LORA_ffn_down, c->n_embd, f->h, f->gate, err));
-    pool_run(threads, n, add_row, p);
-    return PGR_OK;
+    gemm_call up = {.out = f->gate_up, .x = f->h, .ldx = d, .before = ffn_norm_row};
+    PGR_TRY(project(p, l->ffn_gate_up, up, LAYER_ffn_gate, gate_up, 2, 2 * n_ff, err));
+    gemm_call down = {.out = f->x, .x = f->gate_up, .ldx = 2 * n_ff, .before = swiglu_row, .add = true};
+    return project(p, l->ffn_down, down, LAYER_ffn_down, whole, 1, d, err);
 }
 
 /* Rows must be known tokens, in order of position from their sequence's end, with room made for them. */
@@ -349,6 +281,7 @@ static pgr_status run_layers(pass *p, pgr_error *err) {
     forward_state *f = p->f;
     const layer_weights *layers = f->loras.n > 0 ? f->loras.layers : f->m->weights.layers;
     PGR_TRY(check_rows(p, err));
+    attention_plan(f->attention, p->kv, p->seqs, p->rows, p->n_row);
     pool_run(f->m->threads, p->n_row, embed_row, p);
     for (p->layer = 0; p->layer < f->m->config.n_layer; p->layer++) {
         p->weights = &layers[p->layer];

@@ -5,9 +5,9 @@
 
 #include "base/mem.h"
 
-pgr_status kv_init(kv_cache *c, const config *m, size_t max_token, pgr_error *err) {
-    *c = (kv_cache){.n_layer = m->n_layer, .n_head_kv = m->n_head_kv, .head_dim = m->head_dim};
-    c->page_floats = c->n_layer * c->n_head_kv * 2 * c->head_dim * KV_PAGE;
+pgr_status kv_init(kv_cache *c, const config *m, bool bf16, size_t max_token, pgr_error *err) {
+    *c = (kv_cache){.n_layer = m->n_layer, .n_head_kv = m->n_head_kv, .head_dim = m->head_dim, .bf16 = bf16};
+    c->page_bytes = c->n_layer * c->n_head_kv * 2 * c->head_dim * KV_PAGE * (bf16 ? sizeof(uint16_t) : sizeof(float));
     c->max_page = (max_token + KV_PAGE - 1) / KV_PAGE;
     if (c->max_page >= UINT32_MAX) return fail(err, PGR_E_LIMIT, "a KV cache of %zu tokens is too large", max_token);
     return PGR_OK;
@@ -23,7 +23,7 @@ void kv_close(kv_cache *c) {
 
 /* Doubles the tables; pages themselves come one by one. */
 static pgr_status grow_tables(kv_cache *c, size_t cap, pgr_error *err) {
-    float **pages = mem_resize(c->pages, cap * sizeof *pages);
+    uint8_t **pages = mem_resize(c->pages, cap * sizeof *pages);
     if (!pages) return fail_mem(err);
     c->pages = pages;
     uint32_t *refs = mem_resize(c->refs, cap * sizeof *refs);
@@ -40,16 +40,16 @@ static pgr_status new_page(kv_cache *c, uint32_t *out, pgr_error *err) {
     if (c->n_free > 0) {
         *out = c->free_list[--c->n_free];
         c->refs[*out] = 1;
-        memset(c->pages[*out], 0, c->page_floats * sizeof(float)); /* as below */
+        memset(c->pages[*out], 0, c->page_bytes); /* as below */
         return PGR_OK;
     }
     if (c->n_page == c->max_page)
         return fail(err, PGR_E_LIMIT, "the KV cache is full: it holds %zu tokens", c->max_page * KV_PAGE);
     if (c->n_page == c->cap_page) PGR_TRY(grow_tables(c, c->cap_page ? c->cap_page * 2 : 64, err));
 
-    float *page = mem_aligned(c->page_floats * sizeof *page, 64);
+    uint8_t *page = mem_aligned(c->page_bytes, 64);
     if (!page) return fail_mem(err);
-    memset(page, 0, c->page_floats * sizeof *page); /* attention reads whole pages: what is not valid must be finite */
+    memset(page, 0, c->page_bytes); /* attention reads whole pages: what is not valid must be finite */
     c->pages[c->n_page] = page;
     c->refs[c->n_page] = 1;
     *out = (uint32_t)c->n_page++;
@@ -80,7 +80,7 @@ static pgr_status own_last_page(kv_cache *c, kv_seq *s, pgr_error *err) {
 
     uint32_t copy;
     PGR_TRY(new_page(c, &copy, err));
-    memcpy(c->pages[copy], c->pages[*last], c->page_floats * sizeof(float));
+    memcpy(c->pages[copy], c->pages[*last], c->page_bytes);
     drop_page(c, *last);
     *last = copy;
     return PGR_OK;
@@ -118,5 +118,5 @@ void kv_release(kv_cache *c, kv_seq *s) {
 }
 
 size_t kv_bytes(const kv_cache *c) {
-    return c->n_page * c->page_floats * sizeof(float);
+    return c->n_page * c->page_bytes;
 }

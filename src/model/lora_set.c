@@ -43,15 +43,15 @@ void pgr_lora_close(pgr_lora *l) {
 
 /* The lists: those of the layers, the embedding's, the head's. */
 static size_t embedding_list(const lora_set *s) {
-    return s->n_layer * LORA_N_MATRIX;
+    return s->n_layer * LAYER_N_MATRIX;
 }
 
 static lowrank *list_at(const lora_set *s, size_t list) {
     return s->terms + list * (s->n + 1);
 }
 
-const lowrank *lora_terms(const lora_set *s, size_t layer, lora_matrix matrix) {
-    return list_at(s, layer * LORA_N_MATRIX + matrix);
+const lowrank *lora_terms(const lora_set *s, size_t layer, layer_matrix matrix) {
+    return list_at(s, layer * LAYER_N_MATRIX + matrix);
 }
 
 const lowrank *lora_embedding_terms(const lora_set *s) {
@@ -73,7 +73,7 @@ static void add_term(lora_set *s, size_t list, const lora_factors *f, float scal
 
 static void add_terms(lora_set *s, const lora *l, float scale) {
     for (size_t i = 0; i < s->n_layer; i++) {
-#define X(field, gguf, hf, rows, cols) add_term(s, i *LORA_N_MATRIX + LORA_##field, &l->layers[i].field, scale);
+#define X(field, gguf, hf, rows, cols) add_term(s, i *LAYER_N_MATRIX + LAYER_##field, &l->layers[i].field, scale);
         LAYER_MATRICES(X)
 #undef X
     }

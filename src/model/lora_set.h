@@ -12,19 +12,11 @@ struct pgr_lora {
     gemm_weights *output; /* file.new_output in the model's form; NULL: none */
 };
 
-/* The matrices of a layer, as indices. */
-typedef enum lora_matrix {
-#define X(field, gguf, hf, rows, cols) LORA_##field,
-    LAYER_MATRICES(X)
-#undef X
-    LORA_N_MATRIX
-} lora_matrix;
-
 /* All zero is the empty set: the model as it is. */
 typedef struct lora_set {
     size_t n;                /* adapters; 0: nothing below is set */
     size_t n_layer;
-    lowrank *terms;          /* lists of at most n and one with r 0 at their end: (n_layer, LORA_N_MATRIX), embedding, head */
+    lowrank *terms;          /* lists of at most n and one with r 0 at their end: (n_layer, LAYER_N_MATRIX), embedding, head */
     layer_weights *layers;   /* (n_layer) the model's, norms replaced */
     const source_tensor *token_embd;
     const float *output_norm;
@@ -38,7 +30,7 @@ pgr_status lora_set_create(const pgr_model *m, pgr_lora *const *loras, const flo
 void lora_set_free(lora_set *s);
 
 /* Up to the term with r 0; the set must not be empty. */
-const lowrank *lora_terms(const lora_set *s, size_t layer, lora_matrix matrix);
+const lowrank *lora_terms(const lora_set *s, size_t layer, layer_matrix matrix);
 const lowrank *lora_embedding_terms(const lora_set *s);
 const lowrank *lora_head_terms(const lora_set *s);
 

@@ -60,27 +60,31 @@ static pgr_status bind_vector(binder *b, const char *name, size_t n, float **out
     return PGR_OK;
 }
 
-static pgr_status convert_matrix(binder *b, const source_tensor *t, gemm_weights **out) {
-    PGR_TRY(gemm_create(b->form, (quant_type)t->type, t->data, t->dim[1], t->dim[0], b->threads, out, b->err));
-    if (t->map && b->form != GEMM_FILE) file_map_drop(t->map, t->offset, t->bytes); /* converted: not read again */
+/* The matrices one below the other as one product. Pages of the file that are converted are given back: not read again. */
+static pgr_status make_product(binder *b, const source_tensor *const *tensors, size_t n, gemm_weights **out) {
+    gemm_part parts[LAYER_N_MATRIX];
+    for (size_t i = 0; i < n; i++)
+        parts[i] = (gemm_part){(quant_type)tensors[i]->type, tensors[i]->data, tensors[i]->dim[1]};
+    PGR_TRY(gemm_create_stack(b->form, parts, n, tensors[0]->dim[0], b->threads, out, b->err));
+    for (size_t i = 0; b->form != GEMM_FILE && i < n; i++)
+        if (tensors[i]->map) file_map_drop(tensors[i]->map, tensors[i]->offset, tensors[i]->bytes);
     b->done++;
-    if (b->progress) b->progress(b->progress_ctx, "loading weights", b->done, b->total, "tensors");
+    if (b->progress) b->progress(b->progress_ctx, "loading weights", b->done, b->total, "products");
     return PGR_OK;
 }
 
-static pgr_status bind_matrix(binder *b, const char *name, size_t rows, size_t cols, gemm_weights **out) {
-    const source_tensor *t;
-    PGR_TRY(find_tensor(b, name, rows, cols, &t));
-    return convert_matrix(b, t, out);
-}
-
 static pgr_status bind_layer(binder *b, const config *c, size_t i, layer_weights *l) {
+    const source_tensor *t[LAYER_N_MATRIX];
 #define X(field, gguf, hf, n, where)                                                                                   \
     if (where) PGR_TRY(bind_vector(b, layer_name(b, i, gguf, hf), n, &l->field));
     LAYER_VECTORS(X)
 #undef X
-#define X(field, gguf, hf, rows, cols) PGR_TRY(bind_matrix(b, layer_name(b, i, gguf, hf), rows, cols, &l->field));
+#define X(field, gguf, hf, rows, cols)                                                                                 \
+    PGR_TRY(find_tensor(b, layer_name(b, i, gguf, hf), rows, cols, &t[LAYER_##field]));
     LAYER_MATRICES(X)
+#undef X
+#define X(field, first, n) PGR_TRY(make_product(b, &t[LAYER_##first], n, &l->field));
+    LAYER_PRODUCTS(X)
 #undef X
     return PGR_OK;
 }
@@ -95,9 +99,12 @@ static pgr_status bind_head(binder *b, const config *c, weights *w) {
 
     const source_tensor *own = source_find(b->s, head);
     w->tied = c->tied || !own;
-    if (!w->tied) return bind_matrix(b, head, c->n_vocab, c->n_embd, &w->output);
-    if (own) b->bound[own - b->s->tensors] = true; /* a copy of the embedding that nobody reads */
-    return convert_matrix(b, w->token_embd, &w->output);
+    if (w->tied && own) b->bound[own - b->s->tensors] = true; /* a copy of the embedding that nobody reads */
+    if (w->tied)
+        own = w->token_embd;
+    else
+        PGR_TRY(find_tensor(b, head, c->n_vocab, c->n_embd, &own));
+    return make_product(b, &own, 1, &w->output);
 }
 
 /* The table of rotations that old Hugging Face files hold beside the weights; ours comes from the config. */
@@ -134,8 +141,8 @@ pgr_status weights_open(const tensor_source *s, const config *c, gemm_form form,
         return fail_mem(err);
     }
 
-#define X(field, gguf, hf, rows, cols) +1
-    size_t matrices_per_layer = LAYER_MATRICES(X);
+#define X(field, first, n) +1
+    size_t products_per_layer = LAYER_PRODUCTS(X);
 #undef X
     binder b = {.s = s,
                 .prefix = source_find(s, "model.embed_tokens.weight") ? "model." : "",
@@ -143,7 +150,7 @@ pgr_status weights_open(const tensor_source *s, const config *c, gemm_form form,
                 .threads = threads,
                 .arena = &w.arena,
                 .bound = bound,
-                .total = c->n_layer * matrices_per_layer + 1,
+                .total = c->n_layer * products_per_layer + 1,
                 .progress = progress,
                 .progress_ctx = progress_ctx,
                 .err = err};
@@ -159,8 +166,8 @@ pgr_status weights_open(const tensor_source *s, const config *c, gemm_form form,
 
 void weights_close(weights *w) {
     for (size_t i = 0; i < w->n_layer; i++) {
-#define X(field, gguf, hf, rows, cols) gemm_free(w->layers[i].field);
-        LAYER_MATRICES(X)
+#define X(field, first, n) gemm_free(w->layers[i].field);
+        LAYER_PRODUCTS(X)
 #undef X
     }
     gemm_free(w->output);
@@ -171,8 +178,8 @@ void weights_close(weights *w) {
 size_t weights_bytes(const weights *w) {
     size_t bytes = gemm_bytes(w->output);
     for (size_t i = 0; i < w->n_layer; i++) {
-#define X(field, gguf, hf, rows, cols) bytes += gemm_bytes(w->layers[i].field);
-        LAYER_MATRICES(X)
+#define X(field, first, n) bytes += gemm_bytes(w->layers[i].field);
+        LAYER_PRODUCTS(X)
 #undef X
     }
     return bytes;

@@ -27,12 +27,27 @@
     X(ffn_up,      "ffn_up.weight",        "mlp.up_proj.weight",              c->n_ff,                    c->n_embd)    \
     X(ffn_down,    "ffn_down.weight",      "mlp.down_proj.weight",            c->n_embd,                  c->n_ff)
 
+/* The products of a layer: matrices with the same input stand one below the other, in the order of the list above. */
+/*         field        first         number of them */
+#define LAYER_PRODUCTS(X)                                                                                                  \
+    X(attn_qkv,    attn_q,       3)                                                                                    \
+    X(attn_output, attn_output,  1)                                                                                    \
+    X(ffn_gate_up, ffn_gate,     2)                                                                                    \
+    X(ffn_down,    ffn_down,     1)
+
+typedef enum layer_matrix {
+#define X(field, gguf, hf, rows, cols) LAYER_##field,
+    LAYER_MATRICES(X)
+#undef X
+    LAYER_N_MATRIX
+} layer_matrix;
+
 typedef struct layer_weights {
 #define X(field, gguf, hf, n, where) float *field; /* (n) */
     LAYER_VECTORS(X)
 #undef X
-#define X(field, gguf, hf, rows, cols) gemm_weights *field; /* (rows, cols) */
-    LAYER_MATRICES(X)
+#define X(field, first, n) gemm_weights *field; /* (rows of its matrices, cols) */
+    LAYER_PRODUCTS(X)
 #undef X
 } layer_weights;
 

@@ -15,15 +15,15 @@ static float *noise(size_t n, uint32_t seed) {
 
 typedef struct problem {
     lowrank w;
-    size_t M, ldo;
-    float *x, *out; /* (M, K), (M, ldo) */
+    size_t M, ldo, ldx;
+    float *x, *out; /* (M, ldx), (M, ldo) */
 } problem;
 
 static problem make(size_t N, size_t K, size_t r, size_t M) {
-    problem p = {.w = {.N = N, .K = K, .r = r, .scale = 0.7f}, .M = M, .ldo = N + 5};
+    problem p = {.w = {.N = N, .K = K, .r = r, .scale = 0.7f}, .M = M, .ldo = N + 5, .ldx = K + 3};
     p.w.a = noise(r * K, 1);
     p.w.b = noise(N * r, 2);
-    p.x = noise(M * K, 3);
+    p.x = noise(M * p.ldx, 3);
     p.out = noise(M * p.ldo, 4);
     return p;
 }
@@ -46,13 +46,13 @@ static void against_double(void **state) {
     for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++) {
         problem p = make(sizes[s][0], sizes[s][1], sizes[s][2], sizes[s][3]);
         float *before = noise(p.M * p.ldo, 4);
-        lowrank_add(&p.w, p.out, p.ldo, p.x, p.M, threads);
+        lowrank_add(&p.w, p.out, p.ldo, p.x, p.ldx, p.M, threads);
         for (size_t m = 0; m < p.M; m++)
             for (size_t n = 0; n < p.ldo; n++) {
                 double want = (double)before[m * p.ldo + n];
                 for (size_t i = 0; n < p.w.N && i < p.w.r; i++) {
                     double t = 0;
-                    for (size_t k = 0; k < p.w.K; k++) t += (double)p.w.a[i * p.w.K + k] * (double)p.x[m * p.w.K + k];
+                    for (size_t k = 0; k < p.w.K; k++) t += (double)p.w.a[i * p.w.K + k] * (double)p.x[m * p.ldx + k];
                     want += (double)p.w.scale * t * (double)p.w.b[n * p.w.r + i];
                 }
                 double bound = n < p.w.N ? 1e-5 * sqrt((double)(p.w.K * p.w.r)) : 0; /* beyond N nothing is written */
@@ -68,14 +68,15 @@ static void against_double(void **state) {
 static void rows_and_threads_change_no_bit(void **state) {
     (void)state;
     problem p = make(150, 333, 70, 101);
-    lowrank_add(&p.w, p.out, p.ldo, p.x, p.M, NULL);
+    lowrank_add(&p.w, p.out, p.ldo, p.x, p.ldx, p.M, NULL);
     for (int n = 1; n <= 3; n++) {
         pool *threads;
         assert_int_equal(pool_create(n, &threads, NULL), PGR_OK);
         for (size_t chunk = 1; chunk <= p.M; chunk += 9) {
             float *out = noise(p.M * p.ldo, 4);
             for (size_t m = 0; m < p.M; m += chunk)
-                lowrank_add(&p.w, out + m * p.ldo, p.ldo, p.x + m * p.w.K, p.M - m < chunk ? p.M - m : chunk, threads);
+                lowrank_add(&p.w, out + m * p.ldo, p.ldo, p.x + m * p.ldx, p.ldx, p.M - m < chunk ? p.M - m : chunk,
+                            threads);
             assert_memory_equal(out, p.out, p.M * p.ldo * sizeof *out);
             free(out);
         }

@@ -68,14 +68,15 @@ static void close_case(fixture *x, size_t i, pgr_lora **loras) {
 
 /* Bounds: as in test_families.c; bf16 twice that, since what an adapter adds at scale 2 is as large as the model's own products and
  * its input is rounded as theirs is. Without the adapter the logits are far from these, and with none again they have their bits
- * back. */
+ * back. bf16 keeps K, V and the weights of attention in bf16, too: a score of 10 is off by 10 * 2^-8, which an adapter of this size on
+ * q and k makes of scores that the bare model has below 1; that is as much again. */
 static void logits_of_peft(void **state) {
     (void)state;
     static const struct {
         pgr_dtype dtype;
         double bound;
         size_t greedy;
-    } forms[] = {{PGR_DTYPE_AUTO, 2e-5, 40}, {PGR_DTYPE_F32, 2e-5, 40}, {PGR_DTYPE_BF16, 6e-2, 0}};
+    } forms[] = {{PGR_DTYPE_AUTO, 2e-5, 40}, {PGR_DTYPE_F32, 2e-5, 40}, {PGR_DTYPE_BF16, 1.2e-1, 0}};
     for (size_t i = 0; i < N_CASE; i++)
         for (size_t k = 0; k < 3; k++) {
             fixture x;

@@ -1,0 +1,24 @@
+/* attention.h - attention of a pass's rows over the pages of their sequences. Rows that share pages share the work: their
+ * query heads stand side by side in one product per chunk of 256 tokens, whatever sequences they belong to. A row's result is
+ * that of its chunks, computed each from nothing and merged in order: it does not depend on which rows shared what. */
+#ifndef PGR_MODEL_ATTENTION_H
+#define PGR_MODEL_ATTENTION_H
+
+#include "model/forward.h"
+
+typedef struct attention attention; /* plan of one pass, partial results, scratch */
+
+pgr_status attention_create(const pgr_model *m, size_t n_batch, attention **out, pgr_error *err);
+void attention_free(attention *a);
+
+/* Once per pass, when room is made for its rows: who is computed together. The arguments must stay for the runs. */
+void attention_plan(attention *a, const kv_cache *kv, kv_seq *const *seqs, const forward_row *rows, size_t n_row);
+
+/* One layer, when K and V of all rows are stored.                     out: (n_row, H, hd), q: the same, rotated,
+ *                                                                     rows ldq values apart; bf16 where kv is */
+void attention_run(attention *a, size_t layer, float *out, const void *q, size_t ldq);
+
+/* Tests: room for n partial results (a row and a chunk each) from now on, at most as many as there are; returns what it was. */
+size_t attention_set_room(attention *a, size_t n);
+
+#endif

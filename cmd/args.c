@@ -10,13 +10,15 @@
 
 #include "program.h"
 
-enum { COMMON_LORA = 500, COMMON_DTYPE, COMMON_SEED, COMMON_JSON, COMMON_LOG_LEVEL, COMMON_HELP, OPTIONS_MAX = 64 };
+enum { COMMON_LORA = 500, COMMON_CHAT_TEMPLATE, COMMON_DTYPE, COMMON_SEED, COMMON_JSON, COMMON_LOG_LEVEL, COMMON_HELP, OPTIONS_MAX = 64 };
 
 static const option_row COMMON[] = {
     {'m', 'm', "model", "PATH|NAME",
      "GGUF file, Hugging Face folder, or a name below the cache folder (default: $PGENRM_MODEL, else the default "
      "model)"},
     {COMMON_LORA, 0, "lora", "PATH[:SCALE]", "LoRA adapter on top of the model: a PEFT folder or a GGUF file; may be repeated (default scale: 1)"},
+    {COMMON_CHAT_TEMPLATE, 0, "chat-template", "FILE|NAME",
+     "chat template instead of the model's own: a file (Jinja, docs/chat.md), chatml or llama3"},
     {COMMON_DTYPE, 0, "dtype", "TYPE", "arithmetic: auto, f32, bf16 or int8 (default: auto)"},
     {'t', 't', "threads", "N", "threads (default: as many as there are cores)"},
     {COMMON_SEED, 0, "seed", "N", "random numbers; the same seed repeats a run (default: 0)"},
@@ -221,6 +223,9 @@ static int set_common(common_options *o, int id, const char *value) {
         break;
     case COMMON_LORA:
         status = add_lora(o, value);
+        break;
+    case COMMON_CHAT_TEMPLATE:
+        o->chat_template = value;
         break;
     case COMMON_DTYPE:
         status = args_choice("dtype", value, dtypes, &choice);

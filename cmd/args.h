@@ -36,7 +36,7 @@ typedef struct lora_option { /* PATH[:SCALE] */
 } lora_option;
 
 typedef struct common_options {
-    const char *model; /* NULL: not given */
+    const char *model, *chat_template; /* NULL: not given */
     lora_option loras[ARGS_MAX_LORA];
     size_t n_lora;
     pgr_dtype dtype;

@@ -20,7 +20,9 @@ static int run(const command *self, int argc, char **argv) {
     if (status != EXIT_DONE) return status;
 
     pgr_error err = {0};
-    if (pgr_inspect(path, o.json, &text, &err) == PGR_OK) {
+    pgr_model_options mo = pgr_model_options_default();
+    mo.chat_template = o.chat_template;
+    if (pgr_inspect(path, &mo, o.json, &text, &err) == PGR_OK) {
         size_t n = 0;
         while (text[n]) n++;
         fwrite(text, 1, n, stdout);

@@ -167,6 +167,7 @@ int session_open(const common_options *o, bool engine, session *s) {
     pgr_model_options mo = pgr_model_options_default();
     mo.dtype = o->dtype;
     mo.n_thread = o->n_thread;
+    mo.chat_template = o->chat_template;
     mo.progress = pgr_progress_bar_update;
     mo.progress_ctx = s->bar;
     pgr_error err = {0};

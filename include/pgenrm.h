@@ -97,6 +97,8 @@ typedef struct pgr_model_options {
     int n_thread;             /* 0: as many as there are cores */
     pgr_progress_fn progress; /* may be NULL */
     void *progress_ctx;
+    const char *chat_template; /* instead of the file's: "chatml", "llama3", the path of a template's file, or its text
+                                  (docs/chat.md); NULL: the file's. One that cannot be used is an error */
 } pgr_model_options;
 
 typedef struct pgr_model pgr_model;
@@ -113,8 +115,9 @@ void pgr_model_close(pgr_model *model); /* NULL is fine */
  * $PGENRM_MODEL, else the default model. *out is the caller's (pgr_free). The error says how to get the model. */
 pgr_status pgr_model_find(const char *name, char **out, pgr_error *err);
 
-/* What the file holds and what will be used and why, as JSON (json) or as text for people. Opens no weights. */
-pgr_status pgr_inspect(const char *path, bool json, char **out, pgr_error *err);
+/* What the file holds and what will be used and why, as JSON (json) or as text for people. Opens no weights. options may be
+ * NULL; of them chat_template counts. *out is the caller's (pgr_free). */
+pgr_status pgr_inspect(const char *path, const pgr_model_options *options, bool json, char **out, pgr_error *err);
 
 const char *pgr_model_name(const pgr_model *model); /* general.name, else the file's name; the model's */
 size_t pgr_model_context(const pgr_model *model);   /* tokens the model was trained for */

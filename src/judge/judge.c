@@ -232,8 +232,8 @@ static pgr_status describe(judging *j, pgr_result *out) {
 static pgr_status run_judging(judging *j, pgr_result *out) {
     if (j->m->chat.kind == CHAT_NONE)
         return fail(j->err, PGR_E_UNSUPPORTED,
-                    "%s: the model has no chat template that we know (ChatML, Llama-3), and judging needs one",
-                    j->m->from.name);
+                    "%s: judging needs a chat template: %s", j->m->from.name,
+                    j->m->chat.why ? j->m->chat.why : "none was read");
     PGR_TRY(open_frame(j));
     PGR_TRY(name_request(j, settle_numbers(j)));
     PGR_TRY(draw_history(j));

@@ -47,12 +47,20 @@ pgr_status added_build(added_set *set, const added_token *v, size_t n, arena *a,
     return PGR_OK;
 }
 
+/* Is this special token partly of bytes that may hold one, partly not? Then it is none, and hides nothing. */
+static bool mixed(const added_token *t, const uint8_t *made) {
+    if (!made || !(t->flags & ADDED_SPECIAL)) return false;
+    size_t count = 0;
+    for (size_t i = 0; i < t->n; i++) count += made[i] != 0;
+    return count > 0 && count < t->n;
+}
+
 /* The longest one that stands at s, NULL if none does. */
-static const added_token *longest_at(const added_set *set, const char *s, size_t n) {
+static const added_token *longest_at(const added_set *set, const char *s, size_t n, const uint8_t *made) {
     uint8_t first = (uint8_t)*s;
     for (uint32_t i = set->start[first]; i < set->start[first + 1]; i++) {
         const added_token *t = &set->v[i];
-        if (t->n <= n && memcmp(t->s, s, t->n) == 0) return t;
+        if (t->n <= n && memcmp(t->s, s, t->n) == 0 && !mixed(t, made)) return t;
     }
     return NULL;
 }
@@ -116,13 +124,13 @@ bool added_next(const added_set *set, const char *s, size_t n, bool control, add
     if (!control && !set->has_plain) return false;
     while (scan->at < n) {
         size_t begin = scan->at;
-        const added_token *t = longest_at(set, s + begin, n - begin);
+        const added_token *t = longest_at(set, s + begin, n - begin, scan->made ? scan->made + begin : NULL);
         if (!t) {
             scan->at++;
             continue;
         }
         size_t end = scan->at = begin + t->n;
-        if ((t->flags & ADDED_SPECIAL) && !control) continue;
+        if ((t->flags & ADDED_SPECIAL) && (!control || (scan->made && !scan->made[begin]))) continue;
         if ((t->flags & ADDED_SINGLE_WORD) && !stands_alone(s, n, begin, end)) continue;
         if (t->flags & ADDED_LSTRIP) begin = space_before(s, begin);
         if (t->flags & ADDED_RSTRIP) end = space_after(s, n, end);

@@ -33,7 +33,8 @@ pgr_status added_build(added_set *set, const added_token *v, size_t n, arena *a,
 typedef struct added_scan {
     size_t done; /* the text before it is dealt with */
     size_t at;   /* where the search goes on */
-} added_scan;    /* all zero at first */
+    const uint8_t *made; /* (n) where `control` holds, special ones count only in bytes that are not 0; NULL: in all */
+} added_scan;    /* all zero at first, but for made */
 
 /* The next one, and where the text before it lies. false: none is left, the rest is text. control: special ones too. */
 bool added_next(const added_set *set, const char *s, size_t n, bool control, added_scan *scan, size_t *text_begin,

@@ -1,12 +1,13 @@
-/* chat.c - owns the two chat formats that are rendered, ChatML and Llama-3, and their recognition from a file's Jinja
- * template. No Jinja is run: the template is searched for its markers and for the literals that vary between models
- * (the default system text, the date lines). A template of neither kind is CHAT_NONE. */
+/* chat.c - owns the two chat formats that are known by heart, ChatML and Llama-3, and their recognition from a file's
+ * Jinja template: no Jinja is run for them, the template is searched for its markers and for the literals that vary
+ * between models (the default system text, the date lines). Templates of neither kind go to the interpreter (jinja.h). */
 #include "model/chat.h"
 
 #include <string.h>
+#include <time.h>
 
 #include "base/mem.h"
-#include "base/text.h"
+#include "model/jinja_lex.h"
 
 typedef struct text {
     const char *s;
@@ -135,47 +136,78 @@ static pgr_status recognise_llama3(text in, const tokenizer *t, chat_template *c
     return PGR_OK;
 }
 
-pgr_status chat_recognise(const char *template_text, size_t n, const tokenizer *t, chat_template *out, pgr_error *err) {
+static pgr_status recognise_known(text in, const tokenizer *t, chat_template *c, pgr_error *err) {
+    if (has(in, "<|im_start|>") && has(in, "<|im_end|>") && !has(in, "<|im_sep|>"))
+        return recognise_chatml(in, t, c, err);
+    if (has(in, "<|start_header_id|>") && has(in, "<|end_header_id|>") && has(in, "<|eot_id|>"))
+        return recognise_llama3(in, t, c, err);
+    return PGR_OK;
+}
+
+static pgr_status recognise_jinja(text in, const char *origin, const char *bos, const char *eos, chat_template *c,
+                                  pgr_error *err) {
+    PGR_TRY(jinja_parse(in.s, in.n, origin, &c->program, err));
+    if (bos && !(c->bos_text = mem_strdup(bos))) return fail_mem(err);
+    if (eos && !(c->eos_text = mem_strdup(eos))) return fail_mem(err);
+    c->now = (int64_t)time(NULL);
+    c->kind = CHAT_JINJA;
+    return PGR_OK;
+}
+
+pgr_status chat_recognise(const char *template_text, size_t n, const char *origin, const tokenizer *t, const char *bos,
+                          const char *eos, chat_template *out, pgr_error *err) {
     chat_template c = {0};
-    pgr_status status = PGR_OK;
+    pgr_error why = {.message = "the model has no chat template; give one with --chat-template FILE, or use raw text"};
+    pgr_status status = template_text ? PGR_OK : PGR_E_UNSUPPORTED;
     text in = {template_text ? template_text : "", template_text ? n : 0};
-    if (has(in, "<|im_start|>") && has(in, "<|im_end|>"))
-        status = recognise_chatml(in, t, &c, err);
-    else if (has(in, "<|start_header_id|>") && has(in, "<|end_header_id|>") && has(in, "<|eot_id|>"))
-        status = recognise_llama3(in, t, &c, err);
-    if (status != PGR_OK || c.kind == CHAT_NONE) chat_free(&c);
-    if (status == PGR_OK) *out = c;
-    return status;
+    if (status == PGR_OK && (status = recognise_known(in, t, &c, &why)) != PGR_OK && status != PGR_E_MEM) {
+        pgr_error known = why;
+        fail(&why, status, "%.120s: %.280s; give another one with --chat-template FILE", origin, known.message);
+    }
+    if (status == PGR_OK && c.kind == CHAT_NONE) {
+        chat_free(&c);
+        status = recognise_jinja(in, origin, bos, eos, &c, &why);
+    }
+    if (status != PGR_OK) {
+        chat_free(&c);
+        if (status == PGR_E_MEM || !(c.why = mem_strdup(why.message))) return fail_mem(err);
+    }
+    *out = c;
+    return PGR_OK;
+}
+
+const char *chat_builtin(const char *name) {
+    if (strcmp(name, "chatml") == 0)
+        return "{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' + m.content + '<|im_end|>\n' }}{% endfor %}"
+               "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}";
+    if (strcmp(name, "llama3") == 0)
+        return "{{ bos_token }}{% for m in messages %}{{ '<|start_header_id|>' + m.role + '<|end_header_id|>\n\n' + "
+               "m.content | trim + '<|eot_id|>' }}{% endfor %}"
+               "{% if add_generation_prompt %}{{ '<|start_header_id|>assistant<|end_header_id|>\n\n' }}{% endif %}";
+    return NULL;
 }
 
 void chat_free(chat_template *c) {
     if (!c) return;
     mem_free(c->default_system);
     mem_free(c->system_prefix);
+    jinja_free(c->program);
+    mem_free(c->bos_text);
+    mem_free(c->eos_text);
+    mem_free(c->why);
     *c = (chat_template){0};
 }
 
 const char *chat_name(chat_kind kind) {
-    return kind == CHAT_CHATML ? "ChatML" : kind == CHAT_LLAMA3 ? "Llama-3" : "none";
+    static const char *const names[] = {"none", "ChatML", "Llama-3", "interpreted"};
+    return names[kind];
 }
 
 /* ---- rendering ---- */
 
-/* What Jinja's trim takes for white space (Python's str.strip). */
-static bool is_space(uint32_t c) {
-    return (c >= 0x09 && c <= 0x0d) || (c >= 0x1c && c <= 0x20) || c == 0x85 || c == 0xa0 || c == 0x1680
-           || (c >= 0x2000 && c <= 0x200a) || c == 0x2028 || c == 0x2029 || c == 0x202f || c == 0x205f || c == 0x3000;
-}
-
 static text trimmed(text s) {
-    uint32_t c;
-    for (size_t len; s.n && (len = utf8_next(s.s, s.n, &c)) != 0 && is_space(c);) s = (text){s.s + len, s.n - len};
-    while (s.n) {
-        size_t len = 1;
-        while (len < 4 && len < s.n && ((uint8_t)s.s[s.n - len] & 0xc0) == 0x80) len++;
-        if (utf8_next(s.s + s.n - len, len, &c) != len || !is_space(c)) break;
-        s.n -= len;
-    }
+    for (size_t len; (len = jinja_space_at(s.s, s.n)) > 0;) s = (text){s.s + len, s.n - len};
+    for (size_t len; (len = jinja_space_before(s.s, s.n)) > 0;) s.n -= len;
     return s;
 }
 
@@ -269,15 +301,30 @@ static pgr_status check_messages(const chat_message *m, size_t n, pgr_error *err
     return PGR_OK;
 }
 
+/* The template's bytes and the contents' become tokens together, so that merges across their borders are as in the
+ * reference; control tokens are found in the template's only. */
+static pgr_status render_jinja(renderer *r, const chat_message *m, size_t n, bool generate) {
+    const chat_template *c = r->c;
+    const jinja_input in = {
+        .messages = m, .n_message = n, .generate = generate, .bos = c->bos_text, .eos = c->eos_text, .now = c->now};
+    buf made = {0};
+    pgr_status status = jinja_render(c->program, &in, &r->scratch, &made, r->err);
+    const uint8_t *mask = (const uint8_t *)made.data;
+    if (status == PGR_OK && (r->scratch.failed || made.failed)) status = fail_mem(r->err);
+    if (status == PGR_OK && r->scratch.n > 0)
+        status = tok_encode_made(r->t, r->scratch.data, mask, r->scratch.n, r->out, r->err);
+    buf_free(&made);
+    return status;
+}
+
 pgr_status chat_render(const chat_template *c, const tokenizer *t, const chat_message *messages, size_t n,
                        bool generate, ids *out, pgr_error *err) {
     renderer r = {.c = c, .t = t, .out = out, .err = err};
-    if (c->kind == CHAT_NONE)
-        return fail(err, PGR_E_UNSUPPORTED,
-                    "the model has no chat template that we know (ChatML, Llama-3); use raw text");
+    if (c->kind == CHAT_NONE) return fail(err, PGR_E_UNSUPPORTED, "%s", c->why ? c->why : "no chat template was read");
     PGR_TRY(check_messages(messages, n, err));
-    pgr_status status =
-        c->kind == CHAT_CHATML ? render_chatml(&r, messages, n, generate) : render_llama3(&r, messages, n, generate);
+    pgr_status status = c->kind == CHAT_CHATML   ? render_chatml(&r, messages, n, generate)
+                        : c->kind == CHAT_LLAMA3 ? render_llama3(&r, messages, n, generate)
+                                                 : render_jinja(&r, messages, n, generate);
     buf_free(&r.scratch);
     return status == PGR_OK && out->failed ? fail_mem(err) : status;
 }

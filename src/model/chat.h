@@ -1,11 +1,13 @@
-/* chat.h - chat templates: recognises ChatML and Llama-3 from the template text of the file and renders turns as tokens.
- * Control tokens come from the template alone; contents are text and never become control tokens. */
+/* chat.h - chat templates: recognises ChatML and Llama-3 from the template text of the file, interprets what else is
+ * within our subset of Jinja (docs/chat.md), and renders turns as tokens. Control tokens come from the template alone;
+ * contents are text and never become control tokens. */
 #ifndef PGR_MODEL_CHAT_H
 #define PGR_MODEL_CHAT_H
 
+#include "model/jinja.h"
 #include "model/tokenizer.h"
 
-typedef enum chat_kind { CHAT_NONE, CHAT_CHATML, CHAT_LLAMA3 } chat_kind;
+typedef enum chat_kind { CHAT_NONE, CHAT_CHATML, CHAT_LLAMA3, CHAT_JINJA } chat_kind;
 
 typedef struct chat_template {
     chat_kind kind;
@@ -13,18 +15,22 @@ typedef struct chat_template {
     char *default_system; /* turn put first when the first message is no system turn; NULL: none */
     bool bos;             /* the template writes BOS itself */
     bool system_always;   /* Llama-3.1: a system turn with the date lines is always written */
-    char *system_prefix;  /* what the template writes before the system text ("Cutting Knowledge Date: ..."), NULL: nothing */
+    char *system_prefix;  /* what is written before the system text ("Cutting Knowledge Date: ..."), NULL: nothing */
     bool no_think;        /* the generation prompt gets an empty think block (Qwen3) */
+    jinja *program;       /* CHAT_JINJA: the parsed template */
+    char *bos_text;       /* CHAT_JINJA: what it sees as bos_token, NULL: none */
+    char *eos_text;       /* the same for eos_token */
+    int64_t now;          /* CHAT_JINJA: the date that it sees, taken when it was recognised */
+    char *why;            /* CHAT_NONE: what is wrong, a whole message */
 } chat_template;
 
-typedef struct chat_message {
-    const char *role; /* "system", "user", "assistant" */
-    const char *text;
-    size_t n;
-} chat_message;
-
-/* template_text NULL or unknown: kind CHAT_NONE (rendering is then an error that says so). */
-pgr_status chat_recognise(const char *template_text, size_t n, const tokenizer *t, chat_template *out, pgr_error *err);
+/* template_text NULL, outside the subset or without its tokens: kind CHAT_NONE, and rendering is then an error that says
+ * why. origin: the file that it came from, for messages. bos, eos: what the template sees as bos_token and
+ * eos_token, NULL for none. The only error here is PGR_E_MEM. */
+pgr_status chat_recognise(const char *template_text, size_t n, const char *origin, const tokenizer *t, const char *bos,
+                          const char *eos, chat_template *out, pgr_error *err);
+/* The text of a form by its name, "chatml" or "llama3"; NULL: there is none. */
+const char *chat_builtin(const char *name);
 void chat_free(chat_template *c);
 const char *chat_name(chat_kind kind);
 

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/file.h"
 #include "base/mem.h"
 #include "model/hf_config.h"
 
@@ -23,6 +24,29 @@ static pgr_status name_of_path(checkpoint *c, pgr_error *err) {
     memcpy(c->name, c->path + begin, end - begin);
     c->name[end - begin] = '\0';
     return PGR_OK;
+}
+
+static pgr_status copy_text(checkpoint *c, const char *s, size_t n, const char **out, pgr_error *err) {
+    if (n == 0) return PGR_OK;
+    *out = arena_strndup(&c->arena, s, n);
+    return *out ? PGR_OK : fail_mem(err);
+}
+
+/* The texts of BOS and EOS by their ids. */
+static pgr_status token_texts(checkpoint *c, pgr_error *err) {
+    int32_t id[2] = {tok_bos(c->tok), tok_eos(c->tok)};
+    const char **out[2] = {&c->bos_text, &c->eos_text};
+    for (int i = 0; i < 2; i++) {
+        size_t n = 0;
+        const char *s = id[i] < 0 ? "" : tok_bytes(c->tok, id[i], &n);
+        PGR_TRY(copy_text(c, s, n, out[i], err));
+    }
+    return PGR_OK;
+}
+
+static pgr_status recognise(checkpoint *c, const char *text, size_t n, const char *origin, chat_template *out,
+                            pgr_error *err) {
+    return chat_recognise(text, n, origin, c->tok, c->bos_text, c->eos_text, out, err);
 }
 
 /* ---- GGUF ---- */
@@ -51,7 +75,8 @@ static pgr_status open_gguf(checkpoint *c, pgr_error *err) {
         PGR_TRY(gguf_get_string(&c->gguf, "tokenizer.chat_template", &text, err));
         c->chat_from = "tokenizer.chat_template";
     }
-    return chat_recognise(text.s, text.n, c->tok, &c->chat, err);
+    PGR_TRY(token_texts(c, err));
+    return recognise(c, text.s, text.n, c->path, &c->chat, err);
 }
 
 /* ---- Hugging Face ---- */
@@ -69,10 +94,26 @@ static pgr_status folder_tokenizer(checkpoint *c, const hf_config *hf, pgr_error
     return s;
 }
 
+static pgr_status folder_token_texts(checkpoint *c, pgr_error *err) {
+    buf bos = {0}, eos = {0};
+    bool found = false;
+    pgr_status s = hf_token_texts(c->path, &bos, &eos, &found, err);
+    if (s == PGR_OK && !found) s = token_texts(c, err);
+    if (s == PGR_OK) s = copy_text(c, bos.data, bos.n, &c->bos_text, err);
+    if (s == PGR_OK) s = copy_text(c, eos.data, eos.n, &c->eos_text, err);
+    buf_free(&bos);
+    buf_free(&eos);
+    return s;
+}
+
 static pgr_status folder_chat(checkpoint *c, pgr_error *err) {
-    buf text = {0};
+    buf text = {0}, path = {0};
+    PGR_TRY(folder_token_texts(c, err));
     pgr_status s = hf_chat_template(c->path, &text, &c->chat_from, err);
-    if (s == PGR_OK) s = chat_recognise(c->chat_from ? text.data : NULL, text.n, c->tok, &c->chat, err);
+    if (c->chat_from) buf_printf(&path, "%s/%s", c->path, c->chat_from);
+    if (s == PGR_OK && path.failed) s = fail_mem(err);
+    if (s == PGR_OK) s = recognise(c, c->chat_from ? text.data : NULL, text.n, path.data, &c->chat, err);
+    buf_free(&path);
     buf_free(&text);
     return s;
 }
@@ -104,6 +145,38 @@ pgr_status checkpoint_open(const char *path, checkpoint *c, pgr_error *err) {
     if (s == PGR_OK) s = is_folder(path) ? open_folder(c, err) : open_gguf(c, err);
     if (s == PGR_OK) s = check_tokens(c, err);
     if (s != PGR_OK) checkpoint_close(c);
+    return s;
+}
+
+static pgr_status read_given(const char *given, buf *out, const char **origin, pgr_error *err) {
+    const char *known = chat_builtin(given);
+    bool text = strstr(given, "{%") || strstr(given, "{{");
+    *origin = known || !text ? given : "the given chat template";
+    if (!known && !text && !file_exists(given))
+        return fail(err, PGR_E_IO, "%s: no such file, expected a chat template's file or text, chatml or llama3",
+                    given);
+    if (!known && !text) return file_read(given, out, err);
+    buf_puts(out, known ? known : given);
+    return out->failed ? fail_mem(err) : PGR_OK;
+}
+
+pgr_status checkpoint_set_chat(checkpoint *c, const char *given, pgr_error *err) {
+    buf text = {0};
+    const char *origin = NULL;
+    chat_template chat = {0};
+    pgr_status s = read_given(given, &text, &origin, err);
+    char *from = s == PGR_OK ? arena_strdup(&c->arena, origin) : NULL;
+    if (s == PGR_OK && !from) s = fail_mem(err);
+    if (s == PGR_OK) s = recognise(c, text.data ? text.data : "", text.n, origin, &chat, err);
+    if (s == PGR_OK && chat.kind == CHAT_NONE) s = fail(err, PGR_E_UNSUPPORTED, "%s", chat.why);
+    if (s == PGR_OK) {
+        chat_free(&c->chat);
+        c->chat = chat;
+        c->chat_from = from;
+    } else {
+        chat_free(&chat);
+    }
+    buf_free(&text);
     return s;
 }
 

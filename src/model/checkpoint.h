@@ -18,6 +18,7 @@ typedef struct checkpoint {
     tensor_source source;
     tokenizer *tok;
     chat_template chat;
+    const char *bos_text, *eos_text; /* what templates see as bos_token and eos_token; NULL: none */
     const char *chat_from; /* the file or key that the template came from, NULL: there is none */
     gguf gguf;             /* the mappings behind source: one of the two */
     safetensors safetensors;
@@ -27,6 +28,9 @@ typedef struct checkpoint {
 /* path: a .gguf file, or a folder with config.json, tokenizer.json and safetensors. Maps the weights, reads none. The
  * tensors point into *c, which must stay where it is; on error *c is empty. */
 pgr_status checkpoint_open(const char *path, checkpoint *c, pgr_error *err);
+/* Another chat template instead of the file's: "chatml", "llama3", the text of a template (it holds "{%" or "{{"), or the
+ * path of a file. One that cannot be used is an error; *c is then as it was. */
+pgr_status checkpoint_set_chat(checkpoint *c, const char *given, pgr_error *err);
 void checkpoint_close(checkpoint *c);
 
 #endif

@@ -11,8 +11,9 @@ typedef struct inspection {
     bool tied;
 } inspection;
 
-static pgr_status read_file(const char *path, inspection *in, pgr_error *err) {
+static pgr_status read_file(const char *path, const pgr_model_options *o, inspection *in, pgr_error *err) {
     PGR_TRY(checkpoint_open(path, &in->from, err));
+    if (o && o->chat_template) PGR_TRY(checkpoint_set_chat(&in->from, o->chat_template, err));
     const tensor_source *s = &in->from.source;
     for (size_t i = 0; i < s->n_tensor; i++) {
         const source_tensor *t = &s->tensors[i];
@@ -42,6 +43,15 @@ static void put_field(buf *b, const char *key, const char *value) {
     buf_printf(b, "\"%s\":", key);
     json_put_string(b, value, strlen(value));
     buf_putc(b, ',');
+}
+
+static void put_or_null(buf *b, const char *key, const char *value, const char *after) {
+    buf_printf(b, "\"%s\":", key);
+    if (value)
+        json_put_string(b, value, strlen(value));
+    else
+        buf_puts(b, "null");
+    buf_puts(b, after);
 }
 
 static void put_tensors(const inspection *in, buf *b) {
@@ -84,12 +94,9 @@ static void put_json(const inspection *in, buf *b) {
                tok_adds_bos(in->from.tok) ? "true" : "false", tok_nfc(in->from.tok) ? "true" : "false");
     buf_puts(b, "\"chat_template\":{");
     put_field(b, "kind", chat_name(in->from.chat.kind));
-    buf_puts(b, "\"default_system\":");
-    if (in->from.chat.default_system)
-        json_put_string(b, in->from.chat.default_system, strlen(in->from.chat.default_system));
-    else
-        buf_puts(b, "null");
-    buf_puts(b, "},");
+    put_or_null(b, "from", in->from.chat_from, ",");
+    put_or_null(b, "default_system", in->from.chat.default_system, ",");
+    put_or_null(b, "why_not", in->from.chat.why, "},");
     put_field(b, "kernels", kernels_best()->name);
     put_tensors(in, b);
     buf_puts(b, "}");
@@ -103,6 +110,16 @@ static void put_types(const inspection *in, buf *b) {
     buf_printf(b, "tensors         %zu:", in->from.source.n_tensor);
     for (uint32_t t = 0; t < 256; t++)
         if (count[t]) buf_printf(b, "  %zu %s (%.1f MB)", count[t], quant_name(t), (double)bytes[t] / 1e6);
+    buf_puts(b, "\n");
+}
+
+static void put_chat(const inspection *in, buf *b) {
+    const chat_template *c = &in->from.chat;
+    buf_printf(b, "chat template   %s", chat_name(c->kind));
+    if (c->kind != CHAT_NONE) buf_printf(b, " (%s)", in->from.chat_from ? in->from.chat_from : "built in");
+    if (c->kind == CHAT_JINJA) buf_puts(b, ": neither ChatML nor Llama-3, run for each conversation");
+    if (c->why) buf_printf(b, ": %s", c->why);
+    if (c->default_system) buf_printf(b, ", default system turn: %s", c->default_system);
     buf_puts(b, "\n");
 }
 
@@ -127,9 +144,7 @@ static void put_text(const inspection *in, buf *b) {
                tok_model_name(in->from.tok), tok_pre_name(in->from.tok), tok_nfc(in->from.tok) ? " on text in NFC" : "",
                tok_count(in->from.tok), tok_merge_count(in->from.tok),
                tok_adds_bos(in->from.tok) ? "added" : "not added", tok_eos(in->from.tok));
-    buf_printf(b, "chat template   %s%s%s\n", chat_name(in->from.chat.kind),
-               in->from.chat.default_system ? ", default system turn: " : "",
-               in->from.chat.default_system ? in->from.chat.default_system : "");
+    put_chat(in, b);
     buf_printf(b, "--dtype auto    weights stay as the file has them, fp32 arithmetic on the dequantised values\n");
     buf_printf(b, "--dtype f32     would hold %.0f MB of weights, bf16 %.0f MB, int8 %.0f MB\n",
                (double)in->parameters * 4e-6, (double)in->parameters * 2e-6, (double)in->parameters * 1e-6);
@@ -140,10 +155,10 @@ static void put_text(const inspection *in, buf *b) {
     buf_printf(b, "kernels         %s\n", kernels_best()->name);
 }
 
-pgr_status pgr_inspect(const char *path, bool json, char **out, pgr_error *err) {
+pgr_status pgr_inspect(const char *path, const pgr_model_options *options, bool json, char **out, pgr_error *err) {
     inspection in = {0};
     buf b = {0};
-    pgr_status s = read_file(path, &in, err);
+    pgr_status s = read_file(path, options, &in, err);
     if (s == PGR_OK) (json ? put_json : put_text)(&in, &b);
     char *text = s == PGR_OK ? buf_take(&b) : NULL;
     if (s == PGR_OK && !text) s = fail_mem(err);

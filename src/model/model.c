@@ -83,6 +83,7 @@ bool model_kv_bf16(const pgr_model *m) {
 
 static pgr_status open_parts(pgr_model *m, const char *path, const pgr_model_options *o, pgr_error *err) {
     PGR_TRY(checkpoint_open(path, &m->from, err));
+    if (o->chat_template) PGR_TRY(checkpoint_set_chat(&m->from, o->chat_template, err));
     m->config = m->from.config;
     m->tok = m->from.tok;
     m->chat = m->from.chat;

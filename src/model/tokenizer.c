@@ -21,7 +21,8 @@ void tok_close(tokenizer *t) {
 
 typedef struct encoder { /* of one call */
     const tokenizer *t;
-    bool control;
+    bool control;        /* are looked for */
+    const uint8_t *made; /* in which bytes; NULL: in all */
     pretok_scan scan;
     bpe_work work;
     normal_work norm;
@@ -50,14 +51,14 @@ static pgr_status encode_text(encoder *e, const char *text, size_t n, bool first
     }
 }
 
-/* Splits by a set of added tokens; what is between goes to `rest`. */
-static pgr_status split(encoder *e, const added_set *set, const char *text, size_t n, bool first,
-                        pgr_status (*rest)(encoder *e, const char *text, size_t n, bool first)) {
-    added_scan scan = {0};
+/* Splits by a set of added tokens; what is between goes to `rest`. made: see tok_encode_made, or NULL */
+static pgr_status split(encoder *e, const added_set *set, const char *text, const uint8_t *made, size_t n, bool first,
+                        bool control, pgr_status (*rest)(encoder *e, const char *text, size_t n, bool first)) {
+    added_scan scan = {.made = made};
     size_t begin, end;
     int32_t id;
     for (bool more = true; more;) {
-        more = added_next(set, text, n, e->control, &scan, &begin, &end, &id);
+        more = added_next(set, text, n, control, &scan, &begin, &end, &id);
         if (begin < end) PGR_TRY(rest(e, text + begin, end - begin, first && begin == 0));
         if (more) ids_push(e->out, id);
     }
@@ -66,20 +67,47 @@ static pgr_status split(encoder *e, const added_set *set, const char *text, size
 
 static pgr_status encode_rest(encoder *e, const char *text, size_t n, bool first) {
     PGR_TRY(normal_apply(&e->t->norm, &e->norm, text, n, &text, &n, e->err));
-    return split(e, &e->t->normalised, text, n, first, encode_text);
+    bool control = e->control && !e->made; /* normalised text has lost which bytes may hold one */
+    return split(e, &e->t->normalised, text, NULL, n, first, control, encode_text);
 }
 
-pgr_status tok_encode(const tokenizer *t, const char *text, size_t n, int flags, ids *out, pgr_error *err) {
-    encoder e = {.t = t, .control = (flags & TOK_PARSE_SPECIAL) != 0, .out = out, .err = err};
+static pgr_status encode(const tokenizer *t, const char *text, const uint8_t *made, size_t n, int flags, ids *out,
+                         pgr_error *err) {
+    encoder e = {.t = t, .made = made, .out = out, .err = err};
+    e.control = made || (flags & TOK_PARSE_SPECIAL);
     PGR_TRY(pretok_begin(t->pre, &e.scan, err));
     if (flags & TOK_BOS) ids_append(out, t->before, t->n_before);
-    pgr_status status = split(&e, &t->raw, text, n, true, encode_rest);
+    pgr_status status = split(&e, &t->raw, text, made, n, true, e.control, encode_rest);
     if (flags & TOK_BOS) ids_append(out, t->after, t->n_after);
     bpe_work_free(&e.work);
     normal_work_free(&e.norm);
     buf_free(&e.room);
     pretok_end(&e.scan);
     return status == PGR_OK && out->failed ? fail_mem(err) : status;
+}
+
+pgr_status tok_encode(const tokenizer *t, const char *text, size_t n, int flags, ids *out, pgr_error *err) {
+    return encode(t, text, NULL, n, flags, out, err);
+}
+
+/* Does the text hold this in bytes that are all made? */
+static bool holds_made(const char *text, const uint8_t *made, size_t n, text_span what) {
+    for (const char *at = text, *p; (p = memmem(at, n - (size_t)(at - text), what.s, what.n)); at = p + 1)
+        if (!memchr(made + (p - text), 0, what.n)) return true;
+    return false;
+}
+
+pgr_status tok_encode_made(const tokenizer *t, const char *text, const uint8_t *made, size_t n, ids *out,
+                           pgr_error *err) {
+    for (uint32_t i = 0; i < t->normalised.start[256]; i++) {
+        text_span name = vocab_bytes(t, t->normalised.v[i].id);
+        if (!(t->normalised.v[i].flags & ADDED_SPECIAL) || !name.n || !holds_made(text, made, n, name)) continue;
+        return fail(err, PGR_E_UNSUPPORTED,
+                    "the chat template writes %.*s, a control token of the tokenizer that is marked \"normalized\", "
+                    "which is not supported in an interpreted template",
+                    (int)(name.n < 60 ? name.n : 60), name.s);
+    }
+    return encode(t, text, made, n, 0, out, err);
 }
 
 /* ---- decode ---- */

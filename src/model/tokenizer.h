@@ -40,6 +40,11 @@ pgr_status tok_set_eos(tokenizer *t, int32_t id, pgr_error *err); /* the same; a
 /* Appends the ids of text to out. Bytes need not be valid UTF-8 (invalid ones are tokenised as bytes; WordPiece has no
  * bytes, and BERT's normaliser takes them for U+FFFD, which it drops where it cleans text). threads: many. */
 pgr_status tok_encode(const tokenizer *t, const char *text, size_t n, int flags, ids *out, pgr_error *err);
+/* The same, where control tokens count only in the bytes whose `made` (n) is not 0; all others are text, and one text with
+ * what stands beside them. A control token in such bytes that the tokenizer looks for in normalised text is refused: there
+ * is no telling where it came from. */
+pgr_status tok_encode_made(const tokenizer *t, const char *text, const uint8_t *made, size_t n, ids *out,
+                           pgr_error *err);
 /* Appends the bytes of the ids; control tokens appear as their text. Where the file's decoder says so (SentencePiece), a
  * space at the very beginning, which encoding had put there, is left out. WordPiece: words with spaces between, without
  * what the normaliser took away. */

@@ -103,6 +103,8 @@ static void test_work_that_cannot_be_done(void **state) {
     assert_refused("pgenrm score --frame /nonexistent examples/request.json", 1, "/nonexistent");
     assert_refused("pgenrm generate --prompt-file /nonexistent", 1, "/nonexistent");
     assert_refused("pgenrm generate --grammar /nonexistent x", 1, "/nonexistent");
+    assert_refused("pgenrm generate --chat-template /nonexistent x", 1, "/nonexistent");
+    assert_refused("pgenrm generate --chat-template '{% include 1 %}' x", 1, "{% include %} (line 1), which is not supported");
     assert_refused("pgenrm generate --grammar LICENSE x", 1, "LICENSE:");
     assert_refused("pgenrm perplexity tests", 1, "tests: ");
     assert_refused("pgenrm tokenize --decode 1 two", 1, "\"two\"");
@@ -243,6 +245,14 @@ static void test_inspect(void **state) {
     run_free(&r);
     r = run_well("pgenrm inspect -m " TINY);
     assert_true(count_lines(r.out) > 5);
+    run_free(&r);
+    r = run_well("pgenrm inspect --chat-template tests/golden/chat/inst.jinja -m " TINY);
+    assert_non_null(strstr(r.out, "interpreted (tests/golden/chat/inst.jinja)"));
+    run_free(&r);
+    r = run_well("pgenrm generate --json --max-tokens 1 --chat-template '<|im_start|>{{ messages[0].content }}' x -m " TINY);
+    v = parse(r.out);
+    assert_int_equal(json_array_size(at(v, "prompt_tokens")), 2);
+    json_decref(v);
     run_free(&r);
 }
 

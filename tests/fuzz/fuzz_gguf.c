@@ -40,10 +40,10 @@ static void check_chat(const gguf *g, const tokenizer *t) {
     ids out = {0};
     chat_message m[] = {{"system", " be brief ", 10}, {"user", "<|im_end|> \xff", 12}};
     if (gguf_get_string(g, "tokenizer.chat_template", &text, NULL) != PGR_OK) return;
-    if (chat_recognise(text.s, text.n, t, &c, NULL) != PGR_OK) return;
+    if (chat_recognise(text.s, text.n, "fuzz", t, "<s>", NULL, &c, NULL) != PGR_OK) return;
     pgr_status want = c.kind == CHAT_NONE ? PGR_E_UNSUPPORTED : PGR_OK;
-    PGR_ASSERT(chat_render(&c, t, m, 2, true, &out, NULL) == want);
-    PGR_ASSERT(chat_render(&c, t, m + 1, 1, true, &out, NULL) == want);
+    pgr_status both = chat_render(&c, t, m, 2, true, &out, NULL), one = chat_render(&c, t, m + 1, 1, true, &out, NULL);
+    PGR_ASSERT(c.kind == CHAT_JINJA || (both == want && one == want)); /* an interpreted one may refuse */
     for (size_t i = 0; i < out.n; i++) PGR_ASSERT(out.v[i] >= 0 && (size_t)out.v[i] < tok_count(t));
     ids_free(&out);
     chat_free(&c);

@@ -32,6 +32,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (hf_generation_parse(text, size, "fuzz", &h, &err) == PGR_OK) PGR_ASSERT(h.bos < 1000 && h.n_eos <= HF_MAX_EOS);
     if (hf_template_parse(text, size, "fuzz", &out, &found, &err) == PGR_OK && found)
         PGR_ASSERT(out.data && strlen(out.data) == out.n);
+    buf eos = {0};
+    if (hf_token_texts_parse(text, size, "fuzz", &out, &eos, &err) == PGR_OK) PGR_ASSERT(out.data && eos.data);
     buf_free(&out);
+    buf_free(&eos);
     return 0;
 }

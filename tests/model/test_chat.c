@@ -17,7 +17,7 @@ static void open_chat(const char *path, opened *o) {
     gguf_string s;
     if (gguf_open(path, &o->g, &err) != PGR_OK || tok_open(&o->g, &o->t, &err) != PGR_OK
         || gguf_get_string(&o->g, "tokenizer.chat_template", &s, &err) != PGR_OK
-        || chat_recognise(s.s, s.n, o->t, &o->c, &err) != PGR_OK)
+        || chat_recognise(s.s, s.n, path, o->t, NULL, NULL, &o->c, &err) != PGR_OK)
         fail_msg("%s", err.message);
 }
 
@@ -98,7 +98,7 @@ static void golden_default(void **state) {
 static chat_template recognise(const opened *o, const char *text) {
     chat_template c;
     pgr_error err;
-    if (chat_recognise(text, strlen(text), o->t, &c, &err) != PGR_OK) fail_msg("%s", err.message);
+    if (chat_recognise(text, strlen(text), "t", o->t, NULL, NULL, &c, &err) != PGR_OK) fail_msg("%s", err.message);
     return c;
 }
 
@@ -139,11 +139,12 @@ static void finds_the_date_lines(void **state) {
     open_chat(GOLDEN("tokenizer/vocab-llama-bpe.gguf"), &o);
     assert_true(o.c.trim && o.c.bos && o.c.system_always);
     assert_string_equal(o.c.system_prefix, "Cutting Knowledge Date: December 2023\nToday Date: 26 Jul 2024\n\n");
-    /* a date that only a clock knows is a template that we do not know */
+    /* a date that only a clock knows is not one of the forms known by heart */
     chat_template c =
         recognise(&o, "<|start_header_id|><|end_header_id|><|eot_id|> {{ 'Cutting Knowledge Date: May 2020\\n' }}"
                       "{%- set date_string = strftime_now('%d') %}{{ 'Today Date: ' + date_string }}");
-    assert_int_equal(c.kind, CHAT_NONE);
+    assert_int_equal(c.kind, CHAT_JINJA);
+    chat_free(&c);
     close_chat(&o);
 }
 
@@ -151,20 +152,29 @@ static void unknown_templates(void **state) {
     (void)state;
     opened o;
     open_chat(GOLDEN("tiny-llama.gguf"), &o);
-    chat_template c = recognise(&o, "{% for m in messages %}[INST] {{ m.content }} [/INST]{% endfor %}");
+    chat_template c = recognise(&o, "{% for m in messages %}[INST] {{ m.content | wordwrap }} [/INST]{% endfor %}");
     ids out = {0};
     pgr_error err;
     chat_message m = {"user", "x", 1};
     assert_int_equal(c.kind, CHAT_NONE);
     assert_int_equal(chat_render(&c, o.t, &m, 1, true, &out, &err), PGR_E_UNSUPPORTED);
-    assert_non_null(strstr(err.message, "no chat template that we know"));
-    assert_int_equal(chat_recognise(NULL, 0, o.t, &c, &err), PGR_OK);
+    assert_string_equal(err.message, "t: the chat template uses the filter wordwrap (line 1), which is not supported; give "
+                                     "another one with --chat-template FILE");
+    chat_free(&c);
+    assert_int_equal(chat_recognise(NULL, 0, NULL, o.t, NULL, NULL, &c, &err), PGR_OK);
     assert_int_equal(c.kind, CHAT_NONE);
+    assert_int_equal(chat_render(&c, o.t, &m, 1, true, &out, &err), PGR_E_UNSUPPORTED);
+    assert_non_null(strstr(err.message, "--chat-template"));
+    chat_free(&c);
     /* Llama-3 markers, but the vocabulary has no such tokens */
-    static const char llama[] = "<|start_header_id|><|end_header_id|><|eot_id|>";
-    assert_int_equal(chat_recognise(llama, sizeof llama - 1, o.t, &c, &err), PGR_E_FORMAT);
-    assert_string_equal(err.message, "the chat template uses <|start_header_id|>, which is not a token of the file");
+    c = recognise(&o, "<|start_header_id|><|end_header_id|><|eot_id|>");
+    assert_int_equal(c.kind, CHAT_NONE);
+    assert_int_equal(chat_render(&c, o.t, &m, 1, true, &out, &err), PGR_E_UNSUPPORTED);
+    assert_string_equal(err.message, "t: the chat template uses <|start_header_id|>, which is not a token of the file; give "
+                                     "another one with --chat-template FILE");
+    chat_free(&c);
     assert_string_equal(chat_name(CHAT_NONE), "none");
+    assert_string_equal(chat_name(CHAT_JINJA), "interpreted");
     close_chat(&o);
 }
 
@@ -229,7 +239,7 @@ static bool recognise_and_render(void) {
     ids out = {0};
     chat_message m = {"user", "which is better?", 16};
     if (gguf_get_string(&shared.g, "tokenizer.chat_template", &s, NULL) != PGR_OK) return false;
-    if (chat_recognise(s.s, s.n, shared.t, &c, NULL) != PGR_OK) return false;
+    if (chat_recognise(s.s, s.n, "t", shared.t, NULL, NULL, &c, NULL) != PGR_OK) return false;
     bool ok = chat_render(&c, shared.t, &m, 1, true, &out, NULL) == PGR_OK;
     ids_free(&out);
     chat_free(&c);

@@ -312,6 +312,36 @@ static void templates_from_json(void **state) {
     buf_free(&out);
 }
 
+static void token_texts_from_json(void **state) {
+    (void)state;
+    static const char *const good[][3] = {
+        {"{}", "", ""},
+        {"{\"bos_token\":null,\"eos_token\":\"</s>\"}", "", "</s>"},
+        {"{\"bos_token\":{\"content\":\"<s>\",\"lstrip\":false},\"model_max_length\":1000000000000000019884624838656.5e-1}",
+         "<s>", ""},
+        {"{\"a\":-12345678901234567890,\"b\":\"123456789012345678901234567890\\\"5\",\"eos_token\":\"</s>\"}", "", "</s>"},
+    };
+    static const char *const bad[][2] = {
+        {"[]", "t: found an array, expected an object"},
+        {"{\"eos_token\":3}", "t: eos_token: found a number, expected a string"},
+        {"{\"bos_token\":{\"content\":[]}}", "t: bos_token: found an array, expected a string"},
+    };
+    buf bos = {0}, eos = {0};
+    pgr_error err;
+    for (size_t i = 0; i < LEN(good); i++) {
+        if (hf_token_texts_parse(good[i][0], strlen(good[i][0]), "t", &bos, &eos, &err) != PGR_OK) fail_msg("%s", err.message);
+        assert_string_equal(bos.data, good[i][1]);
+        assert_string_equal(eos.data, good[i][2]);
+    }
+    for (size_t i = 0; i < LEN(bad); i++) {
+        assert_int_equal(hf_token_texts_parse(bad[i][0], strlen(bad[i][0]), "t", &bos, &eos, &err), PGR_E_FORMAT);
+        assert_string_equal(err.message, bad[i][1]);
+    }
+    assert_int_equal(hf_token_texts_parse("{\"a\":\"x", 8, "t", &bos, &eos, &err), PGR_E_FORMAT);
+    buf_free(&bos);
+    buf_free(&eos);
+}
+
 static void templates_of_folders(void **state) {
     (void)state;
     folder f = folder_make();
@@ -424,6 +454,7 @@ int main(void) {
         cmocka_unit_test(what_changes_nothing_is_let_pass),
         cmocka_unit_test(end_tokens),
         cmocka_unit_test(templates_from_json),
+        cmocka_unit_test(token_texts_from_json),
         cmocka_unit_test(templates_of_folders),
         cmocka_unit_test(reads_what_transformers_wrote),
         cmocka_unit_test(cut_and_changed_files_are_safe),

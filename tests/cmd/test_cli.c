@@ -174,6 +174,30 @@ static void test_tokenize(void **state) {
     run_free(&people);
 }
 
+/* The text's perplexity under the tiny model with these options. */
+static double perplexity_with(const char *loras) {
+    char command[400];
+    snprintf(command, sizeof command, "pgenrm perplexity --json --context 32 -m tests/golden/tiny-llama.gguf %s LICENSE",
+             loras);
+    ran r = run_well(command);
+    json_t *v = parse(r.out);
+    double p = json_real_value(at(v, "perplexity"));
+    json_decref(v);
+    run_free(&r);
+    return p;
+}
+
+static void test_loras(void **state) {
+    (void)state;
+    double bare = perplexity_with(""), qv = perplexity_with("--lora tests/golden/lora/llama-qv");
+    double both = perplexity_with("--lora tests/golden/lora/llama-qv.gguf --lora tests/golden/lora/llama-more:0.5");
+    assert_true(bare > 1 && qv > 1 && both > 1 && qv != bare && both != qv);
+    assert_true(perplexity_with("--lora tests/golden/lora/llama-qv:0") == bare);
+    assert_true(perplexity_with("--lora tests/golden/lora/llama-qv:1e0") == qv);
+    assert_refused("pgenrm perplexity --lora tests/golden/lora/qwen3-all -m tests/golden/tiny-llama.gguf LICENSE", 1,
+                   "tests/golden/lora/qwen3-all: tensor ");
+}
+
 static void test_perplexity(void **state) {
     (void)state;
     ran r = run_well("printf 'one two three four' | pgenrm perplexity --json --per-token -");
@@ -454,6 +478,7 @@ int main(void) {
         cmocka_unit_test(test_work_that_cannot_be_done),
         cmocka_unit_test(test_help),
         cmocka_unit_test(test_tokenize),
+        cmocka_unit_test(test_loras),
         cmocka_unit_test(test_perplexity),
         cmocka_unit_test(test_generate),
         cmocka_unit_test(test_seed),

@@ -77,6 +77,7 @@ static void logits_of_peft(void **state) {
         double bound;
         size_t greedy;
     } forms[] = {{PGR_DTYPE_AUTO, 2e-5, 40}, {PGR_DTYPE_F32, 2e-5, 40}, {PGR_DTYPE_BF16, 1.2e-1, 0}};
+    double worst = 0;
     for (size_t i = 0; i < N_CASE; i++)
         for (size_t k = 0; k < 3; k++) {
             fixture x;
@@ -92,9 +93,7 @@ static void logits_of_peft(void **state) {
 
             set(&x, loras, cases[i].scales, cases[i].n);
             double error = golden_error(&x);
-            if (i % 4 == 0 || !(error <= forms[k].bound))
-                print_message("case %zu, dtype %d: largest difference %.2g of the largest logit\n", i, forms[k].dtype,
-                              error);
+            if (forms[k].greedy > 0 && error > worst) worst = error;
             if (!(error <= forms[k].bound)) fail_msg("case %zu: %g > %g", i, error, forms[k].bound);
             if (!(greedy_equal(&x) >= forms[k].greedy)) fail_msg("case %zu: other greedy tokens", i);
 
@@ -103,6 +102,7 @@ static void logits_of_peft(void **state) {
             free(bare);
             close_case(&x, i, loras);
         }
+    print_message("fp32: largest difference %.2g of the largest logit\n", worst);
 }
 
 /* Scale 0 is as none, and the same adapter twice at half the scale nearly as once (its sums are the same, halved). */

@@ -89,7 +89,7 @@ static void logits_of_peft(void **state) {
             size_t bytes = 64 * x.V * sizeof(float);
             float *bare = malloc(bytes);
             memcpy(bare, x.logits, bytes);
-            assert_true(golden_error(&x) > 1e-1);
+            assert_true(golden_error(&x) > 3e-1);
 
             set(&x, loras, cases[i].scales, cases[i].n);
             double error = golden_error(&x);

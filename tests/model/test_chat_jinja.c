@@ -238,7 +238,7 @@ static void known_forms_are_the_same_interpreted(void **state) {
                  {NULL, CHAT_CHATML}};
     for (size_t i = 0; i < 5; i++) {
         gguf g;
-        tokenizer *t;
+        tokenizer *t = NULL;
         gguf_string s;
         pgr_error err;
         const char *path = files[i].file ? files[i].file : default_model();

@@ -22,22 +22,32 @@ INLINE vf v_word(const attn_word *p) {
     return v_set1(bits);
 }
 
+/* A row of a block, for later. */
+INLINE void prefetch_row(const attn_word *p) {
+    __builtin_prefetch(p);
+    if (BLOCK_WIDTH > 16) __builtin_prefetch(p + 16);
+}
+
 INLINE vf v_words(const attn_word *p, size_t n) {
     return n >= LANES ? v_load((const void *)p) : v_load_n((const void *)p, n);
 }
 
 /* out[r][c] = sum_k x[r][k] * b[k][c], k ascending, c < n <= BLOCK_WIDTH.  x: (R, K) words, b: (K, ldb) words, in pieces
- * of `piece` rows, each at b[i] + offset. R and whole (n == BLOCK_WIDTH) are constants where inlined. */
+ * of `piece` rows, each at b[i] + offset; next: what is read after the last piece. R and whole (n == BLOCK_WIDTH) are
+ * constants where inlined. The rows one piece ahead are prefetched: pages lie anywhere in memory, so that the CPU does not
+ * see the next one coming. */
 INLINE void chunk_block(const size_t R, const bool whole, float *restrict out, size_t ldo, const attn_word *x,
                         size_t ldx, const attn_value *const *b, size_t offset, size_t ldb, size_t K, size_t piece,
-                        size_t n) {
+                        const attn_value *next, size_t n) {
     size_t low = whole || n > LANES ? LANES : n, high = whole ? LANES : n - low;
     vf sum[CHUNK_ROWS][2];
     UNROLL for (size_t r = 0; r < R; r++) sum[r][0] = sum[r][1] = v_zero();
     for (; K > 0; b++) {
         size_t rows = K < piece ? K : piece;
         const attn_word *at = (const attn_word *)(*b + offset);
-        for (size_t k = 0; k < rows; k++, at += ldb, x++) {
+        const attn_word *ahead = (const attn_word *)(K > piece ? b[1] + offset : next);
+        for (size_t k = 0; k < rows; k++, at += ldb, ahead += ldb, x++) {
+            if (R > 2) prefetch_row(ahead); /* fewer rows have no time for it */
             vf c0 = whole ? v_load((const void *)at) : v_words(at, low);
             vf c1 = whole ? v_load((const void *)(at + LANES)) : v_words(at + LANES, high);
             UNROLL for (size_t r = 0; r < R; r++) {
@@ -61,13 +71,13 @@ INLINE void chunk_block(const size_t R, const bool whole, float *restrict out, s
 }
 
 typedef void (*chunk_fn)(float *restrict out, size_t ldo, const attn_word *x, size_t ldx, const attn_value *const *b,
-                         size_t offset, size_t ldb, size_t K, size_t piece, size_t n);
+                         size_t offset, size_t ldb, size_t K, size_t piece, const attn_value *next, size_t n);
 
 #define CHUNK(R, kind, whole)                                                                                          \
     static void chunk_##R##_##kind(float *restrict out, size_t ldo, const attn_word *x, size_t ldx,                    \
                                    const attn_value *const *b, size_t offset, size_t ldb, size_t K, size_t piece,      \
-                                   size_t n) {                                                                         \
-        chunk_block(R, whole, out, ldo, x, ldx, b, offset, ldb, K, piece, n);                                          \
+                                   const attn_value *next, size_t n) {                                                 \
+        chunk_block(R, whole, out, ldo, x, ldx, b, offset, ldb, K, piece, next, n);                                    \
     }
 #define CHUNK_BOTH(R) CHUNK(R, whole, true) CHUNK(R, part, false)
 #define CHUNK_NAMES(kind)                                                                                              \
@@ -128,9 +138,12 @@ static void chunk_tile(float *restrict acc, attn_state *restrict state, const at
     for (size_t r = 0; r < R; r++) n = n_valid[r] > n ? n_valid[r] : n;
 
     /* s = q k */
-    for (size_t t = 0; t < n; t += BLOCK_WIDTH)
-        chunk_whole[R - 1](s + t, ATTN_CHUNK, (const attn_word *)q, words, kv + t / KV_PAGE,
-                           t % KV_PAGE * WORD_VALUES, KV_PAGE, words, words, BLOCK_WIDTH);
+    for (size_t t = 0; t < n; t += BLOCK_WIDTH) {
+        size_t page = t / KV_PAGE, offset = t % KV_PAGE * WORD_VALUES;
+        const attn_value *next = t + KV_PAGE < n ? kv[page + 1] + offset : kv[0] + dim * KV_PAGE;
+        chunk_whole[R - 1](s + t, ATTN_CHUNK, (const attn_word *)q, words, kv + page, offset, KV_PAGE, words, words, next,
+                           BLOCK_WIDTH);
+    }
 
     /* p = exp(scale s - max) */
     for (size_t r = 0; r < R; r++) state[r].max = scale * largest_product(s + r * ATTN_CHUNK, n_valid[r]);
@@ -138,11 +151,12 @@ static void chunk_tile(float *restrict acc, attn_state *restrict state, const at
         state[r].sum = put_weights(s + r * ATTN_CHUNK, n_valid[r], n, scale, state[r].max);
 
     /* acc = p v */
+    const attn_value *next = n > 0 ? kv[0] : NULL; /* for the next tile */
     for (size_t c = 0; c < dim; c += BLOCK_WIDTH) {
         size_t columns = dim - c < BLOCK_WIDTH ? dim - c : BLOCK_WIDTH;
         const chunk_fn *by_rows = columns == BLOCK_WIDTH ? chunk_whole : chunk_part;
         by_rows[R - 1](acc + c, dim, (const attn_word *)s, ATTN_CHUNK, kv, dim * KV_PAGE + c * WORD_VALUES, dim,
-                       (n + WORD_VALUES - 1) / WORD_VALUES, KV_PAGE / WORD_VALUES, columns);
+                       (n + WORD_VALUES - 1) / WORD_VALUES, KV_PAGE / WORD_VALUES, next, columns);
     }
 }
 

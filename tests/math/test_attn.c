@@ -278,6 +278,21 @@ static void test_masks(void **unused) {
     }
 }
 
+/* No page at all. */
+static void test_no_page(void **unused) {
+    (void)unused;
+    for (int bf16 = 0; bf16 < 2; bf16++) {
+        chunk c = random_chunk(bf16, 14, 20, 0);
+        for (size_t l = 0; l < n_level; l++) {
+            memset(c.n_valid, 0, sizeof c.n_valid);
+            result out = run(levels[l], &c, 0, c.R, 0.2f);
+            for (size_t r = 0; r < c.R; r++) check_row(levels[l], &c, r, 0.2f, &out);
+            free(out.acc);
+        }
+        chunk_free(&c);
+    }
+}
+
 /* A sum that underflows to -0 must not depend on whether its tile goes on after it. */
 static void test_negative_zero(void **unused) {
     (void)unused;
@@ -489,10 +504,10 @@ static void test_extreme(void **unused) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_values),  cmocka_unit_test(test_every_length),  cmocka_unit_test(test_places),
-        cmocka_unit_test(test_masks),   cmocka_unit_test(test_negative_zero), cmocka_unit_test(test_bf16_sum),
-        cmocka_unit_test(test_store),   cmocka_unit_test(test_merge),         cmocka_unit_test(test_merge_nothing),
-        cmocka_unit_test(test_extreme),
+        cmocka_unit_test(test_values),        cmocka_unit_test(test_every_length),  cmocka_unit_test(test_places),
+        cmocka_unit_test(test_masks),         cmocka_unit_test(test_negative_zero), cmocka_unit_test(test_bf16_sum),
+        cmocka_unit_test(test_store),         cmocka_unit_test(test_no_page),       cmocka_unit_test(test_merge),
+        cmocka_unit_test(test_merge_nothing), cmocka_unit_test(test_extreme),
     };
     return cmocka_run_group_tests(tests, setup, NULL);
 }

@@ -1,16 +1,25 @@
-/* bench_math.c - speed of the products with weights: every form, some M and shapes, as GFLOP/s and as a share of the
- * fp32 fused multiply-add peak of the same threads in the same run; attention pages; one decode step of the default
- * model's shapes.   bench_math [THREADS] */
+/* bench_math.c - ceilings of the machine; one decode step of the default model's shapes; products of many shapes as G(FL)OP/s
+ * and as a share of the ceiling of their instruction, same threads, same run, weights from main memory up to M = 64;
+ * attention pages; tiles.   bench_math [THREADS] */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
-#include "base/clock.h"
 #include "base/pool.h"
 #include "base/rng.h"
 #include "math/gemm.h"
 #include "math/kernels.h"
+
+/* Wall clock; with one thread its processor time, which other processes disturb less. */
+static bool alone;
+
+static double now(void) {
+    struct timespec t;
+    clock_gettime(alone ? CLOCK_THREAD_CPUTIME_ID : CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
 
 static void *allocate(size_t size) {
     void *p = aligned_alloc(64, (size + 63) / 64 * 64);
@@ -45,120 +54,131 @@ static uint8_t *random_blocks(quant_type t, size_t n) {
     return data;
 }
 
-/* ---- the peak: many independent chains of fused multiply-adds in registers ---- */
+/* ---- ceilings: independent chains of one instruction in registers, and an empty job ---- */
 
-typedef struct peak_job {
-    const kernels *k;
-    float *out, *x, *tile;
-} peak_job;
-
-/* gemm_tile with everything in the first cache: 6 rows, K = 64 */
-static void peak_task(void *ctx, size_t task, size_t worker) {
-    (void)task;
-    peak_job *job = ctx;
-    float *out = job->out + worker * 6 * GEMM_TILE;
-    for (int i = 0; i < 2000; i++) job->k->gemm_tile(out, GEMM_TILE, job->x, 64, job->tile, 6, 64, GEMM_TILE);
-}
+enum { PEAK_FP32, PEAK_BF16, PEAK_INT8, N_PEAK };
+static const char *const peak_names[] = {"fp32", "bf16", "int8"};
 
 #if defined(__x86_64__)
 typedef float wide __attribute__((vector_size(64)));
-__attribute__((target("avx512f"))) static void chains_task(void *ctx, size_t task, size_t worker) {
-    (void)ctx, (void)task, (void)worker;
-    wide s[12], a, b;
-    for (int i = 0; i < 16; i++) a[i] = 0.999f, b[i] = 0.001f;
-    for (int j = 0; j < 12; j++) s[j] = a;
-    for (int i = 0; i < 100000; i++) {
-        __asm__ volatile("vfmadd213ps %13, %12, %0\n\tvfmadd213ps %13, %12, %1\n\tvfmadd213ps %13, %12, %2\n\t"
-                         "vfmadd213ps %13, %12, %3\n\tvfmadd213ps %13, %12, %4\n\tvfmadd213ps %13, %12, %5\n\t"
-                         "vfmadd213ps %13, %12, %6\n\tvfmadd213ps %13, %12, %7\n\tvfmadd213ps %13, %12, %8\n\t"
-                         "vfmadd213ps %13, %12, %9\n\tvfmadd213ps %13, %12, %10\n\tvfmadd213ps %13, %12, %11"
-                         : "+v"(s[0]), "+v"(s[1]), "+v"(s[2]), "+v"(s[3]), "+v"(s[4]), "+v"(s[5]), "+v"(s[6]),
-                           "+v"(s[7]), "+v"(s[8]), "+v"(s[9]), "+v"(s[10]), "+v"(s[11])
-                         : "v"(a), "v"(b));
+#define CHAINS(name, instruction)                                                                                      \
+    __attribute__((target("avx512f"))) static void name(void *ctx, size_t task, size_t worker) {                       \
+        (void)ctx, (void)task, (void)worker;                                                                           \
+        wide s[12] = {{0}}, a = {0}, b = {0};                                                                          \
+        for (int i = 0; i < 20000; i++) {                                                                              \
+            __asm__ volatile(instruction " %13, %12, %0\n\t" instruction " %13, %12, %1\n\t" instruction               \
+                                         " %13, %12, %2\n\t" instruction " %13, %12, %3\n\t" instruction               \
+                                         " %13, %12, %4\n\t" instruction " %13, %12, %5\n\t" instruction               \
+                                         " %13, %12, %6\n\t" instruction " %13, %12, %7\n\t" instruction               \
+                                         " %13, %12, %8\n\t" instruction " %13, %12, %9\n\t" instruction               \
+                                         " %13, %12, %10\n\t" instruction " %13, %12, %11"                             \
+                             : "+v"(s[0]), "+v"(s[1]), "+v"(s[2]), "+v"(s[3]), "+v"(s[4]), "+v"(s[5]), "+v"(s[6]),     \
+                               "+v"(s[7]), "+v"(s[8]), "+v"(s[9]), "+v"(s[10]), "+v"(s[11])                            \
+                             : "v"(a), "v"(b));                                                                        \
+        }                                                                                                              \
     }
-}
+CHAINS(chains_fp32, "vfmadd231ps")
+CHAINS(chains_bf16, "vdpbf16ps")
+CHAINS(chains_int8, "vpdpbusd")
 #endif
 
-static double peak(pool *threads) {
-    size_t n = pool_size(threads), tasks = 4 * n;
-    double flop = 0, best = 1e30;
+/* G(FL)OP/s of all threads; 0 where the CPU has no such instruction */
+static double peak(int kind, pool *threads) {
+    double best = 0;
 #if defined(__x86_64__)
-    if (cpu_detect().avx512) {
-        flop = (double)tasks * 100000 * 12 * 32;
-        for (int r = 0; r < 10; r++) {
-            double t = clock_now();
-            pool_run(threads, tasks, chains_task, NULL);
-            t = clock_now() - t;
+    const pool_fn chains[] = {chains_fp32, chains_bf16, chains_int8};
+    const bool has[] = {cpu_detect().avx512, cpu_detect().avx512_bf16, cpu_detect().avx512_vnni};
+    size_t tasks = 4 * pool_size(threads);
+    for (int r = 0; r < 20 && has[kind]; r++) {
+        double t = now();
+        pool_run(threads, tasks, chains[kind], NULL);
+        double rate = (double)tasks * 20000 * 12 * (32 << kind) / (now() - t) / 1e9;
+        if (rate > best) best = rate;
+    }
+#else
+    (void)kind, (void)threads;
+#endif
+    return best;
+}
+
+static void nothing(void *ctx, size_t task, size_t worker) {
+    (void)ctx, (void)task, (void)worker;
+}
+
+static void bench_pool(pool *threads) {
+    const size_t n_task[] = {2, 8, 32};
+    for (size_t i = 0; i < 3; i++) {
+        double best = 1e30;
+        for (int r = 0; r < 20; r++) {
+            double t = now();
+            for (int j = 0; j < 1000; j++) pool_run(threads, n_task[i], nothing, NULL);
+            t = (now() - t) / 1000;
             if (t < best) best = t;
         }
-        return flop / best / 1e9;
+        printf("empty job of %2zu tasks: %.2f us\n", n_task[i], best * 1e6);
     }
-#endif
-    peak_job job = {kernels_best(), random_floats(n * 6 * GEMM_TILE), random_floats(6 * 64), random_floats(64 * 64)};
-    flop = (double)tasks * 2000 * 2 * 6 * 64 * 64;
-    for (int r = 0; r < 10; r++) {
-        double t = clock_now();
-        pool_run(threads, tasks, peak_task, &job);
-        t = clock_now() - t;
-        if (t < best) best = t;
-    }
-    free(job.out);
-    free(job.x);
-    free(job.tile);
-    return flop / best / 1e9;
 }
 
-/* ---- forms ---- */
+/* ---- products ---- */
 
-typedef struct entry {
-    const char *name;
-    gemm_form form;
-    quant_type type;
-} entry;
-
-static double time_run(const gemm_weights *w, float *out, const float *x, size_t M, pool *threads) {
-    double best = 1e30;
-    for (int r = 0; r < 7; r++) {
-        double t = clock_now();
-        size_t n = 0;
-        do gemm_run(w, out, x, M, threads, NULL);
-        while (++n < 3 || clock_now() - t < 0.01);
-        t = (clock_now() - t) / (double)n;
+/* Seconds for one product; the weights come from main memory where n copies do not fit the caches. */
+static double time_run(gemm_weights *const *w, size_t n, float *out, const float *x, size_t M, pool *threads) {
+    double best = 1e30, start = now();
+    for (int r = 0; r < 5 || (r < 60 && now() - start < 0.3); r++) {
+        double t = now();
+        for (size_t i = 0; i < n; i++) gemm_run(w[i], out, x, M, threads, NULL);
+        t = (now() - t) / (double)n;
         if (t < best) best = t;
     }
     return best;
 }
 
-static void bench_form(entry e, size_t N, size_t K, pool *threads, double top) {
-    uint8_t *data = e.type == QUANT_F32 ? (uint8_t *)random_floats(N * K) : random_blocks(e.type, N * K);
-    gemm_weights *w = NULL;
-    pgr_error err;
-    double t = clock_now();
-    if (gemm_create(e.form, e.type, data, N, K, threads, &w, &err) != PGR_OK) {
-        printf("%-10s %5zu x %-5zu %s\n", e.name, N, K, err.message);
-        free(data);
-        return;
-    }
-    printf("%-10s %5zu x %-5zu %6.2f ms to make", e.name, N, K, (clock_now() - t) * 1e3);
-    const size_t Ms[] = {1, 8, 16, 64, 256};
-    float *x = random_floats(256 * K), *out = random_floats(256 * N);
-    for (size_t i = 0; i < sizeof Ms / sizeof *Ms; i++) {
-        double rate = 2.0 * (double)Ms[i] * (double)N * (double)K / time_run(w, out, x, Ms[i], threads) / 1e9;
-        printf("  M %3zu %6.1f (%3.0f %%)", Ms[i], rate, 100 * rate / top);
+static void bench_shape(gemm_form form, const char *name, quant_type type, size_t N, size_t K, size_t M_max,
+                        pool *threads, double top) {
+    enum { COPIES = 80 };
+    gemm_weights *w[COPIES];
+    size_t n = ((size_t)80 << 20) / (N * K) + 1, values = form == GEMM_BF16 ? 2 : 1;
+    n = n / values < 1 ? 1 : n / values > COPIES ? COPIES : n / values;
+    uint8_t *data = random_blocks(type, N * K);
+    double t = now();
+    for (size_t i = 0; i < n; i++)
+        if (gemm_create(form, type, data, N, K, threads, &w[i], NULL) != PGR_OK) abort();
+    printf("%-5s %5zu x %-5zu %5.2f GB/s to make", name, N, K,
+           (double)(n * quant_row_bytes(type, N * K)) / (now() - t) / 1e9);
+    const size_t Ms[] = {1, 8, 24, 64, 256, 512, 2048};
+    float *x = random_floats(M_max * K), *out = random_floats(M_max * N);
+    for (size_t i = 0; i < sizeof Ms / sizeof *Ms && Ms[i] <= M_max; i++) {
+        double rate = 2.0 * (double)Ms[i] * (double)N * (double)K
+                      / time_run(w, Ms[i] <= 64 ? n : 1, out, x, Ms[i], threads) / 1e9;
+        printf("  M %zu %.0f (%.0f %%)", Ms[i], rate, 100 * rate / top);
+        fflush(stdout);
     }
     printf("\n");
-    gemm_free(w);
+    for (size_t i = 0; i < n; i++) gemm_free(w[i]);
     free(x);
     free(out);
     free(data);
 }
 
-/* ---- one decode step: every matrix of a 30-layer model with 576 channels, 1536 hidden, 192 key channels ---- */
+static void bench_shapes(const double top[N_PEAK], pool *threads) {
+    const size_t shapes[][3] = {/* N, K, largest M */
+                                {960, 576, 2048},   {576, 576, 2048},  {3072, 576, 2048}, {576, 1536, 2048},
+                                {49152, 576, 64},   {4096, 1024, 512}, {6144, 1024, 512}, {1024, 3072, 512},
+                                {16384, 2048, 256}, {2048, 8192, 256}, {4096, 4096, 256}, {4096, 14336, 256}};
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
+        size_t N = shapes[i][0], K = shapes[i][1], M = shapes[i][2];
+        if (N < 3000 && K < 2000) bench_shape(GEMM_FILE, "file", QUANT_Q4_1, N, K, 256, threads, top[PEAK_FP32]);
+        if (top[PEAK_BF16] > 0) bench_shape(GEMM_BF16, "bf16", QUANT_Q8_0, N, K, M, threads, top[PEAK_BF16]);
+        if (top[PEAK_INT8] > 0) bench_shape(GEMM_INT8, "int8", QUANT_Q8_0, N, K, M, threads, top[PEAK_INT8]);
+    }
+}
+
+/* ---- one decode step: every matrix of a 30-layer model with 576 channels, 1536 hidden, 192 key channels; q, k, v and gate, up
+ * stacked ---- */
 
 static void bench_decode(gemm_form form, const char *name, pool *threads) {
-    enum { LAYERS = 30, N_MATRIX = 7 };
-    const size_t shape[N_MATRIX][2] = {{576, 576},  {192, 576},  {192, 576}, {576, 576},
-                                       {1536, 576}, {1536, 576}, {576, 1536}};
+    enum { LAYERS = 30, N_MATRIX = 4 };
+    const size_t shape[N_MATRIX][2] = {{960, 576}, {576, 576}, {3072, 576}, {576, 1536}};
     static gemm_weights *w[LAYERS * N_MATRIX + 1];
     static uint8_t *data[LAYERS * N_MATRIX + 1];
     size_t n = 0;
@@ -172,16 +192,16 @@ static void bench_decode(gemm_form form, const char *name, pool *threads) {
     if (gemm_create(form, QUANT_Q8_0, data[n], 49152, 576, threads, &w[n], NULL) != PGR_OK) abort();
     n++;
 
-    const size_t Ms[] = {1, 2, 4, 8, 16, 32};
-    float *x = random_floats(32 * 1536), *out = random_floats((size_t)32 * 49152);
+    const size_t Ms[] = {1, 2, 4, 8, 16, 24, 32, 64};
+    float *x = random_floats(64 * 1536), *out = random_floats((size_t)64 * 49152);
     for (size_t m = 0; m < sizeof Ms / sizeof *Ms; m++) {
         double best = 1e30, layers = 0;
         for (int r = 0; r < 8; r++) {
-            double t = clock_now(), t1;
+            double t = now(), t1;
             for (size_t i = 0; i + 1 < n; i++) gemm_run(w[i], out, x, Ms[m], threads, NULL);
-            t1 = clock_now();
+            t1 = now();
             gemm_run(w[n - 1], out, x, Ms[m], threads, NULL);
-            if (clock_now() - t < best) best = clock_now() - t, layers = t1 - t;
+            if (now() - t < best) best = now() - t, layers = t1 - t;
         }
         printf("decode step %-5s M %2zu: %6.2f ms (layers %.2f, head %.2f)\n", name, Ms[m], best * 1e3, layers * 1e3,
                (best - layers) * 1e3);
@@ -208,10 +228,10 @@ static void bench_attention(void) {
     for (size_t i = 0; i < sizeof Rs / sizeof *Rs; i++) {
         double best = 1e30;
         for (int r = 0; r < 20; r++) {
-            double t = clock_now();
+            double t = now();
             for (size_t p = 0; p < PAGES; p++)
                 k->attn_page(acc, state, q, kT + p * DIM * KV_PAGE, v + p * DIM * KV_PAGE, n_valid, Rs[i], DIM, 0.125f);
-            t = clock_now() - t;
+            t = now() - t;
             if (t < best) best = t;
         }
         double flop = 4.0 * PAGES * KV_PAGE * DIM * (double)Rs[i];
@@ -234,11 +254,11 @@ static void bench_tiles(void) {
         size_t chunk = quant_block(types[i]) > 64 ? 256 : 64;
         double best = 1e30;
         for (int r = 0; r < 50; r++) {
-            double t = clock_now();
+            double t = now();
             for (size_t c = 0; c < 1536; c += chunk)
                 k->dequant_tile(tile, types[i], data + quant_row_bytes(types[i], c), quant_row_bytes(types[i], 1536),
                                 64, chunk);
-            t = clock_now() - t;
+            t = now() - t;
             if (t < best) best = t;
         }
         printf("dequant_tile %-5s %6.2f values/ns\n", quant_name((uint32_t)types[i]), 64 * 1536 / best / 1e9);
@@ -250,25 +270,23 @@ static void bench_tiles(void) {
 int main(int argc, char **argv) {
     pool *threads = NULL;
     if (pool_create(argc > 1 ? atoi(argv[1]) : 0, &threads, NULL) != PGR_OK) return 1;
-    double top = peak(threads);
-    printf("%s, %zu threads, fp32 peak %.1f GFLOP/s\n", kernels_best()->name, pool_size(threads), top);
+    alone = pool_size(threads) == 1;
+    double top[N_PEAK];
+    printf("%s, %zu threads\n", kernels_best()->name, pool_size(threads));
+    for (int i = 0; i < N_PEAK; i++) printf("peak %s %.0f G(FL)OP/s\n", peak_names[i], top[i] = peak(i, threads));
+    bench_pool(threads);
 
-    const entry entries[] = {{"file F32", GEMM_FILE, QUANT_F32},   {"file F16", GEMM_FILE, QUANT_F16},
-                             {"file BF16", GEMM_FILE, QUANT_BF16}, {"file Q4_0", GEMM_FILE, QUANT_Q4_0},
-                             {"file Q4_1", GEMM_FILE, QUANT_Q4_1}, {"file Q8_0", GEMM_FILE, QUANT_Q8_0},
-                             {"file Q4_K", GEMM_FILE, QUANT_Q4_K}, {"file Q5_K", GEMM_FILE, QUANT_Q5_K},
-                             {"file Q6_K", GEMM_FILE, QUANT_Q6_K}, {"f32", GEMM_F32, QUANT_Q4_1},
-                             {"bf16", GEMM_BF16, QUANT_Q4_1},      {"int8", GEMM_INT8, QUANT_Q4_1}};
-    const size_t sizes[] = {576, 1536};
-    for (size_t s = 0; s < 2; s++)
-        for (size_t i = 0; i < sizeof entries / sizeof *entries; i++)
-            if (sizes[s] % quant_block(entries[i].type) == 0) bench_form(entries[i], sizes[s], sizes[s], threads, top);
-    bench_decode(GEMM_FILE, "file", threads);
-    if (argc > 2) {
-        bench_decode(GEMM_F32, "f32", threads);
-        bench_decode(GEMM_BF16, "bf16", threads);
-        bench_decode(GEMM_INT8, "int8", threads);
-    }
+    const struct {
+        gemm_form form;
+        const char *name;
+        bool can;
+    } forms[] = {{GEMM_FILE, "file", true},
+                 {GEMM_F32, "f32", true},
+                 {GEMM_BF16, "bf16", top[PEAK_BF16] > 0},
+                 {GEMM_INT8, "int8", top[PEAK_INT8] > 0}};
+    for (size_t i = 0; i < 4; i++)
+        if (forms[i].can) bench_decode(forms[i].form, forms[i].name, threads);
+    bench_shapes(top, threads);
     bench_attention();
     bench_tiles();
     pool_free(threads);

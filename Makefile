@@ -3,7 +3,7 @@ BUILD ?= build
 JOBS  ?= $(shell nproc 2>/dev/null || echo 2)
 CMAKE  = cmake -G Ninja -S . -DPGR_WERROR=$(if $(CI),ON,OFF)
 
-.PHONY: help all deps build model demo test asan tsan fuzz bench layers format install clean
+.PHONY: help all deps build model embedder demo test asan tsan fuzz bench layers format install clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 12
@@ -19,6 +19,9 @@ build: deps ## builds build/pgenrm
 
 model: ## fetches the default model into the cache folder, once
 	@tools/fetch_model.sh
+
+embedder: ## fetches the default embedder into the cache folder, once
+	@tools/fetch_embedder.sh
 
 demo: build model ## builds, fetches the default model, judges the bundled example
 	$(BUILD)/pgenrm score examples/request.json --ind 8

@@ -304,6 +304,52 @@ pgr_status pgr_generate(pgr_engine *engine, const char *prompt, size_t len, cons
                         pgr_generation **out, pgr_error *err);
 void pgr_generation_free(pgr_generation *generation);
 
+/* ---- embeddings ------------------------------------------------------------------------------------------------ */
+
+typedef enum pgr_pool {
+    PGR_POOL_AUTO, /* what the model's files say (docs/embed.md) */
+    PGR_POOL_MEAN, /* mean of all tokens' hidden states */
+    PGR_POOL_CLS,  /* the first token's; encoders only */
+    PGR_POOL_LAST, /* the last token's */
+} pgr_pool;
+
+typedef struct pgr_embed_options {
+    pgr_pool pool;
+    size_t dim;           /* the first values of an embedding, scaled to length 1 again; 0: all of them */
+    const char *instruct; /* the task of queries: a text becomes "Instruct: TASK\nQuery:TEXT"; NULL: none */
+    pgr_cancel *cancel;   /* may be NULL */
+    pgr_progress_fn progress; /* may be NULL */
+    void *progress_ctx;
+} pgr_embed_options;
+
+typedef struct pgr_embedded {
+    size_t tokens; /* that were computed, special ones counted */
+    size_t cut;    /* tokens at the text's end that were beyond pgr_embedder_max_tokens and left out */
+} pgr_embedded;
+
+typedef struct pgr_embedder pgr_embedder;
+
+pgr_embed_options pgr_embed_options_default(void);
+
+/* Open a model for embeddings: a Hugging Face folder with an encoder of the BERT family, or any model that pgr_model_open
+ * takes. The files of sentence-transformers in the folder count. PGR_DTYPE_AUTO is fp32 for encoders. options may be NULL. */
+pgr_status pgr_embedder_open(const char *path, const pgr_model_options *options, pgr_embedder **out, pgr_error *err);
+void pgr_embedder_close(pgr_embedder *embedder); /* NULL is fine */
+
+/* As pgr_model_find; NULL or "" means $PGENRM_EMBEDDER, else the default embedder (all-MiniLM-L6-v2). */
+pgr_status pgr_embedder_find(const char *name, char **out, pgr_error *err);
+
+const char *pgr_embedder_name(const pgr_embedder *embedder);  /* the embedder's */
+size_t pgr_embedder_dims(const pgr_embedder *embedder);       /* values of an embedding */
+size_t pgr_embedder_max_tokens(const pgr_embedder *embedder); /* of a text; more are cut */
+
+/* One embedding per text, of length 1 unless the model's files leave that out. texts, lens: (n) any bytes, also none.
+ *     out     (n, options->dim or pgr_embedder_dims) caller's; of no use after an error
+ *     counts  (n) caller's; may be NULL
+ * An embedding depends on its own text alone, bit for bit. options may be NULL. threads: one at a time. */
+pgr_status pgr_embed(pgr_embedder *embedder, const char *const *texts, const size_t *lens, size_t n,
+                     const pgr_embed_options *options, float *out, pgr_embedded *counts, pgr_error *err);
+
 /* ---- perplexity ------------------------------------------------------------------------------------------------ */
 
 typedef struct pgr_perplexity {

@@ -29,6 +29,16 @@ typedef struct kernels {
     /* out[i] = w[i] * x[i] / sqrt(mean(x^2) + eps)                                              x, out, w: (n) */
     void (*rmsnorm)(float *restrict out, const float *restrict x, const float *restrict w, size_t n, float eps);
 
+    /* out[i] = w[i] * (x[i] - mean(x)) / sqrt(var(x) + eps) + b[i], var over n      x, out, w, b: (n); out may be x */
+    void (*layernorm)(float *out, const float *x, const float *restrict w, const float *restrict b, size_t n,
+                      float eps);
+
+    /* x[i] = x[i] * Phi(x[i]), Phi(x) = (1 + erf(x / sqrt(2))) / 2                              (n) */
+    void (*gelu)(float *x, size_t n);
+
+    /* the same with Phi(x) = 1 / (1 + exp(-2 u)), u = sqrt(2 / pi) (x + 0.044715 x^3), often written with tanh */
+    void (*gelu_tanh)(float *x, size_t n);
+
     /* x[i] += y[i]                                                                              (n) */
     void (*add)(float *restrict x, const float *restrict y, size_t n);
 

@@ -23,4 +23,9 @@ void kernel_attn_chunk_bf16_avx512(float *restrict acc, attn_state *restrict sta
                                    size_t dim, float scale, float *restrict scratch);
 #endif
 
+void kernel_layernorm_ref(float *out, const float *x, const float *restrict w, const float *restrict b, size_t n,
+                          float eps);
+void kernel_gelu_ref(float *x, size_t n);
+void kernel_gelu_tanh_ref(float *x, size_t n);
+
 #endif

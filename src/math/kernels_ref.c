@@ -139,6 +139,9 @@ const kernels *kernels_ref(void) {
     static const kernels table = {
         .name = "ref",
         .rmsnorm = rmsnorm_ref,
+        .layernorm = kernel_layernorm_ref,
+        .gelu = kernel_gelu_ref,
+        .gelu_tanh = kernel_gelu_tanh_ref,
         .add = add_ref,
         .swiglu = swiglu_ref,
         .rope = kernel_rope_ref,

@@ -306,10 +306,15 @@ static void transpose_tile_simd(float *restrict tile, const float *restrict rows
 
 #include "math/kernels_dequant.h"
 
+#include "math/kernels_encoder.h"
+
 /* The level's table. rope is plain C: one head is 64 to 128 values. bf16: its attn_chunk_bf16 */
 #define SIMD_TABLE(level, bf16)                                                                                              \
     {.name = level,                                                                                                    \
      .rmsnorm = rmsnorm_simd,                                                                                          \
+     .layernorm = layernorm_simd,                                                                                      \
+     .gelu = gelu_simd,                                                                                                \
+     .gelu_tanh = gelu_tanh_simd,                                                                                      \
      .add = add_simd,                                                                                                  \
      .swiglu = swiglu_simd,                                                                                            \
      .rope = kernel_rope_ref,                                                                                          \

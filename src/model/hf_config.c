@@ -96,8 +96,9 @@ static pgr_status read_family(reader *r) {
         if (strcmp(families[i].model_type, type) == 0) r->family = &families[i];
     if (!r->family)
         return fail(r->err, PGR_E_UNSUPPORTED,
-                    "%s: model_type \"%.60s\" is not supported (supported: llama, mistral, qwen2, qwen3)", r->origin,
-                    type);
+                    "%s: model_type \"%.60s\" is not supported (supported: llama, mistral, qwen2, qwen3; for "
+                    "embeddings bert too)",
+                    r->origin, type);
     return PGR_OK;
 }
 

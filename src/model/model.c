@@ -28,7 +28,7 @@ char *model_cache_folder(void) {
     return buf_take(&b);
 }
 
-static pgr_status find_in_cache(const char *name, char **out, pgr_error *err) {
+static pgr_status find_in_cache(const char *name, const char *hint, char **out, pgr_error *err) {
     char *folder = model_cache_folder();
     if (!folder) return fail_mem(err);
     const char *endings[] = {"", ".gguf"};
@@ -42,22 +42,26 @@ static pgr_status find_in_cache(const char *name, char **out, pgr_error *err) {
     if (b.failed)
         s = fail_mem(err);
     else if (!file_exists(b.data))
-        s = fail(err, PGR_E_IO, "%s: no such model, neither as a path nor in %s%s", name, folder,
-                 strcmp(name, DEFAULT_MODEL) == 0 ? " (tools/fetch_model.sh fetches the default model)" : "");
+        s = fail(err, PGR_E_IO, "%s: no such model, neither as a path nor in %s%s", name, folder, hint);
     if (s == PGR_OK) *out = buf_take(&b);
     buf_free(&b);
     mem_free(folder);
     return s;
 }
 
+pgr_status model_find_path(const char *name, const char *hint, char **out, pgr_error *err) {
+    if (strncmp(name, "http://", 7) == 0 || strncmp(name, "https://", 8) == 0)
+        return fail(err, PGR_E_UNSUPPORTED, "%s: remote engines are not supported yet, expected a GGUF file", name);
+    if (!file_exists(name)) return find_in_cache(name, hint, out, err);
+    *out = mem_strdup(name);
+    return *out ? PGR_OK : fail_mem(err);
+}
+
 pgr_status pgr_model_find(const char *name, char **out, pgr_error *err) {
     if (!name || !*name) name = getenv("PGENRM_MODEL");
     if (!name || !*name) name = DEFAULT_MODEL;
-    if (strncmp(name, "http://", 7) == 0 || strncmp(name, "https://", 8) == 0)
-        return fail(err, PGR_E_UNSUPPORTED, "%s: remote engines are not supported yet, expected a GGUF file", name);
-    if (!file_exists(name)) return find_in_cache(name, out, err);
-    *out = mem_strdup(name);
-    return *out ? PGR_OK : fail_mem(err);
+    bool is_default = strcmp(name, DEFAULT_MODEL) == 0;
+    return model_find_path(name, is_default ? " (tools/fetch_model.sh fetches the default model)" : "", out, err);
 }
 
 /* ---- opening ---- */

@@ -24,4 +24,7 @@ bool model_kv_bf16(const pgr_model *m); /* K and V are kept in bf16: where the m
 /* $PGENRM_HOME, else $XDG_CACHE_HOME/pgenrm, else ~/.cache/pgenrm. The caller's (mem_free); NULL when out of memory. */
 char *model_cache_folder(void);
 
+/* name as a path, else below the cache folder; *out is the caller's (mem_free). hint: how to get it, ends the message; "": none. */
+pgr_status model_find_path(const char *name, const char *hint, char **out, pgr_error *err);
+
 #endif

@@ -244,6 +244,12 @@ bool tok_adds_bos(const tokenizer *t) {
 bool tok_adds_eos(const tokenizer *t) {
     return t->n_after > 0;
 }
+size_t tok_before(const tokenizer *t) {
+    return t->n_before;
+}
+size_t tok_after(const tokenizer *t) {
+    return t->n_after;
+}
 const char *tok_model_name(const tokenizer *t) {
     return t->model_name;
 }

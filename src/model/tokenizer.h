@@ -71,6 +71,8 @@ int32_t tok_bos(const tokenizer *t);                          /* -1: none */
 int32_t tok_eos(const tokenizer *t);                          /* -1: none */
 bool tok_adds_bos(const tokenizer *t);                        /* TOK_BOS puts something before the text */
 bool tok_adds_eos(const tokenizer *t);                        /* and behind it */
+size_t tok_before(const tokenizer *t);                        /* how many tokens TOK_BOS puts before the text */
+size_t tok_after(const tokenizer *t);                         /* and behind it */
 const char *tok_model_name(const tokenizer *t);               /* "gpt2", "llama"; of a tokenizer.json: "BPE", "WordPiece" */
 const char *tok_pre_name(const tokenizer *t);                 /* "smollm"; of a tokenizer.json: "Split, ByteLevel"; "none" */
 bool tok_nfc(const tokenizer *t);                             /* text is composed (Unicode NFC) first */

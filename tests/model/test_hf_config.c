@@ -126,9 +126,9 @@ static void features_that_we_lack_are_refused_by_name(void **state) {
         const char *base, *key, *value, *message;
     } cases[] = {
         {llama2, "model_type", "\"gemma3\"",
-         "model_type \"gemma3\" is not supported (supported: llama, mistral, qwen2, qwen3)"},
+         "model_type \"gemma3\" is not supported (supported: llama, mistral, qwen2, qwen3; for embeddings bert too)"},
         {llama2, "model_type", "\"qwen3_moe\"",
-         "model_type \"qwen3_moe\" is not supported (supported: llama, mistral, qwen2, qwen3)"},
+         "model_type \"qwen3_moe\" is not supported (supported: llama, mistral, qwen2, qwen3; for embeddings bert too)"},
         {llama2, "architectures", "[\"LlamaForSequenceClassification\"]",
          "architectures is \"LlamaForSequenceClassification\"; only LlamaForCausalLM is supported here"},
         {llama2, "architectures", "[\"Qwen2ForCausalLM\"]",

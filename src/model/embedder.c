@@ -1,0 +1,193 @@
+/* embedder.c - opens embedding models: which kind of model, which pooling, how long a text may be. */
+#include "model/embedder.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/stat.h>
+
+#include "base/mem.h"
+
+#define DEFAULT_EMBEDDER "all-MiniLM-L6-v2"
+
+enum { PASS_ROWS = 512 };                /* tokens of one pass, unless one text of an encoder is longer */
+static const size_t KV_TOKENS = 1 << 30; /* no limit of its own: pages come as they are needed */
+
+pgr_status pgr_embedder_find(const char *name, char **out, pgr_error *err) {
+    if (!name || !*name) name = getenv("PGENRM_EMBEDDER");
+    if (!name || !*name) name = DEFAULT_EMBEDDER;
+    bool is_default = strcmp(name, DEFAULT_EMBEDDER) == 0;
+    return model_find_path(name, is_default ? " (tools/fetch_embedder.sh fetches the default embedder)" : "", out, err);
+}
+
+/* ---- encoders ---- */
+
+static pgr_status read_tokenizer(pgr_embedder *e, const char *folder, pgr_error *err) {
+    buf path = {0}, text = {0};
+    buf_printf(&path, "%s/tokenizer.json", folder);
+    pgr_status s = path.failed ? fail_mem(err) : file_read(path.data, &text, err);
+    if (s == PGR_OK) s = tok_open_json(text.data, text.n, path.data, &e->own_tok, err);
+    e->tok = e->own_tok;
+    buf_free(&path);
+    buf_free(&text);
+    return s;
+}
+
+static gemm_form encoder_form(pgr_dtype dtype) {
+    return dtype == PGR_DTYPE_BF16 ? GEMM_BF16 : dtype == PGR_DTYPE_INT8 ? GEMM_INT8 : GEMM_F32;
+}
+
+static pgr_status name_folder(pgr_embedder *e, const char *folder, pgr_error *err) {
+    size_t end = strlen(folder), begin;
+    while (end > 1 && folder[end - 1] == '/') end--;
+    for (begin = end; begin > 0 && folder[begin - 1] != '/';) begin--;
+    e->name = mem_alloc(end - begin + 1);
+    if (!e->name) return fail_mem(err);
+    memcpy(e->name, folder + begin, end - begin);
+    e->name[end - begin] = '\0';
+    return PGR_OK;
+}
+
+static pgr_status open_encoder(pgr_embedder *e, const char *folder, const encoder_config *c, const pgr_model_options *o,
+                               pgr_error *err) {
+    PGR_TRY(name_folder(e, folder, err));
+    PGR_TRY(read_tokenizer(e, folder, err));
+    if (tok_count(e->tok) > c->n_vocab)
+        return fail(err, PGR_E_FORMAT, "%s: the tokenizer has %zu tokens, the embedding only %zu rows", folder,
+                    tok_count(e->tok), c->n_vocab);
+    PGR_TRY(safetensors_open(folder, &e->files, err));
+    PGR_TRY(pool_create(o->n_thread, &e->threads, err));
+    PGR_TRY(encoder_open(&e->files.source, c, encoder_form(o->dtype), e->threads, o->progress, o->progress_ctx,
+                         &e->encoder, err));
+    e->dims = c->n_embd;
+    e->max_tokens = c->n_pos;
+    if (e->say.max_tokens > 0 && e->say.max_tokens < c->n_pos) e->max_tokens = e->say.max_tokens;
+    if (e->say.pool == PGR_POOL_AUTO) e->say.pool = PGR_POOL_MEAN;
+    e->n_row = e->max_tokens > PASS_ROWS ? e->max_tokens : PASS_ROWS;
+    return encoder_state_create(&e->encoder, e->n_row, &e->encoding, err);
+}
+
+/* ---- decoders ---- */
+
+static bool says_embed(const char *s) {
+    for (; *s; s++)
+        if (strncasecmp(s, "embed", 5) == 0) return true;
+    return false;
+}
+
+/* <arch>.pooling_type of a GGUF file: llama.cpp's numbers */
+static pgr_status gguf_pool(const checkpoint *from, pgr_pool *out, pgr_error *err) {
+    static const pgr_pool pools[] = {PGR_POOL_AUTO, PGR_POOL_MEAN, PGR_POOL_CLS, PGR_POOL_LAST};
+    char key[64];
+    uint32_t type;
+    snprintf(key, sizeof key, "%s.pooling_type", from->config.arch);
+    PGR_TRY(gguf_get_u32_or(&from->gguf, key, 0, &type, err));
+    if (type >= sizeof pools / sizeof *pools)
+        return fail(err, PGR_E_UNSUPPORTED, "%s: %s is %u; none (0), mean (1) and last (3) are supported", from->path,
+                    key, type);
+    *out = pools[type];
+    return PGR_OK;
+}
+
+/* Embedding models end a text with the token that they were trained to pool; not every file's tokenizer adds it. */
+static void choose_end(pgr_embedder *e) {
+    int32_t end = tok_find(e->tok, "<|endoftext|>");
+    e->lone = end >= 0 ? end : tok_eos(e->tok);
+    if (e->say.pool == PGR_POOL_LAST && !tok_adds_eos(e->tok)) e->end = e->lone;
+}
+
+static pgr_status open_decoder(pgr_embedder *e, const char *path, const pgr_model_options *o, pgr_error *err) {
+    PGR_TRY(pgr_model_open(path, o, &e->model, err));
+    const pgr_model *m = e->model;
+    bool is_gguf = strcmp(m->from.format, "gguf") == 0;
+    e->name = mem_strdup(m->from.name);
+    if (!e->name) return fail_mem(err);
+    e->tok = m->tok;
+    e->dims = m->config.n_embd;
+    e->max_tokens = m->config.n_ctx;
+    if (e->say.max_tokens > 0 && e->say.max_tokens < e->max_tokens) e->max_tokens = e->say.max_tokens;
+    if (is_gguf) PGR_TRY(gguf_pool(&m->from, &e->say.pool, err));
+    if (e->say.pool == PGR_POOL_CLS)
+        return fail(err, PGR_E_UNSUPPORTED,
+                    "%s: pooling of the first token is not supported for decoders, which do not "
+                    "look ahead",
+                    path);
+    const char *file = strrchr(path, '/');
+    bool embeds = says_embed(e->name) || says_embed(file ? file + 1 : path);
+    if (e->say.pool == PGR_POOL_AUTO && embeds) e->say.pool = PGR_POOL_LAST;
+    choose_end(e);
+    if (e->say.pool == PGR_POOL_AUTO) e->say.pool = PGR_POOL_MEAN;
+
+    e->n_row = PASS_ROWS;
+    e->hidden = mem_array(e->n_row * e->dims, sizeof *e->hidden);
+    if (!e->hidden) return fail_mem(err);
+    PGR_TRY(kv_init(&e->kv, &m->config, model_kv_bf16(m), KV_TOKENS, err));
+    return forward_create(m, e->n_row, &e->decoding, err);
+}
+
+/* ---- both ---- */
+
+static pgr_status check_sizes(const pgr_embedder *e, const char *path, pgr_error *err) {
+    size_t around = tok_before(e->tok) + tok_after(e->tok) + (e->end >= 0);
+    if (e->say.dims > 0 && e->say.dims != e->dims)
+        return fail(err, PGR_E_FORMAT, "%s: the Pooling module has %zu values, the model %zu", path, e->say.dims,
+                    e->dims);
+    if (e->max_tokens <= around)
+        return fail(err, PGR_E_FORMAT, "%s: a text may have %zu tokens, of which %zu are special: none are left", path,
+                    e->max_tokens, around);
+    return PGR_OK;
+}
+
+static pgr_status open_parts(pgr_embedder *e, const char *path, const pgr_model_options *o, pgr_error *err) {
+    struct stat st;
+    bool is_encoder = false;
+    encoder_config c;
+    e->say = (sentence_config){.normalise = true, .include_prompt = true};
+    if (stat(path, &st) == 0 && S_ISDIR(st.st_mode)) {
+        PGR_TRY(encoder_config_read(path, &is_encoder, &c, err));
+        PGR_TRY(sentence_read(path, &e->say, err));
+    }
+    PGR_TRY(is_encoder ? open_encoder(e, path, &c, o, err) : open_decoder(e, path, o, err));
+    return check_sizes(e, path, err);
+}
+
+pgr_status pgr_embedder_open(const char *path, const pgr_model_options *options, pgr_embedder **out, pgr_error *err) {
+    pgr_model_options o = options ? *options : pgr_model_options_default();
+    if (o.n_thread < 0 || o.n_thread > 1024)
+        return fail(err, PGR_E_ARG, "n_thread is %d, expected 0 to 1024", o.n_thread);
+    pgr_embedder *e = mem_zero(1, sizeof *e);
+    if (!e) return fail_mem(err);
+    e->end = e->lone = -1;
+    pgr_status s = open_parts(e, path, &o, err);
+    if (s == PGR_OK)
+        *out = e;
+    else
+        pgr_embedder_close(e);
+    return s;
+}
+
+void pgr_embedder_close(pgr_embedder *e) {
+    if (!e) return;
+    forward_free(e->decoding);
+    kv_close(&e->kv);
+    mem_free(e->hidden);
+    encoder_state_free(e->encoding);
+    encoder_close(&e->encoder);
+    pool_free(e->threads);
+    tok_close(e->own_tok);
+    safetensors_close(&e->files);
+    pgr_model_close(e->model);
+    mem_free(e->name);
+    mem_free(e);
+}
+
+const char *pgr_embedder_name(const pgr_embedder *e) {
+    return e->name;
+}
+size_t pgr_embedder_dims(const pgr_embedder *e) {
+    return e->dims;
+}
+size_t pgr_embedder_max_tokens(const pgr_embedder *e) {
+    return e->max_tokens;
+}

@@ -1,0 +1,32 @@
+/* embedder.h - an opened embedding model: an encoder with its own files, or a decoder (pgr_model), and what its files say about
+ * pooling. embed.c computes with it. */
+#ifndef PGR_MODEL_EMBEDDER_H
+#define PGR_MODEL_EMBEDDER_H
+
+#include "model/encoder.h"
+#include "model/forward.h"
+#include "model/safetensors.h"
+#include "model/sentence.h"
+
+struct pgr_embedder {
+    char *name;
+    pgr_model *model; /* the decoder; NULL: an encoder, whose parts are the next four */
+    safetensors files;
+    tokenizer *own_tok;
+    pool *threads;
+    encoder encoder;
+
+    const tokenizer *tok; /* of either */
+    sentence_config say;  /* what the folder's files say; pool is what PGR_POOL_AUTO means, never AUTO itself */
+    size_t dims, max_tokens;
+    int32_t end;  /* appended to every text, beyond the tokenizer's own rule; -1: none */
+    int32_t lone; /* stands for a text that has no token at all; -1: none */
+
+    size_t n_row;           /* tokens of one pass */
+    encoder_state *encoding;
+    forward_state *decoding; /* of the decoder: these three */
+    kv_cache kv;
+    float *hidden; /* (n_row, dims) */
+};
+
+#endif

@@ -1,0 +1,158 @@
+/* encoder_weights.c - binds the tensors of encoder.h to a file: presence, type and shape are checked here and nowhere later. */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "model/encoder.h"
+
+typedef struct binder {
+    const tensor_source *s;
+    const char *prefix; /* "bert.", or "" where the bare encoder was saved */
+    gemm_form form;
+    encoder *e;
+    bool *bound;  /* (n_tensor) */
+    float *stage; /* one field's matrix in fp32 */
+    size_t done, total;
+    pgr_progress_fn progress;
+    void *progress_ctx;
+    pgr_error *err;
+    char name[128]; /* of the tensor that is being bound */
+} binder;
+
+/* LayerNorm.gamma and LayerNorm.beta: how the first checkpoints spell weight and bias. */
+static const source_tensor *find_spelled(binder *b) {
+    const source_tensor *t = source_find(b->s, b->name);
+    char *norm = strstr(b->name, "LayerNorm.");
+    if (t || !norm) return t;
+    char old[sizeof b->name + 8];
+    snprintf(old, sizeof old, "%.*sLayerNorm.%s", (int)(norm - b->name), b->name,
+             strcmp(norm, "LayerNorm.weight") == 0 ? "gamma" : "beta");
+    return source_find(b->s, old);
+}
+
+static pgr_status find_tensor(binder *b, size_t rows, size_t cols, const source_tensor **out) {
+    const source_tensor *t = find_spelled(b);
+    if (!t) return fail(b->err, PGR_E_FORMAT, "%s: tensor %s is missing", b->s->path, b->name);
+    if (!quant_known(t->type))
+        return fail(b->err, PGR_E_UNSUPPORTED, "%s: tensor %s has type %s (%u), which is not read", b->s->path, b->name,
+                    quant_name(t->type), t->type);
+    if (t->dim[0] != cols || t->dim[1] != rows || t->dim[2] != 1 || t->dim[3] != 1)
+        return fail(b->err, PGR_E_FORMAT, "%s: tensor %s has shape %zu x %zu, expected %zu rows of %zu", b->s->path,
+                    b->name, t->dim[1] * t->dim[2] * t->dim[3], t->dim[0], rows, cols);
+    b->bound[t - b->s->tensors] = true;
+    *out = t;
+    return PGR_OK;
+}
+
+/* Rows first to first + rows of a field of `all` rows; the field is allocated with its first part. */
+static pgr_status bind_vector(binder *b, size_t first, size_t rows, size_t all, size_t cols, float **out) {
+    const source_tensor *t;
+    PGR_TRY(find_tensor(b, rows, cols, &t));
+    if (!*out) *out = arena_array(&b->e->arena, all * cols, sizeof **out);
+    if (!*out) return fail_mem(b->err);
+    quant_dequant((quant_type)t->type, *out + first * cols, t->data, rows * cols);
+    return PGR_OK;
+}
+
+/* The same through the stage; the last part makes the product's weights. */
+static pgr_status bind_matrix(binder *b, size_t first, size_t rows, size_t all, size_t cols, gemm_weights **out) {
+    const source_tensor *t;
+    PGR_TRY(find_tensor(b, rows, cols, &t));
+    quant_dequant((quant_type)t->type, b->stage + first * cols, t->data, rows * cols);
+    if (t->map) file_map_drop(t->map, t->offset, t->bytes);
+    if (first + rows < all) return PGR_OK;
+    PGR_TRY(gemm_create(b->form, QUANT_F32, b->stage, all, cols, b->e->threads, out, b->err));
+    b->done++;
+    if (b->progress) b->progress(b->progress_ctx, "loading weights", b->done, b->total, "tensors");
+    return PGR_OK;
+}
+
+static pgr_status bind_layer(binder *b, const encoder_config *c, size_t i, encoder_layer *l) {
+#define X(field, suffix, first, rows, all, cols)                                                                       \
+    snprintf(b->name, sizeof b->name, "%sencoder.layer.%zu.%s", b->prefix, i, suffix);                                 \
+    PGR_TRY(bind_vector(b, first, rows, all, cols, &l->field));
+    ENCODER_LAYER_VECTORS(X)
+#undef X
+#define X(field, suffix, first, rows, all, cols)                                                                       \
+    snprintf(b->name, sizeof b->name, "%sencoder.layer.%zu.%s", b->prefix, i, suffix);                                 \
+    PGR_TRY(bind_matrix(b, first, rows, all, cols, &l->field));
+    ENCODER_LAYER_MATRICES(X)
+#undef X
+    return PGR_OK;
+}
+
+static pgr_status bind_embeddings(binder *b, const encoder_config *c) {
+    snprintf(b->name, sizeof b->name, "%sembeddings.word_embeddings.weight", b->prefix);
+    PGR_TRY(find_tensor(b, c->n_vocab, c->n_embd, &b->e->words));
+#define X(field, suffix, first, rows, all, cols)                                                                       \
+    snprintf(b->name, sizeof b->name, "%s%s", b->prefix, suffix);                                                      \
+    PGR_TRY(bind_vector(b, first, rows, all, cols, &b->e->field));
+    ENCODER_VECTORS(X)
+#undef X
+    return PGR_OK;
+}
+
+/* What an embedding does not need: the pooler (of next-sentence prediction), and buffers that are not weights. */
+static bool is_unneeded(const binder *b, const char *name) {
+    static const char *const names[] = {"pooler.dense.weight", "pooler.dense.bias", "embeddings.position_ids",
+                                        "embeddings.token_type_ids"};
+    size_t n = strlen(b->prefix);
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (strncmp(name, b->prefix, n) == 0 && strcmp(name + n, names[i]) == 0) return true;
+    return false;
+}
+
+static pgr_status check_all_bound(const binder *b) {
+    for (size_t i = 0; i < b->s->n_tensor; i++) {
+        const char *name = b->s->tensors[i].name;
+        if (!b->bound[i] && !is_unneeded(b, name))
+            return fail(b->err, PGR_E_UNSUPPORTED, "%s: tensor %.128s is not part of the encoder that we compute",
+                        b->s->path, name);
+    }
+    return PGR_OK;
+}
+
+static pgr_status bind_all(binder *b) {
+    const encoder_config *c = &b->e->config;
+    PGR_TRY(bind_embeddings(b, c));
+    for (size_t i = 0; i < c->n_layer; i++) PGR_TRY(bind_layer(b, c, i, &b->e->layers[i]));
+    return check_all_bound(b);
+}
+
+pgr_status encoder_open(const tensor_source *s, const encoder_config *c, gemm_form form, pool *threads,
+                        pgr_progress_fn progress, void *progress_ctx, encoder *out, pgr_error *err) {
+    PGR_ASSERT(form != GEMM_FILE); /* the stage does not last */
+    encoder e = {.config = *c, .k = kernels_best(), .threads = threads};
+    size_t widest = 3 * c->n_embd > c->n_ff ? 3 * c->n_embd : c->n_ff;
+    e.layers = arena_array(&e.arena, c->n_layer, sizeof *e.layers);
+    binder b = {.s = s,
+                .prefix = source_find(s, "bert.embeddings.word_embeddings.weight") ? "bert." : "",
+                .form = form,
+                .e = &e,
+                .bound = mem_zero(s->n_tensor + 1, sizeof(bool)),
+                .stage = mem_array(widest * c->n_embd, sizeof(float)),
+                .total = 4 * c->n_layer,
+                .progress = progress,
+                .progress_ctx = progress_ctx,
+                .err = err};
+    pgr_status status = e.layers && b.bound && b.stage ? bind_all(&b) : fail_mem(err);
+    mem_free(b.bound);
+    mem_free(b.stage);
+    if (status == PGR_OK)
+        *out = e;
+    else
+        encoder_close(&e);
+    return status;
+}
+
+void encoder_close(encoder *e) {
+    for (size_t i = 0; e->layers && i < e->config.n_layer; i++) {
+        encoder_layer *l = &e->layers[i];
+        gemm_free(l->qkv);
+        gemm_free(l->attn_out);
+        gemm_free(l->ffn_up);
+        gemm_free(l->ffn_down);
+    }
+    arena_free(&e->arena);
+    *e = (encoder){0};
+}

@@ -1,0 +1,156 @@
+/* test_embed.c - `pgenrm embed` as a user meets it, on the tiny models of tools/tiny_embed.py. */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <jansson.h>
+
+#include "run_program.h"
+
+#include <cmocka.h>
+
+#define BERT  "-m tests/golden/hf-tiny-bert "
+#define QWEN3 "-m tests/golden/hf-tiny-qwen3-embedding "
+
+static int begin(void **state) {
+    (void)state;
+    scratch_make();
+    scratch_write("texts", "A reader asks a question.\n\nTwo answers come back.\nThe reader asked a question\n");
+    setenv("TEXTS", scratch_path("texts"), 1);
+    setenv("PGENRM_HOME", scratch, 1);
+    unsetenv("PGENRM_EMBEDDER");
+    return 0;
+}
+
+static int end(void **state) {
+    (void)state;
+    scratch_remove();
+    return 0;
+}
+
+static ran run_to(const char *command, int status, const char *says) {
+    ran r = run_program(command);
+    if (r.status != status || !strstr(r.err, says) || (!*says && *r.err))
+        fail_msg("%s\nstatus %d, wanted %d; wanted: %s\nstderr: %sstdout: %s", command, r.status, status, says, r.err,
+                 r.out);
+    return r;
+}
+
+static void assert_ends(const char *command, int status, const char *says) {
+    ran r = run_to(command, status, says);
+    assert_string_equal(r.out, "");
+    run_free(&r);
+}
+
+static void test_usage(void **state) {
+    (void)state;
+    assert_ends("pgenrm embed", 2, "expected one FILE, or - for standard input, see `pgenrm embed --help`");
+    assert_ends("pgenrm embed a b", 2, "expected one FILE");
+    assert_ends("pgenrm embed --pool max x", 2, "--pool");
+    assert_ends("pgenrm embed --dim 0 x", 2, "--dim");
+    assert_ends("pgenrm embed " BERT "/nowhere", 1, "/nowhere: No such file");
+    assert_ends("pgenrm embed $TEXTS", 1, "all-MiniLM-L6-v2: no such model, neither as a path nor in");
+    assert_ends("pgenrm embed $TEXTS", 1, "(tools/fetch_embedder.sh fetches the default embedder)");
+    assert_ends("PGENRM_EMBEDDER=other pgenrm embed $TEXTS", 1, "other: no such model");
+    assert_ends("pgenrm embed " BERT "--dim 33 $TEXTS", 1,
+                "--dim is 33, the embeddings of hf-tiny-bert have 32 values");
+    assert_ends("pgenrm embed " QWEN3 "--pool cls $TEXTS", 1, "needs an encoder");
+    assert_ends("pgenrm embed " BERT "--lora x $TEXTS", 1, "embed takes no LoRA adapters");
+    assert_ends("pgenrm score " BERT "examples/request.json", 1, "model_type \"bert\" is not supported");
+}
+
+/* One object per line, of `dim` values and length 1. */
+static void assert_lines(const char *command, size_t lines, size_t dim, const size_t *tokens) {
+    ran r = run_to(command, 0, "");
+    const char *text = r.out;
+    for (size_t i = 0; i < lines; i++) {
+        json_t *v = json_loads(text, JSON_DISABLE_EOF_CHECK | JSON_REJECT_DUPLICATES, NULL);
+        const json_t *list = json_object_get(v, "embedding");
+        double ss = 0;
+        assert_int_equal(json_array_size(list), dim);
+        assert_int_equal(json_integer_value(json_object_get(v, "tokens")), tokens[i]);
+        assert_int_equal(json_object_size(v), 2);
+        for (size_t k = 0; k < dim; k++) ss += pow(json_number_value(json_array_get(list, k)), 2);
+        assert_true(fabs(ss - 1) <= 1e-6); /* floats: 32 roundings of 6e-8 */
+        json_decref(v);
+        text = strchr(text, '\n');
+        assert_non_null(text++);
+    }
+    assert_string_equal(text, "");
+    run_free(&r);
+}
+
+static void test_json(void **state) {
+    (void)state;
+    static const size_t bert[] = {8, 2, 10, 8}, qwen3[] = {18, 1, 16, 19},
+                        instruct[] = {33, 16, 31, 34}; /* PyPI tokenizers */
+    assert_lines("pgenrm embed --json " BERT "$TEXTS", 4, 32, bert);
+    assert_lines("pgenrm embed --json --pool cls --dtype f32 " BERT "- <$TEXTS", 4, 32, bert);
+    assert_lines("pgenrm embed --json --dim 7 " QWEN3 "$TEXTS", 4, 7, qwen3);
+    assert_lines("PGENRM_EMBEDDER=tests/golden/hf-tiny-bert pgenrm embed --json $TEXTS", 4, 32, bert);
+    assert_lines("pgenrm embed --json --instruct t " QWEN3 "$TEXTS", 4, 32, instruct);
+    assert_lines("pgenrm embed --json " BERT "/dev/null", 0, 32, bert);
+    assert_lines("printf '\\n\\nno line break at the end' | pgenrm embed --json " QWEN3 "-", 3, 32,
+                 (size_t[]){1, 1, 17});
+}
+
+static void test_cut(void **state) {
+    (void)state;
+    ran r =
+        run_to("awk 'BEGIN { print \"x\"; for (i = 0; i < 100; i++) printf \"a \" }' | pgenrm embed --json " BERT "-",
+               0, "pgenrm: 1 of 2 texts were longer than 40 tokens and were cut\n");
+    assert_non_null(strstr(r.out, "\"tokens\":3}\n"));
+    assert_non_null(strstr(r.out, "\"tokens\":40,\"cut\":62}\n"));
+    run_free(&r);
+}
+
+static void test_table(void **state) {
+    (void)state;
+    ran r = run_to("pgenrm embed " BERT "$TEXTS", 0, "");
+    assert_non_null(strstr(r.out, "hf-tiny-bert: 32 values per text\n"));
+    assert_non_null(strstr(r.out, "line  tokens  nearest  cosine  text"));
+    assert_non_null(strstr(r.out, "  Two answers come back.\n"));
+    run_free(&r);
+    r = run_to("echo one | pgenrm embed " BERT "-", 0, "");
+    assert_non_null(strstr(r.out, "-       -  one\n"));
+    run_free(&r);
+    r = run_to("pgenrm --help", 0, "");
+    assert_non_null(strstr(r.out, "\n  embed "));
+    run_free(&r);
+}
+
+static void test_example_of_the_help(void **state) {
+    (void)state;
+    ran help = run_to("pgenrm embed --help", 0, "");
+    char *example = strstr(help.out, "\nExample:\n  "), command[300];
+    assert_non_null(example);
+    snprintf(command, sizeof command, "export PGENRM_EMBEDDER=tests/golden/hf-tiny-bert; %s",
+             example + strlen("\nExample:\n  "));
+    ran done = run_program(command);
+    assert_int_equal(done.status, 0);
+    assert_non_null(strstr(done.out, "{\"embedding\":["));
+    run_free(&done);
+    run_free(&help);
+}
+
+static void test_interrupt(void **state) {
+    (void)state;
+    assert_ends("yes 'Two answers come back and the reader asks' | head -200000 >"
+                "$PGENRM_HOME/many; "
+                "timeout --preserve-status -s INT 0.5 pgenrm embed " QWEN3 "$PGENRM_HOME/many",
+                130, "pgenrm: interrupted");
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_usage),
+        cmocka_unit_test(test_json),
+        cmocka_unit_test(test_cut),
+        cmocka_unit_test(test_table),
+        cmocka_unit_test(test_example_of_the_help),
+        cmocka_unit_test(test_interrupt),
+    };
+    return cmocka_run_group_tests(tests, begin, end);
+}

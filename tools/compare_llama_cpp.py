@@ -17,7 +17,6 @@ import subprocess
 import sys
 import tempfile
 
-import gguf
 import llama_cpp
 import numpy as np
 
@@ -29,23 +28,6 @@ GREEDY_BOUND = 18 / 20 # where two tokens are almost equally likely, rounding de
 LOGPROB_BOUND = 0.5    # nats; 8-bit activations through 30 layers, see the row "llama.cpp against itself"
 F32_BOUND = 1e-3       # nats; fp32 sums in another order
 F32_GREEDY_BOUND = 1
-
-
-def write_f32_copy(source, target):
-    """The same GGUF with every tensor dequantised; everything else as it is."""
-    reader = gguf.GGUFReader(source)
-    writer = gguf.GGUFWriter(target, reader.fields["general.architecture"].contents())
-    for name, field in reader.fields.items():
-        if name.startswith("GGUF.") or name in ("general.architecture", "general.file_type"):
-            continue
-        kind = field.types[0]
-        writer.add_key_value(name, field.contents(), kind, sub_type=field.types[-1] if kind == gguf.GGUFValueType.ARRAY else None)
-    for tensor in reader.tensors:
-        writer.add_tensor(tensor.name, gguf.quants.dequantize(tensor.data, tensor.tensor_type).astype(np.float32))
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
 
 
 class Peer:
@@ -188,7 +170,7 @@ def main():
         table.add("  mean difference", f"{mean:.4f} nats")
 
         copy = pathlib.Path(folder) / "f32.gguf"
-        write_f32_copy(str(model), str(copy))
+        measure.write_f32_copy(str(model), str(copy))
         exact = Peer(copy, args.threads, type_k=F32, type_v=F32)
         compare_greedy(prompts, ours, exact, args.tokens, "fp32 copy", F32_GREEDY_BOUND if tight else GREEDY_BOUND, table)
         exact_theirs = exact.logprobs(ids)

@@ -134,6 +134,25 @@ class Program:
         return value["tokens"], value["logprobs"]
 
 
+def write_f32_copy(source, target):
+    """The same GGUF with every tensor dequantised; everything else as it is. Needs gguf."""
+    import gguf
+    import numpy as np
+    reader = gguf.GGUFReader(source)
+    writer = gguf.GGUFWriter(target, reader.fields["general.architecture"].contents())
+    for name, field in reader.fields.items():
+        if name.startswith("GGUF.") or name in ("general.architecture", "general.file_type"):
+            continue
+        kind = field.types[0]
+        writer.add_key_value(name, field.contents(), kind, sub_type=field.types[-1] if kind == gguf.GGUFValueType.ARRAY else None)
+    for tensor in reader.tensors:
+        writer.add_tensor(tensor.name, gguf.quants.dequantize(tensor.data, tensor.tensor_type).astype(np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
 def ids_of(value):
     """`tokenize --json` prints an array, or an object that holds it."""
     return value["tokens"] if isinstance(value, dict) else value

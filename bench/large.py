@@ -10,6 +10,7 @@ import argparse
 import json
 import os
 import pathlib
+import resource
 import subprocess
 import sys
 import tempfile
@@ -47,8 +48,8 @@ def prompt_of(program, n_token):
 
 
 def watch(argv):
-    """Runs to the end. -> result, wall clock, most of: anonymous, files, both together"""
-    start, most = time.monotonic(), [0, 0, 0]
+    """Runs to the end. -> result, wall clock, processor time, most of: anonymous, files, both together"""
+    start, most, before = time.monotonic(), [0, 0, 0], resource.getrusage(resource.RUSAGE_CHILDREN)
     with tempfile.TemporaryFile() as out:
         child = subprocess.Popen(argv, stdout=out, stdin=subprocess.DEVNULL)
         while child.poll() is None:
@@ -57,8 +58,9 @@ def watch(argv):
             time.sleep(0.05)
         if child.returncode:
             sys.exit(f"{' '.join(argv)[:300]}\nended with status {child.returncode}")
+        wall, used = time.monotonic() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
         out.seek(0)
-        return json.load(out), time.monotonic() - start, most
+        return json.load(out), wall, used.ru_utime + used.ru_stime - before.ru_utime - before.ru_stime, most
 
 
 def main():
@@ -80,11 +82,11 @@ def main():
             if args.cold:
                 drop_from_page_cache(args.model)
             program = measure.Program(args, dtype)
-            value, wall, (own, files, both) = watch(
+            value, wall, cpu, (own, files, both) = watch(
                 [program.path, "generate", *program.common, "--json", "-q", "--raw", "--prompt-file", str(file), "--temperature", "0",
                  "--ignore-eos", "--max-tokens", str(args.tokens)])
             timing, n, ids = value["timing"], len(value["prompt_tokens"]), value["samples"][0]["tokens"]
-            print(f"\n--dtype {dtype}: {wall:.1f} s in all")
+            print(f"\n--dtype {dtype}: {wall:.1f} s in all, {cpu:.1f} s of processors")
             print(f"  load       {timing['load_s']:7.1f} s")
             print(f"  prompt     {timing['prefill_s']:7.1f} s  {n} tokens, {n / timing['prefill_s']:.1f} per second")
             print(f"  writing    {timing['decode_s']:7.1f} s  {len(ids)} tokens, {timing['decode_s'] / max(len(ids) - 1, 1):.2f} s each after the first")

@@ -163,6 +163,19 @@ static void test_bf16(void **state) {
         assert_int_equal(f32_to_bf16(above), h + 1);
     }
     assert_true(isnan(bf16_to_f32(f32_to_bf16(NAN))));
+
+    static uint16_t every[0x10000]; /* a row of all of them, of any length */
+    float *row = malloc(sizeof *row * 0x10000);
+    for (uint32_t h = 0; h < 0x10000; h++) every[h] = (uint16_t)h;
+    for (size_t n = 0x10000 - 5; n <= 0x10000; n++) {
+        quant_dequant(QUANT_BF16, row, every, n);
+        for (size_t i = 0; i < n; i++) {
+            uint32_t bits;
+            memcpy(&bits, row + i, sizeof bits);
+            assert_int_equal(bits, (uint32_t)i << 16);
+        }
+    }
+    free(row);
 }
 
 /* Rows in every type that is written have the bytes that PyPI `gguf` makes of them. */

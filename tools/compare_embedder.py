@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Compares `pgenrm embed` with Hugging Face transformers (PyTorch, fp32) on 200 sentences, then times both in turn.
 
-    tools/compare_embedder.py [BUILD]        BUILD: build folder (build); needs torch and transformers, and `make embedder`
+    tools/compare_embedder.py [BUILD [THREADS]]    build folder (build), threads (2); needs torch and transformers, and `make embedder`
 
 Sentences: a list made here of many lengths, scripts and oddities, and where ../shared/data/mt_bench.jsonl is there every second
-one from it. Largest difference of a component must be below 1e-5. Times: both with 2 threads, the same batches of 32 texts,
+one from it. Largest difference of a component must be below 1e-5. Times: both with as many threads, the same batches of 32 texts,
 sorted by length; PyTorch pads each batch to its longest text. 5 repeats in turn after one that does not count; the median. The
 texts are put to tokens inside the time on both sides.
 """
@@ -25,7 +25,8 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 BUILD = sys.argv[1] if len(sys.argv) > 1 else os.path.join(ROOT, "build")
 CACHE = os.environ.get("PGENRM_HOME") or os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "pgenrm")
 MODEL = os.path.join(CACHE, "all-MiniLM-L6-v2")
-N, BATCH, THREADS, REPEATS, MAX_TOKENS, BOUND = 200, 32, 2, 5, 256, 1e-5
+N, BATCH, REPEATS, MAX_TOKENS, BOUND = 200, 32, 5, 256, 1e-5
+THREADS = int(sys.argv[2]) if len(sys.argv) > 2 else 2
 
 ODD = ["", " ", "a", "A.", "ÀÉÎõü naïve façade", "Straße, groß, ßß", "日本語の文章です。", "中文混 English 混排", "Ελληνικά Σίσυφος", "Привет, мир!",
        "नमस्ते दुनिया", "안녕하세요 세계", "🙂👍🏽 emoji \u200d text", "tab\tand\x0bcontrol\x07bytes", "x" * 150, "supercalifragilisticexpialidocious " * 12,

@@ -1,7 +1,7 @@
 /* test_damage.c - every golden model file cut off at 200 places and with one byte changed, 500 times (2,000 times with
  * PGENRM_DAMAGE=full in the environment, 10 s): its reader gives an error with a message or a result that can be used,
  * keeps no memory, and reads nothing beyond the bytes (they end where the allocation does). A sample of the damages goes
- * through opening the whole model and writing tokens. */
+ * through opening the whole model and writing tokens or embedding texts. */
 #include <dirent.h>
 #include <math.h>
 #include <sys/stat.h>
@@ -131,7 +131,7 @@ static pgr_status read_template(const uint8_t *data, size_t n, pgr_error *err) {
 typedef struct golden_file {
     char path[400];
     pgr_status (*read)(const uint8_t *data, size_t n, pgr_error *err); /* NULL: through the whole model only */
-    bool adapter;
+    bool adapter, embedder;
 } golden_file;
 
 static golden_file files[MAX_FILE];
@@ -154,6 +154,8 @@ static void take_file(const char *path) {
                  {"/generation_config.json", read_generation},
                  {"/tokenizer_config.json", read_template},
                  {"/chat_template.jinja", NULL},
+                 {"/modules.json", NULL},
+                 {"/sentence_bert_config.json", NULL},
                  {"/adapter_config.json", NULL}};
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
         if (!ends_with(path, kinds[i].ending)) continue;
@@ -162,6 +164,7 @@ static void take_file(const char *path) {
         snprintf(f->path, sizeof f->path, "%s", path);
         f->read = kinds[i].read;
         f->adapter = strstr(path, "/lora/") != NULL;
+        f->embedder = strstr(path, "/hf-tiny-bert/") || strstr(path, "-embedding/");
         return;
     }
 }
@@ -275,6 +278,23 @@ static pgr_status adapt_and_write(const char *path, pgr_error *err) {
     return s;
 }
 
+static pgr_status open_and_embed(const char *path, pgr_error *err) {
+    static const char *const texts[] = {"Which answer is better?", ""};
+    static const size_t lens[] = {23, 0};
+    pgr_model_options o = pgr_model_options_default();
+    pgr_embedder *e;
+    o.n_thread = 1;
+    PGR_TRY(pgr_embedder_open(path, &o, &e, err));
+    size_t dims = pgr_embedder_dims(e);
+    float *out = malloc(2 * dims * sizeof *out);
+    pgr_status s = pgr_embed(e, texts, lens, 2, NULL, out, NULL, err);
+    for (size_t i = 0; s == PGR_OK && i < 2 * dims; i++)
+        if (!isfinite(out[i])) fail_msg("%s: value %zu of the embeddings is %g", path, i, (double)out[i]);
+    free(out);
+    pgr_embedder_close(e);
+    return s;
+}
+
 static void put_bytes(const char *path, const void *bytes, size_t n) {
     FILE *f = fopen(path, "wb");
     assert_non_null(f);
@@ -282,30 +302,40 @@ static void put_bytes(const char *path, const void *bytes, size_t n) {
     assert_int_equal(fclose(f), 0);
 }
 
-/* A folder of links to the files beside `path`, that one a file of its own. */
+/* A folder of links to what lies beside `path`, that one a file of its own; of 1_Pooling/config.json beside 1_Pooling. */
 static void link_folder(char *folder, char *own, const char *path) {
-    const char *name = strrchr(path, '/');
+    const char *name = strrchr(path, '/'), *inner = strstr(path, "/1_Pooling/");
     char from[400];
+    if (inner) name = inner;
     snprintf(from, sizeof from, "%.*s", (int)(name - path), path);
     strcpy(folder, "/tmp/pgr-damage-XXXXXX");
     assert_non_null(mkdtemp(folder));
+    snprintf(own, 400, "%s%s", folder, name);
     DIR *d = opendir(from);
     assert_non_null(d);
     for (struct dirent *e; (e = readdir(d));) {
         char target[800], link[400];
+        size_t n = strlen(e->d_name);
+        if (e->d_name[0] == '.') continue;
         snprintf(target, sizeof target, "%s/%s", from, e->d_name);
         snprintf(link, sizeof link, "%s/%s", folder, e->d_name);
-        if (e->d_name[0] != '.' && strcmp(e->d_name, name + 1) != 0) assert_int_equal(symlink(target, link), 0);
+        if (memcmp(e->d_name, name + 1, n) == 0 && (name[1 + n] == '\0' || name[1 + n] == '/'))
+            assert_true(!inner || mkdir(link, 0700) == 0);
+        else
+            assert_int_equal(symlink(target, link), 0);
     }
     closedir(d);
-    snprintf(own, 400, "%s%s", folder, name);
 }
 
-static void remove_folder(const char *folder) {
+static void remove_folder(const char *folder, const char *own) {
+    char path[400];
+    if (strstr(own, "/1_Pooling/")) {
+        snprintf(path, sizeof path, "%s/1_Pooling", folder);
+        assert_true(unlink(own) == 0 && rmdir(path) == 0);
+    }
     DIR *d = opendir(folder);
     assert_non_null(d);
     for (struct dirent *e; (e = readdir(d));) {
-        char path[400];
         snprintf(path, sizeof path, "%s/%s", folder, e->d_name);
         if (e->d_name[0] != '.') assert_int_equal(unlink(path), 0);
     }
@@ -326,13 +356,15 @@ static void damage_model(const golden_file *f, size_t *n_written) {
         put_bytes(own, bytes, n);
         pgr_error err = {0};
         long live = mem_live();
-        pgr_status s = (f->adapter ? adapt_and_write : open_and_write)(single ? own : folder, &err);
+        pgr_status s = (f->adapter    ? adapt_and_write
+                        : f->embedder ? open_and_embed
+                                      : open_and_write)(single ? own : folder, &err);
         if (s != PGR_OK && (err.status != s || !err.message[0])) fail_msg("%s: no message", f->path);
         if (!f->adapter && mem_live() != live) fail_msg("%s: damage %zu left memory behind", f->path, i);
         *n_written += s == PGR_OK;
         free(bytes);
     }
-    remove_folder(folder);
+    remove_folder(folder, own);
     buf_free(&whole);
 }
 
@@ -351,7 +383,7 @@ static void models_survive(void **state) {
     }
     pgr_engine_free(adapted);
     pgr_model_close(base);
-    print_message("%zu files of models: %zu of %zu damages opened and wrote tokens\n", n_model, n_written,
+    print_message("%zu files of models: %zu of %zu damages opened and computed\n", n_model, n_written,
                   n_model * SAMPLE);
     assert_true(n_model >= 40 && n_written > n_model);
 }

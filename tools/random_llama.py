@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
-"""Writes a random checkpoint in the shape of Llama-3.1-8B-Instruct: 8.03 billion weights in BF16, 16.1 GB in four shards.
+"""Writes a random checkpoint in the shape of a published one, in BF16: Llama-3.1-8B-Instruct (8.03 billion weights, 16.1 GB in
+four shards), Llama-3.2-1B (1.24 billion) or Qwen3-0.6B (0.6 billion).
 
-    tools/random_llama.py FOLDER [--layers 32] [--seed 1]          needs numpy
+    tools/random_llama.py FOLDER [--shape llama-3.1-8b] [--layers N] [--seed 1]          needs numpy
 
 For measuring load, memory and speed at the size that users run; its text is noise. config.json is written as transformers 4.x wrote the
-published one (rope_scaling, torch_dtype), tensors have the published names and order, weights are normal with deviation 0.02
+published ones (rope_scaling, torch_dtype), tensors have the published names and order, weights are normal with deviation 0.02
 (those that add to the residual stream 0.02 / sqrt(2 layers)). The tokenizer has 128,000 tokens from merges of random pairs and 256
-control tokens. Delete the folder after use.
+control tokens whatever the shape; rows of the embedding beyond it are padding. Delete the folder after use.
 """
 import argparse
 import json
@@ -16,7 +17,12 @@ import struct
 
 import numpy as np
 
-WIDTH, FF, HEADS, HEADS_KV, HEAD_DIM, N_VOCAB, N_BASE = 4096, 14336, 32, 8, 128, 128256, 128000
+N_TOKEN, N_BASE = 128256, 128000  # of the tokenizer; of them from merges
+SHAPES = {
+    "llama-3.1-8b": dict(type="llama", layers=32, width=4096, ff=14336, heads=32, heads_kv=8, head_dim=128, rows=128256, factor=8.0, tied=False),
+    "llama-3.2-1b": dict(type="llama", layers=16, width=2048, ff=8192, heads=32, heads_kv=8, head_dim=64, rows=128256, factor=32.0, tied=True),
+    "qwen3-0.6b": dict(type="qwen3", layers=28, width=1024, ff=3072, heads=16, heads_kv=8, head_dim=128, rows=151936, factor=None, tied=True),
+}
 SHARD, CHUNK = 5_000_000_000, 1 << 24  # bytes of a shard, weights drawn at once
 PATTERN = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+")
 CONTROL = {128000: "<|begin_of_text|>", 128001: "<|end_of_text|>", 128006: "<|start_header_id|>", 128007: "<|end_header_id|>",
@@ -25,29 +31,34 @@ TEMPLATE = ("{% for m in messages %}{% if loop.first %}{{ bos_token }}{% endif %
             "+ m['content'] | trim + '<|eot_id|>' }}{% endfor %}{% if add_generation_prompt %}{{ '<|start_header_id|>assistant<|end_header_id|>\n\n' }}{% endif %}")
 
 
-def tensors(n_layer):
+def tensors(c):
     """(name, shape, deviation; None: ones) in the order of the published shards."""
-    small = 0.02 / (2 * n_layer) ** 0.5
-    yield "model.embed_tokens.weight", (N_VOCAB, WIDTH), 0.02
-    for i in range(n_layer):
+    small = 0.02 / (2 * c["layers"]) ** 0.5
+    width, ff, head_dim = c["width"], c["ff"], c["head_dim"]
+    yield "model.embed_tokens.weight", (c["rows"], width), 0.02
+    for i in range(c["layers"]):
         p = f"model.layers.{i}."
-        yield p + "input_layernorm.weight", (WIDTH,), None
-        yield p + "mlp.down_proj.weight", (WIDTH, FF), small
-        yield p + "mlp.gate_proj.weight", (FF, WIDTH), 0.02
-        yield p + "mlp.up_proj.weight", (FF, WIDTH), 0.02
-        yield p + "post_attention_layernorm.weight", (WIDTH,), None
-        yield p + "self_attn.k_proj.weight", (HEADS_KV * HEAD_DIM, WIDTH), 0.02
-        yield p + "self_attn.o_proj.weight", (WIDTH, HEADS * HEAD_DIM), small
-        yield p + "self_attn.q_proj.weight", (HEADS * HEAD_DIM, WIDTH), 0.02
-        yield p + "self_attn.v_proj.weight", (HEADS_KV * HEAD_DIM, WIDTH), 0.02
-    yield "model.norm.weight", (WIDTH,), None
-    yield "lm_head.weight", (N_VOCAB, WIDTH), 0.02
+        yield p + "input_layernorm.weight", (width,), None
+        yield p + "mlp.down_proj.weight", (width, ff), small
+        yield p + "mlp.gate_proj.weight", (ff, width), 0.02
+        yield p + "mlp.up_proj.weight", (ff, width), 0.02
+        yield p + "post_attention_layernorm.weight", (width,), None
+        if c["type"] == "qwen3":
+            yield p + "self_attn.k_norm.weight", (head_dim,), None
+            yield p + "self_attn.q_norm.weight", (head_dim,), None
+        yield p + "self_attn.k_proj.weight", (c["heads_kv"] * head_dim, width), 0.02
+        yield p + "self_attn.o_proj.weight", (width, c["heads"] * head_dim), small
+        yield p + "self_attn.q_proj.weight", (c["heads"] * head_dim, width), 0.02
+        yield p + "self_attn.v_proj.weight", (c["heads_kv"] * head_dim, width), 0.02
+    yield "model.norm.weight", (width,), None
+    if not c["tied"]:
+        yield "lm_head.weight", (c["rows"], width), 0.02
 
 
-def shards(n_layer):
+def shards(c):
     """Lists of tensors, each as large as fits a shard."""
     lists, size = [[]], 0
-    for t in tensors(n_layer):
+    for t in tensors(c):
         n = 2 * int(np.prod(t[1]))
         if lists[-1] and size + n > SHARD:
             lists.append([])
@@ -73,10 +84,10 @@ def write_tensor(f, shape, deviation, table, rng):
         f.write(drawn.tobytes())
 
 
-def write_weights(folder, n_layer, seed):
+def write_weights(folder, c, seed):
     rng = np.random.default_rng(seed)
     table = np.sort(rng.standard_normal(1 << 16))
-    lists, where, total = shards(n_layer), {}, 0
+    lists, where, total = shards(c), {}, 0
     for i, members in enumerate(lists):
         name = f"model-{i + 1:05d}-of-{len(lists):05d}.safetensors"
         header, at = {"__metadata__": {"format": "pt"}}, 0
@@ -96,16 +107,18 @@ def write_weights(folder, n_layer, seed):
     write_json(folder, "model.safetensors.index.json", {"metadata": {"total_size": total}, "weight_map": where})
 
 
-def write_config(folder, n_layer):
+def write_config(folder, c):
+    llama = c["type"] == "llama"
+    scaling = {"factor": c["factor"], "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 8192, "rope_type": "llama3"}
     write_json(folder, "config.json", {
-        "architectures": ["LlamaForCausalLM"], "attention_bias": False, "attention_dropout": 0.0, "bos_token_id": 128000,
-        "eos_token_id": [128001, 128008, 128009], "hidden_act": "silu", "hidden_size": WIDTH, "initializer_range": 0.02,
-        "intermediate_size": FF, "max_position_embeddings": 131072, "mlp_bias": False, "model_type": "llama",
-        "num_attention_heads": HEADS, "num_hidden_layers": n_layer, "num_key_value_heads": HEADS_KV, "pretraining_tp": 1,
-        "rms_norm_eps": 1e-05, "rope_scaling": {"factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
-                                                "original_max_position_embeddings": 8192, "rope_type": "llama3"},
-        "rope_theta": 500000.0, "tie_word_embeddings": False, "torch_dtype": "bfloat16", "transformers_version": "4.42.3",
-        "use_cache": True, "vocab_size": N_VOCAB})
+        "architectures": ["LlamaForCausalLM" if llama else "Qwen3ForCausalLM"], "attention_bias": False, "attention_dropout": 0.0,
+        "bos_token_id": 128000, "eos_token_id": [128001, 128008, 128009], "head_dim": c["head_dim"], "hidden_act": "silu",
+        "hidden_size": c["width"], "initializer_range": 0.02, "intermediate_size": c["ff"],
+        "max_position_embeddings": 131072 if llama else 40960, "model_type": c["type"], "num_attention_heads": c["heads"],
+        "num_hidden_layers": c["layers"], "num_key_value_heads": c["heads_kv"], "rms_norm_eps": 1e-05 if llama else 1e-06,
+        "rope_scaling": scaling if llama else None, "rope_theta": 500000.0 if llama else 1000000, "tie_word_embeddings": c["tied"],
+        "torch_dtype": "bfloat16", "transformers_version": "4.42.3" if llama else "4.51.0", "use_cache": True, "vocab_size": c["rows"],
+        **({"mlp_bias": False, "pretraining_tp": 1} if llama else {"sliding_window": None, "use_sliding_window": False, "max_window_layers": c["layers"]})})
     write_json(folder, "generation_config.json", {"bos_token_id": 128000, "do_sample": True, "eos_token_id": [128001, 128008, 128009],
                                                   "temperature": 0.6, "top_p": 0.9, "transformers_version": "4.42.3"})
     write_json(folder, "tokenizer_config.json", {"bos_token": CONTROL[128000], "eos_token": CONTROL[128009], "chat_template": TEMPLATE,
@@ -143,7 +156,7 @@ def write_tokenizer(folder, seed):
     alphabet = sorted([chr(b) for b in keep] + [chr(256 + i) for i in range(len(rest))])
     tokens, merges = merged_tokens(alphabet, seed)
     added = [{"id": i, "content": CONTROL.get(i, f"<|reserved_special_token_{i - N_BASE}|>"), "single_word": False, "lstrip": False,
-              "rstrip": False, "normalized": False, "special": True} for i in range(N_BASE, N_VOCAB)]
+              "rstrip": False, "normalized": False, "special": True} for i in range(N_BASE, N_TOKEN)]
     byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}
     begin = {"SpecialToken": {"id": CONTROL[128000], "type_id": 0}}
     write_json(folder, "tokenizer.json", {
@@ -168,13 +181,15 @@ def write_json(folder, name, value):
 def main():
     args = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     args.add_argument("folder")
-    args.add_argument("--layers", type=int, default=32)
+    args.add_argument("--shape", choices=SHAPES, default="llama-3.1-8b")
+    args.add_argument("--layers", type=int, help="default: the shape's")
     args.add_argument("--seed", type=int, default=1)
     a = args.parse_args()
     os.makedirs(a.folder, exist_ok=True)
-    write_config(a.folder, a.layers)
+    shape = dict(SHAPES[a.shape], **({"layers": a.layers} if a.layers else {}))
+    write_config(a.folder, shape)
     write_tokenizer(a.folder, a.seed)
-    write_weights(a.folder, a.layers, a.seed)
+    write_weights(a.folder, shape, a.seed)
 
 
 if __name__ == "__main__":

@@ -214,35 +214,7 @@ static void bench_decode(gemm_form form, const char *name, pool *threads) {
     free(out);
 }
 
-/* ---- attention, one thread ---- */
-
-static void bench_attention(void) {
-    enum { DIM = 64, PAGES = 64, ROWS = 768 };
-    const kernels *k = kernels_best();
-    float *q = random_floats(ROWS * DIM), *acc = random_floats(ROWS * DIM);
-    float *kT = random_floats(PAGES * DIM * KV_PAGE), *v = random_floats(PAGES * DIM * KV_PAGE);
-    static attn_state state[ROWS];
-    static uint32_t n_valid[ROWS];
-    const size_t Rs[] = {3, 6, 24, 96, 768};
-    for (size_t i = 0; i < ROWS; i++) n_valid[i] = KV_PAGE;
-    for (size_t i = 0; i < sizeof Rs / sizeof *Rs; i++) {
-        double best = 1e30;
-        for (int r = 0; r < 20; r++) {
-            double t = now();
-            for (size_t p = 0; p < PAGES; p++)
-                k->attn_page(acc, state, q, kT + p * DIM * KV_PAGE, v + p * DIM * KV_PAGE, n_valid, Rs[i], DIM, 0.125f);
-            t = now() - t;
-            if (t < best) best = t;
-        }
-        double flop = 4.0 * PAGES * KV_PAGE * DIM * (double)Rs[i];
-        printf("attn_page R %3zu: %6.1f GFLOP/s, %.1f ns per row and page\n", Rs[i], flop / best / 1e9,
-               best * 1e9 / (double)(PAGES * Rs[i]));
-    }
-    free(q);
-    free(acc);
-    free(kT);
-    free(v);
-}
+/* ---- tiles, one thread ---- */
 
 static void bench_tiles(void) {
     const kernels *k = kernels_best();
@@ -287,7 +259,6 @@ int main(int argc, char **argv) {
     for (size_t i = 0; i < 4; i++)
         if (forms[i].can) bench_decode(forms[i].form, forms[i].name, threads);
     bench_shapes(top, threads);
-    bench_attention();
     bench_tiles();
     pool_free(threads);
     return 0;

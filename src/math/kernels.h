@@ -68,16 +68,6 @@ typedef struct kernels {
     void (*dequant_tile)(float *restrict tile, quant_type t, const void *restrict rows, size_t row_bytes, size_t n,
                          size_t K);
 
-    /* One page of attention for R query heads that share a KV head: online softmax update.
-     *   s[r][t] = scale * sum_d q[r][d] * kT[d][t]   for t < n_valid[r] (0..KV_PAGE), d ascending, fused
-     *   new max, rescale acc[r] and sum, acc[r][d] += exp(s - max) * v[t][d], t ascending
-     * A row with n_valid 0 is left as it is.
-     *                                       acc, q: (R, dim), kT: (dim, KV_PAGE), v: (KV_PAGE, dim), state: (R)
-     * The values of kT and v beyond n_valid are finite but otherwise arbitrary. */
-    void (*attn_page)(float *restrict acc, attn_state *restrict state, const float *restrict q,
-                      const float *restrict kT, const float *restrict v, const uint32_t *restrict n_valid, size_t R,
-                      size_t dim, float scale);
-
     /* Attention over one chunk of n_page <= ATTN_CHUNK / KV_PAGE pages for R query rows that share a KV head, each row
      * by itself and from nothing (attn_merge puts chunks together):
      *   s[r][t] = scale * sum_d q[r][d] * k[t][d] for t < n_valid[r] (0 .. n_page * KV_PAGE), d ascending, fused
@@ -109,13 +99,6 @@ typedef struct kernels {
 
     /* out[i] = x[i] rounded to nearest even; the same bits at every level                       x, out: (n) */
     void (*to_bf16)(uint16_t *restrict out, const float *restrict x, size_t n);
-
-    /* out[i] = round(x[i] * 127 / max|x|); returns max|x| / 127; the same bits at every level. 0 for a row of zeros;
-     * zeros and NaN for a row with an infinity or a NaN.                                        x, out: (n) */
-    float (*to_int8)(int8_t *restrict out, const float *restrict x, size_t n);
-
-    /* out[i] = x[i] * (factor * w[i])                                                           x, w, out: (n) */
-    void (*scale)(float *restrict out, const float *restrict x, float factor, const float *restrict w, size_t n);
 } kernels;
 
 const kernels *kernels_ref(void);

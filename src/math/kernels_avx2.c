@@ -108,9 +108,8 @@ OP vi vi_dword(const uint8_t *p, const size_t offset[LANES]) {
     return _mm256_loadu_si256((const void *)lane);
 }
 
-/* only oneDNN's products use these, and those need AVX-512 */
+/* only caches in bf16 use it, and those need AVX-512 */
 #define TO_BF16 kernel_to_bf16_ref
-#define TO_INT8 kernel_to_int8_ref
 
 #include "math/kernels_simd.h"
 

@@ -82,26 +82,7 @@ static void to_bf16_avx512(uint16_t *restrict out, const float *restrict x, size
     }
 }
 
-static float to_int8_avx512(int8_t *restrict out, const float *restrict x, size_t n) {
-    vi top = _mm512_setzero_si512();
-    for (size_t i = 0; i < n; i += LANES) {
-        vi bits = _mm512_maskz_loadu_epi32(n - i < LANES ? first(n - i) : 0xffff, x + i);
-        top = _mm512_max_epi32(top, _mm512_and_si512(bits, _mm512_set1_epi32(0x7fffffff)));
-    }
-    int32_t top_bits = _mm512_reduce_max_epi32(top);
-    float max;
-    memcpy(&max, &top_bits, sizeof max);
-    float inverse = 127.0f / max;
-    if (!isfinite(max) || !isfinite(inverse)) return kernel_to_int8_ref(out, x, n);
-    for (size_t i = 0; i < n; i += LANES) {
-        __mmask16 in = n - i < LANES ? first(n - i) : 0xffff;
-        vi q = _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_maskz_loadu_ps(in, x + i), v_set1(inverse)));
-        _mm_mask_storeu_epi8(out + i, in, _mm512_cvtepi32_epi8(q));
-    }
-    return max / 127.0f;
-}
 #define TO_BF16 to_bf16_avx512
-#define TO_INT8 to_int8_avx512
 
 #include "math/kernels_simd.h"
 

@@ -60,37 +60,6 @@ static void dequant_tile_ref(float *restrict tile, quant_type t, const void *res
     }
 }
 
-/* One query head. */
-static void attn_row_ref(float *restrict acc, attn_state *restrict state, const float *restrict q,
-                         const float *restrict kT, const float *restrict v, size_t n, size_t dim, float scale) {
-    float s[KV_PAGE], max = state->max;
-    for (size_t t = 0; t < n; t++) {
-        float dot = 0.0f;
-        for (size_t d = 0; d < dim; d++) dot = fmaf(q[d], kT[d * KV_PAGE + t], dot);
-        s[t] = scale * dot;
-        if (s[t] > max) max = s[t];
-    }
-
-    float old = expf(state->max - max), sum = state->sum * old;
-    for (size_t t = 0; t < n; t++) {
-        s[t] = expf(s[t] - max);
-        sum += s[t];
-    }
-    for (size_t d = 0; d < dim; d++) {
-        float a = acc[d] * old;
-        for (size_t t = 0; t < n; t++) a = fmaf(s[t], v[t * dim + d], a);
-        acc[d] = a;
-    }
-    *state = (attn_state){max, sum};
-}
-
-static void attn_page_ref(float *restrict acc, attn_state *restrict state, const float *restrict q,
-                          const float *restrict kT, const float *restrict v, const uint32_t *restrict n_valid, size_t R,
-                          size_t dim, float scale) {
-    for (size_t r = 0; r < R; r++)
-        if (n_valid[r] > 0) attn_row_ref(acc + r * dim, state + r, q + r * dim, kT, v, n_valid[r], dim, scale);
-}
-
 static float max_ref(const float *x, size_t n) {
     float max = x[0];
     for (size_t i = 1; i < n; i++)
@@ -131,10 +100,6 @@ float kernel_to_int8_ref(int8_t *restrict out, const float *restrict x, size_t n
     return max / 127.0f;
 }
 
-static void scale_ref(float *restrict out, const float *restrict x, float factor, const float *restrict w, size_t n) {
-    for (size_t i = 0; i < n; i++) out[i] = x[i] * (factor * w[i]);
-}
-
 const kernels *kernels_ref(void) {
     static const kernels table = {
         .name = "ref",
@@ -149,15 +114,12 @@ const kernels *kernels_ref(void) {
         .gemm_tile_add = gemm_tile_add_ref,
         .transpose_tile = transpose_tile_ref,
         .dequant_tile = dequant_tile_ref,
-        .attn_page = attn_page_ref,
         .attn_chunk = kernel_attn_chunk_ref,
         .attn_chunk_bf16 = kernel_attn_chunk_bf16_ref,
         .attn_merge = kernel_attn_merge_ref,
         .max = max_ref,
         .exp_sum = exp_sum_ref,
         .to_bf16 = kernel_to_bf16_ref,
-        .to_int8 = kernel_to_int8_ref,
-        .scale = scale_ref,
     };
     return &table;
 }

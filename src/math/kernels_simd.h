@@ -20,7 +20,7 @@
  *   v_five(i, shift)              bits shift .. shift + 4 of each lane as 0.0 to 31.0
  *   v_ubyte(i, shift)             bits shift .. shift + 7 of each lane as 0.0 to 255.0
  *   v_byte(i, shift)              bits shift .. shift + 7 of each lane as -128.0 to 127.0
- *   TO_BF16, TO_INT8              the level's kernels of those names
+ *   TO_BF16                       the level's kernel of that name
  *
  * A result depends on nothing but its own row: every sum has one fixed order. */
 #include <math.h>
@@ -92,12 +92,6 @@ static double exp_sum_simd(float *out, const float *x, float shift, float scale,
         high = vd_add(high, vd_high(e));
     }
     return vd_sum(vd_add(low, high));
-}
-
-static void scale_simd(float *restrict out, const float *restrict x, float factor, const float *restrict w, size_t n) {
-    size_t i = 0;
-    for (; i + LANES <= n; i += LANES) v_store(out + i, v_mul(v_load(x + i), v_mul(v_set1(factor), v_load(w + i))));
-    for (; i < n; i++) out[i] = x[i] * (factor * w[i]);
 }
 
 /* ---- sums of products ----
@@ -200,48 +194,7 @@ static void gemm_tile_add_simd(float *restrict out, size_t ldo, const float *res
 
 /* ---- attention ---- */
 
-/* One row of scores becomes weights, its state moves on. Returns the factor for what was summed before. */
-INLINE float softmax_row(float s[KV_PAGE], attn_state *state, size_t n, float scale) {
-    enum { V = KV_PAGE / LANES };
-    vf score[V], top = v_set1(state->max);
-    UNROLL for (size_t v = 0; v < V; v++) {
-        size_t in = n > v * LANES ? n - v * LANES : 0;
-        score[v] = v_keep(v_mul(v_load(s + v * LANES), v_set1(scale)), in < LANES ? in : LANES, v_set1(-INFINITY));
-        top = v_max(top, score[v]);
-    }
-
-    float max = v_top(top), old = exp_one(state->max - max);
-    vf sum = v_zero();
-    UNROLL for (size_t v = 0; v < V; v++) {
-        vf e = v_exp(v_sub(score[v], v_set1(max)));
-        sum = v_add(sum, e);
-        v_store(s + v * LANES, e);
-    }
-    *state = (attn_state){max, state->sum * old + v_sum(sum)};
-    return old;
-}
-
-enum { ATTN_ROWS = 4 * BLOCK_ROWS };
-
-/* R <= ATTN_ROWS rows with the same n_valid > 0 */
-static void attn_rows(float *restrict acc, attn_state *restrict state, const float *restrict q,
-                      const float *restrict kT, const float *restrict v, size_t n, size_t R, size_t dim, float scale) {
-    float s[ATTN_ROWS][KV_PAGE], factor[ATTN_ROWS];
-    mac(s[0], KV_PAGE, q, dim, kT, KV_PAGE, R, dim, KV_PAGE, NULL, 0);
-    for (size_t r = 0; r < R; r++) factor[r] = softmax_row(s[r], state + r, n, scale);
-    mac(acc, dim, s[0], KV_PAGE, v, dim, R, n, dim, factor, 1);
-}
-
-static void attn_page_simd(float *restrict acc, attn_state *restrict state, const float *restrict q,
-                           const float *restrict kT, const float *restrict v, const uint32_t *restrict n_valid,
-                           size_t R, size_t dim, float scale) {
-    for (size_t r = 0, n; r < R; r += n) {
-        for (n = 1; n < ATTN_ROWS && r + n < R && n_valid[r + n] == n_valid[r]; n++) {}
-        if (n_valid[r] > 0) attn_rows(acc + r * dim, state + r, q + r * dim, kT, v, n_valid[r], n, dim, scale);
-    }
-}
-
-/* ... over a chunk: words are single values */
+/* over a chunk: words are single values */
 
 typedef float attn_value;
 
@@ -322,12 +275,9 @@ static void transpose_tile_simd(float *restrict tile, const float *restrict rows
      .gemm_tile_add = gemm_tile_add_simd,                                                                              \
      .transpose_tile = transpose_tile_simd,                                                                            \
      .dequant_tile = dequant_tile_simd,                                                                                \
-     .attn_page = attn_page_simd,                                                                                      \
      .attn_chunk = attn_chunk_simd,                                                                                    \
      .attn_chunk_bf16 = bf16,                                                                                          \
      .attn_merge = attn_merge_simd,                                                                                    \
      .max = max_simd,                                                                                                  \
      .exp_sum = exp_sum_simd,                                                                                          \
-     .to_bf16 = TO_BF16,                                                                                               \
-     .to_int8 = TO_INT8,                                                                                               \
-     .scale = scale_simd}
+     .to_bf16 = TO_BF16}

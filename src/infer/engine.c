@@ -51,7 +51,7 @@ struct pgr_engine {
     kv_cache kv;
     prefix_tree *prefix; /* of prompts: of this call, and of earlier ones as far as o.cache_bytes allows */
     writer_shared shared;
-    float *logits;     /* (MAX_WANT, n_vocab) */
+    float *logits;      /* (MAX_WANT, n_vocab) */
     sampler_row *picks; /* (n_pick) */
     size_t n_pick;
     forward_row *rows; /* (n_batch) */

@@ -8,20 +8,20 @@
 
 typedef struct node node;
 struct node {
-    node *parent;           /* NULL: the root */
-    int32_t *edge;          /* (n_edge) tokens from the parent to here */
+    node *parent;  /* NULL: the root */
+    int32_t *edge; /* (n_edge) tokens from the parent to here */
     size_t n_edge;
-    kv_seq seq;             /* all tokens from the root to here */
+    kv_seq seq; /* all tokens from the root to here */
     size_t n_child;
-    node *chain;            /* next in the hash bucket */
-    node *newer, *older;    /* list by use */
+    node *chain;         /* next in the hash bucket */
+    node *newer, *older; /* list by use */
 };
 
 struct prefix_tree {
     kv_cache *kv;
-    node root;              /* in no list and no bucket */
+    node root; /* in no list and no bucket */
     node *newest, *oldest;
-    node **bucket;          /* (n_bucket) a power of two */
+    node **bucket; /* (n_bucket) a power of two */
     size_t n_bucket, n_node, n_token;
 };
 
@@ -30,7 +30,8 @@ enum { FIRST_BUCKETS = 64 };
 /* ---- hash table ---- */
 
 static size_t bucket_of(const prefix_tree *t, const node *parent, int32_t token) {
-    uint64_t h = ((uint64_t)(uintptr_t)parent >> 4) * 0x9e3779b97f4a7c15u ^ (uint64_t)(uint32_t)token * 0xc2b2ae3d27d4eb4fu;
+    uint64_t h =
+        ((uint64_t)(uintptr_t)parent >> 4) * 0x9e3779b97f4a7c15u ^ (uint64_t)(uint32_t)token * 0xc2b2ae3d27d4eb4fu;
     return (h ^ h >> 29) & (t->n_bucket - 1);
 }
 

@@ -8,7 +8,7 @@
 
 #include "base/mem.h"
 
-enum { BLOCK = 64 }; /* tokens of a block: a word of a mask */
+enum { BLOCK = 64 };      /* tokens of a block: a word of a mask */
 enum { N_BUCKET = 4096 }; /* by sign, exponent and three bits of the fraction */
 
 struct sampler {
@@ -317,8 +317,8 @@ pgr_status sampler_pick(sampler *s, const kernels *k, const sampler_row *row, co
                         const pgr_sampling *settings, double u, int32_t *token, float *logprob, pgr_error *err) {
     PGR_ASSERT(row->n_token <= s->n_vocab && u >= 0.0 && u < 1.0 && row->temperature == settings->temperature);
     PGR_TRY(check_row(row, err));
-    bool plain = settings->temperature > 0.0f && settings->top_k == 0 && settings->min_p == 0.0f
-                 && settings->top_p == 1.0f;
+    bool plain =
+        settings->temperature > 0.0f && settings->top_k == 0 && settings->min_p == 0.0f && settings->top_p == 1.0f;
     int32_t picked = -1;
     if (!mask && settings->temperature == 0.0f)
         picked = first_of(row, row->max);

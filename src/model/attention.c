@@ -12,8 +12,8 @@
 #include "base/mem.h"
 
 enum {
-    TILE = 96,         /* query heads of a tile, unless a group alone is larger */
-    LONG_RUN = 16,     /* rows of one sequence from which on tiles go through their chunks by themselves */
+    TILE = 96,     /* query heads of a tile, unless a group alone is larger */
+    LONG_RUN = 16, /* rows of one sequence from which on tiles go through their chunks by themselves */
     CHUNK_PAGES = ATTN_CHUNK / KV_PAGE,
 };
 static const size_t PARTIAL_BYTES = (size_t)8 << 20; /* of partial results; more where a single row needs more */
@@ -31,25 +31,25 @@ typedef struct wave {
 
 struct attention {
     const pgr_model *m;
-    size_t n_unit;        /* room for partial results of a row and chunk */
-    size_t tile_heads;    /* query heads of the largest tile */
-    float *part;          /* (n_unit, H, hd) */
-    attn_state *state;    /* (n_unit, H) */
+    size_t n_unit;     /* room for partial results of a row and chunk */
+    size_t tile_heads; /* query heads of the largest tile */
+    float *part;       /* (n_unit, H, hd) */
+    attn_state *state; /* (n_unit, H) */
     tile *tiles;
-    uint32_t *list;       /* rows of the tiles */
-    uint32_t *folded;     /* rows with partial results */
-    size_t *unit_of;      /* (n_batch) where a row's partial results begin */
-    bool *taken;          /* (n_batch) while a chunk's tiles are made: the row is in one */
+    uint32_t *list;   /* rows of the tiles */
+    uint32_t *folded; /* rows with partial results */
+    size_t *unit_of;  /* (n_batch) where a row's partial results begin */
+    bool *taken;      /* (n_batch) while a chunk's tiles are made: the row is in one */
     wave *waves;
     size_t n_tile, n_list, n_folded, n_wave, n_batch;
-    uint8_t *scratch;     /* per worker */
+    uint8_t *scratch; /* per worker */
     size_t scratch_bytes;
 
     /* of the pass */
     const kv_cache *kv;
     kv_seq *const *seqs;
     const forward_row *rows;
-    const wave *wave;     /* that is running */
+    const wave *wave; /* that is running */
     size_t layer, ldq;
     const void *q;
     float *out;
@@ -125,7 +125,8 @@ pgr_status attention_create(const pgr_model *m, size_t n_batch, attention **out,
     size_t most = n_batch * chunks_of(c->n_ctx); /* rows in tiles, all waves together */
     a->tiles = mem_array(most, sizeof *a->tiles);
     a->list = mem_array(most, sizeof *a->list);
-    if (!a->part || !a->state || !a->scratch || !a->folded || !a->unit_of || !a->taken || !a->waves || !a->tiles || !a->list) {
+    if (!a->part || !a->state || !a->scratch || !a->folded || !a->unit_of || !a->taken || !a->waves || !a->tiles
+        || !a->list) {
         attention_free(a);
         return fail_mem(err);
     }
@@ -183,7 +184,8 @@ static bool same_pages(const attention *a, size_t x, size_t y, size_t chunk) {
     size_t nx = valid_in(a, x, chunk), ny = valid_in(a, y, chunk), n = nx < ny ? nx : ny;
     size_t pages = (n + KV_PAGE - 1) / KV_PAGE, first = chunk * CHUNK_PAGES;
     return memcmp(a->seqs[a->rows[x].seq]->page + first, a->seqs[a->rows[y].seq]->page + first,
-                  pages * sizeof(uint32_t)) == 0;
+                  pages * sizeof(uint32_t))
+           == 0;
 }
 
 /* The row may still go into a tile of the chunk. */
@@ -281,8 +283,8 @@ static void run_chunk(const attention *a, const uint32_t *list, size_t n, size_t
         for (size_t g = 0; g < G; g++) b->n_valid[i * G + g] = (uint32_t)valid_in(a, list[i], chunk);
     float scale = 1.0f / sqrtf((float)c->head_dim);
     if (a->kv->bf16)
-        a->m->k->attn_chunk_bf16(acc, state, q, (const uint16_t *const *)blocks, n_page, b->n_valid, n * G,
-                                 c->head_dim, scale, b->kernel);
+        a->m->k->attn_chunk_bf16(acc, state, q, (const uint16_t *const *)blocks, n_page, b->n_valid, n * G, c->head_dim,
+                                 scale, b->kernel);
     else
         a->m->k->attn_chunk(acc, state, q, (const float *const *)blocks, n_page, b->n_valid, n * G, c->head_dim, scale,
                             b->kernel);
@@ -347,7 +349,8 @@ static void fold_task(void *ctx, size_t task, size_t worker) {
     float *acc = a->part + part_at(a, row, 0) * hd;
     attn_state *state = a->state + part_at(a, row, 0);
     for (size_t chunk = 1; chunk < chunks_of(tokens_of(a, row)); chunk++)
-        a->m->k->attn_merge(acc, state, a->part + part_at(a, row, chunk) * hd, a->state + part_at(a, row, chunk), H, hd);
+        a->m->k->attn_merge(acc, state, a->part + part_at(a, row, chunk) * hd, a->state + part_at(a, row, chunk), H,
+                            hd);
     for (size_t h = 0; h < H; h++) finish_head(a->out + (row * H + h) * hd, acc + h * hd, state[h], hd);
 }
 

@@ -18,8 +18,9 @@ struct encoder_state {
     float *qkv;  /* (n, 3 d) */
     float *attn; /* (n, d) */
     float *ff;   /* (n, n_ff) */
-    float *head; /* per worker: one head's queries and sums (2, T, hd), a page of keys and values (2, hd, KV_PAGE) */
-    attn_state *softmax; /* per worker: (T) */
+    float *
+        head; /* per worker: one head's queries and sums (3, T, hd), pages of a chunk's keys and values, kernel scratch */
+    attn_state *softmax; /* per worker: (2, T) */
     uint32_t *n_valid;   /* per worker: (T) */
     size_t head_size, max_T;
 };
@@ -40,14 +41,14 @@ pgr_status encoder_state_create(const encoder *e, size_t n_row, encoder_state **
     s->e = e;
     s->n_row = n_row;
     s->max_T = n_row < c->n_pos ? n_row : c->n_pos;
-    s->head_size = 2 * s->max_T * hd + 2 * KV_PAGE * hd;
+    s->head_size = 3 * s->max_T * hd + 2 * ATTN_CHUNK * hd + ATTN_SCRATCH;
     s->x = mem_aligned(n_row * c->n_embd * sizeof(float), 64);
     s->h = mem_aligned(n_row * c->n_embd * sizeof(float), 64);
     s->qkv = mem_aligned(n_row * 3 * c->n_embd * sizeof(float), 64);
     s->attn = mem_aligned(n_row * c->n_embd * sizeof(float), 64);
     s->ff = mem_aligned(n_row * c->n_ff * sizeof(float), 64);
     s->head = mem_aligned(workers * s->head_size * sizeof(float), 64);
-    s->softmax = mem_array(workers * s->max_T, sizeof *s->softmax);
+    s->softmax = mem_array(workers * 2 * s->max_T, sizeof *s->softmax);
     s->n_valid = mem_array(workers * s->max_T, sizeof *s->n_valid);
     if (!s->x || !s->h || !s->qkv || !s->attn || !s->ff || !s->head || !s->softmax || !s->n_valid) {
         encoder_state_free(s);
@@ -150,13 +151,14 @@ static void ffn_act(void *ctx, size_t block, size_t worker) {
 
 /* ---- attention ---- */
 
-/* n keys and values of a page, from rows of qkv: kT (hd, KV_PAGE) with zeros beyond n, v (n, hd) */
-static void load_page(const float *k, const float *v, size_t n, size_t stride, size_t hd, float *kT, float *values) {
-    for (size_t t = 0; t < n; t++) {
-        for (size_t i = 0; i < hd; i++) kT[i * KV_PAGE + t] = k[t * stride + i];
-        memcpy(values + t * hd, v + t * stride, hd * sizeof *v);
-    }
-    for (size_t i = 0; n < KV_PAGE && i < hd; i++) memset(kT + i * KV_PAGE + n, 0, (KV_PAGE - n) * sizeof *kT);
+/* Keys and values of n tokens into pages as attn_chunk reads them; what is beyond them in the last page is zero.
+ * k, v: rows `stride` apart, pages: (2 * hd * KV_PAGE) each; returns the number of pages */
+static size_t load_chunk(const float *k, const float *v, size_t n, size_t stride, size_t hd, float *pages) {
+    size_t n_page = (n + KV_PAGE - 1) / KV_PAGE, size = 2 * hd * KV_PAGE;
+    memset(pages + (n_page - 1) * size, 0, size * sizeof *pages);
+    for (size_t t = 0; t < n; t++)
+        attn_store(pages + t / KV_PAGE * size, k + t * stride, v + t * stride, t % KV_PAGE, hd);
+    return n_page;
 }
 
 /* Task: one head of one sentence, all of whose tokens see each other. */
@@ -166,21 +168,22 @@ static void attend(void *ctx, size_t task, size_t worker) {
     const encoder_config *c = &s->e->config;
     size_t d = c->n_embd, hd = d / c->n_head, seq = task / c->n_head, h = task % c->n_head;
     size_t first = p->start[seq], T = p->start[seq + 1] - first, stride = 3 * d;
-    const float *rows = s->qkv + first * stride + h * hd;
-    float *q = s->head + worker * s->head_size, *acc = q + T * hd, *kT = acc + T * hd, *v = kT + KV_PAGE * hd;
-    attn_state *softmax = s->softmax + worker * s->max_T;
+    const float *rows = s->qkv + first * stride + h * hd, *blocks[ATTN_CHUNK / KV_PAGE];
+    float *q = s->head + worker * s->head_size, *acc = q + T * hd, *acc2 = acc + T * hd, *pages = acc2 + T * hd;
+    float *scratch = pages + 2 * ATTN_CHUNK * hd;
+    attn_state *softmax = s->softmax + worker * 2 * s->max_T, *softmax2 = softmax + T;
     uint32_t *n_valid = s->n_valid + worker * s->max_T;
 
-    memset(acc, 0, T * hd * sizeof *acc);
-    for (size_t t = 0; t < T; t++) {
-        memcpy(q + t * hd, rows + t * stride, hd * sizeof *q);
-        softmax[t] = (attn_state){.max = -INFINITY, .sum = 0.0f};
-    }
-    for (size_t t0 = 0; t0 < T; t0 += KV_PAGE) {
-        size_t n = T - t0 < KV_PAGE ? T - t0 : KV_PAGE;
-        load_page(rows + t0 * stride + d, rows + t0 * stride + 2 * d, n, stride, hd, kT, v);
+    for (size_t t = 0; t < T; t++) memcpy(q + t * hd, rows + t * stride, hd * sizeof *q);
+    for (size_t i = 0; i < ATTN_CHUNK / KV_PAGE; i++) blocks[i] = pages + i * 2 * hd * KV_PAGE;
+    for (size_t t0 = 0; t0 < T; t0 += ATTN_CHUNK) {
+        const float *from = rows + t0 * stride;
+        size_t n = T - t0 < ATTN_CHUNK ? T - t0 : ATTN_CHUNK,
+               n_page = load_chunk(from + d, from + 2 * d, n, stride, hd, pages);
         for (size_t t = 0; t < T; t++) n_valid[t] = (uint32_t)n;
-        s->e->k->attn_page(acc, softmax, q, kT, v, n_valid, T, hd, 1.0f / sqrtf((float)hd));
+        s->e->k->attn_chunk(t0 ? acc2 : acc, t0 ? softmax2 : softmax, q, blocks, n_page, n_valid, T, hd,
+                            1.0f / sqrtf((float)hd), scratch);
+        if (t0) s->e->k->attn_merge(acc, softmax, acc2, softmax2, T, hd);
     }
     for (size_t t = 0; t < T; t++) {
         float *out = s->attn + (first + t) * d + h * hd, inv = 1.0f / softmax[t].sum;

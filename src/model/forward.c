@@ -12,14 +12,14 @@ struct forward_state {
     const pgr_model *m;
     size_t n_batch;
     size_t n_q, n_kv, n_qkv; /* values of a row's queries, of its keys, of both and its values */
-    float *x;         /* (n, d) residual stream */
-    float *h;         /* (n, d) normalised */
-    float *qkv;       /* (n, n_qkv) */
-    uint16_t *qkv16;  /* (n, n_qkv) the same in bf16, where the cache is */
-    float *attn;      /* (n, n_q) */
-    float *gate_up;   /* (n, 2, n_ff) */
-    float *cs;        /* (n, rope_dim / 2, 2) cosine and sine of every row's position */
-    float *inv_freq;  /* (rope_dim / 2) */
+    float *x;                /* (n, d) residual stream */
+    float *h;                /* (n, d) normalised */
+    float *qkv;              /* (n, n_qkv) */
+    uint16_t *qkv16;         /* (n, n_qkv) the same in bf16, where the cache is */
+    float *attn;             /* (n, n_q) */
+    float *gate_up;          /* (n, 2, n_ff) */
+    float *cs;               /* (n, rope_dim / 2, 2) cosine and sine of every row's position */
+    float *inv_freq;         /* (rope_dim / 2) */
     attention *attention;
     lora_set loras;
 };
@@ -53,8 +53,9 @@ static pgr_status init_state(forward_state *f, pgr_error *err) {
         float **p;
         size_t n;
     } list[] = {
-        {&f->x, n * c->n_embd},          {&f->h, n * c->n_embd},   {&f->qkv, n * f->n_qkv},       {&f->attn, n * f->n_q},
-        {&f->gate_up, n * 2 * c->n_ff}, {&f->cs, n * c->rope_dim}, {&f->inv_freq, c->rope_dim / 2},
+        {&f->x, n * c->n_embd},          {&f->h, n * c->n_embd},         {&f->qkv, n * f->n_qkv},
+        {&f->attn, n * f->n_q},          {&f->gate_up, n * 2 * c->n_ff}, {&f->cs, n * c->rope_dim},
+        {&f->inv_freq, c->rope_dim / 2},
     };
     for (size_t i = 0; i < sizeof list / sizeof *list; i++) {
         *list[i].p = mem_aligned(list[i].n * sizeof(float), 64);

@@ -129,7 +129,8 @@ static void check_row(const world *w, const forward_row *row, const float *out) 
     define(w, row, want);
     for (size_t i = 0; i < (size_t)H * HD; i++)
         if (!(fabs((double)out[i] - want[i]) <= bound))
-            fail_msg("sequence %u, position %u, value %zu: %g, want %g", row->seq, row->pos, i, (double)out[i], want[i]);
+            fail_msg("sequence %u, position %u, value %zu: %g, want %g", row->seq, row->pos, i, (double)out[i],
+                     want[i]);
 }
 
 static void check_batch(world *w, const forward_row *rows, size_t n) {
@@ -144,8 +145,7 @@ static void check_batch(world *w, const forward_row *rows, size_t n) {
 }
 
 static size_t add_rows(forward_row *rows, size_t at, size_t seq, size_t pos, size_t n) {
-    for (size_t i = 0; i < n; i++)
-        rows[at + i] = (forward_row){.seq = (uint32_t)seq, .pos = (uint32_t)(pos + i)};
+    for (size_t i = 0; i < n; i++) rows[at + i] = (forward_row){.seq = (uint32_t)seq, .pos = (uint32_t)(pos + i)};
     return at + n;
 }
 
@@ -156,9 +156,9 @@ static void batches_of_all_kinds(void **state) {
         world *w = make(bf16, 2);
         forward_row rows[N_BATCH];
         size_t n = 0;
-        add_sequence(w, 0, 0, 700);                                                          /* the prompt */
-        for (size_t i = 0; i < 24; i++) add_sequence(w, 0, 700, 701 + 20 * i % 300);         /* its chains */
-        add_sequence(w, 0, 300, 620);                                                        /* begins alike */
+        add_sequence(w, 0, 0, 700);                                                  /* the prompt */
+        for (size_t i = 0; i < 24; i++) add_sequence(w, 0, 700, 701 + 20 * i % 300); /* its chains */
+        add_sequence(w, 0, 300, 620);                                                /* begins alike */
         for (size_t i = 0; i < 3; i++) add_sequence(w, 25, 620 - 31 * i, 640);
         add_sequence(w, 0, 0, 90);
         add_sequence(w, 0, 512, 1100); /* shares whole chunks */
@@ -179,7 +179,8 @@ static void long_runs_cross_chunks(void **state) {
         forward_row rows[N_BATCH];
         add_sequence(w, 0, 0, 1200);
         const size_t starts[] = {0, 100, 255, 256, 944};
-        for (size_t i = 0; i < 5; i++) check_batch(w, rows, add_rows(rows, 0, 0, starts[i], i == 0 ? 40 : 256 - 13 * i));
+        for (size_t i = 0; i < 5; i++)
+            check_batch(w, rows, add_rows(rows, 0, 0, starts[i], i == 0 ? 40 : 256 - 13 * i));
         drop(w);
     }
 }

@@ -87,14 +87,20 @@ static void add_state(double *sum, const float *row, size_t n) {
     for (size_t i = 0; i < n; i++) sum[i] += (double)row[i];
 }
 
-/* The first dim values over n, scaled to length 1 where the model's vectors are. */
-static void put_vector(const job *j, size_t text, const double *sum, size_t n) {
+/* The first dim values over n, scaled to length 1 where the model's vectors are. Broken weights give no vector. */
+static pgr_status put_vector(const job *j, size_t text, const double *sum, size_t n) {
     double ss = 0, scale = 1.0 / (double)n;
     for (size_t i = 0; i < j->dim; i++) ss += sum[i] * scale * sum[i] * scale;
     double norm = sqrt(ss);
     if (j->e->say.normalise && norm > 1e-12) scale /= norm;
     float *out = j->out + text * j->dim;
-    for (size_t i = 0; i < j->dim; i++) out[i] = (float)(sum[i] * scale);
+    for (size_t i = 0; i < j->dim; i++) {
+        out[i] = (float)(sum[i] * scale);
+        if (!isfinite(out[i]))
+            return fail(j->err, PGR_E_FORMAT, "%s: value %zu of the embedding of text %zu is %g, expected a number",
+                        j->e->name, i, text + 1, (double)out[i]);
+    }
+    return PGR_OK;
 }
 
 static pgr_status run_encoder(job *j) {
@@ -107,7 +113,7 @@ static pgr_status run_encoder(job *j) {
         if (j->pool == PGR_POOL_LAST) from = to - 1;
         memset(j->sum, 0, d * sizeof *j->sum);
         for (size_t row = from; row < to; row++) add_state(j->sum, hidden + row * d, d);
-        put_vector(j, j->first + i, j->sum, to - from);
+        PGR_TRY(put_vector(j, j->first + i, j->sum, to - from));
     }
     return PGR_OK;
 }
@@ -131,7 +137,7 @@ static pgr_status decode_rows(job *j, kv_seq *const *seqs, size_t from, size_t t
         add_state(j->sum, e->hidden + state++ * d, d);
         size_t n = j->start[r->seq + 1] - j->start[r->seq];
         if (r->pos + 1 < n) continue;
-        put_vector(j, j->first + r->seq, j->sum, j->pool == PGR_POOL_MEAN ? n : 1);
+        PGR_TRY(put_vector(j, j->first + r->seq, j->sum, j->pool == PGR_POOL_MEAN ? n : 1));
         memset(j->sum, 0, d * sizeof *j->sum);
     }
     *text = t;

@@ -139,7 +139,7 @@ static void test_interrupt(void **state) {
     (void)state;
     assert_ends("yes 'Two answers come back and the reader asks' | head -200000 >"
                 "$PGENRM_HOME/many; "
-                "timeout --preserve-status -s INT 0.5 pgenrm embed " QWEN3 "$PGENRM_HOME/many",
+                "timeout --preserve-status -s INT 2 pgenrm embed " QWEN3 "$PGENRM_HOME/many",
                 130, "pgenrm: interrupted");
 }
 

@@ -64,6 +64,10 @@ void buf_printf(buf *b, const char *format, ...) {
     va_end(ap);
 }
 
+void buf_reserve(buf *b, size_t n) {
+    buf_room(b, n);
+}
+
 void buf_clear(buf *b) {
     b->n = 0;
     b->failed = false;
@@ -87,18 +91,21 @@ void ids_push(ids *s, int32_t id) {
     ids_append(s, &id, 1);
 }
 
-void ids_append(ids *s, const int32_t *v, size_t n) {
-    if (s->failed || n == 0) return;
-    if (n > s->cap - s->n) {
-        size_t cap = n > SIZE_MAX - s->n ? SIZE_MAX : grown(s->cap, s->n + n, 16);
-        int32_t *grow = cap > SIZE_MAX / sizeof *v ? NULL : mem_resize(s->v, cap * sizeof *v);
-        if (!grow) {
-            s->failed = true;
-            return;
-        }
-        s->v = grow;
-        s->cap = cap;
+void ids_reserve(ids *s, size_t n) {
+    if (s->failed || n <= s->cap - s->n) return;
+    size_t cap = n > SIZE_MAX - s->n ? SIZE_MAX : grown(s->cap, s->n + n, 16);
+    int32_t *grow = cap > SIZE_MAX / sizeof *s->v ? NULL : mem_resize(s->v, cap * sizeof *s->v);
+    if (!grow) {
+        s->failed = true;
+        return;
     }
+    s->v = grow;
+    s->cap = cap;
+}
+
+void ids_append(ids *s, const int32_t *v, size_t n) {
+    ids_reserve(s, n);
+    if (s->failed || n == 0) return;
     memcpy(s->v + s->n, v, n * sizeof *v);
     s->n += n;
 }

@@ -16,6 +16,7 @@ void buf_add(buf *b, const void *p, size_t n);
 void buf_puts(buf *b, const char *s);
 void buf_putc(buf *b, char c);
 void buf_printf(buf *b, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void buf_reserve(buf *b, size_t n); /* room for n bytes more */
 void buf_clear(buf *b);       /* keeps the memory, clears `failed` */
 void buf_free(buf *b);
 char *buf_take(buf *b);       /* the string ("" if nothing was appended), now the caller's; NULL if failed */
@@ -27,6 +28,7 @@ typedef struct ids { /* token ids */
 } ids;
 
 void ids_push(ids *s, int32_t id);
+void ids_reserve(ids *s, size_t n); /* room for n more */
 void ids_append(ids *s, const int32_t *v, size_t n);
 void ids_free(ids *s);
 

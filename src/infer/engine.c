@@ -304,34 +304,67 @@ static pgr_status advance(run *r, slot *s, const sampler_row *row) {
     return PGR_OK;
 }
 
-static pgr_status open_slot(run *r, slot *s) {
-    infer_chain *c = &r->out->chains[r->next_chain++];
+static bool any_slot_used(const run *r) {
+    for (size_t i = 0; i < MAX_SLOT; i++)
+        if (r->e->slots[i].used) return true;
+    return false;
+}
+
+/* The chain's pages, all that it may need: what begins can end. The last chain of a prompt takes over the prompt's own.
+ * *waits: it must wait until others give theirs back; nothing is taken then. */
+static pgr_status take_pages(run *r, slot *s, const infer_request *q, prompt_state *p, bool *waits) {
+    bool others = any_slot_used(r);
+    if (p->n_left == 1) {
+        s->seq = p->seq;
+        p->seq = (kv_seq){0};
+    } else {
+        PGR_TRY(kv_fork(&r->e->kv, &s->seq, &p->seq, q->n_prompt, r->err));
+    }
+    pgr_status status = reserve(r->e, &s->seq, q->max_tokens, r->err);
+    *waits = status == PGR_E_LIMIT && others;
+    if (status == PGR_OK) return PGR_OK;
+    if (p->n_left == 1)
+        p->seq = s->seq;
+    else
+        kv_release(&r->e->kv, &s->seq);
+    s->seq = (kv_seq){0};
+    return *waits ? PGR_OK : status;
+}
+
+/* Starts the next chain. *waits: it cannot start yet. */
+static pgr_status open_slot(run *r, slot *s, bool *waits) {
+    infer_chain *c = &r->out->chains[r->next_chain];
     prompt_state *p = &r->prompts[c->request];
+    const infer_request *q = &r->requests[c->request];
     if (!p->ready && !r->late) PGR_TRY(compute_prompt(r, c->request));
     c->finish = PGR_FINISH_DEADLINE;
     if (r->late) {
+        r->next_chain++;
         r->n_done++;
         return PGR_OK;
     }
 
-    const infer_request *q = &r->requests[c->request];
-    *s = (slot){.used = true, .n_prompt = q->n_prompt};
-    PGR_TRY(kv_fork(&r->e->kv, &s->seq, &p->seq, q->n_prompt, r->err));
+    *s = (slot){.n_prompt = q->n_prompt};
+    PGR_TRY(take_pages(r, s, q, p, waits));
+    if (*waits) return PGR_OK;
+    s->used = true;
+    r->next_chain++;
     PGR_TRY(writer_begin(&s->writer, &r->e->shared, q, c, r->err));
     sampler_prepare(&r->e->picks[0], r->e->m->k, p->logits, r->e->shared.n_token, q->sampling.temperature);
     PGR_TRY(advance(r, s, &r->e->picks[0]));
     if (--p->n_left == 0) {
         mem_free(p->logits);
         p->logits = NULL;
-        kv_release(&r->e->kv, &p->seq);
     }
     if (slot_idle(r, s)) close_slot(r, s);
     return PGR_OK;
 }
 
 static pgr_status fill_slots(run *r) {
+    bool waits = false;
     for (size_t i = 0; i < MAX_SLOT; i++)
-        while (!r->e->slots[i].used && r->next_chain < r->out->n_chain) PGR_TRY(open_slot(r, &r->e->slots[i]));
+        while (!r->e->slots[i].used && !waits && r->next_chain < r->out->n_chain)
+            PGR_TRY(open_slot(r, &r->e->slots[i], &waits));
     return PGR_OK;
 }
 

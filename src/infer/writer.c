@@ -7,20 +7,28 @@
 #include "base/mem.h"
 #include "base/rng.h"
 
+/* Memory of a chain is taken when it begins, so that its tokens need none. Longer ones than these grow by doubling. */
+enum { MOST_RESERVED = 4096, BYTES_PER_TOKEN = 16 };
+
 /* ---- appending ---- */
+
+/* Room for n tokens in all. */
+static pgr_status reserve_tokens(infer_chain *c, size_t n, pgr_error *err) {
+    if (n <= c->cap_logprobs) return PGR_OK;
+    float *logprobs = mem_resize(c->logprobs, n * sizeof *logprobs);
+    if (!logprobs) return fail_mem(err);
+    c->logprobs = logprobs;
+    uint8_t *flags = mem_resize(c->forced, n);
+    if (!flags) return fail_mem(err);
+    c->forced = flags;
+    c->cap_logprobs = n;
+    ids_reserve(&c->tokens, n - c->tokens.n);
+    return c->tokens.failed ? fail_mem(err) : PGR_OK;
+}
 
 static pgr_status push_token(writer *w, int32_t token, float logprob, bool forced, pgr_error *err) {
     infer_chain *c = w->chain;
-    if (c->tokens.n == c->cap_logprobs) {
-        size_t cap = c->cap_logprobs ? 2 * c->cap_logprobs : 64;
-        float *logprobs = mem_resize(c->logprobs, cap * sizeof *logprobs);
-        if (!logprobs) return fail_mem(err);
-        c->logprobs = logprobs;
-        uint8_t *flags = mem_resize(c->forced, cap);
-        if (!flags) return fail_mem(err);
-        c->forced = flags;
-        c->cap_logprobs = cap;
-    }
+    if (c->tokens.n == c->cap_logprobs) PGR_TRY(reserve_tokens(c, 2 * c->cap_logprobs + 1, err));
     ids_push(&c->tokens, token);
     if (c->tokens.failed) return fail_mem(err);
     c->logprobs[c->tokens.n - 1] = logprob;
@@ -129,6 +137,10 @@ pgr_status writer_check(const infer_request *r, pgr_error *err) {
 
 pgr_status writer_begin(writer *w, writer_shared *shared, const infer_request *r, infer_chain *chain, pgr_error *err) {
     *w = (writer){.r = r, .shared = shared, .chain = chain};
+    size_t most = r->max_tokens < MOST_RESERVED ? r->max_tokens : MOST_RESERVED;
+    PGR_TRY(reserve_tokens(chain, most, err));
+    buf_reserve(&chain->text, most * BYTES_PER_TOKEN);
+    if (chain->text.failed) return fail_mem(err);
     w->state = !r->grammar ? WRITER_FREE : WRITER_WAITS;
     if (r->grammar && !r->trigger) return start_grammar(w, err);
     return PGR_OK;

@@ -445,6 +445,45 @@ static void broken_weights_have_no_perplexity(void **state) {
     pgr_perplexity_free(&p);
 }
 
+/* A cache for a few chains at a time: the others wait for their pages, and all become what they are in a large one. */
+static void chains_wait_for_pages(void **state) {
+    (void)state;
+    ids p = encode("One two three four five six seven eight nine ten");
+    infer_request r = request_of(&p, 12, 40);
+    r.ignore_eos = true;
+    infer_output large = run(&r, 1);
+    pgr_engine *e = NULL;
+    pgr_engine_options o = pgr_engine_options_default();
+    o.n_kv_token = 8 * 32;
+    assert_int_equal(pgr_engine_create(MODEL, &o, &e, NULL), PGR_OK);
+    infer_output few = run_on(e, &r, 1, NULL);
+    for (size_t i = 0; i < 12; i++) assert_same_chain(&large.chains[i], &few.chains[i]);
+    infer_output_free(&large);
+    infer_output_free(&few);
+    pgr_engine_free(e);
+    ids_free(&p);
+}
+
+/* Longer chains ask for no more memory than short ones: what a token needs is there before the first. (Pages, which are memory of
+ * the cache, are there after the first pass.) */
+static void tokens_need_no_allocation(void **state) {
+    (void)state;
+    ids p = encode("A short prompt");
+    long asked[2];
+    for (int pass = 0; pass < 2; pass++)         /* the first pass brings the cache to its size */
+        for (int i = 0; i < 2; i++) {
+            infer_request r = request_of(&p, 5, i ? 400 : 30);
+            r.ignore_eos = true;
+            long before = mem_count();
+            infer_output out = run(&r, 1);
+            asked[i] = mem_count() - before;
+            assert_int_equal(out.chains[4].tokens.n, i ? 400 : 30);
+            infer_output_free(&out);
+        }
+    assert_int_equal(asked[0], asked[1]);
+    ids_free(&p);
+}
+
 static bool generate_once(void) {
     pgr_engine *e = NULL;
     pgr_generation *g = NULL;
@@ -478,7 +517,8 @@ int main(void) {
         cmocka_unit_test(deadline_gives_what_is_done),
         cmocka_unit_test(cancelled_engine_is_as_before),
         cmocka_unit_test(limits_are_errors),
-        cmocka_unit_test(broken_weights_have_no_perplexity),
+        cmocka_unit_test(broken_weights_have_no_perplexity), cmocka_unit_test(chains_wait_for_pages),
+        cmocka_unit_test(tokens_need_no_allocation),
         cmocka_unit_test(allocation_failures),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

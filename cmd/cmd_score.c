@@ -1,7 +1,8 @@
-/* cmd_score.c - `pgenrm score`: requests in, one result each out. */
+/* cmd_score.c - `pgenrm score`: requests in, one result each out; the chains of many requests are written together. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "commands.h"
 #include "program.h"
@@ -21,6 +22,11 @@ enum {
     OPT_CHAINS,
 };
 
+enum {
+    GROUP_CHAINS = 4096, /* of the requests that are judged in one call */
+    GROUP_REQUESTS = 256,
+};
+
 static const option_row OPTIONS[] = {
     {OPT_IND, 0, "ind", "N", "chains under the user's own history, 1 to 1024 (default: the request's, else 8)"},
     {OPT_HISTORY, 0, "history", "N", "pairs of the history that are shown (default: the request's, else the frame's)"},
@@ -31,7 +37,7 @@ static const option_row OPTIONS[] = {
      "show the responses in one order only; else half of the chains see them reversed"},
     {OPT_SCORE, 0, "score", "KIND",
      "which total counts: declared by the chain, recomputed from its criteria, or auto (default: auto)"},
-    {OPT_DEADLINE, 0, "deadline", "S", "seconds per request; chains not finished by then count as failed"},
+    {OPT_DEADLINE, 0, "deadline", "S", "seconds per request, which is then judged alone; chains not finished by then count as failed"},
     {OPT_CHAINS, 0, "chains", NULL, "print every chain too"},
     {OPT_PRO, 0, "pro", "N", "chains under similar users' histories (needs a store of users: only 0 for now)"},
     {OPT_ADAPTIVE, 0, "adaptive", "P", "stop when the verdict is settled (not available yet)"},
@@ -196,19 +202,73 @@ static bool has_failures(const pgr_result *result) {
     return result->failed > 0;
 }
 
-/* EXIT_DONE to go on with the next request. */
-static int judge_one(score_run *r, const session *s, const pgr_request *request, bool first) {
-    pgr_result *result = NULL;
-    pgr_error err = {0};
-    if (pgr_judge(s->engine, request, &r->judge, &result, &err) != PGR_OK) {
-        int status = complain_error(&err);
-        r->n_bad++;
-        return status == EXIT_INTERRUPTED ? status : EXIT_DONE;
+/* ---- groups of requests that are judged together ---- */
+
+typedef struct group {
+    score_run *r;
+    pgr_progress_bar *bar;
+    size_t n;
+    pgr_result **results; /* (n) */
+    pgr_error *errors;    /* (n) */
+    bool *done;           /* (n) has its result or its error */
+    size_t next;          /* the first that is not printed yet */
+    bool first;           /* of all requests: nothing was printed before */
+    bool cancelled;
+    int status; /* EXIT_DONE to go on */
+} group;
+
+static void print_request(group *g, size_t i) {
+    pgr_result *result = g->results[i];
+    if (!result && interrupted && g->errors[i].status == PGR_E_CANCELLED) {
+        g->cancelled = true;
+        return;
     }
-    int status = print_result(r, result, first);
-    if (has_failures(result)) r->some_failed = true;
+    if (!result) {
+        complain_error(&g->errors[i]);
+        g->r->n_bad++;
+        return;
+    }
+    if (isatty(STDOUT_FILENO)) pgr_progress_bar_update(g->bar, "", 0, 0, ""); /* ends the bar's line */
+    if (g->status == EXIT_DONE) g->status = print_result(g->r, result, g->first);
+    if (g->status != EXIT_DONE) interrupted = 1; /* nobody reads the rest */
+    if (has_failures(result)) g->r->some_failed = true;
+    g->first = false;
     pgr_result_free(result);
-    return status;
+}
+
+/* Results stand in the order of the requests, each as soon as those before it are there. */
+static void on_judged(void *ctx, size_t index) {
+    group *g = ctx;
+    g->done[index] = true;
+    while (g->next < g->n && g->done[g->next]) print_request(g, g->next++);
+}
+
+/* EXIT_DONE to go on with the next group. */
+static int judge_group(score_run *r, const session *s, size_t first, size_t n) {
+    group g = {.r = r, .bar = s->bar, .n = n, .first = first == 0};
+    g.results = must_alloc(n * sizeof *g.results);
+    g.errors = must_alloc(n * sizeof *g.errors);
+    g.done = must_alloc(n * sizeof *g.done);
+    r->judge.judged = on_judged;
+    r->judge.judged_ctx = &g;
+    pgr_judge_many(s->engine, (const pgr_request *const *)r->requests + first, n, &r->judge, g.results, g.errors);
+    for (; g.next < n; g.next++) print_request(&g, g.next); /* only where not even the batch could be made */
+    free(g.results);
+    free(g.errors);
+    free(g.done);
+    if (g.status == EXIT_DONE && g.cancelled) {
+        complain("interrupted");
+        return EXIT_INTERRUPTED;
+    }
+    return g.status;
+}
+
+/* So many that the last chains of a group, which run with few beside them, count little, and that what a group holds (some
+ * kilobytes per chain) stays small. A deadline is each request's own. */
+static size_t group_size(const score_run *r) {
+    if (r->judge.deadline_s > 0) return 1;
+    size_t ind = r->judge.ind > 0 ? (size_t)r->judge.ind : 8, n = GROUP_CHAINS / ind;
+    return n < GROUP_REQUESTS ? n : GROUP_REQUESTS;
 }
 
 static int judge_all(score_run *r, session *s) {
@@ -217,8 +277,10 @@ static int judge_all(score_run *r, session *s) {
     r->judge.cancel = &interrupted;
     r->judge.progress = pgr_progress_bar_update;
     r->judge.progress_ctx = s->bar;
-    for (size_t i = 0; i < r->n_request; i++) {
-        int status = interrupted ? EXIT_INTERRUPTED : judge_one(r, s, r->requests[i], i == 0);
+    size_t most = group_size(r);
+    for (size_t first = 0; first < r->n_request; first += most) {
+        size_t left = r->n_request - first;
+        int status = interrupted ? EXIT_INTERRUPTED : judge_group(r, s, first, left < most ? left : most);
         if (status != EXIT_DONE) return status;
     }
     return EXIT_DONE;

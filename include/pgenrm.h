@@ -380,6 +380,10 @@ void pgr_request_free(pgr_request *request);
 
 typedef enum pgr_score_kind { PGR_SCORE_AUTO, PGR_SCORE_DECLARED, PGR_SCORE_RECOMPUTED } pgr_score_kind;
 
+/* The request with this index has its result or its error. From the thread that made the call, in the order in which requests
+ * are done; it may not call the engine. */
+typedef void (*pgr_judged_fn)(void *ctx, size_t index);
+
 typedef struct pgr_judge_options {
     int ind;            /* chains under the user's own history; -1: the request's, else 8 */
     int history;        /* history pairs shown; -1: the request's, else the frame's */
@@ -390,10 +394,12 @@ typedef struct pgr_judge_options {
     bool swap;          /* odd chains see the responses in reversed order */
     pgr_score_kind score; /* which of the two scores counts; AUTO: recomputed where every chain has it */
     bool keep_chains;   /* fill result->samples */
-    double deadline_s;  /* 0: none; chains that have not finished by then count as failed */
+    double deadline_s;  /* of the call, 0: none; chains that have not finished by then count as failed */
     pgr_cancel *cancel;
     pgr_progress_fn progress;
     void *progress_ctx;
+    pgr_judged_fn judged; /* may be NULL */
+    void *judged_ctx;
 } pgr_judge_options;
 
 typedef struct pgr_response_score {
@@ -447,8 +453,8 @@ typedef struct pgr_result {
     size_t history_shown;
     pgr_chain_sample *samples; /* with keep_chains */
     size_t n_sample;
-    size_t prompt_tokens, cached_tokens, completion_tokens;
-    double seconds, first_token_s;
+    size_t prompt_tokens, cached_tokens, completion_tokens; /* cached: of the prompts, not computed because known */
+    double seconds, first_token_s; /* from the call's start to this result, to its first token (0: none was written) */
 } pgr_result;
 
 pgr_judge_options pgr_judge_options_default(void);
@@ -457,6 +463,16 @@ pgr_judge_options pgr_judge_options_default(void);
  * (pgr_result_free). A chain that does not parse is counted in `failed`, never scored. */
 pgr_status pgr_judge(pgr_engine *engine, const pgr_request *request, const pgr_judge_options *options,
                      pgr_result **out, pgr_error *err);
+
+/* Judges n requests, of one user or of many, whose chains are written in one batch: chains that end make room for those that
+ * wait, and what prompts begin with alike is computed once.
+ * results  (n) results[i] is what pgr_judge makes of requests[i] alone, bit for bit but for cached_tokens and the times; the
+ *          caller's (pgr_result_free). NULL where there is none.
+ * errors   (n) or NULL: errors[i].status is PGR_OK where there is a result, else errors[i] says why there is none.
+ * returns: PGR_OK if every request has its result, else the status of the first that has none. One request's failure does not touch
+ *          the others; after *cancel and without memory those that were done keep their results. */
+pgr_status pgr_judge_many(pgr_engine *engine, const pgr_request *const *requests, size_t n,
+                          const pgr_judge_options *options, pgr_result **results, pgr_error *errors);
 void pgr_result_free(pgr_result *result);
 
 /* One JSON object, no line breaks (docs/requests.md). *out is the caller's (pgr_free). */

@@ -19,7 +19,6 @@ enum {
     MAX_SLOT = 64,       /* chains decoded together */
     MAX_WANT = 64,       /* rows of logits of one forward pass */
     DEFAULT_BATCH = 256, /* rows of one forward pass: GEMMs are near their peak from there on */
-    KEPT_GRAMMARS = 4,
 };
 static const size_t DEFAULT_CACHE = (size_t)512 << 20; /* bytes: 22,000 tokens of the default model in bf16 */
 
@@ -34,6 +33,8 @@ typedef struct prompt_state {
     float *logits; /* (n_vocab) of the last token */
     bool ready;
     size_t n_left; /* samples not yet started */
+    size_t n_open; /* samples not yet ended */
+    infer_usage usage;
 } prompt_state;
 
 typedef struct slot {
@@ -56,7 +57,7 @@ struct pgr_engine {
     size_t n_pick;
     forward_row *rows; /* (n_batch) */
     slot slots[MAX_SLOT];
-    kept_grammar grammars[KEPT_GRAMMARS]; /* newest first */
+    kept_grammar grammars[ENGINE_GRAMMARS]; /* newest first */
 };
 
 /* One call of infer_run. */
@@ -149,7 +150,7 @@ void pgr_engine_free(pgr_engine *e) {
     trie_free(e->shared.trie);
     mem_free(e->shared.mask);
     mem_free(e->shared.end_mask);
-    for (size_t i = 0; i < KEPT_GRAMMARS; i++) drop_grammar(&e->grammars[i]);
+    for (size_t i = 0; i < ENGINE_GRAMMARS; i++) drop_grammar(&e->grammars[i]);
     prefix_free(e->prefix);
     kv_close(&e->kv);
     mem_free(e);
@@ -158,7 +159,7 @@ void pgr_engine_free(pgr_engine *e) {
 pgr_status engine_grammar(pgr_engine *e, const char *text, size_t n, const char *origin, grammar **out,
                           pgr_error *err) {
     kept_grammar *list = e->grammars, found = {0};
-    for (size_t i = 0; i < KEPT_GRAMMARS; i++)
+    for (size_t i = 0; i < ENGINE_GRAMMARS; i++)
         if (list[i].g && list[i].n == n && memcmp(list[i].text, text, n) == 0) {
             found = list[i];
             memmove(list + 1, list, i * sizeof *list);
@@ -175,8 +176,8 @@ pgr_status engine_grammar(pgr_engine *e, const char *text, size_t n, const char 
         return fail_mem(err);
     }
     memcpy(found.text, text, n);
-    drop_grammar(&list[KEPT_GRAMMARS - 1]);
-    memmove(list + 1, list, (KEPT_GRAMMARS - 1) * sizeof *list);
+    drop_grammar(&list[ENGINE_GRAMMARS - 1]);
+    memmove(list + 1, list, (ENGINE_GRAMMARS - 1) * sizeof *list);
     list[0] = found;
     *out = found.g;
     return PGR_OK;
@@ -233,11 +234,26 @@ static pgr_status reserve(pgr_engine *e, kv_seq *seq, size_t n, pgr_error *err) 
     }
 }
 
-/* Starts the prompt from its longest known beginning; the last token is always computed, for its logits. */
-static pgr_status take_prefix(run *r, const infer_request *q, kv_seq *seq) {
-    PGR_TRY(prefix_take(r->e->prefix, q->prompt, q->n_prompt - 1, seq, r->err));
-    r->out->cached_tokens += seq->n_token;
-    return PGR_OK;
+static bool any_slot_used(const run *r) {
+    for (size_t i = 0; i < MAX_SLOT; i++)
+        if (r->e->slots[i].used) return true;
+    return false;
+}
+
+/* Starts the prompt from its longest known beginning, with pages for the rest; the last token is always computed, for its
+ * logits. *waits: the pages are with chains that run; nothing is taken then. */
+static pgr_status begin_prompt(run *r, const infer_request *q, prompt_state *p, bool *waits) {
+    PGR_TRY(prefix_take(r->e->prefix, q->prompt, q->n_prompt - 1, &p->seq, r->err));
+    size_t known = p->seq.n_token;
+    pgr_status s = reserve(r->e, &p->seq, q->n_prompt - known, r->err);
+    if (s == PGR_E_LIMIT && any_slot_used(r)) {
+        kv_release(&r->e->kv, &p->seq);
+        *waits = true;
+        return PGR_OK;
+    }
+    p->usage.cached_tokens = known;
+    r->out->cached_tokens += known;
+    return s;
 }
 
 static void trim_prefixes(pgr_engine *e, size_t bytes) {
@@ -251,13 +267,14 @@ static pgr_status keep_prefix(run *r, const infer_request *q, const kv_seq *seq)
     return PGR_OK;
 }
 
-static pgr_status compute_prompt(run *r, size_t request) {
+static pgr_status compute_prompt(run *r, size_t request, bool *waits) {
     pgr_engine *e = r->e;
     const infer_request *q = &r->requests[request];
     prompt_state *p = &r->prompts[request];
+    PGR_TRY(begin_prompt(r, q, p, waits));
+    if (*waits) return PGR_OK;
     p->logits = mem_aligned(e->m->config.n_vocab * sizeof *p->logits, 64);
     if (!p->logits) return fail_mem(r->err);
-    PGR_TRY(take_prefix(r, q, &p->seq));
 
     kv_seq *seqs[] = {&p->seq};
     while (p->seq.n_token < q->n_prompt && !r->late) {
@@ -268,7 +285,7 @@ static pgr_status compute_prompt(run *r, size_t request) {
                 .token = q->prompt[first + i], .pos = (uint32_t)(first + i), .want = first + i + 1 == q->n_prompt};
         PGR_TRY(reserve(e, &p->seq, n, r->err));
         PGR_TRY(forward_run(e->forward, &e->kv, seqs, e->rows, n, p->logits, r->err));
-        report(r, "reading the prompt", p->seq.n_token, q->n_prompt);
+        if (r->decode_start == 0) report(r, "reading the prompt", p->seq.n_token, q->n_prompt);
         PGR_TRY(look_up(r));
     }
     p->ready = !r->late;
@@ -277,10 +294,16 @@ static pgr_status compute_prompt(run *r, size_t request) {
 
 /* ---- slots ---- */
 
+static void end_chain(run *r, const infer_chain *c) {
+    prompt_state *p = &r->prompts[c->request];
+    r->n_done++;
+    if (--p->n_open == 0 && r->o->ended) r->o->ended(r->o->ended_ctx, c->request, c - c->sample, &p->usage);
+}
+
 static void close_slot(run *r, slot *s) {
     kv_release(&r->e->kv, &s->seq);
     s->used = false;
-    r->n_done++;
+    end_chain(r, s->writer.chain);
 }
 
 /* Log-probabilities of forced tokens may still be wanted of a chain that is done. */
@@ -300,14 +323,12 @@ static pgr_status advance(run *r, slot *s, const sampler_row *row) {
     size_t before = s->writer.chain->tokens.n;
     if (!s->writer.done && s->n_fed == before) PGR_TRY(writer_next(&s->writer, row, r->err));
     settle_forced(r, s, s->n_fed, row);
-    if (r->out->first_token_s == 0 && s->writer.chain->tokens.n > 0) r->out->first_token_s = clock_now() - r->start;
+    infer_usage *usage = &r->prompts[s->writer.chain->request].usage;
+    if (usage->first_token_s == 0 && s->writer.chain->tokens.n > 0) {
+        usage->first_token_s = clock_now() - r->start;
+        if (r->out->first_token_s == 0) r->out->first_token_s = usage->first_token_s;
+    }
     return PGR_OK;
-}
-
-static bool any_slot_used(const run *r) {
-    for (size_t i = 0; i < MAX_SLOT; i++)
-        if (r->e->slots[i].used) return true;
-    return false;
 }
 
 /* The chain's pages, all that it may need: what begins can end. The last chain of a prompt takes over the prompt's own.
@@ -336,11 +357,12 @@ static pgr_status open_slot(run *r, slot *s, bool *waits) {
     infer_chain *c = &r->out->chains[r->next_chain];
     prompt_state *p = &r->prompts[c->request];
     const infer_request *q = &r->requests[c->request];
-    if (!p->ready && !r->late) PGR_TRY(compute_prompt(r, c->request));
+    if (!p->ready && !r->late) PGR_TRY(compute_prompt(r, c->request, waits));
+    if (*waits) return PGR_OK;
     c->finish = PGR_FINISH_DEADLINE;
     if (r->late) {
         r->next_chain++;
-        r->n_done++;
+        end_chain(r, c);
         return PGR_OK;
     }
 
@@ -468,16 +490,19 @@ static pgr_status run_all(run *r) {
     return PGR_OK;
 }
 
+pgr_status infer_check(const pgr_engine *e, const infer_request *q, pgr_error *err) {
+    size_t n_ctx = e->m->config.n_ctx;
+    PGR_TRY(writer_check(q, err));
+    if (q->n_prompt < n_ctx && q->max_tokens <= n_ctx - q->n_prompt) return PGR_OK;
+    return fail(err, PGR_E_LIMIT, "a prompt of %zu tokens and %zu new ones exceed the model's context of %zu",
+                q->n_prompt, q->max_tokens, n_ctx);
+}
+
 /* Limits are checked before anything is computed. */
 static pgr_status check_requests(run *r) {
-    const config *c = &r->e->m->config;
     for (size_t i = 0; i < r->n_request; i++) {
         const infer_request *q = &r->requests[i];
-        PGR_TRY(writer_check(q, r->err));
-        if (q->n_prompt >= c->n_ctx || q->max_tokens > c->n_ctx - q->n_prompt)
-            return fail(r->err, PGR_E_LIMIT,
-                        "a prompt of %zu tokens and %zu new ones exceed the model's context of %zu", q->n_prompt,
-                        q->max_tokens, c->n_ctx);
+        PGR_TRY(infer_check(r->e, q, r->err));
         if (q->grammar && !r->e->shared.trie) PGR_TRY(trie_create(r->e->m->tok, &r->e->shared.trie, r->err));
         r->out->n_chain += q->n_sample;
         r->out->prompt_tokens += q->n_prompt;
@@ -492,7 +517,7 @@ static pgr_status init_output(run *r) {
     if (!r->prompts || !r->out->chains) return fail_mem(r->err);
     infer_chain *c = r->out->chains;
     for (size_t i = 0; i < r->n_request; i++) {
-        r->prompts[i].n_left = r->requests[i].n_sample;
+        r->prompts[i].n_left = r->prompts[i].n_open = r->requests[i].n_sample;
         for (size_t s = 0; s < r->requests[i].n_sample; s++) *c++ = (infer_chain){.request = i, .sample = s};
     }
     return PGR_OK;

@@ -39,11 +39,23 @@ typedef struct infer_chain {
     bool cut;               /* the token limit took choices away */
 } infer_chain;
 
+typedef struct infer_usage { /* of one request */
+    size_t cached_tokens;    /* prompt tokens not computed because they were known */
+    double first_token_s;    /* from the call's start to its first chain's first token; 0: none was written */
+} infer_usage;
+
+/* The last chain of a request has ended; its chains are final from here on and stay until the call is over. Called in the
+ * engine's thread; it may not call the engine. */
+typedef void (*infer_ended_fn)(void *ctx, size_t request, const infer_chain *chains /* (n_sample) */,
+                               const infer_usage *usage);
+
 typedef struct infer_options {
     double deadline_s; /* from the call's start; 0: none */
     pgr_cancel *cancel;
     pgr_progress_fn progress;
     void *progress_ctx;
+    infer_ended_fn ended; /* may be NULL. What it was told holds also where the call fails later */
+    void *ended_ctx;
     bool want_forced;  /* log-probabilities of forced tokens too */
 } infer_options;
 
@@ -54,7 +66,11 @@ typedef struct infer_output {
     double prefill_s, decode_s, first_token_s;
 } infer_output;
 
-/* All chains of all requests. On error nothing is handed over. */
+/* What is wrong with a request that can be seen before anything is computed: its settings, or more tokens than the model's
+ * context has. infer_run checks all of its requests so. */
+pgr_status infer_check(const pgr_engine *e, const infer_request *request, pgr_error *err);
+
+/* All chains of all requests, many users' prompts in one batch. On error nothing is handed over. */
 pgr_status infer_run(pgr_engine *e, const infer_request *requests, size_t n_request, const infer_options *options,
                      infer_output *out, pgr_error *err);
 void infer_output_free(infer_output *out);
@@ -63,8 +79,10 @@ void infer_output_free(infer_output *out);
 pgr_status infer_logprobs(pgr_engine *e, const int32_t *tokens, size_t n, const infer_options *options, float *out,
                           pgr_error *err);
 
-/* The grammar of a text, compiled at most once while the engine keeps it (the last few texts are kept, with the token masks that
- * were found). Belongs to the engine; valid until the next call of engine_grammar. */
+enum { ENGINE_GRAMMARS = 26 }; /* as many as one frame can have: one for each number of responses */
+
+/* The grammar of a text, compiled at most once while the engine keeps it (the last ENGINE_GRAMMARS texts, with the token masks
+ * that were found). Belongs to the engine; valid until ENGINE_GRAMMARS other texts were asked for. */
 pgr_status engine_grammar(pgr_engine *e, const char *text, size_t n, const char *origin, grammar **out, pgr_error *err);
 
 const pgr_model *engine_model(const pgr_engine *e);

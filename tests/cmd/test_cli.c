@@ -386,6 +386,41 @@ static void test_score_jsonl(void **state) {
     run_free(&both);
 }
 
+/* Requests that are judged together give what each gives alone, in the requests' order, though the last are the first to
+ * be done; one that cannot be judged takes no other along. */
+static void test_score_together(void **state) {
+    (void)state;
+    static const char MANY[] = "{\"id\":\"many\",\"query\":\"Tea?\",\"responses\":[\"Green tea.\",\"No.\"],\"ind\":70}\n";
+    static const char PRO[] = "{\"id\":\"p\",\"query\":\"Tea?\",\"responses\":[\"Yes.\",\"No.\"],\"pro\":1}\n";
+    static const char FEW[] = "{\"id\":\"few\",\"query\":\"Milk?\",\"responses\":[\"Yes.\",\"No.\"],\"ind\":1}\n";
+    char text[600], commands[3][500];
+    snprintf(text, sizeof text, "%s%s%s", MANY, PRO, FEW);
+    const char *how = "pgenrm score --json --frame tests/golden/mini.frame";
+    snprintf(commands[0], sizeof commands[0], "%s %s", how, scratch_write("together.jsonl", text));
+    snprintf(commands[1], sizeof commands[1], "%s --deadline 100 %s", how, scratch_write("many.json", MANY)); /* alone */
+    snprintf(commands[2], sizeof commands[2], "%s %s", how, scratch_write("few.json", FEW));
+    ran together = run_program(commands[0]), alone[2] = {run_score(commands[1]), run_score(commands[2])};
+    assert_int_equal(together.status, 3);
+    assert_int_equal(count_lines(together.out), 2);
+    assert_int_equal(count_lines(together.err), 1);
+    assert_non_null(strstr(together.err, "together.jsonl:2: pro is 1"));
+    const char *line = together.out;
+    for (size_t i = 0; i < 2; i++) {
+        size_t n = strcspn(line, "\n");
+        char *copy = strndup(line, n);
+        json_t *a = timeless(copy), *b = timeless(alone[i].out);
+        json_object_del(json_object_get(a, "usage"), "cached_tokens");
+        json_object_del(json_object_get(b, "usage"), "cached_tokens");
+        assert_true(json_equal(a, b));
+        json_decref(a);
+        json_decref(b);
+        free(copy);
+        line += n + 1;
+        run_free(&alone[i]);
+    }
+    run_free(&together);
+}
+
 /* No time: every chain fails, no score is made up, the report says so. */
 /* Chains that are read but lack the kind of score that was asked for are not in the mean. */
 static void test_score_kind_missing(void **state) {
@@ -486,6 +521,7 @@ int main(void) {
         cmocka_unit_test(test_score_keys),
         cmocka_unit_test(test_score_repeats),
         cmocka_unit_test(test_score_jsonl),
+        cmocka_unit_test(test_score_together),
         cmocka_unit_test(test_score_deadline),
         cmocka_unit_test(test_score_kind_missing),
         cmocka_unit_test(test_report),

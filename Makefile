@@ -3,7 +3,7 @@ BUILD ?= build
 JOBS  ?= $(shell nproc 2>/dev/null || echo 2)
 CMAKE  = cmake -G Ninja -S . -DPGR_WERROR=$(if $(CI),ON,OFF)
 
-.PHONY: help all deps build model embedder demo test asan tsan fuzz bench layers format install clean
+.PHONY: help all deps build model embedder demo test asan tsan fuzz bench kernels layers format install clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 12
@@ -45,9 +45,15 @@ FUZZ_SECONDS ?= 300
 fuzz: deps ## runs every libFuzzer target for FUZZ_SECONDS (300)
 	@tools/fuzz.sh $(BUILD)-fuzz $(FUZZ_SECONDS)
 
-bench: build ## speed of the kernels against the machine's ceiling
-	@cmake --build $(BUILD) --target bench_math
+bench: build model ## many chains on one prompt, against OpenVINO GenAI and llama.cpp (installs them: minutes)
+	@cmake --build $(BUILD) --target bench_job
+	@PGENRM=$(BUILD)/pgenrm bench/peers/install.sh
+	bench/target_job.py --build $(BUILD)
+
+kernels: build ## speed of the kernels against the machine's ceiling
+	@cmake --build $(BUILD) --target bench_math bench_attn
 	$(BUILD)/bench_math
+	$(BUILD)/bench_attn
 
 layers: ## proves that no room includes a room above it
 	@tools/check_layers.py

@@ -246,6 +246,10 @@ int main(int argc, char **argv) {
     double top[N_PEAK];
     printf("%s, %zu threads\n", kernels_best()->name, pool_size(threads));
     for (int i = 0; i < N_PEAK; i++) printf("peak %s %.0f G(FL)OP/s\n", peak_names[i], top[i] = peak(i, threads));
+    if (argc > 2) { /* "peaks": nothing else */
+        pool_free(threads);
+        return 0;
+    }
     bench_pool(threads);
 
     const struct {

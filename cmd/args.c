@@ -29,6 +29,24 @@ static const option_row COMMON[] = {
     {0},
 };
 
+static const struct {
+    unsigned bit;
+    int id;
+    const char *name, *why;
+} REFUSABLE[] = {
+    {ARGS_NO_MODEL, 'm', "model", "its operand names the model"},
+    {ARGS_NO_LORA, COMMON_LORA, "lora", "adapters are for score, generate, perplexity and merge"},
+    {ARGS_NO_CHAT_TEMPLATE, COMMON_CHAT_TEMPLATE, "chat-template", "the files keep theirs, and only chats use one"},
+    {ARGS_NO_DTYPE, COMMON_DTYPE, "dtype", "it is about arithmetic; --type is about what is written"},
+};
+
+/* The row of REFUSABLE that says why c does not take the option; -1: it does. */
+static int refused_by(const command *c, int id) {
+    for (size_t i = 0; i < sizeof REFUSABLE / sizeof *REFUSABLE; i++)
+        if (REFUSABLE[i].id == id && (c->without & REFUSABLE[i].bit)) return (int)i;
+    return -1;
+}
+
 int args_wrong(const command *c, const char *format, ...) {
     char text[512];
     va_list ap;
@@ -129,9 +147,10 @@ static void print_column(const char *text, int indent, int width) {
     }
 }
 
-static void print_options(const option_row *o) {
+static void print_options(const command *c, const option_row *o) {
     enum { INDENT = 28, WIDTH = 100 - INDENT };
     for (; o->id; o++) {
+        if (refused_by(c, o->id) >= 0) continue;
         char left[64];
         int n = snprintf(left, sizeof left, "  %c%c%s --%s%s%s", o->letter ? '-' : ' ', o->letter ? o->letter : ' ',
                          o->letter ? "," : " ", o->name, o->value ? " " : "", o->value ? o->value : "");
@@ -145,9 +164,9 @@ static void print_help(const command *c) {
     printf("pgenrm %s - %s\n\nUsage: pgenrm %s [options] %s\n", c->name, c->summary, c->name, c->operands);
     if (c->about) printf("\n%s\n", c->about);
     if (c->options->id) printf("\nOptions:\n");
-    print_options(c->options);
+    print_options(c, c->options);
     printf("\nCommon options:\n");
-    print_options(COMMON);
+    print_options(c, COMMON);
     printf("\nExit status: 0 done; 1 it could not be done; 2 wrong usage; 3 done, but some items failed; 130 "
            "interrupted.\n");
     printf("\nExample:\n  %s\n", c->example);
@@ -276,6 +295,9 @@ int args_parse(const command *c, int argc, char **argv, common_options *common, 
         }
         if (id == ':') return args_wrong(c, "%s needs a value", argv[optind - 1]);
         if (id == '?') return fail_unknown(&p, argv[optind - 1]);
+        int refused = refused_by(c, id);
+        if (refused >= 0)
+            return args_wrong(c, "--%s is not for %s: %s", REFUSABLE[refused].name, c->name, REFUSABLE[refused].why);
         int status = id >= OPT_FIRST ? set(ctx, id, optarg) : set_common(common, id, optarg);
         if (status != EXIT_DONE) return status;
     }

@@ -17,6 +17,9 @@ typedef struct option_row {
 
 enum { OPT_FIRST = 1000 }; /* below are letters and the options that all commands share */
 
+/* Common options that would change nothing where one might expect them to: the command refuses them. */
+enum { ARGS_NO_MODEL = 1, ARGS_NO_LORA = 2, ARGS_NO_CHAT_TEMPLATE = 4, ARGS_NO_DTYPE = 8 };
+
 typedef struct command {
     const char *name;
     const char *operands; /* "REQUEST.json..." */
@@ -24,6 +27,7 @@ typedef struct command {
     const char *about;    /* lines of explanation, or NULL */
     const char *example;  /* a command that runs in the source folder */
     const option_row *options;
+    unsigned without;     /* ARGS_NO_... together */
     int (*run)(const struct command *self, int argc, char **argv); /* an exit status */
 } command;
 

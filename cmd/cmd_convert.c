@@ -31,7 +31,6 @@ static int run(const command *self, int argc, char **argv) {
     if (status != ARGS_RUN) return status;
     if (operands[0] && (operands[1] || common.model)) return args_wrong(self, "expected one MODEL");
     if (operands[0]) common.model = operands[0];
-    if (common.n_lora > 0) return args_wrong(self, "--lora is not for convert but for merge");
     if (!o.out) return args_wrong(self, "expected --out FILE.gguf");
     status = find_model(&common, &model);
     if (status != EXIT_DONE) return status;
@@ -57,5 +56,6 @@ const command CMD_CONVERT = {
         "and head are q8_0 in a q4_0 file.",
     .example = "pgenrm convert tests/golden/hf-tiny-qwen3 --type q8_0 --out out.gguf --force",
     .options = OPTIONS,
+    .without = ARGS_NO_LORA | ARGS_NO_CHAT_TEMPLATE | ARGS_NO_DTYPE,
     .run = run,
 };

@@ -179,10 +179,6 @@ static int print_all_text(embed_run *r) {
 static int open_embedder(embed_run *r) {
     char *path = NULL;
     pgr_error err = {0};
-    if (r->common.n_lora > 0) {
-        complain("--lora %s: embed takes no LoRA adapters", r->common.loras[0].text);
-        return EXIT_FAILED;
-    }
     if (pgr_embedder_find(r->common.model, &path, &err) != PGR_OK) return complain_error(&err);
     pgr_model_options mo = pgr_model_options_default();
     mo.dtype = r->common.dtype;
@@ -238,5 +234,6 @@ const command CMD_EMBED = {
         "default embedder (make embedder).",
     .example = "pgenrm embed --json README.md",
     .options = OPTIONS,
+    .without = ARGS_NO_LORA | ARGS_NO_CHAT_TEMPLATE,
     .run = run,
 };

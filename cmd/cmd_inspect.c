@@ -1,4 +1,4 @@
-/* cmd_inspect.c - `pgenrm inspect`: what a model file holds. */
+/* cmd_inspect.c - `pgenrm inspect`: what a model, an adapter or an encoder is. */
 #include "commands.h"
 #include "program.h"
 
@@ -38,10 +38,12 @@ static int run(const command *self, int argc, char **argv) {
 const command CMD_INSPECT = {
     .name = "inspect",
     .operands = "[MODEL]",
-    .summary = "what a model file holds",
-    .about =
-        "Architecture, dimensions, tensors, tokenizer and chat template, and what of it is used. Loads no weights.",
-    .example = "pgenrm inspect --json",
+    .summary = "what a model or adapter holds and what of it is used",
+    .about = "Of a model: architecture, dimensions, tensors, tokenizer, chat template, how it embeds, memory. Of a "
+             "LoRA adapter (a\n"
+             "PEFT folder or a GGUF file): rank, scale, targets. Of an encoder: pooling and length. Loads no weights.",
+    .example = "pgenrm inspect tests/golden/lora/qwen3-all",
     .options = OPTIONS,
+    .without = ARGS_NO_LORA,
     .run = run,
 };

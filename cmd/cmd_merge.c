@@ -68,5 +68,6 @@ const command CMD_MERGE = {
         "is one that transformers loads (from a folder only), a GGUF file one that llama.cpp loads.",
     .example = "pgenrm merge -m tests/golden/hf-tiny-qwen3 --lora tests/golden/lora/qwen3-all --out merged --force",
     .options = OPTIONS,
+    .without = ARGS_NO_CHAT_TEMPLATE | ARGS_NO_DTYPE,
     .run = run,
 };

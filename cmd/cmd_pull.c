@@ -72,5 +72,6 @@ const command CMD_PULL = {
              "Hugging Face's own programs become links to it. HF_ENDPOINT, HF_TOKEN and HF_HUB_OFFLINE=1 count.",
     .example = "pgenrm pull Qwen/Qwen3-0.6B",
     .options = OPTIONS,
+    .without = ARGS_NO_MODEL | ARGS_NO_LORA | ARGS_NO_CHAT_TEMPLATE | ARGS_NO_DTYPE,
     .run = run,
 };

@@ -198,5 +198,6 @@ const command CMD_TOKENIZE = {
              "--json prints one array of ids, or with --decode one string, per item.",
     .example = "pgenrm tokenize --json 'The same text, in tokens.'",
     .options = OPTIONS,
+    .without = ARGS_NO_LORA,
     .run = run,
 };

@@ -5,8 +5,8 @@
 #include "program.h"
 
 /* In the order in which a newcomer needs them. */
-static const command *const COMMANDS[] = {&CMD_SCORE, &CMD_GENERATE, &CMD_TOKENIZE, &CMD_PERPLEXITY, &CMD_EMBED,
-                                        &CMD_INSPECT, &CMD_PULL,  &CMD_CONVERT, &CMD_MERGE};
+static const command *const COMMANDS[] = {&CMD_SCORE,    &CMD_GENERATE,   &CMD_PULL,  &CMD_INSPECT, &CMD_EMBED,
+                                          &CMD_TOKENIZE, &CMD_PERPLEXITY, &CMD_MERGE, &CMD_CONVERT};
 enum { N_COMMAND = sizeof COMMANDS / sizeof *COMMANDS };
 
 static void print_commands(FILE *f) {

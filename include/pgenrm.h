@@ -115,8 +115,9 @@ void pgr_model_close(pgr_model *model); /* NULL is fine */
  * $PGENRM_MODEL, else the default model. *out is the caller's (pgr_free). The error says how to get the model. */
 pgr_status pgr_model_find(const char *name, char **out, pgr_error *err);
 
-/* What the file holds and what will be used and why, as JSON (json) or as text for people. Opens no weights. options may be
- * NULL; of them chat_template counts. *out is the caller's (pgr_free). */
+/* What a model, a LoRA adapter (PEFT folder or GGUF file) or an encoder holds and what will be used and why, as JSON (json; its
+ * "kind" is "model", "lora" or "encoder") or as text for people. Opens no weights. options may be NULL; of them chat_template
+ * counts, which only a model takes. *out is the caller's (pgr_free). */
 pgr_status pgr_inspect(const char *path, const pgr_model_options *options, bool json, char **out, pgr_error *err);
 
 const char *pgr_model_name(const pgr_model *model); /* general.name, else the file's name; the model's */

@@ -23,17 +23,6 @@ pgr_status pgr_embedder_find(const char *name, char **out, pgr_error *err) {
 
 /* ---- encoders ---- */
 
-static pgr_status read_tokenizer(pgr_embedder *e, const char *folder, pgr_error *err) {
-    buf path = {0}, text = {0};
-    buf_printf(&path, "%s/tokenizer.json", folder);
-    pgr_status s = path.failed ? fail_mem(err) : file_read(path.data, &text, err);
-    if (s == PGR_OK) s = tok_open_json(text.data, text.n, path.data, &e->own_tok, err);
-    e->tok = e->own_tok;
-    buf_free(&path);
-    buf_free(&text);
-    return s;
-}
-
 static gemm_form encoder_form(pgr_dtype dtype) {
     return dtype == PGR_DTYPE_BF16 ? GEMM_BF16 : dtype == PGR_DTYPE_INT8 ? GEMM_INT8 : GEMM_F32;
 }
@@ -49,10 +38,23 @@ static pgr_status name_folder(pgr_embedder *e, const char *folder, pgr_error *er
     return PGR_OK;
 }
 
+static void limit_tokens(sentence_config *say, size_t positions) {
+    if (say->max_tokens == 0 || say->max_tokens > positions) say->max_tokens = positions;
+}
+
+void embedder_encoder_rule(const encoder_config *c, sentence_config *say) {
+    limit_tokens(say, c->n_pos);
+    say->pool_from = "modules.json";
+    if (say->pool != PGR_POOL_AUTO) return;
+    say->pool_from = "the default";
+    say->pool = PGR_POOL_MEAN;
+}
+
 static pgr_status open_encoder(pgr_embedder *e, const char *folder, const encoder_config *c, const pgr_model_options *o,
                                pgr_error *err) {
     PGR_TRY(name_folder(e, folder, err));
-    PGR_TRY(read_tokenizer(e, folder, err));
+    PGR_TRY(tok_open_folder(folder, &e->own_tok, err));
+    e->tok = e->own_tok;
     if (tok_count(e->tok) > c->n_vocab)
         return fail(err, PGR_E_FORMAT, "%s: the tokenizer has %zu tokens, the embedding only %zu rows", folder,
                     tok_count(e->tok), c->n_vocab);
@@ -61,9 +63,8 @@ static pgr_status open_encoder(pgr_embedder *e, const char *folder, const encode
     PGR_TRY(encoder_open(&e->files.source, c, encoder_form(o->dtype), e->threads, o->progress, o->progress_ctx,
                          &e->encoder, err));
     e->dims = c->n_embd;
-    e->max_tokens = c->n_pos;
-    if (e->say.max_tokens > 0 && e->say.max_tokens < c->n_pos) e->max_tokens = e->say.max_tokens;
-    if (e->say.pool == PGR_POOL_AUTO) e->say.pool = PGR_POOL_MEAN;
+    embedder_encoder_rule(c, &e->say);
+    e->max_tokens = e->say.max_tokens;
     e->n_row = e->max_tokens > PASS_ROWS ? e->max_tokens : PASS_ROWS;
     return encoder_state_create(&e->encoder, e->n_row, &e->encoding, err);
 }
@@ -91,34 +92,45 @@ static pgr_status gguf_pool(const checkpoint *from, pgr_pool *out, pgr_error *er
 }
 
 /* Embedding models end a text with the token that they were trained to pool; not every file's tokenizer adds it. */
-static void choose_end(pgr_embedder *e) {
-    int32_t end = tok_find(e->tok, "<|endoftext|>");
-    e->lone = end >= 0 ? end : tok_eos(e->tok);
-    if (e->say.pool == PGR_POOL_LAST && !tok_adds_eos(e->tok)) e->end = e->lone;
+static void choose_end(const tokenizer *t, pgr_pool pool, int32_t *end, int32_t *lone) {
+    int32_t text_end = tok_find(t, "<|endoftext|>");
+    *lone = text_end >= 0 ? text_end : tok_eos(t);
+    *end = pool == PGR_POOL_LAST && !tok_adds_eos(t) ? *lone : -1;
+}
+
+pgr_status embedder_decoder_rule(const checkpoint *from, sentence_config *say, int32_t *end, int32_t *lone,
+                                 pgr_error *err) {
+    bool is_gguf = strcmp(from->format, "gguf") == 0;
+    limit_tokens(say, from->config.n_ctx);
+    say->pool_from = is_gguf ? "pooling_type" : "modules.json";
+    if (is_gguf) PGR_TRY(gguf_pool(from, &say->pool, err));
+    if (say->pool == PGR_POOL_CLS)
+        return fail(err, PGR_E_UNSUPPORTED,
+                    "%s: pooling of the first token is not supported for decoders, which do not "
+                    "look ahead",
+                    from->path);
+    const char *file = strrchr(from->path, '/');
+    bool embeds = says_embed(from->name) || says_embed(file ? file + 1 : from->path);
+    if (say->pool == PGR_POOL_AUTO && embeds) {
+        say->pool_from = "the model's name";
+        say->pool = PGR_POOL_LAST;
+    }
+    choose_end(from->tok, say->pool, end, lone);
+    if (say->pool != PGR_POOL_AUTO) return PGR_OK;
+    say->pool_from = "the default";
+    say->pool = PGR_POOL_MEAN;
+    return PGR_OK;
 }
 
 static pgr_status open_decoder(pgr_embedder *e, const char *path, const pgr_model_options *o, pgr_error *err) {
     PGR_TRY(pgr_model_open(path, o, &e->model, err));
     const pgr_model *m = e->model;
-    bool is_gguf = strcmp(m->from.format, "gguf") == 0;
     e->name = mem_strdup(m->from.name);
     if (!e->name) return fail_mem(err);
     e->tok = m->tok;
     e->dims = m->config.n_embd;
-    e->max_tokens = m->config.n_ctx;
-    if (e->say.max_tokens > 0 && e->say.max_tokens < e->max_tokens) e->max_tokens = e->say.max_tokens;
-    if (is_gguf) PGR_TRY(gguf_pool(&m->from, &e->say.pool, err));
-    if (e->say.pool == PGR_POOL_CLS)
-        return fail(err, PGR_E_UNSUPPORTED,
-                    "%s: pooling of the first token is not supported for decoders, which do not "
-                    "look ahead",
-                    path);
-    const char *file = strrchr(path, '/');
-    bool embeds = says_embed(e->name) || says_embed(file ? file + 1 : path);
-    if (e->say.pool == PGR_POOL_AUTO && embeds) e->say.pool = PGR_POOL_LAST;
-    choose_end(e);
-    if (e->say.pool == PGR_POOL_AUTO) e->say.pool = PGR_POOL_MEAN;
-
+    PGR_TRY(embedder_decoder_rule(&m->from, &e->say, &e->end, &e->lone, err));
+    e->max_tokens = e->say.max_tokens;
     e->n_row = PASS_ROWS;
     e->hidden = mem_array(e->n_row * e->dims, sizeof *e->hidden);
     if (!e->hidden) return fail_mem(err);

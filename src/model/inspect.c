@@ -1,78 +1,65 @@
-/* inspect.c - what a file holds and what will be used and why: pgr_inspect. Reads the directory, no weights. */
+/* inspect.c - what a file holds and what will be used and why: pgr_inspect. Reads the directory, no weights. Language models here,
+ * adapters and encoders in files of their own. */
 #include <string.h>
 
 #include "base/json.h"
 #include "base/mem.h"
-#include "model/model.h"
+#include "model/embedder.h"
+#include "model/inspect_parts.h"
 
 typedef struct inspection {
     checkpoint from;
     size_t parameters, bytes;
     bool tied;
+    sentence_config embed; /* how `embed` would use it */
+    int32_t embed_end;
+    pgr_error embed_why; /* why it would not; "": it would */
 } inspection;
+
+/* An embedding is a use among others: what is wrong with its files is told, not an error. */
+static pgr_status look_at_embedding(inspection *in, pgr_error *err) {
+    int32_t lone;
+    in->embed = (sentence_config){.normalise = true, .include_prompt = true};
+    pgr_status s = PGR_OK;
+    if (strcmp(in->from.format, "gguf") != 0) s = sentence_read(in->from.path, &in->embed, &in->embed_why);
+    if (s == PGR_OK) s = embedder_decoder_rule(&in->from, &in->embed, &in->embed_end, &lone, &in->embed_why);
+    return s == PGR_E_MEM ? fail_mem(err) : PGR_OK;
+}
 
 static pgr_status read_file(const char *path, const pgr_model_options *o, inspection *in, pgr_error *err) {
     PGR_TRY(checkpoint_open(path, &in->from, err));
     if (o && o->chat_template) PGR_TRY(checkpoint_set_chat(&in->from, o->chat_template, err));
     const tensor_source *s = &in->from.source;
-    for (size_t i = 0; i < s->n_tensor; i++) {
-        const source_tensor *t = &s->tensors[i];
-        in->parameters += t->dim[0] * t->dim[1] * t->dim[2] * t->dim[3];
-        in->bytes += t->bytes;
-    }
+    inspect_count(s, &in->parameters, &in->bytes);
+    PGR_TRY(look_at_embedding(in, err));
     in->tied = in->from.config.tied || !source_find(s, s->names == SOURCE_GGUF ? "output.weight" : "lm_head.weight");
     return PGR_OK;
 }
 
-static size_t kv_bytes_per_token(const config *c) {
-    return c->n_layer * c->n_head_kv * c->head_dim * 2 * sizeof(float);
+/* value_bytes: 4, or 2 where K and V are kept in bf16 */
+static size_t kv_bytes_per_token(const config *c, size_t value_bytes) {
+    return c->n_layer * c->n_head_kv * c->head_dim * 2 * value_bytes;
 }
 
-/* How many tensors and bytes each type has. */
-static void count_types(const inspection *in, size_t count[256], size_t bytes[256]) {
-    const tensor_source *s = &in->from.source;
-    for (size_t i = 0; i < s->n_tensor; i++) {
-        count[s->tensors[i].type % 256]++;
-        bytes[s->tensors[i].type % 256] += s->tensors[i].bytes;
-    }
+/* Of --dtype bf16 and int8. */
+static size_t rounded_kv_bytes(const config *c) {
+    return kv_bytes_per_token(c, model_dtype_kv_bf16(PGR_DTYPE_BF16, kernels_best()) ? 2 : 4);
 }
 
 /* ---- JSON ---- */
 
-static void put_field(buf *b, const char *key, const char *value) {
-    buf_printf(b, "\"%s\":", key);
-    json_put_string(b, value, strlen(value));
-    buf_putc(b, ',');
-}
-
-static void put_or_null(buf *b, const char *key, const char *value, const char *after) {
-    buf_printf(b, "\"%s\":", key);
-    if (value)
-        json_put_string(b, value, strlen(value));
-    else
-        buf_puts(b, "null");
-    buf_puts(b, after);
-}
-
-static void put_tensors(const inspection *in, buf *b) {
-    buf_puts(b, "\"tensors\":[");
-    for (size_t i = 0; i < in->from.source.n_tensor; i++) {
-        const source_tensor *t = &in->from.source.tensors[i];
-        buf_puts(b, i ? ",{\"name\":" : "{\"name\":");
-        json_put_string(b, t->name, strlen(t->name));
-        buf_printf(b, ",\"type\":\"%s\",\"shape\":[", quant_name(t->type));
-        for (size_t d = t->n_dim; d-- > 0;) buf_printf(b, d ? "%zu," : "%zu", t->dim[d]);
-        buf_printf(b, "],\"bytes\":%zu}", t->bytes);
-    }
-    buf_puts(b, "]");
+static void put_embedding_json(const inspection *in, buf *b) {
+    buf_puts(b, "\"embedding\":{");
+    if (!in->embed_why.message[0]) inspect_put_embedding_json(b, &in->embed, in->from.config.n_embd, in->embed_end);
+    inspect_put_or_null(b, "why_not", in->embed_why.message[0] ? in->embed_why.message : NULL, "},");
 }
 
 static void put_json(const inspection *in, buf *b) {
     const config *c = &in->from.config;
-    buf_puts(b, "{");
-    put_field(b, "path", in->from.path);
-    put_field(b, "format", in->from.format);
-    put_field(b, "architecture", c->arch);
+    buf_puts(b, "{\"kind\":\"model\",");
+    inspect_put_field(b, "path", in->from.path);
+    inspect_put_field(b, "format", in->from.format);
+    inspect_put_field(b, "architecture", c->arch);
     buf_printf(b, "\"layers\":%zu,\"width\":%zu,\"heads\":%zu,\"kv_heads\":%zu,\"head_dim\":%zu,\"feed_forward\":%zu,",
                c->n_layer, c->n_embd, c->n_head, c->n_head_kv, c->head_dim, c->n_ff);
     buf_printf(b, "\"vocabulary\":%zu,\"context\":%zu,\"rope_base\":", c->n_vocab, c->n_ctx);
@@ -84,34 +71,28 @@ static void put_json(const inspection *in, buf *b) {
                                                                     : "null");
     buf_printf(b, ",\"rope_interleaved\":%s,\"tied_head\":%s,", c->rope_interleaved ? "true" : "false",
                in->tied ? "true" : "false");
-    buf_printf(b, "\"parameters\":%zu,\"bytes\":%zu,\"kv_bytes_per_token\":%zu,", in->parameters, in->bytes,
-               kv_bytes_per_token(c));
+    buf_printf(b,
+               "\"parameters\":%zu,\"bytes\":%zu,\"kv_bytes_per_token\":%zu,"
+               "\"kv_bytes_per_token_rounded\":%zu,",
+               in->parameters, in->bytes, kv_bytes_per_token(c, 4), rounded_kv_bytes(c));
     buf_puts(b, "\"tokenizer\":{");
-    put_field(b, "model", tok_model_name(in->from.tok));
-    put_field(b, "pre", tok_pre_name(in->from.tok));
+    inspect_put_field(b, "model", tok_model_name(in->from.tok));
+    inspect_put_field(b, "pre", tok_pre_name(in->from.tok));
     buf_printf(b, "\"tokens\":%zu,\"merges\":%zu,\"bos\":%d,\"eos\":%d,\"adds_bos\":%s,\"nfc\":%s},",
                tok_count(in->from.tok), tok_merge_count(in->from.tok), tok_bos(in->from.tok), tok_eos(in->from.tok),
                tok_adds_bos(in->from.tok) ? "true" : "false", tok_nfc(in->from.tok) ? "true" : "false");
     buf_puts(b, "\"chat_template\":{");
-    put_field(b, "kind", chat_name(in->from.chat.kind));
-    put_or_null(b, "from", in->from.chat_from, ",");
-    put_or_null(b, "default_system", in->from.chat.default_system, ",");
-    put_or_null(b, "why_not", in->from.chat.why, "},");
-    put_field(b, "kernels", kernels_best()->name);
-    put_tensors(in, b);
+    inspect_put_field(b, "kind", chat_name(in->from.chat.kind));
+    inspect_put_or_null(b, "from", in->from.chat_from, ",");
+    inspect_put_or_null(b, "default_system", in->from.chat.default_system, ",");
+    inspect_put_or_null(b, "why_not", in->from.chat.why, "},");
+    put_embedding_json(in, b);
+    inspect_put_field(b, "kernels", kernels_best()->name);
+    inspect_put_tensors(b, &in->from.source);
     buf_puts(b, "}");
 }
 
 /* ---- text ---- */
-
-static void put_types(const inspection *in, buf *b) {
-    size_t count[256] = {0}, bytes[256] = {0};
-    count_types(in, count, bytes);
-    buf_printf(b, "tensors         %zu:", in->from.source.n_tensor);
-    for (uint32_t t = 0; t < 256; t++)
-        if (count[t]) buf_printf(b, "  %zu %s (%.1f MB)", count[t], quant_name(t), (double)bytes[t] / 1e6);
-    buf_puts(b, "\n");
-}
 
 static void put_chat(const inspection *in, buf *b) {
     const chat_template *c = &in->from.chat;
@@ -121,6 +102,32 @@ static void put_chat(const inspection *in, buf *b) {
     if (c->why) buf_printf(b, ": %s", c->why);
     if (c->default_system) buf_printf(b, ", default system turn: %s", c->default_system);
     buf_puts(b, "\n");
+}
+
+static void put_embedding(const inspection *in, buf *b) {
+    if (in->embed_why.message[0])
+        buf_printf(b, "embeddings      none: %s\n", in->embed_why.message);
+    else
+        inspect_put_embedding(b, &in->embed, in->from.config.n_embd,
+                              in->embed_end < 0 ? NULL : tok_bytes(in->from.tok, in->embed_end, &(size_t){0}));
+}
+
+static void put_memory(const inspection *in, buf *b) {
+    const config *c = &in->from.config;
+    size_t exact = kv_bytes_per_token(c, 4), rounded = rounded_kv_bytes(c);
+    double n = (double)in->parameters * 1e-6;
+    buf_printf(b, "--dtype auto    weights stay mapped as the file has them: exact, the least memory, no conversion at "
+                  "the start; fp32 arithmetic\n");
+    buf_printf(b,
+               "--dtype others  weights are copied: f32 %.1f MB, bf16 %.1f MB, int8 %.1f MB; bf16 and int8 round "
+               "them%s\n",
+               n * 4, n * 2, n * 1.125, rounded < exact ? ", K and V are bf16" : "");
+    buf_printf(
+        b, "memory          %.1f MB of weights, mapped; KV cache %.1f kB per token, %.0f MB for the whole context\n",
+        (double)in->bytes / 1e6, (double)exact / 1e3, (double)exact * (double)c->n_ctx / 1e6);
+    if (rounded < exact)
+        buf_printf(b, "                with bf16 and int8: KV cache %.1f kB per token, %.0f MB for the whole context\n",
+                   (double)rounded / 1e3, (double)rounded * (double)c->n_ctx / 1e6);
 }
 
 static void put_text(const inspection *in, buf *b) {
@@ -139,31 +146,40 @@ static void put_text(const inspection *in, buf *b) {
         buf_puts(b, "rope scaling    by the divisors in rope_freqs.weight\n");
     buf_printf(b, "parameters      %.1f million in %.1f MB%s\n", (double)in->parameters / 1e6, (double)in->bytes / 1e6,
                in->tied ? ", output head tied to the embedding" : "");
-    put_types(in, b);
+    inspect_put_types(b, &in->from.source);
     buf_printf(b, "tokenizer       %s, pre-tokeniser %s%s: %zu tokens, %zu merges, BOS %s, EOS %d\n",
                tok_model_name(in->from.tok), tok_pre_name(in->from.tok), tok_nfc(in->from.tok) ? " on text in NFC" : "",
                tok_count(in->from.tok), tok_merge_count(in->from.tok),
                tok_adds_bos(in->from.tok) ? "added" : "not added", tok_eos(in->from.tok));
     put_chat(in, b);
-    buf_printf(b, "--dtype auto    weights stay as the file has them, fp32 arithmetic on the dequantised values\n");
-    buf_printf(b, "--dtype f32     would hold %.0f MB of weights, bf16 %.0f MB, int8 %.0f MB\n",
-               (double)in->parameters * 4e-6, (double)in->parameters * 2e-6, (double)in->parameters * 1e-6);
-    buf_printf(
-        b, "memory          %.1f MB of weights, mapped; KV cache %.1f kB per token, %.0f MB for the whole context\n",
-        (double)in->bytes / 1e6, (double)kv_bytes_per_token(c) / 1e3,
-        (double)kv_bytes_per_token(c) * (double)c->n_ctx / 1e6);
+    put_embedding(in, b);
+    put_memory(in, b);
     buf_printf(b, "kernels         %s\n", kernels_best()->name);
 }
 
-pgr_status pgr_inspect(const char *path, const pgr_model_options *options, bool json, char **out, pgr_error *err) {
-    inspection in = {0};
-    buf b = {0};
+static pgr_status inspect_model(const char *path, const pgr_model_options *options, bool json, buf *b, pgr_error *err) {
+    inspection in = {.embed_end = -1};
     pgr_status s = read_file(path, options, &in, err);
-    if (s == PGR_OK) (json ? put_json : put_text)(&in, &b);
+    if (s == PGR_OK) (json ? put_json : put_text)(&in, b);
+    checkpoint_close(&in.from);
+    return s;
+}
+
+/* ---- interface ---- */
+
+pgr_status pgr_inspect(const char *path, const pgr_model_options *options, bool json, char **out, pgr_error *err) {
+    inspect_kind kind;
+    buf b = {0};
+    PGR_TRY(inspect_kind_of(path, &kind, err));
+    if (kind != INSPECT_MODEL && options && options->chat_template)
+        return fail(err, PGR_E_ARG, "%s: an %s has no chat template, %s cannot stand in its place", path,
+                    kind == INSPECT_ADAPTER ? "adapter" : "encoder", options->chat_template);
+    pgr_status s = kind == INSPECT_ADAPTER   ? inspect_adapter(path, json, &b, err)
+                   : kind == INSPECT_ENCODER ? inspect_encoder(path, json, &b, err)
+                                             : inspect_model(path, options, json, &b, err);
     char *text = s == PGR_OK ? buf_take(&b) : NULL;
     if (s == PGR_OK && !text) s = fail_mem(err);
     if (s == PGR_OK) *out = text;
     buf_free(&b);
-    checkpoint_close(&in.from);
     return s;
 }

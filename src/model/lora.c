@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 
 #include "model/lora_config.h"
+#include "model/lora_names.h"
 
 /* A tensor of the model that an adapter may change. */
 typedef struct slot {
@@ -173,40 +174,6 @@ static pgr_status load_whole(const reader *r, const slot *s, const source_tensor
 
 /* ---- tensors ---- */
 
-typedef enum part { PART_A, PART_B, PART_WHOLE, PART_NONE } part;
-
-typedef struct ending {
-    const char *text;
-    part part;
-    const char *other; /* of the tensor that it comes with */
-    bool lookup;       /* of the embedding's factors */
-} ending;
-
-static const ending peft_endings[] = {
-    {".lora_A.weight", PART_A, ".lora_B.weight", false},
-    {".lora_B.weight", PART_B, ".lora_A.weight", false},
-    {".lora_embedding_A", PART_A, ".lora_embedding_B", true},
-    {".lora_embedding_B", PART_B, ".lora_embedding_A", true},
-    {".base_layer.weight", PART_WHOLE, NULL, false},
-    {".weight", PART_WHOLE, NULL, false},
-    {"", PART_NONE, NULL, false},
-};
-static const ending gguf_endings[] = {
-    {".weight.lora_a", PART_A, ".weight.lora_b", false},
-    {".weight.lora_b", PART_B, ".weight.lora_a", false},
-    {"", PART_NONE, NULL, false},
-};
-
-static const ending *ending_of(const reader *r, const char *name, size_t *module) {
-    size_t n = strlen(name);
-    for (const ending *e = r->peft ? peft_endings : gguf_endings;; e++) {
-        size_t m = strlen(e->text);
-        if (m > n || strcmp(name + n - m, e->text) != 0) continue;
-        *module = n - m;
-        return e;
-    }
-}
-
 static pgr_status refuse_name(const reader *r, const source_tensor *t) {
     if (strstr(t->name, "lora_magnitude_vector")) return refuse(r, t, PGR_E_UNSUPPORTED, "DoRA is not supported");
     if (strstr(t->name, ".bias")) return refuse(r, t, PGR_E_UNSUPPORTED, "biases are not supported in an adapter");
@@ -224,26 +191,26 @@ static const char *skip_prefix(const reader *r, const char *module, const char *
 }
 
 /* One of a pair: the A brings both in, the B must only have its A. wrapped: the module as PEFT's patterns want it */
-static pgr_status read_pair(const reader *r, const slot *s, const char *module, const char *wrapped, const ending *e,
-                            const source_tensor *t) {
+static pgr_status read_pair(const reader *r, const slot *s, const char *module, const char *wrapped,
+                            const lora_ending *e, const source_tensor *t) {
     const char *name = arena_printf(&r->out->arena, "%s%s", module, e->other);
     if (!name) return fail_mem(r->err);
     const source_tensor *other = source_find(&r->out->source, name);
     if (!other)
         return fail(r->err, PGR_E_FORMAT, "%s: tensor %.128s is missing, which %.128s needs", r->out->path, name,
                     t->name);
-    return e->part == PART_A ? load_factors(r, s, wrapped, t, other) : PGR_OK;
+    return e->part == LORA_PART_A ? load_factors(r, s, wrapped, t, other) : PGR_OK;
 }
 
 static pgr_status read_tensor(const reader *r, const source_tensor *t) {
     size_t n;
     slot s;
-    const ending *e = ending_of(r, t->name, &n);
+    const lora_ending *e = lora_ending_of(t->name, r->peft != NULL, &n);
     const char *module = arena_strndup(&r->out->arena, t->name, n), *wrapped;
     if (!module) return fail_mem(r->err);
     const char *name = skip_prefix(r, module, &wrapped);
-    if (e->part == PART_NONE || !name || !find_slot(r, name, &s)) return refuse_name(r, t);
-    if (e->part == PART_WHOLE) return load_whole(r, &s, t);
+    if (e->part == LORA_PART_NONE || !name || !find_slot(r, name, &s)) return refuse_name(r, t);
+    if (e->part == LORA_PART_WHOLE) return load_whole(r, &s, t);
     if (!s.factors || e->lookup != (s.lookup && r->peft)) return refuse_name(r, t);
     return read_pair(r, &s, module, wrapped, e, t);
 }

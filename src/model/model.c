@@ -80,9 +80,13 @@ gemm_form model_form(pgr_dtype dtype) {
     return GEMM_FILE;
 }
 
+bool model_dtype_kv_bf16(pgr_dtype dtype, const kernels *k) {
+    bool rounded = dtype == PGR_DTYPE_BF16 || dtype == PGR_DTYPE_INT8;
+    return rounded && k->attn_chunk_bf16 != kernels_ref()->attn_chunk_bf16;
+}
+
 bool model_kv_bf16(const pgr_model *m) {
-    bool rounded = m->dtype == PGR_DTYPE_BF16 || m->dtype == PGR_DTYPE_INT8;
-    return rounded && m->k->attn_chunk_bf16 != kernels_ref()->attn_chunk_bf16;
+    return model_dtype_kv_bf16(m->dtype, m->k);
 }
 
 static pgr_status open_parts(pgr_model *m, const char *path, const pgr_model_options *o, pgr_error *err) {

@@ -10,6 +10,7 @@
 typedef struct sentence_config {
     bool found;        /* modules.json is there */
     pgr_pool pool;     /* PGR_POOL_AUTO: the files name none */
+    const char *pool_from; /* what decided on pool; set by embedder_*_rule (embedder.h) */
     bool normalise;    /* there is a Normalize module, or no modules.json */
     bool include_prompt; /* tokens of a prompt take part in the mean */
     size_t dims;       /* word_embedding_dimension; 0: not given */

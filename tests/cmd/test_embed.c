@@ -57,7 +57,7 @@ static void test_usage(void **state) {
     assert_ends("pgenrm embed " BERT "--dim 33 $TEXTS", 1,
                 "--dim is 33, the embeddings of hf-tiny-bert have 32 values");
     assert_ends("pgenrm embed " QWEN3 "--pool cls $TEXTS", 1, "needs an encoder");
-    assert_ends("pgenrm embed " BERT "--lora x $TEXTS", 1, "embed takes no LoRA adapters");
+    assert_ends("pgenrm embed " BERT "--lora x $TEXTS", 2, "--lora is not for embed");
     assert_ends("pgenrm score " BERT "examples/request.json", 1, "model_type \"bert\" is not supported");
 }
 
@@ -106,6 +106,27 @@ static void test_cut(void **state) {
     run_free(&r);
 }
 
+/* A folder of BERT's first years: vocab.txt, no tokenizer.json. The vectors are the same, to the digit. */
+static void test_vocabulary_alone(void **state) {
+    (void)state;
+    json_t *file = json_load_file(PGR_SOURCE_DIR "/tests/golden/hf-tiny-bert/tokenizer.json", 0, NULL), *id;
+    json_t *vocab = json_object_get(json_object_get(file, "model"), "vocab");
+    const char *words[512] = {NULL}, *word;
+    char text[1 << 14] = "";
+    json_object_foreach(vocab, word, id) words[json_integer_value(id)] = word;
+    for (size_t i = 0; words[i]; i++) strcat(strcat(text, words[i]), "\n");
+    ran made = run_program("cp -r tests/golden/hf-tiny-bert $(dirname $TEXTS)/old && cd $(dirname $TEXTS)/old && rm tokenizer.json");
+    assert_int_equal(made.status, 0);
+    scratch_write("old/vocab.txt", text);
+    ran want = run_to("pgenrm embed --json " BERT "$TEXTS", 0, "");
+    ran got = run_to("pgenrm embed --json -m $(dirname $TEXTS)/old $TEXTS", 0, "");
+    assert_string_equal(got.out, want.out);
+    run_free(&made);
+    run_free(&want);
+    run_free(&got);
+    json_decref(file);
+}
+
 static void test_table(void **state) {
     (void)state;
     ran r = run_to("pgenrm embed " BERT "$TEXTS", 0, "");
@@ -149,6 +170,7 @@ int main(void) {
         cmocka_unit_test(test_json),
         cmocka_unit_test(test_cut),
         cmocka_unit_test(test_table),
+        cmocka_unit_test(test_vocabulary_alone),
         cmocka_unit_test(test_example_of_the_help),
         cmocka_unit_test(test_interrupt),
     };

@@ -164,7 +164,7 @@ pgr_status tok_open_vocab(const char *text, size_t n, const char *origin, const 
                           const char *config_origin, tokenizer **out, pgr_error *err) {
     old_bert o = {.vocab_path = origin, .config_path = config_origin};
     json_t *root = NULL;
-    PGR_TRY(json_parse(config, n_config, config_origin, 1, &root, err));
+    PGR_TRY(json_parse_reals(config, n_config, config_origin, 1, &root, err));
     pgr_status status = open_old(&o, text, n, root, out, err);
     buf_free(&o.json);
     json_decref(root);

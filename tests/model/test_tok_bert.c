@@ -358,7 +358,7 @@ static void wrong_vocab_files(void **state) {
          "v/vocab.txt:4: duplicate object key near '\"[CLS]\"', expected each key once in an object"},
         {LINES, "[]", "v/tokenizer_config.json: found an array, expected an object"},
         {LINES, "{\"do_lower_case\":1}",
-         "v/tokenizer_config.json: do_lower_case: found an integer, expected true or false"},
+         "v/tokenizer_config.json: do_lower_case: found a number, expected true or false"},
         {LINES, "{\"do_basic_tokenize\":false}", "v/tokenizer_config.json: do_basic_tokenize false is not supported"},
         {LINES, "{\"tokenizer_class\":\"MPNetTokenizer\"}",
          "v/tokenizer_config.json: tokenizer_class \"MPNetTokenizer\" is not supported without a tokenizer.json"},

@@ -42,7 +42,7 @@ static struct arena_chunk *chunk_for(arena *a, size_t size) {
 }
 
 void *arena_alloc(arena *a, size_t size) {
-    if (size > SIZE_MAX - ALIGN) return NULL;
+    if (size > SIZE_MAX / 2) return NULL; /* room for what is added below and in chunk_create */
     size = size == 0 ? ALIGN : (size + ALIGN - 1) & ~(size_t)(ALIGN - 1);
     struct arena_chunk *c = chunk_for(a, size);
     if (!c) return NULL;

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include "base/file.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "model/hf_config.h"
 
@@ -62,9 +63,17 @@ static pgr_status gguf_name(checkpoint *c, pgr_error *err) {
     return PGR_OK;
 }
 
+static pgr_status refuse_adapter(const checkpoint *c, pgr_error *err) {
+    gguf_string type = {0};
+    if (gguf_find(&c->gguf, "general.type")) PGR_TRY(gguf_get_string(&c->gguf, "general.type", &type, err));
+    if (!gguf_string_is(type, "adapter")) return PGR_OK;
+    return fail(err, PGR_E_ARG, "%s: is an adapter, not a model; adapters go on one with --lora", c->path);
+}
+
 static pgr_status open_gguf(checkpoint *c, pgr_error *err) {
     c->format = "gguf";
     PGR_TRY(gguf_open(c->path, &c->gguf, err));
+    PGR_TRY(refuse_adapter(c, err));
     PGR_TRY(config_from_gguf(&c->gguf, &c->config, err));
     PGR_TRY(source_from_gguf(&c->gguf, &c->arena, &c->source, err));
     PGR_TRY(tok_open(&c->gguf, &c->tok, err));
@@ -118,14 +127,41 @@ static pgr_status folder_chat(checkpoint *c, pgr_error *err) {
     return s;
 }
 
+static pgr_status refuse_adapter_folder(const checkpoint *c, pgr_error *err) {
+    buf config = {0}, adapter = {0};
+    buf_printf(&config, "%s/config.json", c->path);
+    buf_printf(&adapter, "%s/adapter_config.json", c->path);
+    pgr_status s = config.failed || adapter.failed ? fail_mem(err) : PGR_OK;
+    if (s == PGR_OK && !file_exists(config.data) && file_exists(adapter.data))
+        s = fail(err, PGR_E_ARG, "%s: is an adapter, not a model (has no config.json); adapters go on one with --lora",
+                 c->path);
+    buf_free(&config);
+    buf_free(&adapter);
+    return s;
+}
+
+/* As transformers 5 does: a head that the files hold and that differs from the embedding counts, whatever
+ * tie_word_embeddings says. */
+static void untie_what_differs(checkpoint *c) {
+    const source_tensor *head = source_find(&c->source, "lm_head.weight");
+    const source_tensor *embd = source_find(&c->source, "model.embed_tokens.weight");
+    if (!c->config.tied || !head || !embd || !head->data || !embd->data) return;
+    bool same = head->type == embd->type && head->bytes == embd->bytes;
+    if (same && memcmp(head->data, embd->data, head->bytes) == 0) return;
+    c->config.tied = false;
+    log_warn("%s: tie_word_embeddings is true, but lm_head.weight differs from the embedding: it is used", c->path);
+}
+
 static pgr_status open_folder(checkpoint *c, pgr_error *err) {
     hf_config hf;
     c->format = "huggingface";
+    PGR_TRY(refuse_adapter_folder(c, err));
     PGR_TRY(hf_config_read(c->path, &hf, err));
     c->config = hf.c;
     PGR_TRY(config_check(&c->config, c->path, err));
     PGR_TRY(safetensors_open(c->path, &c->safetensors, err));
     c->source = c->safetensors.source;
+    untie_what_differs(c);
     PGR_TRY(folder_tokenizer(c, &hf, err));
     PGR_TRY(folder_chat(c, err));
     return name_of_path(c, err);

@@ -177,6 +177,7 @@ static pgr_status change_config(folder_out *f, buf *text, const char *path, pgr_
     json_t *root = NULL;
     PGR_TRY(json_parse(text->data, text->n, path, 1, &root, f->err));
     const char *key = json_object_get(root, "dtype") ? "dtype" : "torch_dtype"; /* transformers 5.x and 4.x */
+    untied = untied || (json_is_true(json_object_get(root, "tie_word_embeddings")) && !f->c->config.tied);
     json_decref(root);
     if (type != PGR_FILE_KEEP) set_value(text, key, names[type]);
     if (untied && !text->failed) set_value(text, "tie_word_embeddings", "false");

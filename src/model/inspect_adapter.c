@@ -144,6 +144,10 @@ static pgr_status take_a(look *l, const char *module, const lora_ending *e, cons
     float scale = l->alpha != 0 && r > 0 ? (float)(l->alpha / (double)r) : 1.0f;
     size_t skip = strncmp(module, wrapper, sizeof wrapper - 1) == 0 ? sizeof wrapper - 1 : 0;
     if (l->is_peft) PGR_TRY(lora_config_module(&l->peft, module + skip, &r, &scale, l->err));
+    size_t of_file = lookup ? a->dim[0] : a->dim[1];
+    if (r != of_file)
+        return fail(l->err, PGR_E_FORMAT, "%s: tensor %.128s has rank %zu, adapter_config.json says %zu", l->path,
+                    a->name, of_file, r);
     add_to(target_named(l, name), r, scale);
     return PGR_OK;
 }
@@ -151,6 +155,9 @@ static pgr_status take_a(look *l, const char *module, const lora_ending *e, cons
 static pgr_status take_tensor(look *l, const source_tensor *t) {
     size_t n;
     const lora_ending *e = lora_ending_of(t->name, l->is_peft, &n);
+    if (!quant_known(t->type))
+        return fail(l->err, PGR_E_UNSUPPORTED, "%s: tensor %.128s has type %s (%u), which is not read", l->path,
+                    t->name, quant_name(t->type), t->type);
     const char *module = arena_strndup(&l->arena, t->name, n);
     if (!module) return fail_mem(l->err);
     if (e->part == LORA_PART_NONE)

@@ -102,6 +102,7 @@ static pgr_status load(const reader *r, const source_tensor *t, size_t rows, siz
 
 /* (rows, cols) in the file, *out: (cols, rows) */
 static pgr_status load_transposed(const reader *r, const source_tensor *t, size_t rows, size_t cols, float **out) {
+    PGR_TRY(check_shape(r, t, rows, cols)); /* first: the config's rank alone must not ask for memory */
     float *v, *turned = arena_array(&r->out->arena, rows * cols, sizeof *turned);
     if (!turned) return fail_mem(r->err);
     PGR_TRY(load(r, t, rows, cols, &v));

@@ -105,6 +105,64 @@ static void without_a_template_it_opens(void **state) {
     remove_folder(path);
 }
 
+/* Copies the folder's safetensors with a head beside the embedding: a copy of it, or its rows from the last to the first. */
+static void put_head(const char *path, const char *from, bool reversed) {
+    static const char embd[] = "\"model.embed_tokens.weight\":{";
+    char name[300], header[1 << 14], entry[300];
+    static char data[1 << 20];
+    uint64_t n;
+    snprintf(name, sizeof name, "%s/model.safetensors", from);
+    FILE *f = fopen(name, "rb");
+    assert_true(f && fread(&n, 1, 8, f) == 8 && n < sizeof header - 400 && fread(header, 1, n, f) == n);
+    size_t bytes = fread(data, 1, sizeof data, f), begin, end, head = 0;
+    fclose(f);
+    header[n] = '\0';
+    const char *at = strstr(strstr(header, embd), "\"data_offsets\":[");
+    assert_int_equal(sscanf(at, "\"data_offsets\":[%zu,%zu]", &begin, &end), 2);
+    head = end - begin;
+    size_t row = head / 320, close = strlen(header);
+    assert_true(bytes + head <= sizeof data);
+    for (size_t i = 0; i < 320; i++)
+        memcpy(data + bytes + i * row, data + begin + (reversed ? 319 - i : i) * row, row);
+    while (header[close - 1] != '}') close--;
+    snprintf(entry, sizeof entry, ",\"lm_head.weight\":{\"dtype\":\"BF16\",\"shape\":[320,%zu],\"data_offsets\":[%zu,%zu]}}",
+             row / 2, bytes, bytes + head);
+    strcpy(header + close - 1, entry);
+    n = strlen(header);
+    snprintf(name, sizeof name, "%s/model.safetensors", path);
+    f = fopen(name, "wb");
+    assert_true(f && fwrite(&n, 1, 8, f) == 8 && fwrite(header, 1, n, f) == n && fwrite(data, 1, bytes + head, f) == bytes + head);
+    fclose(f);
+}
+
+/* hf-tiny-qwen3 says that its head is its embedding. A head in the file that is another one counts, as in transformers 5.23. */
+static void a_head_that_differs_counts(void **state) {
+    (void)state;
+    for (int reversed = 0; reversed < 2; reversed++) {
+        char path[64];
+        checkpoint c;
+        pgr_error err = {0};
+        make_folder(path, FOLDER("qwen3"), "model.safetensors");
+        put_head(path, FOLDER("qwen3"), reversed);
+        if (checkpoint_open(path, &c, &err) != PGR_OK) fail_msg("%s", err.message);
+        assert_int_equal(c.config.tied, !reversed);
+        checkpoint_close(&c);
+        remove_folder(path);
+    }
+}
+
+static void adapters_are_no_models(void **state) {
+    (void)state;
+    static const char *const paths[] = {PGR_SOURCE_DIR "/tests/golden/lora/llama-qv",
+                                        PGR_SOURCE_DIR "/tests/golden/lora/llama-qv.gguf"};
+    for (size_t i = 0; i < 2; i++) {
+        checkpoint c;
+        pgr_error err = {0};
+        assert_int_equal(checkpoint_open(paths[i], &c, &err), PGR_E_ARG);
+        assert_non_null(strstr(err.message, "is an adapter, not a model"));
+    }
+}
+
 static bool open_folder_once(void) {
     checkpoint c;
     if (checkpoint_open(FOLDER("qwen3"), &c, NULL) != PGR_OK) return false;
@@ -120,7 +178,10 @@ static void allocation_failures(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(logits_of_transformers),  cmocka_unit_test(a_folder_is_its_gguf),
-        cmocka_unit_test(missing_files_are_named), cmocka_unit_test(without_a_template_it_opens),
+        cmocka_unit_test(missing_files_are_named),
+        cmocka_unit_test(a_head_that_differs_counts),
+        cmocka_unit_test(adapters_are_no_models),
+        cmocka_unit_test(without_a_template_it_opens),
         cmocka_unit_test(allocation_failures),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

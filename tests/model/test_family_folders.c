@@ -113,7 +113,7 @@ static void configs_agree(void **state) {
     }
 }
 
-/* A tied config wins over a head that the file holds, as in transformers. */
+/* A tied config wins over a head that the file holds; checkpoint.c unties one whose head differs (test_checkpoint.c). */
 static void a_tied_head_is_the_embedding(void **state) {
     (void)state;
     fixture x;

@@ -77,6 +77,8 @@ static void broken_adapters(void **state) {
     refused(f.path, "adapter_model.safetensors");
     folder_put_safetensors(&f, "adapter_model.safetensors", "{" A "," B "}", 64);
     EXPECT(f.path, false, "q_proj: 1 matrix, rank 2, scale 2\n");
+    put_config(&f, ",\"rank_pattern\":{\"q_proj\":3}");
+    refused(f.path, "q_proj.lora_A.weight has rank 2, adapter_config.json says 3");
     put_config(&f, ",\"use_dora\":true");
     refused(f.path, "use_dora");
     put_config(&f, ",\"bias\":\"all\"");

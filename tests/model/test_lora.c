@@ -346,6 +346,9 @@ static void tensors_that_are_refused(void **state) {
         {{{M "layers.1.input_layernorm.lora_A.weight", 2, 64}}, PGR_E_UNSUPPORTED, "it belongs to no tensor"},
         {{{M "embed_tokens.lora_A.weight", 2, 64}}, PGR_E_UNSUPPORTED, "it belongs to no tensor"},
         {{{Q ".lora_embedding_A", 2, 64}}, PGR_E_UNSUPPORTED, "it belongs to no tensor"},
+        {{{M "embed_tokens.lora_embedding_A", 3, 659}, {M "embed_tokens.lora_embedding_B", 64, 3}},
+         PGR_E_FORMAT,
+         "tensor " M "embed_tokens.lora_embedding_A has shape 3 x 659, expected 2 rows of 659"},
         {{{"base_model.model.score.weight", 2, 64}}, PGR_E_UNSUPPORTED, "it belongs to no tensor"},
         {{{M "norm.weight", 1, 63}}, PGR_E_FORMAT, "has shape 1 x 63, expected 1 rows of 64"},
         {{{M "embed_tokens.weight", 659, 64}, {M "embed_tokens.base_layer.weight", 659, 64}},
@@ -373,6 +376,23 @@ static void tensors_that_are_refused(void **state) {
         assert_true(l.layers == NULL);
         free(bytes);
     }
+}
+
+/* A rank that the tensors do not have is told from their shapes: no memory is asked for, here 2^48 bytes. */
+static void a_rank_alone_asks_for_no_memory(void **state) {
+    (void)state;
+    static const shape tensors[] = {
+        {M "embed_tokens.lora_embedding_A", 2, 659}, {M "embed_tokens.lora_embedding_B", 64, 2}, {0}};
+    static const char text[] = "{\"peft_type\": \"LORA\", \"r\": 65536, \"lora_alpha\": 1}";
+    config c = config_of(GOLDEN("tiny-llama.gguf"));
+    c.n_vocab = (size_t)1 << 30;
+    lora l;
+    pgr_error err = {0};
+    size_t size;
+    uint8_t *bytes = make_adapter(tensors, &size);
+    assert_int_equal(lora_open_peft_memory(text, sizeof text - 1, bytes, size, "mem", &c, &l, &err), PGR_E_FORMAT);
+    assert_non_null(strstr(err.message, "has shape 2 x 659, expected 65536 rows of 1073741824"));
+    free(bytes);
 }
 
 /* Whole tensors in place of the model's: the embedding's look-up changes, a tied head does not. */
@@ -511,6 +531,7 @@ int main(void) {
         cmocka_unit_test(ranks_and_scales),
         cmocka_unit_test(configs_that_are_refused),
         cmocka_unit_test(tensors_that_are_refused),
+        cmocka_unit_test(a_rank_alone_asks_for_no_memory),
         cmocka_unit_test(tensors_in_place_of_the_models),
         cmocka_unit_test(gguf_files),
         cmocka_unit_test(files_that_are_not_there),

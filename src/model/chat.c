@@ -154,28 +154,6 @@ static pgr_status recognise_jinja(text in, const char *origin, const char *bos, 
     return PGR_OK;
 }
 
-pgr_status chat_recognise(const char *template_text, size_t n, const char *origin, const tokenizer *t, const char *bos,
-                          const char *eos, chat_template *out, pgr_error *err) {
-    chat_template c = {0};
-    pgr_error why = {.message = "the model has no chat template; give one with --chat-template FILE, or use raw text"};
-    pgr_status status = template_text ? PGR_OK : PGR_E_UNSUPPORTED;
-    text in = {template_text ? template_text : "", template_text ? n : 0};
-    if (status == PGR_OK && (status = recognise_known(in, t, &c, &why)) != PGR_OK && status != PGR_E_MEM) {
-        pgr_error known = why;
-        fail(&why, status, "%.120s: %.280s; give another one with --chat-template FILE", origin, known.message);
-    }
-    if (status == PGR_OK && c.kind == CHAT_NONE) {
-        chat_free(&c);
-        status = recognise_jinja(in, origin, bos, eos, &c, &why);
-    }
-    if (status != PGR_OK) {
-        chat_free(&c);
-        if (status == PGR_E_MEM || !(c.why = mem_strdup(why.message))) return fail_mem(err);
-    }
-    *out = c;
-    return PGR_OK;
-}
-
 const char *chat_builtin(const char *name) {
     if (strcmp(name, "chatml") == 0)
         return "{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' + m.content + '<|im_end|>\n' }}{% endfor %}"
@@ -327,4 +305,61 @@ pgr_status chat_render(const chat_template *c, const tokenizer *t, const chat_me
                                                  : render_jinja(&r, messages, n, generate);
     buf_free(&r.scratch);
     return status == PGR_OK && out->failed ? fail_mem(err) : status;
+}
+
+/* ---- is it what it looks like? ---- */
+
+/* The same ids, or one of the two cannot render it. */
+static bool same_rendering(const chat_template *a, const chat_template *b, const tokenizer *t, const chat_message *m,
+                           size_t n, bool generate, bool *mem) {
+    ids x = {0}, y = {0};
+    pgr_status s = chat_render(a, t, m, n, generate, &x, NULL), r = s;
+    if (s == PGR_OK) r = chat_render(b, t, m, n, generate, &y, NULL);
+    bool same = s != PGR_OK || r != PGR_OK || (x.n == y.n && (x.n == 0 || memcmp(x.v, y.v, x.n * sizeof *x.v) == 0));
+    *mem |= s == PGR_E_MEM || r == PGR_E_MEM;
+    ids_free(&x);
+    ids_free(&y);
+    return same;
+}
+
+pgr_status chat_verify(const char *template_text, size_t n, const char *origin, const tokenizer *t, const char *bos,
+                       const char *eos, chat_template *c, pgr_error *err) {
+    static const chat_message talk[] = {
+        {"system", "one two", 7}, {"user", "three", 5}, {"assistant", "four", 4}, {"user", "five", 4}};
+    chat_template run = {0};
+    bool mem = false, same = true;
+    if ((c->kind != CHAT_CHATML && c->kind != CHAT_LLAMA3) || c->system_always) return PGR_OK;
+    pgr_status s = recognise_jinja((text){template_text, n}, origin, bos, eos, &run, NULL);
+    for (size_t first = 0; s == PGR_OK && first <= 3; first += 3)
+        same &= same_rendering(c, &run, t, talk + first, 4 - first, !c->no_think, &mem);
+    if (s == PGR_E_MEM || mem) {
+        chat_free(&run);
+        return fail_mem(err);
+    }
+    chat_template other = same ? run : *c;
+    if (!same) *c = run;
+    chat_free(&other);
+    return PGR_OK;
+}
+
+pgr_status chat_recognise(const char *template_text, size_t n, const char *origin, const tokenizer *t, const char *bos,
+                          const char *eos, chat_template *out, pgr_error *err) {
+    chat_template c = {0};
+    pgr_error why = {.message = "the model has no chat template; give one with --chat-template FILE, or use raw text"};
+    pgr_status status = template_text ? PGR_OK : PGR_E_UNSUPPORTED;
+    text in = {template_text ? template_text : "", template_text ? n : 0};
+    if (status == PGR_OK && (status = recognise_known(in, t, &c, &why)) != PGR_OK && status != PGR_E_MEM) {
+        pgr_error known = why;
+        fail(&why, status, "%.120s: %.280s; give another one with --chat-template FILE", origin, known.message);
+    }
+    if (status == PGR_OK && c.kind == CHAT_NONE) {
+        chat_free(&c);
+        status = recognise_jinja(in, origin, bos, eos, &c, &why);
+    }
+    if (status != PGR_OK) {
+        chat_free(&c);
+        if (status == PGR_E_MEM || !(c.why = mem_strdup(why.message))) return fail_mem(err);
+    }
+    *out = c;
+    return PGR_OK;
 }

@@ -29,6 +29,12 @@ typedef struct chat_template {
  * eos_token, NULL for none. The only error here is PGR_E_MEM. */
 pgr_status chat_recognise(const char *template_text, size_t n, const char *origin, const tokenizer *t, const char *bos,
                           const char *eos, chat_template *out, pgr_error *err);
+/* A template with ChatML's or Llama-3's markers may still say something else between them. Where the interpreter can run it, two
+ * short conversations are rendered both ways; if they differ, *c (of chat_recognise, the same arguments) becomes the interpreted
+ * one. Not so with date lines, which by heart do not depend on the day, nor with the generation prompt of models that are told not
+ * to think. On error *c is as it was. */
+pgr_status chat_verify(const char *template_text, size_t n, const char *origin, const tokenizer *t, const char *bos,
+                       const char *eos, chat_template *c, pgr_error *err);
 /* The text of a form by its name, "chatml" or "llama3"; NULL: there is none. */
 const char *chat_builtin(const char *name);
 void chat_free(chat_template *c);

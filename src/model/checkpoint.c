@@ -47,7 +47,8 @@ static pgr_status token_texts(checkpoint *c, pgr_error *err) {
 
 static pgr_status recognise(checkpoint *c, const char *text, size_t n, const char *origin, chat_template *out,
                             pgr_error *err) {
-    return chat_recognise(text, n, origin, c->tok, c->bos_text, c->eos_text, out, err);
+    PGR_TRY(chat_recognise(text, n, origin, c->tok, c->bos_text, c->eos_text, out, err));
+    return chat_verify(text, n, origin, c->tok, c->bos_text, c->eos_text, out, err);
 }
 
 /* ---- GGUF ---- */

@@ -151,6 +151,26 @@ static void a_head_that_differs_counts(void **state) {
     }
 }
 
+/* ChatML's markers around something else: what the template says counts. */
+static void markers_alone_make_no_chatml(void **state) {
+    (void)state;
+    static const char *const templates[] = {
+        "{% for m in messages %}<|im_start|>{{ m.role }}: {{ m.content }}<|im_end|>{% endfor %}",
+        "BE KIND{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' + m.content + '<|im_end|>\n' }}{% endfor %}"
+        "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}",
+        "{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' + m.content + '<|im_end|>\n' }}{% endfor %}"
+        "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}",
+    };
+    checkpoint c;
+    pgr_error err = {0};
+    if (checkpoint_open(FOLDER("qwen3"), &c, &err) != PGR_OK) fail_msg("%s", err.message);
+    for (size_t i = 0; i < 3; i++) {
+        if (checkpoint_set_chat(&c, templates[i], &err) != PGR_OK) fail_msg("%s", err.message);
+        assert_int_equal(c.chat.kind, i < 2 ? CHAT_JINJA : CHAT_CHATML);
+    }
+    checkpoint_close(&c);
+}
+
 static void adapters_are_no_models(void **state) {
     (void)state;
     static const char *const paths[] = {PGR_SOURCE_DIR "/tests/golden/lora/llama-qv",
@@ -181,6 +201,7 @@ int main(void) {
         cmocka_unit_test(missing_files_are_named),
         cmocka_unit_test(a_head_that_differs_counts),
         cmocka_unit_test(adapters_are_no_models),
+        cmocka_unit_test(markers_alone_make_no_chatml),
         cmocka_unit_test(without_a_template_it_opens),
         cmocka_unit_test(allocation_failures),
     };

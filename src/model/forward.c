@@ -31,6 +31,7 @@ typedef struct pass {
     kv_seq *const *seqs;
     const forward_row *rows;
     size_t n_row, layer;
+    bool any_want;
     const layer_weights *weights; /* of the layer */
 } pass;
 
@@ -238,6 +239,7 @@ static pgr_status run_layer(pass *p, pgr_error *err) {
     gemm_call in = {.out = f->qkv, .x = f->h, .ldx = d, .before = attn_norm_row};
     PGR_TRY(project(p, l->attn_qkv, in, LAYER_attn_q, qkv, 3, f->n_qkv, err));
     pool_run(f->m->threads, p->n_row, attn_input_row, p);
+    if (p->layer + 1 == f->m->config.n_layer && !p->any_want) return PGR_OK; /* nobody reads what the last layer gives */
     attention_run(f->attention, p->layer, f->attn, p->kv->bf16 ? (const void *)f->qkv16 : f->qkv, f->n_qkv);
     gemm_call out = {.out = f->x, .x = f->attn, .ldx = f->n_q, .add = true};
     PGR_TRY(project(p, l->attn_output, out, LAYER_attn_output, whole, 1, d, err));
@@ -282,6 +284,7 @@ static pgr_status run_layers(pass *p, pgr_error *err) {
     forward_state *f = p->f;
     const layer_weights *layers = f->loras.n > 0 ? f->loras.layers : f->m->weights.layers;
     PGR_TRY(check_rows(p, err));
+    for (size_t i = 0; i < p->n_row; i++) p->any_want = p->any_want || p->rows[i].want;
     attention_plan(f->attention, p->kv, p->seqs, p->rows, p->n_row);
     pool_run(f->m->threads, p->n_row, embed_row, p);
     for (p->layer = 0; p->layer < f->m->config.n_layer; p->layer++) {

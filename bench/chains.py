@@ -175,7 +175,7 @@ def report_cost(run, results, table):
     table.add("wall clock", f"{run.wall:.1f} s")
     table.add("processor time", f"{run.cpu:.1f} s")
     table.add("tokens written per second of wall clock", f"{written / run.wall:.1f}")
-    table.add("seconds per request, median", f"{statistics.median(r['seconds'] for r in results):.2f}")
+    table.add("seconds from the call to a result, median", f"{statistics.median(r['seconds'] for r in results):.2f}")
     table.add("peak memory", f"{run.peak_mib:.0f} MiB")
 
 

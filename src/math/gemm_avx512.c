@@ -54,19 +54,25 @@ static void bf16_pack_quad(void *quad, const float *x, size_t ldx, size_t rows, 
     }
 }
 
-/* kernel_to_int8_ref of a block, v: its values */
-INLINE float quantise_block(__m128i out[INT8_BLOCK / 16], const __m512 v[INT8_BLOCK / 16]) {
+INLINE float largest(const __m512 v[INT8_BLOCK / 16]) {
     __m512i top = _mm512_setzero_si512();
     UNROLL for (size_t i = 0; i < INT8_BLOCK / 16; i++) top =
         _mm512_max_epi32(top, _mm512_and_si512(_mm512_castps_si512(v[i]), _mm512_set1_epi32(0x7fffffff)));
-    int32_t bits = _mm512_reduce_max_epi32(top);
+    int32_t bits = _mm512_reduce_max_epi32(top); /* NaN is above all */
     float max;
     memcpy(&max, &bits, sizeof max);
-    float inverse = 127.0f / max;
+    return max;
+}
+
+INLINE __m128i to_bytes(__m512 v, float inverse) {
+    return _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(_mm512_mul_ps(v, _mm512_set1_ps(inverse))));
+}
+
+/* kernel_to_int8_ref of a block, v: its values */
+INLINE float quantise_block(__m128i out[INT8_BLOCK / 16], const __m512 v[INT8_BLOCK / 16]) {
+    float max = largest(v), inverse = 127.0f / max;
     bool usable = isfinite(max) && isfinite(inverse);
-    UNROLL for (size_t i = 0; i < INT8_BLOCK / 16; i++) out[i] =
-        usable ? _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(_mm512_mul_ps(v[i], _mm512_set1_ps(inverse))))
-               : _mm_setzero_si128();
+    UNROLL for (size_t i = 0; i < INT8_BLOCK / 16; i++) out[i] = usable ? to_bytes(v[i], inverse) : _mm_setzero_si128();
     return usable ? max / 127.0f : isfinite(max) ? 0.0f : NAN;
 }
 
@@ -101,7 +107,57 @@ static void int8_pack_quad(void *quad, const float *x, size_t ldx, size_t rows, 
     }
 }
 
+/* ---- columns ---- */
+
+/* Dwords into a column of n lines, out: its place in the first. */
+INLINE void store_column(char *out, __m512i dwords, size_t n) {
+    _Alignas(LINE) char bytes[LINE];
+    _mm512_store_si512(bytes, dwords);
+    for (size_t i = 0; i < n; i++) memcpy(out + i * LINE, bytes + i * 4, 4);
+}
+
+static void bf16_pack_column(void *panel, size_t column, const float *w, size_t K) {
+    for (size_t k = 0; k < K; k += BF16_GROUP) {
+        __m512 low = load_values(w, k, K), high = load_values(w, k + 16, K);
+        size_t steps = K - k < BF16_GROUP ? (K - k + 1) / 2 : BF16_GROUP / 2;
+        store_column((char *)panel + k / 2 * LINE + column * 4, (__m512i)_mm512_cvtne2ps_pbh(high, low), steps);
+    }
+}
+
+/* A block of gemm_ref.c's int8_pack_column: bytes q + 128, and the scale's bits. */
+INLINE uint16_t pack_block(__m256i *out, const __m512 v[INT8_BLOCK / 16]) {
+    float max = largest(v), scale = max / 127.0f;
+    uint32_t bits;
+    memcpy(&bits, &scale, sizeof bits);
+    bits = isfinite(max) ? (bits + 0xffff) >> 16 : 0x7fc0;
+    scale = bf16_to_f32((uint16_t)bits);
+    float inverse = 1.0f / scale;
+    __m256i q = isfinite(scale) && isfinite(inverse)
+                    ? _mm256_set_m128i(to_bytes(v[1], inverse), to_bytes(v[0], inverse))
+                    : _mm256_setzero_si256();
+    *out = _mm256_xor_si256(q, _mm256_set1_epi8((char)128));
+    return (uint16_t)bits;
+}
+
+static void int8_pack_column(void *panel, size_t column, const float *w, size_t K) {
+    char *chunk = panel;
+    for (size_t k = 0; k < K; k += INT8_CHUNK, chunk += INT8_PANEL_CHUNK) {
+        __m256i q[INT8_CHUNK / INT8_BLOCK];
+        for (size_t b = 0; b < INT8_CHUNK / INT8_BLOCK; b++) {
+            const size_t at = k + b * INT8_BLOCK;
+            uint16_t scale = pack_block(&q[b], (__m512[]){load_values(w, at, K), load_values(w, at + 16, K)});
+            memcpy(chunk + INT8_CHUNK * PANEL + (b * PANEL + column) * 2, &scale, sizeof scale);
+        }
+        store_column(chunk + column * 4, _mm512_inserti64x4(_mm512_castsi256_si512(q[0]), q[1], 1), INT8_CHUNK / 4);
+    }
+}
+
 /* ---- products ---- */
+
+/* A line of each row of out is written at the end of a block: asked for now, it is there by then. */
+INLINE void ask_for_rows(const float *out, size_t ldo, size_t rows) {
+    for (size_t r = 0; r < rows; r++) __builtin_prefetch(out + r * ldo, 1);
+}
 
 INLINE void put(float *out, __m512 sum, size_t columns, bool add) {
     __mmask16 in = (__mmask16)((1u << columns) - 1);
@@ -127,6 +183,7 @@ INLINE void bf16_block(const size_t R, float *out, size_t ldo, size_t rows, size
     __m512 sum[BLOCK_ROWS];
     UNROLL for (size_t i = 0; i < (R + QUAD - 1) / QUAD; i++) quad[i] = x + i * quad_bytes;
     UNROLL for (size_t r = 0; r < R; r++) sum[r] = _mm512_setzero_ps();
+    ask_for_rows(out, ldo, rows);
     for (size_t k = 0; k < steps; k++) {
         __m512i w = _mm512_load_si512(panel + k * LINE);
         _mm_prefetch(panel + k * LINE + AHEAD, _MM_HINT_T0);
@@ -167,6 +224,7 @@ INLINE void int8_block(const size_t R, float *out, size_t ldo, size_t rows, size
     const char *quad[BLOCK_ROWS / QUAD];
     UNROLL for (size_t i = 0; i < (R + QUAD - 1) / QUAD; i++) quad[i] = x + i * quad_bytes;
     memset(sum, 0, R * PANEL * sizeof *sum);
+    ask_for_rows(out, ldo, rows);
     for (size_t c = 0; c < n_chunk; c++, panel += INT8_PANEL_CHUNK) {
         UNROLL for (size_t i = 0; i < (R + QUAD - 1) / QUAD; i++) __asm__("" : "+r"(quad[i]));
         UNROLL for (size_t b = 0; b < INT8_CHUNK / INT8_BLOCK; b++) {
@@ -208,11 +266,6 @@ static size_t bf16_panel_bytes(size_t K) {
     return (K + 1) / 2 * LINE;
 }
 
-static void bf16_pack_column(void *panel, size_t column, const float *w, size_t K) {
-    uint16_t *out = panel;
-    for (size_t k = 0; k < K; k++) out[(k / 2 * PANEL + column) * 2 + k % 2] = f32_to_bf16(w[k]);
-}
-
 static void bf16_multiply(float *out, size_t ldo, size_t rows, size_t columns, const void *x, const void *panel,
                           size_t K, bool add) {
     bf16_blocks[block_index(rows)](out, ldo, rows, columns, x, bf16_quad_bytes(K), panel, (K + 1) / 2, add);
@@ -225,8 +278,8 @@ static void int8_multiply(float *out, size_t ldo, size_t rows, size_t columns, c
 }
 
 const gemm_kernels *gemm_int8_avx512(void) {
-    static const gemm_kernels table = {gemm_int8_panel_bytes, gemm_int8_quad_bytes, gemm_int8_pack_column,
-                                       int8_pack_quad, int8_multiply};
+    static const gemm_kernels table = {gemm_int8_panel_bytes, gemm_int8_quad_bytes, int8_pack_column, int8_pack_quad,
+                                       int8_multiply};
     return cpu_detect().avx512_vnni ? &table : NULL; /* AVX512_BF16 comes from its intrinsics only */
 }
 

@@ -46,6 +46,5 @@ const gemm_kernels *gemm_bf16_avx512(void); /* NULL where the CPU or the build h
 /* For the tables of all levels. */
 size_t gemm_int8_panel_bytes(size_t K);
 size_t gemm_int8_quad_bytes(size_t K);
-void gemm_int8_pack_column(void *panel, size_t column, const float *w, size_t K);
 
 #endif

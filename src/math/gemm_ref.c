@@ -31,7 +31,7 @@ static uint16_t block_scale(const float *w, size_t n) {
     return (uint16_t)((bits + 0xffff) >> 16);
 }
 
-void gemm_int8_pack_column(void *panel, size_t column, const float *w, size_t K) {
+static void int8_pack_column(void *panel, size_t column, const float *w, size_t K) {
     uint8_t *p = panel;
     for (size_t k0 = 0; k0 < K; k0 += INT8_BLOCK) {
         size_t n = K - k0 < INT8_BLOCK ? K - k0 : INT8_BLOCK, block = k0 % INT8_CHUNK / INT8_BLOCK;
@@ -103,7 +103,7 @@ static void int8_multiply(float *out, size_t ldo, size_t rows, size_t columns, c
 }
 
 const gemm_kernels *gemm_int8_ref(void) {
-    static const gemm_kernels table = {gemm_int8_panel_bytes, gemm_int8_quad_bytes, gemm_int8_pack_column,
-                                       int8_pack_quad, int8_multiply};
+    static const gemm_kernels table = {gemm_int8_panel_bytes, gemm_int8_quad_bytes, int8_pack_column, int8_pack_quad,
+                                       int8_multiply};
     return &table;
 }

@@ -226,6 +226,28 @@ static void test_levels(void **state) {
     free(data), free(x), free(want), free(out), free(want_int8);
 }
 
+/* Packed weights of the levels agree, where blocks are cut short, zeros, too small, huge or no numbers. */
+static void test_level_packing(void **state) {
+    (void)state;
+    enum { N = 21, K = 75, M = 3 };
+    float *w = floats(N * K), *x = floats(M * K), *want = floats(M * N), *out = floats(M * N);
+    memset(w + 2 * K, 0, K * sizeof *w);
+    for (size_t k = 0; k < K; k++) w[3 * K + k] *= 1e-40f, w[4 * K + k] *= 1e37f;
+    w[5 * K + 7] = NAN, w[6 * K + 40] = INFINITY, w[7 * K + 74] = -INFINITY, w[8 * K + 70] = 1e30f;
+    const char *const limits[] = {"ref", "avx512"};
+    for (size_t i = 0; i < 2; i++) {
+        setenv("PGENRM_CPU", limits[i], 1);
+        gemm_weights *g = create(GEMM_INT8, QUANT_F32, w, N, K, NULL);
+        assert_int_equal(gemm_run(g, i == 0 ? want : out, x, M, NULL, NULL), PGR_OK);
+        gemm_free(g);
+    }
+    unsetenv("PGENRM_CPU");
+    assert_memory_equal(out, want, sizeof *out * M * N);
+    for (size_t n = 5; n < 8; n++) assert_true(isnan(out[n]));
+    for (size_t n = 8; n < N; n++) assert_true(isfinite(out[n]));
+    free(w), free(x), free(want), free(out);
+}
+
 /* ---- stacks, and what comes before and after a product ---- */
 
 enum { STACK_K = 256, STACK_N = 37 + 64 + 130, STACK_M = 30, STACK_LDX = STACK_K + 3 };
@@ -427,7 +449,7 @@ int main(void) {
         cmocka_unit_test(test_forms),     cmocka_unit_test(test_types),   cmocka_unit_test(test_invariance),
         cmocka_unit_test(test_levels),    cmocka_unit_test(test_callers), cmocka_unit_test(test_out_of_memory),
         cmocka_unit_test(test_arguments), cmocka_unit_test(test_stack_and_call),
-        cmocka_unit_test(test_no_allocation),
+        cmocka_unit_test(test_no_allocation), cmocka_unit_test(test_level_packing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -110,7 +110,7 @@ static void put_head(const char *path, const char *from, bool reversed) {
     static const char embd[] = "\"model.embed_tokens.weight\":{";
     char name[300], header[1 << 14], entry[300];
     static char data[1 << 20];
-    uint64_t n;
+    uint64_t n = 0;
     snprintf(name, sizeof name, "%s/model.safetensors", from);
     FILE *f = fopen(name, "rb");
     assert_true(f && fread(&n, 1, 8, f) == 8 && n < sizeof header - 400 && fread(header, 1, n, f) == n);

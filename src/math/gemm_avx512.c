@@ -17,6 +17,7 @@
 /* Bytes ahead of the line in use that are asked for: a line lasts 24 cycles, main memory takes some hundred. */
 enum { AHEAD = 2048 };
 enum { LINE = 64 };
+enum { HALF_ROWS = BLOCK_ROWS / 2 }; /* of int8: integer and fp32 sums of so many fit the registers */
 
 /* ---- rows ---- */
 
@@ -193,15 +194,17 @@ INLINE void bf16_block(const size_t R, float *out, size_t ldo, size_t rows, size
     UNROLL for (size_t r = 0; r < R; r++) if (r < rows) put(out + r * ldo, sum[r], columns, add);
 }
 
-/* Block b of a chunk: the integer sums of R rows in registers, then into the fp32 sums in the first cache. */
-INLINE void int8_step(const size_t R, const size_t b, float *sum, const char *const *quad, const char *w) {
+/* Block b of a chunk: the integer sums of R rows, then into their fp32 sums; both in registers. Asks for every `stride`th line
+ * `ahead` bytes further. */
+INLINE void int8_step(const size_t R, const size_t b, __m512 *sum, const char *const *quad, const char *w,
+                      const char *ahead, const size_t stride) {
     const size_t block_at = INT8_CHUNK * QUAD + b * QUAD * 8;
-    __m512i acc[BLOCK_ROWS];
+    __m512i acc[HALF_ROWS];
     UNROLL for (size_t r = 0; r < R; r++) acc[r] =
         _mm512_set1_epi32(*(const int32_t *)(const void *)(quad[r / QUAD] + block_at + r % QUAD * 4));
     UNROLL for (size_t k = b * INT8_BLOCK / 4; k < (b + 1) * INT8_BLOCK / 4; k++) {
         __m512i line = _mm512_load_si512(w + k * LINE);
-        _mm_prefetch(w + k * LINE + AHEAD, _MM_HINT_T0);
+        if (k % stride == 0) _mm_prefetch(ahead + k * LINE, _MM_HINT_T0);
         UNROLL for (size_t r = 0; r < R; r++) acc[r] =
             dot_bytes(acc[r], line, quad[r / QUAD] + k * QUAD * 4 + r % QUAD * 4);
     }
@@ -211,27 +214,42 @@ INLINE void int8_step(const size_t R, const size_t b, float *sum, const char *co
     UNROLL for (size_t r = 0; r < R; r++) {
         const char *at = quad[r / QUAD] + block_at + QUAD * 4 + r % QUAD * 4;
         __m512 scale = _mm512_mul_ps(column_scale, _mm512_set1_ps(*(const float *)(const void *)at));
-        __m512 old = _mm512_load_ps(sum + r * PANEL);
-        _mm512_store_ps(sum + r * PANEL, _mm512_fmadd_ps(_mm512_cvtepi32_ps(acc[r]), scale, old));
+        sum[r] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(acc[r]), scale, sum[r]);
     }
 }
 
-/* The two barriers are for compilers: the first keeps six pointers from becoming an address for every row, the second keeps the
- * fp32 sums from taking registers; both end in spills (measured at 24 rows: half the speed). */
+/* n chunks by R rows, added to sums. The barrier is for compilers: it keeps the pointers from becoming an address for every row,
+ * which ends in spills. */
+INLINE void int8_strip(const size_t R, float *sums, const char *x, size_t quad_bytes, const char *w, size_t n,
+                       const char *ahead, const size_t stride) {
+    const char *quad[HALF_ROWS / QUAD];
+    __m512 sum[HALF_ROWS];
+    UNROLL for (size_t i = 0; i < (R + QUAD - 1) / QUAD; i++) quad[i] = x + i * quad_bytes;
+    UNROLL for (size_t r = 0; r < R; r++) sum[r] = _mm512_load_ps(sums + r * PANEL);
+    for (size_t c = 0; c < n; c++, w += INT8_PANEL_CHUNK, ahead += INT8_PANEL_CHUNK) {
+        UNROLL for (size_t i = 0; i < (R + QUAD - 1) / QUAD; i++) __asm__("" : "+r"(quad[i]));
+        UNROLL for (size_t b = 0; b < INT8_CHUNK / INT8_BLOCK; b++) int8_step(R, b, sum, quad, w, ahead, stride);
+        UNROLL for (size_t i = 0; i < (R + QUAD - 1) / QUAD; i++) quad[i] += INT8_QUAD_CHUNK;
+    }
+    UNROLL for (size_t r = 0; r < R; r++) _mm512_store_ps(sums + r * PANEL, sum[r]);
+}
+
+/* Strips of a few chunks, which stay in the first cache for the second half of the rows; each half asks for every second line of the
+ * next strip. */
 INLINE void int8_block(const size_t R, float *out, size_t ldo, size_t rows, size_t columns, const char *x,
                        size_t quad_bytes, const char *panel, size_t n_chunk, bool add) {
+    enum { STRIP = 4 };
     _Alignas(LINE) float sum[BLOCK_ROWS * PANEL];
-    const char *quad[BLOCK_ROWS / QUAD];
-    UNROLL for (size_t i = 0; i < (R + QUAD - 1) / QUAD; i++) quad[i] = x + i * quad_bytes;
+    const size_t first = R < HALF_ROWS ? R : HALF_ROWS, second = R - first;
     memset(sum, 0, R * PANEL * sizeof *sum);
     ask_for_rows(out, ldo, rows);
-    for (size_t c = 0; c < n_chunk; c++, panel += INT8_PANEL_CHUNK) {
-        UNROLL for (size_t i = 0; i < (R + QUAD - 1) / QUAD; i++) __asm__("" : "+r"(quad[i]));
-        UNROLL for (size_t b = 0; b < INT8_CHUNK / INT8_BLOCK; b++) {
-            int8_step(R, b, sum, quad, panel);
-            __asm__ volatile("" : : "r"(sum) : "memory");
-        }
-        UNROLL for (size_t i = 0; i < (R + QUAD - 1) / QUAD; i++) quad[i] += INT8_QUAD_CHUNK;
+    if (second == 0) int8_strip(first, sum, x, quad_bytes, panel, n_chunk, panel + AHEAD, 1);
+    for (size_t c = 0; second && c < n_chunk; c += STRIP) {
+        const char *w = panel + c * INT8_PANEL_CHUNK, *at = x + c * INT8_QUAD_CHUNK,
+                   *next = w + STRIP * INT8_PANEL_CHUNK;
+        size_t n = n_chunk - c < STRIP ? n_chunk - c : STRIP;
+        int8_strip(first, sum, at, quad_bytes, w, n, next, 2);
+        int8_strip(second, sum + first * PANEL, at + HALF_ROWS / QUAD * quad_bytes, quad_bytes, w, n, next + LINE, 2);
     }
     for (size_t r = 0; r < rows; r++) put(out + r * ldo, _mm512_load_ps(sum + r * PANEL), columns, add);
 }

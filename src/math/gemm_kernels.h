@@ -2,7 +2,7 @@
  *
  * Weights lie in panels of PANEL output columns, rows of x in quads of QUAD rows: both with k outermost, in steps of 4
  * bytes a column or row, so that one instruction multiplies a line of a panel (64 bytes: a step of all columns) with a step of
- * one row. A kernel keeps the sums of up to BLOCK_ROWS rows of a panel in registers and reads the panel once.
+ * one row. A kernel reads a panel from memory once for up to BLOCK_ROWS rows, with their sums (int8: of half of them) in registers.
  *
  * bf16: a step is two values. Sums are fp32, one chain over k ascending.
  *   panel: [K / 2][column] two bf16                                          quad: [K / 2][row] two bf16

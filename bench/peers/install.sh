@@ -26,6 +26,6 @@ if [ ! -d "$to/ov" ]; then
 fi
 ln -sf "$model" "$to/Q4_1.gguf"
 for type in q8_0 bf16; do
-    [ -f "$to/$type.gguf" ] || "${PGENRM:-$here/../../build/pgenrm}" convert "$to/hf" --type "$type" --out "$to/$type.gguf"
+    [ -f "$to/$type.gguf" ] || "${PGENRM:-$here/../../build/pgenrm}" convert "$to/Q4_1.gguf" --type "$type" --out "$to/$type.gguf"
 done
 echo "peers are in $to"

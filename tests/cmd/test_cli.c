@@ -509,16 +509,20 @@ static void test_report(void **state) {
 /* SIGINT ends a long run with 130, promptly; what was done before stands on standard output. */
 static void test_interrupt(void **state) {
     (void)state;
-    char text[600], command[400];
+    char text[600], command[1200];
     int n =
         snprintf(text, sizeof text, "{\"id\":\"quick\",\"query\":\"Tea?\",\"responses\":[\"a\",\"b\"],\"ind\":1}\n");
     n += snprintf(text + n, sizeof text - (size_t)n,
                   "{\"id\":\"slow\",\"query\":\"Tea?\",\"ind\":1024,\"responses\":[\"a\"");
     for (int i = 1; i < 26; i++) n += snprintf(text + n, sizeof text - (size_t)n, ",\"b\""); /* half a minute */
     snprintf(text + n, sizeof text - (size_t)n, "]}\n");
-    snprintf(command, sizeof command, "pgenrm score --json %s & sleep 1.5; kill -INT $!; wait $!",
-             scratch_write("slow.jsonl", text));
-    /* a shell's background jobs ignore SIGINT unless it is told otherwise: the program sets its own handler */
+    const char *file = scratch_write("slow.jsonl", text);
+    /* interrupted as soon as the quick one's line is there. A shell's background jobs ignore SIGINT unless it is told
+     * otherwise: the program sets its own handler */
+    snprintf(command, sizeof command,
+             "pgenrm score --json %s > %s.out & for i in $(seq 600); do [ -s %s.out ] && break; sleep 0.1; done; "
+             "kill -INT $!; wait $!; status=$?; cat %s.out; exit $status",
+             file, file, file, file);
     ran r = run_program(command);
     assert_int_equal(r.status, 130);
     assert_int_equal(count_lines(r.out), 1);

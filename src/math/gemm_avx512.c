@@ -204,6 +204,7 @@ INLINE void int8_step(const size_t R, const size_t b, __m512 *sum, const char *c
         _mm512_set1_epi32(*(const int32_t *)(const void *)(quad[r / QUAD] + block_at + r % QUAD * 4));
     UNROLL for (size_t k = b * INT8_BLOCK / 4; k < (b + 1) * INT8_BLOCK / 4; k++) {
         __m512i line = _mm512_load_si512(w + k * LINE);
+        __asm__ volatile("" : : : "memory"); /* compilers gather the requests of a block otherwise */
         if (k % stride == 0) _mm_prefetch(ahead + k * LINE, _MM_HINT_T0);
         UNROLL for (size_t r = 0; r < R; r++) acc[r] =
             dot_bytes(acc[r], line, quad[r / QUAD] + k * QUAD * 4 + r % QUAD * 4);

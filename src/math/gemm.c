@@ -166,10 +166,10 @@ static pgr_status convert_rows(gemm_weights *w, const gemm_stack *stack, pool *t
 
 /* ---- interface ---- */
 
-static pgr_status prepare(gemm_weights *w, pool *threads, pgr_error *err) {
+static pgr_status prepare(gemm_weights *w, slab *memory, pool *threads, pgr_error *err) {
     gemm_stack stack = {w->parts, w->n_part, w->N, w->K};
     if (w->form == GEMM_FILE) return PGR_OK;
-    if (w->form != GEMM_F32) return panels_create(w->form, &stack, threads, &w->panels, err);
+    if (w->form != GEMM_F32) return panels_create(w->form, &stack, memory, threads, &w->panels, err);
     pgr_status status = dnnl_weights_create(&stack, threads, &w->packed, err);
     return status == PGR_E_UNSUPPORTED ? convert_rows(w, &stack, threads, err) : status;
 }
@@ -181,8 +181,8 @@ static pgr_status check_part(const gemm_part *p, size_t K, pgr_error *err) {
     return PGR_OK;
 }
 
-pgr_status gemm_create_stack(gemm_form form, const gemm_part *parts, size_t n_part, size_t K, pool *threads,
-                             gemm_weights **out, pgr_error *err) {
+pgr_status gemm_create_stack(gemm_form form, const gemm_part *parts, size_t n_part, size_t K, slab *memory,
+                             pool *threads, gemm_weights **out, pgr_error *err) {
     if (n_part == 0) return fail(err, PGR_E_ARG, "a stack of no weights");
     for (size_t i = 0; i < n_part; i++) PGR_TRY(check_part(&parts[i], K, err));
 
@@ -197,7 +197,7 @@ pgr_status gemm_create_stack(gemm_form form, const gemm_part *parts, size_t n_pa
     memcpy(w->parts, parts, n_part * sizeof *parts);
     for (size_t i = 0; i < n_part; i++) w->N += parts[i].N;
 
-    pgr_status status = prepare(w, threads, err);
+    pgr_status status = prepare(w, memory, threads, err);
     if (status != PGR_OK) {
         gemm_free(w);
         return status;
@@ -208,7 +208,7 @@ pgr_status gemm_create_stack(gemm_form form, const gemm_part *parts, size_t n_pa
 
 pgr_status gemm_create(gemm_form form, quant_type t, const void *data, size_t N, size_t K, pool *threads,
                        gemm_weights **out, pgr_error *err) {
-    return gemm_create_stack(form, &(gemm_part){t, data, N}, 1, K, threads, out, err);
+    return gemm_create_stack(form, &(gemm_part){t, data, N}, 1, K, NULL, threads, out, err);
 }
 
 void gemm_free(gemm_weights *w) {

@@ -13,6 +13,7 @@
 #include <stdbool.h>
 
 #include "base/pool.h"
+#include "base/slab.h"
 #include "math/quant.h"
 
 typedef enum gemm_form { GEMM_FILE, GEMM_F32, GEMM_BF16, GEMM_INT8 } gemm_form;
@@ -27,10 +28,10 @@ typedef struct gemm_part {
 } gemm_part;
 
 /* The parts one below the other as a single W of N = sum of theirs: a row of out is part 0's columns, then part 1's, ... with
- * the bits that each part alone gives. parts: copied. PGR_E_UNSUPPORTED (with the reason) where the CPU cannot run the form. */
-pgr_status gemm_create_stack(gemm_form form, const gemm_part *parts, size_t n_part, size_t K, pool *threads,
-                             gemm_weights **out, pgr_error *err);
-/* A stack of one. */
+ * the bits that each part alone gives. parts: copied. memory: for packed weights, must stay as long as they; NULL: their own. PGR_E_UNSUPPORTED (with the reason) where the CPU cannot run the form. */
+pgr_status gemm_create_stack(gemm_form form, const gemm_part *parts, size_t n_part, size_t K, slab *memory,
+                             pool *threads, gemm_weights **out, pgr_error *err);
+/* A stack of one with its own memory. */
 pgr_status gemm_create(gemm_form form, quant_type t, const void *data, size_t N, size_t K, pool *threads,
                        gemm_weights **out, pgr_error *err);
 void gemm_free(gemm_weights *w);

@@ -18,6 +18,7 @@ struct panel_weights {
     size_t N, K, n_panel, panel_bytes;
     const gemm_kernels *kernels;
     char *data; /* (n_panel, panel_bytes) */
+    void *own;  /* data where it is not in a slab, else NULL */
 };
 
 /* ---- packing ---- */
@@ -46,7 +47,8 @@ static const gemm_kernels *pick_kernels(gemm_form form) {
     return avx512 && gemm_int8_avx512() ? gemm_int8_avx512() : gemm_int8_ref();
 }
 
-pgr_status panels_create(gemm_form form, const gemm_stack *s, pool *threads, panel_weights **out, pgr_error *err) {
+pgr_status panels_create(gemm_form form, const gemm_stack *s, slab *memory, pool *threads, panel_weights **out,
+                         pgr_error *err) {
     const gemm_kernels *kernels = pick_kernels(form);
     if (!kernels) return fail(err, PGR_E_UNSUPPORTED, "products in bf16 need a CPU with AVX512_BF16");
 
@@ -56,7 +58,9 @@ pgr_status panels_create(gemm_form form, const gemm_stack *s, pool *threads, pan
     w->n_panel = (s->N + PANEL - 1) / PANEL;
     w->panel_bytes = kernels->panel_bytes(s->K);
     pgr_status status = PGR_E_MEM;
-    if (w->n_panel <= SIZE_MAX / w->panel_bytes) w->data = mem_aligned(w->n_panel * w->panel_bytes, 64);
+    size_t bytes = w->n_panel <= SIZE_MAX / w->panel_bytes ? w->n_panel * w->panel_bytes : SIZE_MAX;
+    w->data = w->own = memory || bytes == SIZE_MAX ? NULL : mem_aligned(bytes, 64);
+    if (memory) w->data = slab_alloc(memory, bytes);
     pack_job job = {.w = w, .stack = s};
     if (w->data)
         status =
@@ -71,7 +75,7 @@ pgr_status panels_create(gemm_form form, const gemm_stack *s, pool *threads, pan
 
 void panels_free(panel_weights *w) {
     if (!w) return;
-    mem_free(w->data);
+    mem_free(w->own);
     mem_free(w);
 }
 

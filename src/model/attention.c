@@ -15,6 +15,8 @@ enum {
     TILE = 96,     /* query heads of a tile, unless a group alone is larger */
     LONG_RUN = 16, /* rows of one sequence from which on tiles go through their chunks by themselves */
     CHUNK_PAGES = ATTN_CHUNK / KV_PAGE,
+    MANY_TILES =
+        8, /* per thread: from here on a task is a tile with all its heads, and the threads still end together */
 };
 static const size_t PARTIAL_BYTES = (size_t)8 << 20; /* of partial results; more where a single row needs more */
 
@@ -27,6 +29,7 @@ enum { WHOLE = -1 };
 /* Tiles and rows that are run before the partial results are folded. */
 typedef struct wave {
     size_t first_tile, n_tile, first_row, n_row; /* rows in `folded` */
+    size_t heads_per_task;                       /* KV heads */
 } wave;
 
 struct attention {
@@ -223,6 +226,7 @@ static void close_wave(attention *a, wave *w) {
         if (chunks_of(tokens_of(a, a->folded[i])) > n_chunk) n_chunk = chunks_of(tokens_of(a, a->folded[i]));
     for (size_t c = 0; c < n_chunk; c++) add_chunk(a, w->first_row, a->n_folded, c);
     w->n_tile = a->n_tile - w->first_tile;
+    w->heads_per_task = w->n_tile >= MANY_TILES * pool_size(a->m->threads) ? a->m->config.n_head_kv : 1;
     if (w->n_tile > 0) a->waves[a->n_wave++] = *w;
     *w = (wave){.first_tile = a->n_tile, .first_row = a->n_folded};
 }
@@ -331,12 +335,35 @@ static void run_part(const attention *a, const tile *t, size_t head_kv, const be
     }
 }
 
+/* Asks for a chunk's keys and values: pages lie anywhere in memory, and a few query heads are done with one before the next
+ * has come. Into the second cache, which is where the kernel wants them. */
+static void prefetch_part(const attention *a, const tile *t, size_t head_kv) {
+    size_t whose = a->list[t->first], n_page = (valid_in(a, whose, t->chunk) + KV_PAGE - 1) / KV_PAGE;
+    size_t bytes = 2 * a->m->config.head_dim * KV_PAGE * value_bytes(a);
+    const uint32_t *page = a->seqs[a->rows[whose].seq]->page + t->chunk * CHUNK_PAGES;
+    for (size_t i = 0; i < n_page; i++) {
+        const char *block = kv_block(a->kv, page[i], a->layer, head_kv);
+        for (size_t at = 0; at < bytes; at += 64) __builtin_prefetch(block + at, 0, 2);
+    }
+}
+
+/* A task: one KV head of a tile, or where there are many tiles all of them, one after the other while the next one's pages are
+ * on their way. */
 static void tile_task(void *ctx, size_t task, size_t worker) {
     const attention *a = ctx;
-    size_t n_head_kv = a->m->config.n_head_kv;
-    const tile *t = &a->tiles[a->wave->first_tile + task / n_head_kv];
+    size_t n_head_kv = a->m->config.n_head_kv, per = a->wave->heads_per_task;
+    const tile *t = &a->tiles[a->wave->first_tile + task / (n_head_kv / per)];
+    size_t first = task % (n_head_kv / per) * per;
     bench b = bench_of(a, worker);
-    (t->chunk == (size_t)WHOLE ? run_whole : run_part)(a, t, task % n_head_kv, &b);
+    if (t->chunk == (size_t)WHOLE) {
+        for (size_t h = first; h < first + per; h++) run_whole(a, t, h, &b);
+        return;
+    }
+    prefetch_part(a, t, first);
+    for (size_t h = first; h < first + per; h++) {
+        if (h + 1 < first + per) prefetch_part(a, t, h + 1);
+        run_part(a, t, h, &b);
+    }
 }
 
 /* ---- folding ---- */
@@ -361,7 +388,7 @@ void attention_run(attention *a, size_t layer, float *out, const void *q, size_t
     a->q = q;
     a->ldq = ldq;
     for (a->wave = a->waves; a->wave < a->waves + a->n_wave; a->wave++) {
-        pool_run(threads, a->wave->n_tile * a->m->config.n_head_kv, tile_task, a);
+        pool_run(threads, a->wave->n_tile * (a->m->config.n_head_kv / a->wave->heads_per_task), tile_task, a);
         pool_run(threads, a->wave->n_row, fold_task, a);
     }
 }

@@ -14,7 +14,7 @@ pgr_status kv_init(kv_cache *c, const config *m, bool bf16, size_t max_token, pg
 }
 
 void kv_close(kv_cache *c) {
-    for (size_t i = 0; i < c->n_page; i++) mem_free(c->pages[i]);
+    slab_free(&c->memory);
     mem_free(c->pages);
     mem_free(c->refs);
     mem_free(c->free_list);
@@ -47,7 +47,7 @@ static pgr_status new_page(kv_cache *c, uint32_t *out, pgr_error *err) {
         return fail(err, PGR_E_LIMIT, "the KV cache is full: it holds %zu tokens", c->max_page * KV_PAGE);
     if (c->n_page == c->cap_page) PGR_TRY(grow_tables(c, c->cap_page ? c->cap_page * 2 : 64, err));
 
-    uint8_t *page = mem_aligned(c->page_bytes, 64);
+    uint8_t *page = slab_alloc(&c->memory, c->page_bytes);
     if (!page) return fail_mem(err);
     memset(page, 0, c->page_bytes); /* attention reads whole pages: what is not valid must be finite */
     c->pages[c->n_page] = page;

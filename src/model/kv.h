@@ -5,6 +5,7 @@
 #ifndef PGR_MODEL_KV_H
 #define PGR_MODEL_KV_H
 
+#include "base/slab.h"
 #include "base/status.h"
 #include "math/kernels.h"
 #include "model/config.h"
@@ -14,6 +15,7 @@ typedef struct kv_cache {
     bool bf16;           /* values are bf16, else fp32 */
     size_t page_bytes;
     uint8_t **pages;     /* (n_page) */
+    slab memory;         /* of the pages */
     uint32_t *refs;      /* (n_page) 0: free */
     size_t n_page, cap_page, max_page;
     uint32_t *free_list; /* (n_page) */

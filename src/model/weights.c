@@ -11,6 +11,7 @@ typedef struct binder {
     gemm_form form;
     pool *threads;
     arena *arena;
+    slab *packed;
     bool *bound;
     size_t done, total;
     pgr_progress_fn progress;
@@ -65,7 +66,7 @@ static pgr_status make_product(binder *b, const source_tensor *const *tensors, s
     gemm_part parts[LAYER_N_MATRIX];
     for (size_t i = 0; i < n; i++)
         parts[i] = (gemm_part){(quant_type)tensors[i]->type, tensors[i]->data, tensors[i]->dim[1]};
-    PGR_TRY(gemm_create_stack(b->form, parts, n, tensors[0]->dim[0], b->threads, out, b->err));
+    PGR_TRY(gemm_create_stack(b->form, parts, n, tensors[0]->dim[0], b->packed, b->threads, out, b->err));
     for (size_t i = 0; b->form != GEMM_FILE && i < n; i++)
         if (tensors[i]->map) file_map_drop(tensors[i]->map, tensors[i]->offset, tensors[i]->bytes);
     b->done++;
@@ -149,6 +150,7 @@ pgr_status weights_open(const tensor_source *s, const config *c, gemm_form form,
                 .form = form,
                 .threads = threads,
                 .arena = &w.arena,
+                .packed = &w.packed,
                 .bound = bound,
                 .total = c->n_layer * products_per_layer + 1,
                 .progress = progress,
@@ -171,6 +173,7 @@ void weights_close(weights *w) {
 #undef X
     }
     gemm_free(w->output);
+    slab_free(&w->packed);
     arena_free(&w->arena);
     *w = (weights){0};
 }

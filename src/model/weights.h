@@ -53,6 +53,7 @@ typedef struct layer_weights {
 
 typedef struct weights {
     arena arena;
+    slab packed; /* of the products */
     const source_tensor *token_embd; /* (n_vocab, n_embd), rows dequantised when looked up */
     float *output_norm;              /* (n_embd) */
     gemm_weights *output;            /* (n_vocab, n_embd); from token_embd where the file has no head */

@@ -261,7 +261,8 @@ static void check_stack(gemm_form form, pool *threads) {
     for (size_t i = 0; i < 3; i++)
         parts[i] = (gemm_part){types[i], random_blocks(types[i], N[i] * STACK_K), N[i]};
     gemm_weights *g = NULL;
-    pgr_status status = gemm_create_stack(form, parts, 3, STACK_K, threads, &g, NULL);
+    slab memory = {0};
+    pgr_status status = gemm_create_stack(form, parts, 3, STACK_K, &memory, threads, &g, NULL);
     if (status == PGR_OK) assert_int_equal(gemm_run(g, out, x, STACK_M, threads, NULL), PGR_OK);
     for (size_t i = 0, n0 = 0; g && i < 3; n0 += N[i++]) {
         gemm_weights *part = create(form, types[i], parts[i].data, N[i], STACK_K, threads);
@@ -271,6 +272,7 @@ static void check_stack(gemm_form form, pool *threads) {
         gemm_free(part);
     }
     gemm_free(g);
+    slab_free(&memory);
     for (size_t i = 0; i < 3; i++) free((void *)(uintptr_t)parts[i].data);
     free(x), free(out), free(one);
 }
@@ -434,8 +436,8 @@ static void test_arguments(void **state) {
     assert_int_equal(gemm_create(GEMM_FILE, QUANT_Q4_1, data, 0, 32, NULL, &g, &err), PGR_E_ARG);
     assert_int_equal(gemm_create(GEMM_FILE, (quant_type)39, data, 1, 32, NULL, &g, &err), PGR_E_UNSUPPORTED);
     const gemm_part parts[] = {{QUANT_Q4_1, data, 1}, {QUANT_Q4_K, data, 1}};
-    assert_int_equal(gemm_create_stack(GEMM_FILE, parts, 0, 32, NULL, &g, &err), PGR_E_ARG);
-    assert_int_equal(gemm_create_stack(GEMM_FILE, parts, 2, 32, NULL, &g, &err), PGR_E_ARG);
+    assert_int_equal(gemm_create_stack(GEMM_FILE, parts, 0, 32, NULL, NULL, &g, &err), PGR_E_ARG);
+    assert_int_equal(gemm_create_stack(GEMM_FILE, parts, 2, 32, NULL, NULL, &g, &err), PGR_E_ARG);
     assert_string_equal(err.message, "weights of 1 x 32 values in type Q4_K");
     assert_null(g);
     gemm_free(NULL);

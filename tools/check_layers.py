@@ -5,7 +5,8 @@ import re
 import sys
 
 NEEDS = {  # a room may include itself, what is listed, and what those may include
-    "base": [], "math": ["base"], "model": ["math"], "infer": ["model"], "user": ["base"], "judge": ["infer", "user"],
+    "base": [], "math": ["base"], "model": ["math"], "infer": ["model"], "user": ["base"],
+    "prototype": ["model", "user"], "judge": ["infer", "user", "prototype"], "bench": ["judge"],
 }
 
 

@@ -1,0 +1,35 @@
+/* record.h - what data sets and the store hold: users and their preference pairs. Plain structs, memory of whoever made them. */
+#ifndef PGR_USER_RECORD_H
+#define PGR_USER_RECORD_H
+
+#include "user/request.h"
+
+/* One choice of one user: a row of a data set (PersonalRewardBench record, formats.md). No pointer is NULL; "" means not given. */
+typedef struct pair_record {
+    const char *user_id, *conversation_id;
+    preference_pair pair;
+    double chosen_score, rejected_score; /* the user's own; NaN: none */
+    const char *split;                   /* "train", "val", "test" or "" */
+    const char *const *subsets;          /* (n_subset) names of parts of a test set that the row belongs to */
+    size_t n_subset;
+    const char *type;                    /* of the conversation: "unguided", ... */
+    const char *choice_attributes;       /* what weighed in this choice: "key: value" lines */
+} pair_record;
+
+typedef struct user_record {
+    const char *id;
+    const char *const *criteria; /* (n_criteria) stated by the user */
+    size_t n_criteria;
+    const char *demographics;    /* "key: value" lines or free text */
+} user_record;
+
+/* A question without candidates (LaMP-QA): history is texts that the user wrote. */
+typedef struct question_record {
+    const char *id, *user_id, *question, *narrative, *category;
+    const char *const *profile; /* (n_profile) */
+    size_t n_profile;
+    const char *const *aspects; /* (n_aspect) of the hidden rubric */
+    size_t n_aspect;
+} question_record;
+
+#endif

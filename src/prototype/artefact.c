@@ -1,0 +1,248 @@
+/* artefact.c - reading the prototypes' file: the footer leads to the table, the table to the sections; every size follows from meta and
+ * is compared. */
+#include "prototype/artefact.h"
+
+#include <math.h>
+#include <string.h>
+#include <zlib.h>
+
+#include "prototype/artefact_parts.h"
+
+static const uint64_t SMALL = (uint64_t)256 << 20; /* a section up to this is read whole at open */
+
+const char *const artefact_section_names[ARTEFACT_N_SECTION] = {
+#define X(name, bytes) #name,
+    ARTEFACT_SECTIONS(X)
+#undef X
+};
+
+typedef struct reader {
+    artefact *a;
+    const uint8_t *data;
+    size_t size;
+    artefact_check check;
+    artefact_footer footer;
+    artefact_entry table[ARTEFACT_N_SECTION];
+    pgr_error *err;
+} reader;
+
+static uint32_t crc_of(const uint8_t *p, size_t n) {
+    return (uint32_t)crc32_z(crc32_z(0, NULL, 0), p, n);
+}
+
+static bool should_check(const reader *r, uint64_t bytes) {
+    return r->check == ARTEFACT_CHECK_ALL || (r->check == ARTEFACT_CHECK_SMALL && bytes <= SMALL);
+}
+
+/* ---- the frame of the file ---- */
+
+static pgr_status read_frame(reader *r) {
+    const char *path = r->a->path;
+    artefact_footer *f = &r->footer;
+    uint32_t version;
+    if (r->size < 8 || memcmp(r->data, ARTEFACT_MAGIC, 8) != 0)
+        return fail(r->err, PGR_E_FORMAT, "%s: header: found no \"%s\", expected a file of prototypes", path, ARTEFACT_MAGIC);
+    if (r->size < ARTEFACT_HEADER + sizeof r->table + sizeof *f)
+        return fail(r->err, PGR_E_FORMAT, "%s: the file ends after %zu bytes", path, r->size);
+    memcpy(&version, r->data + 8, sizeof version);
+    if (version != ARTEFACT_VERSION)
+        return fail(r->err, PGR_E_UNSUPPORTED, "%s: header: version is %u, this program reads %d", path, version,
+                    ARTEFACT_VERSION);
+    memcpy(f, r->data + r->size - sizeof *f, sizeof *f);
+    if (memcmp(f->magic, ARTEFACT_MAGIC, 8) != 0)
+        return fail(r->err, PGR_E_FORMAT, "%s: footer: not found at the end of %zu bytes, the file is cut off or damaged", path,
+                    r->size);
+    if (f->file != r->size)
+        return fail(r->err, PGR_E_FORMAT, "%s: footer: says %llu bytes, the file has %zu", path, (unsigned long long)f->file,
+                    r->size);
+    if (f->n_section != ARTEFACT_N_SECTION || f->table != r->size - sizeof *f - sizeof r->table)
+        return fail(r->err, PGR_E_FORMAT, "%s: footer: %u sections and a table at %llu, expected %d and %zu", path, f->n_section,
+                    (unsigned long long)f->table, ARTEFACT_N_SECTION, r->size - sizeof *f - sizeof r->table);
+    memcpy(r->table, r->data + f->table, sizeof r->table);
+    uint32_t crc = crc_of(r->data + f->table, sizeof r->table);
+    if (r->check != ARTEFACT_CHECK_NONE && crc != f->crc)
+        return fail(r->err, PGR_E_FORMAT, "%s: table: checksum is %08x, expected %08x", path, crc, f->crc);
+    return PGR_OK;
+}
+
+/* Sections follow one another in their order, each at the next multiple of 64 bytes. */
+static pgr_status check_places(reader *r) {
+    uint64_t at = ARTEFACT_HEADER;
+    for (size_t i = 0; i < ARTEFACT_N_SECTION; i++) {
+        const artefact_entry *e = &r->table[i];
+        const char *name = artefact_section_names[i];
+        if (strncmp(e->name, name, sizeof e->name) != 0)
+            return fail(r->err, PGR_E_FORMAT, "%s: table: section %zu is \"%.15s\", expected %s", r->a->path, i, e->name, name);
+        if (e->offset != at || e->bytes > r->footer.table - at)
+            return fail(r->err, PGR_E_FORMAT, "%s: table: %s has %llu bytes at %llu, expected it at %llu within %llu", r->a->path,
+                        name, (unsigned long long)e->bytes, (unsigned long long)e->offset, (unsigned long long)at,
+                        (unsigned long long)r->footer.table);
+        at += e->bytes;
+        at += (ARTEFACT_ALIGN - at % ARTEFACT_ALIGN) % ARTEFACT_ALIGN;
+        if (at > r->footer.table)
+            return fail(r->err, PGR_E_FORMAT, "%s: table: %s runs into the table", r->a->path, name);
+    }
+    if (at != r->footer.table)
+        return fail(r->err, PGR_E_FORMAT, "%s: table: the sections end at %llu, expected %llu", r->a->path, (unsigned long long)at,
+                    (unsigned long long)r->footer.table);
+    return PGR_OK;
+}
+
+static pgr_status check_sums(reader *r) {
+    for (size_t i = 0; i < ARTEFACT_N_SECTION; i++) {
+        const artefact_entry *e = &r->table[i];
+        if (!should_check(r, e->bytes)) continue;
+        uint32_t crc = crc_of(r->data + e->offset, (size_t)e->bytes);
+        if (crc != e->crc)
+            return fail(r->err, PGR_E_FORMAT, "%s: %s: checksum is %08x, expected %08x: the file is damaged", r->a->path,
+                        artefact_section_names[i], crc, e->crc);
+    }
+    return PGR_OK;
+}
+
+static const void *section(const reader *r, artefact_section i) {
+    return r->data + r->table[i].offset;
+}
+
+static pgr_status check_sizes(reader *r) {
+    const artefact *a = r->a;
+    const uint64_t meta_bytes = r->table[ARTEFACT_meta].bytes, ids_bytes = r->table[ARTEFACT_ids].bytes;
+    const uint64_t want[ARTEFACT_N_SECTION] = {
+#define X(name, bytes) (bytes),
+        ARTEFACT_SECTIONS(X)
+#undef X
+    };
+    for (size_t i = 0; i < ARTEFACT_N_SECTION; i++)
+        if (r->table[i].bytes != want[i])
+            return fail(r->err, PGR_E_FORMAT, "%s: %s: %llu bytes, expected %llu", a->path, artefact_section_names[i],
+                        (unsigned long long)r->table[i].bytes, (unsigned long long)want[i]);
+    return PGR_OK;
+}
+
+/* ---- what is in the sections ---- */
+
+static pgr_status check_members(const artefact *a, pgr_error *err) {
+    if (a->start[0] != 0 || a->start[a->k] != a->n_row)
+        return fail(err, PGR_E_FORMAT, "%s: start: from %llu to %llu, expected 0 to %zu", a->path,
+                    (unsigned long long)a->start[0], (unsigned long long)a->start[a->k], a->n_row);
+    for (size_t j = 0; j < a->k; j++)
+        if (a->start[j] > a->start[j + 1])
+            return fail(err, PGR_E_FORMAT, "%s: start: prototype %zu ends at row %llu and begins at %llu", a->path, j,
+                        (unsigned long long)a->start[j + 1], (unsigned long long)a->start[j]);
+    for (size_t i = 0; i < a->n_row; i++)
+        if (a->row_user[i] >= a->n_user)
+            return fail(err, PGR_E_FORMAT, "%s: row_user: row %zu belongs to user %u of %zu", a->path, i, a->row_user[i],
+                        a->n_user);
+    return PGR_OK;
+}
+
+static pgr_status check_ids(const artefact *a, size_t bytes, pgr_error *err) {
+    if (a->ids_at[0] != 0 || a->ids_at[a->n_user] != bytes)
+        return fail(err, PGR_E_FORMAT, "%s: ids_at: from %llu to %llu, expected 0 to %zu", a->path,
+                    (unsigned long long)a->ids_at[0], (unsigned long long)a->ids_at[a->n_user], bytes);
+    for (size_t u = 0; u < a->n_user; u++) {
+        uint64_t from = a->ids_at[u], to = a->ids_at[u + 1];
+        if (from >= to || to > bytes || a->ids[to - 1] || memchr(a->ids + from, 0, to - from) != a->ids + to - 1)
+            return fail(err, PGR_E_FORMAT, "%s: ids: that of user %zu is no text of bytes %llu to %llu", a->path, u,
+                        (unsigned long long)from, (unsigned long long)to);
+        if (u > 0 && strcmp(artefact_id(a, u - 1), artefact_id(a, u)) >= 0)
+            return fail(err, PGR_E_FORMAT, "%s: ids: user %zu's does not come after the one before", a->path, u);
+    }
+    return PGR_OK;
+}
+
+static pgr_status check_finite(const artefact *a, const char *name, const float *v, size_t n, pgr_error *err) {
+    for (size_t i = 0; i < n; i++)
+        if (!isfinite(v[i])) return fail(err, PGR_E_FORMAT, "%s: %s: value %zu is no number", a->path, name, i);
+    return PGR_OK;
+}
+
+static pgr_status bind(reader *r) {
+    artefact *a = r->a;
+    size_t n_proto = a->k * a->dims;
+    a->before = section(r, ARTEFACT_before);
+    a->after = section(r, ARTEFACT_after);
+    a->refine = a->n_refine ? section(r, ARTEFACT_refine) : NULL;
+    a->start = section(r, ARTEFACT_start);
+    a->row_user = section(r, ARTEFACT_row_user);
+    a->ids_at = section(r, ARTEFACT_ids_at);
+    a->ids = section(r, ARTEFACT_ids);
+    a->scales = section(r, ARTEFACT_scales);
+    a->errors = section(r, ARTEFACT_errors);
+    a->codes = section(r, ARTEFACT_codes);
+    a->vectors = section(r, ARTEFACT_vectors);
+    PGR_TRY(check_members(a, r->err));
+    PGR_TRY(check_ids(a, (size_t)r->table[ARTEFACT_ids].bytes, r->err));
+    PGR_TRY(check_finite(a, "before", a->before, n_proto, r->err));
+    PGR_TRY(check_finite(a, "after", a->after, n_proto, r->err));
+    PGR_TRY(check_finite(a, "refine", a->refine, a->n_refine, r->err));
+    PGR_TRY(check_finite(a, "scales", a->scales, a->n_row, r->err));
+    PGR_TRY(check_finite(a, "errors", a->errors, a->n_row, r->err));
+    if (!should_check(r, r->table[ARTEFACT_vectors].bytes)) return PGR_OK;
+    return check_finite(a, "vectors", a->vectors, a->n_row * a->dims, r->err);
+}
+
+static pgr_status read_all(reader *r) {
+    PGR_TRY(read_frame(r));
+    PGR_TRY(check_places(r));
+    PGR_TRY(check_sums(r));
+    PGR_TRY(artefact_read_meta(r->a, section(r, ARTEFACT_meta), (size_t)r->table[ARTEFACT_meta].bytes, r->err));
+    PGR_TRY(check_sizes(r));
+    return bind(r);
+}
+
+pgr_status artefact_open_memory(const void *data, size_t size, const char *name, artefact_check check, artefact *out,
+                                pgr_error *err) {
+    artefact a = {0};
+    reader r = {.a = &a, .data = data, .size = size, .check = check, .err = err};
+    a.path = arena_strdup(&a.arena, name);
+    pgr_status s = a.path ? read_all(&r) : fail_mem(err);
+    if (s == PGR_OK)
+        *out = a;
+    else
+        artefact_close(&a);
+    return s;
+}
+
+pgr_status artefact_open(const char *path, artefact_check check, artefact *out, pgr_error *err) {
+    file_map map;
+    PGR_TRY(file_map_open(path, &map, err));
+    pgr_status s = artefact_open_memory(map.data, map.size, path, check, out, err);
+    if (s == PGR_OK)
+        out->map = map;
+    else
+        file_map_close(&map);
+    return s;
+}
+
+void artefact_close(artefact *a) {
+    file_map_close(&a->map);
+    arena_free(&a->arena);
+    *a = (artefact){0};
+}
+
+/* ---- asking ---- */
+
+const char *artefact_id(const artefact *a, size_t user) {
+    return a->ids + a->ids_at[user];
+}
+
+size_t artefact_find(const artefact *a, const char *id) {
+    size_t lo = 0, hi = a->n_user;
+    while (lo < hi) {
+        size_t mid = lo + (hi - lo) / 2;
+        int c = strcmp(artefact_id(a, mid), id);
+        if (c == 0) return mid;
+        if (c < 0)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return a->n_user;
+}
+
+double artefact_get(const artefact *a, const char *setting, double otherwise) {
+    for (size_t i = 0; i < a->n_setting; i++)
+        if (strcmp(a->settings[i].name, setting) == 0) return a->settings[i].value;
+    return otherwise;
+}

@@ -1,0 +1,195 @@
+/* artefact_meta.c - the section "meta" of the prototypes' file: one JSON object. */
+#include <math.h>
+#include <string.h>
+
+#include "base/json.h"
+#include "prototype/artefact_parts.h"
+
+enum { MAX_DIMS = 1 << 16, MAX_LIST = 1 << 20 };
+static const int64_t MAX_COUNT = UINT32_MAX; /* rows and users are numbered with 32 bits */
+
+/* ---- writing ---- */
+
+static void put_text(buf *b, const char *key, const char *s) {
+    buf_printf(b, "\"%s\":", key);
+    json_put_string(b, s, strlen(s));
+    buf_putc(b, ',');
+}
+
+static void put_reals(buf *b, const char *key, const double *v, size_t n) {
+    buf_printf(b, "\"%s\":[", key);
+    for (size_t i = 0; i < n; i++) buf_printf(b, "%s%.17g", i ? "," : "", v[i]);
+    buf_puts(b, "],");
+}
+
+static void put_words(buf *b, const artefact *a) {
+    buf_puts(b, "\"words\":[");
+    for (size_t j = 0; j < a->k; j++) {
+        buf_puts(b, j ? ",[" : "[");
+        for (size_t i = 0; a->words && a->words[j][i]; i++) {
+            if (i) buf_putc(b, ',');
+            json_put_string(b, a->words[j][i], strlen(a->words[j][i]));
+        }
+        buf_putc(b, ']');
+    }
+    buf_putc(b, ']');
+}
+
+void artefact_put_meta(buf *b, const artefact *a) {
+    buf_putc(b, '{');
+    put_text(b, "by", a->by);
+    put_text(b, "embedder", a->embedder);
+    put_text(b, "model", a->model);
+    put_text(b, "split", a->split);
+    buf_printf(b, "\"dims\":%zu,\"k\":%zu,\"rows\":%zu,\"users\":%zu,\"pairs\":%zu,\"n_refine\":%zu,", a->dims, a->k,
+               a->n_row, a->n_user, a->n_pair, a->n_refine);
+    buf_printf(b, "\"seed\":\"%llu\",\"inertia\":%.17g,", (unsigned long long)a->seed, a->inertia);
+    buf_puts(b, "\"settings\":{");
+    for (size_t i = 0; i < a->n_setting; i++)
+        buf_printf(b, "%s\"%s\":%.17g", i ? "," : "", a->settings[i].name, a->settings[i].value);
+    buf_puts(b, "},");
+    put_reals(b, "singular", a->singular, a->n_singular);
+    put_reals(b, "losses", a->losses, a->n_loss);
+    put_words(b, a);
+    buf_putc(b, '}');
+}
+
+/* ---- reading ---- */
+
+typedef struct reader {
+    artefact *a;
+    json_t *root;
+    char origin[320];
+    pgr_error *err;
+} reader;
+
+static json_at at(const reader *r, const char *field) {
+    return (json_at){r->origin, field};
+}
+
+static pgr_status want_count(reader *r, const char *key, int64_t lo, int64_t hi, size_t *out) {
+    int64_t v;
+    PGR_TRY(json_want_integer(json_object_get(r->root, key), at(r, key), lo, hi, &v, r->err));
+    *out = (size_t)v;
+    return PGR_OK;
+}
+
+static pgr_status want_text(reader *r, const char *key, const char **out) {
+    const char *s;
+    PGR_TRY(json_want_string(json_object_get(r->root, key), at(r, key), &s, r->err));
+    *out = arena_strdup(&r->a->arena, s);
+    return *out ? PGR_OK : fail_mem(r->err);
+}
+
+static pgr_status want_real(reader *r, const json_t *v, const char *field, double *out) {
+    if (!json_is_number(v) || !isfinite(json_number_value(v)))
+        return fail(r->err, PGR_E_FORMAT, "%s: %s is %s, expected a number", r->origin, field, json_kind(v));
+    *out = json_number_value(v);
+    return PGR_OK;
+}
+
+static pgr_status want_reals(reader *r, const char *key, const double **out, size_t *n) {
+    const json_t *list = json_object_get(r->root, key);
+    PGR_TRY(json_want_array(list, at(r, key), r->err));
+    *n = json_array_size(list);
+    if (*n > MAX_LIST) return fail(r->err, PGR_E_FORMAT, "%s: %s has %zu values", r->origin, key, *n);
+    double *v = arena_array(&r->a->arena, *n + 1, sizeof *v);
+    if (!v) return fail_mem(r->err);
+    for (size_t i = 0; i < *n; i++) PGR_TRY(want_real(r, json_array_get(list, i), key, &v[i]));
+    *out = v;
+    return PGR_OK;
+}
+
+static pgr_status want_settings(reader *r) {
+    json_t *object = json_object_get(r->root, "settings");
+    PGR_TRY(json_want_object(object, at(r, "settings"), r->err));
+    artefact_setting *list = arena_array(&r->a->arena, json_object_size(object) + 1, sizeof *list);
+    if (!list) return fail_mem(r->err);
+    const char *key;
+    json_t *v;
+    size_t n = 0;
+    json_object_foreach(object, key, v) {
+        PGR_TRY(want_real(r, v, "settings", &list[n].value));
+        list[n].name = arena_strdup(&r->a->arena, key);
+        if (!list[n++].name) return fail_mem(r->err);
+    }
+    r->a->settings = list;
+    r->a->n_setting = n;
+    return PGR_OK;
+}
+
+static pgr_status want_list(reader *r, const json_t *list, const char *const **out) {
+    PGR_TRY(json_want_array(list, at(r, "words"), r->err));
+    size_t n = json_array_size(list);
+    if (n > ARTEFACT_MAX_WORDS)
+        return fail(r->err, PGR_E_FORMAT, "%s: words has a list of %zu, expected at most %d", r->origin, n,
+                    ARTEFACT_MAX_WORDS);
+    const char **words = arena_array(&r->a->arena, n + 1, sizeof *words);
+    if (!words) return fail_mem(r->err);
+    for (size_t i = 0; i < n; i++) {
+        const char *s;
+        PGR_TRY(json_want_string(json_array_get(list, i), at(r, "words"), &s, r->err));
+        words[i] = arena_strdup(&r->a->arena, s);
+        if (!words[i]) return fail_mem(r->err);
+    }
+    *out = words;
+    return PGR_OK;
+}
+
+static pgr_status want_words(reader *r) {
+    const json_t *all = json_object_get(r->root, "words");
+    PGR_TRY(json_want_array(all, at(r, "words"), r->err));
+    if (json_array_size(all) != r->a->k)
+        return fail(r->err, PGR_E_FORMAT, "%s: words has %zu lists, expected %zu", r->origin, json_array_size(all), r->a->k);
+    const char *const **lists = arena_array(&r->a->arena, r->a->k, sizeof *lists);
+    if (!lists) return fail_mem(r->err);
+    for (size_t j = 0; j < r->a->k; j++) PGR_TRY(want_list(r, json_array_get(all, j), &lists[j]));
+    r->a->words = lists;
+    return PGR_OK;
+}
+
+static pgr_status want_seed(reader *r) {
+    const char *s = NULL;
+    PGR_TRY(json_want_string(json_object_get(r->root, "seed"), at(r, "seed"), &s, r->err));
+    size_t digits = strspn(s, "0123456789");
+    if (digits == 0 || digits > 20 || s[digits])
+        return fail(r->err, PGR_E_FORMAT, "%s: seed is \"%.40s\", expected a whole number", r->origin, s);
+    for (r->a->seed = 0; *s; s++) r->a->seed = r->a->seed * 10 + (uint64_t)(*s - '0');
+    return PGR_OK;
+}
+
+static pgr_status read_fields(reader *r) {
+    static const char *const known[] = {"by",    "embedder", "model", "split",    "dims",    "k",        "rows",   "users",
+                                        "pairs", "n_refine", "seed",  "settings", "inertia", "singular", "losses", "words",
+                                        NULL};
+    artefact *a = r->a;
+    PGR_TRY(json_want_object(r->root, at(r, ""), r->err));
+    PGR_TRY(json_only_keys(r->root, known, at(r, ""), r->err));
+    PGR_TRY(want_text(r, "by", &a->by));
+    if (strcmp(a->by, "votes") != 0 && strcmp(a->by, "choices") != 0 && strcmp(a->by, "analysis") != 0)
+        return fail(r->err, PGR_E_FORMAT, "%s: by is \"%.40s\", expected votes, choices or analysis", r->origin, a->by);
+    PGR_TRY(want_text(r, "embedder", &a->embedder));
+    PGR_TRY(want_text(r, "model", &a->model));
+    PGR_TRY(want_text(r, "split", &a->split));
+    PGR_TRY(want_count(r, "dims", 1, MAX_DIMS, &a->dims));
+    PGR_TRY(want_count(r, "k", 1, MAX_LIST, &a->k));
+    PGR_TRY(want_count(r, "rows", 1, MAX_COUNT, &a->n_row));
+    PGR_TRY(want_count(r, "users", 1, MAX_COUNT, &a->n_user));
+    PGR_TRY(want_count(r, "pairs", 0, INT64_MAX, &a->n_pair));
+    PGR_TRY(want_count(r, "n_refine", 0, MAX_COUNT * 8, &a->n_refine));
+    PGR_TRY(want_seed(r));
+    PGR_TRY(want_real(r, json_object_get(r->root, "inertia"), "inertia", &a->inertia));
+    PGR_TRY(want_settings(r));
+    PGR_TRY(want_reals(r, "singular", &a->singular, &a->n_singular));
+    PGR_TRY(want_reals(r, "losses", &a->losses, &a->n_loss));
+    return want_words(r);
+}
+
+pgr_status artefact_read_meta(artefact *a, const char *text, size_t n, pgr_error *err) {
+    reader r = {.a = a, .err = err};
+    snprintf(r.origin, sizeof r.origin, "%.300s: meta", a->path);
+    PGR_TRY(json_parse(text, n, r.origin, 1, &r.root, err));
+    pgr_status s = read_fields(&r);
+    json_decref(r.root);
+    return s;
+}

@@ -50,6 +50,10 @@ typedef struct bench_files {
 pgr_status bench_load(const bench_files *f, bench_data **out, pgr_error *err);
 void bench_data_free(bench_data *d);
 
+/* Whose history stands for whose in a stranger's control: other[u] is another user with train rows (u itself where there is none), a
+ * permutation of those who have them.  other: (n_user) the caller's */
+pgr_status bench_strangers(const bench_data *d, uint64_t seed, size_t *other, pgr_error *err);
+
 /* What a method says of the rows that are asked, in the order of rows: p[i] is the probability (or 1, 0, 0.5 for a verdict or a tie) that
  * the chosen response is the better one; NaN: the method failed there. */
 typedef struct bench_verdicts {

@@ -15,7 +15,7 @@ static pgr_status not_found(const char *name, pgr_error *err) {
     for (const frame_file *f = FRAME_FILES; f->name; f++)
         buf_printf(&known, "%s%s", f == FRAME_FILES ? "" : ", ", f->name);
     pgr_status status = fail(err, PGR_E_ARG, "frame '%.100s' is no file and none of those built in: %s", name,
-                             known.data && !known.failed ? known.data : "compact, full");
+                             known.data && !known.failed ? known.data : "(out of memory)");
     buf_free(&known);
     return status;
 }

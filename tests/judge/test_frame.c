@@ -85,7 +85,8 @@ static void mistakes_are_named(void **state) {
     pgr_error err;
     frame *f = NULL;
     assert_int_equal(frame_open("compactt", &f, &err), PGR_E_ARG);
-    assert_string_equal(err.message, "frame 'compactt' is no file and none of those built in: compact, full");
+    assert_string_equal(err.message, "frame 'compactt' is no file and none of those built in: compact, full, judge, judge-cot, "
+                                     "judge-demographics, judge-history");
 }
 
 static void header_values(void **state) {

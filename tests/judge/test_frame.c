@@ -85,8 +85,8 @@ static void mistakes_are_named(void **state) {
     pgr_error err;
     frame *f = NULL;
     assert_int_equal(frame_open("compactt", &f, &err), PGR_E_ARG);
-    assert_string_equal(err.message, "frame 'compactt' is no file and none of those built in: compact, full, judge, judge-cot, "
-                                     "judge-demographics, judge-history");
+    assert_string_equal(err.message, "frame 'compactt' is no file and none of those built in: compact, full, judge-cot, "
+                                     "judge-demographics, judge-history, judge");
 }
 
 static void header_values(void **state) {
@@ -256,6 +256,13 @@ static const char LONG[] =
     "to Oslo.\", \"Oslo is the capital of Norway, a country in the north of Europe with many mountains and fjords and "
     "some trains.\"]}";
 
+/* The baselines of bench show one thing of the user each, or nothing. */
+static bool shows(const frame_file *file, bool history, bool criteria) {
+    if (strcmp(file->name, "compact") == 0 || strcmp(file->name, "full") == 0) return true;
+    if (criteria) return false;
+    return strcmp(file->name, history ? "judge-history" : "judge-demographics") == 0;
+}
+
 /* The frames themselves: everything is shown, and the two orders have the same beginning up to the responses. */
 static void built_in_frames(void **state) {
     (void)state;
@@ -268,10 +275,15 @@ static void built_in_frames(void **state) {
                                             "That makes 4", "Where is Oslo", "In Norway", "capital"};
         const char *at = user_turn(&a);
         for (size_t i = 0; i < sizeof PARTS / sizeof *PARTS; i++) { /* and in this order */
+            if (i < 6 && !shows(file, i >= 2, i == 1)) {
+                assert_null(strstr(a.text.data, PARTS[i]));
+                continue;
+            }
             at = strstr(at, PARTS[i]);
             if (!at) fail_msg("%s shows no '%s' in its place:\n%s", file->name, PARTS[i], a.text.data);
         }
-        assert_int_equal(a.p.n_history, 3);
+        bool history = shows(file, true, false);
+        assert_int_equal(a.p.n_history, history ? 3 : 0);
         size_t shared = 0;
         while (shared < a.p.tokens.n && shared < b.p.tokens.n && a.p.tokens.v[shared] == b.p.tokens.v[shared]) shared++;
         buf common = {0};
@@ -286,8 +298,9 @@ static void built_in_frames(void **state) {
 
         pgr_request *stranger = request("{" BASE "}");
         shown c = render(f, stranger, 0, GIVEN, 100000);
-        assert_non_null(strstr(c.text.data, file->name[0] == 'c' ? "No earlier choices are known."
-                                                                 : "Nothing is known of this user's earlier choices."));
+        const char *none = file->name[0] == 'c' ? "No earlier choices are known."
+                                                : "Nothing is known of this user's earlier choices.";
+        assert_true((strstr(c.text.data, none) != NULL) == history);
         assert_null(strstr(c.text.data, "\n\n\n"));
         assert_null(strchr(user_turn(&c), '{'));
         done(&c);

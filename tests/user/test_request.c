@@ -155,7 +155,7 @@ static void test_mistakes(void **state) {
         {"{\n\"query\": \"q\",\n\"responses\": [\"a\" \"b\"]}", "r.json:3: found '\"b\"', expected ']'"},
         {"{" Q Q RR "}", "r.json:1: duplicate object key near '\"query\"', expected each key once in an object"},
         {"{\"user_id\":\"u\",\"context\":[{\"role\":\"user\",\"content\":\"x\"}],\"chosen\":{\"content\":\"a\"}}",
-         "r.json: rejected: found nothing, expected an object"},
+         "r.json: rejected: found nothing, expected an object with `content`, or a string"},
         {"{\"user_id\":\"u\",\"chosen\":{\"content\":\"a\"},\"rejected\":{\"content\":\"b\"}}",
          "r.json: context: found nothing, expected an array"},
         {"{\"user_idd\":\"u\",\"chosen\":{\"content\":\"a\"}}",

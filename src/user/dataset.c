@@ -1,0 +1,206 @@
+/* dataset.c - records out of a stream of JSON values: which form each has, what becomes of bad ones, handing them out one at a time.
+ * The forms themselves are in forms*.c. */
+#include "user/dataset.h"
+
+#include <string.h>
+
+#include "base/mem.h"
+#include "user/forms.h"
+#include "user/stream.h"
+
+struct dataset {
+    stream *in;
+    const char *family; /* NULL: not told yet */
+    bool skip_bad, ended;
+    size_t skipped;
+    char *place; /* "FILE:LINE" of the value at hand */
+    size_t place_size;
+    arena memory; /* of the value at hand */
+    record_list ready;
+    size_t next; /* of ready */
+};
+
+/* ---- forms ------------------------------------------------------------------------------------------------------- */
+
+/* Users and pairs may stand in one file (an export does); of the others all lines are alike. */
+static bool fits(const char *family, const form *f) {
+    if (!family || strcmp(family, f->family) == 0) return true;
+    return strcmp(family, "own") == 0 && (strcmp(f->family, "prb") == 0 || strcmp(f->family, "user") == 0);
+}
+
+static pgr_status fail_form(const field_reader *in, const char *family, const json_t *v) {
+    char found[120] = "an object without keys", expected[400] = "";
+    json_t *object = (json_t *)(uintptr_t)v; /* jansson's iterators want no const; nothing is written */
+    void *it = json_object_iter(object);
+    if (it) snprintf(found, sizeof found, "an object that begins with the key \"%.40s\"", json_object_iter_key(it));
+    for (const form *f = FORMS; f->family; f++) {
+        size_t n = strlen(expected);
+        if (fits(family, f)) snprintf(expected + n, sizeof expected - n, "%s%s", n ? ", or " : "", f->what);
+    }
+    return field_fail(in, &FIELD_TOP, found, expected);
+}
+
+static pgr_status find_form(dataset *d, const field_reader *in, const json_t *v, const form **out) {
+    PGR_TRY(json_want_object(v, field_at(in, &FIELD_TOP), in->err));
+    for (const form *f = FORMS; f->family; f++)
+        if (fits(d->family, f) && f->tells(v)) {
+            *out = f;
+            return PGR_OK;
+        }
+    return fail_form(in, d->family, v);
+}
+
+static void settle_family(dataset *d, const form *f) {
+    bool own = strcmp(f->family, "prb") == 0 || strcmp(f->family, "user") == 0;
+    if (!d->family) d->family = own ? "own" : f->family;
+}
+
+static bool is_family(const char *name) {
+    for (const form *f = FORMS; f->family; f++)
+        if (strcmp(f->family, name) == 0) return true;
+    return false;
+}
+
+/* ---- values ------------------------------------------------------------------------------------------------------ */
+
+static pgr_status read_records(dataset *d, const stream_value *value, pgr_error *err) {
+    json_t *top = NULL;
+    PGR_TRY(json_parse(value->text, value->n, stream_name(d->in), value->line, &top, err));
+    snprintf(d->place, d->place_size, "%s:%zu", stream_name(d->in), value->line);
+    field_reader in = {.a = &d->memory, .file = d->place, .err = err};
+    const form *f = NULL;
+    pgr_status status = find_form(d, &in, top, &f);
+    if (status == PGR_OK) status = f->read(&in, top, &d->ready);
+    if (status == PGR_OK) settle_family(d, f);
+    json_decref(top);
+    return status;
+}
+
+/* The records of the next value; none at the end of the file. A bad value is passed over where that was asked for. */
+static pgr_status read_value(dataset *d, bool *more, pgr_error *err) {
+    arena_free(&d->memory);
+    d->ready = (record_list){0};
+    d->next = 0;
+    stream_value value = {0};
+    pgr_status status = stream_next(d->in, &value, more, err);
+    bool broken = status != PGR_OK && status != PGR_E_LIMIT; /* the stream, not a value */
+    if (status == PGR_OK && *more) {
+        status = read_records(d, &value, err);
+        for (size_t i = 0; i < d->ready.n; i++) d->ready.v[i].line = value.line;
+    }
+    if (status == PGR_OK) return PGR_OK;
+    if (broken || !d->skip_bad || status == PGR_E_MEM) return status;
+    d->ready.n = 0;
+    d->skipped++;
+    *more = true;
+    return PGR_OK;
+}
+
+/* ---- copies into the caller's arena ------------------------------------------------------------------------------ */
+
+static bool copy_text(arena *a, const char **text) {
+    *text = arena_strdup(a, *text);
+    return *text != NULL;
+}
+
+static bool copy_texts(arena *a, const char *const **texts, size_t n) {
+    const char **copy = arena_array(a, n, sizeof *copy);
+    for (size_t i = 0; copy && i < n; i++)
+        if (!(copy[i] = arena_strdup(a, (*texts)[i]))) return false;
+    *texts = copy;
+    return copy != NULL;
+}
+
+static bool copy_pair(arena *a, pair_record *p) {
+    turn *turns = arena_array(a, p->pair.n_context, sizeof *turns);
+    if (!turns) return false;
+    for (size_t i = 0; i < p->pair.n_context; i++) {
+        turns[i] = p->pair.context[i]; /* roles are static texts */
+        if (!copy_text(a, &turns[i].text)) return false;
+    }
+    p->pair.context = turns;
+    return copy_text(a, &p->user_id) && copy_text(a, &p->conversation_id) && copy_text(a, &p->pair.chosen)
+           && copy_text(a, &p->pair.rejected) && copy_text(a, &p->split) && copy_text(a, &p->type)
+           && copy_text(a, &p->choice_attributes) && copy_texts(a, &p->subsets, p->n_subset);
+}
+
+static bool copy_user(arena *a, user_record *u) {
+    return copy_text(a, &u->id) && copy_text(a, &u->demographics) && copy_texts(a, &u->criteria, u->n_criteria);
+}
+
+static bool copy_question(arena *a, question_record *q) {
+    return copy_text(a, &q->id) && copy_text(a, &q->user_id) && copy_text(a, &q->question)
+           && copy_text(a, &q->narrative) && copy_text(a, &q->category) && copy_texts(a, &q->profile, q->n_profile)
+           && copy_texts(a, &q->aspects, q->n_aspect);
+}
+
+static bool copy_record(arena *a, record *r) {
+    switch (r->kind) {
+    case RECORD_PAIR:
+        return copy_pair(a, &r->pair);
+    case RECORD_USER:
+        return copy_user(a, &r->user);
+    case RECORD_QUESTION:
+        return copy_question(a, &r->question);
+    }
+    return false;
+}
+
+/* ---- public to the library --------------------------------------------------------------------------------------- */
+
+pgr_status dataset_open(const char *path, const char *family, bool skip_bad, dataset **out, pgr_error *err) {
+    if (family && !is_family(family))
+        return fail(err, PGR_E_ARG, "%s: found the form \"%s\", expected prb, user, prism or lampqa", path, family);
+    dataset *d = mem_zero(1, sizeof *d);
+    if (!d) return fail_mem(err);
+    d->family = family;
+    d->skip_bad = skip_bad;
+    pgr_status status = stream_open(path, &d->in, err);
+    if (status == PGR_OK) {
+        d->place_size = strlen(stream_name(d->in)) + 24;
+        d->place = mem_alloc(d->place_size);
+        if (!d->place) status = fail_mem(err);
+    }
+    if (status == PGR_OK)
+        *out = d;
+    else
+        dataset_close(d);
+    return status;
+}
+
+void dataset_close(dataset *d) {
+    if (!d) return;
+    stream_close(d->in);
+    arena_free(&d->memory);
+    mem_free(d->place);
+    mem_free(d);
+}
+
+pgr_status dataset_next(dataset *d, arena *a, record *out, bool *more, pgr_error *err) {
+    bool left = !d->ended;
+    while (left && d->next == d->ready.n) {
+        pgr_status status = read_value(d, &left, err);
+        d->ended = status != PGR_OK || !left;
+        PGR_TRY(status);
+    }
+    if (left) {
+        record r = d->ready.v[d->next++];
+        if (!copy_record(a, &r)) {
+            d->ended = true;
+            return fail_mem(err);
+        }
+        *out = r;
+    }
+    *more = left;
+    return PGR_OK;
+}
+
+size_t dataset_skipped(const dataset *d) {
+    return d->skipped;
+}
+uint64_t dataset_read(const dataset *d) {
+    return stream_read(d->in);
+}
+uint64_t dataset_size(const dataset *d) {
+    return stream_size(d->in);
+}

@@ -1,5 +1,7 @@
 /* bench_attn.c - speed of attention over chunks, one thread: rows that share a KV head over cached and uncached chunks,
- * fp32 and bf16, as GFLOP/s (4 R T dim, nothing else counted) and share of the ceiling, ns per row and chunk, GB/s of K and V.   bench_attn [ref|avx2|avx512] */
+ * fp32, bf16 and int8, as GFLOP/s (4 R T dim, nothing else counted) and share of the ceiling, ns per row and chunk, GB/s of K and V.
+ *
+ * usage: bench_attn [ref|avx2|avx512] */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,11 +12,14 @@
 
 enum { PAGES = ATTN_CHUNK / KV_PAGE, MAX_R = 96, MAX_DIM = 128 };
 
+static const char *const type_names[] = {"fp32", "bf16", "int8"};
+
 typedef struct job {
     const kernels *k;
-    bool bf16;
+    kv_type type;
     size_t R, dim, n_chunk;
-    void *q, *kv; /* (R, dim), (n_chunk, ATTN_CHUNK, 2, dim) */
+    void *q;
+    char *kv; /* pages */
     float *acc, *part, *scratch;
     uint32_t n_valid[MAX_R];
     attn_state state[MAX_R], part_state[MAX_R];
@@ -27,38 +32,62 @@ static void *allocate(size_t size) {
 }
 
 /* n values in -0.5 .. 0.5 */
-static void *random_values(size_t n, bool bf16) {
-    float *x = allocate(n * sizeof *x);
-    uint16_t *half = (uint16_t *)(void *)x;
-    uint32_t state = 12345;
+static void random_values(float *x, size_t n) {
+    static uint32_t state = 12345;
     for (size_t i = 0; i < n; i++) {
         state = state * 1664525u + 1013904223u;
-        float value = (float)(state >> 8) / (1 << 24) - 0.5f;
-        if (bf16)
-            half[i] = f32_to_bf16(value);
-        else
-            x[i] = value;
+        x[i] = (float)(state >> 8) / (1 << 24) - 0.5f;
     }
-    return x;
+}
+
+static void *random_queries(const kernels *k, kv_type type, size_t R, size_t dim) {
+    float q[MAX_DIM], scale = 1.0f / sqrtf((float)dim);
+    char *out = allocate(R * (dim + 8) * sizeof *q);
+    for (size_t r = 0; r < R; r++) {
+        random_values(q, dim);
+        if (type == KV_INT8) k->attn_query_int8(out + r * ATTN_QUERY_INT8(dim), q, dim, scale);
+        if (type == KV_BF16) k->to_bf16((uint16_t *)(void *)out + r * dim, q, dim);
+        if (type == KV_F32) memcpy(out + r * dim * sizeof *q, q, dim * sizeof *q);
+    }
+    return out;
+}
+
+static char *random_pages(const kernels *k, kv_type type, size_t n_page, size_t dim) {
+    float key[MAX_DIM], value[MAX_DIM];
+    uint16_t key16[MAX_DIM], value16[MAX_DIM];
+    char *out = allocate(n_page * attn_page_bytes(type, dim));
+    for (size_t t = 0; t < n_page * KV_PAGE; t++) {
+        void *page = out + t / KV_PAGE * attn_page_bytes(type, dim);
+        random_values(key, dim);
+        random_values(value, dim);
+        k->to_bf16(key16, key, dim);
+        k->to_bf16(value16, value, dim);
+        if (type == KV_INT8) k->attn_store_int8(page, key, value, t % KV_PAGE, dim);
+        if (type == KV_BF16) attn_store_bf16(page, key16, value16, t % KV_PAGE, dim);
+        if (type == KV_F32) attn_store(page, key, value, t % KV_PAGE, dim);
+    }
+    return out;
+}
+
+static void run_chunk(job *j, size_t chunk, float *acc, attn_state *state) {
+    float scale = 1.0f / sqrtf((float)j->dim);
+    const void *kv[PAGES];
+    for (size_t p = 0; p < PAGES; p++) kv[p] = j->kv + (chunk * PAGES + p) * attn_page_bytes(j->type, j->dim);
+    if (j->type == KV_INT8)
+        j->k->attn_chunk_int8(acc, state, j->q, kv, PAGES, j->n_valid, j->R, j->dim, j->scratch);
+    else if (j->type == KV_BF16)
+        j->k->attn_chunk_bf16(acc, state, j->q, (const uint16_t *const *)kv, PAGES, j->n_valid, j->R, j->dim, scale,
+                              j->scratch);
+    else
+        j->k->attn_chunk(acc, state, j->q, (const float *const *)kv, PAGES, j->n_valid, j->R, j->dim, scale,
+                         j->scratch);
 }
 
 static void run(job *j) {
-    float scale = 1.0f / sqrtf((float)j->dim);
-    size_t page = 2 * j->dim * KV_PAGE;
-    for (size_t c = 0; c < j->n_chunk; c++) {
-        const float *kv[PAGES];
-        const uint16_t *kv_bf16[PAGES];
-        for (size_t p = 0; p < PAGES; p++) {
-            kv[p] = (const float *)j->kv + (c * PAGES + p) * page;
-            kv_bf16[p] = (const uint16_t *)j->kv + (c * PAGES + p) * page;
-        }
-        float *acc = c == 0 ? j->acc : j->part;
-        attn_state *state = c == 0 ? j->state : j->part_state;
-        if (j->bf16)
-            j->k->attn_chunk_bf16(acc, state, j->q, kv_bf16, PAGES, j->n_valid, j->R, j->dim, scale, j->scratch);
-        else
-            j->k->attn_chunk(acc, state, j->q, kv, PAGES, j->n_valid, j->R, j->dim, scale, j->scratch);
-        if (c > 0) j->k->attn_merge(j->acc, j->state, acc, state, j->R, j->dim);
+    run_chunk(j, 0, j->acc, j->state);
+    for (size_t c = 1; c < j->n_chunk; c++) {
+        run_chunk(j, c, j->part, j->part_state);
+        j->k->attn_merge(j->acc, j->state, j->part, j->part_state, j->R, j->dim);
     }
 }
 
@@ -69,16 +98,16 @@ static double cpu_now(void) {
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
-static void bench(const kernels *k, bool bf16, size_t R, size_t dim, size_t n_chunk, double top) {
+static void bench(const kernels *k, kv_type type, size_t R, size_t dim, size_t n_chunk, double top) {
     size_t n = n_chunk * ATTN_CHUNK;
     static job j; /* not on the stack, whose place depends on the environment */
     j = (job){.k = k,
-              .bf16 = bf16,
+              .type = type,
               .R = R,
               .dim = dim,
               .n_chunk = n_chunk,
-              .q = random_values(R * dim, bf16),
-              .kv = random_values(2 * n * dim, bf16),
+              .q = random_queries(k, type, R, dim),
+              .kv = random_pages(k, type, n_chunk * PAGES, dim),
               .acc = allocate(R * dim * sizeof(float)),
               .part = allocate(R * dim * sizeof(float)),
               .scratch = allocate(ATTN_SCRATCH * sizeof(float))};
@@ -93,9 +122,9 @@ static void bench(const kernels *k, bool bf16, size_t R, size_t dim, size_t n_ch
         if (t < best) best = t;
     }
     double rate = 4.0 * (double)R * (double)n * (double)dim / best / 1e9,
-           bytes = (double)n * (double)dim * (bf16 ? 4 : 8);
+           bytes = (double)(n_chunk * PAGES) * (double)attn_page_bytes(type, dim);
     printf("%-6s %-4s dim %3zu R %3zu T %5zu: %6.1f GFLOP/s (%3.0f %%) %8.1f ns per row and chunk %6.1f GB/s\n",
-           k->name, bf16 ? "bf16" : "fp32", dim, R, n, rate, top > 0 ? 100 * rate / top : 0.0,
+           k->name, type_names[type], dim, R, n, rate, top > 0 ? 100 * rate / top : 0.0,
            best * 1e9 / (double)(R * n_chunk), bytes / best / 1e9);
     free(j.q), free(j.kv), free(j.acc), free(j.part), free(j.scratch);
 }
@@ -118,20 +147,22 @@ typedef float wide __attribute__((vector_size(64)));
     }
 CHAINS(chains_fp32, "vfmadd231ps")
 CHAINS(chains_bf16, "vdpbf16ps")
+CHAINS(chains_int8, "vpdpbusd")
 #endif
 
-static double ceiling(bool bf16) {
+static double ceiling(kv_type type) {
 #if defined(__x86_64__)
+    void (*const chains[])(void) = {chains_fp32, chains_bf16, chains_int8};
     cpu_features f = cpu_detect();
-    if (bf16 ? f.avx512_bf16 : f.avx512) {
+    if (type == KV_F32 ? f.avx512 : type == KV_BF16 ? f.avx512_bf16 : f.avx512_vnni) {
         double best = 1e30;
         for (int i = 0; i < 20; i++) {
             double t = cpu_now();
-            bf16 ? chains_bf16() : chains_fp32();
+            chains[type]();
             t = cpu_now() - t;
             if (t < best) best = t;
         }
-        return 100000 * 12 * (bf16 ? 64 : 32) / best / 1e9;
+        return 100000 * 12 * (32 << type) / best / 1e9;
     }
 #endif
     return 0;
@@ -141,12 +172,12 @@ int main(int argc, char **argv) {
     if (argc > 1) setenv("PGENRM_CPU", argv[1], 1);
     const kernels *k = kernels_best();
     const size_t Rs[] = {1, 3, 24, 72, 96}, dims[] = {64, 128}, chunks[] = {1, 6, 60};
-    for (int bf16 = 0; bf16 < 2; bf16++) {
-        double top = ceiling(bf16);
-        printf("%s ceiling of this thread: %.1f GFLOP/s\n", bf16 ? "bf16" : "fp32", top);
+    for (int type = KV_F32; type <= KV_INT8; type++) {
+        double top = ceiling((kv_type)type);
+        printf("%s ceiling of this thread: %.1f G(FL)OP/s\n", type_names[type], top);
         for (size_t d = 0; d < 2; d++)
             for (size_t i = 0; i < sizeof Rs / sizeof *Rs; i++)
-                for (size_t c = 0; c < 3; c++) bench(k, bf16, Rs[i], dims[d], chunks[c], top);
+                for (size_t c = 0; c < 3; c++) bench(k, (kv_type)type, Rs[i], dims[d], chunks[c], top);
     }
     return 0;
 }

@@ -92,3 +92,16 @@ void attn_store_bf16(uint16_t *restrict page, const uint16_t *restrict k, const 
     uint16_t *at = page + dim * KV_PAGE + t / 2 * dim * 2 + t % 2; /* (dim, 2) */
     for (size_t d = 0; d < dim; d++) at[d * 2] = v[d];
 }
+
+size_t attn_page_bytes(kv_type type, size_t dim) {
+    size_t values = 2 * dim * KV_PAGE;
+    switch (type) {
+    case KV_F32:
+        return values * sizeof(float);
+    case KV_BF16:
+        return values * sizeof(uint16_t);
+    case KV_INT8:
+        return values + 3 * KV_PAGE * sizeof(float); /* scales: attn_int8.h */
+    }
+    return 0;
+}

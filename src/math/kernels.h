@@ -17,9 +17,15 @@ enum { KV_PAGE = 32 };   /* tokens in a page of the KV cache */
 enum { ATTN_CHUNK = 256 }; /* most tokens that attn_chunk takes at once, whole pages; chunks start at its multiples */
 enum { ATTN_SCRATCH = 12 * ATTN_CHUNK }; /* floats of working memory of attn_chunk; fastest at 64 bytes alignment */
 
+enum { ATTN_DIM_INT8 = 256 }; /* most values of a head that attn_chunk_int8 takes */
+#define ATTN_QUERY_INT8(dim) ((dim) + 8) /* bytes of a query of attn_chunk_int8 */
+
+/* How keys and values are kept in pages. */
+typedef enum kv_type { KV_F32, KV_BF16, KV_INT8 } kv_type;
+
 /* State of a softmax over some tokens for one query head (attention below): without tokens {-INFINITY, 0}. */
 typedef struct attn_state {
-    float max; /* largest score */
+    float max; /* largest score, or what the kernel says */
     float sum; /* of exp(score - max) */
 } attn_state;
 
@@ -87,6 +93,21 @@ typedef struct kernels {
                             const uint16_t *const *kv, size_t n_page, const uint32_t *restrict n_valid, size_t R,
                             size_t dim, float scale, float *restrict scratch);
 
+    /* The same with K and V in int8, dim a multiple of 16 up to ATTN_DIM_INT8. A token's key is k_scale times bytes, its value
+     * v_scale times bytes, a query factor times bytes (scale is in it):
+     *   u[t] = factor k_scale[t] (q k) + ln v_scale[t], state.max = max_t u - ln 255, w = exp(u - state.max)
+     *   state.sum = sum_t w / v_scale[t], acc[d] = sum_t round(w) * v[t][d] over bytes
+     * w is what a byte of V counts, 255 at most, to a relative error of 8e-5; q k and acc are exact sums of integers.
+     *                 q: (R) of attn_query_int8, kv: pages of attn_store_int8 */
+    void (*attn_chunk_int8)(float *restrict acc, attn_state *restrict state, const void *restrict q,
+                            const void *const *kv, size_t n_page, const uint32_t *restrict n_valid, size_t R,
+                            size_t dim, float *restrict scratch);
+
+    /* A query for attn_chunk_int8, ATTN_QUERY_INT8(dim) bytes; token t's key and value into its page, whose other tokens other
+     * threads may store meanwhile. The same bits at every level.                                 q, k, v: (dim) */
+    void (*attn_query_int8)(void *restrict out, const float *restrict q, size_t dim, float scale);
+    void (*attn_store_int8)(void *restrict page, const float *restrict k, const float *restrict v, size_t t, size_t dim);
+
     /* (acc, state) of some tokens becomes that of them and of (acc2, state2)'s tokens          acc, acc2: (R, dim) */
     void (*attn_merge)(float *restrict acc, attn_state *restrict state, const float *restrict acc2,
                        const attn_state *restrict state2, size_t R, size_t dim);
@@ -108,6 +129,7 @@ const kernels *kernels_best(void);   /* PGENRM_CPU=ref|avx2|avx512 lowers the ch
 
 /* Token t's key and value into its page, laid out for attn_chunk or attn_chunk_bf16.           k, v: (dim), t < KV_PAGE */
 void attn_store(float *restrict page, const float *restrict k, const float *restrict v, size_t t, size_t dim);
+size_t attn_page_bytes(kv_type type, size_t dim); /* K and V of a page and head */
 void attn_store_bf16(uint16_t *restrict page, const uint16_t *restrict k, const uint16_t *restrict v, size_t t,
                      size_t dim);
 

@@ -114,7 +114,7 @@ OP vi vi_dword(const uint8_t *p, const size_t offset[LANES]) {
 #include "math/kernels_simd.h"
 
 const kernels *kernels_avx2(void) {
-    static const kernels table = SIMD_TABLE("avx2", kernel_attn_chunk_bf16_ref);
+    static const kernels table = SIMD_TABLE("avx2", kernel_attn_chunk_bf16_ref, ref);
     cpu_features f = cpu_detect();
     return f.avx2 && f.fma && f.f16c ? &table : NULL;
 }

@@ -87,10 +87,12 @@ static void to_bf16_avx512(uint16_t *restrict out, const float *restrict x, size
 #include "math/kernels_simd.h"
 
 const kernels *kernels_avx512(void) {
-    static const kernels table = SIMD_TABLE("avx512", kernel_attn_chunk_bf16_ref);
-    static const kernels table_bf16 = SIMD_TABLE("avx512", kernel_attn_chunk_bf16_avx512);
+    static const kernels table = SIMD_TABLE("avx512", kernel_attn_chunk_bf16_ref, ref);
+    static const kernels table_int8 = SIMD_TABLE("avx512", kernel_attn_chunk_bf16_ref, avx512);
+    static const kernels table_both = SIMD_TABLE("avx512", kernel_attn_chunk_bf16_avx512, avx512);
     cpu_features f = cpu_detect();
-    return f.avx512_bf16 ? &table_bf16 : f.avx512 ? &table : NULL;
+    if (!f.avx512_vnni) return f.avx512 ? &table : NULL;
+    return f.avx512_bf16 ? &table_both : &table_int8;
 }
 
 #else

@@ -15,6 +15,12 @@ void kernel_attn_chunk_ref(float *restrict acc, attn_state *restrict state, cons
 void kernel_attn_chunk_bf16_ref(float *restrict acc, attn_state *restrict state, const uint16_t *restrict q,
                                 const uint16_t *const *kv, size_t n_page, const uint32_t *restrict n_valid, size_t R,
                                 size_t dim, float scale, float *restrict scratch);
+void kernel_attn_chunk_int8_ref(float *restrict acc, attn_state *restrict state, const void *restrict q,
+                                const void *const *kv, size_t n_page, const uint32_t *restrict n_valid, size_t R,
+                                size_t dim, float *restrict scratch);
+void kernel_attn_query_int8_ref(void *restrict out, const float *restrict q, size_t dim, float scale);
+void kernel_attn_store_int8_ref(void *restrict page, const float *restrict k, const float *restrict v, size_t t,
+                                size_t dim);
 void kernel_attn_merge_ref(float *restrict acc, attn_state *restrict state, const float *restrict acc2,
                            const attn_state *restrict state2, size_t R, size_t dim);
 
@@ -23,6 +29,13 @@ void kernel_attn_merge_ref(float *restrict acc, attn_state *restrict state, cons
 void kernel_attn_chunk_bf16_avx512(float *restrict acc, attn_state *restrict state, const uint16_t *restrict q,
                                    const uint16_t *const *kv, size_t n_page, const uint32_t *restrict n_valid, size_t R,
                                    size_t dim, float scale, float *restrict scratch);
+/* need AVX-512 with VNNI */
+void kernel_attn_chunk_int8_avx512(float *restrict acc, attn_state *restrict state, const void *restrict q,
+                                   const void *const *kv, size_t n_page, const uint32_t *restrict n_valid, size_t R,
+                                   size_t dim, float *restrict scratch);
+void kernel_attn_query_int8_avx512(void *restrict out, const float *restrict q, size_t dim, float scale);
+void kernel_attn_store_int8_avx512(void *restrict page, const float *restrict k, const float *restrict v, size_t t,
+                                   size_t dim);
 #endif
 
 void kernel_layernorm_ref(float *out, const float *x, const float *restrict w, const float *restrict b, size_t n,

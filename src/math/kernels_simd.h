@@ -261,8 +261,9 @@ static void transpose_tile_simd(float *restrict tile, const float *restrict rows
 
 #include "math/kernels_encoder.h"
 
-/* The level's table. rope is plain C: one head is 64 to 128 values. bf16: its attn_chunk_bf16 */
-#define SIMD_TABLE(level, bf16)                                                                                              \
+/* The level's table. rope is plain C: one head is 64 to 128 values. bf16: its attn_chunk_bf16,
+ * int8: how the names of what works on K and V in int8 end */
+#define SIMD_TABLE(level, bf16, int8)                                                                                              \
     {.name = level,                                                                                                    \
      .rmsnorm = rmsnorm_simd,                                                                                          \
      .layernorm = layernorm_simd,                                                                                      \
@@ -277,6 +278,9 @@ static void transpose_tile_simd(float *restrict tile, const float *restrict rows
      .dequant_tile = dequant_tile_simd,                                                                                \
      .attn_chunk = attn_chunk_simd,                                                                                    \
      .attn_chunk_bf16 = bf16,                                                                                          \
+     .attn_chunk_int8 = kernel_attn_chunk_int8_##int8,                                                                 \
+     .attn_query_int8 = kernel_attn_query_int8_##int8,                                                                 \
+     .attn_store_int8 = kernel_attn_store_int8_##int8,                                                                 \
      .attn_merge = attn_merge_simd,                                                                                    \
      .max = max_simd,                                                                                                  \
      .exp_sum = exp_sum_simd,                                                                                          \

@@ -53,7 +53,7 @@ struct attention {
     kv_seq *const *seqs;
     const forward_row *rows;
     const wave *wave; /* that is running */
-    size_t layer, ldq;
+    size_t layer, ldq_bytes;
     const void *q;
     float *out;
 };
@@ -63,7 +63,7 @@ typedef struct bench {
     float *acc, *acc2;          /* (tile_heads, hd) */
     attn_state *state, *state2; /* (tile_heads) */
     uint32_t *n_valid;          /* (tile_heads) */
-    void *q;                    /* (tile_heads, hd) values of the cache's type */
+    void *q;                    /* (tile_heads) query heads in the form of the cache */
     float *kernel;              /* ATTN_SCRATCH */
 } bench;
 
@@ -260,38 +260,43 @@ void attention_plan(attention *a, const kv_cache *kv, kv_seq *const *seqs, const
 
 /* ---- a tile ---- */
 
-static size_t value_bytes(const attention *a) {
-    return a->kv->bf16 ? sizeof(uint16_t) : sizeof(float);
+/* A query head in the form of the cache. */
+static size_t query_bytes(const attention *a) {
+    size_t hd = a->m->config.head_dim;
+    return a->kv->type == KV_INT8 ? ATTN_QUERY_INT8(hd) : hd * (a->kv->type == KV_BF16 ? sizeof(uint16_t) : sizeof(float));
 }
 
-/* Query heads of the tile's rows from `skip` on, side by side. */
-static void gather_q(const attention *a, const tile *t, size_t skip, size_t head_kv, void *q) {
-    const config *c = &a->m->config;
-    size_t n = group_of(c) * c->head_dim * value_bytes(a);
-    for (size_t i = skip; i < t->n_row; i++, q = (uint8_t *)q + n)
-        memcpy(q,
-               (const uint8_t *)a->q
-                   + (a->list[t->first + i] * a->ldq + head_kv * group_of(c) * c->head_dim) * value_bytes(a),
-               n);
+/* Query heads of the tile's rows, side by side. */
+static void gather_q(const attention *a, const tile *t, size_t head_kv, void *q) {
+    size_t n = group_of(&a->m->config) * query_bytes(a);
+    for (size_t i = 0; i < t->n_row; i++)
+        memcpy((uint8_t *)q + i * n, (const uint8_t *)a->q + a->list[t->first + i] * a->ldq_bytes + head_kv * n, n);
 }
 
 /* One chunk for n rows of the list, the longest of which is `whose`. q: (n, G, hd) */
 static void run_chunk(const attention *a, const uint32_t *list, size_t n, size_t whose, size_t chunk, size_t head_kv,
                       const void *q, float *acc, attn_state *state, const bench *b) {
     const config *c = &a->m->config;
-    size_t G = group_of(c), n_page = (valid_in(a, whose, chunk) + KV_PAGE - 1) / KV_PAGE;
+    size_t G = group_of(c), hd = c->head_dim, n_page = (valid_in(a, whose, chunk) + KV_PAGE - 1) / KV_PAGE;
     const uint32_t *page = a->seqs[a->rows[whose].seq]->page + chunk * CHUNK_PAGES;
     const void *blocks[CHUNK_PAGES];
     for (size_t i = 0; i < n_page; i++) blocks[i] = kv_block(a->kv, page[i], a->layer, head_kv);
     for (size_t i = 0; i < n; i++)
         for (size_t g = 0; g < G; g++) b->n_valid[i * G + g] = (uint32_t)valid_in(a, list[i], chunk);
-    float scale = 1.0f / sqrtf((float)c->head_dim);
-    if (a->kv->bf16)
-        a->m->k->attn_chunk_bf16(acc, state, q, (const uint16_t *const *)blocks, n_page, b->n_valid, n * G, c->head_dim,
-                                 scale, b->kernel);
-    else
-        a->m->k->attn_chunk(acc, state, q, (const float *const *)blocks, n_page, b->n_valid, n * G, c->head_dim, scale,
-                            b->kernel);
+    const kernels *k = a->m->k;
+    float scale = 1.0f / sqrtf((float)hd);
+    switch (a->kv->type) {
+    case KV_F32:
+        k->attn_chunk(acc, state, q, (const float *const *)blocks, n_page, b->n_valid, n * G, hd, scale, b->kernel);
+        break;
+    case KV_BF16:
+        k->attn_chunk_bf16(acc, state, q, (const uint16_t *const *)blocks, n_page, b->n_valid, n * G, hd, scale,
+                           b->kernel);
+        break;
+    case KV_INT8:
+        k->attn_chunk_int8(acc, state, q, blocks, n_page, b->n_valid, n * G, hd, b->kernel);
+        break;
+    }
 }
 
 static void finish_head(float *out, const float *acc, attn_state state, size_t hd) {
@@ -305,11 +310,11 @@ static void run_whole(const attention *a, const tile *t, size_t head_kv, const b
     size_t G = group_of(c), hd = c->head_dim;
     const uint32_t *list = a->list + t->first;
     uint32_t last = list[t->n_row - 1];
-    gather_q(a, t, 0, head_kv, b->q);
+    gather_q(a, t, head_kv, b->q);
     run_chunk(a, list, t->n_row, last, 0, head_kv, b->q, b->acc, b->state, b);
     for (size_t chunk = 1, skip = 0; chunk < chunks_of(tokens_of(a, last)); chunk++) {
         while (valid_in(a, list[skip], chunk) == 0) skip++;
-        const uint8_t *q = (const uint8_t *)b->q + skip * G * hd * value_bytes(a);
+        const uint8_t *q = (const uint8_t *)b->q + skip * G * query_bytes(a);
         run_chunk(a, list + skip, t->n_row - skip, last, chunk, head_kv, q, b->acc2, b->state2, b);
         a->m->k->attn_merge(b->acc + skip * G * hd, b->state + skip * G, b->acc2, b->state2, (t->n_row - skip) * G, hd);
     }
@@ -326,7 +331,7 @@ static void run_part(const attention *a, const tile *t, size_t head_kv, const be
     const config *c = &a->m->config;
     size_t G = group_of(c), hd = c->head_dim;
     const uint32_t *list = a->list + t->first;
-    gather_q(a, t, 0, head_kv, b->q);
+    gather_q(a, t, head_kv, b->q);
     run_chunk(a, list, t->n_row, list[0], t->chunk, head_kv, b->q, b->acc, b->state, b);
     for (size_t i = 0; i < t->n_row; i++) {
         size_t to = part_at(a, list[i], t->chunk) + head_kv * G;
@@ -339,11 +344,10 @@ static void run_part(const attention *a, const tile *t, size_t head_kv, const be
  * has come. Into the second cache, which is where the kernel wants them. */
 static void prefetch_part(const attention *a, const tile *t, size_t head_kv) {
     size_t whose = a->list[t->first], n_page = (valid_in(a, whose, t->chunk) + KV_PAGE - 1) / KV_PAGE;
-    size_t bytes = 2 * a->m->config.head_dim * KV_PAGE * value_bytes(a);
     const uint32_t *page = a->seqs[a->rows[whose].seq]->page + t->chunk * CHUNK_PAGES;
     for (size_t i = 0; i < n_page; i++) {
         const char *block = kv_block(a->kv, page[i], a->layer, head_kv);
-        for (size_t at = 0; at < bytes; at += 64) __builtin_prefetch(block + at, 0, 2);
+        for (size_t at = 0; at < a->kv->block_bytes; at += 64) __builtin_prefetch(block + at, 0, 2);
     }
 }
 
@@ -386,7 +390,7 @@ void attention_run(attention *a, size_t layer, float *out, const void *q, size_t
     a->layer = layer;
     a->out = out;
     a->q = q;
-    a->ldq = ldq;
+    a->ldq_bytes = ldq * (a->kv->type == KV_F32 ? sizeof(float) : a->kv->type == KV_BF16 ? sizeof(uint16_t) : 1);
     for (a->wave = a->waves; a->wave < a->waves + a->n_wave; a->wave++) {
         pool_run(threads, a->wave->n_tile * (a->m->config.n_head_kv / a->wave->heads_per_task), tile_task, a);
         pool_run(threads, a->wave->n_row, fold_task, a);

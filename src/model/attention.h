@@ -15,7 +15,7 @@ void attention_free(attention *a);
 void attention_plan(attention *a, const kv_cache *kv, kv_seq *const *seqs, const forward_row *rows, size_t n_row);
 
 /* One layer, when K and V of all rows are stored.                     out: (n_row, H, hd), q: the same, rotated,
- *                                                                     rows ldq values apart; bf16 where kv is */
+ *                                                                     rows ldq values of the cache's type apart (bytes in int8) */
 void attention_run(attention *a, size_t layer, float *out, const void *q, size_t ldq);
 
 /* Tests: room for n partial results (a row and a chunk each) from now on, at most as many as there are; returns what it was. */

@@ -134,7 +134,7 @@ static pgr_status open_decoder(pgr_embedder *e, const char *path, const pgr_mode
     e->n_row = PASS_ROWS;
     e->hidden = mem_array(e->n_row * e->dims, sizeof *e->hidden);
     if (!e->hidden) return fail_mem(err);
-    PGR_TRY(kv_init(&e->kv, &m->config, model_kv_bf16(m), KV_TOKENS, err));
+    PGR_TRY(kv_init(&e->kv, &m->config, model_kv(m), KV_TOKENS, err));
     return forward_create(m, e->n_row, &e->decoding, err);
 }
 

@@ -15,7 +15,8 @@ struct forward_state {
     float *x;                /* (n, d) residual stream */
     float *h;                /* (n, d) normalised */
     float *qkv;              /* (n, n_qkv) */
-    uint16_t *qkv16;         /* (n, n_qkv) the same in bf16, where the cache is */
+    void *q_cache;           /* (n) what attention reads of the queries where the cache is not in fp32, ldq values of its type apart */
+    size_t ldq;
     float *attn;             /* (n, n_q) */
     float *gate_up;          /* (n, 2, n_ff) */
     float *cs;               /* (n, rope_dim / 2, 2) cosine and sine of every row's position */
@@ -62,8 +63,12 @@ static pgr_status init_state(forward_state *f, pgr_error *err) {
         *list[i].p = mem_aligned(list[i].n * sizeof(float), 64);
         if (!*list[i].p) return fail_mem(err);
     }
-    f->qkv16 = model_kv_bf16(f->m) ? mem_aligned(n * f->n_qkv * sizeof *f->qkv16, 64) : NULL;
-    if (model_kv_bf16(f->m) && !f->qkv16) return fail_mem(err);
+    kv_type type = model_kv(f->m);
+    f->ldq = type == KV_INT8 ? c->n_head * ATTN_QUERY_INT8(c->head_dim) : f->n_qkv;
+    if (type != KV_F32) {
+        f->q_cache = mem_aligned(n * f->ldq * (type == KV_BF16 ? sizeof(uint16_t) : 1), 64);
+        if (!f->q_cache) return fail_mem(err);
+    }
     init_inv_freq(f);
     return attention_create(f->m, n, &f->attention, err);
 }
@@ -84,7 +89,7 @@ pgr_status forward_create(const pgr_model *m, size_t n_batch, forward_state **ou
 
 void forward_free(forward_state *f) {
     if (!f) return;
-    void *list[] = {f->x, f->h, f->qkv, f->qkv16, f->attn, f->gate_up, f->cs, f->inv_freq};
+    void *list[] = {f->x, f->h, f->qkv, f->q_cache, f->attn, f->gate_up, f->cs, f->inv_freq};
     for (size_t i = 0; i < sizeof list / sizeof *list; i++) mem_free(list[i]);
     attention_free(f->attention);
     lora_set_free(&f->loras);
@@ -187,22 +192,37 @@ static void norm_heads(const forward_state *f, float *heads, size_t n, const flo
     }
 }
 
-/* Into the cache, and where that is in bf16 the queries into bf16. */
-static void store_heads(const pass *p, size_t row) {
-    forward_state *f = p->f;
-    const config *c = &f->m->config;
-    size_t hd = c->head_dim, t = p->rows[row].pos % KV_PAGE;
+static void *block_of(const pass *p, size_t row, size_t head) {
     uint32_t page = p->seqs[p->rows[row].seq]->page[p->rows[row].pos / KV_PAGE];
-    const float *k = f->qkv + row * f->n_qkv + f->n_q;
-    uint16_t *k16 = p->kv->bf16 ? f->qkv16 + row * f->n_qkv + f->n_q : NULL;
-    if (p->kv->bf16) f->m->k->to_bf16(f->qkv16 + row * f->n_qkv, f->qkv + row * f->n_qkv, f->n_qkv);
-    for (size_t h = 0; h < c->n_head_kv; h++) {
-        void *block = kv_block(p->kv, page, p->layer, h);
-        if (p->kv->bf16)
-            attn_store_bf16(block, k16 + h * hd, k16 + f->n_kv + h * hd, t, hd);
-        else
-            attn_store(block, k + h * hd, k + f->n_kv + h * hd, t, hd);
-    }
+    return kv_block(p->kv, page, p->layer, head);
+}
+
+/* K and V of a row into the cache, and its queries into the form that goes with it. */
+static void store_f32(const pass *p, size_t row) {
+    const forward_state *f = p->f;
+    size_t hd = f->m->config.head_dim, t = p->rows[row].pos % KV_PAGE;
+    const float *k = f->qkv + row * f->n_qkv + f->n_q, *v = k + f->n_kv;
+    for (size_t h = 0; h < p->kv->n_head_kv; h++) attn_store(block_of(p, row, h), k + h * hd, v + h * hd, t, hd);
+}
+
+static void store_bf16(const pass *p, size_t row) {
+    const forward_state *f = p->f;
+    size_t hd = f->m->config.head_dim, t = p->rows[row].pos % KV_PAGE;
+    uint16_t *q = (uint16_t *)f->q_cache + row * f->ldq;
+    const uint16_t *k = q + f->n_q, *v = k + f->n_kv;
+    f->m->k->to_bf16(q, f->qkv + row * f->n_qkv, f->n_qkv);
+    for (size_t h = 0; h < p->kv->n_head_kv; h++) attn_store_bf16(block_of(p, row, h), k + h * hd, v + h * hd, t, hd);
+}
+
+static void store_int8(const pass *p, size_t row) {
+    const forward_state *f = p->f;
+    size_t hd = f->m->config.head_dim, t = p->rows[row].pos % KV_PAGE;
+    const float *q = f->qkv + row * f->n_qkv, *k = q + f->n_q, *v = k + f->n_kv;
+    uint8_t *out = (uint8_t *)f->q_cache + row * f->ldq;
+    for (size_t h = 0; h < f->m->config.n_head; h++, out += ATTN_QUERY_INT8(hd))
+        f->m->k->attn_query_int8(out, q + h * hd, hd, 1.0f / sqrtf((float)hd));
+    for (size_t h = 0; h < p->kv->n_head_kv; h++)
+        f->m->k->attn_store_int8(block_of(p, row, h), k + h * hd, v + h * hd, t, hd);
 }
 
 /* Between the product and attention: biases, norms of heads, rotation; K and V into the cache. */
@@ -218,7 +238,8 @@ static void attn_input_row(void *ctx, size_t row, size_t worker) {
     const float *cs = f->cs + row * c->rope_dim;
     for (size_t h = 0; h < c->n_head + c->n_head_kv; h++) /* keys stand behind the queries */
         f->m->k->rope(q + h * c->head_dim, cs, c->rope_dim, c->rope_interleaved);
-    store_heads(p, row);
+    static void (*const store[])(const pass *, size_t) = {store_f32, store_bf16, store_int8}; /* by kv_type */
+    store[p->kv->type](p, row);
 }
 
 static void swiglu_row(void *ctx, size_t row, size_t worker) {
@@ -240,7 +261,7 @@ static pgr_status run_layer(pass *p, pgr_error *err) {
     PGR_TRY(project(p, l->attn_qkv, in, LAYER_attn_q, qkv, 3, f->n_qkv, err));
     pool_run(f->m->threads, p->n_row, attn_input_row, p);
     if (p->layer + 1 == f->m->config.n_layer && !p->any_want) return PGR_OK; /* nobody reads what the last layer gives */
-    attention_run(f->attention, p->layer, f->attn, p->kv->bf16 ? (const void *)f->qkv16 : f->qkv, f->n_qkv);
+    attention_run(f->attention, p->layer, f->attn, f->q_cache ? f->q_cache : f->qkv, f->ldq);
     gemm_call out = {.out = f->x, .x = f->attn, .ldx = f->n_q, .add = true};
     PGR_TRY(project(p, l->attn_output, out, LAYER_attn_output, whole, 1, d, err));
 

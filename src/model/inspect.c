@@ -36,14 +36,10 @@ static pgr_status read_file(const char *path, const pgr_model_options *o, inspec
     return PGR_OK;
 }
 
-/* value_bytes: 4, or 2 where K and V are kept in bf16 */
-static size_t kv_bytes_per_token(const config *c, size_t value_bytes) {
-    return c->n_layer * c->n_head_kv * c->head_dim * 2 * value_bytes;
-}
-
-/* Of --dtype bf16 and int8. */
-static size_t rounded_kv_bytes(const config *c) {
-    return kv_bytes_per_token(c, model_dtype_kv_bf16(PGR_DTYPE_BF16, kernels_best()) ? 2 : 4);
+/* With --dtype as given, on this CPU. */
+static size_t kv_bytes_per_token(const config *c, pgr_dtype dtype) {
+    kv_type type = model_dtype_kv(dtype, c->head_dim, kernels_best());
+    return c->n_layer * c->n_head_kv * attn_page_bytes(type, c->head_dim) / KV_PAGE;
 }
 
 /* ---- JSON ---- */
@@ -73,8 +69,9 @@ static void put_json(const inspection *in, buf *b) {
                in->tied ? "true" : "false");
     buf_printf(b,
                "\"parameters\":%zu,\"bytes\":%zu,\"kv_bytes_per_token\":%zu,"
-               "\"kv_bytes_per_token_rounded\":%zu,",
-               in->parameters, in->bytes, kv_bytes_per_token(c, 4), rounded_kv_bytes(c));
+               "\"kv_bytes_per_token_bf16\":%zu,\"kv_bytes_per_token_int8\":%zu,",
+               in->parameters, in->bytes, kv_bytes_per_token(c, PGR_DTYPE_AUTO), kv_bytes_per_token(c, PGR_DTYPE_BF16),
+               kv_bytes_per_token(c, PGR_DTYPE_INT8));
     buf_puts(b, "\"tokenizer\":{");
     inspect_put_field(b, "model", tok_model_name(in->from.tok));
     inspect_put_field(b, "pre", tok_pre_name(in->from.tok));
@@ -112,22 +109,27 @@ static void put_embedding(const inspection *in, buf *b) {
                               in->embed_end < 0 ? NULL : tok_bytes(in->from.tok, in->embed_end, &(size_t){0}));
 }
 
+static void put_cache_size(buf *b, const char *dtype, size_t per_token, size_t n_ctx) {
+    buf_printf(b, "                with %s: KV cache %.1f kB per token, %.0f MB for the whole context\n", dtype,
+               (double)per_token / 1e3, (double)per_token * (double)n_ctx / 1e6);
+}
+
 static void put_memory(const inspection *in, buf *b) {
     const config *c = &in->from.config;
-    size_t exact = kv_bytes_per_token(c, 4), rounded = rounded_kv_bytes(c);
+    size_t exact = kv_bytes_per_token(c, PGR_DTYPE_AUTO), bf16 = kv_bytes_per_token(c, PGR_DTYPE_BF16),
+           int8 = kv_bytes_per_token(c, PGR_DTYPE_INT8);
     double n = (double)in->parameters * 1e-6;
     buf_printf(b, "--dtype auto    weights stay mapped as the file has them: exact, the least memory, no conversion at "
                   "the start; fp32 arithmetic\n");
     buf_printf(b,
                "--dtype others  weights are copied: f32 %.1f MB, bf16 %.1f MB, int8 %.1f MB; bf16 and int8 round "
                "them%s\n",
-               n * 4, n * 2, n * 1.125, rounded < exact ? ", K and V are bf16" : "");
+               n * 4, n * 2, n * 1.125, bf16 < exact || int8 < exact ? ", and K and V" : "");
     buf_printf(
         b, "memory          %.1f MB of weights, mapped; KV cache %.1f kB per token, %.0f MB for the whole context\n",
         (double)in->bytes / 1e6, (double)exact / 1e3, (double)exact * (double)c->n_ctx / 1e6);
-    if (rounded < exact)
-        buf_printf(b, "                with bf16 and int8: KV cache %.1f kB per token, %.0f MB for the whole context\n",
-                   (double)rounded / 1e3, (double)rounded * (double)c->n_ctx / 1e6);
+    if (bf16 < exact) put_cache_size(b, "bf16", bf16, c->n_ctx);
+    if (int8 < exact) put_cache_size(b, "int8", int8, c->n_ctx);
 }
 
 static void put_text(const inspection *in, buf *b) {

@@ -5,9 +5,10 @@
 
 #include "base/mem.h"
 
-pgr_status kv_init(kv_cache *c, const config *m, bool bf16, size_t max_token, pgr_error *err) {
-    *c = (kv_cache){.n_layer = m->n_layer, .n_head_kv = m->n_head_kv, .head_dim = m->head_dim, .bf16 = bf16};
-    c->page_bytes = c->n_layer * c->n_head_kv * 2 * c->head_dim * KV_PAGE * (bf16 ? sizeof(uint16_t) : sizeof(float));
+pgr_status kv_init(kv_cache *c, const config *m, kv_type type, size_t max_token, pgr_error *err) {
+    *c = (kv_cache){.n_layer = m->n_layer, .n_head_kv = m->n_head_kv, .head_dim = m->head_dim, .type = type};
+    c->block_bytes = attn_page_bytes(type, c->head_dim);
+    c->page_bytes = c->n_layer * c->n_head_kv * c->block_bytes;
     c->max_page = (max_token + KV_PAGE - 1) / KV_PAGE;
     if (c->max_page >= UINT32_MAX) return fail(err, PGR_E_LIMIT, "a KV cache of %zu tokens is too large", max_token);
     return PGR_OK;

@@ -1,7 +1,7 @@
 /* kv.h - the paged KV cache: pages of KV_PAGE tokens with reference counts, and sequences that are lists of pages.
  * Sequences that share a beginning share its pages; a page that is shared is copied before it is written. Not thread-safe.
  *
- * A page holds for every layer and KV head a block: K, then V, laid out for attn_chunk (fp32) or attn_chunk_bf16. */
+ * A page holds for every layer and KV head a block: K, then V, laid out for the attn_chunk of its type. */
 #ifndef PGR_MODEL_KV_H
 #define PGR_MODEL_KV_H
 
@@ -12,8 +12,8 @@
 
 typedef struct kv_cache {
     size_t n_layer, n_head_kv, head_dim;
-    bool bf16;           /* values are bf16, else fp32 */
-    size_t page_bytes;
+    kv_type type;        /* of the values */
+    size_t page_bytes, block_bytes; /* of a page, of a layer and KV head in it */
     uint8_t **pages;     /* (n_page) */
     slab memory;         /* of the pages */
     uint32_t *refs;      /* (n_page) 0: free */
@@ -28,7 +28,7 @@ typedef struct kv_seq {
     size_t n_token; /* tokens whose K and V are stored */
 } kv_seq;           /* all zero is an empty sequence */
 
-pgr_status kv_init(kv_cache *c, const config *m, bool bf16, size_t max_token, pgr_error *err);
+pgr_status kv_init(kv_cache *c, const config *m, kv_type type, size_t max_token, pgr_error *err);
 void kv_close(kv_cache *c);
 
 /* Makes room for n more tokens: appends pages, copies a shared last page. PGR_E_LIMIT when the cache is full. */
@@ -38,9 +38,9 @@ pgr_status kv_fork(kv_cache *c, kv_seq *dst, const kv_seq *src, size_t n_token, 
 void kv_release(kv_cache *c, kv_seq *s); /* s is empty afterwards */
 size_t kv_bytes(const kv_cache *c);           /* of all pages, free ones too */
 
-/* K and V of one page, layer and KV head: 2 * head_dim * KV_PAGE values */
+/* K and V of one page, layer and KV head: attn_page_bytes */
 static inline void *kv_block(const kv_cache *c, uint32_t page, size_t layer, size_t head) {
-    return c->pages[page] + (layer * c->n_head_kv + head) * (c->page_bytes / (c->n_layer * c->n_head_kv));
+    return c->pages[page] + (layer * c->n_head_kv + head) * c->block_bytes;
 }
 
 #endif

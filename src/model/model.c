@@ -80,13 +80,15 @@ gemm_form model_form(pgr_dtype dtype) {
     return GEMM_FILE;
 }
 
-bool model_dtype_kv_bf16(pgr_dtype dtype, const kernels *k) {
+kv_type model_dtype_kv(pgr_dtype dtype, size_t head_dim, const kernels *k) {
+    bool fits = head_dim % 16 == 0 && head_dim <= ATTN_DIM_INT8;
+    if (dtype == PGR_DTYPE_INT8 && fits && k->attn_chunk_int8 != kernels_ref()->attn_chunk_int8) return KV_INT8;
     bool rounded = dtype == PGR_DTYPE_BF16 || dtype == PGR_DTYPE_INT8;
-    return rounded && k->attn_chunk_bf16 != kernels_ref()->attn_chunk_bf16;
+    return rounded && k->attn_chunk_bf16 != kernels_ref()->attn_chunk_bf16 ? KV_BF16 : KV_F32;
 }
 
-bool model_kv_bf16(const pgr_model *m) {
-    return model_dtype_kv_bf16(m->dtype, m->k);
+kv_type model_kv(const pgr_model *m) {
+    return model_dtype_kv(m->dtype, m->config.head_dim, m->k);
 }
 
 static pgr_status open_parts(pgr_model *m, const char *path, const pgr_model_options *o, pgr_error *err) {

@@ -19,9 +19,9 @@ struct pgr_model {
 };
 
 gemm_form model_form(pgr_dtype dtype); /* the form of a model's matrices */
-/* K and V are kept in bf16: where the matrices are rounded, too, and the CPU has it. */
-bool model_dtype_kv_bf16(pgr_dtype dtype, const kernels *k);
-bool model_kv_bf16(const pgr_model *m);
+/* How K and V are kept: as the matrices are rounded, where the CPU has products for it and int8's kernels take heads of that size. */
+kv_type model_dtype_kv(pgr_dtype dtype, size_t head_dim, const kernels *k);
+kv_type model_kv(const pgr_model *m);
 
 /* $PGENRM_HOME, else $XDG_CACHE_HOME/pgenrm, else ~/.cache/pgenrm. The caller's (mem_free); NULL when out of memory. */
 char *model_cache_folder(void);

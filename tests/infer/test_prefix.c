@@ -67,7 +67,7 @@ static void finds_the_longest_beginning(void **state) {
     kv_cache c;
     prefix_tree *t;
     rng r = {.seed = 11};
-    assert_int_equal(kv_init(&c, &SMALL, false, 1 << 24, NULL), PGR_OK);
+    assert_int_equal(kv_init(&c, &SMALL, KV_F32, 1 << 24, NULL), PGR_OK);
     assert_int_equal(prefix_create(&c, &t, NULL), PGR_OK);
     for (size_t i = 0; i < N_KEPT; i++) {
         kept[i] = random_text(&r, kept, i);
@@ -93,7 +93,7 @@ static void evicts_without_harm(void **state) {
     kv_cache c;
     prefix_tree *t;
     rng r = {.seed = 12};
-    assert_int_equal(kv_init(&c, &SMALL, false, 1 << 24, NULL), PGR_OK);
+    assert_int_equal(kv_init(&c, &SMALL, KV_F32, 1 << 24, NULL), PGR_OK);
     assert_int_equal(prefix_create(&c, &t, NULL), PGR_OK);
     for (size_t i = 0; i < N_KEPT; i++) {
         kept[i] = random_text(&r, kept, i);
@@ -112,7 +112,7 @@ static void oldest_use_goes_first(void **state) {
     const text a = {{1, 2, 3}, 3}, b = {{1, 2, 4}, 3}, d = {{5, 6}, 2};
     kv_cache c;
     prefix_tree *t;
-    assert_int_equal(kv_init(&c, &SMALL, false, 1 << 20, NULL), PGR_OK);
+    assert_int_equal(kv_init(&c, &SMALL, KV_F32, 1 << 20, NULL), PGR_OK);
     assert_int_equal(prefix_create(&c, &t, NULL), PGR_OK);
     use(t, &c, &a);
     use(t, &c, &d);
@@ -137,7 +137,7 @@ static bool three_uses(void) {
     prefix_tree *t = NULL;
     const text texts[] = {{{1, 2, 3, 4}, 4}, {{1, 2, 5}, 3}, {{1, 2}, 2}};
     kv_seq s[3] = {{0}};
-    bool ok = kv_init(&c, &SMALL, false, 1 << 20, NULL) == PGR_OK && prefix_create(&c, &t, NULL) == PGR_OK;
+    bool ok = kv_init(&c, &SMALL, KV_F32, 1 << 20, NULL) == PGR_OK && prefix_create(&c, &t, NULL) == PGR_OK;
     for (size_t i = 0; ok && i < 3; i++) {
         ok = prefix_take(t, texts[i].t, texts[i].n, &s[i], NULL) == PGR_OK;
         ok = ok && kv_reserve(&c, &s[i], texts[i].n - s[i].n_token, NULL) == PGR_OK;

@@ -61,7 +61,7 @@ static inline bool open_fixture(fixture *x, const char *model, const char *json,
     for (size_t i = 0; i < 64; i++)
         x->prompt[i] = (int32_t)json_integer_value(json_array_get(json_object_get(x->golden, "prompt"), i));
     assert_int_equal(forward_create(x->m, 64, &x->f, NULL), PGR_OK);
-    assert_int_equal(kv_init(&x->kv, &x->m->config, model_kv_bf16(x->m), 1 << 16, NULL), PGR_OK);
+    assert_int_equal(kv_init(&x->kv, &x->m->config, model_kv(x->m), 1 << 16, NULL), PGR_OK);
     x->logits = malloc(64 * x->V * sizeof *x->logits);
     kv_seq s = {0};
     run(x->f, &x->kv, &s, x->prompt, 64, x->logits);

@@ -1,4 +1,4 @@
-/* test_attention.c - attention over shared pages against its definition in double, in fp32 and bf16; and a row's bits, which
+/* test_attention.c - attention over shared pages against its definition in double, in fp32, bf16 and int8; and a row's bits, which
  * must not depend on the rows beside it, on what is shared, or on whether it stands in a long run. */
 #include "../base/faults.h"
 #include "model/attention.h"
@@ -9,6 +9,7 @@
 
 #include "base/mem.h"
 #include "base/rng.h"
+#include "math/kernels_level.h"
 
 enum { H = 6, H_KV = 2, HD = 16, N_CTX = 2048, N_BATCH = 256, MAX_SEQ = 40, MAX_POS = 1200, LAYER = 1 };
 
@@ -23,14 +24,14 @@ typedef struct world {
     rng r;
 } world;
 
-static world *make(bool bf16, int threads) {
+static world *make(kv_type type, int threads) {
     world *w = calloc(1, sizeof *w);
     w->m.config =
         (config){.n_layer = 2, .n_head = H, .n_head_kv = H_KV, .head_dim = HD, .n_embd = H * HD, .n_ctx = N_CTX};
     w->m.k = kernels_best();
     w->r = (rng){.seed = 7};
     assert_int_equal(pool_create(threads, &w->m.threads, NULL), PGR_OK);
-    assert_int_equal(kv_init(&w->kv, &w->m.config, bf16, 1 << 20, NULL), PGR_OK);
+    assert_int_equal(kv_init(&w->kv, &w->m.config, type, 1 << 20, NULL), PGR_OK);
     assert_int_equal(attention_create(&w->m, N_BATCH, &w->a, NULL), PGR_OK);
     for (size_t i = 0; i < MAX_SEQ; i++) w->list[i] = &w->seqs[i];
     return w;
@@ -48,8 +49,22 @@ static void drop(world *w) {
     free(w);
 }
 
-static float rounded(float v, bool bf16) {
-    return bf16 ? bf16_to_f32(f32_to_bf16(v)) : v;
+/* A head's values as the cache keeps them. */
+static void round_head(float *x, kv_type type) {
+    int8_t bytes[HD];
+    float scale = type == KV_INT8 ? kernel_to_int8_ref(bytes, x, HD) : 0.0f;
+    for (size_t i = 0; i < HD; i++) {
+        if (type == KV_BF16) x[i] = bf16_to_f32(f32_to_bf16(x[i]));
+        if (type == KV_INT8) x[i] = (float)bytes[i] * scale;
+    }
+}
+
+static void store(world *w, void *block, const float *k, const float *v, size_t t) {
+    uint16_t k16[HD], v16[HD];
+    for (size_t i = 0; i < HD; i++) k16[i] = f32_to_bf16(k[i]), v16[i] = f32_to_bf16(v[i]);
+    if (w->kv.type == KV_F32) attn_store(block, k, v, t, HD);
+    if (w->kv.type == KV_BF16) attn_store_bf16(block, k16, v16, t, HD);
+    if (w->kv.type == KV_INT8) w->m.k->attn_store_int8(block, k, v, t, HD);
 }
 
 /* A sequence of n tokens, the first `shared` of them those of an earlier one. */
@@ -66,18 +81,13 @@ static void add_sequence(world *w, size_t from, size_t shared, size_t n) {
     for (size_t t = shared; t < n; t++)
         for (size_t h = 0; h < H_KV; h++) {
             float *k = w->keys[s] + (t * H_KV + h) * HD, *v = w->values[s] + (t * H_KV + h) * HD;
-            uint16_t k16[HD], v16[HD];
             for (size_t i = 0; i < HD; i++) {
-                k[i] = rounded((float)rng_normal(&w->r), w->kv.bf16);
-                v[i] = rounded((float)rng_normal(&w->r), w->kv.bf16);
-                k16[i] = f32_to_bf16(k[i]);
-                v16[i] = f32_to_bf16(v[i]);
+                k[i] = (float)rng_normal(&w->r);
+                v[i] = (float)rng_normal(&w->r);
             }
-            void *block = kv_block(&w->kv, w->seqs[s].page[t / KV_PAGE], LAYER, h);
-            if (w->kv.bf16)
-                attn_store_bf16(block, k16, v16, t % KV_PAGE, HD);
-            else
-                attn_store(block, k, v, t % KV_PAGE, HD);
+            round_head(k, w->kv.type);
+            round_head(v, w->kv.type);
+            store(w, kv_block(&w->kv, w->seqs[s].page[t / KV_PAGE], LAYER, h), k, v, t % KV_PAGE);
         }
     w->seqs[s].n_token = n;
 }
@@ -85,16 +95,22 @@ static void add_sequence(world *w, size_t from, size_t shared, size_t n) {
 /* One row's query, the same wherever the row stands. */
 static void query_of(const world *w, const forward_row *row, float *q) {
     rng r = {.seed = 99, .stream = row->seq * 10000u + row->pos};
-    for (size_t i = 0; i < (size_t)H * HD; i++) q[i] = rounded((float)rng_normal(&r), w->kv.bf16);
+    for (size_t i = 0; i < (size_t)H * HD; i++) q[i] = (float)rng_normal(&r);
+    for (size_t h = 0; h < H; h++) round_head(q + h * HD, w->kv.type);
 }
 
 static void run(world *w, const forward_row *rows, size_t n, float *out) {
     static float q[N_BATCH * H * HD];
     static uint16_t q16[N_BATCH * H * HD];
+    static uint8_t q8[N_BATCH * H * ATTN_QUERY_INT8(HD)];
     for (size_t i = 0; i < n; i++) query_of(w, &rows[i], q + i * H * HD);
     for (size_t i = 0; i < n * H * HD; i++) q16[i] = f32_to_bf16(q[i]);
+    for (size_t i = 0; i < n * H && w->kv.type == KV_INT8; i++)
+        w->m.k->attn_query_int8(q8 + i * ATTN_QUERY_INT8(HD), q + i * HD, HD, 1.0f / sqrtf(HD));
+    const void *const by_type[] = {q, q16, q8};
     attention_plan(w->a, &w->kv, w->list, rows, n);
-    attention_run(w->a, LAYER, out, w->kv.bf16 ? (const void *)q16 : q, (size_t)H * HD);
+    attention_run(w->a, LAYER, out, by_type[w->kv.type],
+                  w->kv.type == KV_INT8 ? (size_t)H * ATTN_QUERY_INT8(HD) : (size_t)H * HD);
 }
 
 /* Softmax attention by its definition. */
@@ -123,9 +139,11 @@ static void define(const world *w, const forward_row *row, double *out) {
 }
 
 /* fp32: scores of 16 terms and sums of up to 1,200 terms, each off by about 6e-8 of values below 4: 2e-5 leaves a factor of ten.
- * bf16: every p is rounded to 2^-9 of itself; what is left of that in a mean of normal values is below 2^-8. */
+ * bf16: every p is rounded to 2^-9 of itself; what is left of that in a mean of normal values is below 2^-8.
+ * int8: every weight is off by up to 1/510 of the chunk's largest (test_math_attn_int8 checks that to the byte), errors of either sign
+ * in a mean of up to 256 values: 0.0094 is the most that was seen, 0.02 the bound. */
 static void check_row(const world *w, const forward_row *row, const float *out) {
-    double want[H * HD], bound = w->kv.bf16 ? 4e-3 : 2e-5;
+    double want[H * HD], bound = w->kv.type == KV_F32 ? 2e-5 : w->kv.type == KV_BF16 ? 4e-3 : 2e-2;
     define(w, row, want);
     for (size_t i = 0; i < (size_t)H * HD; i++)
         if (!(fabs((double)out[i] - want[i]) <= bound))
@@ -149,11 +167,11 @@ static size_t add_rows(forward_row *rows, size_t at, size_t seq, size_t pos, siz
     return at + n;
 }
 
-/* Chains of one prompt, of another that begins alike, of none; short and long runs; in fp32 and bf16. */
+/* Chains of one prompt, of another that begins alike, of none; short and long runs; in every type. */
 static void batches_of_all_kinds(void **state) {
     (void)state;
-    for (int bf16 = 0; bf16 < 2; bf16++) {
-        world *w = make(bf16, 2);
+    for (int type = KV_F32; type <= KV_INT8; type++) {
+        world *w = make((kv_type)type, 2);
         forward_row rows[N_BATCH];
         size_t n = 0;
         add_sequence(w, 0, 0, 700);                                                  /* the prompt */
@@ -174,8 +192,8 @@ static void batches_of_all_kinds(void **state) {
 
 static void long_runs_cross_chunks(void **state) {
     (void)state;
-    for (int bf16 = 0; bf16 < 2; bf16++) {
-        world *w = make(bf16, 3);
+    for (int type = KV_F32; type <= KV_INT8; type++) {
+        world *w = make((kv_type)type, 3);
         forward_row rows[N_BATCH];
         add_sequence(w, 0, 0, 1200);
         const size_t starts[] = {0, 100, 255, 256, 944};
@@ -188,7 +206,7 @@ static void long_runs_cross_chunks(void **state) {
 /* More rows and chunks than partial results have room for: several waves. */
 static void waves(void **state) {
     (void)state;
-    world *w = make(false, 2);
+    world *w = make(KV_F32, 2);
     forward_row rows[N_BATCH];
     size_t n = 0;
     add_sequence(w, 0, 0, 1199);

@@ -118,14 +118,17 @@ static void no_chat_template(void **state) {
 
 /* ---- memory ---- */
 
-/* 2 layers, 2 KV heads of 16: 2 * 2 * 16 * 2 values of 4 bytes, or of 2 where the CPU has bf16 kernels. */
+/* 2 layers, 2 KV heads of 16: 2 * 2 * 16 * 2 values of 4 bytes, where the CPU has the kernels of 2, or of 1 and three scales of 4. */
 static void cache_size(void **state) {
     (void)state;
     bool bf16 = kernels_best()->attn_chunk_bf16 != kernels_ref()->attn_chunk_bf16;
+    bool int8 = kernels_best()->attn_chunk_int8 != kernels_ref()->attn_chunk_int8;
     EXPECT(GOLDEN("hf-tiny-qwen3"), true, "\"kv_bytes_per_token\":512,",
-           bf16 ? "\"kv_bytes_per_token_rounded\":256," : "\"kv_bytes_per_token_rounded\":512,");
+           bf16 ? "\"kv_bytes_per_token_bf16\":256," : "\"kv_bytes_per_token_bf16\":512,");
+    if (int8) EXPECT(GOLDEN("hf-tiny-qwen3"), true, "\"kv_bytes_per_token_int8\":176,", "\"kv_bytes_per_token\"");
     EXPECT(GOLDEN("hf-tiny-qwen3"), false, "KV cache 0.5 kB per token, 1 MB for the whole context",
-           bf16 ? "with bf16 and int8: KV cache 0.3 kB per token" : "KV cache 0.5 kB per token");
+           bf16 ? "with bf16: KV cache 0.3 kB per token" : "KV cache 0.5 kB per token");
+    if (int8) EXPECT(GOLDEN("hf-tiny-qwen3"), false, "with int8: KV cache 0.2 kB per token", "KV cache 0.5 kB per token");
 }
 
 static const char *some_path;

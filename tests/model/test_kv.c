@@ -19,7 +19,7 @@ static void fork_shares_until_written(void **state) {
     (void)state;
     kv_cache c;
     kv_seq a = {0}, b = {0};
-    assert_int_equal(kv_init(&c, &SMALL, false, 10 * KV_PAGE, NULL), PGR_OK);
+    assert_int_equal(kv_init(&c, &SMALL, KV_F32, 10 * KV_PAGE, NULL), PGR_OK);
     assert_int_equal(kv_reserve(&c, &a, KV_PAGE + 5, NULL), PGR_OK);
     a.n_token = KV_PAGE + 5;
     mark(&c, &a, 3, 1.0f);
@@ -49,7 +49,7 @@ static void full_cache_is_an_error_and_loses_nothing(void **state) {
     kv_cache c;
     kv_seq a = {0}, b = {0};
     pgr_error err;
-    assert_int_equal(kv_init(&c, &SMALL, false, 2 * KV_PAGE, NULL), PGR_OK);
+    assert_int_equal(kv_init(&c, &SMALL, KV_F32, 2 * KV_PAGE, NULL), PGR_OK);
     assert_int_equal(kv_reserve(&c, &a, KV_PAGE, NULL), PGR_OK);
     a.n_token = KV_PAGE;
     assert_int_equal(kv_reserve(&c, &b, 2 * KV_PAGE, &err), PGR_E_LIMIT);
@@ -64,7 +64,7 @@ static void a_page_that_comes_back_is_clean(void **state) {
     (void)state;
     kv_cache c;
     kv_seq a = {0};
-    assert_int_equal(kv_init(&c, &SMALL, false, KV_PAGE, NULL), PGR_OK);
+    assert_int_equal(kv_init(&c, &SMALL, KV_F32, KV_PAGE, NULL), PGR_OK);
     assert_int_equal(kv_reserve(&c, &a, 1, NULL), PGR_OK);
     mark(&c, &a, 7, NAN);
     kv_release(&c, &a);
@@ -77,7 +77,7 @@ static void a_page_that_comes_back_is_clean(void **state) {
 static bool reserve_and_fork(void) {
     kv_cache c;
     kv_seq a = {0}, b = {0};
-    if (kv_init(&c, &SMALL, false, 100 * KV_PAGE, NULL) != PGR_OK) return false;
+    if (kv_init(&c, &SMALL, KV_F32, 100 * KV_PAGE, NULL) != PGR_OK) return false;
     bool ok = kv_reserve(&c, &a, 70 * KV_PAGE + 1, NULL) == PGR_OK;
     if (ok) a.n_token = 70 * KV_PAGE + 1;
     ok = ok && kv_fork(&c, &b, &a, a.n_token, NULL) == PGR_OK && kv_reserve(&c, &b, 3, NULL) == PGR_OK;

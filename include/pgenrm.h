@@ -377,6 +377,106 @@ pgr_status pgr_request_parse(const char *json, size_t len, const char *origin, p
 pgr_status pgr_request_read(const char *path /* "-": standard input */, pgr_request **out, pgr_error *err);
 void pgr_request_free(pgr_request *request);
 
+/* ---- users ----------------------------------------------------------------------------------------------------- */
+
+/* Users, their preference pairs and what was computed of them, in one SQLite file (docs/users.md). One writer and many readers
+ * at a time, in any number of programs; a call that finds the file in use waits up to 10 seconds.
+ * threads: a handle is one thread's at a time. */
+typedef struct pgr_store pgr_store;
+
+/* The path of a store: name as it is; NULL or "" means $PGENRM_STORE, else users.db in the cache folder. *out is the caller's
+ * (pgr_free). postgres://... is PGR_E_UNSUPPORTED. */
+pgr_status pgr_store_find(const char *name, char **out, pgr_error *err);
+
+typedef enum pgr_store_mode {
+    PGR_STORE_READ,
+    PGR_STORE_WRITE,  /* one that is there */
+    PGR_STORE_CREATE, /* made with its folder where it is not there */
+} pgr_store_mode;
+
+/* An older store is brought to today's version, a newer one is PGR_E_UNSUPPORTED, a file of another kind PGR_E_FORMAT. */
+pgr_status pgr_store_open(const char *path, pgr_store_mode mode, pgr_store **out, pgr_error *err);
+void pgr_store_close(pgr_store *store); /* NULL is fine */
+const char *pgr_store_path(const pgr_store *store);
+
+typedef struct pgr_import_options {
+    const char *form; /* "prb", "user", "prism", or NULL: told by the file's first record */
+    bool skip_bad;    /* bad records are counted, else the first one ends the import */
+    pgr_cancel *cancel;
+    pgr_progress_fn progress; /* bytes of the file */
+    void *progress_ctx;
+} pgr_import_options;
+
+typedef struct pgr_imported {
+    size_t users;   /* new ones */
+    size_t pairs;   /* new ones */
+    size_t known;   /* pairs that were there already; what was missing of them is filled in */
+    size_t skipped; /* bad records */
+    char first_bad[480]; /* why the first of them was skipped; "" if none */
+} pgr_imported;
+
+/* Adds the users and pairs of a data set's file ("-": standard input; JSON lines or an array, plain or gzip; docs/users.md),
+ * in bounded memory. Records are committed some thousands at a time, in the file's order: after an error, *cancel or a kill the records before
+ * that place are there, and another import of the file goes on. out counts what was committed, on errors too. options may be NULL. */
+pgr_status pgr_user_import(pgr_store *store, const char *path, const pgr_import_options *options, pgr_imported *out,
+                           pgr_error *err);
+
+/* Adds a user given as a request's "user" object (id, history, criteria, demographics): all of it or nothing. One who is there
+ * gets the pairs that he has not; criteria and demographics that are given replace his. origin as in pgr_request_parse. */
+pgr_status pgr_user_add(pgr_store *store, const char *json, size_t len, const char *origin, pgr_imported *out,
+                        pgr_error *err);
+
+typedef struct pgr_user_row {
+    const char *id;
+    size_t pairs, test_pairs; /* all; those whose split is "test" */
+    size_t criteria;
+    bool demographics;
+    size_t vectors, analyses; /* computed of the pairs */
+} pgr_user_row;
+
+/* Calls fn with every user, in the order in which they came, until it returns false. The row is fn's for the call only. */
+typedef bool (*pgr_user_fn)(void *ctx, const pgr_user_row *row);
+pgr_status pgr_user_list(pgr_store *store, pgr_user_fn fn, void *ctx, pgr_error *err);
+
+typedef struct pgr_user_pair {
+    const char *conversation, *split, *type, *attributes; /* "" where not given */
+    const char *query;                                     /* the last turn of the context */
+    size_t turns;                                          /* of the context */
+    const char *chosen, *rejected;
+} pgr_user_pair;
+
+typedef struct pgr_user {
+    pgr_user_row row;
+    const char *const *criteria; /* (row.criteria) */
+    const char *demographics;
+    const pgr_user_pair *pairs;  /* (row.pairs) in the order in which they came */
+} pgr_user;
+
+/* *out is the caller's (pgr_user_free). PGR_E_ARG where there is no such user. */
+pgr_status pgr_user_load(pgr_store *store, const char *id, pgr_user **out, pgr_error *err);
+void pgr_user_free(pgr_user *user);
+
+typedef enum pgr_user_form {
+    PGR_USER_RECORDS, /* JSON lines: {"user_id", "criteria", "demographics"}, then his pairs as PersonalRewardBench records */
+    PGR_USER_REQUEST, /* one JSON line: a request's "user" object */
+} pgr_user_form;
+
+/* Gives the lines of one user (id), or of all (NULL), to fn, line by line with their line breaks, until it returns false.
+ * What PGR_USER_RECORDS writes, pgr_user_import reads back to the same store. */
+typedef bool (*pgr_write_fn)(void *ctx, const char *text, size_t n);
+pgr_status pgr_user_export(pgr_store *store, const char *id, pgr_user_form form, pgr_write_fn fn, void *ctx,
+                           pgr_error *err);
+
+/* Forgets n users: their rows, pairs, vectors and analyses, and then their bytes in the file, which is rewritten. All of them or
+ * none (PGR_E_ARG, one of them is not there). PGR_E_IO with "another program is reading": the rows are gone, the bytes
+ * go when the store is next opened for writing. */
+pgr_status pgr_user_forget(pgr_store *store, const char *const *ids, size_t n, pgr_error *err);
+
+/* A request that names its user and brings no history gets the history that the store has of him, and criteria and demographics
+ * where it brings none. Left out: pairs of the splits "test" and "val", and the pair that is asked about. *known: the
+ * store has this user (else the request stays as it is). */
+pgr_status pgr_request_complete(pgr_request *request, pgr_store *store, bool *known, pgr_error *err);
+
 /* ---- judge ----------------------------------------------------------------------------------------------------- */
 
 typedef enum pgr_score_kind { PGR_SCORE_AUTO, PGR_SCORE_DECLARED, PGR_SCORE_RECOMPUTED } pgr_score_kind;

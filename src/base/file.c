@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -100,4 +101,16 @@ pgr_status file_read(const char *path, buf *out, pgr_error *err) {
 
 bool file_exists(const char *path) {
     return access(path, F_OK) == 0;
+}
+
+char *file_cache_folder(void) {
+    const char *home = getenv("PGENRM_HOME"), *cache = getenv("XDG_CACHE_HOME"), *user = getenv("HOME");
+    buf b = {0};
+    if (home && *home)
+        buf_puts(&b, home);
+    else if (cache && *cache)
+        buf_printf(&b, "%s/pgenrm", cache);
+    else
+        buf_printf(&b, "%s/.cache/pgenrm", user && *user ? user : ".");
+    return buf_take(&b);
 }

@@ -49,7 +49,7 @@ static char *find_endpoint(const char *given) {
 
 static char *find_folder(const pull *p) {
     if (p->o.to) return mem_strdup(p->o.to);
-    char *cache = model_cache_folder();
+    char *cache = file_cache_folder();
     buf b = {0};
     if (cache) buf_printf(&b, "%s/%s", cache, p->model.id);
     char *folder = cache ? buf_take(&b) : NULL;

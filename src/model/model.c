@@ -16,20 +16,8 @@ pgr_model_options pgr_model_options_default(void) {
 
 /* ---- finding a file ---- */
 
-char *model_cache_folder(void) {
-    const char *home = getenv("PGENRM_HOME"), *cache = getenv("XDG_CACHE_HOME"), *user = getenv("HOME");
-    buf b = {0};
-    if (home && *home)
-        buf_puts(&b, home);
-    else if (cache && *cache)
-        buf_printf(&b, "%s/pgenrm", cache);
-    else
-        buf_printf(&b, "%s/.cache/pgenrm", user && *user ? user : ".");
-    return buf_take(&b);
-}
-
 static pgr_status find_in_cache(const char *name, const char *hint, char **out, pgr_error *err) {
-    char *folder = model_cache_folder();
+    char *folder = file_cache_folder();
     if (!folder) return fail_mem(err);
     const char *endings[] = {"", ".gguf"};
     buf b = {0};

@@ -23,9 +23,6 @@ gemm_form model_form(pgr_dtype dtype); /* the form of a model's matrices */
 kv_type model_dtype_kv(pgr_dtype dtype, size_t head_dim, const kernels *k);
 kv_type model_kv(const pgr_model *m);
 
-/* $PGENRM_HOME, else $XDG_CACHE_HOME/pgenrm, else ~/.cache/pgenrm. The caller's (mem_free); NULL when out of memory. */
-char *model_cache_folder(void);
-
 /* name as a path, else below the cache folder; *out is the caller's (mem_free). hint: how to get it, ends the message; "": none. */
 pgr_status model_find_path(const char *name, const char *hint, char **out, pgr_error *err);
 

@@ -26,7 +26,8 @@ pgr_status dataset_open(const char *path /* "-": standard input */, const char *
 void dataset_close(dataset *d);
 
 /* The next record, its memory from the arena, which the caller resets when it likes. *more = false at the end: out is not written.
- * Error: "FILE:LINE: what was found, what was expected"; the stream is then at its end. */
+ * Error: "FILE:LINE: what was found, what was expected"; the stream is then at its end. Where bad values are skipped, err->message is
+ * that of the last one that was. */
 pgr_status dataset_next(dataset *d, arena *a, record *out, bool *more, pgr_error *err);
 
 size_t dataset_skipped(const dataset *d);  /* bad lines so far */

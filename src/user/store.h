@@ -45,4 +45,7 @@ pgr_status store_put_analysis(store *s, int64_t pair_key, const char *model, con
 pgr_status store_get_analysis(store *s, int64_t pair_key, const char *model, arena *a, const char **out /* NULL: none */,
                               pgr_error *err);
 
+/* How long a call waits for another program that uses the store; 10,000 at first. */
+void store_set_patience(store *s, int milliseconds);
+
 #endif

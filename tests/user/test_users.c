@@ -1,0 +1,333 @@
+/* test_users.c - the public calls on users: import and what becomes of bad files, add, list, load, export and back, completing a
+ * request, and forgetting, down to the file's bytes. */
+#include <sys/stat.h>
+
+#include "../base/faults.h"
+#include "dataset_make.h"
+#include "user/store.h"
+
+static pgr_store *open_store(const char *name) {
+    pgr_store *s = NULL;
+    pgr_error err = {0};
+    if (pgr_store_open(path_of(name), PGR_STORE_CREATE, &s, &err) != PGR_OK) fail_msg("%s", err.message);
+    return s;
+}
+
+static pgr_imported import(pgr_store *s, const char *path, bool skip_bad) {
+    pgr_import_options o = {.skip_bad = skip_bad};
+    pgr_imported got = {0};
+    pgr_error err = {0};
+    if (pgr_user_import(s, path, &o, &got, &err) != PGR_OK) fail_msg("%s", err.message);
+    return got;
+}
+
+static bool append(void *ctx, const char *text, size_t n) {
+    buf_add(ctx, text, n);
+    return true;
+}
+
+/* The store's lines; buf_free. */
+static buf export_all(pgr_store *s, pgr_user_form form) {
+    buf b = {0};
+    pgr_error err = {0};
+    if (pgr_user_export(s, NULL, form, append, &b, &err) != PGR_OK) fail_msg("%s", err.message);
+    buf_putc(&b, '\0');
+    return b;
+}
+
+#define SPLIT(s) ",\"split\":\"" s "\""
+
+static void test_import(void **state) {
+    (void)state;
+    const char *good = write_text(
+        "good.jsonl", ROW("u1", "a", "b", SPLIT("train")) ROW("u2", "a", "b", "") ROW("u1", "a", "b", "")
+                          ROW("u1", "c", "d", SPLIT("test")) "{\"user_id\":\"u3\",\"demographics\":\"x\"}\n");
+    pgr_store *s = open_store("import.db");
+    pgr_imported got = import(s, good, false);
+    assert_int_equal(got.users, 3);
+    assert_int_equal(got.pairs, 3);
+    assert_int_equal(got.known, 1);
+    got = import(s, good, false); /* nothing new */
+    assert_int_equal(got.users + got.pairs + got.skipped, 0);
+    assert_int_equal(got.known, 4);
+
+    const char *bad = write_text("bad.jsonl", ROW("u4", "a", "b", "")
+                                                  ROW("u1", "c", "d", SPLIT("train")) "{\n" ROW("u4", "c", "d", ""));
+    pgr_error err = {0};
+    assert_int_equal(pgr_user_import(s, bad, NULL, &got, &err), PGR_E_FORMAT);
+    char want[300];
+    snprintf(want, sizeof want,
+             "%s:2: split: found \"train\", expected \"test\" as the store has it for this pair of user u1", bad);
+    assert_string_equal(err.message, want);
+    assert_int_equal(got.pairs, 1); /* what came before the bad record is there */
+    got = import(s, bad, true);
+    assert_int_equal(got.known, 1);
+    assert_int_equal(got.pairs, 1);
+    assert_int_equal(got.skipped, 2);
+    assert_string_equal(got.first_bad, want);
+
+    pgr_cancel cancel = 1;
+    pgr_import_options o = {.cancel = &cancel};
+    assert_int_equal(pgr_user_import(s, good, &o, &got, &err), PGR_E_CANCELLED);
+    assert_int_equal(pgr_user_import(s, path_of("absent"), NULL, &got, &err), PGR_E_IO);
+    pgr_store_close(s);
+}
+
+#define USER                                                                                                           \
+    "{\"id\":\"ann\",\"criteria\":[\"short\"],\"demographics\":{\"age\":41},\"history\":[{\"query\":\"q\",\"chosen\":" \
+    "\"c\","                                                                                                           \
+    "\"rejected\":\"r\"},{\"context\":[{\"role\":\"system\",\"content\":\"s\"},{\"role\":\"user\",\"content\":\"x\"}]" \
+    ","                                                                                                                \
+    "\"chosen\":\"1\",\"rejected\":\"2\"}]}"
+
+static bool count_rows(void *ctx, const pgr_user_row *row) {
+    buf_printf(ctx, "%s %zu/%zu %zu %d; ", row->id, row->pairs, row->test_pairs, row->criteria, row->demographics);
+    return true;
+}
+
+static void test_add_list_load(void **state) {
+    (void)state;
+    pgr_store *s = open_store("add.db");
+    pgr_imported got;
+    pgr_error err = {0};
+    assert_int_equal(pgr_user_add(s, USER, strlen(USER), "u.json", &got, &err), PGR_OK);
+    assert_int_equal(got.users, 1);
+    assert_int_equal(got.pairs, 2);
+    assert_int_equal(pgr_user_add(s, USER, strlen(USER), "u.json", &got, &err), PGR_OK);
+    assert_int_equal(got.users + got.pairs, 0);
+    static const char bad[] = "{\"id\":\"bob\",\"history\":[{\"query\":\"q\",\"chosen\":\"c\"}]}";
+    assert_int_equal(pgr_user_add(s, bad, strlen(bad), "u.json", &got, &err), PGR_E_FORMAT);
+    assert_string_equal(err.message, "u.json: history[0].rejected: found nothing, expected a string");
+    import(s, write_text("more.jsonl", ROW("bob", "a", "b", SPLIT("test")) ROW("bob", "c", "d", "")), false);
+    buf rows = {0};
+    assert_int_equal(pgr_user_list(s, count_rows, &rows, &err), PGR_OK);
+    assert_string_equal(rows.data, "ann 2/0 1 1; bob 2/1 0 0; ");
+    buf_free(&rows);
+
+    pgr_user *u = NULL;
+    assert_int_equal(pgr_user_load(s, "ann", &u, &err), PGR_OK);
+    assert_int_equal(u->row.pairs, 2);
+    assert_string_equal(u->criteria[0], "short");
+    assert_string_equal(u->demographics, "age: 41");
+    assert_string_equal(u->pairs[1].query, "x");
+    assert_int_equal(u->pairs[1].turns, 2);
+    assert_string_equal(u->pairs[1].rejected, "2");
+    pgr_user_free(u);
+    assert_int_equal(pgr_user_load(s, "eve", &u, &err), PGR_E_ARG);
+    pgr_store_close(s);
+}
+
+/* What is exported makes the same store again; the request form is read back as it was given. */
+static void test_round_trip(void **state) {
+    (void)state;
+    pgr_store *s = open_store("from.db"), *t = open_store("to.db"), *v = open_store("again.db");
+    pgr_imported got;
+    assert_int_equal(pgr_user_add(s, USER, strlen(USER), NULL, &got, NULL), PGR_OK);
+    import(s,
+           write_text("full.jsonl", ROW("bob", "\\u0001\\\"\\n\xC3\xBC", "\xF0\x9F\x99\x82",
+                                        ",\"conversation_id\":\"c\",\"chosen_score\":7.5,\"split\":\"val\",\"type\":"
+                                        "\"t\",\"subset\":[\"a\",\"b\"],\"choice_attributes\":\"v: 1\"")),
+           false);
+    buf records = export_all(s, PGR_USER_RECORDS), requests = export_all(s, PGR_USER_REQUEST);
+    got = import(t, write_text("records.jsonl", records.data), false);
+    assert_int_equal(got.pairs, 3);
+    buf again = export_all(t, PGR_USER_RECORDS);
+    assert_string_equal(again.data, records.data);
+    import(v, write_text("requests.jsonl", requests.data), false);
+    buf requests_again = export_all(v, PGR_USER_REQUEST);
+    assert_string_equal(requests_again.data, requests.data);
+    assert_non_null(strstr(records.data, "\"chosen_score\":7.5,\"split\":\"val\""));
+    buf_free(&records);
+    buf_free(&requests);
+    buf_free(&again);
+    buf_free(&requests_again);
+    pgr_store_close(s);
+    pgr_store_close(t);
+    pgr_store_close(v);
+}
+
+static pgr_request *parse(const char *json) {
+    pgr_request *r = NULL;
+    pgr_error err = {0};
+    if (pgr_request_parse(json, strlen(json), "r", &r, &err) != PGR_OK) fail_msg("%s", err.message);
+    return r;
+}
+
+static void test_complete(void **state) {
+    (void)state;
+    pgr_store *s = open_store("complete.db");
+    pgr_imported got;
+    assert_int_equal(pgr_user_add(s, USER, strlen(USER), NULL, &got, NULL), PGR_OK);
+    import(s,
+           write_text("c.jsonl", ROW("ann", "a", "b", SPLIT("test")) ROW("ann", "c", "d", SPLIT("train"))
+                                     ROW("ann", "e", "f", SPLIT("val")) ROW("ann", "g", "h", "")),
+           false);
+    bool known = false;
+    pgr_request *r = parse(
+        "{\"user\":{\"id\":\"ann\",\"criteria\":\"own\"},\"query\":\"which?\",\"responses\":[\"h\",\"g\",\"i\"]}");
+    assert_int_equal(pgr_request_complete(r, s, &known, NULL), PGR_OK);
+    assert_true(known);
+    assert_int_equal(r->n_history, 3); /* not test, not val, not g against h, which is what is asked */
+    assert_string_equal(r->history[2].chosen, "c");
+    assert_string_equal(r->criteria[0], "own");
+    assert_string_equal(r->demographics, "age: 41");
+    pgr_request_free(r);
+    r = parse("{\"user\":{\"id\":\"ann\",\"history\":[{\"query\":\"q\",\"chosen\":\"1\",\"rejected\":\"2\"}]},"
+              "\"query\":\"q\","
+              "\"responses\":[\"a\",\"b\"]}");
+    assert_int_equal(pgr_request_complete(r, s, &known, NULL), PGR_OK);
+    assert_int_equal(r->n_history, 1); /* it brought its own */
+    pgr_request_free(r);
+    r = parse("{\"user\":{\"id\":\"eve\"},\"query\":\"q\",\"responses\":[\"a\",\"b\"]}");
+    assert_int_equal(pgr_request_complete(r, s, &known, NULL), PGR_OK);
+    assert_false(known);
+    assert_int_equal(r->n_history, 0);
+    pgr_request_free(r);
+    pgr_store_close(s);
+}
+
+/* ---- forgetting ---- */
+
+static bool file_holds(const char *path, const void *bytes, size_t n) {
+    struct stat st;
+    if (stat(path, &st) != 0 || st.st_size == 0) return false;
+    char *text = malloc((size_t)st.st_size);
+    FILE *f = fopen(path, "rb");
+    bool whole = text && f && fread(text, 1, (size_t)st.st_size, f) == (size_t)st.st_size;
+    if (!whole) abort();
+    bool found = memmem(text, (size_t)st.st_size, bytes, n) != NULL;
+    fclose(f);
+    free(text);
+    return found;
+}
+
+/* Is a text anywhere in the store: the file, its log, the log's index? */
+static bool store_holds(const char *name, const void *bytes, size_t n) {
+    static const char *const endings[] = {"", "-wal", "-shm", "-journal"};
+    for (size_t i = 0; i < 4; i++) {
+        char path[200];
+        snprintf(path, sizeof path, "%s%s", path_of(name), endings[i]);
+        if (file_holds(path, bytes, n)) return true;
+    }
+    return false;
+}
+
+static bool store_says(const char *name, const char *text) {
+    return store_holds(name, text, strlen(text));
+}
+
+static const float SECRET_VECTOR[4] = {1.2345678f, -8.7654321f, 3.1415927f, 2.7182817f};
+
+enum { SECRET_USERS = 10 };
+static const char *const SECRET_IDS[SECRET_USERS] = {"SECRETuser0", "SECRETuser1", "SECRETuser2", "SECRETuser3",
+                                                     "SECRETuser4", "SECRETuser5", "SECRETuser6", "SECRETuser7",
+                                                     "SECRETuser8", "SECRETuser9"};
+
+/* One of 40 users' pairs; every fourth user is a secret one, with "SECRET" in every text. Rows grow when they are completed. */
+static void fill_row(pgr_store *s, size_t i, bool complete) {
+    static const size_t sizes[] = {3, 100, 900, 5000};
+    static const turn secret_query = {"user", "SECRETquery of a pair"}, query = {"user", "which one?"};
+    size_t u = i * 7919 % 41 % 40;
+    bool secret = u % 4 == 0, added;
+    char chosen[5100], user[40];
+    snprintf(user, sizeof user, secret ? "SECRETuser%zu" : "user%zu", secret ? u / 4 : u);
+    snprintf(chosen, sizeof chosen, "%s%0*zu", secret ? "SECRETchosen" : "plain", (int)sizes[i * 104729 % 13 % 4], i);
+    pair_record p = {.user_id = user, .conversation_id = secret ? "SECRETconversation" : "", .split = "", .type = ""};
+    p.choice_attributes = !complete ? "" : secret ? "SECRETattribute: 1" : "plain: 1";
+    p.pair = (preference_pair){.context = secret ? &secret_query : &query, .n_context = 1, .chosen = chosen};
+    p.pair.rejected = secret ? "SECRETrejected" : "no";
+    assert_int_equal(store_put_pair(s, &p, &added, NULL), PGR_OK);
+}
+
+static void fill(pgr_store *s, size_t n) {
+    assert_int_equal(store_begin(s, NULL), PGR_OK);
+    for (size_t i = 0; i < n; i++) {
+        fill_row(s, i, false);
+        if (i % 3 == 0) fill_row(s, i / 2, true);
+    }
+    static const char *const criteria[] = {"SECRETcriterion"};
+    user_record u = {.id = "SECRETuser0", .criteria = criteria, .n_criteria = 1, .demographics = "SECRETdemographics"};
+    assert_int_equal(store_put_user(s, &u, NULL), PGR_OK);
+    assert_int_equal(store_commit(s, NULL), PGR_OK);
+}
+
+/* Vectors and analyses of every pair, user by user, so that the index over pairs grows in its middle. */
+static pgr_status derive(void *ctx, const stored_user *u, pgr_error *err) {
+    static const char *const kinds[2][3] = {{"query", "chosen", "rejected"}, {"SECRETquery", "SECRETone", "SECRETtwo"}};
+    bool secret = u->user.id[0] == 'S';
+    for (size_t i = 0; i < 3 * u->n_pair; i++) {
+        const float plain[4] = {0};
+        int64_t key = u->pair_keys[i / 3];
+        PGR_TRY(store_put_vector(ctx, key, kinds[secret][i % 3], "e", secret ? SECRET_VECTOR : plain, 4, err));
+        PGR_TRY(store_put_analysis(ctx, key, "m", secret ? "SECRETanalysis" : "plain", err));
+    }
+    return PGR_OK;
+}
+
+static void assert_nothing_left(const char *name) {
+    assert_false(store_says(name, "SECRET"));
+    assert_false(store_holds(name, SECRET_VECTOR, sizeof SECRET_VECTOR));
+}
+
+/* Rewriting the file is what this fails without: rows that SQLite moved leave copies in the unused parts of pages. */
+static void test_forget(void **state) {
+    (void)state;
+    pgr_store *s = open_store("forget.db");
+    fill(s, 3000);
+    assert_int_equal(store_begin(s, NULL), PGR_OK);
+    assert_int_equal(store_each_user(s, NULL, derive, s, NULL), PGR_OK);
+    assert_int_equal(store_commit(s, NULL), PGR_OK);
+    assert_true(store_says("forget.db", "SECRETchosen"));
+    assert_true(store_says("forget.db", "SECRETanalysis"));
+    assert_true(store_holds("forget.db", SECRET_VECTOR, sizeof SECRET_VECTOR));
+    size_t users = 0, pairs = 0;
+    const char *none[] = {"SECRETuser0", "nobody"};
+    pgr_error err = {0};
+    assert_int_equal(pgr_user_forget(s, none, 2, &err), PGR_E_ARG); /* all or none */
+    assert_non_null(strstr(err.message, "there is no user \"nobody\""));
+    assert_int_equal(store_count(s, &users, &pairs, NULL), PGR_OK);
+    assert_int_equal(users, 40);
+    if (pgr_user_forget(s, SECRET_IDS, SECRET_USERS, &err) != PGR_OK) fail_msg("%s", err.message);
+    assert_nothing_left("forget.db"); /* while the store is still open */
+    assert_int_equal(store_count(s, &users, &pairs, NULL), PGR_OK);
+    assert_int_equal(users, 30);
+    assert_in_range(pairs, 2100, 2300);
+    pgr_store_close(s);
+    assert_nothing_left("forget.db");
+    s = open_store("forget.db");
+    assert_true(store_has_user(s, "user1"));
+    pgr_store_close(s);
+}
+
+/* A reader holds the log: the rows are gone, the bytes go when the store is next opened for writing. */
+static bool hold_and_forget(void *ctx, const pgr_user_row *row) {
+    (void)row;
+    pgr_error err = {0};
+    assert_int_equal(pgr_user_forget(ctx, SECRET_IDS, 3, &err), PGR_E_IO);
+    assert_non_null(strstr(err.message, "another program is reading the store: forgotten users' rows are gone"));
+    return false;
+}
+
+static void test_forget_beside_reader(void **state) {
+    (void)state;
+    pgr_store *s = open_store("busy.db"), *reader = NULL;
+    fill(s, 60);
+    assert_int_equal(pgr_user_forget(s, SECRET_IDS + 3, SECRET_USERS - 3, NULL), PGR_OK);
+    store_set_patience(s, 50);
+    assert_int_equal(pgr_store_open(path_of("busy.db"), PGR_STORE_READ, &reader, NULL), PGR_OK);
+    assert_int_equal(pgr_user_list(reader, hold_and_forget, s, NULL), PGR_OK);
+    assert_false(store_has_user(reader, "SECRETuser0"));
+    pgr_store_close(reader);
+    pgr_store_close(s);
+    pgr_store_close(open_store("busy.db"));
+    assert_nothing_left("busy.db");
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_import),     cmocka_unit_test(test_add_list_load),
+        cmocka_unit_test(test_round_trip), cmocka_unit_test(test_complete),
+        cmocka_unit_test(test_forget),     cmocka_unit_test(test_forget_beside_reader),
+    };
+    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+}

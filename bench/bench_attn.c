@@ -74,7 +74,7 @@ static void run_chunk(job *j, size_t chunk, float *acc, attn_state *state) {
     const void *kv[PAGES];
     for (size_t p = 0; p < PAGES; p++) kv[p] = j->kv + (chunk * PAGES + p) * attn_page_bytes(j->type, j->dim);
     if (j->type == KV_INT8)
-        j->k->attn_chunk_int8(acc, state, j->q, kv, PAGES, j->n_valid, j->R, j->dim, j->scratch);
+        j->k->attn_chunk_int8(acc, state, j->q, kv, NULL, PAGES, j->n_valid, j->R, j->dim, j->scratch);
     else if (j->type == KV_BF16)
         j->k->attn_chunk_bf16(acc, state, j->q, (const uint16_t *const *)kv, PAGES, j->n_valid, j->R, j->dim, scale,
                               j->scratch);

@@ -42,8 +42,14 @@ INLINE __mmask16 first(size_t n) {
     return (__mmask16)(n >= LANES ? 0xffff : (1u << n) - 1);
 }
 
+/* Asks for n bytes; returns where they end. */
+INLINE const char *ask_for(const char *p, size_t n) {
+    for (const char *end = p + n; p < end; p += LINE) __builtin_prefetch(p, 0, 2);
+    return p;
+}
+
 /* ---- u = ln of weights: factor k_scale q k + v_log, for one page ----
- * whole: all rows see all of it, and top follows. ahead: what is read a page later. */
+ * whole: all rows see all of it, and top follows. ahead: a page that is asked for meanwhile, up to its V */
 INLINE void page_block(const size_t R, float *restrict u, queries *restrict q, const void *block, const char *ahead,
                        size_t dim, bool whole) {
     int8_page page = int8_page_at(block, dim);
@@ -51,11 +57,9 @@ INLINE void page_block(const size_t R, float *restrict u, queries *restrict q, c
     UNROLL for (size_t r = 0; r < R; r++) s[r][0] = s[r][1] = _mm512_set1_epi32(q->end[r].start);
     const uint8_t *k = page.k;
     const int8_t *at = q->bytes[0];
-    for (size_t d = 0; d < dim; d += 4, k += KV_PAGE * 4, ahead += KV_PAGE * 4, at += 4) {
-        if (R > 2) {
-            __builtin_prefetch(ahead);
-            __builtin_prefetch(ahead + LINE);
-        }
+    if (ahead) ask_for(ahead + int8_scales_at(dim), int8_v_at(dim) - int8_scales_at(dim));
+    for (size_t d = 0; d < dim; d += 4, k += KV_PAGE * 4, at += 4) {
+        if (ahead) ahead = ask_for(ahead, KV_PAGE * 4);
         __m512i k0 = _mm512_load_si512(k), k1 = _mm512_load_si512(k + LINE);
         UNROLL for (size_t r = 0; r < R; r++) {
             __m512i x = dword_at(at + r * ATTN_DIM_INT8);
@@ -79,13 +83,15 @@ INLINE void page_block(const size_t R, float *restrict u, queries *restrict q, c
 
 /* ---- acc = w v, two vectors of dims (one: V = 1) ---- */
 INLINE void values_block(const size_t R, const size_t V, float *restrict acc, const uint8_t *w, const void *const *kv,
-                         size_t n_quad, size_t dim, size_t c, const char *ahead) {
+                         size_t n_quad, size_t dim, size_t c, const void *const *ahead) {
     __m512i s[TILE_ROWS][2];
     UNROLL for (size_t r = 0; r < R; r++) s[r][0] = s[r][1] = _mm512_setzero_si512();
     for (; n_quad > 0; kv++) {
         const int8_t *v = int8_page_at(*kv, dim).v + c * 4;
         size_t n = n_quad < QUADS ? n_quad : QUADS;
+        const char *next = ahead ? (const char *)*ahead++ + int8_v_at(dim) : NULL;
         for (size_t i = 0; i < n; i++, v += dim * 4, w += 4) {
+            if (next) next = ask_for(next, dim * 4);
             __m512i v0 = _mm512_load_si512(v), v1 = V > 1 ? _mm512_load_si512(v + LINE) : v0;
             UNROLL for (size_t r = 0; r < R; r++) {
                 __m512i x = dword_at(w + r * ROW_BYTES);
@@ -95,7 +101,6 @@ INLINE void values_block(const size_t R, const size_t V, float *restrict acc, co
         }
         n_quad -= n;
     }
-    (void)ahead;
     UNROLL for (size_t r = 0; r < R; r++) {
         _mm512_storeu_ps(acc + r * dim + c, _mm512_cvtepi32_ps(s[r][0]));
         if (V > 1) _mm512_storeu_ps(acc + r * dim + c + LANES, _mm512_cvtepi32_ps(s[r][1]));
@@ -106,18 +111,18 @@ INLINE void values_block(const size_t R, const size_t V, float *restrict acc, co
 typedef void (*page_fn)(float *restrict u, queries *restrict q, const void *block, const char *ahead, size_t dim,
                         bool whole);
 typedef void (*values_fn)(float *restrict acc, const uint8_t *w, const void *const *kv, size_t n_quad, size_t dim,
-                          size_t c, const char *ahead);
+                          size_t c, const void *const *ahead);
 #define FOR_ROWS(R)                                                                                                    \
     static void page_##R(float *restrict u, queries *restrict q, const void *block, const char *ahead, size_t dim,     \
                          bool whole) {                                                                                 \
         page_block(R, u, q, block, ahead, dim, whole);                                                                 \
     }                                                                                                                  \
     static void values_##R##_1(float *restrict acc, const uint8_t *w, const void *const *kv, size_t n_quad,            \
-                               size_t dim, size_t c, const char *ahead) {                                              \
+                               size_t dim, size_t c, const void *const *ahead) {                                       \
         values_block(R, 1, acc, w, kv, n_quad, dim, c, ahead);                                                         \
     }                                                                                                                  \
     static void values_##R##_2(float *restrict acc, const uint8_t *w, const void *const *kv, size_t n_quad,            \
-                               size_t dim, size_t c, const char *ahead) {                                              \
+                               size_t dim, size_t c, const void *const *ahead) {                                       \
         values_block(R, 2, acc, w, kv, n_quad, dim, c, ahead);                                                         \
     }
 FOR_ROWS(1)
@@ -208,8 +213,8 @@ static void load_queries(queries *q, const void *from, size_t R, size_t dim) {
 
 /* R <= TILE_ROWS rows */
 static void chunk_tile(float *restrict acc, attn_state *restrict state, const void *restrict from,
-                       const void *const *kv, const uint32_t *restrict n_valid, size_t R, size_t dim,
-                       float *restrict scratch) {
+                       const void *const *kv, const void *const *ahead, const uint32_t *restrict n_valid, size_t R,
+                       size_t dim, float *restrict scratch) {
     queries q;
     size_t n = 0, least = ATTN_CHUNK;
     for (size_t r = 0; r < R; r++) {
@@ -218,8 +223,8 @@ static void chunk_tile(float *restrict acc, attn_state *restrict state, const vo
     }
     load_queries(&q, from, R, dim);
     for (size_t t = 0; t < n; t += KV_PAGE) {
-        const void *next = t + KV_PAGE < n ? kv[t / KV_PAGE + 1] : int8_page_at(kv[0], dim).v;
-        page_of[R - 1](scratch + t, &q, kv[t / KV_PAGE], next, dim, t + KV_PAGE <= least);
+        size_t page = t / KV_PAGE;
+        page_of[R - 1](scratch + t, &q, kv[page], ahead ? ahead[page] : NULL, dim, t + KV_PAGE <= least);
         if (t + KV_PAGE > least) partial_tops(&q, scratch, t, n_valid, R);
     }
     for (size_t r = 0; r < R; r++) {
@@ -228,19 +233,19 @@ static void chunk_tile(float *restrict acc, attn_state *restrict state, const vo
     }
     for (size_t c = 0; c < dim; c += 2 * LANES) {
         const values_fn *by_rows = values_of[dim - c > LANES];
-        by_rows[R - 1](acc, (const uint8_t *)scratch, kv, (n + 3) / 4, dim, c, NULL);
+        by_rows[R - 1](acc, (const uint8_t *)scratch, kv, (n + 3) / 4, dim, c, c == 0 ? ahead : NULL);
     }
 }
 
 void kernel_attn_chunk_int8_avx512(float *restrict acc, attn_state *restrict state, const void *restrict q,
-                                   const void *const *kv, size_t n_page, const uint32_t *restrict n_valid, size_t R,
-                                   size_t dim, float *restrict scratch) {
+                                   const void *const *kv, const void *const *ahead, size_t n_page,
+                                   const uint32_t *restrict n_valid, size_t R, size_t dim, float *restrict scratch) {
     (void)n_page;
     size_t n_tile = (R + TILE_ROWS - 1) / TILE_ROWS;
     for (size_t i = 0; i < n_tile; i++) { /* of nearly equal height */
         size_t r = R * i / n_tile, rows = R * (i + 1) / n_tile - r;
-        chunk_tile(acc + r * dim, state + r, (const int8_t *)q + r * ATTN_QUERY_INT8(dim), kv, n_valid + r, rows, dim,
-                   scratch);
+        chunk_tile(acc + r * dim, state + r, (const int8_t *)q + r * ATTN_QUERY_INT8(dim), kv, i == 0 ? ahead : NULL,
+                   n_valid + r, rows, dim, scratch);
     }
 }
 

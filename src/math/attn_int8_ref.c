@@ -26,9 +26,9 @@ static float log_weights_ref(float *u, const int8_t *q, const void *const *kv, s
 }
 
 void kernel_attn_chunk_int8_ref(float *restrict acc, attn_state *restrict state, const void *restrict q,
-                                const void *const *kv, size_t n_page, const uint32_t *restrict n_valid, size_t R,
-                                size_t dim, float *restrict scratch) {
-    (void)n_page;
+                                const void *const *kv, const void *const *ahead, size_t n_page,
+                                const uint32_t *restrict n_valid, size_t R, size_t dim, float *restrict scratch) {
+    (void)ahead, (void)n_page;
     for (size_t r = 0; r < R; r++, acc += dim) {
         const int8_t *row = (const int8_t *)q + r * ATTN_QUERY_INT8(dim);
         float *u = scratch, max = log_weights_ref(u, row, kv, n_valid[r], dim) - ATTN_INT8_LN255, sum = 0.0f;

@@ -16,8 +16,8 @@ void kernel_attn_chunk_bf16_ref(float *restrict acc, attn_state *restrict state,
                                 const uint16_t *const *kv, size_t n_page, const uint32_t *restrict n_valid, size_t R,
                                 size_t dim, float scale, float *restrict scratch);
 void kernel_attn_chunk_int8_ref(float *restrict acc, attn_state *restrict state, const void *restrict q,
-                                const void *const *kv, size_t n_page, const uint32_t *restrict n_valid, size_t R,
-                                size_t dim, float *restrict scratch);
+                                const void *const *kv, const void *const *ahead, size_t n_page,
+                                const uint32_t *restrict n_valid, size_t R, size_t dim, float *restrict scratch);
 void kernel_attn_query_int8_ref(void *restrict out, const float *restrict q, size_t dim, float scale);
 void kernel_attn_store_int8_ref(void *restrict page, const float *restrict k, const float *restrict v, size_t t,
                                 size_t dim);
@@ -31,8 +31,8 @@ void kernel_attn_chunk_bf16_avx512(float *restrict acc, attn_state *restrict sta
                                    size_t dim, float scale, float *restrict scratch);
 /* need AVX-512 with VNNI */
 void kernel_attn_chunk_int8_avx512(float *restrict acc, attn_state *restrict state, const void *restrict q,
-                                   const void *const *kv, size_t n_page, const uint32_t *restrict n_valid, size_t R,
-                                   size_t dim, float *restrict scratch);
+                                   const void *const *kv, const void *const *ahead, size_t n_page,
+                                   const uint32_t *restrict n_valid, size_t R, size_t dim, float *restrict scratch);
 void kernel_attn_query_int8_avx512(void *restrict out, const float *restrict q, size_t dim, float scale);
 void kernel_attn_store_int8_avx512(void *restrict page, const float *restrict k, const float *restrict v, size_t t,
                                    size_t dim);

@@ -273,28 +273,48 @@ static void gather_q(const attention *a, const tile *t, size_t head_kv, void *q)
         memcpy((uint8_t *)q + i * n, (const uint8_t *)a->q + a->list[t->first + i] * a->ldq_bytes + head_kv * n, n);
 }
 
-/* One chunk for n rows of the list, the longest of which is `whose`. q: (n, G, hd) */
-static void run_chunk(const attention *a, const uint32_t *list, size_t n, size_t whose, size_t chunk, size_t head_kv,
+/* What a call of the kernel reads of the cache: a chunk's pages of a KV head. */
+typedef struct span {
+    const void *blocks[CHUNK_PAGES];
+    size_t n;
+} span;
+
+static span span_of(const attention *a, size_t row, size_t chunk, size_t head_kv) {
+    span s = {.n = (valid_in(a, row, chunk) + KV_PAGE - 1) / KV_PAGE};
+    const uint32_t *page = a->seqs[a->rows[row].seq]->page + chunk * CHUNK_PAGES;
+    for (size_t i = 0; i < s.n; i++) s.blocks[i] = kv_block(a->kv, page[i], a->layer, head_kv);
+    return s;
+}
+
+static void ask_for(const attention *a, const span *s, size_t first) {
+    for (size_t i = first; i < s->n; i++)
+        for (size_t at = 0; at < a->kv->block_bytes; at += 64) __builtin_prefetch((const char *)s->blocks[i] + at, 0, 2);
+}
+
+/* One chunk for n rows of the list. of: the pages of the longest, q: (n, G) heads, next: what is read after it, of may be it */
+static void run_chunk(const attention *a, const uint32_t *list, size_t n, size_t chunk, const span *of, span next,
                       const void *q, float *acc, attn_state *state, const bench *b) {
     const config *c = &a->m->config;
-    size_t G = group_of(c), hd = c->head_dim, n_page = (valid_in(a, whose, chunk) + KV_PAGE - 1) / KV_PAGE;
-    const uint32_t *page = a->seqs[a->rows[whose].seq]->page + chunk * CHUNK_PAGES;
-    const void *blocks[CHUNK_PAGES];
-    for (size_t i = 0; i < n_page; i++) blocks[i] = kv_block(a->kv, page[i], a->layer, head_kv);
+    size_t G = group_of(c), hd = c->head_dim;
     for (size_t i = 0; i < n; i++)
         for (size_t g = 0; g < G; g++) b->n_valid[i * G + g] = (uint32_t)valid_in(a, list[i], chunk);
     const kernels *k = a->m->k;
     float scale = 1.0f / sqrtf((float)hd);
     switch (a->kv->type) {
     case KV_F32:
-        k->attn_chunk(acc, state, q, (const float *const *)blocks, n_page, b->n_valid, n * G, hd, scale, b->kernel);
+        ask_for(a, &next, 0);
+        k->attn_chunk(acc, state, q, (const float *const *)of->blocks, of->n, b->n_valid, n * G, hd, scale, b->kernel);
         break;
     case KV_BF16:
-        k->attn_chunk_bf16(acc, state, q, (const uint16_t *const *)blocks, n_page, b->n_valid, n * G, hd, scale,
+        ask_for(a, &next, 0);
+        k->attn_chunk_bf16(acc, state, q, (const uint16_t *const *)of->blocks, of->n, b->n_valid, n * G, hd, scale,
                            b->kernel);
         break;
     case KV_INT8:
-        k->attn_chunk_int8(acc, state, q, blocks, n_page, b->n_valid, n * G, hd, b->kernel);
+        ask_for(a, &next, of->n);
+        for (size_t i = next.n; i < of->n; i++) next.blocks[i] = of->blocks[i];
+        k->attn_chunk_int8(acc, state, q, of->blocks, next.n > 0 ? next.blocks : NULL, of->n, b->n_valid, n * G, hd,
+                           b->kernel);
         break;
     }
 }
@@ -311,11 +331,13 @@ static void run_whole(const attention *a, const tile *t, size_t head_kv, const b
     const uint32_t *list = a->list + t->first;
     uint32_t last = list[t->n_row - 1];
     gather_q(a, t, head_kv, b->q);
-    run_chunk(a, list, t->n_row, last, 0, head_kv, b->q, b->acc, b->state, b);
+    span of = span_of(a, last, 0, head_kv), nothing = {.n = 0};
+    run_chunk(a, list, t->n_row, 0, &of, nothing, b->q, b->acc, b->state, b);
     for (size_t chunk = 1, skip = 0; chunk < chunks_of(tokens_of(a, last)); chunk++) {
         while (valid_in(a, list[skip], chunk) == 0) skip++;
         const uint8_t *q = (const uint8_t *)b->q + skip * G * query_bytes(a);
-        run_chunk(a, list + skip, t->n_row - skip, last, chunk, head_kv, q, b->acc2, b->state2, b);
+        of = span_of(a, last, chunk, head_kv);
+        run_chunk(a, list + skip, t->n_row - skip, chunk, &of, nothing, q, b->acc2, b->state2, b);
         a->m->k->attn_merge(b->acc + skip * G * hd, b->state + skip * G, b->acc2, b->state2, (t->n_row - skip) * G, hd);
     }
     for (size_t r = 0; r < t->n_row * G; r++)
@@ -327,12 +349,12 @@ static size_t part_at(const attention *a, size_t row, size_t chunk) {
     return (a->unit_of[row] + chunk) * a->m->config.n_head;
 }
 
-static void run_part(const attention *a, const tile *t, size_t head_kv, const bench *b) {
+static void run_part(const attention *a, const tile *t, size_t head_kv, const span *of, span next, const bench *b) {
     const config *c = &a->m->config;
     size_t G = group_of(c), hd = c->head_dim;
     const uint32_t *list = a->list + t->first;
     gather_q(a, t, head_kv, b->q);
-    run_chunk(a, list, t->n_row, list[0], t->chunk, head_kv, b->q, b->acc, b->state, b);
+    run_chunk(a, list, t->n_row, t->chunk, of, next, b->q, b->acc, b->state, b);
     for (size_t i = 0; i < t->n_row; i++) {
         size_t to = part_at(a, list[i], t->chunk) + head_kv * G;
         memcpy(a->part + to * hd, b->acc + i * G * hd, G * hd * sizeof(float));
@@ -340,33 +362,33 @@ static void run_part(const attention *a, const tile *t, size_t head_kv, const be
     }
 }
 
-/* Asks for a chunk's keys and values: pages lie anywhere in memory, and a few query heads are done with one before the next
- * has come. Into the second cache, which is where the kernel wants them. */
-static void prefetch_part(const attention *a, const tile *t, size_t head_kv) {
-    size_t whose = a->list[t->first], n_page = (valid_in(a, whose, t->chunk) + KV_PAGE - 1) / KV_PAGE;
-    const uint32_t *page = a->seqs[a->rows[whose].seq]->page + t->chunk * CHUNK_PAGES;
-    for (size_t i = 0; i < n_page; i++) {
-        const char *block = kv_block(a->kv, page[i], a->layer, head_kv);
-        for (size_t at = 0; at < a->kv->block_bytes; at += 64) __builtin_prefetch(block + at, 0, 2);
-    }
+/* The first span of a task, nothing beyond the last. Pages lie anywhere in memory, and a few query heads are done with one before
+ * the next has come: so each span is asked for while the one before is worked on. Tasks are taken in order, by all threads in turn. */
+static span task_span(const attention *a, size_t task) {
+    size_t n_head_kv = a->m->config.n_head_kv, per = a->wave->heads_per_task, n = n_head_kv / per;
+    if (task >= a->wave->n_tile * n) return (span){.n = 0};
+    const tile *t = &a->tiles[a->wave->first_tile + task / n];
+    return t->chunk == (size_t)WHOLE ? (span){.n = 0} : span_of(a, a->list[t->first], t->chunk, task % n * per);
 }
 
-/* A task: one KV head of a tile, or where there are many tiles all of them, one after the other while the next one's pages are
- * on their way. */
+/* A task: one KV head of a tile, or where there are many tiles all of them, one after the other. */
 static void tile_task(void *ctx, size_t task, size_t worker) {
     const attention *a = ctx;
     size_t n_head_kv = a->m->config.n_head_kv, per = a->wave->heads_per_task;
     const tile *t = &a->tiles[a->wave->first_tile + task / (n_head_kv / per)];
-    size_t first = task % (n_head_kv / per) * per;
+    size_t first = task % (n_head_kv / per) * per, n_thread = pool_size(a->m->threads);
     bench b = bench_of(a, worker);
     if (t->chunk == (size_t)WHOLE) {
         for (size_t h = first; h < first + per; h++) run_whole(a, t, h, &b);
         return;
     }
-    prefetch_part(a, t, first);
+    span of = task_span(a, task);
+    if (task < n_thread) ask_for(a, &of, 0);
     for (size_t h = first; h < first + per; h++) {
-        if (h + 1 < first + per) prefetch_part(a, t, h + 1);
-        run_part(a, t, h, &b);
+        bool more = h + 1 < first + per;
+        span next = more ? span_of(a, a->list[t->first], t->chunk, h + 1) : task_span(a, task + n_thread);
+        run_part(a, t, h, &of, next, &b);
+        of = next;
     }
 }
 

@@ -97,8 +97,8 @@ static result run(const kernels *kn, const chunk *c, size_t first, size_t R) {
     for (size_t r = 0; r < R; r++) out.state[r] = (attn_state){NAN, NAN};
     const void **kv = malloc(c->n_page * sizeof *kv + 1); /* of exact size, for the address sanitizer */
     for (size_t p = 0; p < c->n_page; p++) kv[p] = c->page[p];
-    kn->attn_chunk_int8(out.acc, out.state, c->query + first * ATTN_QUERY_INT8(c->dim), kv, c->n_page,
-                        c->n_valid + first, R, c->dim, scratch);
+    kn->attn_chunk_int8(out.acc, out.state, c->query + first * ATTN_QUERY_INT8(c->dim), kv, R % 2 ? kv : NULL,
+                        c->n_page, c->n_valid + first, R, c->dim, scratch);
     free(kv), free(scratch);
     return out;
 }

@@ -4,7 +4,7 @@
  *            memory).
  * GEMM_F32   fp32, packed once, through oneDNN (AVX-512), or by tiles from fp32 rows.
  * GEMM_BF16  weights and x rounded to bf16, sums in fp32; own kernels, AVX512_BF16 only.
- * GEMM_INT8  weights and x as 8-bit integers with a scale for every 32 values along K, exact sums within those, fp32
+ * GEMM_INT8  weights and x as 8-bit integers with a scale for every 64 values along K, exact sums within those, fp32
  *            between; own kernels, the same bits on any CPU (fast with AVX-512 VNNI).
  * A row of out depends on its row of x alone: bit-equal whatever M, the rows beside it and the number of threads. */
 #ifndef PGR_MATH_GEMM_H

@@ -14,10 +14,11 @@
 #define UNROLL _Pragma("GCC unroll 24")
 #endif
 
-/* Bytes ahead of the line in use that are asked for: a line lasts 24 cycles, main memory takes some hundred. */
-enum { AHEAD = 2048 };
+/* Bytes and blocks ahead of the line in use that are asked for into the second cache: main memory takes some hundred cycles, and
+ * a core waits for more lines at once there than in the first. A single quad of int8 is gone through so fast that the first cache is
+ * the better place (all measured). */
+enum { BF16_AHEAD = 8192, INT8_AHEAD = 8, INT8_AHEAD_QUAD = 4 };
 enum { LINE = 64 };
-enum { HALF_ROWS = BLOCK_ROWS / 2 }; /* of int8: integer and fp32 sums of so many fit the registers */
 
 /* ---- rows ---- */
 
@@ -77,79 +78,79 @@ INLINE float quantise_block(__m128i out[INT8_BLOCK / 16], const __m512 v[INT8_BL
     return usable ? max / 127.0f : isfinite(max) ? 0.0f : NAN;
 }
 
-/* One chunk of one row: its bytes, and start and scale of its blocks to their places. */
-INLINE __m512i quantise_chunk(char *blocks, const float *x, size_t k, size_t K) {
-    __m128i q[INT8_CHUNK / 16];
-    float scale[INT8_CHUNK / INT8_BLOCK];
-    UNROLL for (size_t b = 0; b < INT8_CHUNK / INT8_BLOCK; b++) {
-        __m512 v[INT8_BLOCK / 16];
-        UNROLL for (size_t i = 0; i < INT8_BLOCK / 16; i++) v[i] = load_values(x, k + b * INT8_BLOCK + i * 16, K);
-        scale[b] = quantise_block(q + b * (INT8_BLOCK / 16), v);
-    }
+/* The bytes of 64 values. */
+INLINE __m512i join(const __m128i q[INT8_BLOCK / 16]) {
     __m512i all = _mm512_inserti32x4(_mm512_castsi128_si512(q[0]), q[1], 1);
-    all = _mm512_inserti32x4(_mm512_inserti32x4(all, q[2], 2), q[3], 3);
-    __m512i sum = _mm512_dpbusd_epi32(_mm512_setzero_si512(), _mm512_set1_epi8((char)128), all);
-    UNROLL for (size_t b = 0; b < INT8_CHUNK / INT8_BLOCK; b++) {
-        __mmask16 in = (__mmask16)(((1u << (INT8_BLOCK / 4)) - 1) << (b * (INT8_BLOCK / 4)));
-        int32_t start = -_mm512_mask_reduce_add_epi32(in, sum);
-        memcpy(blocks + b * QUAD * 8, &start, sizeof start);
-        memcpy(blocks + b * QUAD * 8 + QUAD * 4, &scale[b], sizeof scale[b]);
-    }
-    return all;
+    return _mm512_inserti32x4(_mm512_inserti32x4(all, q[2], 2), q[3], 3);
+}
+
+INLINE void load_block(__m512 v[INT8_BLOCK / 16], const float *x, size_t k, size_t K) {
+    UNROLL for (size_t i = 0; i < INT8_BLOCK / 16; i++) v[i] = load_values(x, k + i * 16, K);
 }
 
 static void int8_pack_quad(void *quad, const float *x, size_t ldx, size_t rows, size_t K) {
     char *out = quad;
-    for (size_t k = 0; k < K; k += INT8_CHUNK, out += INT8_QUAD_CHUNK) {
+    for (size_t k = 0; k < K; k += INT8_BLOCK, out += INT8_QUAD_BLOCK) {
         __m512i row[QUAD] = {0};
-        _mm512_store_si512(out + INT8_CHUNK * QUAD, _mm512_setzero_si512());
-        for (size_t r = 0; r < rows; r++) row[r] = quantise_chunk(out + INT8_CHUNK * QUAD + r * 4, x + r * ldx, k, K);
+        _Alignas(LINE) int32_t start[QUAD] = {0};
+        _Alignas(LINE) float scale[LINE / 4 - QUAD] = {0};
+        for (size_t r = 0; r < rows; r++) {
+            __m512 v[INT8_BLOCK / 16];
+            __m128i q[INT8_BLOCK / 16];
+            load_block(v, x + r * ldx, k, K);
+            scale[r] = quantise_block(q, v);
+            row[r] = join(q);
+            start[r] = -_mm512_reduce_add_epi32(
+                _mm512_dpbusd_epi32(_mm512_setzero_si512(), _mm512_set1_epi8((char)128), row[r]));
+        }
         store_dwords(out, row);
+        memcpy(out + INT8_BLOCK * QUAD, start, sizeof start);
+        memcpy(out + INT8_BLOCK * QUAD + sizeof start, scale, sizeof scale);
     }
 }
 
 /* ---- columns ---- */
 
-/* Dwords into a column of n lines, out: its place in the first. */
-INLINE void store_column(char *out, __m512i dwords, size_t n) {
+/* Dwords into a column of n steps, `step` bytes each, out: its place in the first. */
+INLINE void store_column(char *out, __m512i dwords, size_t n, const size_t step) {
     _Alignas(LINE) char bytes[LINE];
     _mm512_store_si512(bytes, dwords);
-    for (size_t i = 0; i < n; i++) memcpy(out + i * LINE, bytes + i * 4, 4);
+    for (size_t i = 0; i < n; i++) memcpy(out + i * step, bytes + i * 4, 4);
 }
 
 static void bf16_pack_column(void *panel, size_t column, const float *w, size_t K) {
     for (size_t k = 0; k < K; k += BF16_GROUP) {
         __m512 low = load_values(w, k, K), high = load_values(w, k + 16, K);
         size_t steps = K - k < BF16_GROUP ? (K - k + 1) / 2 : BF16_GROUP / 2;
-        store_column((char *)panel + k / 2 * LINE + column * 4, (__m512i)_mm512_cvtne2ps_pbh(high, low), steps);
+        store_column((char *)panel + k / 2 * LINE + column * 4, (__m512i)_mm512_cvtne2ps_pbh(high, low), steps,
+                     LINE);
     }
 }
 
 /* A block of gemm_ref.c's int8_pack_column: bytes q + 128, and the scale's bits. */
-INLINE uint16_t pack_block(__m256i *out, const __m512 v[INT8_BLOCK / 16]) {
+INLINE uint16_t pack_block(__m512i *out, const __m512 v[INT8_BLOCK / 16]) {
     float max = largest(v), scale = max / 127.0f;
     uint32_t bits;
     memcpy(&bits, &scale, sizeof bits);
     bits = isfinite(max) ? (bits + 0xffff) >> 16 : 0x7fc0;
     scale = bf16_to_f32((uint16_t)bits);
     float inverse = 1.0f / scale;
-    __m256i q = isfinite(scale) && isfinite(inverse)
-                    ? _mm256_set_m128i(to_bytes(v[1], inverse), to_bytes(v[0], inverse))
-                    : _mm256_setzero_si256();
-    *out = _mm256_xor_si256(q, _mm256_set1_epi8((char)128));
+    __m128i q[INT8_BLOCK / 16];
+    bool usable = isfinite(scale) && isfinite(inverse);
+    UNROLL for (size_t i = 0; i < INT8_BLOCK / 16; i++) q[i] = usable ? to_bytes(v[i], inverse) : _mm_setzero_si128();
+    *out = _mm512_xor_si512(join(q), _mm512_set1_epi8((char)128));
     return (uint16_t)bits;
 }
 
 static void int8_pack_column(void *panel, size_t column, const float *w, size_t K) {
-    char *chunk = panel;
-    for (size_t k = 0; k < K; k += INT8_CHUNK, chunk += INT8_PANEL_CHUNK) {
-        __m256i q[INT8_CHUNK / INT8_BLOCK];
-        for (size_t b = 0; b < INT8_CHUNK / INT8_BLOCK; b++) {
-            const size_t at = k + b * INT8_BLOCK;
-            uint16_t scale = pack_block(&q[b], (__m512[]){load_values(w, at, K), load_values(w, at + 16, K)});
-            memcpy(chunk + INT8_CHUNK * PANEL + (b * PANEL + column) * 2, &scale, sizeof scale);
-        }
-        store_column(chunk + column * 4, _mm512_inserti64x4(_mm512_castsi256_si512(q[0]), q[1], 1), INT8_CHUNK / 4);
+    char *block = panel;
+    for (size_t k = 0; k < K; k += INT8_BLOCK, block += INT8_PANEL_BLOCK) {
+        __m512 v[INT8_BLOCK / 16];
+        __m512i q;
+        load_block(v, w, k, K);
+        uint16_t scale = pack_block(&q, v);
+        memcpy(block + INT8_BLOCK * INT8_PANEL + column * 2, &scale, sizeof scale);
+        store_column(block + column * 4, q, INT8_STEPS, INT8_PANEL * 4);
     }
 }
 
@@ -166,15 +167,19 @@ INLINE void put(float *out, __m512 sum, size_t columns, bool add) {
     _mm512_mask_storeu_ps(out, in, sum);
 }
 
-/* s + the products of w with the four bytes at p, in every lane. By name, as compilers otherwise broadcast into
- * registers that the sums need. */
-INLINE __m512i dot_bytes(__m512i s, __m512i w, const char *p) {
-    __asm__("vpdpbusd %2%{1to16%}, %1, %0" : "+v"(s) : "v"(w), "m"(*(const int32_t *)(const void *)p));
+/* The four bytes at p, in every lane. */
+INLINE __m512i spread(const char *p) {
+    return _mm512_set1_epi32(*(const int32_t *)(const void *)p);
+}
+
+/* s + the products of w with x. By name: gcc's intrinsic copies sums about. */
+INLINE __m512i dot_bytes(__m512i s, __m512i w, __m512i x) {
+    __asm__("vpdpbusd %2, %1, %0" : "+v"(s) : "v"(w), "v"(x));
     return s;
 }
 
 INLINE __m512 dot_bf16(__m512 s, __m512i w, const char *p) {
-    return _mm512_dpbf16_ps(s, (__m512bh)w, (__m512bh)_mm512_set1_epi32(*(const int32_t *)(const void *)p));
+    return _mm512_dpbf16_ps(s, (__m512bh)w, (__m512bh)spread(p));
 }
 
 /* R rows; R: a constant where inlined */
@@ -187,72 +192,82 @@ INLINE void bf16_block(const size_t R, float *out, size_t ldo, size_t rows, size
     ask_for_rows(out, ldo, rows);
     for (size_t k = 0; k < steps; k++) {
         __m512i w = _mm512_load_si512(panel + k * LINE);
-        _mm_prefetch(panel + k * LINE + AHEAD, _MM_HINT_T0);
+        _mm_prefetch(panel + k * LINE + BF16_AHEAD, _MM_HINT_T1);
         UNROLL for (size_t r = 0; r < R; r++) sum[r] =
             dot_bf16(sum[r], w, quad[r / QUAD] + k * QUAD * 4 + r % QUAD * 4);
     }
     UNROLL for (size_t r = 0; r < R; r++) if (r < rows) put(out + r * ldo, sum[r], columns, add);
 }
 
-/* Block b of a chunk: the integer sums of R rows, then into their fp32 sums; both in registers. Asks for every `stride`th line
- * `ahead` bytes further. */
-INLINE void int8_step(const size_t R, const size_t b, __m512 *sum, const char *const *quad, const char *w,
-                      const char *ahead, const size_t stride) {
-    const size_t block_at = INT8_CHUNK * QUAD + b * QUAD * 8;
-    __m512i acc[HALF_ROWS];
-    UNROLL for (size_t r = 0; r < R; r++) acc[r] =
-        _mm512_set1_epi32(*(const int32_t *)(const void *)(quad[r / QUAD] + block_at + r % QUAD * 4));
-    UNROLL for (size_t k = b * INT8_BLOCK / 4; k < (b + 1) * INT8_BLOCK / 4; k++) {
-        __m512i line = _mm512_load_si512(w + k * LINE);
+enum { LINES = INT8_PANEL_BLOCK / LINE, HALVES = INT8_PANEL / 16, STRIP = 3 };
+
+/* One block by R rows of a quad: the integer sums, then into the fp32 sums; both in registers. Asks for the first 1 / n_quad of the
+ * block's lines at `ahead`. */
+INLINE void int8_step(const size_t R, const size_t n_quad, __m512 sum[QUAD][HALVES], const char *quad, const char *w,
+                      const char *ahead) {
+    const size_t ask = (LINES + n_quad - 1) / n_quad;
+    __m512i acc[QUAD][HALVES];
+    UNROLL for (size_t r = 0; r < R; r++) UNROLL for (size_t h = 0; h < HALVES; h++) acc[r][h] =
+        spread(quad + INT8_BLOCK * QUAD + r * 4);
+    UNROLL for (size_t k = 0; k < INT8_STEPS; k++) {
+        __m512i line[HALVES];
+        UNROLL for (size_t h = 0; h < HALVES; h++) line[h] = _mm512_load_si512(w + (k * HALVES + h) * LINE);
         __asm__ volatile("" : : : "memory"); /* compilers gather the requests of a block otherwise */
-        if (k % stride == 0) _mm_prefetch(ahead + k * LINE, _MM_HINT_T0);
-        UNROLL for (size_t r = 0; r < R; r++) acc[r] =
-            dot_bytes(acc[r], line, quad[r / QUAD] + k * QUAD * 4 + r % QUAD * 4);
+        UNROLL for (size_t i = k * ask / INT8_STEPS; i < (k + 1) * ask / INT8_STEPS; i++) {
+            if (n_quad == 1)
+                _mm_prefetch(ahead + i * LINE, _MM_HINT_T0);
+            else
+                _mm_prefetch(ahead + i * LINE, _MM_HINT_T1);
+        }
+        UNROLL for (size_t r = 0; r < R; r++) {
+            __m512i x = spread(quad + (k * QUAD + r) * 4);
+            UNROLL for (size_t h = 0; h < HALVES; h++) acc[r][h] = dot_bytes(acc[r][h], line[h], x);
+        }
     }
 
-    __m256i scales = _mm256_load_si256((const void *)(w + INT8_CHUNK * PANEL + b * PANEL * 2));
-    __m512 column_scale = _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(scales), 16));
+    __m512 column[HALVES];
+    UNROLL for (size_t h = 0; h < HALVES; h++) {
+        __m256i bits = _mm256_load_si256((const void *)(w + INT8_BLOCK * INT8_PANEL + h * 32));
+        column[h] = _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bits), 16));
+    }
     UNROLL for (size_t r = 0; r < R; r++) {
-        const char *at = quad[r / QUAD] + block_at + QUAD * 4 + r % QUAD * 4;
-        __m512 scale = _mm512_mul_ps(column_scale, _mm512_set1_ps(*(const float *)(const void *)at));
-        sum[r] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(acc[r]), scale, sum[r]);
+        __m512 row = (__m512)spread(quad + INT8_BLOCK * QUAD + (QUAD + r) * 4);
+        UNROLL for (size_t h = 0; h < HALVES; h++) sum[r][h] =
+            _mm512_fmadd_ps(_mm512_cvtepi32_ps(acc[r][h]), _mm512_mul_ps(column[h], row), sum[r][h]);
     }
 }
 
-/* n chunks by R rows, added to sums. The barrier is for compilers: it keeps the pointers from becoming an address for every row,
- * which ends in spills. */
-INLINE void int8_strip(const size_t R, float *sums, const char *x, size_t quad_bytes, const char *w, size_t n,
-                       const char *ahead, const size_t stride) {
-    const char *quad[HALF_ROWS / QUAD];
-    __m512 sum[HALF_ROWS];
-    UNROLL for (size_t i = 0; i < (R + QUAD - 1) / QUAD; i++) quad[i] = x + i * quad_bytes;
-    UNROLL for (size_t r = 0; r < R; r++) sum[r] = _mm512_load_ps(sums + r * PANEL);
-    for (size_t c = 0; c < n; c++, w += INT8_PANEL_CHUNK, ahead += INT8_PANEL_CHUNK) {
-        UNROLL for (size_t i = 0; i < (R + QUAD - 1) / QUAD; i++) __asm__("" : "+r"(quad[i]));
-        UNROLL for (size_t b = 0; b < INT8_CHUNK / INT8_BLOCK; b++) int8_step(R, b, sum, quad, w, ahead, stride);
-        UNROLL for (size_t i = 0; i < (R + QUAD - 1) / QUAD; i++) quad[i] += INT8_QUAD_CHUNK;
-    }
-    UNROLL for (size_t r = 0; r < R; r++) _mm512_store_ps(sums + r * PANEL, sum[r]);
+/* n blocks by R rows of a quad, added to sums: (R, INT8_PANEL); first: to zeros */
+INLINE void int8_strip(const size_t R, const size_t n_quad, float *sums, bool first, const char *quad, const char *w,
+                       size_t n, const char *ahead) {
+    __m512 sum[QUAD][HALVES];
+    UNROLL for (size_t r = 0; r < R; r++) UNROLL for (size_t h = 0; h < HALVES; h++) sum[r][h] =
+        first ? _mm512_setzero_ps() : _mm512_load_ps(sums + r * INT8_PANEL + h * 16);
+    for (; n > 0; n--, w += INT8_PANEL_BLOCK, ahead += INT8_PANEL_BLOCK, quad += INT8_QUAD_BLOCK)
+        int8_step(R, n_quad, sum, quad, w, ahead);
+    UNROLL for (size_t r = 0; r < R; r++) UNROLL for (size_t h = 0; h < HALVES; h++)
+        _mm512_store_ps(sums + r * INT8_PANEL + h * 16, sum[r][h]);
 }
 
-/* Strips of a few chunks, which stay in the first cache for the second half of the rows; each half asks for every second line of the
- * next strip. */
+/* Strips of a few blocks, which stay in the first cache while one quad after the other goes over them; each asks for its part of
+ * the lines of blocks further on. */
 INLINE void int8_block(const size_t R, float *out, size_t ldo, size_t rows, size_t columns, const char *x,
-                       size_t quad_bytes, const char *panel, size_t n_chunk, bool add) {
-    enum { STRIP = 4 };
-    _Alignas(LINE) float sum[BLOCK_ROWS * PANEL];
-    const size_t first = R < HALF_ROWS ? R : HALF_ROWS, second = R - first;
-    memset(sum, 0, R * PANEL * sizeof *sum);
+                       size_t quad_bytes, const char *panel, size_t n_block, bool add) {
+    const size_t n_quad = (R + QUAD - 1) / QUAD, ask = (LINES + n_quad - 1) / n_quad * LINE;
+    const size_t ahead = (n_quad == 1 ? INT8_AHEAD_QUAD : INT8_AHEAD) * INT8_PANEL_BLOCK;
+    _Alignas(LINE) float sum[BLOCK_ROWS * INT8_PANEL];
     ask_for_rows(out, ldo, rows);
-    if (second == 0) int8_strip(first, sum, x, quad_bytes, panel, n_chunk, panel + AHEAD, 1);
-    for (size_t c = 0; second && c < n_chunk; c += STRIP) {
-        const char *w = panel + c * INT8_PANEL_CHUNK, *at = x + c * INT8_QUAD_CHUNK,
-                   *next = w + STRIP * INT8_PANEL_CHUNK;
-        size_t n = n_chunk - c < STRIP ? n_chunk - c : STRIP;
-        int8_strip(first, sum, at, quad_bytes, w, n, next, 2);
-        int8_strip(second, sum + first * PANEL, at + HALF_ROWS / QUAD * quad_bytes, quad_bytes, w, n, next + LINE, 2);
+    if (columns > 16) ask_for_rows(out + 16, ldo, rows);
+    for (size_t b = 0; b < n_block; b += STRIP) {
+        const char *w = panel + b * INT8_PANEL_BLOCK, *next = w + ahead;
+        size_t n = n_block - b < STRIP ? n_block - b : STRIP;
+        for (size_t q = 0; q < n_quad; q++)
+            int8_strip(R < QUAD ? R : QUAD, n_quad, sum + q * QUAD * INT8_PANEL, b == 0,
+                       x + q * quad_bytes + b * INT8_QUAD_BLOCK, w, n, next + q * ask);
     }
-    for (size_t r = 0; r < rows; r++) put(out + r * ldo, _mm512_load_ps(sum + r * PANEL), columns, add);
+    for (size_t r = 0; r < rows; r++)
+        for (size_t n = 0; n < columns; n += 16)
+            put(out + r * ldo + n, _mm512_load_ps(sum + r * INT8_PANEL + n), columns - n < 16 ? columns - n : 16, add);
 }
 
 /* One function per kind and number of rows: 1 to 4 as they are, then whole quads. */
@@ -293,18 +308,18 @@ static void bf16_multiply(float *out, size_t ldo, size_t rows, size_t columns, c
 static void int8_multiply(float *out, size_t ldo, size_t rows, size_t columns, const void *x, const void *panel,
                           size_t K, bool add) {
     int8_blocks[block_index(rows)](out, ldo, rows, columns, x, gemm_int8_quad_bytes(K), panel,
-                                   (K + INT8_CHUNK - 1) / INT8_CHUNK, add);
+                                   (K + INT8_BLOCK - 1) / INT8_BLOCK, add);
 }
 
 const gemm_kernels *gemm_int8_avx512(void) {
-    static const gemm_kernels table = {gemm_int8_panel_bytes, gemm_int8_quad_bytes, int8_pack_column, int8_pack_quad,
-                                       int8_multiply};
+    static const gemm_kernels table = {INT8_PANEL,       gemm_int8_panel_bytes, gemm_int8_quad_bytes,
+                                       int8_pack_column, int8_pack_quad,        int8_multiply};
     return cpu_detect().avx512_vnni ? &table : NULL; /* AVX512_BF16 comes from its intrinsics only */
 }
 
 const gemm_kernels *gemm_bf16_avx512(void) {
-    static const gemm_kernels table = {bf16_panel_bytes, bf16_quad_bytes, bf16_pack_column, bf16_pack_quad,
-                                       bf16_multiply};
+    static const gemm_kernels table = {BF16_PANEL,       bf16_panel_bytes, bf16_quad_bytes,
+                                       bf16_pack_column, bf16_pack_quad,   bf16_multiply};
     return cpu_detect().avx512_bf16 ? &table : NULL;
 }
 

@@ -1,14 +1,15 @@
 /* gemm_kernels.h - the packed layouts of weights and rows, and the kernels that read them. Internal to gemm_panels.c.
  *
- * Weights lie in panels of PANEL output columns, rows of x in quads of QUAD rows: both with k outermost, in steps of 4
- * bytes a column or row, so that one instruction multiplies a line of a panel (64 bytes: a step of all columns) with a step of
- * one row. A kernel reads a panel from memory once for up to BLOCK_ROWS rows, with their sums (int8: of half of them) in registers.
+ * Weights lie in panels of 16 (bf16) or 32 (int8) output columns, rows of x in quads of QUAD rows: both with k outermost, in
+ * steps of 4 bytes a column or row, so that one instruction multiplies a line of a panel (64 bytes: a step of 16 columns) with a
+ * step of one row. A kernel reads a panel from memory once for up to BLOCK_ROWS rows, with their sums in registers: bf16 all
+ * rows, int8 quad by quad while a strip of the panel is in the first cache.
  *
  * bf16: a step is two values. Sums are fp32, one chain over k ascending.
  *   panel: [K / 2][column] two bf16                                          quad: [K / 2][row] two bf16
- * int8: a step is four values; INT8_BLOCK values along k share a scale, two blocks make a chunk.
- *   panel: per chunk [16][column] four bytes q + 128, then [block][column] bf16 scale
- *   quad:  per chunk [16][row] four int8 q, then per block [row] int32 -128 * sum of q, [row] fp32 scale
+ * int8: a step is four values; INT8_BLOCK values along k share a scale.
+ *   panel: per block [16][column] four bytes q + 128, then [column] bf16 scale
+ *   quad:  per block [16][row] four int8 q, then [row] int32 -128 * sum of q, [row] fp32 scale, then up to a whole line
  *   out[m][n] = sum over blocks, ascending, fused: (float)(exact integer sum of the block) * (scale[n] * scale[m]),
  * which has the same bits at every level. Values beyond K are zeros. */
 #ifndef PGR_MATH_GEMM_KERNELS_H
@@ -17,13 +18,15 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-enum { PANEL = 16, QUAD = 4, BLOCK_ROWS = 24 };
-enum { INT8_BLOCK = 32, INT8_CHUNK = 64 };
-enum { INT8_PANEL_CHUNK = INT8_CHUNK * PANEL + INT8_CHUNK / INT8_BLOCK * PANEL * 2 };
-enum { INT8_QUAD_CHUNK = INT8_CHUNK * QUAD + INT8_CHUNK / INT8_BLOCK * QUAD * 8 };
+enum { QUAD = 4, BLOCK_ROWS = 24 };
+enum { BF16_PANEL = 16, INT8_PANEL = 32 }; /* columns */
+enum { INT8_BLOCK = 64, INT8_STEPS = INT8_BLOCK / 4 };
+enum { INT8_PANEL_BLOCK = INT8_BLOCK * INT8_PANEL + INT8_PANEL * 2 }; /* bytes of a block of a panel, of a quad */
+enum { INT8_QUAD_BLOCK = INT8_BLOCK * QUAD + 64 };
 enum { BF16_GROUP = 32 }; /* values that a quad's row is padded to */
 
 typedef struct gemm_kernels {
+    size_t panel;                    /* columns of a panel */
     size_t (*panel_bytes)(size_t K); /* whole lines */
     size_t (*quad_bytes)(size_t K);  /* whole lines, and not a multiple of 4 KiB: six quads are read side by side */
 
@@ -34,7 +37,7 @@ typedef struct gemm_kernels {
     void (*pack_quad)(void *quad, const float *x, size_t ldx, size_t rows, size_t K);
 
     /* out[m][n] = sum_k x[m][k] * panel[k][n], or out plus that           out: (rows, columns) rows ldo apart
-     * x: quads, quad_bytes(K) apart; rows <= BLOCK_ROWS, columns <= PANEL */
+     * x: quads, quad_bytes(K) apart; rows <= BLOCK_ROWS, columns <= those of a panel */
     void (*multiply)(float *out, size_t ldo, size_t rows, size_t columns, const void *x, const void *panel, size_t K,
                      bool add);
 } gemm_kernels;

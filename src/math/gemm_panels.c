@@ -2,7 +2,10 @@
  *
  * The first tasks of a job pack rows of x (and make them, if the call says so), a quad each; the others wait until those are done,
  * then multiply some panels with all rows. Tasks are claimed in order and packing waits for nobody, so whoever waits
- * waits for somebody at work; that costs less than a second job. */
+ * waits for somebody at work; that costs less than a second job.
+ *
+ * Each worker has a stretch of the panels to itself and goes through it in order, so that what a kernel asks for ahead of its panel is
+ * what the same core multiplies next. Who is done first helps the others. */
 #include "math/gemm_panels.h"
 
 #include <sched.h>
@@ -35,8 +38,9 @@ static void pack_task(void *ctx, size_t panel, size_t worker) {
     float *row = (float *)job->rows + worker * w->K;
     char *out = w->data + panel * w->panel_bytes;
     memset(out, 0, w->panel_bytes);
-    for (size_t column = 0; column < PANEL && panel * PANEL + column < w->N; column++) {
-        stack_row(job->stack, panel * PANEL + column, row);
+    size_t n = panel * w->kernels->panel;
+    for (size_t column = 0; column < w->kernels->panel && n + column < w->N; column++) {
+        stack_row(job->stack, n + column, row);
         w->kernels->pack_column(out, column, row, w->K);
     }
 }
@@ -55,7 +59,7 @@ pgr_status panels_create(gemm_form form, const gemm_stack *s, slab *memory, pool
     panel_weights *w = mem_zero(1, sizeof *w);
     if (!w) return fail_mem(err);
     *w = (panel_weights){.form = form, .N = s->N, .K = s->K, .kernels = kernels};
-    w->n_panel = (s->N + PANEL - 1) / PANEL;
+    w->n_panel = (s->N + kernels->panel - 1) / kernels->panel;
     w->panel_bytes = kernels->panel_bytes(s->K);
     pgr_status status = PGR_E_MEM;
     size_t bytes = w->n_panel <= SIZE_MAX / w->panel_bytes ? w->n_panel * w->panel_bytes : SIZE_MAX;
@@ -86,9 +90,16 @@ size_t panels_bytes(const panel_weights *w) {
 /* ---- running ---- */
 
 enum {
-    TASKS_PER_THREAD = 8, /* so many at least, where there are panels enough: threads end together */
-    PANELS_PER_TASK = 8,  /* at most */
+    TASKS_PER_THREAD = 16, /* about so many where there are panels enough: threads end together */
+    PANELS_PER_TASK = 4,   /* at most */
+    MAX_STRETCH = 16,      /* more workers than that share */
 };
+
+/* A worker's stretch of the tasks that multiply. */
+typedef struct stretch {
+    _Alignas(64) atomic_size_t next; /* the first that nobody has taken */
+    size_t end;
+} stretch;
 
 typedef struct run_job {
     const panel_weights *w;
@@ -98,7 +109,9 @@ typedef struct run_job {
     size_t quad_bytes, n_quad, n_block;
     size_t n_pack;           /* tasks that pack */
     size_t n_range, n_share; /* the others: ranges of panels x shares of the blocks of rows */
-    atomic_size_t packed;    /* packing tasks done */
+    size_t n_stretch;
+    stretch stretches[MAX_STRETCH];
+    atomic_size_t packed; /* packing tasks done */
 } run_job;
 
 /* The first of part i when n things are cut into n_part nearly equal parts. */
@@ -129,18 +142,40 @@ static void wait_for_rows(run_job *job) {
 static void multiply_range(const run_job *job, size_t range, size_t share) {
     const panel_weights *w = job->w;
     const gemm_call *call = job->call;
+    const size_t width = w->kernels->panel;
     size_t first = cut(w->n_panel, job->n_range, range), end = cut(w->n_panel, job->n_range, range + 1);
     for (size_t b = cut(job->n_block, job->n_share, share); b < cut(job->n_block, job->n_share, share + 1); b++) {
         size_t q = cut(job->n_quad, job->n_block, b), m = q * QUAD;
         size_t m_end = cut(job->n_quad, job->n_block, b + 1) * QUAD;
         size_t rows = (m_end < call->M ? m_end : call->M) - m;
         for (size_t p = first; p < end; p++) {
-            size_t n = p * PANEL, columns = w->N - n < PANEL ? w->N - n : PANEL;
+            size_t n = p * width, columns = w->N - n < width ? w->N - n : width;
             w->kernels->multiply(call->out + m * w->N + n, w->N, rows, columns,
                                  (const char *)job->quads + q * job->quad_bytes, w->data + p * w->panel_bytes, w->K,
                                  call->add);
         }
     }
+}
+
+static void cut_stretches(run_job *job, size_t n_worker) {
+    size_t n = job->n_range * job->n_share;
+    job->n_stretch = n_worker < MAX_STRETCH ? n_worker : MAX_STRETCH;
+    for (size_t i = 0; i < job->n_stretch; i++) {
+        atomic_init(&job->stretches[i].next, cut(n, job->n_stretch, i));
+        job->stretches[i].end = cut(n, job->n_stretch, i + 1);
+    }
+}
+
+/* The next of the worker's own stretch, else of another's. There is one for every task of the pool. */
+static size_t take_task(run_job *job, size_t worker) {
+    for (size_t i = 0; i < job->n_stretch; i++) {
+        stretch *s = &job->stretches[(worker + i) % job->n_stretch];
+        if (atomic_load_explicit(&s->next, memory_order_relaxed) >= s->end) continue;
+        size_t task = atomic_fetch_add_explicit(&s->next, 1, memory_order_relaxed);
+        if (task < s->end) return task;
+    }
+    PGR_ASSERT(!"as many tasks as the pool was told");
+    return 0;
 }
 
 static void run_task(void *ctx, size_t task, size_t worker) {
@@ -150,8 +185,8 @@ static void run_task(void *ctx, size_t task, size_t worker) {
         return;
     }
     wait_for_rows(job);
-    task -= job->n_pack;
-    multiply_range(job, task % job->n_range, task / job->n_range);
+    task = take_task(job, worker);
+    multiply_range(job, task / job->n_share, task % job->n_share);
 }
 
 pgr_status panels_run(const panel_weights *w, const gemm_call *call, pool *threads, pgr_error *err) {
@@ -162,10 +197,12 @@ pgr_status panels_run(const panel_weights *w, const gemm_call *call, pool *threa
 
     size_t n_task = pool_size(threads) * TASKS_PER_THREAD;
     job.n_pack = job.n_quad < n_task ? job.n_quad : n_task;
-    job.n_range = w->n_panel < n_task ? w->n_panel : n_task;
-    if (w->n_panel / job.n_range > PANELS_PER_TASK) job.n_range = (w->n_panel + PANELS_PER_TASK - 1) / PANELS_PER_TASK;
+    size_t per_task = w->n_panel / n_task < 1 ? 1 : w->n_panel / n_task;
+    if (per_task > PANELS_PER_TASK) per_task = PANELS_PER_TASK;
+    job.n_range = (w->n_panel + per_task - 1) / per_task;
     job.n_share = (n_task + job.n_range - 1) / job.n_range;
     if (job.n_share > job.n_block) job.n_share = job.n_block;
+    cut_stretches(&job, pool_size(threads));
 
     pgr_status status = pool_run_in(threads, job.n_pack + job.n_range * job.n_share, run_task, &job,
                                     job.n_quad * job.quad_bytes, &job.quads);

@@ -44,7 +44,7 @@ static gemm_weights *create(gemm_form form, quant_type t, const void *data, size
 
 /* ---- accuracy ---- */
 
-enum { INT8_BLOCK = 32 }; /* gemm.h */
+enum { INT8_BLOCK = 64 }; /* gemm.h */
 
 /* int8: a factor is off by half a step of its block. A step is the block's largest value / 127; that of weights is rounded up
  * to bf16, by at most 2^-7 of it (and U-sized errors of steps and quotients: 0.1 %). */

@@ -122,8 +122,7 @@ static void bf16_pack_column(void *panel, size_t column, const float *w, size_t 
     for (size_t k = 0; k < K; k += BF16_GROUP) {
         __m512 low = load_values(w, k, K), high = load_values(w, k + 16, K);
         size_t steps = K - k < BF16_GROUP ? (K - k + 1) / 2 : BF16_GROUP / 2;
-        store_column((char *)panel + k / 2 * LINE + column * 4, (__m512i)_mm512_cvtne2ps_pbh(high, low), steps,
-                     LINE);
+        store_column((char *)panel + k / 2 * LINE + column * 4, (__m512i)_mm512_cvtne2ps_pbh(high, low), steps, LINE);
     }
 }
 
@@ -281,7 +280,8 @@ typedef void (*block_fn)(float *out, size_t ldo, size_t rows, size_t columns, co
 #define BLOCKS(kind)                                                                                                   \
     BLOCK(kind, 1)                                                                                                     \
     BLOCK(kind, 2)                                                                                                     \
-    BLOCK(kind, 3) BLOCK(kind, 4) BLOCK(kind, 8) BLOCK(kind, 12) BLOCK(kind, 16) BLOCK(kind, 20)                       \
+    BLOCK(kind, 3)                                                                                                     \
+    BLOCK(kind, 4) BLOCK(kind, 8) BLOCK(kind, 12) BLOCK(kind, 16) BLOCK(kind, 20)                                      \
         BLOCK(kind, 24) static const block_fn kind##_blocks[] = {kind##_1,  kind##_2,  kind##_3,  kind##_4, kind##_8,  \
                                                                  kind##_12, kind##_16, kind##_20, kind##_24};
 BLOCKS(bf16)

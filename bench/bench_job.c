@@ -1,8 +1,11 @@
 /* bench_job.c - pgenrm as a worker of bench/target_job.py: reads jobs as JSON lines {"groups": [{"prompt": [ids], "n": chains}],
- * "tokens": N, "seed": S}, answers each with {"seconds", "tokens", "prefill_s", "decode_s", "cached"}. The model is loaded before the
- * first job; every job has a new engine, so that nothing is known of the one before.
+ * "tokens": N, "seed": S}, answers each with {"seconds", "tokens", "prefill_s", "decode_s", "cached"}.
  *
- * usage: bench_job MODEL [auto|f32|bf16|int8] [threads] */
+ * Before the first job, as the peers do: the model is loaded, the engine is created with memory for READY tokens of K and V. In a
+ * job: everything else. The engine keeps nothing of a job (cache_bytes 0), so that nothing is known of the one before; within a job
+ * prompts share what they begin with.
+ *
+ * usage: bench_job MODEL [auto|f32|bf16|int8] [threads] [READY] */
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,7 +15,7 @@
 #include "base/mem.h"
 #include "infer/engine.h"
 
-enum { MAX_GROUP = 64 };
+enum { MAX_GROUP = 64, READY = 24576 };
 
 static void die(const char *what) {
     fprintf(stderr, "bench_job: %s\n", what);
@@ -50,32 +53,33 @@ static size_t read_groups(json_t *job, infer_request *requests) {
     return json_array_size(groups);
 }
 
-static void run_job(pgr_model *model, json_t *job) {
+static void run_job(pgr_engine *engine, json_t *job) {
     infer_request requests[MAX_GROUP];
     size_t n = read_groups(job, requests);
-    pgr_engine *engine = NULL;
     infer_output out = {0};
     pgr_error err = {0};
     double start = clock_now();
-    if (pgr_engine_create(model, NULL, &engine, &err) != PGR_OK
-        || infer_run(engine, requests, n, NULL, &out, &err) != PGR_OK)
-        die(err.message);
+    if (infer_run(engine, requests, n, NULL, &out, &err) != PGR_OK) die(err.message);
     printf("{\"seconds\": %.4f, \"tokens\": %zu, \"prefill_s\": %.4f, \"decode_s\": %.4f, \"cached\": %zu}\n",
            clock_now() - start, out.completion_tokens, out.prefill_s, out.decode_s, out.cached_tokens);
     fflush(stdout);
     infer_output_free(&out);
-    pgr_engine_free(engine);
     for (size_t i = 0; i < n; i++) mem_free((void *)(uintptr_t)requests[i].prompt);
 }
 
 int main(int argc, char **argv) {
-    if (argc < 2) die("usage: bench_job MODEL [auto|f32|bf16|int8] [threads]");
+    if (argc < 2) die("usage: bench_job MODEL [auto|f32|bf16|int8] [threads] [READY]");
     pgr_model_options o = pgr_model_options_default();
     o.dtype = dtype_of(argc > 2 ? argv[2] : "int8");
     o.n_thread = argc > 3 ? atoi(argv[3]) : 0;
     pgr_model *model = NULL;
     pgr_error err = {0};
     if (pgr_model_open(argv[1], &o, &model, &err) != PGR_OK) die(err.message);
+    pgr_engine_options eo = pgr_engine_options_default();
+    eo.cache_bytes = 0;
+    eo.n_kv_ready = argc > 4 ? (size_t)atol(argv[4]) : READY;
+    pgr_engine *engine = NULL;
+    if (pgr_engine_create(model, &eo, &engine, &err) != PGR_OK) die(err.message);
     puts("{\"ready\": true}");
     fflush(stdout);
 
@@ -85,10 +89,11 @@ int main(int argc, char **argv) {
     while ((n = getline(&line, &cap, stdin)) > 0) {
         json_t *job = json_loadb(line, (size_t)n, 0, NULL);
         if (!job) die("a line is not JSON");
-        run_job(model, job);
+        run_job(engine, job);
         json_decref(job);
     }
     free(line);
+    pgr_engine_free(engine);
     pgr_model_close(model);
     return 0;
 }

@@ -219,6 +219,9 @@ typedef struct pgr_engine_options {
     size_t n_kv_token; /* tokens that the KV cache holds, all sequences together; 0: as many as the calls need */
     size_t n_batch;    /* rows of one forward pass; prompts longer than this are computed in chunks */
     size_t cache_bytes; /* memory for the K and V of prompts that later calls may begin with; 0: nothing is kept */
+    size_t n_kv_ready; /* tokens of the KV cache whose memory is taken and cleared when the engine is created, by all threads:
+                          what a server does at its start, so that calls do not wait for it. 0: memory comes as calls need it.
+                          More than n_kv_token counts as that */
 } pgr_engine_options;
 
 typedef struct pgr_engine pgr_engine;

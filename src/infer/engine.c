@@ -100,6 +100,7 @@ static pgr_status init_shared(pgr_engine *e, pgr_error *err) {
 static pgr_status init_engine(pgr_engine *e, pgr_error *err) {
     size_t tokens = e->o.n_kv_token ? e->o.n_kv_token : (size_t)1 << 30;
     PGR_TRY(kv_init(&e->kv, &e->m->config, model_kv(e->m), tokens, err));
+    PGR_TRY(kv_prepare(&e->kv, e->o.n_kv_ready, e->m->threads, err));
     PGR_TRY(prefix_create(&e->kv, &e->prefix, err));
     PGR_TRY(init_shared(e, err));
     e->logits = mem_aligned(MAX_WANT * e->m->config.n_vocab * sizeof *e->logits, 64);

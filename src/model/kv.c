@@ -37,23 +37,43 @@ static pgr_status grow_tables(kv_cache *c, size_t cap, pgr_error *err) {
     return PGR_OK;
 }
 
-static pgr_status new_page(kv_cache *c, uint32_t *out, pgr_error *err) {
-    if (c->n_free > 0) {
-        *out = c->free_list[--c->n_free];
-        c->refs[*out] = 1;
-        memset(c->pages[*out], 0, c->page_bytes); /* as below */
-        return PGR_OK;
-    }
+/* A page more, free, what it holds arbitrary. */
+static pgr_status add_page(kv_cache *c, pgr_error *err) {
     if (c->n_page == c->max_page)
         return fail(err, PGR_E_LIMIT, "the KV cache is full: it holds %zu tokens", c->max_page * KV_PAGE);
     if (c->n_page == c->cap_page) PGR_TRY(grow_tables(c, c->cap_page ? c->cap_page * 2 : 64, err));
-
     uint8_t *page = slab_alloc(&c->memory, c->page_bytes);
     if (!page) return fail_mem(err);
-    memset(page, 0, c->page_bytes); /* attention reads whole pages: what is not valid must be finite */
     c->pages[c->n_page] = page;
-    c->refs[c->n_page] = 1;
-    *out = (uint32_t)c->n_page++;
+    c->refs[c->n_page] = 0;
+    c->free_list[c->n_free++] = (uint32_t)c->n_page++;
+    return PGR_OK;
+}
+
+static pgr_status new_page(kv_cache *c, uint32_t *out, pgr_error *err) {
+    if (c->n_free == 0) PGR_TRY(add_page(c, err));
+    *out = c->free_list[--c->n_free];
+    c->refs[*out] = 1;
+    memset(c->pages[*out], 0, c->page_bytes); /* attention reads whole pages: what is not valid must be finite */
+    return PGR_OK;
+}
+
+static void touch_page(void *ctx, size_t i, size_t worker) {
+    (void)worker;
+    const kv_cache *c = ctx;
+    memset(c->pages[c->free_list[i]], 0, c->page_bytes);
+}
+
+pgr_status kv_prepare(kv_cache *c, size_t n, pool *threads, pgr_error *err) {
+    size_t want = n / KV_PAGE + (n % KV_PAGE != 0), old = c->n_free;
+    if (want > c->max_page) want = c->max_page;
+    while (c->n_page < want) PGR_TRY(add_page(c, err));
+    pool_run(threads, c->n_free, touch_page, c);
+    for (size_t i = old, k = c->n_free; i + 1 < k; i++) { /* the first is handed out first */
+        uint32_t page = c->free_list[i];
+        c->free_list[i] = c->free_list[--k];
+        c->free_list[k] = page;
+    }
     return PGR_OK;
 }
 

@@ -5,6 +5,7 @@
 #ifndef PGR_MODEL_KV_H
 #define PGR_MODEL_KV_H
 
+#include "base/pool.h"
 #include "base/slab.h"
 #include "base/status.h"
 #include "math/kernels.h"
@@ -30,6 +31,10 @@ typedef struct kv_seq {
 
 pgr_status kv_init(kv_cache *c, const config *m, kv_type type, size_t max_token, pgr_error *err);
 void kv_close(kv_cache *c);
+
+/* Takes memory for n tokens in all (at most what the cache holds) and touches it, in parallel: no sequence has to wait for the
+ * system to find and clear pages then. */
+pgr_status kv_prepare(kv_cache *c, size_t n, pool *threads, pgr_error *err);
 
 /* Makes room for n more tokens: appends pages, copies a shared last page. PGR_E_LIMIT when the cache is full. */
 pgr_status kv_reserve(kv_cache *c, kv_seq *s, size_t n, pgr_error *err);

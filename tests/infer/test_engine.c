@@ -123,7 +123,7 @@ static void small_batches_and_shared_prompts(void **state) {
     infer_request both[] = {request_of(&p, 2, 12), request_of(&q, 2, 12)};
     pgr_engine *fresh = NULL, *forgetful = NULL;
     pgr_engine_options none = pgr_engine_options_default();
-    none.cache_bytes = 0;
+    none.cache_bytes = 0, none.n_kv_ready = 100;
     assert_int_equal(pgr_engine_create(MODEL, NULL, &fresh, NULL), PGR_OK);
     assert_int_equal(pgr_engine_create(MODEL, &none, &forgetful, NULL), PGR_OK);
     infer_output shared = run_on(fresh, both, 2, NULL), alone = run_on(forgetful, &both[1], 1, NULL);

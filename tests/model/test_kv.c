@@ -74,10 +74,40 @@ static void a_page_that_comes_back_is_clean(void **state) {
     kv_close(&c);
 }
 
+/* Prepared pages are the ones that sequences get, in order; the cache's limit holds; none is taken twice. */
+static void prepared_pages_are_handed_out(void **state) {
+    (void)state;
+    kv_cache c;
+    kv_seq a = {0}, b = {0};
+    assert_int_equal(kv_init(&c, &SMALL, KV_F32, 5 * KV_PAGE, NULL), PGR_OK);
+    assert_int_equal(kv_prepare(&c, 0, NULL, NULL), PGR_OK);
+    assert_int_equal(c.n_page, 0);
+    assert_int_equal(kv_prepare(&c, 2 * KV_PAGE + 1, NULL, NULL), PGR_OK);
+    assert_int_equal(c.n_page, 3);
+    size_t bytes = kv_bytes(&c);
+    assert_int_equal(kv_reserve(&c, &a, 3 * KV_PAGE, NULL), PGR_OK);
+    for (uint32_t i = 0; i < 3; i++) assert_int_equal(a.page[i], i);
+    assert_int_equal(kv_bytes(&c), bytes);
+    a.n_token = 3 * KV_PAGE;
+    mark(&c, &a, 7, 5.0f);
+    assert_int_equal(kv_prepare(&c, 100 * KV_PAGE, NULL, NULL), PGR_OK); /* pages in use are left alone */
+    assert_int_equal(c.n_page, 5);
+    assert_true(read_mark(&c, &a, 7) == 5.0f);
+    assert_int_equal(kv_reserve(&c, &b, 3 * KV_PAGE, NULL), PGR_E_LIMIT);
+    kv_release(&c, &b);
+    kv_release(&c, &a);
+    assert_int_equal(c.n_free, 5);
+    kv_close(&c);
+}
+
 static bool reserve_and_fork(void) {
     kv_cache c;
     kv_seq a = {0}, b = {0};
     if (kv_init(&c, &SMALL, KV_F32, 100 * KV_PAGE, NULL) != PGR_OK) return false;
+    if (kv_prepare(&c, 2 * KV_PAGE, NULL, NULL) != PGR_OK) {
+        kv_close(&c);
+        return false;
+    }
     bool ok = kv_reserve(&c, &a, 70 * KV_PAGE + 1, NULL) == PGR_OK;
     if (ok) a.n_token = 70 * KV_PAGE + 1;
     ok = ok && kv_fork(&c, &b, &a, a.n_token, NULL) == PGR_OK && kv_reserve(&c, &b, 3, NULL) == PGR_OK;
@@ -97,6 +127,7 @@ int main(void) {
         cmocka_unit_test(fork_shares_until_written),
         cmocka_unit_test(full_cache_is_an_error_and_loses_nothing),
         cmocka_unit_test(a_page_that_comes_back_is_clean),
+        cmocka_unit_test(prepared_pages_are_handed_out),
         cmocka_unit_test(allocation_failures),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

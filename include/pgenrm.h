@@ -369,6 +369,35 @@ pgr_status pgr_perplexity_of(pgr_engine *engine, const char *text, size_t len, s
                              pgr_progress_fn progress, void *progress_ctx, pgr_perplexity *out, pgr_error *err);
 void pgr_perplexity_free(pgr_perplexity *p);
 
+/* ---- calibration ----------------------------------------------------------------------------------------------- */
+
+/* A map from what the chains say of "A is better than B" to how often that is so, fitted on outcomes (docs/scores.md). It is
+ * symmetric: what it makes of A against B and of B against A sums to 1. Read-only once made: threads may share it. */
+typedef struct pgr_calibration pgr_calibration;
+
+typedef enum pgr_calibration_method {
+    PGR_CALIBRATION_TEMPERATURE, /* one number, by maximum likelihood */
+    PGR_CALIBRATION_ISOTONIC,    /* any rising map, by pool-adjacent-violators */
+} pgr_calibration_method;
+
+typedef enum pgr_calibration_input {
+    PGR_CALIBRATION_PROBABILITY, /* of the uncalibrated win probability of A, 0..1 */
+    PGR_CALIBRATION_DIFFERENCE,  /* of A's score minus B's */
+} pgr_calibration_input;
+
+/* x, y: (n), n >= 1. y[i]: 1 A was better, 0 B was; a tie is 0.5. *out is the caller's (pgr_calibration_free). */
+pgr_status pgr_calibration_fit(pgr_calibration_method method, pgr_calibration_input input, const double *x,
+                               const double *y, size_t n, pgr_calibration **out, pgr_error *err);
+double pgr_calibration_apply(const pgr_calibration *c, double x); /* a probability; NaN for NaN */
+pgr_calibration_input pgr_calibration_takes(const pgr_calibration *c);
+pgr_status pgr_calibration_open(const char *path, pgr_calibration **out, pgr_error *err);
+pgr_status pgr_calibration_write(const pgr_calibration *c, const char *path, pgr_error *err); /* one JSON object */
+void pgr_calibration_free(pgr_calibration *c); /* NULL is fine */
+
+/* Expected calibration error: over n_bin bins of equal width of the probabilities p, the mean of |mean p - mean y| weighted
+ * by how many are in the bin. p (n) in 0..1, y (n) 0, 1 or 0.5; NaN where n or n_bin is 0. */
+double pgr_calibration_error(const double *p, const double *y, size_t n, size_t n_bin);
+
 /* ---- request --------------------------------------------------------------------------------------------------- */
 
 typedef struct pgr_request pgr_request;
@@ -488,8 +517,16 @@ typedef enum pgr_score_kind { PGR_SCORE_AUTO, PGR_SCORE_DECLARED, PGR_SCORE_RECO
  * are done; it may not call the engine. */
 typedef void (*pgr_judged_fn)(void *ctx, size_t index);
 
+typedef enum pgr_neighbour_weights { PGR_WEIGHTS_UNIFORM, PGR_WEIGHTS_SIMILARITY } pgr_neighbour_weights;
+
+/* Which pairs of a history a prompt shows (docs/scores.md). */
+typedef enum pgr_history_by { PGR_HISTORY_RANDOM, PGR_HISTORY_RELEVANT, PGR_HISTORY_RECENT } pgr_history_by;
+
+typedef struct pgr_people pgr_people; /* users, prototypes and embedder, opened together */
+
 typedef struct pgr_judge_options {
     int ind;            /* chains under the user's own history; -1: the request's, else 8 */
+    int pro;            /* chains under similar users' histories; -1: the request's, else 0. More than 0 needs people */
     int history;        /* history pairs shown; -1: the request's, else the frame's */
     int64_t seed;       /* -1: the request's, else 0 */
     const char *frame;  /* "compact", "full", a file, or NULL: chosen by the model's size */
@@ -497,6 +534,16 @@ typedef struct pgr_judge_options {
     size_t max_tokens;  /* per chain; 0: the frame's */
     bool swap;          /* odd chains see the responses in reversed order */
     pgr_score_kind score; /* which of the two scores counts; AUTO: recomputed where every chain has it */
+    pgr_people *people;   /* NULL: pro > 0 is refused */
+    double w_ind, w_pro;  /* of the two means, >= 0 and not both 0; only their ratio counts */
+    pgr_neighbour_weights neighbour_weights; /* inside the mean of pro */
+    size_t cold_pairs;    /* a user with fewer pairs leans on similar users (docs/scores.md); 0: nobody does */
+    pgr_history_by history_by;
+    pgr_embedder *embedder; /* for PGR_HISTORY_RELEVANT where people is NULL; the caller's. May be NULL */
+    const pgr_calibration *calibration; /* of the win probabilities; the caller's. NULL: as they are */
+    double adaptive;      /* 0: all chains are written. Else 0.5..1: no more once the best response's win probability is
+                             this; the chains written are the first of those that there would be */
+    size_t draws;         /* different choices of pairs that the own chains are spread over; 0 counts as 1 */
     bool keep_chains;   /* fill result->samples */
     double deadline_s;  /* of the call, 0: none; chains that have not finished by then count as failed */
     pgr_cancel *cancel;
@@ -509,7 +556,8 @@ typedef struct pgr_judge_options {
 typedef struct pgr_response_score {
     bool scored;          /* false: score is not there, `reason` says why */
     const char *reason;
-    double score, se;     /* mean over parsed chains and its standard error (se NaN for one chain) */
+    double score, se;     /* weighted mean over parsed chains and its standard error (se NaN for one chain) */
+    double ind, pro;      /* mean under the own history, under similar users'; NaN where no chain has one */
     double declared;      /* mean of what the chains wrote; NaN where none did */
     double recomputed;    /* mean of the weighted sums of criterion scores; NaN where none could be built */
     double win;           /* probability that this response is the best, from the chains: method in docs/scores.md */
@@ -525,12 +573,13 @@ typedef struct pgr_criterion {
 
 typedef struct pgr_chain_sample {
     const char *text;
+    const char *user;     /* whose history: NULL the request's user, else the similar user's id */
     const size_t *order;  /* (n_response) order[i]: the response shown at place i */
     bool parsed, cut;
     const char *reason;   /* why it did not parse, else NULL */
     const double *scores; /* (n_response) in the request's order; NaN where missing */
     size_t n_token;
-    uint64_t seed;        /* the chain's number: with the request's seed it names its random numbers */
+    uint64_t seed;        /* the chain's number among the own, or among those of similar users: with the request's seed it names its random numbers */
 } pgr_chain_sample;
 
 typedef struct pgr_clip { /* a text that was shortened to fit */
@@ -538,23 +587,49 @@ typedef struct pgr_clip { /* a text that was shortened to fit */
     size_t from_tokens, to_tokens;
 } pgr_clip;
 
+typedef struct pgr_chain_counts {
+    size_t requested, parsed, cut, failed;
+} pgr_chain_counts;
+
+typedef struct pgr_neighbour { /* a similar user who was asked */
+    const char *user;
+    double similarity; /* cosine, -1..1 */
+    double weight;     /* in the mean of pro: those of all neighbours sum to 1; 0 where none of his chains counts */
+    size_t n;          /* his chains that count */
+} pgr_neighbour;
+
 typedef struct pgr_result {
     const char *id, *model, *frame;
     int best;             /* index of the best response, -1 if no chain parsed */
     bool tie;             /* another response has the same score */
     double confidence;    /* win probability of the best; NaN if none */
+    double confidence_raw; /* the same before calibration */
+    bool calibrated;
     pgr_response_score *responses;
     size_t n_response;
-    size_t requested, parsed, cut, failed; /* chains */
-    double flip_rate;        /* NaN without swaps: how often the verdicts of the two orders of a pair of chains differ */
+    size_t requested, parsed, cut, failed; /* chains, all together */
+    pgr_chain_counts ind, pro; /* of them under the own history, under similar users' */
+    const char *pro_reason;    /* why there are none under similar users although they were asked for, else NULL */
+    pgr_neighbour *neighbours; /* (n_neighbour) most similar first */
+    size_t n_neighbour;
+    int prototype;             /* the user's nearest; -1: none was looked for or could be told */
+    double w_ind, w_pro;       /* as used: they sum to 1 */
+    double adaptive;           /* the probability at which writing stopped or would have; 0: not asked for */
+    size_t saved;              /* chains that were not written because the verdict was settled */
+    bool cold_start;           /* the weights lean on similar users because the user's history is short */
+    double flip_rate;        /* NaN without swaps: how often the verdicts of the two orders of a pair of chains differ, whose
+                                prompts are otherwise the same */
     double arithmetic_wrong; /* share of parsed chains whose declared scores differ from the recomputed; NaN if none */
     pgr_score_kind score_used; /* DECLARED or RECOMPUTED: which of the two counted */
-    const char *persona;  /* of the chain nearest to the mean, "" if none */
+    const char *persona;  /* of the own chain nearest to the mean of the own (without any: the same of similar users); "" if none */
     pgr_criterion *criteria;
     size_t n_criterion;
     pgr_clip *clipped;
     size_t n_clip;
-    size_t history_shown;
+    size_t history_shown;      /* pairs in an own prompt */
+    size_t history_used;       /* different pairs in all own prompts */
+    size_t draws;              /* different choices of pairs */
+    pgr_history_by history_by;
     pgr_chain_sample *samples; /* with keep_chains */
     size_t n_sample;
     size_t prompt_tokens, cached_tokens, completion_tokens; /* cached: of the prompts, not computed because known */
@@ -563,8 +638,8 @@ typedef struct pgr_result {
 
 pgr_judge_options pgr_judge_options_default(void);
 
-/* Score the request's responses for its user (method.md 4): m chains of the user's own, averaged. *out is the caller's
- * (pgr_result_free). A chain that does not parse is counted in `failed`, never scored. */
+/* Score the request's responses for its user (method.md 4): m chains under the user's own history (Ind-m) and n under those of
+ * the most similar other users (Pro-n), one mean each, weighted. *out is the caller's (pgr_result_free). A chain that does not parse is counted in `failed`, never scored. */
 pgr_status pgr_judge(pgr_engine *engine, const pgr_request *request, const pgr_judge_options *options,
                      pgr_result **out, pgr_error *err);
 

@@ -7,11 +7,17 @@
 static const double EQUAL = 1e-9;    /* scores nearer than this are a tie */
 static const double ROUNDED = 0.051; /* a total written with one decimal may be .05 off */
 
+enum { IND, PRO, N_SIDE }; /* under the own history, under neighbours' */
+
 typedef struct votes { /* what the chains that count say, in the request's order */
     size_t n_chain, n_response;
-    size_t n;       /* chains that count */
-    bool *counts;   /* (n_chain) the chain has the scores that count */
-    double *scores; /* (n_chain, n_response) */
+    size_t n;             /* chains that count */
+    size_t n_of[N_SIDE];  /* of each side */
+    double side[N_SIDE];  /* the sides' weights, 0 for a side without chains that count; sum 1 */
+    bool *counts;         /* (n_chain) the chain has the scores that count */
+    bool *pro;            /* (n_chain) whose side */
+    double *share;        /* (n_chain) in the mean of its side: those of a side sum to 1 */
+    double *scores;       /* (n_chain, n_response) */
 } votes;
 
 static double *numbers(arena *a, size_t n) {
@@ -44,19 +50,57 @@ static void unshuffle(const aggregate_chain *c, const double *by_place, size_t n
     }
 }
 
-static pgr_status collect(const aggregate_chain *chains, pgr_score_kind kind, arena *a, votes *v, pgr_error *err) {
+/* ---- weights ---------------------------------------------------------------------------------------------------- */
+
+/* A side without chains that count leaves its weight to the other one. */
+static void weigh_sides(const aggregate_options *o, votes *v) {
+    double w[N_SIDE] = {v->n_of[IND] ? o->w_ind : 0, v->n_of[PRO] ? o->w_pro : 0};
+    if (w[IND] + w[PRO] <= 0) { /* all of the weight is on a side that has no chain */
+        w[IND] = v->n_of[IND] > 0;
+        w[PRO] = v->n_of[PRO] > 0;
+    }
+    double sum = w[IND] + w[PRO];
+    for (int s = 0; s < N_SIDE; s++) v->side[s] = sum > 0 ? w[s] / sum : 0;
+}
+
+/* Own chains share alike; a neighbour's weight is split over those of his chains that count. */
+static pgr_status weigh_chains(const aggregate_chain *chains, const aggregate_options *o, arena *a, votes *v,
+                               pgr_error *err) {
+    size_t *counted = arena_array(a, o->n_neighbour, sizeof *counted);
+    if (!counted) return fail_mem(err);
+    for (size_t i = 0; i < v->n_chain; i++)
+        if (v->counts[i] && v->pro[i]) counted[chains[i].neighbour - 1]++;
+    double present = 0; /* weight of the neighbours that have chains */
+    for (size_t k = 0; k < o->n_neighbour; k++) present += counted[k] ? o->neighbour_weights[k] : 0;
+    for (size_t i = 0; i < v->n_chain; i++) {
+        if (!v->counts[i]) continue;
+        size_t k = v->pro[i] ? chains[i].neighbour - 1 : 0;
+        v->share[i] = v->pro[i] ? o->neighbour_weights[k] / present / (double)counted[k] : 1 / (double)v->n_of[IND];
+    }
+    if (o->counted) memcpy(o->counted, counted, o->n_neighbour * sizeof *counted);
+    return PGR_OK;
+}
+
+static pgr_status collect(const aggregate_chain *chains, pgr_score_kind kind, const aggregate_options *o, arena *a,
+                          votes *v, pgr_error *err) {
     v->counts = arena_array(a, v->n_chain, sizeof *v->counts);
+    v->pro = arena_array(a, v->n_chain, sizeof *v->pro);
+    v->share = numbers(a, v->n_chain);
     v->scores = numbers(a, v->n_chain * v->n_response);
-    if (!v->counts || !v->scores) return fail_mem(err);
+    if (!v->counts || !v->pro || !v->share || !v->scores) return fail_mem(err);
     for (size_t i = 0; i < v->n_chain; i++) {
         const chain *c = chains[i].chain;
         const double *from = kind == PGR_SCORE_DECLARED ? c->declared : c->recomputed;
+        PGR_ASSERT(chains[i].neighbour <= o->n_neighbour && chains[i].twin <= i);
+        v->pro[i] = chains[i].neighbour > 0;
         v->counts[i] = c->parsed && complete(from, v->n_response);
         if (!v->counts[i]) continue;
         unshuffle(&chains[i], from, v->n_response, v->scores + i * v->n_response);
         v->n++;
+        v->n_of[v->pro[i]]++;
     }
-    return PGR_OK;
+    weigh_sides(o, v);
+    return weigh_chains(chains, o, a, v, err);
 }
 
 /* ---- means and wins -------------------------------------------------------------------------------------------- */
@@ -71,77 +115,114 @@ static size_t best_of(const double *scores, size_t n, size_t *ties) {
     return best;
 }
 
-/* s_r and se_r = sd / sqrt(n), sd with n - 1. */
+static double side_mean(const votes *v, int side, size_t r) {
+    double sum = 0.0;
+    for (size_t i = 0; i < v->n_chain; i++)
+        if (v->counts[i] && v->pro[i] == side) sum += v->share[i] * scores_of(v, i)[r];
+    return v->n_of[side] ? sum : NAN;
+}
+
+static double blend(const votes *v, const double means[N_SIDE]) {
+    double sum = 0.0;
+    for (int s = 0; s < N_SIDE; s++)
+        if (v->n_of[s]) sum += v->side[s] * means[s];
+    return sum;
+}
+
+/* Variance of one chain of the side, sum w (s - mean)^2 / (1 - sum w^2); NaN for fewer than two chains. */
+static double chain_variance(const votes *v, int side, size_t r, double mean, double *squares) {
+    double sum = 0.0;
+    *squares = 0.0;
+    for (size_t i = 0; i < v->n_chain; i++) {
+        if (!v->counts[i] || v->pro[i] != side) continue;
+        sum += v->share[i] * pow(scores_of(v, i)[r] - mean, 2.0);
+        *squares += v->share[i] * v->share[i];
+    }
+    return v->n_of[side] > 1 ? sum / (1 - *squares) : NAN;
+}
+
+/* s_r = sum over sides W mean; se_r^2 = sum W^2 variance sum w^2. A side of one chain takes the other's variance. */
 static void mean_and_error(const votes *v, size_t r, pgr_response_score *out) {
-    double sum = 0.0, square = 0.0;
-    for (size_t i = 0; i < v->n_chain; i++)
-        if (v->counts[i]) sum += scores_of(v, i)[r];
-    out->score = sum / (double)v->n;
-    for (size_t i = 0; i < v->n_chain; i++)
-        if (v->counts[i]) square += pow(scores_of(v, i)[r] - out->score, 2.0);
-    out->se = v->n > 1 ? sqrt(square / (double)(v->n - 1) / (double)v->n) : NAN;
+    double means[N_SIDE], variance[N_SIDE], squares[N_SIDE], error = 0.0;
+    for (int s = 0; s < N_SIDE; s++) {
+        means[s] = side_mean(v, s, r);
+        variance[s] = chain_variance(v, s, r, means[s], &squares[s]);
+    }
+    for (int s = 0; s < N_SIDE; s++) {
+        double of_chain = v->n_of[s] == 1 && v->n_of[!s] > 1 ? variance[!s] : variance[s];
+        if (v->n_of[s] && v->side[s] > 0) error += v->side[s] * v->side[s] * of_chain * squares[s];
+    }
+    out->score = blend(v, means);
+    out->se = sqrt(error);
+    out->ind = means[IND];
+    out->pro = means[PRO];
     out->n = v->n;
     out->scored = true;
 }
 
-/* P(mean of s_i > mean of s_j): the differences d of the n chains with one chain before them that saw no difference,
- * give or take one point: m = sum d / (n + 1), v = (sum (d - m)^2 + m^2 + 1) / (n + 1), P = Phi(m / sqrt(v / (n + 1))).
- */
-static double beats(const votes *v, size_t i, size_t j) {
-    double n = (double)(v->n + 1), m = 0.0, spread = 0.0;
+static double difference(const votes *v, size_t c, size_t i, size_t j) {
+    return scores_of(v, c)[i] - scores_of(v, c)[j];
+}
+
+/* P(mean of s_i > mean of s_j) from the differences d with their weights w (of sides and shares, sum 1), of which n = 1 / sum w^2
+ * count, with one chain before them that saw no difference, give or take one point: D = sum w d, m = n D / (n + 1),
+ * v = (n (sum w (d - mean of its side)^2 + (D - m)^2) + m^2 + 1) / (n + 1), P = Phi(m / sqrt(v / (n + 1))). */
+static double beats(const votes *v, size_t i, size_t j, const pgr_calibration *calibration) {
+    double means[N_SIDE] = {0, 0}, squares = 0.0, spread = 0.0;
     for (size_t c = 0; c < v->n_chain; c++)
-        if (v->counts[c]) m += (scores_of(v, c)[i] - scores_of(v, c)[j]) / n;
-    for (size_t c = 0; c < v->n_chain; c++)
-        if (v->counts[c]) spread += pow(scores_of(v, c)[i] - scores_of(v, c)[j] - m, 2.0);
-    double variance = (spread + m * m + 1.0) / n;
-    return 0.5 * erfc(-m / sqrt(2.0 * variance / n));
+        if (v->counts[c]) means[v->pro[c]] += v->share[c] * difference(v, c, i, j);
+    for (size_t c = 0; c < v->n_chain; c++) {
+        if (!v->counts[c]) continue;
+        double w = v->side[v->pro[c]] * v->share[c];
+        squares += w * w;
+        spread += w * pow(difference(v, c, i, j) - means[v->pro[c]], 2.0);
+    }
+    double n = 1 / squares, D = blend(v, means), m = n * D / (n + 1);
+    double variance = (n * (spread + (D - m) * (D - m)) + m * m + 1.0) / (n + 1);
+    double p = 0.5 * erfc(-m / sqrt(2.0 * variance / (n + 1)));
+    if (!calibration) return p;
+    return pgr_calibration_apply(calibration,
+                                 pgr_calibration_takes(calibration) == PGR_CALIBRATION_DIFFERENCE ? D : p);
 }
 
 /* win_i = prod over j of P(i beats j), normalised to sum to 1. */
-static void win_probabilities(const votes *v, pgr_response_score *out) {
+static void win_probabilities(const votes *v, const pgr_calibration *calibration, pgr_response_score *out) {
     double sum = 0.0;
     for (size_t i = 0; i < v->n_response; i++) {
         out[i].win = 1.0;
         for (size_t j = 0; j < v->n_response; j++)
-            if (j != i) out[i].win *= beats(v, i, j);
+            if (j != i) out[i].win *= beats(v, i, j, calibration);
         sum += out[i].win;
     }
     for (size_t i = 0; i < v->n_response; i++) out[i].win /= sum;
 }
 
-/* Means over the parsed chains of one of the two scores; NaN where no chain has it. */
-static void mean_of_kind(const aggregate_chain *chains, size_t n_chain, size_t n_response, bool declared,
-                         pgr_response_score *out) {
-    size_t n = 0;
-    for (size_t r = 0; r < n_response; r++) *(declared ? &out[r].declared : &out[r].recomputed) = 0.0;
-    for (size_t i = 0; i < n_chain; i++) {
-        const chain *c = chains[i].chain;
-        const double *from = declared ? c->declared : c->recomputed;
-        if (!c->parsed || !complete(from, n_response)) continue;
-        n++;
-        for (size_t p = 0; p < n_response; p++) {
-            pgr_response_score *s = &out[chains[i].order[p]];
-            *(declared ? &s->declared : &s->recomputed) += from[p];
-        }
-    }
+/* Means over the parsed chains of one of the two scores, weighted as the scores are; NaN where no chain has it. */
+static pgr_status mean_of_kind(const aggregate_chain *chains, size_t n_chain, size_t n_response, bool declared,
+                               const aggregate_options *o, arena *a, pgr_response_score *out, pgr_error *err) {
+    votes v = {.n_chain = n_chain, .n_response = n_response};
+    aggregate_options quiet = *o;
+    quiet.counted = NULL;
+    PGR_TRY(collect(chains, declared ? PGR_SCORE_DECLARED : PGR_SCORE_RECOMPUTED, &quiet, a, &v, err));
     for (size_t r = 0; r < n_response; r++) {
-        double *x = declared ? &out[r].declared : &out[r].recomputed;
-        *x = n ? *x / (double)n : NAN;
+        double means[N_SIDE] = {side_mean(&v, IND, r), side_mean(&v, PRO, r)};
+        *(declared ? &out[r].declared : &out[r].recomputed) = v.n ? blend(&v, means) : NAN;
     }
+    return PGR_OK;
 }
 
 /* ---- audits ---------------------------------------------------------------------------------------------------- */
 
-/* Over pairs of chains 2i, 2i+1 that saw different orders and both count: 1 where the winners differ, 1/2 for a winner
- * against a tie. */
+/* Over twins that saw different orders and both count: 1 where the winners differ, 1/2 for a winner against a tie. */
 static double flip_rate(const aggregate_chain *chains, const votes *v) {
     double flips = 0.0;
     size_t pairs = 0, ties[2];
-    for (size_t i = 0; i + 1 < v->n_chain; i += 2) {
-        if (!v->counts[i] || !v->counts[i + 1]) continue;
-        if (memcmp(chains[i].order, chains[i + 1].order, v->n_response * sizeof *chains[i].order) == 0) continue;
-        size_t a = best_of(scores_of(v, i), v->n_response, &ties[0]);
-        size_t b = best_of(scores_of(v, i + 1), v->n_response, &ties[1]);
+    for (size_t i = 0; i < v->n_chain; i++) {
+        size_t k = chains[i].twin - 1;
+        if (!chains[i].twin || !v->counts[i] || !v->counts[k]) continue;
+        if (memcmp(chains[i].order, chains[k].order, v->n_response * sizeof *chains[i].order) == 0) continue;
+        size_t a = best_of(scores_of(v, k), v->n_response, &ties[0]);
+        size_t b = best_of(scores_of(v, i), v->n_response, &ties[1]);
         pairs++;
         if (ties[0] == 1 && ties[1] == 1)
             flips += a != b;
@@ -167,13 +248,16 @@ static double arithmetic_wrong(const aggregate_chain *chains, size_t n_chain, si
 
 /* ---- what people read ------------------------------------------------------------------------------------------ */
 
+/* Of the own chains the one nearest to their mean; without any, the same of the neighbours'. */
 static size_t nearest_chain(const votes *v, const pgr_response_score *mean) {
     size_t nearest = v->n_chain;
+    bool pro = v->n_of[IND] == 0;
     double least = INFINITY;
     for (size_t i = 0; i < v->n_chain; i++) {
-        if (!v->counts[i]) continue;
+        if (!v->counts[i] || v->pro[i] != pro) continue;
         double d = 0.0;
-        for (size_t r = 0; r < v->n_response; r++) d += pow(scores_of(v, i)[r] - mean[r].score, 2.0);
+        for (size_t r = 0; r < v->n_response; r++)
+            d += pow(scores_of(v, i)[r] - (pro ? mean[r].pro : mean[r].ind), 2.0);
         if (d < least - EQUAL) least = d, nearest = i;
     }
     return nearest;
@@ -217,13 +301,18 @@ static const char *frequent_reason(const aggregate_chain *chains, const votes *v
 }
 
 static void count_chains(const aggregate_chain *chains, size_t n_chain, pgr_result *out) {
-    out->requested = n_chain;
-    out->parsed = out->cut = out->failed = 0;
+    out->ind = out->pro = (pgr_chain_counts){0};
     for (size_t i = 0; i < n_chain; i++) {
-        out->parsed += chains[i].chain->parsed;
-        out->failed += !chains[i].chain->parsed;
-        out->cut += chains[i].cut;
+        pgr_chain_counts *side = chains[i].neighbour ? &out->pro : &out->ind;
+        side->requested++;
+        side->parsed += chains[i].chain->parsed;
+        side->failed += !chains[i].chain->parsed;
+        side->cut += chains[i].cut;
     }
+    out->requested = n_chain;
+    out->parsed = out->ind.parsed + out->pro.parsed;
+    out->failed = out->ind.failed + out->pro.failed;
+    out->cut = out->ind.cut + out->pro.cut;
 }
 
 static pgr_status no_verdict(const aggregate_chain *chains, const votes *v, arena *a, pgr_result *out, pgr_error *err) {
@@ -233,46 +322,58 @@ static pgr_status no_verdict(const aggregate_chain *chains, const votes *v, aren
         pgr_response_score *s = &out->responses[r];
         s->scored = false;
         s->reason = reason;
-        s->score = s->se = s->win = NAN;
+        s->score = s->se = s->win = s->ind = s->pro = NAN;
         s->n = 0;
     }
     return PGR_OK;
 }
 
-pgr_status aggregate(const aggregate_chain *chains, size_t n_chain, size_t n_response, pgr_score_kind kind, arena *a,
-                     pgr_result *out, pgr_error *err) {
-    if (n_response == 0 || n_chain > SIZE_MAX / n_response) return fail(err, PGR_E_ARG, "aggregate: no responses");
-    votes v = {.n_chain = n_chain, .n_response = n_response};
-    out->score_used = choose_kind(chains, n_chain, n_response, kind);
-    PGR_TRY(collect(chains, out->score_used, a, &v, err));
-    pgr_response_score *scores = arena_array(a, n_response, sizeof *scores);
-    if (!scores) return fail_mem(err);
-
-    out->responses = scores;
-    out->n_response = n_response;
+static void clear(pgr_result *out) {
     out->best = -1;
     out->tie = false;
-    out->confidence = NAN;
+    out->confidence = out->confidence_raw = NAN;
     out->persona = "";
     out->criteria = NULL;
     out->n_criterion = 0;
+}
+
+static void decide(const votes *v, const aggregate_options *o, double *means, pgr_result *out) {
+    size_t ties;
+    for (size_t r = 0; r < v->n_response; r++) {
+        mean_and_error(v, r, &out->responses[r]);
+        means[r] = out->responses[r].score;
+    }
+    size_t best = best_of(means, v->n_response, &ties);
+    win_probabilities(v, NULL, out->responses);
+    out->confidence_raw = out->responses[best].win;
+    if (o->calibration) win_probabilities(v, o->calibration, out->responses);
+    out->best = (int)best;
+    out->tie = ties > 1;
+    out->confidence = out->responses[best].win;
+}
+
+pgr_status aggregate(const aggregate_chain *chains, size_t n_chain, size_t n_response, const aggregate_options *o,
+                     arena *a, pgr_result *out, pgr_error *err) {
+    if (n_response == 0 || n_chain > SIZE_MAX / n_response) return fail(err, PGR_E_ARG, "aggregate: no responses");
+    votes v = {.n_chain = n_chain, .n_response = n_response};
+    out->score_used = choose_kind(chains, n_chain, n_response, o->kind);
+    PGR_TRY(collect(chains, out->score_used, o, a, &v, err));
+    pgr_response_score *scores = arena_array(a, n_response, sizeof *scores);
+    double *means = numbers(a, n_response);
+    if (!scores || !means) return fail_mem(err);
+
+    clear(out);
+    out->responses = scores;
+    out->n_response = n_response;
+    out->calibrated = o->calibration != NULL;
+    out->w_ind = v.side[IND];
+    out->w_pro = v.side[PRO];
     count_chains(chains, n_chain, out);
-    mean_of_kind(chains, n_chain, n_response, true, scores);
-    mean_of_kind(chains, n_chain, n_response, false, scores);
+    PGR_TRY(mean_of_kind(chains, n_chain, n_response, true, o, a, scores, err));
+    PGR_TRY(mean_of_kind(chains, n_chain, n_response, false, o, a, scores, err));
     out->flip_rate = flip_rate(chains, &v);
     out->arithmetic_wrong = arithmetic_wrong(chains, n_chain, n_response);
     if (v.n == 0) return no_verdict(chains, &v, a, out, err);
-
-    double *means = numbers(a, n_response);
-    if (!means) return fail_mem(err);
-    for (size_t r = 0; r < n_response; r++) {
-        mean_and_error(&v, r, &scores[r]);
-        means[r] = scores[r].score;
-    }
-    win_probabilities(&v, scores);
-    size_t ties, best = best_of(means, n_response, &ties);
-    out->best = (int)best;
-    out->tie = ties > 1;
-    out->confidence = scores[best].win;
+    decide(&v, o, means, out);
     return take_persona(&chains[nearest_chain(&v, scores)], n_response, a, out, err);
 }

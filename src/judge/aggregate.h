@@ -8,11 +8,22 @@ typedef struct aggregate_chain {
     const chain *chain;
     const size_t *order; /* (n_response) order[i]: the response shown at place i */
     bool cut;
+    size_t neighbour;    /* 0: the user's own history; else that of neighbour - 1 */
+    size_t twin;         /* 0: none; else chain twin - 1 comes before and differs only in its order and its random numbers */
 } aggregate_chain;
 
-/* Fills best, tie, confidence, responses, requested/parsed/cut/failed, flip_rate, arithmetic_wrong, persona and criteria of out;
- * arrays from the arena. method in docs/scores.md. kind AUTO: recomputed if every parsed chain has it, else declared. */
-pgr_status aggregate(const aggregate_chain *chains, size_t n_chain, size_t n_response, pgr_score_kind kind, arena *a,
-                     pgr_result *out, pgr_error *err);
+typedef struct aggregate_options {
+    pgr_score_kind kind; /* AUTO: recomputed if every parsed chain has it, else declared */
+    double w_ind, w_pro; /* >= 0, not both 0 */
+    const double *neighbour_weights; /* (n_neighbour) > 0 */
+    size_t n_neighbour;
+    size_t *counted; /* (n_neighbour) out: chains of each that count; NULL where there are no neighbours */
+    const pgr_calibration *calibration; /* NULL: none */
+} aggregate_options;
+
+/* Fills best, tie, confidence, responses, the counts of chains, w_ind, w_pro, flip_rate, arithmetic_wrong, persona and criteria
+ * of out; arrays from the arena. method in docs/scores.md. */
+pgr_status aggregate(const aggregate_chain *chains, size_t n_chain, size_t n_response, const aggregate_options *o,
+                     arena *a, pgr_result *out, pgr_error *err);
 
 #endif

@@ -51,6 +51,8 @@ static void put_response(buf *b, const pgr_response_score *s, size_t index) {
     put_number(b, "declared", s->declared);
     put_number(b, "recomputed", s->recomputed);
     put_number(b, "win", s->scored ? s->win : NAN);
+    put_number(b, "ind", s->scored ? s->ind : NAN);
+    put_number(b, "pro", s->scored ? s->pro : NAN);
     put_count(b, "n", s->n);
     if (!s->scored) {
         put_key(b, "reason");
@@ -69,14 +71,78 @@ static void put_responses(buf *b, const pgr_result *r) {
     buf_putc(b, ']');
 }
 
-/* Chains by source: the user's own (ind), and under neighbours' histories (pro), of which there are none yet. */
+static void put_counts(buf *b, const pgr_chain_counts *c, const char *reason) {
+    buf_printf(b, "{\"requested\":%zu,\"parsed\":%zu,\"cut\":%zu,\"failed\":%zu", c->requested, c->parsed, c->cut,
+               c->failed);
+    if (reason) {
+        put_key(b, "reason");
+        put_text(b, reason);
+    }
+    buf_putc(b, '}');
+}
+
+/* Chains by source: the user's own (ind), and under similar users' histories (pro). */
 static void put_chains(buf *b, const pgr_result *r) {
-    buf_printf(b, ",\"chains\":{\"ind\":{\"requested\":%zu,\"parsed\":%zu,\"cut\":%zu,\"failed\":%zu}", r->requested,
-               r->parsed, r->cut, r->failed);
-    buf_puts(b, ",\"pro\":{\"requested\":0,\"parsed\":0,\"cut\":0,\"failed\":0}");
+    put_key(b, "chains");
+    buf_puts(b, "{\"ind\":");
+    put_counts(b, &r->ind, NULL);
+    put_key(b, "pro");
+    put_counts(b, &r->pro, r->pro_reason);
     put_number(b, "flip_rate", r->flip_rate);
     put_number(b, "arithmetic_wrong", r->arithmetic_wrong);
     buf_putc(b, '}');
+}
+
+static void put_neighbours(buf *b, const pgr_result *r) {
+    put_key(b, "neighbours");
+    buf_putc(b, '[');
+    for (size_t i = 0; i < r->n_neighbour; i++) {
+        const pgr_neighbour *n = &r->neighbours[i];
+        buf_puts(b, i ? ",{\"user\":" : "{\"user\":");
+        put_text(b, n->user);
+        put_number(b, "similarity", n->similarity);
+        put_number(b, "weight", n->weight);
+        put_count(b, "n", n->n);
+        buf_putc(b, '}');
+    }
+    buf_putc(b, ']');
+}
+
+/* What the sides weighed, and why. */
+static void put_weights(buf *b, const pgr_result *r) {
+    put_key(b, "weights");
+    buf_puts(b, "{\"ind\":");
+    json_put_number(b, r->w_ind);
+    put_number(b, "pro", r->w_pro);
+    buf_putc(b, '}');
+    put_flag(b, "cold_start", r->cold_start);
+    put_key(b, "prototype");
+    if (r->prototype >= 0)
+        buf_printf(b, "%d", r->prototype);
+    else
+        buf_puts(b, "null");
+}
+
+static void put_adaptive(buf *b, const pgr_result *r) {
+    put_key(b, "adaptive");
+    if (!(r->adaptive > 0)) {
+        buf_puts(b, "null");
+        return;
+    }
+    buf_puts(b, "{\"p\":");
+    json_put_number(b, r->adaptive);
+    put_count(b, "used", r->requested);
+    put_count(b, "saved", r->saved);
+    buf_putc(b, '}');
+}
+
+static void put_history(buf *b, const pgr_result *r) {
+    static const char *const by[] = {"random", "relevant", "recent"};
+    put_count(b, "history_shown", r->history_shown);
+    put_count(b, "history_used", r->history_used);
+    put_count(b, "draws", r->draws);
+    put_key(b, "history_by");
+    put_text(b, by[r->history_by]);
 }
 
 static void put_criteria(buf *b, const pgr_result *r) {
@@ -111,6 +177,8 @@ static void put_clipped(buf *b, const pgr_result *r) {
 static void put_sample(buf *b, const pgr_chain_sample *s, size_t n_response) {
     buf_puts(b, "{\"text\":");
     put_text(b, s->text);
+    put_key(b, "user");
+    put_text_or_null(b, s->user);
     put_key(b, "order");
     buf_putc(b, '[');
     for (size_t i = 0; s->order && i < n_response; i++) buf_printf(b, "%s%zu", i ? "," : "", s->order[i]);
@@ -142,6 +210,8 @@ static void put_verdict(buf *b, const pgr_result *r) {
         buf_puts(b, ",\"best\":null");
     put_flag(b, "tie", r->tie);
     put_number(b, "confidence", r->confidence);
+    put_number(b, "confidence_raw", r->confidence_raw);
+    put_flag(b, "calibrated", r->calibrated);
     put_key(b, "score_used");
     buf_puts(b, r->score_used == PGR_SCORE_DECLARED     ? "\"declared\""
                 : r->score_used == PGR_SCORE_RECOMPUTED ? "\"recomputed\""
@@ -164,8 +234,10 @@ pgr_status pgr_result_json(const pgr_result *r, char **out, pgr_error *err) {
     put_key(&b, "persona");
     put_text(&b, r->persona);
     put_criteria(&b, r);
-    buf_puts(&b, ",\"neighbours\":[]");
-    put_count(&b, "history_shown", r->history_shown);
+    put_neighbours(&b, r);
+    put_weights(&b, r);
+    put_adaptive(&b, r);
+    put_history(&b, r);
     put_clipped(&b, r);
     buf_printf(&b, ",\"usage\":{\"prompt_tokens\":%zu,\"cached_tokens\":%zu,\"completion_tokens\":%zu}",
                r->prompt_tokens, r->cached_tokens, r->completion_tokens);

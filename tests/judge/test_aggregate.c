@@ -37,19 +37,31 @@ static void add(made *m, const size_t *order, const double *declared, const doub
     by_place(order, declared, m->n_response, m->criterion[i]);
     m->criteria[i] = (chain_criterion){"depth", 100.0, "why not", m->criterion[i]};
     m->chains[i] = (chain){true, NULL, persona, &m->criteria[i], 1, m->declared[i], m->recomputed[i], 100.0};
-    m->list[i] = (aggregate_chain){&m->chains[i], order, false};
+    m->list[i] = (aggregate_chain){.chain = &m->chains[i], .order = order, .twin = i % 2 ? i : 0};
 }
 
 static void add_failed(made *m, const char *reason) {
     size_t i = m->n++;
     for (size_t r = 0; r < m->n_response; r++) m->declared[i][r] = m->recomputed[i][r] = NAN;
     m->chains[i] = (chain){false, reason, "", NULL, 0, m->declared[i], m->recomputed[i], NAN};
-    m->list[i] = (aggregate_chain){&m->chains[i], GIVEN, true};
+    m->list[i] = (aggregate_chain){.chain = &m->chains[i], .order = GIVEN, .cut = true};
 }
 
 static void run(made *m, pgr_score_kind kind) {
     pgr_error err = {0};
-    if (aggregate(m->list, m->n, m->n_response, kind, &m->a, &m->out, &err) != PGR_OK) fail_msg("%s", err.message);
+    aggregate_options o = {.kind = kind, .w_ind = 0.5, .w_pro = 0.5};
+    if (aggregate(m->list, m->n, m->n_response, &o, &m->a, &m->out, &err) != PGR_OK) fail_msg("%s", err.message);
+}
+
+static void run_sides(made *m, const aggregate_options *o) {
+    pgr_error err = {0};
+    if (aggregate(m->list, m->n, m->n_response, o, &m->a, &m->out, &err) != PGR_OK) fail_msg("%s", err.message);
+}
+
+static void add_pro(made *m, size_t neighbour, const double *scores, const char *persona) {
+    add(m, GIVEN, scores, NULL, persona);
+    m->list[m->n - 1].neighbour = neighbour;
+    m->list[m->n - 1].twin = 0;
 }
 
 static double normal_below(double z) {
@@ -196,11 +208,111 @@ static void no_chain_no_score(void **state) {
     arena_free(&m.a);
 }
 
+/* Two own chains, three of two neighbours: all of it by hand. */
+static void two_sides(void **state) {
+    (void)state;
+    const double weights[] = {0.8, 0.2};
+    size_t counted[2] = {9, 9};
+    made m = {.n_response = 2};
+    add(&m, GIVEN, (double[]){8, 4}, NULL, "one");
+    add(&m, SWAPPED, (double[]){6, 4}, NULL, "two");
+    add_pro(&m, 1, (double[]){2, 8}, "three");
+    add_pro(&m, 2, (double[]){5, 5}, "four");
+    add_pro(&m, 2, (double[]){7, 5}, "five");
+    aggregate_options o = {.w_ind = 3, .w_pro = 1, .neighbour_weights = weights, .n_neighbour = 2, .counted = counted};
+    run_sides(&m, &o);
+    pgr_result *r = &m.out;
+    NEAR(r->w_ind, 0.75);
+    NEAR(r->w_pro, 0.25);
+    assert_int_equal(r->ind.requested, 2);
+    assert_int_equal(r->pro.requested, 3);
+    assert_int_equal(r->parsed, 5);
+    assert_int_equal(counted[0], 1);
+    assert_int_equal(counted[1], 2);
+    NEAR(r->responses[0].ind, 7);
+    NEAR(r->responses[0].pro, 0.8 * 2 + 0.1 * 5 + 0.1 * 7); /* 2.8 */
+    NEAR(r->responses[0].score, 0.75 * 7 + 0.25 * 2.8);
+    NEAR(r->responses[0].declared, r->responses[0].score);
+    NEAR(r->responses[1].score, 0.75 * 4 + 0.25 * (0.8 * 8 + 0.2 * 5));
+    /* own: variance 2, sum w^2 1/2; neighbours': sum w^2 .66, variance (.8 .64 + .1 4.84 + .1 17.64) / .34 */
+    double pro = (0.8 * 0.64 + 0.1 * 4.84 + 0.1 * 17.64) / 0.34;
+    NEAR(r->responses[0].se, sqrt(0.5625 * 2 * 0.5 + 0.0625 * pro * 0.66));
+    /* differences 4 2 | -6 0 2 of weights .375 .375 | .2 .025 .025; sides' means 3 and -4.6 */
+    double n = 1 / (2 * 0.375 * 0.375 + 0.04 + 2 * 0.025 * 0.025), D = 0.75 * 3 - 0.25 * 4.6, mean = n * D / (n + 1);
+    double spread = 0.375 * 2 + 0.2 * 1.96 + 0.025 * 4.6 * 4.6 + 0.025 * 6.6 * 6.6;
+    double v = (n * (spread + (D - mean) * (D - mean)) + mean * mean + 1) / (n + 1);
+    NEAR(r->responses[0].win, normal_below(mean / sqrt(v / (n + 1))));
+    assert_string_equal(r->persona, "one"); /* an own chain, though "five" is as near to the score */
+    NEAR(r->flip_rate, 0);                  /* the own pair alone */
+
+    o.w_ind = 0; /* own chains are heard by nobody */
+    run_sides(&m, &o);
+    NEAR(r->responses[0].score, 2.8);
+    assert_int_equal(r->best, 1);
+    arena_free(&m.a);
+}
+
+static void a_side_without_chains_leaves_its_weight(void **state) {
+    (void)state;
+    const double weights[] = {0.5, 0.5};
+    made m = {.n_response = 2};
+    add_failed(&m, "x");
+    add_pro(&m, 1, (double[]){3, 8}, "n1");
+    add_pro(&m, 1, (double[]){8, 5}, "n1 again"); /* by place: swapped below */
+    add_failed(&m, "y");
+    m.list[3].neighbour = 2;
+    m.list[2].order = SWAPPED;
+    m.list[2].twin = 2; /* the same neighbour, other order */
+    size_t counted[2];
+    aggregate_options o = {.w_ind = 0.5, .w_pro = 0.5, .neighbour_weights = weights, .n_neighbour = 2, .counted = counted};
+    run_sides(&m, &o);
+    NEAR(m.out.responses[0].score, 4); /* neighbour 2 has no chain: his half goes to the other */
+    assert_true(isnan(m.out.responses[0].ind));
+    NEAR(m.out.w_pro, 1);
+    assert_int_equal(m.out.pro.failed, 1);
+    assert_int_equal(m.out.ind.failed, 1);
+    assert_string_equal(m.out.persona, "n1"); /* no own chain: of the neighbours' */
+    assert_false(isnan(m.out.flip_rate));
+    arena_free(&m.a);
+
+    made one = {.n_response = 2}; /* a lone neighbour borrows the own chains' variance; two lone chains have none */
+    add(&one, GIVEN, (double[]){8, 4}, NULL, "a");
+    add_pro(&one, 1, (double[]){3, 8}, "b");
+    run_sides(&one, &o);
+    assert_true(isnan(one.out.responses[0].se));
+    add(&one, SWAPPED, (double[]){6, 4}, NULL, "c");
+    one.list[2].twin = 0;
+    run_sides(&one, &o);
+    NEAR(one.out.responses[0].se, sqrt(0.25 * 2 * 0.5 + 0.25 * 2));
+    arena_free(&one.a);
+}
+
+static void calibrated_wins(void **state) {
+    (void)state;
+    const double x[] = {1, 1, 1, 1}, y[] = {1, 1, 1, 0}; /* a difference of 1 wins three times of four: T = 1 / log 3 */
+    pgr_calibration *c = NULL;
+    assert_int_equal(pgr_calibration_fit(PGR_CALIBRATION_TEMPERATURE, PGR_CALIBRATION_DIFFERENCE, x, y, 4, &c, NULL), PGR_OK);
+    made m = {.n_response = 2};
+    add(&m, GIVEN, (double[]){7, 6}, NULL, "a");
+    run(&m, PGR_SCORE_AUTO);
+    double raw = m.out.confidence;
+    assert_false(m.out.calibrated);
+    aggregate_options o = {.w_ind = 1, .calibration = c};
+    run_sides(&m, &o);
+    NEAR(m.out.confidence, 0.75);
+    NEAR(m.out.responses[1].win, 0.25);
+    NEAR(m.out.confidence_raw, raw);
+    assert_true(m.out.calibrated);
+    pgr_calibration_free(c);
+    arena_free(&m.a);
+}
+
 static bool work(void) {
     made m = {.n_response = 2};
     add(&m, GIVEN, (double[]){8, 4}, NULL, "a");
     add(&m, SWAPPED, (double[]){8, 4}, NULL, "b");
-    bool ok = aggregate(m.list, m.n, m.n_response, PGR_SCORE_AUTO, &m.a, &m.out, NULL) == PGR_OK;
+    aggregate_options o = {.w_ind = 1};
+    bool ok = aggregate(m.list, m.n, m.n_response, &o, &m.a, &m.out, NULL) == PGR_OK;
     arena_free(&m.a);
     return ok;
 }
@@ -215,7 +327,8 @@ int main(void) {
         cmocka_unit_test(means_errors_wins),     cmocka_unit_test(orders_of_three),
         cmocka_unit_test(which_score_counts),    cmocka_unit_test(ties),
         cmocka_unit_test(flips_need_two_orders), cmocka_unit_test(no_chain_no_score),
-        cmocka_unit_test(out_of_memory),
+        cmocka_unit_test(two_sides),             cmocka_unit_test(a_side_without_chains_leaves_its_weight),
+        cmocka_unit_test(calibrated_wins),       cmocka_unit_test(out_of_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

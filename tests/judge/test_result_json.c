@@ -14,10 +14,12 @@
 static const double scores_a[] = {8, NAN}, scores_b[] = {7.25, 4}, sample_scores[] = {8.1, 4.9};
 static const size_t swapped[] = {1, 0};
 static pgr_response_score responses[] = {
-    {.scored = true, .score = 7.4, .se = 0.3, .declared = 7.4, .recomputed = 7.35, .win = 0.91, .n = 8},
-    {.scored = true, .score = 5, .se = NAN, .declared = NAN, .recomputed = 5, .win = 0.09, .n = 1}};
+    {.scored = true, .score = 7.4, .se = 0.3, .declared = 7.4, .recomputed = 7.35, .win = 0.91, .ind = 8, .pro = 7.2, .n = 8},
+    {.scored = true, .score = 5, .se = NAN, .declared = NAN, .recomputed = 5, .win = 0.09, .ind = NAN, .pro = 5, .n = 1}};
 static pgr_criterion criteria[] = {{.name = "Brief \"and\" clear", .weight = 35, .reason = "", .scores = scores_a},
                                    {.name = "Warm", .weight = 65, .reason = "line\nbreak \xFF", .scores = scores_b}};
+static pgr_neighbour neighbours[] = {{.user = "u7", .similarity = 0.83, .weight = 0.6, .n = 2},
+                                     {.user = "u\"9", .similarity = -0.1, .weight = 0.4, .n = 1}};
 static pgr_clip clips[] = {{.field = "responses[1]", .from_tokens = 900, .to_tokens = 400}};
 static pgr_chain_sample samples[] = {{.text = "chain",
                                       .order = swapped,
@@ -36,10 +38,25 @@ static pgr_result full_result(void) {
                         .score_used = PGR_SCORE_RECOMPUTED,
                         .responses = responses,
                         .n_response = 2,
-                        .requested = 8,
-                        .parsed = 7,
+                        .confidence_raw = 0.95,
+                        .calibrated = true,
+                        .requested = 12,
+                        .parsed = 10,
                         .cut = 2,
-                        .failed = 1,
+                        .failed = 2,
+                        .ind = {.requested = 8, .parsed = 7, .cut = 2, .failed = 1},
+                        .pro = {.requested = 4, .parsed = 3, .failed = 1},
+                        .neighbours = neighbours,
+                        .n_neighbour = 2,
+                        .prototype = 3,
+                        .w_ind = 0.25,
+                        .w_pro = 0.75,
+                        .cold_start = true,
+                        .adaptive = 0.9,
+                        .saved = 20,
+                        .draws = 2,
+                        .history_used = 5,
+                        .history_by = PGR_HISTORY_RELEVANT,
                         .flip_rate = 0.125,
                         .arithmetic_wrong = NAN,
                         .persona = "Likes it short.",
@@ -89,13 +106,29 @@ static void test_keys_and_values(void **state) {
     assert_string_equal(json_string_value(at(v, "score_used")), "recomputed");
     assert_int_equal(json_integer_value(at(v, "history_shown")), 3);
     assert_number(at(v, "seconds"), 3.1);
-    assert_int_equal(json_array_size(at(v, "neighbours")), 0);
+    const json_t *similar = json_array_get(at(v, "neighbours"), 1);
+    assert_int_equal(json_array_size(at(v, "neighbours")), 2);
+    assert_string_equal(json_string_value(at(similar, "user")), "u\"9");
+    assert_number(at(similar, "similarity"), -0.1);
+    assert_number(at(similar, "weight"), 0.4);
+    assert_int_equal(json_integer_value(at(similar, "n")), 1);
+    assert_true(json_is_true(at(v, "cold_start")) && json_is_true(at(v, "calibrated")));
+    assert_number(at(v, "confidence_raw"), 0.95);
+    assert_number(at(at(v, "weights"), "pro"), 0.75);
+    assert_int_equal(json_integer_value(at(v, "prototype")), 3);
+    assert_int_equal(json_integer_value(at(at(v, "adaptive"), "used")), 12);
+    assert_int_equal(json_integer_value(at(at(v, "adaptive"), "saved")), 20);
+    assert_int_equal(json_integer_value(at(v, "history_used")), 5);
+    assert_int_equal(json_integer_value(at(v, "draws")), 2);
+    assert_string_equal(json_string_value(at(v, "history_by")), "relevant");
     assert_null(json_object_get(v, "samples"));
 
     const json_t *chains = at(v, "chains"), *usage = at(v, "usage");
     assert_int_equal(json_integer_value(at(at(chains, "ind"), "requested")), 8);
     assert_int_equal(json_integer_value(at(at(chains, "ind"), "failed")), 1);
-    assert_int_equal(json_integer_value(at(at(chains, "pro"), "requested")), 0);
+    assert_int_equal(json_integer_value(at(at(chains, "pro"), "requested")), 4);
+    assert_int_equal(json_integer_value(at(at(chains, "pro"), "parsed")), 3);
+    assert_null(json_object_get(at(chains, "pro"), "reason"));
     assert_number(at(chains, "flip_rate"), 0.125);
     assert_true(json_is_null(at(chains, "arithmetic_wrong")));
     assert_int_equal(json_integer_value(at(usage, "cached_tokens")), 640);
@@ -104,6 +137,8 @@ static void test_keys_and_values(void **state) {
     assert_int_equal(json_array_size(at(v, "responses")), 2);
     assert_number(at(first, "recomputed"), 7.35);
     assert_null(json_object_get(first, "reason"));
+    assert_number(at(first, "pro"), 7.2);
+    assert_true(json_is_null(at(second, "ind")));
     assert_int_equal(json_integer_value(at(second, "index")), 1);
     assert_true(json_is_null(at(second, "se")));
     assert_true(json_is_null(at(second, "declared")));

@@ -1,0 +1,328 @@
+/* calibration.c - temperature by maximum likelihood, isotonic regression by pool-adjacent-violators, and their file. */
+#include "judge/calibration.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "base/file_out.h"
+#include "base/json.h"
+#include "base/mem.h"
+
+static const double NEAR_ONE = 1e-9;                /* probabilities nearer to 0 or 1 are taken as this near */
+static const double COLDEST = 1e-3, HOTTEST = 1e3;  /* temperatures */
+
+static const double SAME = 1e-12;   /* 1 - .7 is not quite .3 */
+static const double LARGEST = 1e9; /* in a file: differences of such numbers are no infinities */
+
+struct pgr_calibration {
+    pgr_calibration_method method;
+    pgr_calibration_input input;
+    size_t n; /* outcomes it was fitted on */
+    double temperature;
+    double *x, *y; /* (n_knot) isotonic: y rises with x; straight lines between, level beyond */
+    size_t n_knot;
+};
+
+static const char *const METHODS[] = {"temperature", "isotonic"}, *const INPUTS[] = {"probability", "difference"};
+
+static double sigmoid(double z) {
+    return z >= 0 ? 1 / (1 + exp(-z)) : exp(z) / (1 + exp(z));
+}
+
+/* What the temperature divides: the logit, or the difference as it is. */
+static double logit_of(pgr_calibration_input input, double x) {
+    if (input == PGR_CALIBRATION_DIFFERENCE) return x;
+    if (x < NEAR_ONE) x = NEAR_ONE;
+    if (x > 1 - NEAR_ONE) x = 1 - NEAR_ONE;
+    return log(x / (1 - x));
+}
+
+/* ---- temperature ----------------------------------------------------------------------------------------------- */
+
+/* Slope of the log-likelihood in a = 1 / T: sum z (y - sigmoid(a z)). It falls as a grows. */
+static double slope(pgr_calibration_input input, const double *x, const double *y, size_t n, double a) {
+    double sum = 0;
+    for (size_t i = 0; i < n; i++) {
+        double z = logit_of(input, x[i]);
+        sum += z * (y[i] - sigmoid(a * z));
+    }
+    return sum;
+}
+
+static double fit_temperature(pgr_calibration_input input, const double *x, const double *y, size_t n) {
+    double lo = log(1 / HOTTEST), hi = log(1 / COLDEST); /* of log a */
+    if (slope(input, x, y, n, exp(lo)) <= 0) return HOTTEST;
+    if (slope(input, x, y, n, exp(hi)) >= 0) return COLDEST;
+    for (int i = 0; i < 100; i++) {
+        double mid = (lo + hi) / 2;
+        *(slope(input, x, y, n, exp(mid)) > 0 ? &lo : &hi) = mid;
+    }
+    return exp(-(lo + hi) / 2);
+}
+
+/* ---- isotonic -------------------------------------------------------------------------------------------------- */
+
+typedef struct point { /* one or more outcomes of equal or pooled x */
+    double x, last; /* the first and the last x of the block */
+    double y, weight;
+} point;
+
+static int by_x(const void *a, const void *b) {
+    double l = ((const point *)a)->x, r = ((const point *)b)->x;
+    return (l > r) - (l < r);
+}
+
+static void pool(point *into, const point *p) {
+    double weight = into->weight + p->weight;
+    into->y = (into->y * into->weight + p->y * p->weight) / weight;
+    into->weight = weight;
+    into->last = p->last;
+}
+
+/* Points of equal x become one; then neighbours that fall are pooled until none does. Returns the number of blocks. */
+static size_t pool_violators(point *p, size_t n) {
+    qsort(p, n, sizeof *p, by_x);
+    size_t distinct = 0, kept = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (distinct && p[i].x - p[distinct - 1].x <= SAME)
+            pool(&p[distinct - 1], &p[i]);
+        else
+            p[distinct++] = p[i];
+    }
+    for (size_t i = 0; i < distinct; i++) {
+        p[kept++] = p[i];
+        while (kept > 1 && p[kept - 2].y >= p[kept - 1].y) {
+            pool(&p[kept - 2], &p[kept - 1]);
+            kept--;
+        }
+    }
+    return kept;
+}
+
+/* Every outcome counts from both sides: (x, y) and its mirror, so that the map is symmetric. */
+static pgr_status fit_isotonic(pgr_calibration *c, const double *x, const double *y, size_t n, pgr_error *err) {
+    if (n > SIZE_MAX / 2 / sizeof(point)) return fail_mem(err);
+    point *p = mem_array(2 * n, sizeof *p);
+    if (!p) return fail_mem(err);
+    for (size_t i = 0; i < n; i++) {
+        double mirror = c->input == PGR_CALIBRATION_PROBABILITY ? 1 - x[i] : -x[i];
+        p[2 * i] = (point){x[i], x[i], y[i], 1};
+        p[2 * i + 1] = (point){mirror, mirror, 1 - y[i], 1};
+    }
+    size_t blocks = pool_violators(p, 2 * n);
+    c->x = mem_array(2 * blocks, sizeof *c->x);
+    c->y = mem_array(2 * blocks, sizeof *c->y);
+    for (size_t i = 0; c->x && c->y && i < blocks; i++) {
+        const double ends[2] = {p[i].x, p[i].last};
+        for (size_t k = 0; k < (ends[0] < ends[1] ? 2 : 1); k++) {
+            c->x[c->n_knot] = ends[k];
+            c->y[c->n_knot++] = p[i].y;
+        }
+    }
+    mem_free(p);
+    return c->x && c->y ? PGR_OK : fail_mem(err);
+}
+
+static double interpolate(const pgr_calibration *c, double x) {
+    size_t lo = 0, hi = c->n_knot - 1;
+    if (x <= c->x[lo]) return c->y[lo];
+    if (x >= c->x[hi]) return c->y[hi];
+    while (hi - lo > 1) {
+        size_t mid = (lo + hi) / 2;
+        *(c->x[mid] <= x ? &lo : &hi) = mid;
+    }
+    double t = (x - c->x[lo]) / (c->x[hi] - c->x[lo]);
+    return c->y[lo] + t * (c->y[hi] - c->y[lo]);
+}
+
+/* ---- fit and apply --------------------------------------------------------------------------------------------- */
+
+static pgr_status check_data(pgr_calibration_input input, const double *x, const double *y, size_t n, pgr_error *err) {
+    if (n == 0 || !x || !y) return fail(err, PGR_E_ARG, "calibration: found no outcomes, expected at least one");
+    for (size_t i = 0; i < n; i++) {
+        bool fits = isfinite(x[i]) && (input == PGR_CALIBRATION_DIFFERENCE || (x[i] >= 0 && x[i] <= 1));
+        if (!fits)
+            return fail(err, PGR_E_ARG, "calibration: x[%zu] is %g, expected a %s", i, x[i],
+                        input == PGR_CALIBRATION_DIFFERENCE ? "number" : "probability");
+        if (!(y[i] >= 0 && y[i] <= 1))
+            return fail(err, PGR_E_ARG, "calibration: y[%zu] is %g, expected 0 to 1", i, y[i]);
+    }
+    return PGR_OK;
+}
+
+pgr_status pgr_calibration_fit(pgr_calibration_method method, pgr_calibration_input input, const double *x,
+                               const double *y, size_t n, pgr_calibration **out, pgr_error *err) {
+    PGR_TRY(check_data(input, x, y, n, err));
+    pgr_calibration *c = mem_zero(1, sizeof *c);
+    if (!c) return fail_mem(err);
+    *c = (pgr_calibration){.method = method, .input = input, .n = n};
+    pgr_status s = PGR_OK;
+    if (method == PGR_CALIBRATION_ISOTONIC)
+        s = fit_isotonic(c, x, y, n, err);
+    else
+        c->temperature = fit_temperature(input, x, y, n);
+    if (s != PGR_OK) {
+        pgr_calibration_free(c);
+        return s;
+    }
+    *out = c;
+    return PGR_OK;
+}
+
+/* No surer than n outcomes can show: between 1 / (n + 2) and its mirror. */
+double pgr_calibration_apply(const pgr_calibration *c, double x) {
+    if (isnan(x)) return NAN;
+    double least = 1 / ((double)c->n + 2);
+    double p = c->method == PGR_CALIBRATION_ISOTONIC ? interpolate(c, x)
+                                                     : sigmoid(logit_of(c->input, x) / c->temperature);
+    return p < least ? least : (p > 1 - least ? 1 - least : p);
+}
+
+pgr_calibration_input pgr_calibration_takes(const pgr_calibration *c) {
+    return c->input;
+}
+
+void pgr_calibration_free(pgr_calibration *c) {
+    if (!c) return;
+    mem_free(c->x);
+    mem_free(c->y);
+    mem_free(c);
+}
+
+double pgr_calibration_error(const double *p, const double *y, size_t n, size_t n_bin) {
+    if (n == 0 || n_bin == 0) return NAN;
+    double error = 0;
+    for (size_t b = 0; b < n_bin; b++) {
+        double gap = 0; /* sum of p - y in the bin; its mean weighted by the bin's share is this sum over n */
+        for (size_t i = 0; i < n; i++) {
+            size_t bin = (size_t)(p[i] * (double)n_bin);
+            if ((bin < n_bin ? bin : n_bin - 1) == b) gap += p[i] - y[i];
+        }
+        error += fabs(gap) / (double)n;
+    }
+    return error;
+}
+
+/* ---- the file -------------------------------------------------------------------------------------------------- */
+
+typedef struct reader {
+    const char *origin;
+    const json_t *top;
+    pgr_error *err;
+} reader;
+
+static pgr_status bad(const reader *in, const char *key, const char *expected) {
+    return fail(in->err, PGR_E_FORMAT, "%s: %s: found %s, expected %s", in->origin, key,
+                json_kind(json_object_get(in->top, key)), expected);
+}
+
+static pgr_status read_choice(const reader *in, const char *key, const char *const names[2], int *out) {
+    const char *found = NULL;
+    PGR_TRY(json_want_string(json_object_get(in->top, key), (json_at){in->origin, key}, &found, in->err));
+    for (int i = 0; i < 2; i++)
+        if (strcmp(found, names[i]) == 0) {
+            *out = i;
+            return PGR_OK;
+        }
+    return fail(in->err, PGR_E_FORMAT, "%s: %s: found '%.60s', expected '%s' or '%s'", in->origin, key, found, names[0],
+                names[1]);
+}
+
+/* An array of finite numbers that never fall (x: that rise). */
+static pgr_status read_rising(const reader *in, const char *key, bool strict, double **out, size_t *n) {
+    const json_t *v = json_object_get(in->top, key);
+    if (!json_is_array(v) || json_array_size(v) == 0) return bad(in, key, "an array of numbers");
+    *n = json_array_size(v);
+    *out = mem_array(*n, sizeof **out);
+    if (!*out) return fail_mem(in->err);
+    for (size_t i = 0; i < *n; i++) {
+        const json_t *item = json_array_get(v, i);
+        if (!json_is_number(item)) return bad(in, key, "numbers only");
+        (*out)[i] = json_number_value(item);
+        bool falls = i > 0 && (strict ? !((*out)[i] > (*out)[i - 1]) : !((*out)[i] >= (*out)[i - 1]));
+        if (!(fabs((*out)[i]) <= LARGEST) || falls)
+            return fail(in->err, PGR_E_FORMAT, "%s: %s[%zu]: found %g, expected numbers that rise, none beyond 1e9", in->origin, key, i,
+                        (*out)[i]);
+    }
+    return PGR_OK;
+}
+
+static pgr_status read_isotonic(const reader *in, pgr_calibration *c) {
+    size_t n_y = 0;
+    PGR_TRY(read_rising(in, "x", true, &c->x, &c->n_knot));
+    PGR_TRY(read_rising(in, "y", false, &c->y, &n_y));
+    if (n_y != c->n_knot)
+        return fail(in->err, PGR_E_FORMAT, "%s: y: found %zu numbers, expected %zu as in x", in->origin, n_y, c->n_knot);
+    if (c->y[0] < 0 || c->y[n_y - 1] > 1)
+        return fail(in->err, PGR_E_FORMAT, "%s: y: found numbers beyond 0 to 1, expected probabilities", in->origin);
+    return PGR_OK;
+}
+
+static pgr_status read_temperature(const reader *in, pgr_calibration *c) {
+    const json_t *v = json_object_get(in->top, "temperature");
+    c->temperature = json_is_number(v) ? json_number_value(v) : NAN;
+    return c->temperature >= COLDEST && c->temperature <= HOTTEST ? PGR_OK
+                                                                  : bad(in, "temperature", "a number from 0.001 to 1000");
+}
+
+static pgr_status read_file(const reader *in, pgr_calibration *c) {
+    static const char *const keys[] = {"method", "input", "n", "temperature", "x", "y", NULL};
+    json_at at = {in->origin, ""}, at_n = {in->origin, "n"};
+    int method = 0, input = 0;
+    int64_t n = 0;
+    PGR_TRY(json_want_object(in->top, at, in->err));
+    PGR_TRY(json_only_keys(in->top, keys, at, in->err));
+    PGR_TRY(read_choice(in, "method", METHODS, &method));
+    PGR_TRY(read_choice(in, "input", INPUTS, &input));
+    PGR_TRY(json_want_integer(json_object_get(in->top, "n"), at_n, 1, INT64_C(1) << 52, &n, in->err));
+    c->method = (pgr_calibration_method)method;
+    c->input = (pgr_calibration_input)input;
+    c->n = (size_t)n;
+    return c->method == PGR_CALIBRATION_ISOTONIC ? read_isotonic(in, c) : read_temperature(in, c);
+}
+
+pgr_status calibration_parse(const char *text, size_t n, const char *origin, pgr_calibration **out, pgr_error *err) {
+    json_t *top = NULL;
+    PGR_TRY(json_parse(text, n, origin, 1, &top, err));
+    reader in = {origin, top, err};
+    pgr_calibration *c = mem_zero(1, sizeof *c);
+    pgr_status s = c ? read_file(&in, c) : fail_mem(err);
+    json_decref(top);
+    if (s != PGR_OK) {
+        pgr_calibration_free(c);
+        return s;
+    }
+    *out = c;
+    return PGR_OK;
+}
+
+pgr_status pgr_calibration_open(const char *path, pgr_calibration **out, pgr_error *err) {
+    buf text = {0};
+    PGR_TRY(file_read(path, &text, err));
+    pgr_status s = calibration_parse(text.data ? text.data : "", text.n, path, out, err);
+    buf_free(&text);
+    return s;
+}
+
+static void put_numbers(buf *b, const char *key, const double *v, size_t n) {
+    buf_printf(b, ",\"%s\":[", key);
+    for (size_t i = 0; i < n; i++) buf_printf(b, "%s%.17g", i ? "," : "", v[i]);
+    buf_puts(b, "]");
+}
+
+pgr_status pgr_calibration_write(const pgr_calibration *c, const char *path, pgr_error *err) {
+    buf b = {0};
+    buf_printf(&b, "{\"method\":\"%s\",\"input\":\"%s\",\"n\":%zu", METHODS[c->method], INPUTS[c->input], c->n);
+    if (c->method == PGR_CALIBRATION_TEMPERATURE) {
+        buf_printf(&b, ",\"temperature\":%.17g", c->temperature);
+    } else {
+        put_numbers(&b, "x", c->x, c->n_knot);
+        put_numbers(&b, "y", c->y, c->n_knot);
+    }
+    buf_puts(&b, "}\n");
+    pgr_status s = b.failed ? fail_mem(err) : file_write(path, b.data, b.n, err);
+    buf_free(&b);
+    return s;
+}

@@ -1,0 +1,23 @@
+/* judge.h - inside of judging, for other rooms and tests: judging with any source of similar users, and the analyses that a
+ * model writes of users. */
+#ifndef PGR_JUDGE_JUDGE_H
+#define PGR_JUDGE_JUDGE_H
+
+#include "prototype/people.h"
+
+/* Who is similar to a request's user, and which pairs say most about a request. */
+typedef struct judge_source {
+    /* As people_neighbours. */
+    pgr_status (*neighbours)(void *ctx, const pgr_request *r, size_t n, arena *a, neighbourhood *out, pgr_error *err);
+    /* As people_relevance; NULL: by the options' embedder. */
+    pgr_status (*relevance)(void *ctx, const pgr_request *r, const preference_pair *pairs, const float *vectors, size_t n,
+                            double *out, pgr_error *err);
+    void *ctx;
+} judge_source;
+
+/* pgr_judge_many with the source in the place of options->people. source NULL: pro > 0 is refused. */
+pgr_status judge_many_from(pgr_engine *engine, const pgr_request *const *requests, size_t n,
+                           const pgr_judge_options *options, const judge_source *source, pgr_result **results,
+                           pgr_error *errors);
+
+#endif

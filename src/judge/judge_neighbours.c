@@ -1,0 +1,62 @@
+/* judge_neighbours.c - who else is asked (Pro-n, method.md 4): the neighbours, their weights among each other, and what both
+ * sides weigh where the user's own history is short. */
+#include <math.h>
+#include <string.h>
+
+#include "judge/judging.h"
+
+static const double LEAN = 0.5; /* of the own side's weight that a user without any pair gives to similar users */
+
+static bool is_self(const judging *j, const neighbour *n) {
+    return *j->r->user_id && strcmp(n->user_id, j->r->user_id) == 0;
+}
+
+/* Neighbours without a pair, or who are the user himself, have nothing to say. */
+static void drop_silent(judging *j, size_t most) {
+    neighbourhood *near = &j->near;
+    size_t kept = 0;
+    for (size_t i = 0; i < near->n && kept < most; i++)
+        if (near->list[i].n_pair > 0 && !is_self(j, &near->list[i])) near->list[kept++] = near->list[i];
+    near->n = kept;
+}
+
+static double weight_of(const judging *j, const neighbour *n) {
+    if (j->b->o->neighbour_weights == PGR_WEIGHTS_UNIFORM) return 1;
+    return n->similarity > 1e-6 ? n->similarity : 1e-6; /* who is as much unlike as like weighs next to nothing */
+}
+
+static pgr_status weigh_neighbours(judging *j) {
+    size_t n = j->near.n;
+    double sum = 0;
+    j->neighbour_weights = arena_array(&j->tmp, n + 1, sizeof *j->neighbour_weights);
+    if (!j->neighbour_weights) return fail_mem(&j->error);
+    for (size_t i = 0; i < n; i++) sum += weight_of(j, &j->near.list[i]);
+    for (size_t i = 0; i < n; i++) j->neighbour_weights[i] = weight_of(j, &j->near.list[i]) / sum;
+    return PGR_OK;
+}
+
+/* A user with n < C pairs gives LEAN (C - n) / C of the own side's weight away (docs/scores.md). */
+static void weigh_sides(judging *j) {
+    const pgr_judge_options *o = j->b->o;
+    size_t known = j->r->n_history, cold = o->cold_pairs;
+    double sum = o->w_ind + o->w_pro;
+    j->w_ind = o->w_ind / sum;
+    j->w_pro = o->w_pro / sum;
+    j->cold = j->near.n > 0 && known < cold && o->w_ind > 0 && o->w_pro > 0;
+    if (!j->cold) return;
+    double given = j->w_ind * LEAN * (double)(cold - known) / (double)cold;
+    j->w_ind -= given;
+    j->w_pro += given;
+}
+
+pgr_status neighbours_find(judging *j, size_t n) {
+    const judge_source *source = j->b->source;
+    j->near = (neighbourhood){.prototype = -1};
+    if (n > 0) {
+        PGR_TRY(source->neighbours(source->ctx, j->r, n, &j->tmp, &j->near, &j->error));
+        drop_silent(j, n);
+    }
+    PGR_TRY(weigh_neighbours(j));
+    weigh_sides(j);
+    return PGR_OK;
+}

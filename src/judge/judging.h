@@ -1,0 +1,134 @@
+/* judging.h - one call of pgr_judge_many from the inside: the batch, its requests, the prompts and chains of each. Only
+ * src/judge/judge*.c include it.
+ *
+ * A request has voices: the user's own history in D draws, then one voice per neighbour. A voice has a prompt for each order of
+ * the responses, a prompt has chains. Chain i of a side (own, neighbours') is the same whatever else is written. */
+#ifndef PGR_JUDGE_JUDGING_H
+#define PGR_JUDGE_JUDGING_H
+
+#include "infer/engine.h"
+#include "judge/aggregate.h"
+#include "judge/frame.h"
+#include "judge/judge.h"
+
+enum { SIDE_IND, SIDE_PRO, N_SIDE }; /* under the own history, under neighbours' */
+
+/* A pgr_result and the memory that it points into; the public part comes first. */
+typedef struct result {
+    pgr_result public;
+    arena arena;
+} result;
+
+typedef struct voice { /* whose history a prompt shows, and which pairs of it */
+    const pgr_request *r;  /* as this voice has it */
+    const size_t *history; /* (n_history) pairs shown, in the order in which they happened */
+    size_t n_history;
+} voice;
+
+typedef struct written { /* chain number i of a side */
+    size_t prompt;     /* of the side */
+    size_t twin;       /* 0: none; else number twin - 1 of the side has the same voice and another order */
+    bool done;
+    bool late;         /* the deadline came first */
+    bool cut;
+    const char *text;  /* (n_text) */
+    size_t n_text, n_token;
+    chain parsed;
+} written;
+
+typedef struct prompt {
+    const voice *voice;
+    size_t order;     /* index into the judging's orders */
+    uint32_t id;      /* names its random numbers */
+    size_t *chains;   /* (n_chain) numbers in its side, rising */
+    size_t n_chain;
+    size_t n_written; /* of them, from the first */
+    frame_prompt text;
+    bool computed;    /* was with the engine already */
+} prompt;
+
+typedef struct side {
+    size_t n;        /* chains at most */
+    size_t target;   /* that are to be written by the end of this round */
+    written *chains; /* (n) */
+    prompt *prompts; /* (n_prompt) */
+    size_t n_prompt;
+    voice *voices;   /* (n_voice) draws of the own history, or neighbours */
+    size_t n_voice;
+} side;
+
+typedef struct batch batch;
+
+typedef struct judging { /* one request of a call */
+    batch *b;
+    size_t index; /* in the call's requests */
+    const pgr_request *r;
+    result *made;     /* until the request is settled */
+    arena tmp;        /* what is needed until then */
+    grammar *grammar; /* the engine's */
+    size_t max_tokens, want_history;
+    uint64_t seed;
+    size_t *order[2]; /* (n_response) as given, reversed */
+    size_t n_order;   /* 1 without swaps */
+    side sides[N_SIDE];
+    neighbourhood near;        /* who is similar */
+    double *neighbour_weights; /* (near.n) */
+    double w_ind, w_pro;
+    bool cold;
+    size_t round;              /* from 0 */
+    size_t n_open;             /* prompts of this round that are with the engine */
+    size_t prompt_tokens, computed_tokens;
+    double first_token_s; /* from the call's start; 0: no token */
+    bool settled;         /* has its result or its error */
+    pgr_status status;    /* of what was done with its chains */
+    pgr_error error;
+} judging;
+
+typedef struct embeddings embeddings; /* texts of a call, each embedded once */
+
+struct batch { /* one call of pgr_judge_many */
+    pgr_engine *e;
+    const pgr_model *m;
+    const pgr_judge_options *o;
+    const judge_source *source; /* NULL: none */
+    frame *frame;
+    judging *list; /* (n) */
+    size_t n, n_settled;
+    embeddings *embeddings; /* NULL until one is needed */
+    double start, run_start;
+    pgr_result **results; /* (n) the caller's */
+    pgr_error *errors;    /* (n) the caller's, or NULL */
+};
+
+/* ---- judge_history.c: which pairs are shown ---- */
+
+/* ranks (n): the pairs of the history, those to be shown first come first. stream: of random numbers. vectors may be NULL. */
+pgr_status history_rank(judging *j, const preference_pair *pairs, const float *vectors, size_t n, size_t want,
+                        uint32_t stream, size_t *ranks);
+/* The `want` pairs (at most n) of draw d, in the order in which they happened; memory of j->tmp. */
+pgr_status history_draw(judging *j, const size_t *ranks, size_t n, size_t want, size_t d, const size_t **out);
+void embeddings_free(embeddings *e);
+
+/* ---- judge_neighbours.c: who else is asked, and what that weighs ---- */
+
+/* Finds up to n neighbours, their weights, and the weights of the two sides. */
+pgr_status neighbours_find(judging *j, size_t n);
+
+/* ---- judge_prompts.c: settings, voices, prompts ---- */
+
+/* All that comes before the first chain. */
+pgr_status judging_prepare(judging *j);
+/* What is asked of the engine for the chains of a prompt in this round; n_sample 0: none. */
+infer_request prompt_ask(const judging *j, const side *s, const prompt *p);
+/* An error that stems from the request's texts and numbers begins with the request's name. */
+pgr_status judging_name(judging *j, pgr_status status);
+
+/* ---- judge_result.c: chains become a result ---- */
+
+/* Takes over the chains of a prompt (n from the next one on). */
+pgr_status judging_take(judging *j, side *s, prompt *p, const infer_chain *chains, size_t n);
+/* The verdict of the chains so far: the best response's win probability, NaN where there is none. */
+pgr_status judging_confidence(judging *j, double *out);
+pgr_status judging_result(judging *j);
+
+#endif

@@ -1,0 +1,185 @@
+/* test_calibration.c - calibration against scikit-learn's and SciPy's numbers, known answers, its file, and its error measure. */
+#include <math.h>
+#include <unistd.h>
+
+#include "../base/faults.h"
+
+#include "base/buf.h"
+#include "base/file.h"
+#include "base/json.h"
+#include "judge/calibration.h"
+
+#define GOLDEN PGR_SOURCE_DIR "/tests/golden/calibration.json"
+
+#define NEAR(a, b, tolerance)                                                                                          \
+    do {                                                                                                               \
+        double a_ = (a), b_ = (b);                                                                                     \
+        if (!(fabs(a_ - b_) <= (tolerance))) fail_msg("%s is %.15g, expected %.15g", #a, a_, b_);                      \
+    } while (0)
+
+static pgr_calibration *fit(pgr_calibration_method method, pgr_calibration_input input, const double *x, const double *y,
+                            size_t n) {
+    pgr_calibration *c = NULL;
+    pgr_error err = {0};
+    if (pgr_calibration_fit(method, input, x, y, n, &c, &err) != PGR_OK) fail_msg("%s", err.message);
+    return c;
+}
+
+static double *numbers(const json_t *object, const char *key, size_t *n) {
+    const json_t *v = json_object_get(object, key);
+    *n = json_array_size(v);
+    double *out = mem_array(*n, sizeof *out);
+    assert_non_null(out);
+    for (size_t i = 0; i < *n; i++) out[i] = json_number_value(json_array_get(v, i));
+    return out;
+}
+
+static void check_case(const json_t *v) {
+    size_t n, n_at;
+    double *x = numbers(v, "x", &n), *y = numbers(v, "y", &n), *at = numbers(v, "at", &n_at);
+    double *want = numbers(v, "isotonic", &n_at);
+    bool difference = strcmp(json_string_value(json_object_get(v, "input")), "difference") == 0;
+    pgr_calibration_input input = difference ? PGR_CALIBRATION_DIFFERENCE : PGR_CALIBRATION_PROBABILITY;
+    pgr_calibration *c = fit(PGR_CALIBRATION_ISOTONIC, input, x, y, n);
+    for (size_t i = 0; i < n_at; i++) NEAR(pgr_calibration_apply(c, at[i]), want[i], 1e-12); /* sums of few doubles */
+    pgr_calibration_free(c);
+
+    double t = json_number_value(json_object_get(v, "temperature")), middle = difference ? 1.0 : 0.7;
+    double z = difference ? middle : log(middle / (1 - middle));
+    c = fit(PGR_CALIBRATION_TEMPERATURE, input, x, y, n);
+    NEAR(pgr_calibration_apply(c, middle), 1 / (1 + exp(-z / t)), 1e-7); /* the optimiser stops near its optimum's flat top */
+    NEAR(pgr_calibration_apply(c, difference ? -middle : 1 - middle), 1 - pgr_calibration_apply(c, middle), 1e-12);
+    assert_int_equal(pgr_calibration_takes(c), input);
+    pgr_calibration_free(c);
+    mem_free(x);
+    mem_free(y);
+    mem_free(at);
+    mem_free(want);
+}
+
+static void as_scikit_learn_and_scipy(void **state) {
+    (void)state;
+    buf text = {0};
+    json_t *top = NULL;
+    assert_int_equal(file_read(GOLDEN, &text, NULL), PGR_OK);
+    assert_int_equal(json_parse(text.data, text.n, GOLDEN, 1, &top, NULL), PGR_OK);
+    const json_t *cases = json_object_get(top, "cases");
+    assert_int_equal(json_array_size(cases), 3);
+    for (size_t i = 0; i < 3; i++) check_case(json_array_get(cases, i));
+    json_decref(top);
+    buf_free(&text);
+}
+
+static void by_hand(void **state) {
+    (void)state;
+    /* differences: at 1 three of four were better, at -1 the mirror: sigmoid(1 / T) = 3/4, T = 1 / log 3 */
+    const double x[] = {1, 1, 1, 1}, y[] = {1, 1, 1, 0};
+    pgr_calibration *c = fit(PGR_CALIBRATION_TEMPERATURE, PGR_CALIBRATION_DIFFERENCE, x, y, 4);
+    NEAR(pgr_calibration_apply(c, 1), 0.75, 1e-12);
+    NEAR(pgr_calibration_apply(c, 0), 0.5, 1e-15);
+    assert_true(isnan(pgr_calibration_apply(c, NAN)));
+    NEAR(pgr_calibration_apply(c, 1e9), 5.0 / 6, 1e-12); /* 4 outcomes show no more than 1 - 1 / 6 */
+    pgr_calibration_free(c);
+
+    const double p[] = {0.6, 0.7, 0.8, 0.9}, seen[] = {1, 0, 1, 1}; /* .6 and .7 are pooled */
+    c = fit(PGR_CALIBRATION_ISOTONIC, PGR_CALIBRATION_PROBABILITY, p, seen, 4);
+    NEAR(pgr_calibration_apply(c, 0.65), 0.5, 1e-12);
+    NEAR(pgr_calibration_apply(c, 0.75), 0.75, 1e-12); /* between the blocks at .5 and 1 */
+    NEAR(pgr_calibration_apply(c, 0.25), 0.25, 1e-12);
+    NEAR(pgr_calibration_apply(c, 0.85), 5.0 / 6, 1e-12);
+    pgr_calibration_free(c);
+
+    const double against[] = {0.9, 0.8}, lost[] = {0, 0}; /* the judge is worth nothing: no temperature makes it right */
+    c = fit(PGR_CALIBRATION_TEMPERATURE, PGR_CALIBRATION_PROBABILITY, against, lost, 2);
+    NEAR(pgr_calibration_apply(c, 0.9), 0.5, 1e-3);
+    pgr_calibration_free(c);
+}
+
+static void expected_error_by_hand(void **state) {
+    (void)state;
+    const double p[] = {0.95, 0.95, 0.65, 1.0}, y[] = {1, 0, 0.5, 1};
+    /* bin 9: .95 .95 1 against 1 0 1: |2.9 - 2| / 4; bin 6: |.65 - .5| / 4 */
+    NEAR(pgr_calibration_error(p, y, 4, 10), (0.9 + 0.15) / 4, 1e-12);
+    NEAR(pgr_calibration_error(p, y, 4, 1), (3.55 - 2.5) / 4, 1e-12);
+    assert_true(isnan(pgr_calibration_error(p, y, 0, 10)));
+}
+
+static void a_file_gives_the_same_map(void **state) {
+    (void)state;
+    const double x[] = {0.1, 1.0 / 3, 0.5, 0.9}, y[] = {0, 1, 0.5, 1};
+    char path[] = "/tmp/pgr_calibration_XXXXXX";
+    int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    close(fd);
+    for (int method = 0; method < 2; method++) {
+        pgr_calibration *c = fit((pgr_calibration_method)method, PGR_CALIBRATION_PROBABILITY, x, y, 4), *again = NULL;
+        pgr_error err = {0};
+        assert_int_equal(pgr_calibration_write(c, path, &err), PGR_OK);
+        if (pgr_calibration_open(path, &again, &err) != PGR_OK) fail_msg("%s", err.message);
+        for (int i = 0; i <= 100; i++) {
+            double a = pgr_calibration_apply(c, i / 100.0), b = pgr_calibration_apply(again, i / 100.0);
+            assert_memory_equal(&a, &b, sizeof a);
+        }
+        pgr_calibration_free(c);
+        pgr_calibration_free(again);
+    }
+    unlink(path);
+}
+
+static void bad_input_is_named(void **state) {
+    (void)state;
+    static const struct {
+        const char *text, *message;
+    } bad[] = {
+        {"[]", "an object"},
+        {"{\"method\":\"platt\",\"input\":\"probability\",\"n\":1}", "c.json: method: found 'platt'"},
+        {"{\"method\":\"temperature\",\"input\":\"probability\",\"n\":4}", "temperature: found nothing"},
+        {"{\"method\":\"temperature\",\"input\":\"probability\",\"n\":0,\"temperature\":1}", "n"},
+        {"{\"method\":\"temperature\",\"input\":\"probability\",\"n\":4,\"temprature\":1}", "temperature"},
+        {"{\"method\":\"isotonic\",\"input\":\"difference\",\"n\":4,\"x\":[1,1],\"y\":[0,1]}", "x[1]: found 1"},
+        {"{\"method\":\"isotonic\",\"input\":\"difference\",\"n\":4,\"x\":[1,2],\"y\":[0.5,0.4]}", "y[1]: found 0.4"},
+        {"{\"method\":\"isotonic\",\"input\":\"difference\",\"n\":4,\"x\":[1,2],\"y\":[0.5]}", "y: found 1 numbers"},
+        {"{\"method\":\"isotonic\",\"input\":\"difference\",\"n\":4,\"x\":[1],\"y\":[1.5]}", "beyond"},
+        {"{\"method\":\"isotonic\",\"input\":\"difference\",\"n\":4,\"x\":[],\"y\":[]}", "x: found an array"},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        pgr_calibration *c = NULL;
+        pgr_error err = {0};
+        assert_int_equal(calibration_parse(bad[i].text, strlen(bad[i].text), "c.json", &c, &err), PGR_E_FORMAT);
+        assert_null(c);
+        if (!strstr(err.message, bad[i].message)) fail_msg("%s: expected %s", err.message, bad[i].message);
+    }
+    pgr_calibration *c = NULL;
+    pgr_error err = {0};
+    const double x[] = {0.5, 1.5}, y[] = {1, 2};
+    assert_int_equal(pgr_calibration_fit(PGR_CALIBRATION_ISOTONIC, PGR_CALIBRATION_PROBABILITY, x, y, 2, &c, &err), PGR_E_ARG);
+    assert_non_null(strstr(err.message, "x[1] is 1.5"));
+    assert_int_equal(pgr_calibration_fit(PGR_CALIBRATION_ISOTONIC, PGR_CALIBRATION_DIFFERENCE, x, y, 2, &c, &err), PGR_E_ARG);
+    assert_non_null(strstr(err.message, "y[1] is 2"));
+    assert_int_equal(pgr_calibration_fit(PGR_CALIBRATION_ISOTONIC, PGR_CALIBRATION_DIFFERENCE, x, y, 0, &c, &err), PGR_E_ARG);
+}
+
+static bool fit_and_read(void) {
+    static const char text[] = "{\"method\":\"isotonic\",\"input\":\"probability\",\"n\":4,\"x\":[0,1],\"y\":[0.1,0.9]}";
+    const double x[] = {0.1, 0.4, 0.5, 0.9}, y[] = {0, 1, 0.5, 1};
+    pgr_calibration *a = NULL, *b = NULL;
+    bool ok = pgr_calibration_fit(PGR_CALIBRATION_ISOTONIC, PGR_CALIBRATION_PROBABILITY, x, y, 4, &a, NULL) == PGR_OK
+              && calibration_parse(text, strlen(text), "c.json", &b, NULL) == PGR_OK;
+    pgr_calibration_free(a);
+    pgr_calibration_free(b);
+    return ok;
+}
+
+static void every_allocation_failed_in_turn(void **state) {
+    (void)state;
+    assert_true(fail_each_allocation(fit_and_read) > 5);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(as_scikit_learn_and_scipy), cmocka_unit_test(by_hand),
+        cmocka_unit_test(expected_error_by_hand),    cmocka_unit_test(a_file_gives_the_same_map),
+        cmocka_unit_test(bad_input_is_named),        cmocka_unit_test(every_allocation_failed_in_turn),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

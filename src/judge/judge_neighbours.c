@@ -49,7 +49,7 @@ static void weigh_sides(judging *j) {
     j->w_pro += given;
 }
 
-pgr_status neighbours_find(judging *j, size_t n) {
+pgr_status judging_neighbours(judging *j, size_t n) {
     const judge_source *source = j->b->source;
     j->near = (neighbourhood){.prototype = -1};
     if (n > 0) {

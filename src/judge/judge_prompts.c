@@ -150,7 +150,7 @@ static pgr_status make_voice(judging *j, size_t k, voice *out) {
  * neighbour then with his other order. */
 static pgr_status neighbours_side(judging *j) {
     side *s = &j->sides[SIDE_PRO];
-    PGR_TRY(neighbours_find(j, s->n));
+    PGR_TRY(judging_neighbours(j, s->n));
     size_t n = j->near.n, n_order = j->b->o->swap && s->n > 1 ? 2 : 1;
     if (n == 0) s->n = 0;
     if (s->n == 0 && j->sides[SIDE_IND].n == 0)

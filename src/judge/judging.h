@@ -112,7 +112,7 @@ void embeddings_free(embeddings *e);
 /* ---- judge_neighbours.c: who else is asked, and what that weighs ---- */
 
 /* Finds up to n neighbours, their weights, and the weights of the two sides. */
-pgr_status neighbours_find(judging *j, size_t n);
+pgr_status judging_neighbours(judging *j, size_t n);
 
 /* ---- judge_prompts.c: settings, voices, prompts ---- */
 

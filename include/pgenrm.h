@@ -654,6 +654,15 @@ pgr_status pgr_judge_many(pgr_engine *engine, const pgr_request *const *requests
                           const pgr_judge_options *options, pgr_result **results, pgr_error *errors);
 void pgr_result_free(pgr_result *result);
 
+/* Preference analyses for prototypes: for each of n requests one chain's persona and weighted criteria as plain text, "" where the
+ * chain has none. analyst: a pgr_analyst, untyped so that the function fits where prototypes are built.
+ * texts    (n) the caller's (pgr_free each); all NULL after an error */
+typedef struct pgr_analyst {
+    pgr_engine *engine;
+    const pgr_judge_options *options; /* ind, pro, draws and adaptive do not count. NULL: the default */
+} pgr_analyst;
+pgr_status pgr_analyse(void *analyst, const pgr_request *const *requests, size_t n, char **texts, pgr_error *err);
+
 /* One JSON object, no line breaks (docs/requests.md). *out is the caller's (pgr_free). */
 pgr_status pgr_result_json(const pgr_result *result, char **out, pgr_error *err);
 

@@ -1,0 +1,65 @@
+/* analysis.c - preference analyses (method.md 3): Part 1 of one chain per request, who the user is here and what weighs for
+ * him, as plain text. What prototypes are made from. */
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/mem.h"
+#include "judge/judge.h"
+
+/* "Persona. \n- criterion (40 %): reason" */
+static char *text_of(const pgr_result *r) {
+    buf b = {0};
+    buf_puts(&b, r->persona);
+    for (size_t i = 0; i < r->n_criterion; i++) {
+        const pgr_criterion *c = &r->criteria[i];
+        buf_printf(&b, "%s- %s", b.n ? "\n" : "", c->name);
+        if (c->weight == c->weight) buf_printf(&b, " (%.0f %%)", c->weight); /* not NaN */
+        if (*c->reason) buf_printf(&b, ": %s", c->reason);
+    }
+    buf_puts(&b, "");
+    return buf_take(&b);
+}
+
+static pgr_status take_texts(pgr_result *const *results, size_t n, char **texts, pgr_error *err) {
+    for (size_t i = 0; i < n; i++) {
+        texts[i] = text_of(results[i]);
+        if (!texts[i]) return fail_mem(err);
+    }
+    return PGR_OK;
+}
+
+static void free_texts(char **texts, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        pgr_free(texts[i]);
+        texts[i] = NULL;
+    }
+}
+
+/* The first request's error that counts. */
+static pgr_status why(const pgr_error *errors, size_t n, pgr_error *err) {
+    for (size_t i = 0; i < n; i++)
+        if (errors[i].status != PGR_OK) return fail(err, errors[i].status, "%s", errors[i].message);
+    return PGR_OK;
+}
+
+pgr_status pgr_analyse(void *analyst, const pgr_request *const *requests, size_t n, char **texts, pgr_error *err) {
+    const pgr_analyst *a = analyst;
+    pgr_judge_options o = a->options ? *a->options : pgr_judge_options_default();
+    o.ind = 1;
+    o.pro = 0;
+    o.draws = 1;
+    o.adaptive = 0;
+    o.keep_chains = false;
+    o.judged = NULL;
+    for (size_t i = 0; i < n; i++) texts[i] = NULL;
+    pgr_result **results = mem_zero(n + 1, sizeof *results);
+    pgr_error *errors = mem_zero(n + 1, sizeof *errors);
+    pgr_status s = results && errors ? PGR_OK : fail_mem(err);
+    if (s == PGR_OK && judge_many_from(a->engine, requests, n, &o, NULL, results, errors) != PGR_OK) s = why(errors, n, err);
+    if (s == PGR_OK) s = take_texts(results, n, texts, err);
+    if (s != PGR_OK) free_texts(texts, n);
+    for (size_t i = 0; results && i < n; i++) pgr_result_free(results[i]);
+    mem_free(results);
+    mem_free(errors);
+    return s;
+}

@@ -5,18 +5,13 @@
 #include "math/attn_int8.h"
 
 #if defined(__AVX512VNNI__)
-#include <immintrin.h>
 #include <math.h>
 #include <string.h>
 
-#define INLINE static inline __attribute__((always_inline))
-#if defined(__clang__)
-#define UNROLL _Pragma("clang loop unroll(full)")
-#else
-#define UNROLL _Pragma("GCC unroll 16")
-#endif
+#include "math/simd_avx512.h"
+#include "math/simd_exp.h"
 
-enum { LANES = 16, LINE = 64, TILE_ROWS = 12, QUADS = KV_PAGE / 4 };
+enum { LINE = 64, TILE_ROWS = 12, QUADS = KV_PAGE / 4 };
 enum { ROW_BYTES = ATTN_CHUNK * 4 }; /* of a tile's row in scratch: ln of its weights, then the weights as bytes */
 
 /* The queries of a tile, a fixed distance apart. */
@@ -36,10 +31,6 @@ INLINE __m512i dword_at(const void *p) {
 INLINE __m512i dot(__m512i sum, __m512i x, __m512i y) {
     __asm__("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(x), "v"(y));
     return sum;
-}
-
-INLINE __mmask16 first(size_t n) {
-    return (__mmask16)(n >= LANES ? 0xffff : (1u << n) - 1);
 }
 
 /* Asks for n bytes; returns where they end. */
@@ -147,15 +138,9 @@ static const values_fn values_of[2][TILE_ROWS] = {
 
 /* ---- weights ---- */
 
-/* e^(u - max) with shift = -max / ln 2: 2^x by the minimax polynomial of degree 3 over the fraction (relative error 7.5e-5, own
- * fit), which is small beside half a step of 1/255. */
+/* e^(u - max), shift = -max / ln 2 */
 INLINE __m512 weight(__m512 u, __m512 shift) {
-    __m512 x = _mm512_fmadd_ps(u, _mm512_set1_ps(0x1.715476p+0f), shift);
-    __m512 f = _mm512_reduce_ps(x, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
-    __m512 p = _mm512_fmadd_ps(f, _mm512_set1_ps(0x1.3f96a4p-4f), _mm512_set1_ps(0x1.cefc4cp-3f));
-    p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(0x1.64444cp-1f));
-    p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(0x1.fff632p-1f));
-    return _mm512_scalef_ps(p, x);
+    return v_exp2_short(_mm512_fmadd_ps(u, _mm512_set1_ps(0x1.715476p+0f), shift));
 }
 
 /* 64 weights to bytes, in order. */
@@ -198,7 +183,8 @@ static void partial_tops(queries *q, const float *u, size_t t, const uint32_t *n
     for (size_t r = 0; r < R; r++)
         for (size_t at = t; at < t + KV_PAGE && at < n_valid[r]; at += LANES) {
             __m512 s = _mm512_loadu_ps(u + r * ATTN_CHUNK + at);
-            q->top[r] = _mm512_mask_max_ps(q->top[r], first(n_valid[r] - at), s, q->top[r]);
+            size_t n = n_valid[r] - at < LANES ? n_valid[r] - at : LANES;
+            q->top[r] = _mm512_mask_max_ps(q->top[r], first(n), s, q->top[r]);
         }
 }
 

@@ -5,6 +5,7 @@
  *   v_mac(x, column, sum)         sum + x * column, word by word; a pair gives both its products
  *   v_put_weights(p, low, high, sum)   stores 2 LANES weights as words at p (which may be where low and high came from),
  *                                 returns sum + what was stored
+ *   v_weight(u)                   exp(u) for u <= 0, as exact as the weights are stored
  *   ATTN_KERNEL                   how the kernel's definition begins: its type and name
  *
  * Rows are taken in tiles of up to CHUNK_ROWS. A tile's scores of the whole chunk stay in the first cache; every sum of
@@ -122,8 +123,8 @@ static float put_weights(float *s, size_t n, size_t n_tile, float scale, float m
     for (size_t t = 0; t < n_tile; t += BLOCK_WIDTH) {
         vf low = v_zero(), high = v_zero();
         if (t < n) {
-            low = v_exp(v_fma(products(s, t, n), factor, shift));
-            high = v_exp(v_fma(products(s, t + LANES, n), factor, shift));
+            low = v_weight(v_fma(products(s, t, n), factor, shift));
+            high = v_weight(v_fma(products(s, t + LANES, n), factor, shift));
         }
         sum = v_put_weights(s + t / WORD_VALUES, low, high, sum);
     }

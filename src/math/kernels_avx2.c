@@ -36,6 +36,14 @@ OP vf v_max(vf a, vf b) { return _mm256_max_ps(a, b); }
 OP vf v_min(vf a, vf b) { return _mm256_min_ps(a, b); }
 OP vf v_round(vf a) { return _mm256_round_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
 
+OP vf v_firsts(vf a) { return _mm256_moveldup_ps(a); }
+OP vf v_seconds(vf a) { return _mm256_movehdup_ps(a); }
+OP vf v_swap(vf a) { return _mm256_permute_ps(a, 0xb1); }
+OP vf v_minus_first(vf a) { return _mm256_xor_ps(a, _mm256_castsi256_ps(_mm256_set1_epi64x((long long)0x80000000))); }
+OP vf v_in_order(vf a) { return _mm256_castpd_ps(_mm256_permute4x64_pd(_mm256_castps_pd(a), 0xd8)); }
+OP vf v_evens(vf low, vf high) { return v_in_order(_mm256_shuffle_ps(low, high, 0x88)); }
+OP vf v_odds(vf low, vf high) { return v_in_order(_mm256_shuffle_ps(low, high, 0xdd)); }
+
 /* In two steps, so that both powers are normal; only the second one can round. */
 OP vf v_exp2_times(vf p, vf n) {
     vi i = _mm256_cvtps_epi32(n), half = _mm256_srai_epi32(i, 1), rest = _mm256_sub_epi32(i, half);

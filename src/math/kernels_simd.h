@@ -8,6 +8,9 @@
  *   v_keep(v, n, fill)            lane i < n ? v : fill
  *   v_exp2_times(p, n)            p * 2^n for integral n, correctly rounded
  *   v_sum v_top                   sum in a fixed order, maximum of all lanes
+ *   v_firsts v_seconds v_swap     of each pair of lanes: both the first, both the second, the two exchanged
+ *   v_minus_first(a)              the first lane of each pair negated
+ *   v_evens(a, b) v_odds(a, b)    the even, the odd lanes of a and then b
  *   vd_zero vd_low vd_high vd_fma vd_add vd_sum   doubles; low and high half of a vf, converted
  *   vi_dwords4(out, p, offset)    out[i] lane j = int32 i of the 16 bytes at p + offset[j]
  *   vi_dword(p, offset)           lane j = the int32 at p + offset[j]
@@ -67,6 +70,26 @@ static void swiglu_simd(float *restrict gate, const float *restrict up, size_t n
     size_t i = 0;
     for (; i + LANES <= n; i += LANES) v_store(gate + i, v_swiglu(v_load(gate + i), v_load(up + i)));
     if (i < n) v_store_n(gate + i, v_swiglu(v_load_n(gate + i, n - i), v_load_n(up + i, n - i)), n - i);
+}
+
+/* The bits of kernel_rope_ref: products and sums each rounded by themselves. */
+static void rope_simd(float *x, const float *cs, size_t dim, bool interleaved) {
+    size_t half = dim / 2;
+    if (dim % (2 * LANES) != 0) {
+        kernel_rope_ref(x, cs, dim, interleaved);
+        return;
+    }
+    for (size_t i = 0; interleaved && i < dim; i += LANES) {
+        vf a = v_load(x + i), angles = v_load(cs + i);
+        vf turned = v_minus_first(v_mul(v_swap(a), v_seconds(angles)));
+        v_store(x + i, v_add(v_mul(a, v_firsts(angles)), turned));
+    }
+    for (size_t i = 0; !interleaved && i < half; i += LANES) {
+        vf a = v_load(x + i), b = v_load(x + half + i), low = v_load(cs + 2 * i), high = v_load(cs + 2 * i + LANES);
+        vf c = v_evens(low, high), s = v_odds(low, high);
+        v_store(x + i, v_sub(v_mul(a, c), v_mul(b, s)));
+        v_store(x + half + i, v_add(v_mul(a, s), v_mul(b, c)));
+    }
 }
 
 static float max_simd(const float *x, size_t n) {
@@ -200,6 +223,8 @@ typedef float attn_value;
 
 INLINE vf v_mac(vf x, vf column, vf sum) { return v_fma(x, column, sum); }
 
+INLINE vf v_weight(vf u) { return v_exp(u); }
+
 INLINE vf v_put_weights(float *p, vf low, vf high, vf sum) {
     v_store(p, low);
     v_store(p + LANES, high);
@@ -261,7 +286,7 @@ static void transpose_tile_simd(float *restrict tile, const float *restrict rows
 
 #include "math/kernels_encoder.h"
 
-/* The level's table. rope is plain C: one head is 64 to 128 values. bf16: its attn_chunk_bf16,
+/* The level's table. bf16: its attn_chunk_bf16,
  * int8: how the names of what works on K and V in int8 end */
 #define SIMD_TABLE(level, bf16, int8)                                                                                              \
     {.name = level,                                                                                                    \
@@ -271,7 +296,7 @@ static void transpose_tile_simd(float *restrict tile, const float *restrict rows
      .gelu_tanh = gelu_tanh_simd,                                                                                      \
      .add = add_simd,                                                                                                  \
      .swiglu = swiglu_simd,                                                                                            \
-     .rope = kernel_rope_ref,                                                                                          \
+     .rope = rope_simd,                                                                                                \
      .gemm_tile = gemm_tile_simd,                                                                                      \
      .gemm_tile_add = gemm_tile_add_simd,                                                                              \
      .transpose_tile = transpose_tile_simd,                                                                            \

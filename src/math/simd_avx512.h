@@ -31,6 +31,29 @@ OP vf v_round(vf a) { return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT |
 OP vf v_exp2_times(vf p, vf n) { return _mm512_scalef_ps(p, n); }
 OP float v_sum(vf a) { return _mm512_reduce_add_ps(a); }
 OP float v_top(vf a) { return _mm512_reduce_max_ps(a); }
+OP vf v_firsts(vf a) { return _mm512_moveldup_ps(a); }
+OP vf v_seconds(vf a) { return _mm512_movehdup_ps(a); }
+OP vf v_swap(vf a) { return _mm512_permute_ps(a, 0xb1); }
+OP vf v_minus_first(vf a) { return _mm512_xor_ps(a, _mm512_castsi512_ps(_mm512_set1_epi64((long long)0x80000000))); }
 /* clang-format on */
+
+/* 2^x to a relative error of 7.5e-5, for weights that are rounded to bf16 or bytes: the minimax polynomial of degree 3 over the
+ * fraction (own fit), and its roundings, which are too small to count. x below -150 gives 0, NaN stays. */
+OP vf v_exp2_short(vf x) {
+    vf f = _mm512_reduce_ps(x, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
+    vf p = _mm512_fmadd_ps(f, _mm512_set1_ps(0x1.3f96a4p-4f), _mm512_set1_ps(0x1.cefc4cp-3f));
+    p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(0x1.64444cp-1f));
+    p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(0x1.fff632p-1f));
+    return _mm512_scalef_ps(p, x);
+}
+
+OP vf v_evens(vf low, vf high) {
+    const __m512i lanes = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+    return _mm512_permutex2var_ps(low, lanes, high);
+}
+OP vf v_odds(vf low, vf high) {
+    const __m512i lanes = _mm512_setr_epi32(1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
+    return _mm512_permutex2var_ps(low, lanes, high);
+}
 
 #endif

@@ -263,7 +263,8 @@ void attention_plan(attention *a, const kv_cache *kv, kv_seq *const *seqs, const
 /* A query head in the form of the cache. */
 static size_t query_bytes(const attention *a) {
     size_t hd = a->m->config.head_dim;
-    return a->kv->type == KV_INT8 ? ATTN_QUERY_INT8(hd) : hd * (a->kv->type == KV_BF16 ? sizeof(uint16_t) : sizeof(float));
+    return a->kv->type == KV_INT8 ? ATTN_QUERY_INT8(hd)
+                                  : hd * (a->kv->type == KV_BF16 ? sizeof(uint16_t) : sizeof(float));
 }
 
 /* Query heads of the tile's rows, side by side. */
@@ -288,7 +289,8 @@ static span span_of(const attention *a, size_t row, size_t chunk, size_t head_kv
 
 static void ask_for(const attention *a, const span *s, size_t first) {
     for (size_t i = first; i < s->n; i++)
-        for (size_t at = 0; at < a->kv->block_bytes; at += 64) __builtin_prefetch((const char *)s->blocks[i] + at, 0, 2);
+        for (size_t at = 0; at < a->kv->block_bytes; at += 64)
+            __builtin_prefetch((const char *)s->blocks[i] + at, 0, 2);
 }
 
 /* One chunk for n rows of the list. of: the pages of the longest, q: (n, G) heads, next: what is read after it, of may be it */

@@ -224,22 +224,28 @@ static void test_conversions(void **state) {
             }
 }
 
-static void test_rope(void **state) {
-    (void)state;
-    enum { DIM = 20 };
-    float *x = floats(DIM), cs[DIM], out[DIM];
-    for (size_t i = 0; i < DIM / 2; i++) cs[2 * i] = cosf((float)i), cs[2 * i + 1] = sinf((float)i);
+static void check_rope(size_t dim) {
+    enum { MOST = 128 };
+    float *x = floats(MOST), cs[MOST], out[MOST];
+    for (size_t i = 0; i < dim / 2; i++) cs[2 * i] = cosf((float)i), cs[2 * i + 1] = sinf((float)i);
     for (size_t l = 0; l < n_level; l++)
         for (int interleaved = 0; interleaved < 2; interleaved++) {
             memcpy(out, x, sizeof out);
-            levels[l]->rope(out, cs, DIM, interleaved);
-            for (size_t i = 0; i < DIM / 2; i++) {
-                size_t a = interleaved ? 2 * i : i, b = interleaved ? a + 1 : i + DIM / 2;
+            levels[l]->rope(out, cs, dim, interleaved);
+            for (size_t i = 0; i < dim / 2; i++) {
+                size_t a = interleaved ? 2 * i : i, b = interleaved ? a + 1 : i + dim / 2;
                 assert_true(out[a] == x[a] * cs[2 * i] - x[b] * cs[2 * i + 1]);
                 assert_true(out[b] == x[a] * cs[2 * i + 1] + x[b] * cs[2 * i]);
             }
+            assert_memory_equal(out + dim, x + dim, (MOST - dim) * sizeof *x);
         }
     free(x);
+}
+
+static void test_rope(void **state) {
+    (void)state;
+    const size_t dims[] = {20, 16, 32, 64, 96, 128};
+    for (size_t i = 0; i < sizeof dims / sizeof *dims; i++) check_rope(dims[i]);
 }
 
 static void test_choice(void **state) {

@@ -508,6 +508,88 @@ pgr_status pgr_user_forget(pgr_store *store, const char *const *ids, size_t n, p
  * where it brings none. Left out: pairs of the splits "test" and "val", and the pair that is asked about. *known: the
  * store has this user (else the request stays as it is). */
 pgr_status pgr_request_complete(pgr_request *request, pgr_store *store, bool *known, pgr_error *err);
+/* ---- prototypes and people ------------------------------------------------------------------------------------- */
+
+/* How users become vectors (docs/prototypes.md). */
+typedef enum pgr_proto_by {
+    PGR_PROTO_VOTES,    /* one vector per user: sum of r(chosen) - r(rejected), r a random direction named by the text; needs no model */
+    PGR_PROTO_CHOICES,  /* one per user: sum of the directions from rejected to chosen embedding */
+    PGR_PROTO_ANALYSIS, /* one per pair: the embedding of the preference analysis that a model wrote (method.md 3) */
+} pgr_proto_by;
+
+/* Writes the preference analyses (Part 1 of a chain) of n requests: texts[i] is pgr_free'd by the caller; all NULL after an error. */
+typedef pgr_status (*pgr_analyse_fn)(void *ctx, const pgr_request *const *requests, size_t n, char **texts, pgr_error *err);
+
+typedef struct pgr_proto_options {
+    pgr_proto_by by;
+    int k;                  /* prototypes; 0: as the singular values suggest */
+    int restarts;           /* of k-means */
+    int epochs;             /* of refinement; 0: none */
+    size_t dims;            /* of PGR_PROTO_VOTES: a multiple of 128; the others have the embedder's */
+    const char *split;      /* which pairs count: "history" (all but test and val), "all", or a split's name */
+    uint64_t seed;
+    pgr_embedder *embedder; /* NULL for PGR_PROTO_VOTES */
+    pgr_analyse_fn analyse; /* PGR_PROTO_ANALYSIS: writes those that the store lacks; NULL: that is an error */
+    void *analyse_ctx;
+    const char *analyst;    /* name of the model that writes or wrote them */
+    int n_thread;           /* 0: as many as there are cores */
+    pgr_cancel *cancel;     /* may be NULL */
+    pgr_progress_fn progress; /* may be NULL */
+    void *progress_ctx;
+} pgr_proto_options;
+
+typedef struct pgr_prototype {
+    size_t rows, users;       /* members; a user of PGR_PROTO_ANALYSIS may have rows in several */
+    const char *const *words; /* typical ones, NULL at the end */
+    double similarity;        /* mean cosine of up to 1,000 members to the prototype */
+} pgr_prototype;
+
+typedef struct pgr_prototypes {
+    const char *path, *embedder, *model, *split; /* "" where there is none */
+    pgr_proto_by by;
+    size_t dims, k, rows, users, pairs;
+    uint64_t seed;
+    double inertia;                             /* of k-means: sum of squared distances */
+    const double *singular; size_t n_singular;  /* largest first */
+    size_t suggested_k;                         /* by the singular values */
+    const double *losses; size_t n_loss;        /* mean loss of every epoch of refinement */
+    const pgr_prototype *list;                  /* (k) */
+} pgr_prototypes;
+
+typedef struct pgr_proto_added {
+    size_t added, dropped; /* users */
+} pgr_proto_added;
+
+pgr_proto_options pgr_proto_options_default(void);
+
+/* Users of the store -> vectors -> k-means -> refinement -> a file of prototypes (whole or not at all; an older one is replaced). Embeddings
+ * and analyses are kept in the store as they come: after an error, *cancel or a crash the next call goes on from there, and ends with the
+ * same bytes. The store must not be used meanwhile.
+ * errors: PGR_E_ARG: fewer users than prototypes, no embedder where one is needed. */
+pgr_status pgr_proto_build(pgr_store *store, const char *path, const pgr_proto_options *options, pgr_error *err);
+
+/* Users of the store that the file lacks join the nearest prototype, those that the store no longer has leave the file; prototypes and the
+ * vectors of the others stay. Of options by, k, restarts, epochs, dims, split and seed are the file's. */
+pgr_status pgr_proto_add(pgr_store *store, const char *path, const pgr_proto_options *options, pgr_proto_added *out,
+                         pgr_error *err);
+
+/* What a file of prototypes holds. check: all checksums are compared, else those of arrays beyond 256 MiB are not. */
+pgr_status pgr_prototypes_read(const char *path, bool check, pgr_prototypes **out, pgr_error *err);
+void pgr_prototypes_free(pgr_prototypes *p); /* NULL is fine */
+
+/* An SVG picture: users on the first two principal components, coloured by prototype, with a legend. At most n_user are drawn (0: 4,000).
+ * *svg is the caller's (pgr_free). */
+pgr_status pgr_proto_map(const char *path, size_t n_user, char **svg, pgr_error *err);
+
+/* A store, its prototypes and an embedder, opened together: who is similar to a request's user. threads: one at a time. */
+typedef struct pgr_people pgr_people;
+
+/* store_path: the users' pairs; proto_path: NULL: store_path with ".protos" at its end; embedder_path: NULL: none, unless the prototypes need one: then
+ * the default one (pgr_embedder_find). n_thread: of the embedder, 0: as many as there are cores.
+ * errors: an embedder that is not the one the prototypes were made with, by name or number of values. */
+pgr_status pgr_people_open(const char *store_path, const char *proto_path, const char *embedder_path, int n_thread,
+                           pgr_people **out, pgr_error *err);
+void pgr_people_close(pgr_people *people); /* NULL is fine */
 
 /* ---- judge ----------------------------------------------------------------------------------------------------- */
 

@@ -157,9 +157,21 @@ static pgr_status check_finite(const artefact *a, const char *name, const float 
     return PGR_OK;
 }
 
+static pgr_status bind_numbers(reader *r) {
+    artefact *a = r->a;
+    const double *numbers = section(r, ARTEFACT_numbers);
+    for (size_t i = 0; i < 1 + a->n_singular + a->n_loss; i++)
+        if (!isfinite(numbers[i])) return fail(r->err, PGR_E_FORMAT, "%s: numbers: value %zu is no number", a->path, i);
+    a->inertia = numbers[0];
+    a->singular = numbers + 1;
+    a->losses = numbers + 1 + a->n_singular;
+    return PGR_OK;
+}
+
 static pgr_status bind(reader *r) {
     artefact *a = r->a;
     size_t n_proto = a->k * a->dims;
+    PGR_TRY(bind_numbers(r));
     a->before = section(r, ARTEFACT_before);
     a->after = section(r, ARTEFACT_after);
     a->refine = a->n_refine ? section(r, ARTEFACT_refine) : NULL;

@@ -2,7 +2,7 @@
  * with their vectors. Read by mapping it: a million members cost pages, not memory.
  *
  *     header   "PGRPROTO", version, 64 bytes
- *     sections each at a multiple of 64 bytes: meta (JSON), before, after, refine, start, row_user, ids_at, ids, scales, errors,
+ *     sections each at a multiple of 64 bytes: meta (JSON), numbers, before, after, refine, start, row_user, ids_at, ids, scales, errors,
  *              codes, vectors
  *     table    name, offset, bytes, CRC-32 of every section
  *     footer   where the table is, its CRC-32, the file's size, "PGRPROTO"

@@ -1,4 +1,5 @@
-/* artefact_meta.c - the section "meta" of the prototypes' file: one JSON object. */
+/* artefact_meta.c - the section "meta" of the prototypes' file: one JSON object. Its numbers have at most 15 characters: where a longer one
+ * finds no memory jansson 2.14 ends the program. */
 #include <math.h>
 #include <string.h>
 
@@ -14,12 +15,6 @@ static void put_text(buf *b, const char *key, const char *s) {
     buf_printf(b, "\"%s\":", key);
     json_put_string(b, s, strlen(s));
     buf_putc(b, ',');
-}
-
-static void put_reals(buf *b, const char *key, const double *v, size_t n) {
-    buf_printf(b, "\"%s\":[", key);
-    for (size_t i = 0; i < n; i++) buf_printf(b, "%s%.17g", i ? "," : "", v[i]);
-    buf_puts(b, "],");
 }
 
 static void put_words(buf *b, const artefact *a) {
@@ -43,13 +38,11 @@ void artefact_put_meta(buf *b, const artefact *a) {
     put_text(b, "split", a->split);
     buf_printf(b, "\"dims\":%zu,\"k\":%zu,\"rows\":%zu,\"users\":%zu,\"pairs\":%zu,\"n_refine\":%zu,", a->dims, a->k,
                a->n_row, a->n_user, a->n_pair, a->n_refine);
-    buf_printf(b, "\"seed\":\"%llu\",\"inertia\":%.17g,", (unsigned long long)a->seed, a->inertia);
+    buf_printf(b, "\"n_singular\":%zu,\"n_loss\":%zu,\"seed\":\"%llu\",", a->n_singular, a->n_loss, (unsigned long long)a->seed);
     buf_puts(b, "\"settings\":{");
     for (size_t i = 0; i < a->n_setting; i++)
-        buf_printf(b, "%s\"%s\":%.17g", i ? "," : "", a->settings[i].name, a->settings[i].value);
+        buf_printf(b, "%s\"%s\":%.9g", i ? "," : "", a->settings[i].name, a->settings[i].value);
     buf_puts(b, "},");
-    put_reals(b, "singular", a->singular, a->n_singular);
-    put_reals(b, "losses", a->losses, a->n_loss);
     put_words(b, a);
     buf_putc(b, '}');
 }
@@ -85,18 +78,6 @@ static pgr_status want_real(reader *r, const json_t *v, const char *field, doubl
     if (!json_is_number(v) || !isfinite(json_number_value(v)))
         return fail(r->err, PGR_E_FORMAT, "%s: %s is %s, expected a number", r->origin, field, json_kind(v));
     *out = json_number_value(v);
-    return PGR_OK;
-}
-
-static pgr_status want_reals(reader *r, const char *key, const double **out, size_t *n) {
-    const json_t *list = json_object_get(r->root, key);
-    PGR_TRY(json_want_array(list, at(r, key), r->err));
-    *n = json_array_size(list);
-    if (*n > MAX_LIST) return fail(r->err, PGR_E_FORMAT, "%s: %s has %zu values", r->origin, key, *n);
-    double *v = arena_array(&r->a->arena, *n + 1, sizeof *v);
-    if (!v) return fail_mem(r->err);
-    for (size_t i = 0; i < *n; i++) PGR_TRY(want_real(r, json_array_get(list, i), key, &v[i]));
-    *out = v;
     return PGR_OK;
 }
 
@@ -159,9 +140,8 @@ static pgr_status want_seed(reader *r) {
 }
 
 static pgr_status read_fields(reader *r) {
-    static const char *const known[] = {"by",    "embedder", "model", "split",    "dims",    "k",        "rows",   "users",
-                                        "pairs", "n_refine", "seed",  "settings", "inertia", "singular", "losses", "words",
-                                        NULL};
+    static const char *const known[] = {"by",       "embedder", "model",  "split",      "dims",   "k",    "rows",  "users",
+                                        "pairs",    "n_refine", "n_singular", "n_loss", "seed", "settings", "words", NULL};
     artefact *a = r->a;
     PGR_TRY(json_want_object(r->root, at(r, ""), r->err));
     PGR_TRY(json_only_keys(r->root, known, at(r, ""), r->err));
@@ -178,10 +158,9 @@ static pgr_status read_fields(reader *r) {
     PGR_TRY(want_count(r, "pairs", 0, INT64_MAX, &a->n_pair));
     PGR_TRY(want_count(r, "n_refine", 0, MAX_COUNT * 8, &a->n_refine));
     PGR_TRY(want_seed(r));
-    PGR_TRY(want_real(r, json_object_get(r->root, "inertia"), "inertia", &a->inertia));
+    PGR_TRY(want_count(r, "n_singular", 0, MAX_LIST, &a->n_singular));
+    PGR_TRY(want_count(r, "n_loss", 0, MAX_LIST, &a->n_loss));
     PGR_TRY(want_settings(r));
-    PGR_TRY(want_reals(r, "singular", &a->singular, &a->n_singular));
-    PGR_TRY(want_reals(r, "losses", &a->losses, &a->n_loss));
     return want_words(r);
 }
 

@@ -12,6 +12,7 @@ enum { ARTEFACT_ALIGN = 64, ARTEFACT_HEADER = 64 };
 /* In the order of the file.   name       bytes */
 #define ARTEFACT_SECTIONS(X)                                    \
     X(meta, meta_bytes)                                         \
+    X(numbers, (1 + a->n_singular + a->n_loss) * sizeof(double)) \
     X(before, a->k * a->dims * sizeof(float))                   \
     X(after, a->k * a->dims * sizeof(float))                    \
     X(refine, a->n_refine * sizeof(float))                      \
@@ -46,7 +47,7 @@ typedef struct artefact_footer {
     char magic[8];
 } artefact_footer;
 
-/* meta: everything that is no array of numbers, and the short ones. */
+/* meta: everything that is no array of numbers. numbers: inertia, singular values, losses. */
 void artefact_put_meta(buf *b, const artefact *a);
 /* Fills in a's fields that meta holds; a->path and a->arena are set. */
 pgr_status artefact_read_meta(artefact *a, const char *text, size_t n, pgr_error *err);

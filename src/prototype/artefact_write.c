@@ -69,6 +69,15 @@ static pgr_status put_meta(writer *w) {
     return s;
 }
 
+static pgr_status put_numbers(writer *w) {
+    const artefact *a = w->a;
+    begin(w);
+    PGR_TRY(put(w, &a->inertia, sizeof a->inertia));
+    if (a->n_singular > 0) PGR_TRY(put(w, a->singular, a->n_singular * sizeof *a->singular));
+    if (a->n_loss > 0) PGR_TRY(put(w, a->losses, a->n_loss * sizeof *a->losses));
+    return end(w);
+}
+
 static size_t source_row(const writer *w, size_t row) {
     return w->order ? w->order[row] : row;
 }
@@ -104,6 +113,7 @@ static pgr_status put_sections(writer *w) {
     size_t proto_bytes = a->k * a->dims * sizeof(float);
     for (size_t r = 0; r < a->n_row; r++) w->scales[r] = artefact_code(w->code, vector(w, r), a->dims, &w->errors[r]);
     PGR_TRY(put_meta(w));
+    PGR_TRY(put_numbers(w));
     PGR_TRY(put_section(w, a->before, proto_bytes));
     PGR_TRY(put_section(w, a->after, proto_bytes));
     PGR_TRY(put_section(w, a->refine, a->n_refine * sizeof(float)));

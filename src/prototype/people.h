@@ -9,7 +9,7 @@ typedef struct pgr_people people; /* the public pgr_people: store + prototypes +
 typedef struct neighbour {
     const char *user_id;
     double similarity;             /* cosine to the request's user, -1..1 */
-    const preference_pair *pairs;  /* (n_pair) of the neighbour */
+    const preference_pair *pairs;  /* (n_pair) of the neighbour: those that counted in the build, no others (no test rows) */
     const float *vectors;          /* (n_pair, 2, dims) embeddings of chosen and rejected as the store has them; NULL: none */
     size_t n_pair;
 } neighbour;
@@ -19,19 +19,31 @@ typedef struct neighbourhood {
     size_t n;
     int prototype;     /* the nearest one; -1: none could be told */
     double similarity; /* to it */
-    size_t n_evidence; /* pairs of the request's user that placed him */
+    size_t n_evidence; /* pairs of the request's user that placed him; 0: he was placed by other things, or not at all (cold start) */
 } neighbourhood;
 
-/* The n users most similar to the request's user (method.md 4): embed the user by his history (or, with none, by what is left:
- * criteria, demographics, the query), take the nearest prototype, then inside it the nearest users. Fewer than n where there are no more. Memory of the
- * arena. */
+/* The n users most similar to the request's user (method.md 4): embed the user by his history, take the nearest prototype, then inside it the
+ * nearest users. Fewer than n where there are no more. Memory of the arena.
+ * Further prototypes are opened only while there are fewer than n. Users whom the store has forgotten are not returned.
+ * Cold start, with no history that tells anything (n_evidence = 0): by `choices` and `analysis` the user's place is that of the text of his criteria,
+ * demographics and the query; by `votes` he is taken for the centre of the largest prototype.
+ * By `analysis`, a user with a history but without an analysis is placed by that text and the chosen responses; people_neighbours_by has one. */
 pgr_status people_neighbours(people *p, const pgr_request *r, size_t n, arena *a, neighbourhood *out, pgr_error *err);
 
+/* The same, placed by a preference analysis that a chain wrote about this request (method.md 4), where the prototypes are of analyses;
+ * else, or with NULL, people_neighbours. */
+pgr_status people_neighbours_by(people *p, const pgr_request *r, const char *analysis, size_t n, arena *a, neighbourhood *out,
+                                pgr_error *err);
+
 /* How much each pair says about this request: the greatest cosine between one of the pair's texts and one of the request's
- * candidates, plus half the cosine of the queries. out (n). vectors: as in neighbour, or NULL: embedded here. */
+ * candidates, plus half the cosine of the queries. out (n). vectors: as in neighbour, or NULL: embedded here. Without an embedder (prototypes
+ * of votes) a cosine is 1 for equal texts and about 0 for others. */
 pgr_status people_relevance(people *p, const pgr_request *r, const preference_pair *pairs, const float *vectors, size_t n,
                             double *out, pgr_error *err);
 
-size_t people_dims(const people *p);
+/* How many of the nearest prototypes are searched; 1 (the method's) if never called. */
+void people_set_probe(people *p, size_t n_probe);
+
+size_t people_dims(const people *p); /* of neighbour.vectors */
 
 #endif

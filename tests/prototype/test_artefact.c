@@ -93,13 +93,13 @@ static void test_damage(void **state) {
     assert_true(accepted < 52 + 12 * 64);
     pgr_error err = {0};
     artefact a;
-    char *losses = strstr(whole.data + 64, "losses");
+    char *losses = strstr(whole.data + 64, "n_loss");
     assert_non_null(losses);
-    *losses = 'b';
+    *losses = 'm';
     assert_int_not_equal(artefact_open_memory(whole.data, whole.n, "F", ARTEFACT_CHECK_ALL, &a, &err), PGR_OK);
     assert_non_null(strstr(err.message, "meta: checksum"));
     assert_int_not_equal(artefact_open_memory(whole.data, whole.n, "F", ARTEFACT_CHECK_NONE, &a, &err), PGR_OK);
-    assert_non_null(strstr(err.message, "bosses"));
+    assert_non_null(strstr(err.message, "m_loss"));
     buf_free(&whole);
 }
 

@@ -1,0 +1,210 @@
+/* bench_neighbours.c - a million users: builds a file of prototypes from made vectors and searches it.
+ *
+ *     bench_neighbours USERS DIMS K clustered|flat FILE [keep]
+ *
+ * clustered: 200 directions, every user one of them plus noise as long as it (cosine .5 between two of a direction); flat: noise alone, the worst
+ * case. k-means from every (USERS / 65,536)-th row, then every row to its nearest prototype. The vectors lie in FILE.vectors, mapped, so that they
+ * can leave memory. 200 queries by users of the file and 200 by new ones, 8 neighbours each; recall against the exact search of all rows. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "prototype/kmeans.h"
+#include "prototype/neighbours.h"
+#include "prototype/vec.h"
+
+enum { N_DIRECTION = 200, N_QUERY = 400, N_NEIGHBOUR = 8, N_FIT = 65536, CHUNK = 8192 };
+
+static size_t n, d, k;
+static bool clustered;
+static float *directions; /* (N_DIRECTION, d) */
+
+static double now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static void stage(const char *name, double *since) {
+    struct rusage u;
+    getrusage(RUSAGE_SELF, &u);
+    printf("%-32s %8.2f s   peak %6ld MiB (mapped pages counted)\n", name, now() - *since, u.ru_maxrss / 1024);
+    fflush(stdout);
+    *since = now();
+}
+
+static void die(const char *what) {
+    fprintf(stderr, "bench_neighbours: %s\n", what);
+    exit(1);
+}
+
+static void want(pgr_status s, const pgr_error *err) {
+    if (s != PGR_OK) die(err->message);
+}
+
+/* Nearly normal: the sum of four uniform numbers. */
+static float noise(uint64_t *state) {
+    uint64_t x = *state;
+    x ^= x >> 12, x ^= x << 25, x ^= x >> 27;
+    *state = x;
+    x *= 0x2545f4914f6cdd1du;
+    return (float)((double)((x & 0xffff) + (x >> 16 & 0xffff) + (x >> 32 & 0xffff) + (x >> 48)) - 131070.0) / 37837.0f;
+}
+
+static void make_row(size_t i, float *v) {
+    uint64_t state = (i + 1) * 0x9e3779b97f4a7c15u;
+    const float *own = directions + i % N_DIRECTION * d;
+    float scale = 1.0f / sqrtf((float)d);
+    for (size_t c = 0; c < d; c++) v[c] = noise(&state) * scale + (clustered ? own[c] : 0.0f);
+    vec_normalise(v, d);
+}
+
+static float *map_vectors(const char *path) {
+    FILE *f = fopen(path, "w+b");
+    if (!f || ftruncate(fileno(f), (off_t)(n * d * sizeof(float))) != 0) die("no room for the vectors");
+    float *v = mmap(NULL, n * d * sizeof *v, PROT_READ | PROT_WRITE, MAP_SHARED, fileno(f), 0);
+    if (v == MAP_FAILED) die("the vectors cannot be mapped");
+    fclose(f);
+    return v;
+}
+
+static void build(const char *path) {
+    char vectors_path[512];
+    snprintf(vectors_path, sizeof vectors_path, "%s.vectors", path);
+    double since = now();
+    float *v = map_vectors(vectors_path);
+    for (size_t i = 0; i < n; i++) make_row(i, v + i * d);
+    stage("vectors made", &since);
+
+    pgr_error err;
+    pool *threads;
+    want(pool_create(0, &threads, &err), &err);
+    size_t n_fit = n < N_FIT ? n : N_FIT;
+    float *fit = malloc(n_fit * d * sizeof *fit);
+    if (!fit) die("out of memory");
+    for (size_t i = 0; i < n_fit; i++) memcpy(fit + i * d, v + i * (n / n_fit) * d, d * sizeof *fit);
+    kmeans_options o = kmeans_options_default(k);
+    o.restarts = 1;
+    o.max_iter = 20;
+    o.threads = threads;
+    kmeans_result r;
+    want(kmeans(fit, n_fit, d, &o, &r, &err), &err);
+    free(fit);
+    stage("k-means of the sample", &since);
+
+    uint32_t *assign = malloc(n * sizeof *assign), *order = malloc(n * sizeof *order), *user = malloc(n * sizeof *user);
+    uint64_t *start = calloc(k + 2, sizeof *start), *ids_at = calloc(n + 1, sizeof *ids_at);
+    char *ids = malloc(n * 12);
+    if (!assign || !order || !user || !start || !ids_at || !ids) die("out of memory");
+    for (size_t i = 0; i < n; i += CHUNK)
+        want(kmeans_assign(v + i * d, n - i < CHUNK ? n - i : CHUNK, d, r.centres, k, threads, assign + i, NULL, &err), &err);
+    stage("every row to its prototype", &since);
+
+    for (size_t i = 0; i < n; i++) {
+        start[assign[i] + 2]++;
+        user[i] = (uint32_t)i;
+        ids_at[i + 1] = ids_at[i] + 1 + (uint64_t)sprintf(ids + ids_at[i], "u%09zu", i);
+    }
+    for (size_t j = 0; j < k; j++) start[j + 2] += start[j + 1];
+    for (size_t i = 0; i < n; i++) order[start[assign[i] + 1]++] = (uint32_t)i;
+    const char *const none[] = {NULL}, *const **words = calloc(k, sizeof *words);
+    for (size_t j = 0; j < k; j++) words[j] = none;
+    artefact a = {.by = "choices", .embedder = "", .model = "", .split = "", .dims = d, .k = k, .n_row = n, .n_user = n,
+                  .inertia = r.inertia, .words = words, .before = r.centres, .after = r.centres, .start = start,
+                  .row_user = user, .ids_at = ids_at, .ids = ids, .vectors = v};
+    want(artefact_write(&a, order, path, &err), &err);
+    stage("file written", &since);
+    munmap(v, n * d * sizeof *v);
+    unlink(vectors_path);
+    free(words);
+    free(assign), free(order), free(user), free(start), free(ids_at), free(ids);
+    kmeans_free(&r);
+    pool_free(threads);
+}
+
+static int by_time(const void *a, const void *b) {
+    double x = *(const double *)a, y = *(const double *)b;
+    return x < y ? -1 : x > y;
+}
+
+static near_user truth[N_QUERY][N_NEIGHBOUR];
+
+/* Query q: a user of the file, or a new one. */
+static size_t query(size_t q, float *v) {
+    size_t user = q % 2 ? n : q * 7919 % n;
+    make_row(q % 2 ? n + q * 7919 : user, v);
+    return user;
+}
+
+static void measure(const artefact *a, size_t n_probe, float *v) {
+    pgr_error err;
+    double times[N_QUERY], sum = 0;
+    size_t hits = 0, self_hits = 0, of = 0;
+    for (size_t q = 0; q < N_QUERY; q++) {
+        near_user got[N_NEIGHBOUR];
+        size_t n_got, user = query(q, v);
+        double t = now();
+        want(neighbours_find(a, v, user, N_NEIGHBOUR, n_probe, got, &n_got, &err), &err);
+        sum += times[q] = now() - t;
+        if (n_probe == a->k) memcpy(truth[q], got, sizeof got);
+        for (size_t i = 0; i < n_got; i++)
+            for (size_t j = 0; j < N_NEIGHBOUR; j++) {
+                hits += got[i].user == truth[q][j].user;
+                self_hits += q % 2 == 0 && got[i].user == truth[q][j].user;
+            }
+        of += N_NEIGHBOUR;
+    }
+    qsort(times, N_QUERY, sizeof *times, by_time);
+    printf("%6zu of %zu   mean %8.3f   median %8.3f   99 %% %8.3f ms   recall %.4f (users of the file %.4f)\n", n_probe, a->k,
+           1e3 * sum / N_QUERY, 1e3 * times[N_QUERY / 2], 1e3 * times[N_QUERY * 99 / 100], (double)hits / (double)of,
+           (double)self_hits * 2 / (double)of);
+    fflush(stdout);
+}
+
+/* The exact search is that of the codes' intervals with all prototypes opened; here it is compared with plain products of all rows. */
+static void check_truth(const artefact *a, float *v) {
+    for (size_t q = 0; q < 6; q++) {
+        size_t user = query(q, v);
+        double least = truth[q][N_NEIGHBOUR - 1].similarity;
+        size_t above = 0;
+        for (size_t r = 0; r < a->n_row; r++)
+            above += a->row_user[r] != user && vec_dot(v, a->vectors + r * a->dims, a->dims) >= least;
+        if (above != N_NEIGHBOUR) die("the exact search is not exact");
+    }
+    printf("exact search compared with plain products of all rows: equal\n");
+}
+
+int main(int argc, char **argv) {
+    if (argc < 6) die("usage: bench_neighbours USERS DIMS K clustered|flat FILE [keep]");
+    n = (size_t)atoll(argv[1]), d = (size_t)atoll(argv[2]), k = (size_t)atoll(argv[3]);
+    clustered = argv[4][0] == 'c';
+    directions = malloc(N_DIRECTION * d * sizeof *directions);
+    float *v = malloc(d * sizeof *v);
+    if (!directions || !v) die("out of memory");
+    for (size_t i = 0; i < N_DIRECTION; i++) {
+        uint64_t state = (i + 1) * 0xd1342543de82ef95u;
+        for (size_t c = 0; c < d; c++) directions[i * d + c] = noise(&state);
+        vec_normalise(directions + i * d, d);
+    }
+    if (access(argv[5], R_OK) != 0) build(argv[5]);
+    artefact a;
+    pgr_error err;
+    double since = now();
+    want(artefact_open(argv[5], ARTEFACT_CHECK_SMALL, &a, &err), &err);
+    stage("file opened", &since);
+    measure(&a, a.k, v); /* reads all codes once */
+    check_truth(&a, v);
+    for (size_t p = 1; p < a.k; p *= 2) measure(&a, p, v);
+    measure(&a, a.k, v);
+    stage("searched", &since);
+    artefact_close(&a);
+    if (argc < 7) unlink(argv[5]);
+    free(directions);
+    free(v);
+    return 0;
+}

@@ -1,0 +1,370 @@
+/* cmd_proto.c - `pgenrm proto build|show|map`: groups of users who prefer alike. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "commands.h"
+#include "json_out.h"
+#include "program.h"
+#include "table.h"
+
+enum { OPT_STORE = OPT_FIRST, OPT_K, OPT_BY, OPT_EPOCHS, OPT_RESTARTS, OPT_DIMS, OPT_SPLIT, OPT_OUT, OPT_EMBEDDER, OPT_ADD, OPT_CHECK, OPT_USERS };
+enum { ANALYSIS_TOKENS = 1024, MOST_DRAWN = 1000000, SHOWN_VALUES = 12 };
+
+static const char *const WAYS[] = {"votes", "choices", "analysis", NULL}; /* in the order of pgr_proto_by */
+
+static const option_row OPTIONS[] = {
+    {OPT_STORE, 0, "store", "FILE", "the users (default: users.db in the cache folder)"},
+    {OPT_K, 'k', "prototypes", "N", "how many (default: as the singular values suggest)"},
+    {OPT_BY, 0, "by", "WAY", "how users become vectors: votes, choices (default), analysis"},
+    {OPT_EPOCHS, 0, "epochs", "N", "of refinement; 0: none (default 1)"},
+    {OPT_RESTARTS, 0, "restarts", "N", "of k-means (default 10)"},
+    {OPT_DIMS, 0, "dims", "N", "values of a vector by votes, a multiple of 128 (default 1024)"},
+    {OPT_SPLIT, 0, "split", "NAME", "which pairs count: history (all but test and val, default), all, or one split"},
+    {OPT_OUT, 0, "out", "FILE", "build: the file of prototypes (default: STORE.protos); map: the picture"},
+    {OPT_EMBEDDER, 0, "embedder", "NAME", "for choices and analysis (default: $PGENRM_EMBEDDER, else the default embedder)"},
+    {OPT_ADD, 0, "add", NULL, "build: prototypes stay, new users join them, forgotten ones leave"},
+    {OPT_CHECK, 0, "check", NULL, "show: compare all checksums, those of large arrays too"},
+    {OPT_USERS, 0, "users", "N", "map: draw at most N (default 4000)"},
+    {0, 0, NULL, NULL, NULL},
+};
+
+typedef struct proto_run {
+    common_options common;
+    pgr_proto_options o;
+    const char *store, *out, *embedder;
+    bool add, check;
+    size_t n_drawn;
+    session model; /* that writes analyses */
+    char *model_path;
+    char *store_path, *proto_path;
+    pgr_progress_bar *bar;
+} proto_run;
+
+static int set_number(const char *name, const char *value, int64_t lo, int64_t hi, int *out) {
+    int64_t n = 0;
+    int status = args_integer(name, value, lo, hi, &n);
+    if (status == EXIT_DONE) *out = (int)n;
+    return status;
+}
+
+static int set_option(void *ctx, int id, const char *value) {
+    proto_run *r = ctx;
+    int n = 0, status = EXIT_DONE;
+    switch (id) {
+    case OPT_STORE: r->store = value; break;
+    case OPT_K: return set_number("prototypes", value, 1, 1000000, &r->o.k);
+    case OPT_EPOCHS: return set_number("epochs", value, 0, 1000, &r->o.epochs);
+    case OPT_RESTARTS: return set_number("restarts", value, 1, 1000, &r->o.restarts);
+    case OPT_SPLIT: r->o.split = value; break;
+    case OPT_OUT: r->out = value; break;
+    case OPT_EMBEDDER: r->embedder = value; break;
+    case OPT_ADD: r->add = true; break;
+    case OPT_CHECK: r->check = true; break;
+    case OPT_BY:
+        status = args_choice("by", value, WAYS, &n);
+        r->o.by = (pgr_proto_by)n;
+        break;
+    case OPT_DIMS:
+        status = set_number("dims", value, 128, 65536, &n);
+        r->o.dims = (size_t)n;
+        break;
+    case OPT_USERS:
+        status = set_number("users", value, 1, MOST_DRAWN, &n);
+        r->n_drawn = (size_t)n;
+        break;
+    }
+    return status;
+}
+
+/* ---- paths ---- */
+
+static int find_paths(proto_run *r, const char *file) {
+    pgr_error err = {0};
+    if (file) {
+        r->proto_path = must_dup(file, strlen(file));
+        return EXIT_DONE;
+    }
+    if (pgr_store_find(r->store, &r->store_path, &err) != PGR_OK) return complain_error(&err);
+    size_t n = strlen(r->store_path) + sizeof ".protos";
+    r->proto_path = must_alloc(n);
+    snprintf(r->proto_path, n, "%s.protos", r->store_path);
+    return EXIT_DONE;
+}
+
+/* ---- show ---- */
+
+static void print_list(const char *key, const double *v, size_t n) {
+    printf("\"%s\":[", key);
+    for (size_t i = 0; i < n; i++) {
+        if (i) putchar(',');
+        json_real(v[i]);
+    }
+    fputs("],", stdout);
+}
+
+static void print_text(const char *key, const char *s) {
+    printf("\"%s\":", key);
+    json_text(s, strlen(s));
+    putchar(',');
+}
+
+static void print_json(const pgr_prototypes *p) {
+    putchar('{');
+    print_text("path", p->path);
+    print_text("by", WAYS[p->by]);
+    print_text("embedder", p->embedder);
+    print_text("model", p->model);
+    print_text("split", p->split);
+    printf("\"dims\":%zu,\"k\":%zu,\"users\":%zu,\"rows\":%zu,\"pairs\":%zu,\"seed\":%llu,\"inertia\":", p->dims, p->k, p->users,
+           p->rows, p->pairs, (unsigned long long)p->seed);
+    json_real(p->inertia);
+    printf(",\"suggested_k\":%zu,", p->suggested_k);
+    print_list("singular_values", p->singular, p->n_singular);
+    print_list("losses", p->losses, p->n_loss);
+    fputs("\"sizes\":[", stdout);
+    for (size_t j = 0; j < p->k; j++) printf("%s%zu", j ? "," : "", p->list[j].rows);
+    fputs("],\"prototypes\":[", stdout);
+    for (size_t j = 0; j < p->k; j++) {
+        printf("%s{\"rows\":%zu,\"users\":%zu,\"similarity\":", j ? "," : "", p->list[j].rows, p->list[j].users);
+        json_real(p->list[j].similarity);
+        fputs(",\"words\":[", stdout);
+        for (size_t i = 0; p->list[j].words[i]; i++) {
+            if (i) putchar(',');
+            json_text(p->list[j].words[i], strlen(p->list[j].words[i]));
+        }
+        fputs("]}", stdout);
+    }
+    puts("]}");
+}
+
+static void add_prototype(table *t, const pgr_prototypes *p, size_t j) {
+    const pgr_prototype *q = &p->list[j];
+    char number[24], rows[24], users[24], similarity[24], text[512] = "";
+    snprintf(number, sizeof number, "%zu", j + 1);
+    snprintf(rows, sizeof rows, "%zu", q->rows);
+    snprintf(users, sizeof users, "%zu", q->users);
+    snprintf(similarity, sizeof similarity, "%.2f", q->similarity);
+    for (size_t i = 0, n = 0; q->words[i] && n + strlen(q->words[i]) + 3 < sizeof text; i++)
+        n += (size_t)snprintf(text + n, sizeof text - n, "%s%s", i ? ", " : "", q->words[i]);
+    table_row(t, STYLE_PLAIN, (const char *[]){number, users, rows, similarity, text});
+}
+
+static void print_people(const pgr_prototypes *p) {
+    static const column columns[] = {
+        {"prototype", true, false}, {"users", true, false}, {"rows", true, false}, {"similarity", true, false}, {"typical words of what they chose", false, true}};
+    screen s = screen_open(120);
+    table *t = table_create(columns, 5);
+    printf("%zu users (%zu pairs, split %s) by %s%s%s, %zu values, seed %llu\n", p->users, p->pairs, p->split, WAYS[p->by],
+           *p->embedder ? " with " : "", p->embedder, p->dims, (unsigned long long)p->seed);
+    printf("singular values:");
+    for (size_t i = 0; i < p->n_singular && i < SHOWN_VALUES; i++) printf(" %.3g", p->singular[i]);
+    printf("%s; they suggest %zu prototypes\n", p->n_singular > SHOWN_VALUES ? " ..." : "", p->suggested_k);
+    printf("k-means: %zu prototypes, inertia %.6g", p->k, p->inertia);
+    if (p->n_loss > 0) printf("; refinement: mean loss of the epochs");
+    for (size_t i = 0; i < p->n_loss; i++) printf(" %.4f", p->losses[i]);
+    puts("\n");
+    for (size_t j = 0; j < p->k; j++) add_prototype(t, p, j);
+    table_print(t, &s, 0);
+    table_free(t);
+}
+
+static int show(proto_run *r, const char *file) {
+    pgr_error err = {0};
+    pgr_prototypes *p = NULL;
+    int status = find_paths(r, file);
+    if (status != EXIT_DONE) return status;
+    if (pgr_prototypes_read(r->proto_path, r->check, &p, &err) != PGR_OK) return complain_error(&err);
+    if (r->common.json)
+        print_json(p);
+    else
+        print_people(p);
+    pgr_prototypes_free(p);
+    return EXIT_DONE;
+}
+
+/* ---- map ---- */
+
+static int map(proto_run *r, const char *file) {
+    pgr_error err = {0};
+    char *svg = NULL;
+    int status = find_paths(r, file);
+    if (status != EXIT_DONE) return status;
+    if (pgr_proto_map(r->proto_path, r->n_drawn, &svg, &err) != PGR_OK) return complain_error(&err);
+    size_t n = strlen(svg);
+    const char *path = r->out ? r->out : "-";
+    FILE *f = strcmp(path, "-") == 0 ? stdout : fopen(path, "wb");
+    bool written = f && fwrite(svg, 1, n, f) == n && (f == stdout || fclose(f) == 0);
+    pgr_free(svg);
+    if (!written) {
+        complain("%s: cannot be written", path);
+        return EXIT_FAILED;
+    }
+    if (f == stdout) return EXIT_DONE;
+    if (!r->common.json) {
+        printf("%s: %zu bytes\n\n", path, n);
+    }
+    return show(r, r->proto_path);
+}
+
+/* ---- analyses by a model ---- */
+
+/* Part 1 of a chain of the full frame; of others the persona and the criteria with their reasons. */
+static char *analysis_of(const pgr_result *result) {
+    static const char part1[] = "PART 1", part2[] = "PART 2";
+    const char *text = result->n_sample ? result->samples[0].text : "";
+    const char *end = strstr(text, part2), *begin = strstr(text, part1);
+    if (end) {
+        if (begin && begin < end) {
+            const char *line = memchr(begin, '\n', (size_t)(end - begin));
+            if (line) text = line + 1;
+        }
+        while (end > text && strchr("*#= \n", end[-1])) end--;
+        return strndup(text, (size_t)(end - text));
+    }
+    char *out = NULL;
+    size_t n = 0;
+    FILE *f = open_memstream(&out, &n);
+    if (!f) return NULL;
+    fputs(result->persona, f);
+    for (size_t i = 0; i < result->n_criterion; i++) {
+        const pgr_criterion *c = &result->criteria[i];
+        fprintf(f, "\n%s%s%s", c->name, *c->reason ? ": " : "", c->reason);
+    }
+    return fclose(f) == 0 ? out : NULL;
+}
+
+static pgr_status analyse(void *ctx, const pgr_request *const *requests, size_t n, char **texts, pgr_error *err) {
+    proto_run *r = ctx;
+    pgr_result **results = must_alloc(n * sizeof *results);
+    pgr_error *errors = must_alloc(n * sizeof *errors);
+    pgr_judge_options o = pgr_judge_options_default();
+    o.ind = 1;
+    o.keep_chains = true;
+    o.cancel = &interrupted;
+    if (r->common.seed >= 0) o.seed = r->common.seed;
+    pgr_status s = pgr_judge_many(r->model.engine, requests, n, &o, results, errors);
+    for (size_t i = 0; i < n; i++) {
+        if (s != PGR_OK && errors[i].status != PGR_OK && errors[i].status == s) *err = errors[i];
+        if (s == PGR_OK && !(texts[i] = analysis_of(results[i]))) exit(EXIT_FAILED);
+        pgr_result_free(results[i]);
+    }
+    free(results);
+    free(errors);
+    return s;
+}
+
+/* The model is opened only for --by analysis. */
+static int open_analyst(proto_run *r) {
+    if (r->o.by != PGR_PROTO_ANALYSIS) return EXIT_DONE;
+    int status = session_open(&r->common, true, &r->model);
+    if (status != EXIT_DONE) return status;
+    r->o.analyse = analyse;
+    r->o.analyse_ctx = r;
+    r->o.analyst = pgr_model_name(r->model.model);
+    return EXIT_DONE;
+}
+
+/* ---- build ---- */
+
+static int open_embedder(proto_run *r) {
+    char *path = NULL;
+    pgr_error err = {0};
+    if (r->o.by == PGR_PROTO_VOTES) return EXIT_DONE;
+    if (pgr_embedder_find(r->embedder, &path, &err) != PGR_OK) return complain_error(&err);
+    pgr_model_options mo = pgr_model_options_default();
+    mo.n_thread = r->common.n_thread;
+    mo.progress = pgr_progress_bar_update;
+    mo.progress_ctx = r->bar;
+    pgr_status s = pgr_embedder_open(path, &mo, &r->o.embedder, &err);
+    pgr_free(path);
+    return s == PGR_OK ? EXIT_DONE : complain_error(&err);
+}
+
+/* --add: how the file's vectors were made decides what is opened. */
+static int take_way(proto_run *r) {
+    pgr_prototypes *p = NULL;
+    pgr_error err = {0};
+    if (!r->add) return EXIT_DONE;
+    if (pgr_prototypes_read(r->proto_path, false, &p, &err) != PGR_OK) return complain_error(&err);
+    r->o.by = p->by;
+    pgr_prototypes_free(p);
+    return EXIT_DONE;
+}
+
+static int build_on(proto_run *r, pgr_store *store) {
+    pgr_error err = {0};
+    pgr_proto_added n = {0};
+    int status = take_way(r);
+    if (status == EXIT_DONE) status = open_embedder(r);
+    if (status == EXIT_DONE) status = open_analyst(r);
+    if (status != EXIT_DONE) return status;
+    pgr_status s = r->add ? pgr_proto_add(store, r->proto_path, &r->o, &n, &err)
+                          : pgr_proto_build(store, r->proto_path, &r->o, &err);
+    pgr_progress_bar_free(r->bar);
+    r->bar = NULL;
+    if (s == PGR_E_CANCELLED) {
+        if (!r->common.quiet) complain("interrupted; what was computed is in the store, the same command goes on from there");
+        return EXIT_INTERRUPTED;
+    }
+    if (s != PGR_OK) return complain_error(&err);
+    if (r->add && !r->common.quiet) fprintf(stderr, "%zu users joined, %zu left\n", n.added, n.dropped);
+    if (!r->common.json) printf("%s\n", r->proto_path);
+    return show(r, r->proto_path);
+}
+
+static int build(proto_run *r) {
+    pgr_error err = {0};
+    pgr_store *store = NULL;
+    int status = find_paths(r, NULL);
+    if (status != EXIT_DONE) return status;
+    if (r->out) {
+        free(r->proto_path);
+        r->proto_path = must_dup(r->out, strlen(r->out));
+    }
+    if (pgr_store_open(r->store_path, PGR_STORE_WRITE, &store, &err) != PGR_OK) return complain_error(&err);
+    r->bar = pgr_progress_bar_create(r->common.quiet);
+    r->o.seed = r->common.seed > 0 ? (uint64_t)r->common.seed : 0;
+    r->o.n_thread = r->common.n_thread;
+    r->o.cancel = &interrupted;
+    r->o.progress = pgr_progress_bar_update;
+    r->o.progress_ctx = r->bar;
+    status = build_on(r, store);
+    pgr_progress_bar_free(r->bar);
+    pgr_store_close(store);
+    pgr_embedder_close(r->o.embedder);
+    session_close(&r->model);
+    return status;
+}
+
+static int run(const command *self, int argc, char **argv) {
+    static const char *const names[] = {"build", "show", "map", NULL};
+    proto_run r = {.o = pgr_proto_options_default()};
+    char **operands = NULL;
+    int which = 0, status = args_parse(self, argc, argv, &r.common, set_option, &r, &operands);
+    if (status != ARGS_RUN) return status;
+    if (!operands[0]) return args_wrong(self, "expected build, show or map");
+    while (names[which] && strcmp(names[which], operands[0]) != 0) which++;
+    if (!names[which]) {
+        const char *nearest = args_nearest(operands[0], names);
+        return args_wrong(self, "expected build, show or map, not %s%s%s", operands[0], nearest ? ", perhaps " : "", nearest ? nearest : "");
+    }
+    if (operands[1] && (which == 0 || operands[2])) return args_wrong(self, "unexpected %s", operands[which == 0 ? 1 : 2]);
+    status = which == 0 ? build(&r) : which == 1 ? show(&r, operands[1]) : map(&r, operands[1]);
+    free(r.proto_path);
+    pgr_free(r.store_path);
+    return status;
+}
+
+const command CMD_PROTO = {
+    .name = "proto",
+    .operands = "build | show [FILE] | map [FILE]",
+    .summary = "groups of users who prefer alike: build them, show them, draw them",
+    .about =
+        "build: users of the store become vectors, k-means finds groups, refinement fits their centres to what members\n"
+        "chose (docs/prototypes.md). What was embedded stays in the store: an interrupted build goes on. show and map\n"
+        "take a file of prototypes, by default STORE.protos; map writes an SVG picture (--out, else standard output).\n"
+        "--by votes needs no model, choices an embedder, analysis an embedder and a model (-m).",
+    .example = "pgenrm proto show tests/fuzz/corpus/artefact/small",
+    .options = OPTIONS,
+    .run = run,
+};

@@ -1,0 +1,535 @@
+/* build.c - pgr_proto_build and pgr_proto_add: from a store to a file of prototypes. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "base/rng.h"
+#include "prototype/artefact.h"
+#include "prototype/collect.h"
+#include "prototype/kmeans.h"
+#include "prototype/refine.h"
+#include "prototype/singular.h"
+#include "prototype/vec.h"
+#include "prototype/words.h"
+
+enum { N_WORD = 8 };                 /* typical words of a prototype */
+enum { FIT_ROWS = 65536 };           /* rows that k-means sees at most; all are assigned */
+enum { REFINE_PAIRS = 65536 };       /* pairs that refinement learns from at most */
+enum { REFINE_HISTORY = 3 };         /* as many as a prompt shows, method.md 1 */
+enum { STREAM_HISTORY = 0x72656631 }; /* of the random numbers */
+
+pgr_proto_options pgr_proto_options_default(void) {
+    return (pgr_proto_options){.by = PGR_PROTO_CHOICES, .restarts = 10, .epochs = 1, .dims = TEXTVEC_HASH_DIMS, .split = "history"};
+}
+
+typedef struct build {
+    const pgr_proto_options *o;
+    collection c;
+    textvec *vec;
+    pool *threads;
+    arena arena;
+    size_t k, d;
+    uint32_t *assign;      /* (n_row) */
+    float *before, *after; /* (k, d) */
+    float *theta;          /* parameters of refinement; NULL: none */
+    size_t n_theta, n_iter, n_sample;
+    double inertia, *losses;
+    size_t n_loss;
+    singular_curve curve;
+    refine_options ro;
+    const char *const **words; /* (k) */
+    uint64_t *start;           /* (k + 1) */
+    uint32_t *order;           /* (n_row) rows by prototype */
+    char *ids;
+    uint64_t *ids_at;
+} build;
+
+static pgr_status prepare(build *b, store *s, const pgr_proto_options *o, pgr_error *err) {
+    if (o->by < PGR_PROTO_VOTES || o->by > PGR_PROTO_ANALYSIS)
+        return fail(err, PGR_E_ARG, "vectors by way %d, expected 0 to 2", (int)o->by);
+    if (o->k < 0 || o->restarts < 1 || o->epochs < 0 || o->epochs > 1000)
+        return fail(err, PGR_E_ARG, "k is %d, restarts %d, epochs %d: expected k >= 0, restarts >= 1, epochs 0 to 1000", o->k,
+                    o->restarts, o->epochs);
+    if (o->by != PGR_PROTO_VOTES && !o->embedder)
+        return fail(err, PGR_E_ARG, "vectors by %s need an embedder", uservec_by_name(o->by));
+    if (o->by == PGR_PROTO_ANALYSIS && (!o->analyst || !*o->analyst))
+        return fail(err, PGR_E_ARG, "vectors by analysis need the name of the model that writes or wrote the analyses");
+    PGR_TRY(textvec_create(o->by == PGR_PROTO_VOTES ? NULL : o->embedder, o->dims, &b->vec, err));
+    PGR_TRY(pool_create(o->n_thread, &b->threads, err));
+    b->o = o;
+    b->d = textvec_dims(b->vec);
+    b->c = (collection){.store = s, .vec = b->vec, .by = o->by, .split = o->split, .analyst = o->analyst,
+                        .analyse = o->analyse, .analyse_ctx = o->analyse_ctx, .cancel = o->cancel, .progress = o->progress,
+                        .progress_ctx = o->progress_ctx};
+    return PGR_OK;
+}
+
+static void release(build *b) {
+    collect_free(&b->c);
+    singular_curve_free(&b->curve);
+    textvec_free(b->vec);
+    pool_free(b->threads);
+    mem_free(b->assign);
+    mem_free(b->before);
+    mem_free(b->after);
+    mem_free(b->theta);
+    mem_free(b->losses);
+    mem_free(b->words);
+    mem_free(b->start);
+    mem_free(b->order);
+    mem_free(b->ids);
+    mem_free(b->ids_at);
+    arena_free(&b->arena);
+}
+
+/* ---- clusters ---- */
+
+/* Every stride-th row, so that at most FIT_ROWS are taken; of few rows the matrix itself. */
+static pgr_status fit_rows(const build *b, float **own, const float **x, size_t *n, pgr_error *err) {
+    size_t stride = (b->c.n_row + FIT_ROWS - 1) / FIT_ROWS;
+    *own = NULL, *x = b->c.rows, *n = b->c.n_row;
+    if (stride <= 1) return PGR_OK;
+    *n = (b->c.n_row + stride - 1) / stride;
+    *own = mem_array(*n * b->d, sizeof **own);
+    if (!*own) return fail_mem(err);
+    for (size_t i = 0; i < *n; i++) memcpy(*own + i * b->d, b->c.rows + i * stride * b->d, b->d * sizeof(float));
+    *x = *own;
+    return PGR_OK;
+}
+
+static pgr_status cluster_rows(build *b, const float *x, size_t n, pgr_error *err) {
+    kmeans_result r = {0};
+    PGR_TRY(collect_step(&b->c, "singular values", 0, 0, "", err));
+    PGR_TRY(singular_curve_measure(x, n, b->d, b->threads, b->o->cancel, &b->curve, err));
+    b->k = b->o->k ? (size_t)b->o->k : b->curve.k;
+    if (b->k > n)
+        return fail(err, PGR_E_ARG, "%zu prototypes of %zu rows of %zu users: expected fewer", b->k, b->c.n_row, b->c.n_user);
+    kmeans_options o = kmeans_options_default(b->k);
+    o.restarts = (size_t)b->o->restarts;
+    o.seed = b->o->seed;
+    o.threads = b->threads;
+    o.cancel = b->o->cancel;
+    o.progress = b->o->progress;
+    o.progress_ctx = b->o->progress_ctx;
+    PGR_TRY(kmeans(x, n, b->d, &o, &r, err));
+    b->before = r.centres;
+    b->inertia = r.inertia;
+    b->n_iter = r.n_iter;
+    r.centres = NULL;
+    kmeans_free(&r);
+    return PGR_OK;
+}
+
+static pgr_status cluster(build *b, pgr_error *err) {
+    float *own;
+    const float *x;
+    size_t n;
+    if (b->c.n_row == 0)
+        return fail(err, PGR_E_ARG, "no user of the store has pairs of split \"%s\" that tell a preference", b->o->split);
+    PGR_TRY(fit_rows(b, &own, &x, &n, err));
+    pgr_status s = cluster_rows(b, x, n, err);
+    mem_free(own);
+    if (s != PGR_OK) return s;
+    b->assign = mem_array(b->c.n_row, sizeof *b->assign);
+    b->after = mem_array(b->k * b->d, sizeof *b->after);
+    if (!b->assign || !b->after) return fail_mem(err);
+    memcpy(b->after, b->before, b->k * b->d * sizeof *b->after);
+    return kmeans_assign(b->c.rows, b->c.n_row, b->d, b->before, b->k, b->threads, b->assign, NULL, err);
+}
+
+/* ---- refinement ---- */
+
+typedef struct lessons { /* samples of refinement, in the memory of an arena */
+    arena arena;
+    refine_sample *list;
+    size_t n, cap;
+} lessons;
+
+static pgr_status room_for(lessons *l, size_t n, pgr_error *err) {
+    if (l->n + n <= l->cap) return PGR_OK;
+    size_t cap = 2 * (l->n + n) + 1024;
+    refine_sample *list = mem_resize(l->list, cap * sizeof *list);
+    if (!list) return fail_mem(err);
+    l->list = list;
+    l->cap = cap;
+    return PGR_OK;
+}
+
+/* The person's pairs as triples: queries, chosen and rejected texts in vectors. */
+static pgr_status triples_of(build *b, const person *p, arena *a, refine_triple **out, pgr_error *err) {
+    size_t d = b->d;
+    float *pairs = arena_array(a, 2 * p->n * d, sizeof *pairs), *queries = arena_array(a, p->n * d, sizeof *queries);
+    bool *found = arena_array(a, p->n, sizeof *found);
+    refine_triple *t = arena_array(a, p->n, sizeof *t);
+    if (!pairs || !queries || !found || !t) return fail_mem(err);
+    PGR_TRY(collect_pair_vectors(&b->c, p, pairs, err));
+    PGR_TRY(collect_one_vector(&b->c, p, "query", queries, found, err));
+    for (size_t i = 0; i < p->n; i++) t[i] = (refine_triple){queries + i * d, pairs + 2 * i * d, pairs + (2 * i + 1) * d};
+    *out = t;
+    return PGR_OK;
+}
+
+/* Pair i of a user: up to three of his others, drawn by the pair's place. */
+static pgr_status add_lesson(build *b, lessons *l, const refine_triple *t, size_t n, size_t i, size_t cluster, uint32_t user,
+                             pgr_error *err) {
+    refine_triple *history = arena_array(&l->arena, REFINE_HISTORY, sizeof *history);
+    size_t *others = arena_array(&l->arena, n, sizeof *others), n_other = 0, h = 0;
+    if (!history || !others) return fail_mem(err);
+    for (size_t k = 0; k < n; k++)
+        if (k != i) others[n_other++] = k;
+    rng draw = {.seed = b->o->seed ^ (uint64_t)user << 32 ^ i, .stream = STREAM_HISTORY};
+    for (; h < REFINE_HISTORY && h < n_other; h++) {
+        size_t k = h + rng_below(&draw, n_other - h), other = others[k];
+        others[k] = others[h];
+        history[h] = t[other];
+    }
+    l->list[l->n++] = (refine_sample){.asked = t[i], .history = history, .n_history = h, .cluster = cluster};
+    return PGR_OK;
+}
+
+/* Rows of the user: from *row on. */
+static pgr_status add_user(build *b, lessons *l, size_t user, size_t *row, bool taken, pgr_error *err) {
+    collection *c = &b->c;
+    size_t first = *row;
+    while (*row < c->n_row && c->row_user[*row] == user) ++*row;
+    if (!taken) return PGR_OK;
+    person p;
+    bool exists;
+    refine_triple *t = NULL;
+    PGR_TRY(person_load(c->store, c->ids[user], c->split, &l->arena, &p, &exists, err));
+    if (!exists) return PGR_OK;
+    PGR_TRY(triples_of(b, &p, &l->arena, &t, err));
+    PGR_TRY(room_for(l, p.n, err));
+    bool by_pair = c->by == PGR_PROTO_ANALYSIS && *row - first == p.n; /* a pair without an analysis: the user's first row stands for it */
+    for (size_t i = 0; i < p.n; i++)
+        PGR_TRY(add_lesson(b, l, t, p.n, i, b->assign[by_pair ? first + i : first], (uint32_t)user, err));
+    return PGR_OK;
+}
+
+static pgr_status gather(build *b, lessons *l, pgr_error *err) {
+    size_t stride = (b->c.n_pair + REFINE_PAIRS - 1) / REFINE_PAIRS, row = 0;
+    for (size_t u = 0; u < b->c.n_user; u++) {
+        PGR_TRY(add_user(b, l, u, &row, u % stride == 0, err));
+        if (u % 64 == 0) PGR_TRY(collect_step(&b->c, "reading pairs", u, b->c.n_user, "users", err));
+    }
+    return PGR_OK;
+}
+
+static pgr_status keep_losses(build *b, const double *losses, size_t n, pgr_error *err) {
+    size_t epochs = b->ro.epochs, per = n / epochs;
+    b->losses = mem_zero(epochs, sizeof *b->losses);
+    if (!b->losses) return fail_mem(err);
+    for (size_t e = 0; e < epochs; e++) {
+        for (size_t i = 0; i < per; i++) b->losses[e] += losses[e * per + i] / (double)per;
+    }
+    b->n_loss = epochs;
+    return PGR_OK;
+}
+
+static pgr_status train(build *b, refine *r, const lessons *l, pgr_error *err) {
+    size_t steps;
+    PGR_TRY(refine_steps(r, l->list, l->n, &steps, err));
+    double *losses = mem_zero(steps + 1, sizeof *losses);
+    if (!losses) return fail_mem(err);
+    pgr_status s = refine_train(r, l->list, l->n, losses, err);
+    if (s == PGR_OK && steps > 0) s = keep_losses(b, losses, steps, err);
+    mem_free(losses);
+    if (s != PGR_OK) return s;
+    b->theta = mem_array(r->theta.n_shared, sizeof *b->theta);
+    if (!b->theta) return fail_mem(err);
+    const double *shared = r->theta.W; /* the first of the block */
+    for (size_t i = 0; i < r->theta.n_shared; i++) b->theta[i] = (float)shared[i];
+    b->n_theta = r->theta.n_shared;
+    refine_prototypes(r, b->after);
+    return kmeans_assign(b->c.rows, b->c.n_row, b->d, b->after, b->k, b->threads, b->assign, NULL, err);
+}
+
+static pgr_status refine_all(build *b, pgr_error *err) {
+    b->ro = refine_options_default();
+    b->ro.epochs = (size_t)b->o->epochs;
+    b->ro.seed = b->o->seed;
+    b->ro.threads = b->threads;
+    b->ro.cancel = b->o->cancel;
+    b->ro.progress = b->o->progress;
+    b->ro.progress_ctx = b->o->progress_ctx;
+    if (b->o->epochs == 0) return PGR_OK;
+    lessons l = {0};
+    refine *r = NULL;
+    pgr_status s = gather(b, &l, err);
+    b->n_sample = l.n;
+    if (s == PGR_OK) s = refine_create(b->k, b->d, b->before, &b->ro, &r, err);
+    if (s == PGR_OK) s = train(b, r, &l, err);
+    refine_free(r);
+    arena_free(&l.arena);
+    mem_free(l.list);
+    return s;
+}
+
+/* ---- what the file says beside ---- */
+
+static pgr_status count_words_of(build *b, words *w, size_t user, size_t *row, pgr_error *err) {
+    collection *c = &b->c;
+    arena a = {0};
+    person p;
+    bool exists;
+    size_t first = *row;
+    while (*row < c->n_row && c->row_user[*row] == user) ++*row;
+    pgr_status s = person_load(c->store, c->ids[user], c->split, &a, &p, &exists, err);
+    for (size_t i = 0; s == PGR_OK && exists && i < p.n; i++) {
+        size_t group = b->assign[*row - first == p.n ? first + i : first];
+        s = words_add(w, group, true, p.pairs[i].chosen, err);
+        if (s == PGR_OK) s = words_add(w, group, false, p.pairs[i].rejected, err);
+    }
+    arena_free(&a);
+    return s;
+}
+
+static pgr_status find_words(build *b, pgr_error *err) {
+    words *w;
+    size_t row = 0;
+    b->words = mem_zero(b->k, sizeof *b->words);
+    if (!b->words) return fail_mem(err);
+    PGR_TRY(words_create(b->k, &w, err));
+    pgr_status s = PGR_OK;
+    for (size_t u = 0; u < b->c.n_user && s == PGR_OK; u++) {
+        s = count_words_of(b, w, u, &row, err);
+        if (s == PGR_OK && u % 64 == 0) s = collect_step(&b->c, "typical words", u, b->c.n_user, "users", err);
+    }
+    if (s == PGR_OK) s = words_typical(w, N_WORD, &b->arena, b->words, err);
+    words_free(w);
+    return s;
+}
+
+/* Rows by prototype, those of one in their old order. */
+static pgr_status group_rows(build *b, pgr_error *err) {
+    b->start = mem_zero(b->k + 1, sizeof *b->start);
+    b->order = mem_array(b->c.n_row, sizeof *b->order);
+    size_t *at = mem_array(b->k, sizeof *at);
+    if (!b->start || !b->order || !at) {
+        mem_free(at);
+        return fail_mem(err);
+    }
+    for (size_t i = 0; i < b->c.n_row; i++) b->start[b->assign[i] + 1]++;
+    for (size_t j = 0; j < b->k; j++) {
+        b->start[j + 1] += b->start[j];
+        at[j] = b->start[j];
+    }
+    for (size_t i = 0; i < b->c.n_row; i++) b->order[at[b->assign[i]]++] = (uint32_t)i;
+    mem_free(at);
+    return PGR_OK;
+}
+
+static pgr_status join_ids(build *b, pgr_error *err) {
+    size_t bytes = 0;
+    for (size_t u = 0; u < b->c.n_user; u++) bytes += strlen(b->c.ids[u]) + 1;
+    b->ids = mem_alloc(bytes + 1);
+    b->ids_at = mem_array(b->c.n_user + 1, sizeof *b->ids_at);
+    if (!b->ids || !b->ids_at) return fail_mem(err);
+    b->ids_at[0] = 0;
+    for (size_t u = 0; u < b->c.n_user; u++) {
+        size_t n = strlen(b->c.ids[u]) + 1;
+        memcpy(b->ids + b->ids_at[u], b->c.ids[u], n);
+        b->ids_at[u + 1] = b->ids_at[u] + n;
+    }
+    return PGR_OK;
+}
+
+static void put_members(const build *b, artefact *a) {
+    a->n_row = b->c.n_row;
+    a->n_user = b->c.n_user;
+    a->start = b->start;
+    a->row_user = b->c.row_user;
+    a->ids_at = b->ids_at;
+    a->ids = b->ids;
+    a->vectors = b->c.rows;
+}
+
+static pgr_status write_built(build *b, const char *path, pgr_error *err) {
+    const refine_options *r = &b->ro;
+    const artefact_setting settings[] = {
+        {"restarts", b->o->restarts},       {"iterations", (double)b->n_iter},
+        {"suggested_k", (double)b->curve.k}, {"retained", (double)b->curve.n_retained},
+        {"epochs", (double)r->epochs},      {"samples", (double)b->n_sample},
+        {"rho", r->rho},                    {"lambda_q", r->lambda_q},
+        {"lambda_s", r->lambda_s},          {"lambda_cent", r->lambda_cent},
+        {"lambda_tr", r->lambda_tr},        {"ema", r->ema},
+        {"rate", r->rate},                  {"decay", r->decay},
+        {"batch", (double)r->batch},        {"start", (double)r->start}};
+    artefact a = {.by = uservec_by_name(b->o->by), .embedder = textvec_name(b->vec),
+                  .model = b->o->by == PGR_PROTO_ANALYSIS ? b->o->analyst : "", .split = b->o->split, .dims = b->d, .k = b->k,
+                  .n_pair = b->c.n_pair, .seed = b->o->seed, .inertia = b->inertia, .settings = settings,
+                  .n_setting = sizeof settings / sizeof *settings, .singular = b->curve.values,
+                  .n_singular = b->curve.n_value, .losses = b->losses, .n_loss = b->n_loss, .words = b->words,
+                  .before = b->before, .after = b->after, .refine = b->theta, .n_refine = b->n_theta};
+    put_members(b, &a);
+    return artefact_write(&a, b->order, path, err);
+}
+
+static pgr_status build_all(build *b, const char *path, pgr_error *err) {
+    PGR_TRY(collect_users(&b->c, err));
+    PGR_TRY(collect_vectors(&b->c, err));
+    PGR_TRY(collect_rows(&b->c, err));
+    PGR_TRY(cluster(b, err));
+    PGR_TRY(refine_all(b, err));
+    PGR_TRY(find_words(b, err));
+    PGR_TRY(group_rows(b, err));
+    PGR_TRY(join_ids(b, err));
+    return write_built(b, path, err);
+}
+
+pgr_status pgr_proto_build(pgr_store *store, const char *path, const pgr_proto_options *options, pgr_error *err) {
+    build b = {0};
+    pgr_status s = prepare(&b, store, options, err);
+    if (s == PGR_OK) s = build_all(&b, path, err);
+    release(&b);
+    return s;
+}
+
+/* ---- joining and leaving ---- */
+
+static bool is_known(void *ctx, const char *id) {
+    const artefact *a = ctx;
+    return artefact_find(a, id) < a->n_user;
+}
+
+/* Merges the file's users that the store still has and the new ones (b->c) into b->c, by id; assign follows. */
+typedef struct merged {
+    char **ids;
+    float *rows;
+    uint32_t *row_user, *assign;
+    size_t n_user, n_row;
+} merged;
+
+static void free_merged(merged *m) {
+    for (size_t u = 0; u < m->n_user; u++) mem_free(m->ids[u]);
+    mem_free(m->ids);
+    mem_free(m->rows);
+    mem_free(m->row_user);
+    mem_free(m->assign);
+}
+
+/* first[u] .. first[u + 1] - 1 of rows: the file's rows of user u, in order. */
+static pgr_status rows_by_user(const artefact *a, uint32_t **rows, size_t **first, pgr_error *err) {
+    *rows = mem_array(a->n_row, sizeof **rows);
+    *first = mem_zero(a->n_user + 2, sizeof **first);
+    if (!*rows || !*first) return fail_mem(err);
+    for (size_t r = 0; r < a->n_row; r++) (*first)[a->row_user[r] + 2]++;
+    for (size_t u = 0; u < a->n_user; u++) (*first)[u + 2] += (*first)[u + 1];
+    for (size_t r = 0; r < a->n_row; r++) (*rows)[(*first)[a->row_user[r] + 1]++] = (uint32_t)r;
+    return PGR_OK;
+}
+
+static size_t prototype_of(const artefact *a, size_t row) {
+    size_t lo = 0, hi = a->k;
+    while (hi - lo > 1) {
+        size_t mid = lo + (hi - lo) / 2;
+        if (a->start[mid] <= row)
+            lo = mid;
+        else
+            hi = mid;
+    }
+    return lo;
+}
+
+static pgr_status begin_user(merged *m, const char *id, pgr_error *err) {
+    m->ids[m->n_user] = mem_strdup(id);
+    if (!m->ids[m->n_user]) return fail_mem(err);
+    m->n_user++;
+    return PGR_OK;
+}
+
+static void add_row(merged *m, const float *v, size_t d, uint32_t assign) {
+    memcpy(m->rows + m->n_row * d, v, d * sizeof *v);
+    m->assign[m->n_row] = assign;
+    m->row_user[m->n_row++] = (uint32_t)m->n_user - 1;
+}
+
+static pgr_status merge(build *b, const artefact *a, const uint32_t *old_rows, const size_t *first, merged *m,
+                        pgr_proto_added *count, pgr_error *err) {
+    const collection *c = &b->c;
+    for (size_t u = 0, v = 0, row = 0; u < a->n_user || v < c->n_user;) {
+        bool old = v == c->n_user || (u < a->n_user && strcmp(artefact_id(a, u), c->ids[v]) < 0);
+        if (old && !store_has_user(c->store, artefact_id(a, u))) {
+            count->dropped++;
+            u++;
+            continue;
+        }
+        PGR_TRY(begin_user(m, old ? artefact_id(a, u) : c->ids[v], err));
+        if (old) {
+            for (size_t i = first[u]; i < first[u + 1]; i++)
+                add_row(m, a->vectors + (size_t)old_rows[i] * b->d, b->d, (uint32_t)prototype_of(a, old_rows[i]));
+            u++;
+        } else {
+            for (; row < c->n_row && c->row_user[row] == v; row++) add_row(m, c->rows + row * b->d, b->d, b->assign[row]);
+            count->added++;
+            v++;
+        }
+    }
+    return PGR_OK;
+}
+
+static pgr_status merge_into(build *b, const artefact *a, pgr_proto_added *count, pgr_error *err) {
+    uint32_t *rows = NULL;
+    size_t *first = NULL, n_user = a->n_user + b->c.n_user, n_row = a->n_row + b->c.n_row;
+    merged m = {.ids = mem_array(n_user, sizeof *m.ids), .rows = mem_array(n_row * b->d, sizeof *m.rows),
+                .row_user = mem_array(n_row, sizeof *m.row_user), .assign = mem_array(n_row, sizeof *m.assign)};
+    pgr_status s = m.ids && m.rows && m.row_user && m.assign ? rows_by_user(a, &rows, &first, err) : fail_mem(err);
+    if (s == PGR_OK) s = merge(b, a, rows, first, &m, count, err);
+    if (s == PGR_OK && m.n_row == 0) s = fail(err, PGR_E_ARG, "%s: no user of it is left in the store", a->path);
+    mem_free(rows);
+    mem_free(first);
+    if (s != PGR_OK) {
+        free_merged(&m);
+        return s;
+    }
+    size_t n_pair = b->c.n_pair;
+    collect_free(&b->c);
+    mem_free(b->assign);
+    b->c.ids = m.ids, b->c.rows = m.rows, b->c.row_user = m.row_user, b->c.n_user = m.n_user, b->c.n_row = m.n_row;
+    b->c.n_pair = n_pair;
+    b->assign = m.assign;
+    return PGR_OK;
+}
+
+static pgr_status add_all(build *b, const artefact *old, pgr_proto_added *out, pgr_error *err) {
+    artefact a = *old;
+    *out = (pgr_proto_added){0};
+    b->k = a.k;
+    b->c.skip = is_known;
+    b->c.skip_ctx = &a;
+    PGR_TRY(collect_users(&b->c, err));
+    PGR_TRY(collect_vectors(&b->c, err));
+    PGR_TRY(collect_rows(&b->c, err));
+    b->assign = mem_array(b->c.n_row + 1, sizeof *b->assign);
+    if (!b->assign) return fail_mem(err);
+    if (b->c.n_row > 0)
+        PGR_TRY(kmeans_assign(b->c.rows, b->c.n_row, b->d, a.after, a.k, b->threads, b->assign, NULL, err));
+    PGR_TRY(merge_into(b, old, out, err));
+    if (out->added + out->dropped == 0) return PGR_OK;
+    PGR_TRY(group_rows(b, err));
+    PGR_TRY(join_ids(b, err));
+    a.n_pair += b->c.n_pair;
+    put_members(b, &a);
+    return artefact_write(&a, b->order, old->path, err);
+}
+
+pgr_status pgr_proto_add(pgr_store *store, const char *path, const pgr_proto_options *options, pgr_proto_added *out,
+                         pgr_error *err) {
+    artefact old;
+    build b = {0};
+    pgr_proto_options o = *options;
+    PGR_TRY(artefact_open(path, ARTEFACT_CHECK_ALL, &old, err));
+    o.by = uservec_by_of(old.by);
+    o.dims = old.dims;
+    o.split = old.split;
+    o.seed = old.seed;
+    if (o.by == PGR_PROTO_ANALYSIS) o.analyst = old.model;
+    pgr_status s = prepare(&b, store, &o, err);
+    if (s == PGR_OK && (b.d != old.dims || strcmp(textvec_name(b.vec), old.embedder) != 0))
+        s = fail(err, PGR_E_ARG, "%s: made with embedder \"%s\" of %zu values, this one is \"%s\" of %zu", path, old.embedder,
+                 old.dims, textvec_name(b.vec), b.d);
+    if (s == PGR_OK) s = add_all(&b, &old, out, err);
+    release(&b);
+    artefact_close(&old);
+    return s;
+}

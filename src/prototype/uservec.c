@@ -1,0 +1,87 @@
+/* uservec.c - users as vectors. */
+#include "prototype/uservec.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "base/mem.h"
+
+static const char *const NAMES[] = {"votes", "choices", "analysis"}; /* in the order of pgr_proto_by */
+
+const char *uservec_by_name(pgr_proto_by by) {
+    return NAMES[by];
+}
+
+pgr_proto_by uservec_by_of(const char *name) {
+    for (size_t i = 0; i < sizeof NAMES / sizeof *NAMES; i++)
+        if (strcmp(NAMES[i], name) == 0) return (pgr_proto_by)i;
+    PGR_ASSERT(!"a way that artefact_open lets pass");
+    return PGR_PROTO_VOTES;
+}
+
+bool person_counts(const char *rule, const char *split) {
+    if (strcmp(rule, "all") == 0) return true;
+    if (strcmp(rule, "history") == 0) return strcmp(split, "test") != 0 && strcmp(split, "val") != 0;
+    return strcmp(rule, split) == 0;
+}
+
+pgr_status person_load(store *s, const char *id, const char *rule, arena *a, person *out, bool *found, pgr_error *err) {
+    stored_user u;
+    *found = store_has_user(s, id);
+    if (!*found) return PGR_OK;
+    PGR_TRY(store_load_user(s, id, NULL, a, &u, err));
+    preference_pair *pairs = arena_array(a, u.n_pair + 1, sizeof *pairs);
+    int64_t *keys = arena_array(a, u.n_pair + 1, sizeof *keys);
+    if (!pairs || !keys) return fail_mem(err);
+    size_t n = 0;
+    for (size_t i = 0; i < u.n_pair; i++) {
+        if (!person_counts(rule, u.pairs[i].split)) continue;
+        pairs[n] = u.pairs[i].pair;
+        keys[n++] = u.pair_keys[i];
+    }
+    *out = (person){u.user, pairs, keys, n};
+    return PGR_OK;
+}
+
+static double scale_of(pgr_proto_by by, const float *chosen, const float *rejected, size_t dims) {
+    if (by == PGR_PROTO_VOTES) return 1;
+    double ss = 0;
+    for (size_t c = 0; c < dims; c++) {
+        double x = (double)chosen[c] - (double)rejected[c];
+        ss += x * x;
+    }
+    return ss > 1e-12 ? 1 / sqrt(ss) : 0;
+}
+
+bool uservec_sum(pgr_proto_by by, const float *vectors, size_t n_pair, size_t dims, double *sum, float *out) {
+    memset(sum, 0, dims * sizeof *sum);
+    for (size_t i = 0; i < n_pair; i++) {
+        const float *chosen = vectors + 2 * i * dims, *rejected = chosen + dims;
+        double scale = scale_of(by, chosen, rejected, dims);
+        for (size_t c = 0; c < dims; c++) sum[c] += scale * ((double)chosen[c] - (double)rejected[c]);
+    }
+    double ss = 0;
+    for (size_t c = 0; c < dims; c++) ss += sum[c] * sum[c];
+    if (!(ss > 1e-12) || !isfinite(ss)) return false;
+    for (size_t c = 0; c < dims; c++) out[c] = (float)(sum[c] / sqrt(ss));
+    return true;
+}
+
+pgr_status uservec_of_pairs(textvec *t, pgr_proto_by by, const preference_pair *pairs, size_t n, pgr_cancel *cancel, float *out,
+                            bool *found, pgr_error *err) {
+    size_t d = textvec_dims(t);
+    const char **texts = mem_array(2 * n + 1, sizeof *texts);
+    float *vectors = mem_array((2 * n + 1) * d, sizeof *vectors);
+    double *sum = mem_array(d, sizeof *sum);
+    pgr_status s = texts && vectors && sum ? PGR_OK : fail_mem(err);
+    for (size_t i = 0; i < n && s == PGR_OK; i++) {
+        texts[2 * i] = pairs[i].chosen;
+        texts[2 * i + 1] = pairs[i].rejected;
+    }
+    if (s == PGR_OK) s = textvec_of(t, texts, 2 * n, cancel, vectors, err);
+    if (s == PGR_OK) *found = uservec_sum(by, vectors, n, d, sum, out);
+    mem_free(texts);
+    mem_free(vectors);
+    mem_free(sum);
+    return s;
+}

@@ -1,0 +1,199 @@
+/* Who is similar to a request's user: his kind, never himself, no test rows; cold starts say so; the same statement is the most relevant. */
+#include "../base/faults.h"
+
+#include "made_store.h"
+#include "prototype/people.h"
+
+#define BERT PGR_SOURCE_DIR "/tests/golden/hf-tiny-bert"
+
+static char folder[] = "/tmp/pgenrm-people-XXXXXX";
+static char db[64];
+
+static int setup(void **state) {
+    (void)state;
+    if (!mkdtemp(folder)) return -1;
+    snprintf(db, sizeof db, "%s/users.db", folder);
+    return 0;
+}
+
+static int teardown(void **state) {
+    (void)state;
+    return rmdir(folder);
+}
+
+static people *open_people(pgr_proto_by by, const char *embedder) {
+    pgr_store *s = make_store(db, 0, 20, 5);
+    pgr_embedder *e = NULL;
+    pgr_proto_options o = pgr_proto_options_default();
+    pgr_error err;
+    char protos[80];
+    people *p;
+    snprintf(protos, sizeof protos, "%s.protos", db);
+    assert_int_equal(pgr_embedder_open(BERT, NULL, &e, &err), PGR_OK);
+    o.by = by, o.k = 2, o.epochs = 0, o.dims = 256, o.embedder = e, o.n_thread = 1;
+    if (pgr_proto_build(s, protos, &o, &err) != PGR_OK) fail_msg("%s", err.message);
+    pgr_embedder_close(e);
+    pgr_store_close(s);
+    if (pgr_people_open(db, NULL, embedder, 1, &p, &err) != PGR_OK) fail_msg("%s", err.message);
+    return p;
+}
+
+static void close_people(people *p) {
+    pgr_people_close(p);
+    remove_store(db);
+}
+
+/* A request of `user`, who has a history of two pairs of a kind (or none: kind -1). */
+typedef struct asked {
+    struct pgr_request r;
+    preference_pair history[2];
+    const char *responses[2], *criteria[1];
+    turn ask;
+} asked;
+
+static asked *request(const char *user, int kind) {
+    static asked x;
+    x = (asked){.responses = {"Rain is good for every garden.", "Racing needs speed."}, .ask = {"user", "Which do you like?"}};
+    for (size_t i = 0; kind >= 0 && i < 2; i++) x.history[i] = (preference_pair){&x.ask, 1, KIND_TEXTS[kind][i], KIND_TEXTS[1 - kind][i]};
+    x.r = (struct pgr_request){.origin = "t", .id = "", .user_id = user, .history = x.history, .n_history = kind < 0 ? 0 : 2,
+                               .criteria = x.criteria, .demographics = "", .messages = &x.ask, .n_message = 1,
+                               .responses = x.responses, .n_response = 2, .ind = -1, .pro = -1, .history_pairs = -1, .seed = -1,
+                               .chosen = -1};
+    return &x;
+}
+
+static void check_neighbours(const neighbourhood *n, size_t want, char kind) {
+    assert_int_equal(n->n, want);
+    for (size_t i = 0; i < n->n; i++) {
+        const neighbour *x = &n->list[i];
+        assert_int_equal(x->user_id[0], kind);
+        assert_int_equal(x->n_pair, 5);
+        for (size_t k = 0; k < x->n_pair; k++) assert_string_not_equal(x->pairs[k].chosen, "SECRET");
+        if (i > 0) assert_true(x->similarity <= n->list[i - 1].similarity);
+        for (size_t k = 0; k < i; k++) assert_string_not_equal(x->user_id, n->list[k].user_id);
+    }
+}
+
+static void test_votes(void **state) {
+    (void)state;
+    people *p = open_people(PGR_PROTO_VOTES, NULL);
+    arena a = {0};
+    neighbourhood n;
+    assert_int_equal(people_dims(p), 256);
+    assert_int_equal(people_neighbours(p, &request("new", 0)->r, 4, &a, &n, NULL), PGR_OK);
+    check_neighbours(&n, 4, 'a');
+    assert_true(n.n_evidence == 2 && n.similarity > 0.3 && n.prototype >= 0);
+    assert_null(n.list[0].vectors);
+    int kind_a = n.prototype;
+    assert_int_equal(people_neighbours(p, &request("b01", 1)->r, 9, &a, &n, NULL), PGR_OK);
+    check_neighbours(&n, 9, 'b'); /* the nine others of his kind */
+    for (size_t i = 0; i < n.n; i++) assert_string_not_equal(n.list[i].user_id, "b01");
+    assert_int_not_equal(n.prototype, kind_a);
+    assert_int_equal(people_neighbours(p, &request("b01", 1)->r, 100, &a, &n, NULL), PGR_OK);
+    assert_int_equal(n.n, 19); /* there are no more */
+    assert_int_equal(people_neighbours(p, &request("new", -1)->r, 3, &a, &n, NULL), PGR_OK);
+    assert_true(n.n == 3 && n.n_evidence == 0); /* cold start */
+    assert_int_equal(people_neighbours(p, &request("new", 0)->r, 0, &a, &n, NULL), PGR_OK);
+    assert_int_equal(n.n, 0);
+    arena_free(&a);
+    close_people(p);
+}
+
+static void test_choices(void **state) {
+    (void)state;
+    people *p = open_people(PGR_PROTO_CHOICES, BERT);
+    arena a = {0};
+    neighbourhood n;
+    assert_int_equal(people_neighbours(p, &request("new", 1)->r, 4, &a, &n, NULL), PGR_OK);
+    check_neighbours(&n, 4, 'b');
+    assert_int_equal(n.n_evidence, 2);
+    assert_non_null(n.list[0].vectors); /* they are the pairs' own: no need to embed them again */
+    double with[5], without[5];
+    asked *r = request("new", 1);
+    assert_int_equal(people_relevance(p, &r->r, n.list[0].pairs, n.list[0].vectors, 5, with, NULL), PGR_OK);
+    assert_int_equal(people_relevance(p, &r->r, n.list[0].pairs, NULL, 5, without, NULL), PGR_OK);
+    for (size_t i = 0; i < 5; i++) assert_true(fabs(with[i] - without[i]) < 1e-6);
+    r = request("new", -1);
+    r->criteria[0] = "I like speed.";
+    r->r.n_criteria = 1;
+    assert_int_equal(people_neighbours(p, &r->r, 4, &a, &n, NULL), PGR_OK);
+    assert_true(n.n == 4 && n.n_evidence == 0 && isfinite(n.similarity));
+    arena_free(&a);
+    close_people(p);
+}
+
+static void test_relevance(void **state) {
+    (void)state;
+    const turn same = {"user", "Which do you like?"}, other = {"user", "Tell me of stars."};
+    const preference_pair pairs[] = {{&other, 1, "Stars shine.", "Moons do not."},
+                                     {&other, 1, "Snow is cold.", "Racing needs speed."}, /* a candidate itself */
+                                     {&same, 1, "Bread rises.", "Soup boils."}};          /* the same question */
+    for (size_t i = 0; i < 2; i++) {
+        people *p = open_people(PGR_PROTO_VOTES, i ? BERT : NULL);
+        double v[3];
+        assert_int_equal(people_relevance(p, &request("new", -1)->r, pairs, NULL, 3, v, NULL), PGR_OK);
+        assert_true(v[1] > v[0] && v[1] >= 1 + 0.5 * (i ? -1 : 0) - 0.2);
+        if (i == 0) assert_true(v[1] > v[2] && v[2] > v[0] && fabs(v[1] - 1) < 0.2 && fabs(v[2] - 0.5) < 0.3);
+        close_people(p);
+    }
+}
+
+static void test_forgotten(void **state) {
+    (void)state;
+    people *p = open_people(PGR_PROTO_VOTES, NULL);
+    arena a = {0};
+    neighbourhood n;
+    pgr_store *s;
+    assert_int_equal(people_neighbours(p, &request("new", 0)->r, 3, &a, &n, NULL), PGR_OK);
+    char gone[3][16];
+    for (size_t i = 0; i < 3; i++) snprintf(gone[i], sizeof gone[i], "%s", n.list[i].user_id);
+    pgr_people_close(p); /* a store that is read keeps its bytes until then */
+    assert_int_equal(pgr_store_open(db, PGR_STORE_WRITE, &s, NULL), PGR_OK);
+    assert_int_equal(pgr_user_forget(s, (const char *const[]){gone[0], gone[1], gone[2]}, 3, NULL), PGR_OK);
+    pgr_store_close(s);
+    assert_int_equal(pgr_people_open(db, NULL, NULL, 1, &p, NULL), PGR_OK);
+    assert_int_equal(people_neighbours(p, &request("new", 0)->r, 3, &a, &n, NULL), PGR_OK);
+    check_neighbours(&n, 3, 'a');
+    for (size_t i = 0; i < 9; i++) assert_string_not_equal(n.list[i / 3].user_id, gone[i % 3]);
+    arena_free(&a);
+    close_people(p);
+}
+
+static void test_errors(void **state) {
+    (void)state;
+    pgr_error err;
+    people *p = open_people(PGR_PROTO_CHOICES, BERT);
+    pgr_people_close(p);
+    assert_int_equal(pgr_people_open(db, NULL, PGR_SOURCE_DIR "/tests/golden/hf-tiny-qwen3-embedding", 1, &p, &err), PGR_E_ARG);
+    assert_non_null(strstr(err.message, "made with embedder"));
+    assert_int_equal(pgr_people_open(db, "/nowhere", NULL, 1, &p, &err), PGR_E_IO);
+    assert_int_not_equal(pgr_people_open("/nowhere", NULL, NULL, 1, &p, &err), PGR_OK);
+    remove_store(db);
+}
+
+static people *shared;
+
+static bool ask(void) {
+    arena a = {0};
+    neighbourhood n;
+    double v[5];
+    asked *r = request("a00", 0);
+    bool worked = people_neighbours(shared, &r->r, 3, &a, &n, NULL) == PGR_OK
+                  && people_relevance(shared, &r->r, n.list[0].pairs, NULL, n.list[0].n_pair, v, NULL) == PGR_OK;
+    arena_free(&a);
+    return worked;
+}
+
+static void test_memory(void **state) {
+    (void)state;
+    shared = open_people(PGR_PROTO_VOTES, NULL);
+    assert_true(ask()); /* the store keeps what it prepares */
+    assert_true(fail_each_allocation(ask) > 10);
+    close_people(shared);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_votes),     cmocka_unit_test(test_choices), cmocka_unit_test(test_relevance),
+                                       cmocka_unit_test(test_forgotten), cmocka_unit_test(test_errors),  cmocka_unit_test(test_memory)};
+    return cmocka_run_group_tests(tests, setup, teardown);
+}

@@ -17,7 +17,7 @@ typedef struct bench_user {
 typedef struct bench_row {
     pair_record record;
     size_t user;         /* index into users */
-    size_t question;     /* rows with the same conversation text have the same number */
+    size_t question;     /* rows with the same conversation text have the same number, and rows whose conversation goes on from it */
     size_t item[2];      /* the responses' texts, numbered: chosen, rejected */
     bool train;          /* else it is asked */
 } bench_row;
@@ -50,8 +50,14 @@ typedef struct bench_files {
 pgr_status bench_load(const bench_files *f, bench_data **out, pgr_error *err);
 void bench_data_free(bench_data *d);
 
-/* Whose history stands for whose in a stranger's control: other[u] is another user with train rows (u itself where there is none), a
- * permutation of those who have them.  other: (n_user) the caller's */
+/* The same from records in memory, whose texts stay the caller's: those of split "train" are history, those of `split` or "" are
+ * asked, others are left out. */
+pgr_status bench_data_of(const char *name, const pair_record *records, size_t n, const char *split, bench_data **out,
+                         pgr_error *err);
+
+/* Whose history a user gets in the stranger's control: the next in a seeded order of his group, the users whom a chain of shared
+ * questions connects (a consultation of polis); users without such company are one group. Only users who have a history take part;
+ * the others, and one who is alone, are given themselves: they have no stranger. other: (n_user). */
 pgr_status bench_strangers(const bench_data *d, uint64_t seed, size_t *other, pgr_error *err);
 
 /* What a method says of the rows that are asked, in the order of rows: p[i] is the probability (or 1, 0, 0.5 for a verdict or a tie) that
@@ -69,8 +75,13 @@ typedef struct bench_method_options {
     pgr_progress_fn progress;
     void *progress_ctx;
     pgr_cancel *cancel;
-    pgr_embedder *embedder; /* NULL: methods that need one are refused */
+    pgr_embedder *embedder; /* NULL: methods that need one are refused, unless there are vectors */
+    const float *vectors;   /* (n_item, dims) of the items, as bench_embed gives them; NULL: a method that needs them embeds */
+    size_t dims;
 } bench_method_options;
+
+/* Embeddings of all items, so that several methods share them. *vectors: (n_item, pgr_embedder_dims) the caller's (mem_free). */
+pgr_status bench_embed(const bench_data *d, const bench_method_options *o, float **vectors, pgr_error *err);
 
 typedef pgr_status (*bench_method_fn)(const bench_data *d, const bench_method_options *o, double *p /* (n_test) */,
                                       pgr_error *err);
@@ -81,5 +92,6 @@ typedef struct bench_method {
     bench_method_fn run;
 } bench_method;
 extern const bench_method BENCH_METHODS[]; /* the last has name NULL */
+const bench_method *bench_method_find(const char *name); /* NULL: none */
 
 #endif

@@ -748,6 +748,57 @@ pgr_status pgr_analyse(void *analyst, const pgr_request *const *requests, size_t
 /* One JSON object, no line breaks (docs/requests.md). *out is the caller's (pgr_free). */
 pgr_status pgr_result_json(const pgr_result *result, char **out, pgr_error *err);
 
+/* ---- synthetic users ------------------------------------------------------------------------------------------- */
+
+/* Users with known truth, to measure what real data cannot tell from noise: latent weights over measured facts of a text (length, lists,
+ * warmth, ...) that depend on the kind of query, users drawn around prototypes, noisy choices (Bradley-Terry) between real responses.
+ * The defaults give a ladder like that of design/compact.md. */
+typedef struct pgr_synth_options {
+    size_t users;             /* 400 */
+    size_t prototypes;        /* 8: tastes that users are drawn from */
+    size_t train_pairs;       /* 12 of each user, on train prompts */
+    size_t test_pairs;        /* 6 of each user, on held-out prompts */
+    double held_users;        /* 0.25: share of users whose train rows are a history only */
+    double held_prompts;      /* 0.3: share of prompts that only test rows ask */
+    double noise;             /* utility of two random responses differs by 1 (standard deviation); a choice follows sigmoid(difference / noise) */
+    double common;            /* size of what all users share, beside a prototype's taste of size 1 */
+    double scenario;          /* of what a prototype changes with the kind of query */
+    double own;               /* of what is a user's alone */
+    size_t max_bytes;         /* 1500: longer responses and prompts are left out */
+    uint64_t seed;
+    pgr_cancel *cancel;       /* may be NULL */
+    pgr_progress_fn progress; /* may be NULL */
+    void *progress_ctx;
+} pgr_synth_options;
+
+pgr_synth_options pgr_synth_options_default(void);
+
+typedef struct pgr_synth_step { /* one method on the held-out users' test rows; errors are clustered by user */
+    const char *name;           /* static */
+    size_t history;             /* pairs of the user that it sees; 0: none */
+    double accuracy, accuracy_se;
+    double stranger, stranger_se; /* the same method given another user's history; NaN without history */
+    double gain, gain_se;         /* own less stranger's, row by row; NaN without history */
+} pgr_synth_step;
+
+enum { PGR_SYNTH_STEPS = 24 };
+
+typedef struct pgr_synth_report {
+    size_t prompts, responses; /* that were used */
+    size_t users, held_users, train_rows, test_rows, ladder_rows;
+    double ceiling; /* mean probability of the likelier choice over the ladder's rows: what the oracle gets without luck */
+    size_t kinds[4]; /* prompts of each kind: code, write, advise, explain */
+    pgr_synth_step steps[PGR_SYNTH_STEPS];
+    size_t n_step;
+} pgr_synth_report;
+
+/* responses: a file of {"prompt": "...", "responses": {"name": "text", ...}} lines, plain or gzip. Writes PersonalRewardBench records to out
+ * (NULL: none) with the keys `truth` (probability that `chosen` is preferred), `prototype`, `type` (the kind of query) and, in test rows,
+ * `subset`: "held" or "known" users. Measures the ladder into report (may be NULL). The same options give the same file, byte for byte.
+ * on error and after *cancel: no file under that name, an older one is as it was; report is not written. */
+pgr_status pgr_synth(const char *responses, const char *out, const pgr_synth_options *options, pgr_synth_report *report,
+                     pgr_error *err);
+
 #pragma GCC visibility pop
 
 #ifdef __cplusplus

@@ -30,6 +30,8 @@ static const char *const RECORD_KEYS[] = {"user_id",
                                           "response_reasoning",
                                           "personalizable_responses",
                                           "agreement",
+                                          "truth", /* ours, of synthetic users: pgr_synth */
+                                          "prototype",
                                           NULL};
 static const char *const RECORD_PREFIXES[] = {"prediction_", "reasoning_", NULL};
 static const char *const SIDE_KEYS[] = {"role", "content", NULL};

@@ -1,0 +1,223 @@
+/* test_synth.c - synthetic users: the same file again, held-out prompts and users, truth that is true, a ladder in the right order, refusals. */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "../base/faults.h"
+#include "base/file.h"
+#include "base/file_out.h"
+#include "bench/synth.h"
+#include "user/dataset.h"
+
+#define RESPONSES PGR_SOURCE_DIR "/examples/responses.jsonl"
+
+static char made[64], again[64];
+
+static pgr_synth_options options(void) {
+    pgr_synth_options o = pgr_synth_options_default();
+    o.users = 120;
+    o.prototypes = 3;
+    o.train_pairs = 7;
+    o.test_pairs = 3;
+    return o;
+}
+
+static void must(pgr_status status, const pgr_error *err) {
+    if (status != PGR_OK) fail_msg("%s", err->message);
+}
+
+static int make(const char *out, const pgr_synth_options *o) {
+    pgr_error err = {0};
+    must(pgr_synth(RESPONSES, out, o, NULL, &err), &err);
+    return 0;
+}
+
+static void read_text(const char *path, buf *out) {
+    assert_int_equal(file_read(path, out, NULL), PGR_OK);
+}
+
+static void test_same_again(void **state) {
+    (void)state;
+    pgr_synth_options o = options();
+    buf a = {0}, b = {0};
+    make(made, &o);
+    make(again, &o);
+    read_text(made, &a);
+    read_text(again, &b);
+    assert_true(a.n == b.n && a.n > 1000);
+    assert_memory_equal(a.data, b.data, a.n);
+    o.seed = 1;
+    make(again, &o);
+    read_text(again, &b);
+    assert_true(a.n != b.n || memcmp(a.data, b.data, a.n) != 0);
+    buf_free(&a);
+    buf_free(&b);
+}
+
+/* The reader takes the file; test prompts are asked in no train row; held-out users have rows of both kinds. */
+static void test_records(void **state) {
+    (void)state;
+    pgr_synth_options o = options();
+    make(made, &o);
+    dataset *d = NULL;
+    pgr_error err = {0};
+    arena a = {0};
+    must(dataset_open(made, NULL, false, &d, &err), &err);
+    bool more = true, held[16] = {false}, train[16] = {false};
+    size_t n = 0, n_train = 0, n_held = 0;
+    for (;;) {
+        record r;
+        must(dataset_next(d, &a, &r, &more, &err), &err);
+        if (!more) break;
+        assert_int_equal(r.kind, RECORD_PAIR);
+        assert_true(r.pair.conversation_id[0] == 'q' && r.pair.pair.n_context == 1);
+        size_t q = strtoul(r.pair.conversation_id + 1, NULL, 10);
+        bool is_train = strcmp(r.pair.split, "train") == 0;
+        assert_true(q < 10 && strcmp(r.pair.pair.chosen, r.pair.pair.rejected) != 0);
+        *(is_train ? &train[q] : &held[q]) = true;
+        assert_int_equal(r.pair.n_subset, is_train ? 0 : 1);
+        n_held += !is_train && strcmp(r.pair.subsets[0], "held") == 0;
+        n_train += is_train;
+        n++;
+    }
+    assert_true(n == 1200 && n_train == 840 && n_held == 90);
+    for (size_t q = 0; q < 10; q++) assert_true(held[q] != train[q]);
+    dataset_close(d);
+    arena_free(&a);
+}
+
+/* The likelier choice is made as often as truth says: z of the sum over 1,200 rows below 4. */
+static void test_truth(void **state) {
+    (void)state;
+    pgr_synth_options o = options();
+    o.noise = 0.7;
+    synth_texts t;
+    synth s;
+    pgr_error err = {0};
+    must(synth_texts_load(RESPONSES, 1500, NULL, NULL, NULL, &t, &err), &err);
+    must(synth_draw(&t, &o, &s, &err), &err);
+    double off = 0, variance = 0, spread = 0;
+    for (size_t i = 0; i < s.n_row; i++) {
+        double p = s.rows[i].truth, likelier = p > .5 ? p : 1 - p, u = 0, z[N_FACT];
+        off += (p > .5) - likelier;
+        variance += likelier * (1 - likelier);
+        synth_difference(&s, &s.rows[i], z);
+        const synth_user *user = &s.users[s.rows[i].user];
+        for (int f = 0; f < N_FACT; f++) u += user->weights[t.prompts[s.rows[i].prompt].kind][f] * z[f];
+        assert_true(fabs(1 / (1 + exp(-u / o.noise)) - p) <= 1e-12);
+        assert_true(t.prompts[s.rows[i].prompt].held == s.rows[i].test);
+        spread += u * u / (double)s.n_row;
+    }
+    assert_true(fabs(off) <= 4 * sqrt(variance) && variance > 50);
+    assert_true(spread > .5 && spread < 2); /* scaled to 1 over random pairs of all prompts */
+    synth_free(&s);
+    synth_texts_free(&t);
+}
+
+static const pgr_synth_step *find(const pgr_synth_report *r, const char *name, size_t h) {
+    for (size_t i = 0; i < r->n_step; i++)
+        if (strcmp(r->steps[i].name, name) == 0 && r->steps[i].history == h) return &r->steps[i];
+    fail_msg("no step %s %zu", name, h);
+    return NULL;
+}
+
+/* Nobody beats the oracle; own pairs help, a stranger's do not; more pairs help more; prototypes help where users are their prototypes. */
+static void test_ladder(void **state) {
+    (void)state;
+    pgr_synth_options o = options();
+    o.users = 800;
+    o.own = 0;
+    o.noise = .02;
+    pgr_synth_report r;
+    pgr_error err = {0};
+    must(pgr_synth(RESPONSES, NULL, &o, &r, &err), &err);
+    const pgr_synth_step *oracle = find(&r, "oracle", 0), *one = find(&r, "personal", 1), *six = find(&r, "personal", 6),
+                         *like = find(&r, "prototypes", 6);
+    assert_int_equal(r.ladder_rows, 600);
+    assert_true(fabs(oracle->accuracy - r.ceiling) < 4 * oracle->accuracy_se + 1e-9 && r.ceiling > .9);
+    for (size_t i = 0; i < r.n_step; i++) assert_true(r.steps[i].accuracy <= oracle->accuracy);
+    assert_true(six->accuracy > one->accuracy && six->gain > 3 * six->gain_se && like->gain > 3 * like->gain_se);
+    assert_true(like->accuracy > six->accuracy);
+    assert_true(isnan(oracle->gain) && isnan(find(&r, "global", 0)->stranger));
+    assert_true(fabs(six->gain - (six->accuracy - six->stranger)) < 1e-12);
+}
+
+static void want_refusal(const char *path, const pgr_synth_options *o, pgr_status status, const char *words) {
+    pgr_error err = {0};
+    pgr_synth_report r;
+    assert_int_equal(pgr_synth(path, again, o, &r, &err), status);
+    if (!strstr(err.message, words)) fail_msg("\"%s\" does not say \"%s\"", err.message, words);
+}
+
+static void want_bad_line(const char *text, const char *words) {
+    assert_int_equal(file_write(made, text, strlen(text), NULL), PGR_OK);
+    want_refusal(made, NULL, PGR_E_FORMAT, words);
+}
+
+static void test_refusals(void **state) {
+    (void)state;
+    unlink(again);
+    pgr_synth_options o = options();
+    o.test_pairs = 4;
+    want_refusal(RESPONSES, &o, PGR_E_ARG, "there are 7 and 3 prompts");
+    o = options();
+    o.prototypes = 121;
+    want_refusal(RESPONSES, &o, PGR_E_ARG, "prototypes is 121");
+    o = options();
+    o.noise = 0;
+    want_refusal(RESPONSES, &o, PGR_E_ARG, "noise");
+    pgr_cancel stop = 1;
+    o = options();
+    o.cancel = &stop;
+    want_refusal(RESPONSES, &o, PGR_E_CANCELLED, "cancelled");
+    want_refusal("/nonexistent", NULL, PGR_E_IO, "/nonexistent");
+    const char *good = "{\"prompt\": \"a\", \"responses\": {\"x\": \"b\", \"y\": \"c\"}}\n";
+    char text[400];
+    snprintf(text, sizeof text, "%s{\"prompt\": \"a\", \"answers\": {}}\n", good);
+    want_bad_line(text, ":2: ");
+    want_bad_line(text, "answers");
+    want_bad_line("{\"prompt\": \"a\", \"responses\": {\"x\": 3, \"y\": \"c\"}}", "x");
+    want_bad_line("{\"prompt\": 1, \"responses\": {}}", "prompt");
+    want_bad_line(good, "1 prompts with two responses");
+    assert_true(access(again, F_OK) != 0); /* nothing was left behind */
+    snprintf(text, sizeof text, "%s.part", again);
+    assert_true(access(text, F_OK) != 0);
+}
+
+static bool make_some(void) {
+    pgr_synth_options o = options();
+    o.users = 12;
+    pgr_synth_report r;
+    return pgr_synth(RESPONSES, again, &o, &r, NULL) == PGR_OK;
+}
+
+static void test_memory(void **state) {
+    (void)state;
+    assert_true(fail_allocations(make_some, 20) > 30);
+}
+
+static void test_kinds(void **state) {
+    (void)state;
+    static const struct {
+        const char *query, *kind;
+    } all[] = {{"Write a Python function", "code"}, {"write a poem on codes", "write"}, {"HOW do I tie it?", "advise"},
+               {"What is decoding?", "explain"},   {"", "explain"}};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        assert_string_equal(synth_kind_name(synth_kind(all[i].query, strlen(all[i].query))), all[i].kind);
+}
+
+int main(void) {
+    snprintf(made, sizeof made, "/tmp/pgenrm-synth-%d.jsonl", (int)getpid());
+    snprintf(again, sizeof again, "/tmp/pgenrm-synth2-%d.jsonl", (int)getpid());
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_same_again), cmocka_unit_test(test_records), cmocka_unit_test(test_truth),
+                                       cmocka_unit_test(test_ladder),     cmocka_unit_test(test_refusals), cmocka_unit_test(test_memory),
+                                       cmocka_unit_test(test_kinds)};
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    unlink(made);
+    unlink(again);
+    return failed;
+}

@@ -1,0 +1,71 @@
+/* test_synth.c - `pgenrm synth` as a user meets it. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/json.h"
+#include "run_program.h"
+
+#include <cmocka.h>
+
+static void assert_ends(const char *command, int status, const char *words) {
+    ran r = run_program(command);
+    if (r.status != status || !strstr(status ? r.err : r.out, words)) fail_msg("%s: status %d\n%s%s", command, r.status, r.out, r.err);
+    run_free(&r);
+}
+
+static void test_example(void **state) {
+    (void)state;
+    ran help = run_program("pgenrm synth --help");
+    char *example = strstr(help.out, "\nExample:\n  ");
+    assert_non_null(example);
+    ran done = run_program(example + strlen("\nExample:\n  "));
+    assert_int_equal(done.status, 0);
+    assert_non_null(strstr(done.out, "oracle"));
+    run_free(&done);
+    run_free(&help);
+}
+
+/* The file's rows are requests that `score` takes, its numbers are those of --json. */
+static void test_out(void **state) {
+    (void)state;
+    char command[600];
+    const char *path = scratch_write("users.jsonl", "an older file\n");
+    snprintf(command, sizeof command,
+             "pgenrm synth --json -q --responses examples/responses.jsonl --users 20 --prototypes 2 --train-pairs 4 --test-pairs 2 --out %s", path);
+    ran r = run_program(command);
+    assert_int_equal(r.status, 0);
+    json_t *v = NULL;
+    assert_int_equal(json_parse(r.out, strlen(r.out), "out", 1, &v, NULL), PGR_OK);
+    assert_int_equal(json_integer_value(json_object_get(v, "train_rows")), 80);
+    assert_int_equal(json_array_size(json_object_get(v, "ladder")), 3 + 3 * 3); /* histories of 1, 2, 3 of 4 pairs */
+    json_decref(v);
+    run_free(&r);
+    char *text = slurp(path);
+    size_t lines = 0;
+    for (char *p = text; *p; p++) lines += *p == '\n';
+    assert_int_equal(lines, 120);
+    free(text);
+    snprintf(command, sizeof command, "head -1 %s > %s.one && pgenrm score -q --json --ind 1 %s.one", path, path, path);
+    r = run_program(command);
+    if (r.status != 0 && r.status != 3) fail_msg("status %d: %s", r.status, r.err);
+    run_free(&r);
+}
+
+static void test_refusals(void **state) {
+    (void)state;
+    assert_ends("pgenrm synth", 2, "expected --responses FILE");
+    assert_ends("pgenrm synth --responses x y", 2, "unexpected \"y\"");
+    assert_ends("pgenrm synth --responses x --noise 0", 2, "noise");
+    assert_ends("pgenrm synth --responses /nonexistent", 1, "/nonexistent");
+    assert_ends("pgenrm synth --responses examples/responses.jsonl", 1, "there are 7 and 3 prompts for them");
+}
+
+int main(void) {
+    scratch_make();
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_example), cmocka_unit_test(test_out), cmocka_unit_test(test_refusals)};
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    scratch_remove();
+    return failed;
+}

@@ -21,9 +21,9 @@ sys.path.insert(0, str(ROOT / "bench"))
 import measure  # noqa: E402
 import target_job  # noqa: E402
 
-GROUPS = [("products with weights", r"^(int8|bf16)_\d+|gemm_.*(run|task|tile)|packed|product_task|panel"), ("attention", r"chunk|attn_merge|fold_task|run_part|run_whole|tile_task"),
+GROUPS = [("products with weights", r"^(int8|bf16)_\d+|gemm_.*(run|task|tile)|packed|product_task|panel"), ("attention", r"chunk|^page_\d|^values_\d|attn_merge|fold_task|run_part|run_whole|tile_task|span"),
           ("packing of weights (load)", r"pack|dequant|fmaxf"), ("sampling", r"exp_sum|max_simd|sampler|prepare_task|draw_blocks"),
-          ("norms, rope, activations, K and V", r"rmsnorm|rope|swiglu|attn_store|store_heads|to_bf16|add_simd|quantise|embed_row|cosf|sinf|int8_quad|norm_row|input_row"),
+          ("norms, rope, activations, K and V", r"rmsnorm|rope|swiglu|attn_store|attn_query|store_|to_bf16|add_simd|quantise|embed_row|cosf|sinf|int8_quad|norm_row|input_row"),
           ("waiting for the other core", r"pool_|worker|wait|spin|futex")]
 
 

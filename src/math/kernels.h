@@ -98,7 +98,7 @@ typedef struct kernels {
      *   u[t] = factor k_scale[t] (q k) + ln v_scale[t], state.max = max_t u - ln 255, w = exp(u - state.max)
      *   state.sum = sum_t w / v_scale[t], acc[d] = sum_t round(w) * v[t][d] over bytes
      * w is what a byte of V counts, 255 at most, to a relative error of 8e-5; q k and acc are exact sums of integers.
-     *                 q: (R) of attn_query_int8, kv: pages of attn_store_int8
+     *                 q: (R) of attn_query_int8, kv: pages of attn_store_int8, 64-byte aligned
      *                 ahead: (n_page) or NULL, pages that are asked for meanwhile: they are read next */
     void (*attn_chunk_int8)(float *restrict acc, attn_state *restrict state, const void *restrict q,
                             const void *const *kv, const void *const *ahead, size_t n_page,

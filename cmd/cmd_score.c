@@ -5,17 +5,16 @@
 #include <unistd.h>
 
 #include "commands.h"
+#include "judge_args.h"
 #include "program.h"
 #include "report.h"
 
 enum {
     OPT_IND = OPT_FIRST,
-    OPT_PRO,
     OPT_HISTORY,
     OPT_FRAME,
     OPT_TEMPERATURE,
     OPT_MAX_TOKENS,
-    OPT_ADAPTIVE,
     OPT_NO_SWAP,
     OPT_SCORE,
     OPT_DEADLINE,
@@ -28,7 +27,7 @@ enum {
 };
 
 static const option_row OPTIONS[] = {
-    {OPT_IND, 0, "ind", "N", "chains under the user's own history, 1 to 1024 (default: the request's, else 8)"},
+    {OPT_IND, 0, "ind", "N", "chains under the user's own history, 0 to 1024 (default: the request's, else 8)"},
     {OPT_HISTORY, 0, "history", "N", "pairs of the history that are shown (default: the request's, else the frame's)"},
     {OPT_FRAME, 0, "frame", "NAME|FILE", "prompt frame: compact, full or a file (default: by the model's size)"},
     {OPT_TEMPERATURE, 0, "temperature", "T", "of sampling, 0 to 10 (default: 1)"},
@@ -39,15 +38,14 @@ static const option_row OPTIONS[] = {
      "which total counts: declared by the chain, recomputed from its criteria, or auto (default: auto)"},
     {OPT_DEADLINE, 0, "deadline", "S", "seconds per request, which is then judged alone; chains not finished by then count as failed"},
     {OPT_CHAINS, 0, "chains", NULL, "print every chain too"},
-    {OPT_PRO, 0, "pro", "N", "chains under similar users' histories (needs a store of users: only 0 for now)"},
-    {OPT_ADAPTIVE, 0, "adaptive", "P", "stop when the verdict is settled (not available yet)"},
+    JUDGE_OPTIONS,
     {0, 0, NULL, NULL, NULL},
 };
 
 typedef struct score_run {
     const command *self;
     common_options common;
-    pgr_judge_options judge;
+    judge_args judge;
     char **files;
     pgr_request **requests;
     size_t n_request, n_bad; /* requests read; requests that could not be read or judged */
@@ -64,49 +62,38 @@ static int set_count(const char *name, const char *value, int64_t lo, int64_t hi
     return status;
 }
 
-static int set_pro(const score_run *r, const char *value) {
-    int n = 0;
-    int status = set_count("pro", value, 0, 1024, &n);
-    if (status == EXIT_DONE && n > 0)
-        return args_wrong(r->self, "--pro %d: similar users need a store, which is not available yet, expected 0", n);
-    return status;
-}
-
 static int set_option(void *ctx, int id, const char *value) {
     static const char *const kinds[] = {"auto", "declared", "recomputed", NULL};
     score_run *r = ctx;
+    if (id >= OPT_JUDGE_FIRST) return judge_args_set(&r->judge, id, value);
     int64_t n = 0;
     double v = 0;
     int choice = 0, status = EXIT_DONE;
     switch (id) {
     case OPT_IND:
-        return set_count("ind", value, 1, 1024, &r->judge.ind);
-    case OPT_PRO:
-        return set_pro(r, value);
+        return set_count("ind", value, 0, 1024, &r->judge.o.ind);
     case OPT_HISTORY:
-        return set_count("history", value, 0, 100000, &r->judge.history);
+        return set_count("history", value, 0, 100000, &r->judge.o.history);
     case OPT_FRAME:
-        r->judge.frame = value;
+        r->judge.o.frame = value;
         break;
     case OPT_TEMPERATURE:
         status = args_real("temperature", value, 0, 10, &v);
-        r->judge.sampling.temperature = (float)v;
+        r->judge.o.sampling.temperature = (float)v;
         break;
     case OPT_MAX_TOKENS:
         status = args_integer("max-tokens", value, 1, 1 << 20, &n);
-        r->judge.max_tokens = (size_t)n;
+        r->judge.o.max_tokens = (size_t)n;
         break;
-    case OPT_ADAPTIVE:
-        return args_wrong(r->self, "--adaptive is not available yet");
     case OPT_NO_SWAP:
-        r->judge.swap = false;
+        r->judge.o.swap = false;
         break;
     case OPT_SCORE:
         status = args_choice("score", value, kinds, &choice);
-        r->judge.score = (pgr_score_kind)choice;
+        r->judge.o.score = (pgr_score_kind)choice;
         break;
     case OPT_DEADLINE:
-        return args_real("deadline", value, 0.001, 1e6, &r->judge.deadline_s);
+        return args_real("deadline", value, 0.001, 1e6, &r->judge.o.deadline_s);
     case OPT_CHAINS:
         r->chains = true;
         break;
@@ -249,9 +236,9 @@ static int judge_group(score_run *r, const session *s, size_t first, size_t n) {
     g.results = must_alloc(n * sizeof *g.results);
     g.errors = must_alloc(n * sizeof *g.errors);
     g.done = must_alloc(n * sizeof *g.done);
-    r->judge.judged = on_judged;
-    r->judge.judged_ctx = &g;
-    pgr_judge_many(s->engine, (const pgr_request *const *)r->requests + first, n, &r->judge, g.results, g.errors);
+    r->judge.o.judged = on_judged;
+    r->judge.o.judged_ctx = &g;
+    pgr_judge_many(s->engine, (const pgr_request *const *)r->requests + first, n, &r->judge.o, g.results, g.errors);
     for (; g.next < n; g.next++) print_request(&g, g.next); /* only where not even the batch could be made */
     free(g.results);
     free(g.errors);
@@ -266,17 +253,18 @@ static int judge_group(score_run *r, const session *s, size_t first, size_t n) {
 /* So many that the last chains of a group, which run with few beside them, count little, and that what a group holds (some
  * kilobytes per chain) stays small. A deadline is each request's own. */
 static size_t group_size(const score_run *r) {
-    if (r->judge.deadline_s > 0) return 1;
-    size_t ind = r->judge.ind > 0 ? (size_t)r->judge.ind : 8, n = GROUP_CHAINS / ind;
+    if (r->judge.o.deadline_s > 0) return 1;
+    size_t ind = r->judge.o.ind >= 0 ? (size_t)r->judge.o.ind : 8, pro = r->judge.o.pro > 0 ? (size_t)r->judge.o.pro : 0;
+    size_t n = GROUP_CHAINS / (ind + pro > 0 ? ind + pro : 1);
     return n < GROUP_REQUESTS ? n : GROUP_REQUESTS;
 }
 
 static int judge_all(score_run *r, session *s) {
-    r->judge.keep_chains = r->chains || !r->common.json; /* the report names why chains failed */
-    r->judge.seed = r->common.seed;
-    r->judge.cancel = &interrupted;
-    r->judge.progress = pgr_progress_bar_update;
-    r->judge.progress_ctx = s->bar;
+    r->judge.o.keep_chains = r->chains || !r->common.json; /* the report names why chains failed */
+    r->judge.o.seed = r->common.seed;
+    r->judge.o.cancel = &interrupted;
+    r->judge.o.progress = pgr_progress_bar_update;
+    r->judge.o.progress_ctx = s->bar;
     size_t most = group_size(r);
     for (size_t first = 0; first < r->n_request; first += most) {
         size_t left = r->n_request - first;
@@ -286,22 +274,44 @@ static int judge_all(score_run *r, session *s) {
     return EXIT_DONE;
 }
 
+/* A request that names its user and no history gets what the store knows of him. */
+static int complete_requests(score_run *r) {
+    size_t n_strange = 0;
+    for (size_t i = 0; r->judge.store && i < r->n_request; i++) {
+        bool known = true;
+        pgr_error err = {0};
+        if (pgr_request_complete(r->requests[i], r->judge.store, &known, &err) != PGR_OK) return complain_error(&err);
+        n_strange += !known;
+    }
+    if (n_strange && !r->common.quiet)
+        complain("%zu of %zu requests name no user whom the store knows", n_strange, r->n_request);
+    return EXIT_DONE;
+}
+
+static int judge_requests(score_run *r) {
+    session s = {0};
+    int status = judge_args_open(&r->judge, &r->common);
+    if (status == EXIT_DONE) status = complete_requests(r);
+    if (status == EXIT_DONE) status = session_open(&r->common, true, &s);
+    if (status == EXIT_DONE) status = judge_all(r, &s);
+    session_close(&s);
+    judge_args_close(&r->judge);
+    return status;
+}
+
 static int score(score_run *r) {
     read_requests(r);
     if (interrupted) return EXIT_INTERRUPTED;
     if (r->n_request == 0) return EXIT_FAILED;
     size_t unread = r->n_bad;
-    session s;
-    int status = session_open(&r->common, true, &s);
-    if (status == EXIT_DONE) status = judge_all(r, &s);
-    session_close(&s);
+    int status = judge_requests(r);
     if (status != EXIT_DONE) return status;
     if (r->n_bad - unread == r->n_request) return EXIT_FAILED; /* not one result */
     return r->n_bad || r->some_failed ? EXIT_SOME_FAILED : EXIT_DONE;
 }
 
 static int run(const command *self, int argc, char **argv) {
-    score_run r = {.self = self, .judge = pgr_judge_options_default()};
+    score_run r = {.self = self, .judge = {.o = pgr_judge_options_default()}};
     int status = args_parse(self, argc, argv, &r.common, set_option, &r, &r.files);
     if (status != ARGS_RUN) return status;
     if (!*r.files) return args_wrong(self, "no request given, expected a REQUEST.json file or - for standard input");
@@ -316,9 +326,10 @@ const command CMD_SCORE = {
     .operands = "REQUEST.json...",
     .summary = "judge the responses of a request for its user",
     .about =
-        "Samples chains of judgement under the user's history and averages them: a persona, a weighted rubric,\n"
-        "one score per response. REQUEST.json holds one request (docs/requests.md), - is standard input, a .jsonl\n"
-        "file holds one request or PersonalRewardBench record per line. --json prints one result per line.",
+        "Samples chains of judgement under the user's history, and with --pro under those of similar users, and averages\n"
+        "them: a persona, a weighted rubric, one score per response. REQUEST.json holds one request (docs/requests.md),\n"
+        "- is standard input, a .jsonl file holds one request or PersonalRewardBench record per line. --json prints one\n"
+        "result per line.",
     .example = "pgenrm score --ind 8 examples/request.json",
     .options = OPTIONS,
     .run = run,

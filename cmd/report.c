@@ -272,8 +272,14 @@ static void print_reasons(const screen *s, const pgr_result *r) {
 }
 
 static void print_chain_counts(const screen *s, const pgr_result *r) {
-    char line[200];
+    char line[300];
     size_t n = (size_t)snprintf(line, sizeof line, "%zu of %zu read", r->parsed, r->requested);
+    if (r->pro.requested)
+        n += (size_t)snprintf(line + n, sizeof line - n, " (%zu under the own history, %zu under similar users')",
+                              r->ind.parsed, r->pro.parsed);
+    if (r->saved)
+        n += (size_t)snprintf(line + n, sizeof line - n, ", %zu saved: the verdict was settled at %s", r->saved,
+                              percent(r->adaptive).s);
     if (r->cut) n += (size_t)snprintf(line + n, sizeof line - n, ", %zu closed at the token limit", r->cut);
     if (r->failed) snprintf(line + n, sizeof line - n, ", %zu failed:", r->failed);
     print_line(s, r->failed ? STYLE_WEAK : STYLE_PLAIN, "Chains", line);
@@ -302,6 +308,32 @@ static void print_clips(const screen *s, const pgr_result *r) {
     snprintf(line, sizeof line, "%zu text%s of the history, from %s to %s tokens%s", n, n == 1 ? "" : "s",
              thousands(from).s, thousands(to).s, n == 1 ? "" : " together");
     print_line(s, STYLE_PLAIN, label, line);
+}
+
+/* Who else was asked: a row per similar user. */
+static void print_neighbours(const screen *s, const pgr_result *r) {
+    if (!r->n_neighbour && !r->pro_reason) return;
+    heading(s, "Similar users");
+    if (!r->n_neighbour) {
+        put_wrapped(s, STYLE_WEAK, r->pro_reason, INDENT, 0);
+        return;
+    }
+    static const column columns[] = {{.title = "User", .flexible = true},
+                                     {.title = "Similarity", .right = true},
+                                     {.title = "Weight", .right = true},
+                                     {.title = "Chains", .right = true}};
+    table *t = table_create(columns, 4);
+    for (size_t i = 0; i < r->n_neighbour; i++) {
+        const pgr_neighbour *n = &r->neighbours[i];
+        text similarity = number(n->similarity, 2, ""), weight = percent(n->weight), count = thousands(n->n);
+        table_row(t, STYLE_PLAIN, (const char *const[]){n->user, similarity.s, weight.s, count.s});
+    }
+    table_print(t, s, INDENT);
+    table_free(t);
+    char line[300];
+    snprintf(line, sizeof line, "The own history weighs %s, similar users %s%s.", percent(r->w_ind).s, percent(r->w_pro).s,
+             r->cold_start ? " (cold start: the user's history is short)" : "");
+    put_wrapped(s, r->cold_start ? STYLE_WEAK : STYLE_PLAIN, line, INDENT, 0);
 }
 
 static void print_details(const screen *s, const pgr_result *r) {
@@ -341,12 +373,15 @@ static void print_chain_text(const screen *s, const char *chain) {
 static void print_chains(const screen *s, const pgr_result *r) {
     for (size_t i = 0; i < r->n_sample; i++) {
         const pgr_chain_sample *c = &r->samples[i];
-        char order[160] = "", title[300];
+        char order[160] = "", title[400];
         size_t n = 0;
         for (size_t k = 0; c->order && k < r->n_response && n + 4 < sizeof order; k++)
             n += (size_t)snprintf(order + n, sizeof order - n, "%s%s", k ? " " : "", letter(c->order[k]).s);
-        snprintf(title, sizeof title, "Chain %zu (%zu tokens, responses shown as %s%s%s)", i + 1, c->n_token, order,
+        char *user = text_clean(c->user ? c->user : "", c->user ? strlen(c->user) : 0);
+        snprintf(title, sizeof title, "Chain %zu (%s%.100s%s%zu tokens, responses shown as %s%s%s)", i + 1,
+                 c->user ? "under the history of " : "", user, c->user ? ", " : "", c->n_token, order,
                  c->cut ? ", cut" : "", c->parsed ? "" : ", not read");
+        free(user);
         heading(s, title);
         print_chain_text(s, c->text ? c->text : "");
     }
@@ -358,6 +393,7 @@ void report_print(const screen *s, const pgr_result *r, bool chains) {
     print_rubric(s, r);
     print_bars(s, r);
     print_verdict(s, r);
+    print_neighbours(s, r);
     print_details(s, r);
     if (chains) print_chains(s, r);
 }

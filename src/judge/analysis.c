@@ -20,19 +20,21 @@ static char *text_of(const pgr_result *r) {
     return buf_take(&b);
 }
 
-static pgr_status take_texts(pgr_result *const *results, size_t n, char **texts, pgr_error *err) {
-    for (size_t i = 0; i < n; i++) {
-        texts[i] = text_of(results[i]);
-        if (!texts[i]) return fail_mem(err);
-    }
-    return PGR_OK;
-}
-
 static void free_texts(char **texts, size_t n) {
     for (size_t i = 0; i < n; i++) {
         pgr_free(texts[i]);
         texts[i] = NULL;
     }
+}
+
+/* Texts of the results that there are. */
+static pgr_status take_texts(pgr_result *const *results, size_t n, char **texts, pgr_error *err) {
+    for (size_t i = 0; i < n; i++) {
+        if (!results[i]) continue;
+        texts[i] = text_of(results[i]);
+        if (!texts[i]) return fail_mem(err);
+    }
+    return PGR_OK;
 }
 
 /* The first request's error that counts. */
@@ -42,9 +44,9 @@ static pgr_status why(const pgr_error *errors, size_t n, pgr_error *err) {
     return PGR_OK;
 }
 
-pgr_status pgr_analyse(void *analyst, const pgr_request *const *requests, size_t n, char **texts, pgr_error *err) {
-    const pgr_analyst *a = analyst;
-    pgr_judge_options o = a->options ? *a->options : pgr_judge_options_default();
+pgr_status judge_analyses(pgr_engine *engine, const pgr_request *const *requests, size_t n,
+                          const pgr_judge_options *options, char **texts, pgr_error *err) {
+    pgr_judge_options o = options ? *options : pgr_judge_options_default();
     o.ind = 1;
     o.pro = 0;
     o.draws = 1;
@@ -55,11 +57,20 @@ pgr_status pgr_analyse(void *analyst, const pgr_request *const *requests, size_t
     pgr_result **results = mem_zero(n + 1, sizeof *results);
     pgr_error *errors = mem_zero(n + 1, sizeof *errors);
     pgr_status s = results && errors ? PGR_OK : fail_mem(err);
-    if (s == PGR_OK && judge_many_from(a->engine, requests, n, &o, NULL, results, errors) != PGR_OK) s = why(errors, n, err);
-    if (s == PGR_OK) s = take_texts(results, n, texts, err);
-    if (s != PGR_OK) free_texts(texts, n);
+    if (s == PGR_OK) {
+        pgr_status judged = judge_many_from(engine, requests, n, &o, NULL, results, errors);
+        s = take_texts(results, n, texts, err);
+        if (s == PGR_OK && judged != PGR_OK) s = why(errors, n, err);
+    }
     for (size_t i = 0; results && i < n; i++) pgr_result_free(results[i]);
     mem_free(results);
     mem_free(errors);
+    return s;
+}
+
+pgr_status pgr_analyse(void *analyst, const pgr_request *const *requests, size_t n, char **texts, pgr_error *err) {
+    const pgr_analyst *a = analyst;
+    pgr_status s = judge_analyses(a->engine, requests, n, a->options, texts, err);
+    if (s != PGR_OK) free_texts(texts, n);
     return s;
 }

@@ -318,19 +318,6 @@ pgr_status judge_many_from(pgr_engine *engine, const pgr_request *const *request
     return s;
 }
 
-pgr_status pgr_judge_many(pgr_engine *engine, const pgr_request *const *requests, size_t n,
-                          const pgr_judge_options *options, pgr_result **results, pgr_error *errors) {
-    return judge_many_from(engine, requests, n, options, NULL, results, errors);
-}
-
-pgr_status pgr_judge(pgr_engine *engine, const pgr_request *request, const pgr_judge_options *options, pgr_result **out,
-                     pgr_error *err) {
-    pgr_result *made = NULL;
-    pgr_status s = pgr_judge_many(engine, &request, 1, options, &made, err);
-    if (s == PGR_OK) *out = made;
-    return s;
-}
-
 void pgr_result_free(pgr_result *public) {
     result *r = (result *)public;
     if (!r) return;

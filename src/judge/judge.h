@@ -20,4 +20,9 @@ pgr_status judge_many_from(pgr_engine *engine, const pgr_request *const *request
                            const pgr_judge_options *options, const judge_source *source, pgr_result **results,
                            pgr_error *errors);
 
+/* Preference analyses as pgr_analyse writes them; texts (n): NULL for requests that have none because they could not be judged, whose first
+ * error is returned. The caller's (pgr_free). */
+pgr_status judge_analyses(pgr_engine *engine, const pgr_request *const *requests, size_t n,
+                          const pgr_judge_options *options, char **texts, pgr_error *err);
+
 #endif

@@ -71,8 +71,10 @@ static void test_wrong_usage(void **state) {
     assert_refused("pgenrm score --temperature inf x", 2, "expected a number from 0 to 10");
     assert_refused("pgenrm score --temperature 0x1 x", 2, "expected a number");
     assert_refused("pgenrm score --score best x", 2, "expected auto, declared or recomputed");
-    assert_refused("pgenrm score --pro 2 x", 2, "--pro 2");
-    assert_refused("pgenrm score --adaptive 0.9 x", 2, "--adaptive");
+    assert_refused("pgenrm score --pro -2 x", 2, "--pro");
+    assert_refused("pgenrm score --adaptive 0.3 x", 2, "--adaptive");
+    assert_refused("pgenrm score --history-by taste x", 2, "--history-by");
+    assert_refused("pgenrm score --w-pro -1 x", 2, "--w-pro");
     assert_refused("pgenrm score --seed -1 x", 2, "--seed");
     assert_refused("pgenrm generate", 2, "PROMPT");
     assert_refused("pgenrm generate a b", 2, "PROMPT");
@@ -329,6 +331,45 @@ static ran run_score(const char *command) {
     return r;
 }
 
+/* Rounds, draws and the choice of pairs through the program. */
+static void test_score_scaling(void **state) {
+    (void)state;
+    ran r = run_score("pgenrm score --json --ind 16 --adaptive 0.6 --draws 2 --history 1 --history-by recent --frame tests/golden/mini.frame"
+                      " examples/request.json");
+    json_t *v = parse(r.out);
+    assert_int_equal(json_integer_value(at(v, "adaptive.used")) + json_integer_value(at(v, "adaptive.saved")), 16);
+    assert_int_equal(json_integer_value(at(v, "draws")), 2);
+    assert_int_equal(json_integer_value(at(v, "history_used")), 2);
+    assert_string_equal(json_string_value(at(v, "history_by")), "recent");
+    json_decref(v);
+    run_free(&r);
+
+    r = run_score("pgenrm score --json --ind 2 --history 1 --history-by relevant --embedder tests/golden/hf-tiny-bert --frame tests/golden/mini.frame"
+                  " examples/request.json");
+    v = parse(r.out);
+    assert_string_equal(json_string_value(at(v, "history_by")), "relevant");
+    assert_true(json_is_null(at(v, "adaptive")) && json_is_false(at(v, "calibrated")));
+    json_decref(v);
+    run_free(&r);
+
+    char path[] = "/tmp/pgenrm-calibration-XXXXXX";
+    int fd = mkstemp(path);
+    static const char map[] = "{\"method\":\"temperature\",\"input\":\"probability\",\"n\":100,\"temperature\":1000}";
+    assert_true(fd >= 0 && write(fd, map, sizeof map - 1) == (ssize_t)(sizeof map - 1));
+    close(fd);
+    char command[300];
+    snprintf(command, sizeof command, "pgenrm score --json --ind 4 --calibration %s --frame tests/golden/mini.frame examples/request.json", path);
+    r = run_score(command);
+    v = parse(r.out);
+    assert_true(json_is_true(at(v, "calibrated")));
+    assert_true(json_number_value(at(v, "confidence")) < 0.51);
+    assert_true(json_number_value(at(v, "confidence")) < json_number_value(at(v, "confidence_raw")));
+    json_decref(v);
+    run_free(&r);
+    unlink(path);
+    assert_refused("pgenrm score --calibration /nonexistent examples/request.json", 1, "/nonexistent");
+}
+
 static void test_score_keys(void **state) {
     (void)state;
     static const char *const keys[] = {"id",
@@ -557,6 +598,7 @@ int main(void) {
         cmocka_unit_test(test_inspect_parts),
         cmocka_unit_test(test_refused_common),
         cmocka_unit_test(test_score_keys),
+        cmocka_unit_test(test_score_scaling),
         cmocka_unit_test(test_score_repeats),
         cmocka_unit_test(test_score_jsonl),
         cmocka_unit_test(test_score_together),

@@ -1,0 +1,121 @@
+/* judge_args.c - the shared options of judging are taken, and what they name is opened. */
+#include "judge_args.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static int set_count(const char *name, const char *value, int64_t hi, size_t *out) {
+    int64_t n = 0;
+    int status = args_integer(name, value, 0, hi, &n);
+    if (status == EXIT_DONE) *out = (size_t)n;
+    return status;
+}
+
+
+int judge_args_set(judge_args *a, int id, const char *value) {
+    static const char *const by[] = {"random", "relevant", "recent", NULL};
+    static const char *const weights[] = {"uniform", "similarity", NULL};
+    size_t n = 0;
+    int choice = 0, status = EXIT_DONE;
+    switch (id) {
+    case OPT_PRO:
+        status = set_count("pro", value, 1024, &n);
+        if (status == EXIT_DONE) a->o.pro = (int)n;
+        return status;
+    case OPT_STORE:
+        a->store_name = value;
+        break;
+    case OPT_PROTOTYPES:
+        a->prototypes = value;
+        break;
+    case OPT_EMBEDDER:
+        a->embedder_name = value;
+        break;
+    case OPT_W_IND:
+        return args_real("w-ind", value, 0, 1e6, &a->o.w_ind);
+    case OPT_W_PRO:
+        return args_real("w-pro", value, 0, 1e6, &a->o.w_pro);
+    case OPT_NEIGHBOURS:
+        status = args_choice("neighbour-weights", value, weights, &choice);
+        a->o.neighbour_weights = (pgr_neighbour_weights)choice;
+        break;
+    case OPT_COLD_START:
+        return set_count("cold-start", value, 100000, &a->o.cold_pairs);
+    case OPT_HISTORY_BY:
+        status = args_choice("history-by", value, by, &choice);
+        a->o.history_by = (pgr_history_by)choice;
+        break;
+    case OPT_DRAWS:
+        return set_count("draws", value, 1024, &a->o.draws);
+    case OPT_ADAPTIVE:
+        return args_real("adaptive", value, 0.5, 1, &a->o.adaptive);
+    case OPT_CALIBRATION:
+        a->calibration = value;
+        break;
+    }
+    return status;
+}
+
+static bool exists(const char *path) {
+    FILE *f = fopen(path, "rb");
+    if (f) fclose(f);
+    return f != NULL;
+}
+
+/* Similar users are opened where they are asked for, or where prototypes stand beside a store that was named: a request may ask. */
+static bool wants_people(const judge_args *a, const char *store) {
+    if (a->o.pro > 0 || a->prototypes) return true;
+    if (!a->store_name || a->o.pro == 0) return false;
+    char *beside = must_alloc(strlen(store) + sizeof ".protos");
+    sprintf(beside, "%s.protos", store);
+    bool there = exists(beside);
+    free(beside);
+    return there;
+}
+
+static pgr_status open_users(judge_args *a, int n_thread, pgr_error *err) {
+    char *path = NULL, *embedder = NULL;
+    pgr_status s = pgr_store_find(a->store_name, &path, err);
+    if (s == PGR_OK) s = pgr_store_open(path, PGR_STORE_READ, &a->store, err);
+    if (s == PGR_OK && wants_people(a, path)) {
+        if (a->embedder_name) s = pgr_embedder_find(a->embedder_name, &embedder, err);
+        if (s == PGR_OK) s = pgr_people_open(path, a->prototypes, embedder, n_thread, &a->people, err);
+    }
+    pgr_free(path);
+    pgr_free(embedder);
+    a->o.people = a->people;
+    return s;
+}
+
+static pgr_status open_embedder(judge_args *a, int n_thread, pgr_error *err) {
+    char *path = NULL;
+    pgr_model_options mo = pgr_model_options_default();
+    mo.n_thread = n_thread;
+    pgr_status s = pgr_embedder_find(a->embedder_name, &path, err);
+    if (s == PGR_OK) s = pgr_embedder_open(path, &mo, &a->embedder, err);
+    pgr_free(path);
+    a->o.embedder = a->embedder;
+    return s;
+}
+
+int judge_args_open(judge_args *a, const common_options *common) {
+    pgr_error err = {0};
+    pgr_status s = PGR_OK;
+    if (a->calibration) s = pgr_calibration_open(a->calibration, &a->map, &err);
+    a->o.calibration = a->map;
+    if (s == PGR_OK && (a->store_name || a->prototypes || a->o.pro > 0)) s = open_users(a, common->n_thread, &err);
+    if (s == PGR_OK && a->o.history_by == PGR_HISTORY_RELEVANT && !a->people) s = open_embedder(a, common->n_thread, &err);
+    return s == PGR_OK ? EXIT_DONE : complain_error(&err);
+}
+
+void judge_args_close(judge_args *a) {
+    pgr_people_close(a->people);
+    pgr_store_close(a->store);
+    pgr_embedder_close(a->embedder);
+    pgr_calibration_free(a->map);
+    a->people = NULL;
+    a->store = NULL;
+    a->embedder = NULL;
+    a->map = NULL;
+}

@@ -175,11 +175,12 @@ static pgr_status write_chains(run *r, pgr_error *err) {
     batch *b = r->b;
     const pgr_judge_options *o = b->o;
     b->run_start = clock_now();
+    bool by_request = o->adaptive > 0 && b->n > 1;
     double passed = b->run_start - b->start, left = o->deadline_s > passed ? o->deadline_s - passed : 1e-9;
     infer_options io = {.deadline_s = o->deadline_s > 0 ? left : 0,
                         .cancel = o->cancel,
-                        .progress = o->adaptive > 0 ? report_settled : o->progress,
-                        .progress_ctx = o->adaptive > 0 ? b : o->progress_ctx,
+                        .progress = by_request ? report_settled : o->progress,
+                        .progress_ctx = by_request ? b : o->progress_ctx,
                         .ended = chains_ended,
                         .ended_ctx = r};
     infer_output output = {0};

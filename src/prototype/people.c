@@ -83,6 +83,10 @@ void pgr_people_close(pgr_people *p) {
     mem_free(p);
 }
 
+bool people_by_analysis(const people *p) {
+    return p->by == PGR_PROTO_ANALYSIS;
+}
+
 size_t people_dims(const people *p) {
     return textvec_dims(p->meaning);
 }

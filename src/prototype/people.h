@@ -44,6 +44,8 @@ pgr_status people_relevance(people *p, const pgr_request *r, const preference_pa
 /* How many of the nearest prototypes are searched; 1 (the method's) if never called. */
 void people_set_probe(people *p, size_t n_probe);
 
+bool people_by_analysis(const people *p); /* the prototypes are of analyses: people_neighbours_by places a request better */
+
 size_t people_dims(const people *p); /* of neighbour.vectors */
 
 #endif

@@ -1,0 +1,187 @@
+/* test_judge_people.c - from a store to a verdict: users are added, prototypes built, and a request is judged under its own history
+ * and under those of people of its own camp. */
+#include <math.h>
+#include <unistd.h>
+
+#include "../base/faults.h"
+
+#define TINY PGR_SOURCE_DIR "/tests/golden/tiny-llama.gguf"
+#define MINI PGR_SOURCE_DIR "/tests/golden/mini.frame"
+#define BERT PGR_SOURCE_DIR "/tests/golden/hf-tiny-bert"
+
+enum { USERS = 12, TOPICS = 4 };
+
+static pgr_model *MODEL;
+static pgr_engine *ENGINE;
+static char FOLDER[] = "/tmp/pgr_judge_people_XXXXXX", STORE[60], PROTOS[60];
+
+#define WELL(call)                                                                                                     \
+    do {                                                                                                               \
+        pgr_error err = {0};                                                                                           \
+        if ((call) != PGR_OK) fail_msg("%s: %s", #call, err.message);                                                  \
+    } while (0)
+
+/* Even users choose tea wherever there is a choice, odd ones coffee. */
+static void add_users(pgr_store *s) {
+    for (int u = 0; u < USERS; u++) {
+        char text[1200];
+        size_t n = (size_t)snprintf(text, sizeof text, "{\"id\": \"%s%d\", \"history\": [", u % 2 ? "coffee" : "tea", u);
+        for (int t = 0; t < TOPICS; t++)
+            n += (size_t)snprintf(text + n, sizeof text - n,
+                                  "%s{\"query\": \"Occasion %d?\", \"chosen\": \"%s at %d\", \"rejected\": \"%s at %d\"}",
+                                  t ? "," : "", t, u % 2 ? "Coffee" : "Tea", t, u % 2 ? "Tea" : "Coffee", t);
+        n += (size_t)snprintf(text + n, sizeof text - n, "]}");
+        pgr_imported done;
+        WELL(pgr_user_add(s, text, n, "test", &done, &err));
+    }
+}
+
+static int setup(void **state) {
+    (void)state;
+    pgr_store *s = NULL;
+    assert_non_null(mkdtemp(FOLDER));
+    snprintf(STORE, sizeof STORE, "%s/u.db", FOLDER);
+    snprintf(PROTOS, sizeof PROTOS, "%s/analysis.protos", FOLDER);
+    WELL(pgr_model_open(TINY, NULL, &MODEL, &err));
+    WELL(pgr_engine_create(MODEL, NULL, &ENGINE, &err));
+    WELL(pgr_store_open(STORE, PGR_STORE_CREATE, &s, &err));
+    add_users(s);
+    char votes[80];
+    snprintf(votes, sizeof votes, "%s.protos", STORE);
+    pgr_proto_options o = pgr_proto_options_default();
+    o.by = PGR_PROTO_VOTES;
+    o.k = 2;
+    WELL(pgr_proto_build(s, votes, &o, &err));
+
+    pgr_embedder *e = NULL;
+    pgr_judge_options jo = pgr_judge_options_default();
+    jo.frame = MINI;
+    pgr_analyst analyst = {ENGINE, &jo};
+    WELL(pgr_embedder_open(BERT, NULL, &e, &err));
+    o.by = PGR_PROTO_ANALYSIS;
+    o.embedder = e;
+    o.analyse = pgr_analyse;
+    o.analyse_ctx = &analyst;
+    o.analyst = "tiny";
+    WELL(pgr_proto_build(s, PROTOS, &o, &err));
+    pgr_embedder_close(e);
+    pgr_store_close(s);
+    return 0;
+}
+
+static int teardown(void **state) {
+    (void)state;
+    char command[100];
+    pgr_engine_free(ENGINE);
+    pgr_model_close(MODEL);
+    snprintf(command, sizeof command, "rm -r %s", FOLDER);
+    return system(command);
+}
+
+static pgr_request *parse(const char *text) {
+    pgr_request *r = NULL;
+    WELL(pgr_request_parse(text, strlen(text), "test", &r, &err));
+    return r;
+}
+
+static pgr_result *judge(pgr_people *p, const pgr_request *r, int ind, int pro) {
+    pgr_result *out = NULL;
+    pgr_judge_options o = pgr_judge_options_default();
+    o.frame = MINI;
+    o.ind = ind;
+    o.pro = pro;
+    o.people = p;
+    o.history_by = PGR_HISTORY_RELEVANT;
+    WELL(pgr_judge(ENGINE, r, &o, &out, &err));
+    return out;
+}
+
+static void similar_users_are_of_the_same_camp(void **state) {
+    (void)state;
+    pgr_people *p = NULL;
+    WELL(pgr_people_open(STORE, NULL, NULL, 1, &p, &err));
+    for (int camp = 0; camp < 2; camp++) {
+        pgr_request *r = parse(camp ? "{\"user\": {\"id\": \"coffee1\", \"history\": [{\"query\": \"Occasion 1?\", \"chosen\": \"Coffee at 1\", "
+                                      "\"rejected\": \"Tea at 1\"}]}, \"query\": \"Occasion 2?\", \"responses\": [\"Tea at 2\", \"Coffee at 2\"]}"
+                                    : "{\"user\": {\"history\": [{\"query\": \"Occasion 1?\", \"chosen\": \"Tea at 1\", \"rejected\": "
+                                      "\"Coffee at 1\"}]}, \"query\": \"Occasion 2?\", \"responses\": [\"Tea at 2\", \"Coffee at 2\"]}");
+        pgr_result *out = judge(p, r, 2, 4);
+        assert_int_equal(out->pro.parsed, 4);
+        assert_int_equal(out->n_neighbour, 4);
+        assert_true(out->prototype == 0 || out->prototype == 1);
+        assert_true(out->cold_start); /* one pair */
+        assert_true(fabs(out->w_pro - 0.6875) < 1e-12);
+        for (size_t i = 0; i < 4; i++) {
+            assert_int_equal(strncmp(out->neighbours[i].user, camp ? "coffee" : "tea", 3), 0);
+            assert_string_not_equal(out->neighbours[i].user, "coffee1"); /* himself */
+            assert_true(out->neighbours[i].similarity > 0.5);
+        }
+        char *json = NULL;
+        WELL(pgr_result_json(out, &json, &err));
+        assert_non_null(strstr(json, "\"cold_start\":true"));
+        assert_non_null(strstr(json, camp ? "{\"user\":\"coffee" : "{\"user\":\"tea"));
+        pgr_free(json);
+        pgr_result_free(out);
+        pgr_request_free(r);
+    }
+    pgr_people_close(p);
+}
+
+/* A request that names its user gets his history from the store; many requests at once, some without neighbours. */
+static void the_store_completes_requests(void **state) {
+    (void)state;
+    pgr_people *p = NULL;
+    pgr_store *s = NULL;
+    WELL(pgr_people_open(STORE, NULL, NULL, 1, &p, &err));
+    WELL(pgr_store_open(STORE, PGR_STORE_READ, &s, &err));
+    pgr_request *list[2] = {
+        parse("{\"user\": {\"id\": \"tea0\"}, \"query\": \"Now?\", \"responses\": [\"Tea\", \"Coffee\"], \"ind\": 2, \"pro\": 2}"),
+        parse("{\"user\": {\"id\": \"nobody\"}, \"query\": \"Now?\", \"responses\": [\"Tea\", \"Coffee\"], \"ind\": 2}")};
+    bool known[2];
+    for (size_t i = 0; i < 2; i++) WELL(pgr_request_complete(list[i], s, &known[i], &err));
+    assert_true(known[0] && !known[1]);
+    pgr_judge_options o = pgr_judge_options_default();
+    o.frame = MINI;
+    o.people = p;
+    pgr_result *out[2];
+    assert_int_equal(pgr_judge_many(ENGINE, (const pgr_request *const *)list, 2, &o, out, NULL), PGR_OK);
+    assert_int_equal(out[0]->history_shown, 2);
+    assert_false(out[0]->cold_start); /* four pairs */
+    assert_int_equal(out[0]->n_neighbour, 2);
+    assert_int_equal(out[1]->n_neighbour, 0);
+    assert_int_equal(out[1]->history_shown, 0);
+    for (size_t i = 0; i < 2; i++) {
+        pgr_result_free(out[i]);
+        pgr_request_free(list[i]);
+    }
+    pgr_store_close(s);
+    pgr_people_close(p);
+}
+
+/* Prototypes of analyses: the request is analysed first, then placed. */
+static void by_analysis(void **state) {
+    (void)state;
+    pgr_people *p = NULL;
+    WELL(pgr_people_open(STORE, PROTOS, BERT, 1, &p, &err));
+    pgr_request *r = parse("{\"user\": {\"id\": \"tea2\", \"history\": [{\"query\": \"Occasion 1?\", \"chosen\": \"Tea at 1\", \"rejected\": "
+                           "\"Coffee at 1\"}]}, \"query\": \"Occasion 2?\", \"responses\": [\"Tea at 2\", \"Coffee at 2\"]}");
+    pgr_result *out = judge(p, r, 0, 3);
+    assert_int_equal(out->pro.requested, 3);
+    assert_true(out->n_neighbour >= 1 && out->n_neighbour <= 3);
+    for (size_t i = 0; i < out->n_neighbour; i++) assert_string_not_equal(out->neighbours[i].user, "tea2");
+    pgr_result_free(out);
+    out = judge(p, r, 2, 0); /* nobody is asked for */
+    assert_int_equal(out->n_neighbour, 0);
+    pgr_result_free(out);
+    pgr_request_free(r);
+    pgr_people_close(p);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(similar_users_are_of_the_same_camp),
+        cmocka_unit_test(the_store_completes_requests),
+        cmocka_unit_test(by_analysis),
+    };
+    return cmocka_run_group_tests(tests, setup, teardown);
+}

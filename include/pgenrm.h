@@ -617,7 +617,7 @@ typedef struct pgr_judge_options {
     size_t max_tokens;  /* per chain; 0: the frame's */
     bool swap;          /* odd chains see the responses in reversed order */
     pgr_score_kind score; /* which of the two scores counts; AUTO: recomputed where every chain has it */
-    pgr_people *people;   /* NULL: pro > 0 is refused */
+    pgr_people *people;   /* NULL: pro > 0 is refused. Prototypes of analyses cost one more chain per request */
     double w_ind, w_pro;  /* of the two means, >= 0 and not both 0; only their ratio counts */
     pgr_neighbour_weights neighbour_weights; /* inside the mean of pro */
     size_t cold_pairs;    /* a user with fewer pairs leans on similar users (docs/scores.md); 0: nobody does */

@@ -171,7 +171,8 @@ static pgr_status describe(judging *j, const heard *h, pgr_result *out) {
     if (!out->id || !out->model || !out->frame) return fail_mem(&j->error);
     describe_history(j, out);
     out->adaptive = j->b->o->adaptive;
-    out->saved = j->sides[SIDE_IND].n + j->sides[SIDE_PRO].n - h->n;
+    if (out->adaptive > 0 && out->confidence >= out->adaptive) /* else a deadline stopped it */
+        out->saved = j->sides[SIDE_IND].n + j->sides[SIDE_PRO].n - h->n;
     out->prompt_tokens = j->prompt_tokens;
     out->cached_tokens = j->prompt_tokens > j->computed_tokens ? j->prompt_tokens - j->computed_tokens : 0;
     for (size_t i = 0; i < h->n; i++) out->completion_tokens += h->from[i]->n_token;

@@ -65,7 +65,7 @@ static void test_wrong_usage(void **state) {
     assert_refused("pgenrm score -x y", 2, "unknown option -x");
     assert_refused("pgenrm score --ind", 2, "--ind needs a value");
     assert_refused("pgenrm score --quiet=yes x", 2, "--quiet takes no value");
-    assert_refused("pgenrm score --ind 8x x", 2, "found \"8x\", expected a whole number from 1 to 1024");
+    assert_refused("pgenrm score --ind 8x x", 2, "found \"8x\", expected a whole number from 0 to 1024");
     assert_refused("pgenrm score --ind ' 8' x", 2, "expected a whole number");
     assert_refused("pgenrm score --ind 99999999999999999999 x", 2, "expected a whole number");
     assert_refused("pgenrm score --temperature inf x", 2, "expected a number from 0 to 10");

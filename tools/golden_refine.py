@@ -12,7 +12,7 @@ import torch
 torch.set_default_dtype(torch.float64)
 torch.manual_seed(11)
 D, K, N, BATCH, EPOCHS = 5, 3, 26, 4, 3
-SETTINGS = {"rho": 0.5, "lambda_q": 0.8, "lambda_s": 1.2, "lambda_cent": 0.05, "lambda_tr": 0.03, "ema": 0.9, "rate": 0.02, "decay": 0.01}
+SETTINGS = {"rho": 0.5, "beta": 1.7, "lambda_q": 0.8, "lambda_s": 1.2, "lambda_cent": 0.05, "lambda_tr": 0.03, "ema": 0.9, "rate": 0.02, "decay": 0.01}
 
 
 def rows(*shape):
@@ -42,7 +42,7 @@ def main():
                 alpha = torch.softmax(o @ q / math.sqrt(D) + s["rho"] * (o @ A[j]) / math.sqrt(D), 0)
                 v = alpha @ o
             z = A[j] + s["lambda_q"] * p["W_q"] @ q + s["lambda_s"] * p["W_s"] @ v
-            total = total - torch.nn.functional.logsigmoid(z @ good - z @ bad)
+            total = total - torch.nn.functional.logsigmoid(s["beta"] * (z @ good - z @ bad))
         return (total / len(batch) + s["lambda_cent"] * (A[j] - mean[j]).square().sum()
                 + s["lambda_tr"] * (A[j] - trail[j]).square().sum())
 

@@ -1,5 +1,5 @@
 /* kmeans.c - k-means. Distances for the choice of a centre come from one fp32 product of rows and centres, both less the rows' mean, so
- * that a common offset costs no digits; inertia and centres are sums in double, in a fixed order whatever the threads.
+ * that a common offset costs no digits; near ties are decided in double. Inertia and centres are sums in double, in a fixed order whatever the threads.
  *
  * n rows, d columns, k centres, i row, c centre */
 #include "prototype/kmeans.h"
@@ -15,6 +15,7 @@
 enum { BLOCK = 4096 };  /* rows that are assigned at once */
 enum { CHUNK = 256 };   /* rows of a task */
 enum { STRIPE = 128 };  /* columns of a task when centres are summed */
+static const double NEAR_TIE = 4e-6; /* of |x| |c|: beyond the rounding of fp32 sums of a thousand products */
 
 typedef struct run {
     const float *x; /* (n, d) */
@@ -23,6 +24,7 @@ typedef struct run {
     float *mean;                                     /* (d) of all rows */
     float *centres, *shifted;                        /* (k, d) and less the mean */
     float *half;                                     /* (k) half the squared length of shifted */
+    double half_max;
     double *sums;                                    /* (k, d) */
     size_t *sizes;                                   /* (k) */
     uint32_t *assign;                                /* (n) */
@@ -107,26 +109,42 @@ static void shift_row(void *ctx, size_t m, size_t worker) {
     for (size_t j = 0; j < r->d; j++) r->block[m * r->d + j] = x[j] - r->mean[j];
 }
 
-/* |x - c|^2 is smallest where x.c - |c|^2 / 2 is largest. */
+/* The centre of row i, whose scores are s: |x - c|^2 is smallest where x.c - |c|^2 / 2 is largest. Scores within their rounding of the best are
+ * decided by distances in double. */
+static void pick_centre(run *r, size_t i, const float *s) {
+    size_t best = 0;
+    for (size_t c = 1; c < r->k; c++)
+        if (s[c] - r->half[c] > s[best] - r->half[best]) best = c;
+    const float *x = r->x + i * r->d;
+    double top = (double)s[best] - r->half[best], nearest = vec_distance2(x, r->centres + best * r->d, r->d);
+    double rounding = NEAR_TIE * sqrt((nearest + 2 * fabs(top)) * 2 * r->half_max); /* |x| |c| bounds the products' sum */
+    size_t chosen = best;
+    for (size_t c = 0; c < r->k; c++) {
+        if (c == best || !((double)s[c] - r->half[c] >= top - rounding)) continue;
+        double d2 = vec_distance2(x, r->centres + c * r->d, r->d);
+        if (d2 < nearest || (d2 == nearest && c < chosen)) {
+            nearest = d2;
+            chosen = c;
+        }
+    }
+    r->assign[i] = (uint32_t)chosen;
+    r->distance2[i] = nearest;
+}
+
 static void pick_chunk(void *ctx, size_t task, size_t worker) {
     run *r = ctx;
     (void)worker;
     size_t end = (task + 1) * CHUNK < r->n_block ? (task + 1) * CHUNK : r->n_block;
-    for (size_t m = task * CHUNK; m < end; m++) {
-        const float *s = r->scores + m * r->k;
-        size_t best = 0, i = r->first + m;
-        for (size_t c = 1; c < r->k; c++)
-            if (s[c] - r->half[c] > s[best] - r->half[best]) best = c;
-        r->assign[i] = (uint32_t)best;
-        r->distance2[i] = vec_distance2(r->x + i * r->d, r->centres + best * r->d, r->d);
-    }
+    for (size_t m = task * CHUNK; m < end; m++) pick_centre(r, r->first + m, r->scores + m * r->k);
 }
 
 static void shift_centres(run *r) {
+    r->half_max = 0;
     for (size_t c = 0; c < r->k; c++) {
         float *s = r->shifted + c * r->d;
         for (size_t j = 0; j < r->d; j++) s[j] = r->centres[c * r->d + j] - r->mean[j];
         r->half[c] = (float)(vec_dot(s, s, r->d) / 2);
+        if (r->half[c] > r->half_max) r->half_max = r->half[c];
     }
 }
 

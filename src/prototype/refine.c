@@ -28,7 +28,7 @@ typedef struct refine_scratch {
 } scratch;
 
 refine_options refine_options_default(void) {
-    return (refine_options){.rho = 0.5, .lambda_q = 1, .lambda_s = 1, .lambda_cent = 1e-3, .lambda_tr = 1e-3,
+    return (refine_options){.rho = 0.5, .lambda_q = 1, .lambda_s = 1, .beta = 1, .lambda_cent = 1e-3, .lambda_tr = 1e-3,
                             .ema = 0.98, .rate = 1e-3, .decay = 0.01, .batch = 16, .epochs = 1};
 }
 
@@ -271,11 +271,11 @@ static void backward_sample(void *ctx, size_t s, size_t worker) {
     (void)worker;
     const scratch *c = r->scratch;
     size_t d = r->d, from = c->first[s], to = c->first[s + 1];
-    double delta = c->delta[s], root = sqrt((double)d), mean = 0;
+    double beta = r->o.beta, delta = beta * c->delta[s], root = sqrt((double)d), mean = 0;
     const double *a = r->theta.A + c->batch[s]->cluster * d, *q = c->q + s * d;
     double *dz = c->dz + s * d, *dv = c->dv + s * d, *da = c->da + s * d;
     c->loss[s] = fmax(-delta, 0) + log1p(exp(-fabs(delta)));
-    double g = -1 / (1 + exp(delta)) / (double)c->S; /* d loss / d delta */
+    double g = -beta / (1 + exp(delta)) / (double)c->S; /* d loss / d (z.y+ - z.y-) */
     for (size_t i = 0; i < d; i++) dz[i] = da[i] = g * c->dy[s * d + i];
     memset(dv, 0, d * sizeof *dv);
     if (from == to) return;

@@ -4,7 +4,7 @@
  *     o_i   = tanh(W [q_i ; y_i+ - y_i-] + b)                                                       W: (d, 2d), b: (d)
  *     alpha = softmax_i(o_i.q / sqrt(d) + rho o_i.a_j / sqrt(d))      v = sum_i alpha_i o_i  (0 without history)
  *     z     = a_j + lambda_q W_q q + lambda_s W_s v                                                 W_q, W_s: (d, d)
- *     L     = -log sigmoid(z.y+ - z.y-) + lambda_cent |a_j - mu_j|^2 + lambda_tr |a_j - p_j|^2      mean over a batch
+ *     L     = -log sigmoid(beta (z.y+ - z.y-)) + lambda_cent |a_j - mu_j|^2 + lambda_tr |a_j - p_j|^2      mean over a batch
  * mu_j is the cluster's mean, p_j a trailing mean of a_j's past.
  *
  * What the paper leaves open, and what we do:
@@ -13,7 +13,9 @@
  * - AdamW (decay 0.01) updates W, b, W_q, W_s at every step and of the prototypes only the batch's own, which has its own moments
  *   and step count. The published scripts step the whole (k, d) matrix each time, so that prototypes nobody asked for move by stale momentum.
  * - Prototypes begin at length 1, and the batch's own is brought back to it after each step; then p_j <- ema p_j + (1 - ema) a_j.
- * - The start of the matrices: see refine_start. */
+ * - The start of the matrices: see refine_start.
+ * - The paper has no beta (1). Embeddings and prototypes of length 1 leave z.y+ - z.y- near 0, where the loss is a straight line that
+ *   rewards large differences and not right signs; beta gives it its bend back (bench/LOG.md, refinement on synthetic users). */
 #ifndef PGR_PROTOTYPE_REFINE_H
 #define PGR_PROTOTYPE_REFINE_H
 
@@ -37,6 +39,7 @@ typedef enum refine_start {
 
 typedef struct refine_options {
     double rho, lambda_q, lambda_s;    /* 0.5, 1, 1: as in the published scripts */
+    double beta;                       /* 1 */
     double lambda_cent, lambda_tr;     /* 1e-3, 1e-3 */
     double ema;                        /* 0.98 */
     double rate, decay;                /* 1e-3, 0.01 */

@@ -44,7 +44,7 @@ static refine_options read_options(const json_t *s) {
     struct {
         const char *name;
         double *to;
-    } all[] = {{"rho", &o.rho}, {"lambda_q", &o.lambda_q}, {"lambda_s", &o.lambda_s}, {"lambda_cent", &o.lambda_cent},
+    } all[] = {{"rho", &o.rho}, {"beta", &o.beta}, {"lambda_q", &o.lambda_q}, {"lambda_s", &o.lambda_s}, {"lambda_cent", &o.lambda_cent},
                {"lambda_tr", &o.lambda_tr}, {"ema", &o.ema}, {"rate", &o.rate}, {"decay", &o.decay}};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
         assert_true(json_is_number(json_object_get(s, all[i].name)));
@@ -155,6 +155,7 @@ static void test_gradient(void **state) {
     o.lambda_tr = 0.2;
     o.lambda_q = 0.7;
     o.lambda_s = 1.3;
+    o.beta = 1.6;
     refine *r = create(&o);
     randomise(r, 1);
     const refine_sample *batch[7];

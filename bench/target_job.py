@@ -3,7 +3,9 @@
 
 Jobs: ind-24 (24 sampled chains of 256 tokens on one prompt of 1,536 tokens), pro (16 chains on one prompt and 8 on 8 further
 prompts that share its first tokens, the instructions), single (one chain). Every engine gets the same token ids, new ones in every
-repeat, so that nothing is known of an earlier repeat. Each engine is a process that has loaded its model; only the job is timed.
+repeat, so that nothing is known of an earlier repeat. Each engine is a process that has loaded its model and has its KV cache
+(pgenrm: memory for 24,576 tokens at its start; OpenVINO GenAI: 4 GB; llama.cpp: a context); only the job is timed. Memory is the most
+that a process held at any time of the run.
 Medians of the repeats; the ratio is peer / pgenrm of the medians, and of each repeat (least and largest)."""
 import argparse
 import json
@@ -35,6 +37,10 @@ class Worker:
             sys.exit(f"{self.name} ended in mid-job")
         return json.loads(line)
 
+    def peak_mib(self):
+        status = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM"))) / 1024
+
 
 def prompts(args, repeat):
     """Ids of ordinary words (no control tokens), different in every repeat."""
@@ -64,23 +70,25 @@ def main():
     p.add_argument("--shared", type=int, default=384, help="tokens that all prompts of `pro` begin with (default: 384)")
     p.add_argument("--tokens", type=int, default=256, help="of each chain (default: 256)")
     p.add_argument("--peers", default=str(PEERS), help="where bench/peers/install.sh put them")
-    p.add_argument("--model", default=None)
+    p.add_argument("--files", help="folder of the model's files: ov, *.gguf (default: that of --peers; bench/peers/random_models.sh makes others)")
+    p.add_argument("--model", default=None, help="file for pgenrm (default: Q4_1.gguf of --files, else its bf16.gguf)")
     p.add_argument("--build", default=str(ROOT / "build"))
     p.add_argument("--only", default="", help="names of engines, by commas (default: all)")
     args = p.parse_args()
 
     peers, build = pathlib.Path(args.peers), pathlib.Path(args.build)
-    model = args.model or str(peers / "Q4_1.gguf")
+    files = pathlib.Path(args.files or peers)
+    model = args.model or str(next(f for f in (files / "Q4_1.gguf", files / "bf16.gguf") if f.exists()))
     here = ROOT / "bench" / "peers"
     commands = {f"pgenrm {d}": [build / "bench_job", model, d, 2] for d in ("int8", "bf16")}
-    commands["openvino bf16"] = [peers / "venv_ov/bin/python", here / "openvino_worker.py", peers / "ov", "INFERENCE_PRECISION_HINT=bf16"]
+    commands["openvino bf16"] = [peers / "venv_ov/bin/python", here / "openvino_worker.py", files / "ov", "INFERENCE_PRECISION_HINT=bf16"]
     for kind in ("Q4_1", "q8_0", "bf16"):
-        if (peers / f"{kind}.gguf").exists():
-            commands[f"llama.cpp {kind}"] = [peers / "venv_lc/bin/python", here / "llama_cpp_worker.py", peers / f"{kind}.gguf"]
+        if (files / f"{kind}.gguf").exists():
+            commands[f"llama.cpp {kind}"] = [peers / "venv_lc/bin/python", here / "llama_cpp_worker.py", files / f"{kind}.gguf"]
     wanted = [w for w in args.only.split(",") if w]
     workers = [Worker(n, c) for n, c in commands.items() if not wanted or n in wanted]
 
-    print(f"{measure.machine()}\nprompt {args.prompt} tokens, chains of {args.tokens}, {args.repeats} repeats, interleaved; `pro` shares {args.shared}\n")
+    print(f"{measure.machine()}\n{files}\nprompt {args.prompt} tokens, chains of {args.tokens}, {args.repeats} repeats, interleaved; `pro` shares {args.shared}\n")
     warm = {"groups": [{"prompt": prompts(args, -1)(64), "n": 2}], "tokens": 8, "seed": 1}
     for w in workers:
         w.run(warm)
@@ -103,6 +111,8 @@ def main():
                     row += f"   {statistics.median(t) / statistics.median(times[o]):5.2f} x {o} ({min(each):.2f} to {max(each):.2f})"
             print(row)
         print()
+    for w in workers:
+        print(f"peak memory {w.name:18} {w.peak_mib():7.0f} MiB")
 
 
 if __name__ == "__main__":

@@ -4,7 +4,9 @@
 # qwen3-0.6b and llama-3.2-1b: 4.5 and 8.7 GB of disk together with what is deleted at the end, half an hour at most. What is there is kept.
 #
 #     bench/peers/random_models.sh
-#     for shape in qwen3-0.6b llama-3.2-1b; do bench/target_job.py --files ~/.cache/pgenrm-peers/$shape --tokens 64 --repeats 1 --jobs ind-24,pro,single; done
+#     bench/target_job.py --files ~/.cache/pgenrm-peers/qwen3-0.6b --only "pgenrm int8,openvino bf16,llama.cpp q8_0" --tokens 64 --repeats 1
+#
+# (and the same with llama-3.2-1b; every engine of a run is in memory with its KV cache, so not all at once in 24 GB)
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 to=${1:-$HOME/.cache/pgenrm-peers}

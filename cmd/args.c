@@ -10,13 +10,23 @@
 
 #include "program.h"
 
-enum { COMMON_LORA = 500, COMMON_CHAT_TEMPLATE, COMMON_DTYPE, COMMON_SEED, COMMON_JSON, COMMON_LOG_LEVEL, COMMON_HELP, OPTIONS_MAX = 64 };
+enum {
+    COMMON_LORA = 500,
+    COMMON_CHAT_TEMPLATE,
+    COMMON_DTYPE,
+    COMMON_SEED,
+    COMMON_JSON,
+    COMMON_LOG_LEVEL,
+    COMMON_HELP,
+    OPTIONS_MAX = 64
+};
 
 static const option_row COMMON[] = {
     {'m', 'm', "model", "PATH|NAME",
      "GGUF file, Hugging Face folder, or a name below the cache folder (default: $PGENRM_MODEL, else the default "
      "model)"},
-    {COMMON_LORA, 0, "lora", "PATH[:SCALE]", "LoRA adapter on top of the model: a PEFT folder or a GGUF file; may be repeated (default scale: 1)"},
+    {COMMON_LORA, 0, "lora", "PATH[:SCALE]",
+     "LoRA adapter on top of the model: a PEFT folder or a GGUF file; may be repeated (default scale: 1)"},
     {COMMON_CHAT_TEMPLATE, 0, "chat-template", "FILE|NAME",
      "chat template instead of the model's own: a file (Jinja, docs/chat.md), chatml or llama3"},
     {COMMON_DTYPE, 0, "dtype", "TYPE", "arithmetic: auto, f32, bf16 or int8 (default: auto)"},
@@ -38,6 +48,12 @@ static const struct {
     {ARGS_NO_LORA, COMMON_LORA, "lora", "adapters are for score, generate, perplexity and merge"},
     {ARGS_NO_CHAT_TEMPLATE, COMMON_CHAT_TEMPLATE, "chat-template", "the files keep theirs, and only chats use one"},
     {ARGS_NO_DTYPE, COMMON_DTYPE, "dtype", "it is about arithmetic; --type is about what is written"},
+    {ARGS_NO_COMPUTING, 'm', "model", "it uses no model"},
+    {ARGS_NO_COMPUTING, COMMON_LORA, "lora", "it uses no model"},
+    {ARGS_NO_COMPUTING, COMMON_CHAT_TEMPLATE, "chat-template", "it uses no model"},
+    {ARGS_NO_COMPUTING, COMMON_DTYPE, "dtype", "it uses no model"},
+    {ARGS_NO_COMPUTING, 't', "threads", "it works in one thread"},
+    {ARGS_NO_COMPUTING, COMMON_SEED, "seed", "nothing in it is random"},
 };
 
 /* The row of REFUSABLE that says why c does not take the option; -1: it does. */
@@ -303,4 +319,36 @@ int args_parse(const command *c, int argc, char **argv, common_options *common, 
     }
     *operands = argv + optind;
     return ARGS_RUN;
+}
+
+/* ---- commands made of others ---- */
+
+static const char *second_word(const command *c) {
+    return strchr(c->name, ' ') + 1;
+}
+
+static int print_parts(const command *self, const command *const *parts) {
+    printf("pgenrm %s - %s\n\nUsage: pgenrm %s COMMAND [options]\n\n%s\n\nCommands:\n", self->name, self->summary,
+           self->name, self->about);
+    for (; *parts; parts++) {
+        char left[40];
+        snprintf(left, sizeof left, "%s %s", second_word(*parts), (*parts)->operands);
+        printf("  %-18s %s\n", left, (*parts)->summary);
+    }
+    printf("\n`pgenrm %s COMMAND --help` explains a command.\n\nExample:\n  %s\n", self->name, self->example);
+    return finish_output();
+}
+
+int args_dispatch(const command *self, const command *const *parts, int argc, char **argv) {
+    enum { MOST = 16 };
+    const char *names[MOST + 1] = {NULL}, *word = argc > 1 ? argv[1] : NULL;
+    if (!word) return args_wrong(self, "no command given");
+    if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0) return print_parts(self, parts);
+    for (int i = 0; parts[i] && i < MOST; i++) {
+        names[i] = second_word(parts[i]);
+        if (strcmp(word, names[i]) == 0) return parts[i]->run(parts[i], argc - 1, argv + 1);
+    }
+    const char *nearest = args_nearest(word, names);
+    return args_wrong(self, "unknown command %s %s%s%s", self->name, word, nearest ? ", perhaps " : "",
+                      nearest ? nearest : "");
 }

@@ -18,7 +18,7 @@ typedef struct option_row {
 enum { OPT_FIRST = 1000 }; /* below are letters and the options that all commands share */
 
 /* Common options that would change nothing where one might expect them to: the command refuses them. */
-enum { ARGS_NO_MODEL = 1, ARGS_NO_LORA = 2, ARGS_NO_CHAT_TEMPLATE = 4, ARGS_NO_DTYPE = 8 };
+enum { ARGS_NO_MODEL = 1, ARGS_NO_LORA = 2, ARGS_NO_CHAT_TEMPLATE = 4, ARGS_NO_DTYPE = 8, ARGS_NO_COMPUTING = 16 /* all of these, -t and --seed */ };
 
 typedef struct command {
     const char *name;
@@ -58,6 +58,10 @@ typedef int (*args_set)(void *ctx, int id, const char *value);
  * printed, or the message of a mistake. */
 int args_parse(const command *c, int argc, char **argv, common_options *common, args_set set, void *ctx,
                char ***operands);
+
+/* A command that is made of others (NULL-terminated), such as `user import`: runs the one that argv[1] names, its name being the
+ * second word of the other's; prints what there is for --help. */
+int args_dispatch(const command *self, const command *const *parts, int argc, char **argv);
 
 /* "pgenrm: ..., see `pgenrm COMMAND --help`"; EXIT_USAGE. */
 int args_wrong(const command *c, const char *format, ...) __attribute__((format(printf, 2, 3)));

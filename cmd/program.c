@@ -186,3 +186,14 @@ void session_close(session *s) {
     pgr_model_close(s->model);
     *s = (session){0};
 }
+
+/* ---- the store ---- */
+
+int open_store(const char *name, pgr_store_mode mode, pgr_store **store) {
+    char *path = NULL;
+    pgr_error err = {0};
+    pgr_status opened = pgr_store_find(name, &path, &err);
+    if (opened == PGR_OK) opened = pgr_store_open(path, mode, store, &err);
+    pgr_free(path);
+    return opened == PGR_OK ? EXIT_DONE : complain_error(&err);
+}

@@ -46,6 +46,9 @@ int find_model(const common_options *o, char **path);
 int session_open(const common_options *o, bool engine, session *s);
 void session_close(session *s);
 
+/* The store of users that --store names (NULL: the default one). An exit status; *store is the caller's (pgr_store_close). */
+int open_store(const char *name, pgr_store_mode mode, pgr_store **store);
+
 /* What `convert` and `merge` have in common: the name of a type, the settings and the bar, what is said at the end. */
 int args_file_type(const char *text, pgr_file_type *out);
 pgr_progress_bar *begin_writing(const common_options *o, pgr_write_options *out);

@@ -13,7 +13,8 @@ struct dataset {
     const char *family; /* NULL: not told yet */
     bool skip_bad, ended;
     size_t skipped;
-    char *place; /* "FILE:LINE" of the value at hand */
+    char first_bad[sizeof((pgr_error *)0)->message]; /* of what was skipped */
+    char *place;                                     /* "FILE:LINE" of the value at hand */
     size_t place_size;
     arena memory; /* of the value at hand */
     record_list ready;
@@ -82,16 +83,17 @@ static pgr_status read_value(dataset *d, bool *more, pgr_error *err) {
     d->ready = (record_list){0};
     d->next = 0;
     stream_value value = {0};
-    pgr_status status = stream_next(d->in, &value, more, err);
+    pgr_error why = {0};
+    pgr_status status = stream_next(d->in, &value, more, &why);
     bool broken = status != PGR_OK && status != PGR_E_LIMIT; /* the stream, not a value */
     if (status == PGR_OK && *more) {
-        status = read_records(d, &value, err);
+        status = read_records(d, &value, &why);
         for (size_t i = 0; i < d->ready.n; i++) d->ready.v[i].line = value.line;
     }
     if (status == PGR_OK) return PGR_OK;
-    if (broken || !d->skip_bad || status == PGR_E_MEM) return status;
+    if (broken || !d->skip_bad || status == PGR_E_MEM) return fail(err, status, "%s", why.message);
     d->ready.n = 0;
-    d->skipped++;
+    if (d->skipped++ == 0) memcpy(d->first_bad, why.message, sizeof d->first_bad);
     *more = true;
     return PGR_OK;
 }
@@ -197,6 +199,9 @@ pgr_status dataset_next(dataset *d, arena *a, record *out, bool *more, pgr_error
 
 size_t dataset_skipped(const dataset *d) {
     return d->skipped;
+}
+const char *dataset_first_bad(const dataset *d) {
+    return d->first_bad;
 }
 uint64_t dataset_read(const dataset *d) {
     return stream_read(d->in);

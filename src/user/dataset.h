@@ -26,11 +26,11 @@ pgr_status dataset_open(const char *path /* "-": standard input */, const char *
 void dataset_close(dataset *d);
 
 /* The next record, its memory from the arena, which the caller resets when it likes. *more = false at the end: out is not written.
- * Error: "FILE:LINE: what was found, what was expected"; the stream is then at its end. Where bad values are skipped, err->message is
- * that of the last one that was. */
+ * Error: "FILE:LINE: what was found, what was expected"; the stream is then at its end. */
 pgr_status dataset_next(dataset *d, arena *a, record *out, bool *more, pgr_error *err);
 
 size_t dataset_skipped(const dataset *d);  /* bad lines so far */
+const char *dataset_first_bad(const dataset *d); /* the message of the first of them; "" if none */
 uint64_t dataset_read(const dataset *d);   /* bytes of the file so far, compressed ones if it is: for progress */
 uint64_t dataset_size(const dataset *d);   /* of the file; 0: not known */
 

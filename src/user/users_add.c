@@ -48,9 +48,8 @@ static pgr_status import_record(import *m, pgr_error *err) {
     arena a = {0};
     record r;
     pgr_error why = {0};
-    size_t skipped = dataset_skipped(m->d);
     pgr_status status = dataset_next(m->d, &a, &r, &m->more, &why);
-    if (dataset_skipped(m->d) > skipped) note_bad(m, why.message);
+    note_bad(m, dataset_first_bad(m->d));
     if (status == PGR_OK && m->more) {
         status = put_record(m->s, &r, &m->batch, &why);
         if (status == PGR_E_FORMAT) fail(&why, status, "%s:%zu: %s", m->path, r.line, why.message);

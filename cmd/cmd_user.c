@@ -1,0 +1,466 @@
+/* cmd_user.c - `pgenrm user import|add|list|show|export|forget`: the users of a store. */
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "commands.h"
+#include "json_out.h"
+#include "program.h"
+#include "table.h"
+
+enum { OPT_STORE = OPT_FIRST, OPT_FORM, OPT_SKIP_BAD, OPT_LIMIT };
+
+#define STORE_ROW                                                                                                      \
+    { OPT_STORE, 0, "store", "FILE", "the store of users (default: $PGENRM_STORE, else users.db in the cache folder)" }
+
+typedef struct user_run {
+    const command *self;
+    common_options common;
+    const char *store;
+    const char *form; /* of the files, or of what is exported */
+    bool skip_bad;
+    int64_t limit;
+    char **operands;
+} user_run;
+
+static int set_option(void *ctx, int id, const char *value) {
+    user_run *r = ctx;
+    switch (id) {
+    case OPT_STORE:
+        r->store = value;
+        break;
+    case OPT_FORM:
+        r->form = value;
+        break;
+    case OPT_SKIP_BAD:
+        r->skip_bad = true;
+        break;
+    case OPT_LIMIT:
+        return args_integer("limit", value, 0, INT64_MAX, &r->limit);
+    }
+    return EXIT_DONE;
+}
+
+/* ARGS_RUN to go on. most: operands that are taken at the most, -1: any number. */
+static int parse(const command *self, int argc, char **argv, int least, int most, const char *expected, user_run *r) {
+    *r = (user_run){.self = self, .limit = 50};
+    int status = args_parse(self, argc, argv, &r->common, set_option, r, &r->operands);
+    if (status != ARGS_RUN) return status;
+    int n = 0;
+    while (r->operands[n]) n++;
+    if (n < least || (most >= 0 && n > most)) return args_wrong(self, "expected %s", expected);
+    return ARGS_RUN;
+}
+
+/* ---- import and add ---- */
+
+static void add_counts(pgr_imported *sum, const pgr_imported *one) {
+    sum->users += one->users;
+    sum->pairs += one->pairs;
+    sum->known += one->known;
+    sum->skipped += one->skipped;
+    if (!sum->first_bad[0]) memcpy(sum->first_bad, one->first_bad, sizeof sum->first_bad);
+}
+
+static void print_counts(const user_run *r, const pgr_store *s, const pgr_imported *c) {
+    const char *path = pgr_store_path(s);
+    if (r->common.json) {
+        printf("{\"store\":");
+        json_text(path, strlen(path));
+        printf(",\"users\":%zu,\"pairs\":%zu,\"known\":%zu,\"skipped\":%zu}\n", c->users, c->pairs, c->known,
+               c->skipped);
+        return;
+    }
+    printf("%zu new user%s, %zu new pair%s", c->users, c->users == 1 ? "" : "s", c->pairs, c->pairs == 1 ? "" : "s");
+    if (c->known) printf(", %zu pair%s already there", c->known, c->known == 1 ? "" : "s");
+    if (c->skipped) printf(", %zu bad record%s skipped", c->skipped, c->skipped == 1 ? "" : "s");
+    printf(" (%s)\n", path);
+}
+
+static pgr_status import_files(const user_run *r, pgr_store *s, pgr_imported *sum, pgr_error *err) {
+    pgr_progress_bar *bar = pgr_progress_bar_create(r->common.quiet);
+    pgr_import_options o = {.form = r->form,
+                            .skip_bad = r->skip_bad,
+                            .cancel = &interrupted,
+                            .progress = pgr_progress_bar_update,
+                            .progress_ctx = bar};
+    pgr_status status = PGR_OK;
+    for (char **file = r->operands; *file && status == PGR_OK; file++) {
+        pgr_imported one = {0};
+        status = pgr_user_import(s, *file, &o, &one, err);
+        add_counts(sum, &one);
+    }
+    pgr_progress_bar_free(bar);
+    return status;
+}
+
+static int run_import(const command *self, int argc, char **argv) {
+    user_run r;
+    int status = parse(self, argc, argv, 1, -1, "files to import, or - for standard input", &r);
+    if (status != ARGS_RUN) return status;
+    pgr_store *s = NULL;
+    status = open_store(r.store, PGR_STORE_CREATE, &s);
+    if (status != EXIT_DONE) return status;
+    pgr_imported sum = {0};
+    pgr_error err = {0};
+    pgr_status imported = import_files(&r, s, &sum, &err);
+    if (imported == PGR_OK || sum.users + sum.pairs > 0) print_counts(&r, s, &sum);
+    if (imported != PGR_OK)
+        status = complain_error(&err);
+    else if (sum.skipped > 0)
+        status = EXIT_SOME_FAILED;
+    if (sum.skipped > 0) complain("skipped %s", sum.first_bad);
+    pgr_store_close(s);
+    return status;
+}
+
+static int run_add(const command *self, int argc, char **argv) {
+    user_run r;
+    int status = parse(self, argc, argv, 1, 1, "one file with a user's JSON object, or - for standard input", &r);
+    if (status != ARGS_RUN) return status;
+    char *text = NULL;
+    size_t n = 0;
+    status = read_whole(r.operands[0], &text, &n);
+    pgr_store *s = NULL;
+    if (status == EXIT_DONE) status = open_store(r.store, PGR_STORE_CREATE, &s);
+    if (status == EXIT_DONE) {
+        pgr_imported added = {0};
+        pgr_error err = {0};
+        const char *origin = strcmp(r.operands[0], "-") == 0 ? "standard input" : r.operands[0];
+        if (pgr_user_add(s, text, n, origin, &added, &err) == PGR_OK)
+            print_counts(&r, s, &added);
+        else
+            status = complain_error(&err);
+    }
+    pgr_store_close(s);
+    free(text);
+    return status;
+}
+
+/* ---- list ---- */
+
+typedef struct listing {
+    const user_run *r;
+    table *t;
+    size_t n, pairs;
+} listing;
+
+static void print_row(const pgr_user_row *u) {
+    printf("{\"user_id\":");
+    json_text(u->id, strlen(u->id));
+    printf(",\"pairs\":%zu,\"test_pairs\":%zu,\"criteria\":%zu,\"demographics\":%s,\"vectors\":%zu,\"analyses\":%zu}\n",
+           u->pairs, u->test_pairs, u->criteria, u->demographics ? "true" : "false", u->vectors, u->analyses);
+}
+
+static void add_row(table *t, const pgr_user_row *u) {
+    char numbers[5][24];
+    size_t values[5] = {u->pairs, u->test_pairs, u->criteria, u->vectors, u->analyses};
+    for (size_t i = 0; i < 5; i++) snprintf(numbers[i], sizeof numbers[i], "%zu", values[i]);
+    const char *cells[] = {u->id,      numbers[0], numbers[1], numbers[2], u->demographics ? "yes" : "",
+                           numbers[3], numbers[4]};
+    table_row(t, STYLE_PLAIN, cells);
+}
+
+static bool list_user(void *ctx, const pgr_user_row *u) {
+    listing *l = ctx;
+    bool shown = l->r->limit == 0 || l->n < (size_t)l->r->limit;
+    if (l->r->common.json)
+        print_row(u);
+    else if (shown)
+        add_row(l->t, u);
+    l->n++;
+    l->pairs += u->pairs;
+    return !interrupted;
+}
+
+static int run_list(const command *self, int argc, char **argv) {
+    static const column columns[] = {
+        {"user", false, true},          {"pairs", true, false},   {"test", true, false},    {"criteria", true, false},
+        {"demographics", false, false}, {"vectors", true, false}, {"analyses", true, false}};
+    user_run r;
+    int status = parse(self, argc, argv, 0, 0, "no operands", &r);
+    if (status != ARGS_RUN) return status;
+    pgr_store *s = NULL;
+    status = open_store(r.store, PGR_STORE_READ, &s);
+    if (status != EXIT_DONE) return status;
+    listing l = {.r = &r, .t = table_create(columns, sizeof columns / sizeof *columns)};
+    pgr_error err = {0};
+    if (pgr_user_list(s, list_user, &l, &err) != PGR_OK) status = complain_error(&err);
+    if (status == EXIT_DONE && !r.common.json) {
+        screen out = screen_open(100);
+        table_print(l.t, &out, 0);
+        if (r.limit && l.n > (size_t)r.limit) printf("... and %zu more (--limit 0 shows all)\n", l.n - (size_t)r.limit);
+        printf("\n%zu user%s, %zu pair%s (%s)\n", l.n, l.n == 1 ? "" : "s", l.pairs, l.pairs == 1 ? "" : "s",
+               pgr_store_path(s));
+    }
+    table_free(l.t);
+    pgr_store_close(s);
+    return interrupted ? EXIT_INTERRUPTED : status;
+}
+
+/* ---- show ---- */
+
+static bool write_out(void *ctx, const char *text, size_t n) {
+    (void)ctx;
+    return fwrite(text, 1, n, stdout) == n && !interrupted;
+}
+
+static void put_heading(const screen *s, const char *title) {
+    put(s, STYLE_BOLD, "\n%s", title);
+    fputc('\n', s->f);
+}
+
+/* The text's beginning, so long that it takes one or two lines of a terminal; free. */
+static char *beginning(const char *text) {
+    enum { MOST = 120 };
+    size_t n = 0, all = strlen(text);
+    for (size_t len; n < all && n < MOST; n += len) {
+        uint32_t code;
+        len = text_character(text + n, all - n, &code);
+        if (len == 0) len = 1;
+    }
+    size_t word = n;
+    while (n < all && word > MOST / 2 && text[word] != ' ') word--;
+    if (n < all && text[word] == ' ') n = word; /* ends with a word where there is one */
+    char *copy = must_alloc(n + 4);
+    memcpy(copy, text, n);
+    if (n < all) memcpy(copy + n, "...", 4);
+    return copy;
+}
+
+static void add_text(table *t, const char *number, const char *split, const char *what, const char *text) {
+    char *s = beginning(text);
+    const char *cells[] = {number, split, what, s};
+    table_row(t, STYLE_PLAIN, cells);
+    free(s);
+}
+
+static void print_pairs(const screen *s, const pgr_user *u, int64_t limit) {
+    static const column columns[] = {
+        {"pair", true, false}, {"split", false, false}, {"", false, false}, {"text", false, true}};
+    table *t = table_create(columns, 4);
+    size_t n = limit && u->row.pairs > (size_t)limit ? (size_t)limit : u->row.pairs;
+    for (size_t i = 0; i < n; i++) {
+        const pgr_user_pair *p = &u->pairs[i];
+        char number[24];
+        snprintf(number, sizeof number, "%zu", i + 1);
+        add_text(t, number, p->split, p->turns > 1 ? "last turn" : "query", p->query);
+        add_text(t, "", "", "chosen", p->chosen);
+        add_text(t, "", "", "rejected", p->rejected);
+        if (p->attributes[0]) add_text(t, "", "", "weighed", p->attributes);
+    }
+    table_print(t, s, 2);
+    table_free(t);
+    if (n < u->row.pairs) printf("  ... and %zu more (--limit 0 shows all)\n", u->row.pairs - n);
+}
+
+/* "key: value" lines, each on its own. */
+static void print_lines(const screen *s, const char *text) {
+    while (*text) {
+        size_t n = strcspn(text, "\n");
+        char *line = must_dup(text, n);
+        put_wrapped(s, STYLE_PLAIN, line, 2, 0);
+        free(line);
+        text += n + (text[n] == '\n');
+    }
+}
+
+static void print_user(const pgr_user *u, int64_t limit) {
+    screen s = screen_open(100);
+    char *name = text_clean(u->row.id, strlen(u->row.id));
+    put(&s, STYLE_BOLD, "%.200s", name);
+    free(name);
+    printf(": %zu pair%s, %zu of them kept for tests; computed: %zu vectors, %zu analyses\n", u->row.pairs,
+           u->row.pairs == 1 ? "" : "s", u->row.test_pairs, u->row.vectors, u->row.analyses);
+    if (u->row.criteria) put_heading(&s, "Criteria");
+    for (size_t i = 0; i < u->row.criteria; i++) put_wrapped(&s, STYLE_PLAIN, u->criteria[i], 2, 0);
+    if (u->demographics[0]) {
+        put_heading(&s, "Demographics");
+        print_lines(&s, u->demographics);
+    }
+    if (u->row.pairs) {
+        put_heading(&s, "Pairs");
+        print_pairs(&s, u, limit);
+    }
+}
+
+static int run_show(const command *self, int argc, char **argv) {
+    user_run r;
+    int status = parse(self, argc, argv, 1, 1, "one user's name", &r);
+    if (status != ARGS_RUN) return status;
+    pgr_store *s = NULL;
+    status = open_store(r.store, PGR_STORE_READ, &s);
+    if (status != EXIT_DONE) return status;
+    pgr_error err = {0};
+    pgr_user *u = NULL;
+    pgr_status done = r.common.json ? pgr_user_export(s, r.operands[0], PGR_USER_REQUEST, write_out, NULL, &err)
+                                    : pgr_user_load(s, r.operands[0], &u, &err);
+    if (done != PGR_OK)
+        status = complain_error(&err);
+    else if (u)
+        print_user(u, r.limit);
+    pgr_user_free(u);
+    pgr_store_close(s);
+    return status;
+}
+
+/* ---- export ---- */
+
+static int run_export(const command *self, int argc, char **argv) {
+    static const char *const forms[] = {"records", "request", NULL};
+    user_run r;
+    int status = parse(self, argc, argv, 0, -1, "users' names, or none for all", &r);
+    if (status != ARGS_RUN) return status;
+    int form = 0;
+    if (r.form && (status = args_choice("form", r.form, forms, &form)) != EXIT_DONE) return status;
+    pgr_store *s = NULL;
+    status = open_store(r.store, PGR_STORE_READ, &s);
+    if (status != EXIT_DONE) return status;
+    pgr_error err = {0};
+    pgr_status done = PGR_OK;
+    if (!r.operands[0]) done = pgr_user_export(s, NULL, (pgr_user_form)form, write_out, NULL, &err);
+    for (char **id = r.operands; *id && done == PGR_OK && !interrupted; id++)
+        done = pgr_user_export(s, *id, (pgr_user_form)form, write_out, NULL, &err);
+    if (done != PGR_OK) status = complain_error(&err);
+    pgr_store_close(s);
+    return interrupted ? EXIT_INTERRUPTED : status;
+}
+
+/* ---- forget ---- */
+
+/* Prototypes that were built from the store hold names and vectors of its users too: they are another file, `proto build` makes it. */
+static void remind_of_prototypes(const pgr_store *s) {
+    const char *path = pgr_store_path(s);
+    char *file = must_alloc(strlen(path) + sizeof ".protos");
+    strcpy(file, path);
+    strcat(file, ".protos");
+    if (access(file, F_OK) == 0)
+        complain("%s still holds names and vectors of users it was built from: build it again (`pgenrm proto build`) "
+                 "or delete it",
+                 file);
+    free(file);
+}
+
+static int run_forget(const command *self, int argc, char **argv) {
+    user_run r;
+    int status = parse(self, argc, argv, 1, -1, "the names of users to forget", &r);
+    if (status != ARGS_RUN) return status;
+    pgr_store *s = NULL;
+    status = open_store(r.store, PGR_STORE_WRITE, &s);
+    if (status != EXIT_DONE) return status;
+    size_t n = 0;
+    while (r.operands[n]) n++;
+    pgr_error err = {0};
+    if (pgr_user_forget(s, (const char *const *)r.operands, n, &err) != PGR_OK) {
+        status = complain_error(&err);
+    } else {
+        printf(r.common.json ? "{\"forgotten\":%zu}\n" : "forgotten: %zu, with everything that was stored of them\n",
+               n);
+        remind_of_prototypes(s);
+    }
+    pgr_store_close(s);
+    return status;
+}
+
+/* ---- the commands ---- */
+
+static const option_row IMPORT_OPTIONS[] = {
+    STORE_ROW,
+    {OPT_FORM, 0, "form", "FORM", "of the files: prb, user or prism (default: told by the first record)"},
+    {OPT_SKIP_BAD, 0, "skip-bad", NULL, "count bad records and go on; else the first one ends the import"},
+    {0, 0, NULL, NULL, NULL},
+};
+static const option_row STORE_OPTIONS[] = {STORE_ROW, {0, 0, NULL, NULL, NULL}};
+static const option_row LIST_OPTIONS[] = {
+    STORE_ROW,
+    {OPT_LIMIT, 0, "limit", "N", "rows that are shown, 0: all (default: 50); --json gives all"},
+    {0, 0, NULL, NULL, NULL},
+};
+static const option_row EXPORT_OPTIONS[] = {
+    STORE_ROW,
+    {OPT_FORM, 0, "form", "FORM",
+     "records (a line per user and per pair) or request (a line per user, as in a request) (default: records)"},
+    {0, 0, NULL, NULL, NULL},
+};
+
+static const command IMPORT = {
+    .name = "user import",
+    .operands = "FILE...",
+    .summary = "add the users and pairs of data sets",
+    .about =
+        "Files are JSON lines or arrays, plain or gzip: PersonalRewardBench records, users with demographics, PRISM's\n"
+        "raw files, or what `user export` wrote (docs/users.md). A pair that is there already is not added again, so\n"
+        "that an import that was cut off is simply run again.",
+    .example = "pgenrm user import examples/users.jsonl",
+    .options = IMPORT_OPTIONS,
+    .without = ARGS_NO_COMPUTING,
+    .run = run_import,
+};
+static const command ADD = {
+    .name = "user add",
+    .operands = "FILE",
+    .summary = "add one user, given as in a request",
+    .about =
+        "FILE holds a request's \"user\" object: id, history, criteria, demographics. All of it is added or nothing.",
+    .example = "pgenrm user add examples/user.json",
+    .options = STORE_OPTIONS,
+    .without = ARGS_NO_COMPUTING,
+    .run = run_add,
+};
+static const command LIST = {
+    .name = "user list",
+    .operands = "",
+    .summary = "a table of the users",
+    .example = "pgenrm user list",
+    .options = LIST_OPTIONS,
+    .without = ARGS_NO_COMPUTING,
+    .run = run_list,
+};
+static const command SHOW = {
+    .name = "user show",
+    .operands = "ID",
+    .summary = "what is stored of a user",
+    .about = "--json prints a request's \"user\" object.",
+    .example = "pgenrm user show ann",
+    .options = LIST_OPTIONS,
+    .without = ARGS_NO_COMPUTING,
+    .run = run_show,
+};
+static const command EXPORT = {
+    .name = "user export",
+    .operands = "[ID...]",
+    .summary = "users as JSON lines",
+    .about = "All users, or those that are named. Records are read back by `user import`.",
+    .example = "pgenrm user export --form request ann",
+    .options = EXPORT_OPTIONS,
+    .without = ARGS_NO_COMPUTING,
+    .run = run_export,
+};
+static const command FORGET = {
+    .name = "user forget",
+    .operands = "ID...",
+    .summary = "remove users and all that was computed of them",
+    .about = "Pairs, vectors and analyses go too, and the file is rewritten so that no bytes of them stay in it.",
+    .example = "pgenrm user forget ann",
+    .options = STORE_OPTIONS,
+    .without = ARGS_NO_COMPUTING,
+    .run = run_forget,
+};
+
+static int run(const command *self, int argc, char **argv) {
+    static const command *const parts[] = {&IMPORT, &ADD, &LIST, &SHOW, &EXPORT, &FORGET, NULL};
+    return args_dispatch(self, parts, argc, argv);
+}
+
+const command CMD_USER = {
+    .name = "user",
+    .operands = "COMMAND",
+    .summary = "keep users and their preferences in a store",
+    .about = "One SQLite file holds users, the pairs of responses that they chose between, what they say of "
+             "themselves, and\n"
+             "what was computed of that (docs/users.md). --store FILE names it everywhere.",
+    .example = "pgenrm user import examples/users.jsonl",
+    .options = STORE_OPTIONS,
+    .without = ARGS_NO_COMPUTING,
+    .run = run,
+};

@@ -30,13 +30,13 @@ static bool fits(const char *family, const form *f) {
 }
 
 static pgr_status fail_form(const field_reader *in, const char *family, const json_t *v) {
-    char found[120] = "an object without keys", expected[400] = "";
+    char found[120] = "an object without keys", expected[420] = "";
     json_t *object = (json_t *)(uintptr_t)v; /* jansson's iterators want no const; nothing is written */
     void *it = json_object_iter(object);
     if (it) snprintf(found, sizeof found, "an object that begins with the key \"%.40s\"", json_object_iter_key(it));
     for (const form *f = FORMS; f->family; f++) {
         size_t n = strlen(expected);
-        if (fits(family, f)) snprintf(expected + n, sizeof expected - n, "%s%s", n ? ", or " : "", f->what);
+        if (f->what && fits(family, f)) snprintf(expected + n, sizeof expected - n, "%s%s", n ? ", or " : "", f->what);
     }
     return field_fail(in, &FIELD_TOP, found, expected);
 }
@@ -91,7 +91,8 @@ static pgr_status read_value(dataset *d, bool *more, pgr_error *err) {
         for (size_t i = 0; i < d->ready.n; i++) d->ready.v[i].line = value.line;
     }
     if (status == PGR_OK) return PGR_OK;
-    if (broken || !d->skip_bad || status == PGR_E_MEM) return fail(err, status, "%s", why.message);
+    if (broken || !d->skip_bad || status == PGR_E_MEM || status == PGR_E_UNSUPPORTED)
+        return fail(err, status, "%s", why.message);
     d->ready.n = 0;
     if (d->skipped++ == 0) memcpy(d->first_bad, why.message, sizeof d->first_bad);
     *more = true;

@@ -28,6 +28,9 @@ json_t *field_given(const json_t *object, const char *key);
 bool field_is_blank(const char *s);
 pgr_status field_keys(const field_reader *in, const json_t *object, const char *const *known, const field_path *p);
 
+/* The columns of a data set: those that are known, and any that begins with one of prefixes (NULL-terminated lists). */
+pgr_status field_columns(const field_reader *in, json_t *top, const char *const *known, const char *const *prefixes);
+
 pgr_status field_copy(const field_reader *in, const char *text, const char **out);
 pgr_status field_string(const field_reader *in, const json_t *v, const field_path *p, const char **out);
 /* A string with something to read in it. */

@@ -36,23 +36,22 @@ static const char *const RECORD_KEYS[] = {"user_id",
 static const char *const RECORD_PREFIXES[] = {"prediction_", "reasoning_", NULL};
 static const char *const SIDE_KEYS[] = {"role", "content", NULL};
 
-static bool is_ignored_column(const char *key) {
-    for (size_t i = 0; RECORD_PREFIXES[i]; i++)
-        if (text_starts(key, RECORD_PREFIXES[i])) return true;
+static bool is_ignored_column(const char *key, const char *const *prefixes) {
+    for (size_t i = 0; prefixes[i]; i++)
+        if (text_starts(key, prefixes[i])) return true;
     return false;
 }
 
-/* Known columns only, those with a known prefix apart. */
-static pgr_status want_columns(const field_reader *in, json_t *top) {
+pgr_status field_columns(const field_reader *in, json_t *top, const char *const *known, const char *const *prefixes) {
     json_t *rest = json_object(); /* keys of the record that are not read over */
     if (!rest) return fail_mem(in->err);
     pgr_status status = PGR_OK;
     for (void *it = json_object_iter(top); it && status == PGR_OK; it = json_object_iter_next(top, it)) {
         const char *key = json_object_iter_key(it);
-        if (!is_ignored_column(key) && json_object_set(rest, key, json_object_iter_value(it)) != 0)
+        if (!is_ignored_column(key, prefixes) && json_object_set(rest, key, json_object_iter_value(it)) != 0)
             status = fail_mem(in->err);
     }
-    if (status == PGR_OK) status = field_keys(in, rest, RECORD_KEYS, &FIELD_TOP);
+    if (status == PGR_OK) status = field_keys(in, rest, known, &FIELD_TOP);
     json_decref(rest);
     return status;
 }
@@ -80,7 +79,7 @@ static pgr_status read_attributes(const field_reader *in, const json_t *top, con
 pgr_status field_pair_record(const field_reader *in, json_t *top, pair_record *out) {
     *out = (pair_record){.user_id = "", .conversation_id = "", .split = "", .type = "", .choice_attributes = ""};
     out->chosen_score = out->rejected_score = NAN;
-    PGR_TRY(want_columns(in, top));
+    PGR_TRY(field_columns(in, top, RECORD_KEYS, RECORD_PREFIXES));
     PGR_TRY(field_optional_id(in, top, "user_id", &out->user_id));
     PGR_TRY(field_optional_id(in, top, "conversation_id", &out->conversation_id));
     field_path context = field_key(&FIELD_TOP, "context"), subset = field_key(&FIELD_TOP, "subset");

@@ -4,7 +4,12 @@
 #include <math.h>
 #include <string.h>
 
+/* Keys that tell: of the narrow forms first, since a pair's and a user's keys stand in others' records too. */
 const form FORMS[] = {
+    {"prism", "PRISM's conversations (conversation_history)", form_conversation_tells, form_conversation_read},
+    {"prism", "PRISM's survey (stated_prefs)", form_survey_tells, form_survey_read},
+    {"prism", NULL, form_utterance_tells, form_utterance_read},
+    {"lampqa", "LaMP-QA's questions (question, profile)", form_lampqa_tells, form_lampqa_read},
     {"prb", "a PersonalRewardBench record (user_id, context, chosen, rejected)", form_prb_tells, form_prb_read},
     {"user", "a user (user_id, demographics)", form_user_tells, form_user_read},
     {NULL, NULL, NULL, NULL},
@@ -84,4 +89,50 @@ pgr_status form_user_read(const field_reader *in, json_t *v, record_list *out) {
     PGR_TRY(record_add(in, out, RECORD_USER, &r));
     r->user = u.user;
     return add_history(in, &u, out);
+}
+
+/* ---- LaMP-QA (formats.md 6.3) ------------------------------------------------------------------------------------ */
+
+bool form_lampqa_tells(const json_t *v) {
+    return json_object_get(v, "question") && (json_object_get(v, "profile") || json_object_get(v, "rubric_aspects"));
+}
+
+/* The texts under one key of the objects of a list. */
+static pgr_status read_column(const field_reader *in, const json_t *v, const char *list, const char *key,
+                              const char *const *known, const char *const **out, size_t *n) {
+    field_path p = field_key(&FIELD_TOP, list);
+    const json_t *items = field_given(v, list);
+    if (!items) return PGR_OK;
+    PGR_TRY(json_want_array(items, field_at(in, &p), in->err));
+    size_t count = json_array_size(items);
+    const char **texts = arena_array(in->a, count, sizeof *texts);
+    if (!texts) return fail_mem(in->err);
+    for (size_t i = 0; i < count; i++) {
+        field_path item = field_item(&p, i), text = field_key(&item, key);
+        PGR_TRY(field_keys(in, json_array_get(items, i), known, &item));
+        PGR_TRY(field_text(in, json_object_get(json_array_get(items, i), key), &text, &texts[i]));
+    }
+    *out = texts;
+    *n = count;
+    return PGR_OK;
+}
+
+pgr_status form_lampqa_read(const field_reader *in, json_t *v, record_list *out) {
+    static const char *const keys[] = {"id", "question", "profile", "narrative", "rubric_aspects", "category", NULL};
+    static const char *const profile_keys[] = {"id", "text", NULL};
+    static const char *const aspect_keys[] = {"aspect", "reason", "evidence", NULL};
+    PGR_TRY(field_keys(in, v, keys, &FIELD_TOP));
+    record *r = NULL;
+    PGR_TRY(record_add(in, out, RECORD_QUESTION, &r));
+    question_record *q = &r->question;
+    *q = (question_record){.id = "", .narrative = "", .category = ""};
+    field_path question = field_key(&FIELD_TOP, "question"), id = field_key(&FIELD_TOP, "id");
+    PGR_TRY(field_optional_id(in, v, "id", &q->id));
+    if (!q->id[0]) return field_fail(in, &id, "nothing", "the question's name");
+    q->user_id = q->id; /* a question is its asker's only one */
+    PGR_TRY(field_text(in, json_object_get(v, "question"), &question, &q->question));
+    PGR_TRY(field_optional_string(in, v, "narrative", &FIELD_TOP, &q->narrative));
+    PGR_TRY(field_optional_string(in, v, "category", &FIELD_TOP, &q->category));
+    PGR_TRY(read_column(in, v, "profile", "text", profile_keys, &q->profile, &q->n_profile));
+    return read_column(in, v, "rubric_aspects", "aspect", aspect_keys, &q->aspects, &q->n_aspect);
 }

@@ -16,7 +16,7 @@ pgr_status record_add(const field_reader *in, record_list *list, record_kind kin
 
 typedef struct form {
     const char *family; /* the name that dataset_open takes */
-    const char *what;   /* "a PersonalRewardBench record" */
+    const char *what;   /* "a PersonalRewardBench record"; NULL: known, but refused */
     bool (*tells)(const json_t *object);
     pgr_status (*read)(const field_reader *in, json_t *object, record_list *out);
 } form;
@@ -26,5 +26,16 @@ bool form_prb_tells(const json_t *v);
 pgr_status form_prb_read(const field_reader *in, json_t *v, record_list *out);
 bool form_user_tells(const json_t *v);
 pgr_status form_user_read(const field_reader *in, json_t *v, record_list *out);
+
+/* forms_prism.c: raw PRISM (formats.md 6.2) */
+bool form_conversation_tells(const json_t *v);
+pgr_status form_conversation_read(const field_reader *in, json_t *v, record_list *out);
+bool form_survey_tells(const json_t *v);
+pgr_status form_survey_read(const field_reader *in, json_t *v, record_list *out);
+bool form_utterance_tells(const json_t *v);
+pgr_status form_utterance_read(const field_reader *in, json_t *v, record_list *out);
+
+bool form_lampqa_tells(const json_t *v);
+pgr_status form_lampqa_read(const field_reader *in, json_t *v, record_list *out);
 
 #endif

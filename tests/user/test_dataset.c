@@ -163,7 +163,9 @@ static void test_mistakes(void **state) {
         {GOOD ROW("u1", "a", "b", ",\"chosen_score\":\"9\""), "/f:2: chosen_score: found a string, expected a number",
          1},
         {"{\"user\":\"u1\"}\n",
-         "/f:1: found an object that begins with the key \"user\", expected a PersonalRewardBench record (user_id, "
+         "/f:1: found an object that begins with the key \"user\", expected PRISM's conversations "
+         "(conversation_history), or PRISM's survey (stated_prefs), or LaMP-QA's questions (question, profile), or a "
+         "PersonalRewardBench record (user_id, "
          "context, "
          "chosen, rejected), or a user (user_id, demographics)",
          0},

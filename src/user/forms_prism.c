@@ -1,0 +1,279 @@
+/* forms_prism.c - PRISM as it was published (formats.md 6.2). A conversation gives a pair for every response of a turn beside the chosen
+ * one, its context the dialogue so far; the survey gives what a user says of himself. utterances.jsonl holds the same
+ * responses once more, without the choice attributes, and is refused. */
+#include <math.h>
+#include <string.h>
+
+#include "user/forms.h"
+
+static const char *const CONVERSATION_KEYS[] = {"conversation_id",
+                                                "user_id",
+                                                "conversation_type",
+                                                "opening_prompt",
+                                                "conversation_turns",
+                                                "conversation_history",
+                                                "performance_attributes",
+                                                "choice_attributes",
+                                                "open_feedback",
+                                                "generated_datetime",
+                                                "included_in_balanced_subset",
+                                                NULL};
+static const char *const CONVERSATION_PREFIXES[] = {"timing_", NULL};
+static const char *const ENTRY_KEYS[] = {"turn",  "role",      "content",        "model_name", "model_provider",
+                                         "score", "if_chosen", "within_turn_id", NULL};
+static const char *const SURVEY_KEYS[] = {"user_id",
+                                          "survey_only",
+                                          "num_completed_conversations",
+                                          "self_description",
+                                          "system_string",
+                                          "age",
+                                          "gender",
+                                          "employment_status",
+                                          "education",
+                                          "marital_status",
+                                          "english_proficiency",
+                                          "religion",
+                                          "ethnicity",
+                                          "location",
+                                          "stated_prefs",
+                                          "generated_datetime",
+                                          NULL};
+static const char *const SURVEY_PREFIXES[] = {"consent", "lm_", "study_", "order_", "timing_", "included_in_", NULL};
+
+/* A text of theirs; "" where it is not given or says that it is empty. */
+static pgr_status prism_text(const field_reader *in, const json_t *object, const char *key, const field_path *parent,
+                             const char **out) {
+    *out = "";
+    PGR_TRY(field_optional_string(in, object, key, parent, out));
+    if (field_is_blank(*out) || strcmp(*out, "EMPTY STRING") == 0) *out = "";
+    return PGR_OK;
+}
+
+static pgr_status want_user(const field_reader *in, const json_t *v, const char **id) {
+    field_path p = field_key(&FIELD_TOP, "user_id");
+    *id = "";
+    PGR_TRY(field_optional_id(in, v, "user_id", id));
+    return (*id)[0] ? PGR_OK : field_fail(in, &p, "nothing", "the user's name");
+}
+
+/* ---- conversations ----------------------------------------------------------------------------------------------- */
+
+typedef struct entry { /* of conversation_history */
+    const char *text;
+    int64_t turn;
+    double score; /* NaN: none */
+    bool user, chosen;
+} entry;
+
+typedef struct conversation {
+    pair_record about; /* what all its pairs have in common */
+    entry *entries;    /* (n) */
+    size_t n;
+    turn *dialogue; /* the chosen way through it; pairs' contexts are its beginnings */
+    size_t n_dialogue;
+} conversation;
+
+bool form_conversation_tells(const json_t *v) {
+    return json_object_get(v, "conversation_history") != NULL;
+}
+
+static pgr_status read_entry(const field_reader *in, const json_t *v, const field_path *p, entry *out) {
+    PGR_TRY(field_keys(in, v, ENTRY_KEYS, p));
+    field_path turn_path = field_key(p, "turn"), role_path = field_key(p, "role"), score_path = field_key(p, "score");
+    const char *role = NULL;
+    PGR_TRY(json_want_integer(json_object_get(v, "turn"), field_at(in, &turn_path), 0, 1 << 20, &out->turn, in->err));
+    PGR_TRY(json_want_string(json_object_get(v, "role"), field_at(in, &role_path), &role, in->err));
+    out->user = strcmp(role, "user") == 0;
+    if (!out->user && strcmp(role, "model") != 0)
+        return field_fail(in, &role_path, "another role", "\"user\" or \"model\"");
+    PGR_TRY(prism_text(in, v, "content", p, &out->text));
+    const json_t *score = field_given(v, "score");
+    if (score && !json_is_number(score)) return field_fail(in, &score_path, json_kind(score), "a number");
+    out->score = score ? json_number_value(score) : NAN;
+    out->chosen = json_is_true(json_object_get(v, "if_chosen"));
+    return PGR_OK;
+}
+
+static pgr_status read_entries(const field_reader *in, const json_t *v, conversation *c) {
+    field_path p = field_key(&FIELD_TOP, "conversation_history");
+    PGR_TRY(json_want_array(v, field_at(in, &p), in->err));
+    c->n = json_array_size(v);
+    c->entries = arena_array(in->a, c->n, sizeof *c->entries);
+    c->dialogue = arena_array(in->a, 2 * c->n, sizeof *c->dialogue);
+    if (!c->entries || !c->dialogue) return fail_mem(in->err);
+    for (size_t i = 0; i < c->n; i++) {
+        field_path item = field_item(&p, i);
+        PGR_TRY(read_entry(in, json_array_get(v, i), &item, &c->entries[i]));
+    }
+    return PGR_OK;
+}
+
+/* A pair of the turn's chosen response and another one; nothing is learnt where one is empty or both are alike. */
+static pgr_status add_pair(const field_reader *in, const conversation *c, const entry *chosen, const entry *other,
+                           record_list *out) {
+    if (!chosen->text[0] || !other->text[0] || strcmp(chosen->text, other->text) == 0) return PGR_OK;
+    record *r = NULL;
+    PGR_TRY(record_add(in, out, RECORD_PAIR, &r));
+    r->pair = c->about;
+    r->pair.pair = (preference_pair){
+        .context = c->dialogue, .n_context = c->n_dialogue, .chosen = chosen->text, .rejected = other->text};
+    r->pair.chosen_score = chosen->score;
+    r->pair.rejected_score = other->score;
+    return PGR_OK;
+}
+
+/* One turn: entries first (the user's) to end. */
+static pgr_status read_turn(const field_reader *in, conversation *c, size_t first, size_t end, record_list *out) {
+    field_path history = field_key(&FIELD_TOP, "conversation_history"), item = field_item(&history, first);
+    const entry *asked = &c->entries[first], *chosen = NULL;
+    if (!asked->user) return field_fail(in, &item, "a model's response", "the user's prompt first");
+    for (size_t i = first + 1; i < end; i++) {
+        field_path at = field_item(&history, i);
+        if (c->entries[i].turn != asked->turn)
+            return field_fail(in, &at, "a response of another turn", "those of one turn together");
+        if (c->entries[i].chosen && chosen) return field_fail(in, &at, "a second chosen response", "one in a turn");
+        if (c->entries[i].chosen) chosen = &c->entries[i];
+    }
+    if (!chosen && end < c->n) return field_fail(in, &item, "no chosen response", "one before the dialogue goes on");
+    c->dialogue[c->n_dialogue++] = (turn){.role = "user", .text = asked->text};
+    for (size_t i = first + 1; chosen && asked->text[0] && i < end; i++)
+        if (&c->entries[i] != chosen) PGR_TRY(add_pair(in, c, chosen, &c->entries[i], out));
+    if (chosen) c->dialogue[c->n_dialogue++] = (turn){.role = "assistant", .text = chosen->text};
+    return PGR_OK;
+}
+
+pgr_status form_conversation_read(const field_reader *in, json_t *v, record_list *out) {
+    conversation c = {.about = {.conversation_id = "", .split = "", .type = "", .choice_attributes = ""}};
+    PGR_TRY(field_columns(in, v, CONVERSATION_KEYS, CONVERSATION_PREFIXES));
+    PGR_TRY(want_user(in, v, &c.about.user_id));
+    PGR_TRY(field_optional_id(in, v, "conversation_id", &c.about.conversation_id));
+    PGR_TRY(field_optional_string(in, v, "conversation_type", &FIELD_TOP, &c.about.type));
+    field_path attributes = field_key(&FIELD_TOP, "choice_attributes");
+    json_t *weighed = field_given(v, "choice_attributes");
+    if (weighed) PGR_TRY(field_lines(in, weighed, &attributes, &c.about.choice_attributes));
+    PGR_TRY(read_entries(in, json_object_get(v, "conversation_history"), &c));
+    for (size_t first = 0, end; first < c.n; first = end) {
+        for (end = first + 1; end < c.n && !c.entries[end].user;) end++;
+        PGR_TRY(read_turn(in, &c, first, end, out));
+    }
+    return PGR_OK;
+}
+
+bool form_utterance_tells(const json_t *v) {
+    return json_object_get(v, "utterance_id") != NULL;
+}
+
+pgr_status form_utterance_read(const field_reader *in, json_t *v, record_list *out) {
+    (void)v;
+    (void)out;
+    return fail(in->err, PGR_E_UNSUPPORTED,
+                "%s: found PRISM's utterances, expected its conversations.jsonl, which has the same responses in their "
+                "dialogues",
+                in->file);
+}
+
+/* ---- survey ------------------------------------------------------------------------------------------------------ */
+
+bool form_survey_tells(const json_t *v) {
+    return json_object_get(v, "stated_prefs") || json_object_get(v, "survey_only");
+}
+
+static bool withheld(const char *text) {
+    return !text[0] || strcmp(text, "Prefer not to say") == 0;
+}
+
+/* "label: text" on a line of its own, where there is something to say. */
+static void put_line(buf *b, const char *label, const char *text) {
+    if (!withheld(text)) buf_printf(b, "%s%s: %s", b->n ? "\n" : "", label, text);
+}
+
+/* One key of the survey, or of an object in it. */
+static pgr_status put_answer(const field_reader *in, const json_t *v, const char *group, const char *key,
+                             const char *label, buf *b) {
+    field_path p = group ? field_key(&FIELD_TOP, group) : FIELD_TOP;
+    const json_t *from = group ? field_given(v, group) : v;
+    if (!from) return PGR_OK;
+    PGR_TRY(json_want_object(from, field_at(in, &p), in->err));
+    const char *text = "";
+    PGR_TRY(prism_text(in, from, key, &p, &text));
+    put_line(b, label, text);
+    return PGR_OK;
+}
+
+static pgr_status put_demographics(const field_reader *in, const json_t *v, buf *b) {
+    static const struct {
+        const char *group, *key, *label;
+    } answers[] = {
+        {NULL, "age", "age"},
+        {NULL, "gender", "gender"},
+        {NULL, "employment_status", "employment"},
+        {NULL, "education", "education"},
+        {NULL, "marital_status", "marital status"},
+        {NULL, "english_proficiency", "English"},
+        {NULL, "study_locale", "locale"},
+        {"religion", "simplified", "religion"},
+        {"ethnicity", "simplified", "ethnicity"},
+        {"location", "birth_country", "born in"},
+        {"location", "reside_country", "lives in"},
+    };
+    for (size_t i = 0; i < sizeof answers / sizeof *answers; i++)
+        PGR_TRY(put_answer(in, v, answers[i].group, answers[i].key, answers[i].label, b));
+    return b->failed ? fail_mem(in->err) : PGR_OK;
+}
+
+/* "Wanted of a response (0 to 100): factuality 95, fluency 80", greatest first. */
+static pgr_status put_stated(const field_reader *in, const json_t *v, buf *b) {
+    static const char *const names[] = {"values",    "creativity", "fluency",         "factuality",
+                                        "diversity", "safety",     "personalisation", "helpfulness"};
+    enum { N = sizeof names / sizeof *names };
+    field_path p = field_key(&FIELD_TOP, "stated_prefs");
+    const json_t *prefs = field_given(v, "stated_prefs");
+    if (!prefs) return PGR_OK;
+    PGR_TRY(json_want_object(prefs, field_at(in, &p), in->err));
+    bool said[N] = {false};
+    for (size_t n = 0; n < N; n++) {
+        size_t best = N;
+        for (size_t i = 0; i < N; i++) {
+            const json_t *w = json_object_get(prefs, names[i]);
+            if (!said[i] && json_is_number(w)
+                && (best == N || json_number_value(w) > json_number_value(json_object_get(prefs, names[best]))))
+                best = i;
+        }
+        if (best == N) break;
+        said[best] = true;
+        buf_printf(b, "%s %s ", b->n ? "," : "Wanted of a response (0 to 100):", names[best]);
+        json_put_number(b, json_number_value(json_object_get(prefs, names[best])));
+    }
+    return b->failed ? fail_mem(in->err) : PGR_OK;
+}
+
+static pgr_status read_criteria(const field_reader *in, const json_t *v, user_record *out) {
+    const char **criteria = arena_array(in->a, 3, sizeof *criteria);
+    if (!criteria) return fail_mem(in->err);
+    static const char *const keys[] = {"system_string", "self_description"};
+    for (size_t i = 0; i < 2; i++) {
+        const char *text = "";
+        PGR_TRY(prism_text(in, v, keys[i], &FIELD_TOP, &text));
+        if (text[0]) criteria[out->n_criteria++] = text;
+    }
+    buf b = {0};
+    pgr_status status = put_stated(in, v, &b);
+    if (status == PGR_OK && b.n) status = field_copy(in, b.data, &criteria[out->n_criteria++]);
+    buf_free(&b);
+    out->criteria = criteria;
+    return status;
+}
+
+pgr_status form_survey_read(const field_reader *in, json_t *v, record_list *out) {
+    record *r = NULL;
+    PGR_TRY(field_columns(in, v, SURVEY_KEYS, SURVEY_PREFIXES));
+    PGR_TRY(record_add(in, out, RECORD_USER, &r));
+    r->user = (user_record){.id = "", .demographics = ""};
+    PGR_TRY(want_user(in, v, &r->user.id));
+    PGR_TRY(read_criteria(in, v, &r->user));
+    buf b = {0};
+    pgr_status status = put_demographics(in, v, &b);
+    if (status == PGR_OK && b.n) status = field_copy(in, b.data, &r->user.demographics);
+    buf_free(&b);
+    return status;
+}

@@ -3,8 +3,8 @@
  *
  *     bench_stats [-u SUBSET] [-f HISTORY_FILE] [-m METHODS] [-b BASE] [-n PAIRS] [-s SEEDS] [-e] FILE
  *
- * METHODS: names with commas (default: all); -n: history pairs, with commas, 0: all; -s: seeds over which a method with a history is
- * averaged; -e: with the default embedder. */
+ * METHODS: names with commas (default: all); -n: history pairs, with commas, 0: all; -s: seeds (draws of the history, strangers, starts of
+ * k-means) over which a method with a history is averaged; -e: with the default embedder. */
 #include <getopt.h>
 #include <math.h>
 #include <stdio.h>
@@ -43,7 +43,7 @@ static mean_se mean_by_user(run *r, const double *v) {
 /* Share of seeds in which each asked pair is right, a tie half. */
 static void measure(run *r, const bench_method *m, size_t history, bool stranger, double *right) {
     pgr_error err;
-    uint64_t n_seed = m->personal && (history || stranger) ? r->n_seed : 1;
+    uint64_t n_seed = m->personal ? r->n_seed : 1;
     for (size_t i = 0; i < r->d->n_test; i++) right[i] = 0;
     for (uint64_t s = 0; s < n_seed; s++) {
         r->o.seed = s;

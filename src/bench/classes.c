@@ -95,19 +95,34 @@ static void count(classes *c, const ridge_rows *r, const size_t *list, size_t n)
     }
 }
 
+typedef struct fit_memory {
+    double *next; /* (n_user, k) */
+    double *vote; /* (n_item, k, 2) log probabilities of votes for and against */
+    bool *votes;  /* (n_user) whether he has any */
+} fit_memory;
+
+static void tabulate(const classes *c, double *vote) {
+    for (size_t i = 0; i < c->n_item; i++)
+        for (size_t j = 0; j < c->k; j++, vote += 2) {
+            vote[0] = log_vote(c, j, i, true, 0, 0);
+            vote[1] = log_vote(c, j, i, false, 0, 0);
+        }
+}
+
 /* New shares of all users from the counts as they are. Returns the largest change. */
-static double share_out(classes *c, const ridge_rows *r, const size_t *list, size_t n, double *next,
-                        const bool *votes) {
+static double share_out(classes *c, const ridge_rows *r, const size_t *list, size_t n, fit_memory *m) {
+    double *next = m->next;
+    tabulate(c, m->vote);
     double change = 0;
     for (size_t u = 0; u < c->n_user; u++)
         for (size_t j = 0; j < c->k; j++) next[u * c->k + j] = log_size(c, j, 0);
     for (size_t i = 0; i < n; i++) {
         double *s = next + r->user[list[i]] * c->k;
-        for (size_t j = 0; j < c->k; j++)
-            s[j] += log_vote(c, j, r->item[list[i]][0], true, 0, 0) + log_vote(c, j, r->item[list[i]][1], false, 0, 0);
+        const double *a = m->vote + 2 * c->k * r->item[list[i]][0], *b = m->vote + 2 * c->k * r->item[list[i]][1];
+        for (size_t j = 0; j < c->k; j++) s[j] += a[2 * j] + b[2 * j + 1];
     }
     for (size_t u = 0; u < c->n_user; u++) {
-        if (!votes[u]) continue;
+        if (!m->votes[u]) continue;
         normalise(next + u * c->k, c->k);
         for (size_t j = 0; j < c->k; j++) {
             size_t at = u * c->k + j;
@@ -133,17 +148,18 @@ static void begin(classes *c, const ridge_rows *r, const size_t *list, size_t n,
 
 pgr_status classes_fit(classes *c, const ridge_rows *r, const size_t *list, size_t n, const uint32_t *label,
                        double strength, size_t rounds, pgr_error *err) {
-    double *next = mem_array(c->n_user * c->k + 1, sizeof *next);
-    bool *votes = mem_zero(c->n_user + 1, sizeof *votes);
-    pgr_status status = next && votes ? PGR_OK : fail_mem(err);
+    fit_memory m = {mem_array(c->n_user * c->k + 1, sizeof *m.next),
+                    mem_array(c->n_item * c->k + 1, 2 * sizeof *m.vote), mem_zero(c->n_user + 1, sizeof *m.votes)};
+    pgr_status status = m.next && m.vote && m.votes ? PGR_OK : fail_mem(err);
     if (status == PGR_OK) {
         c->strength = strength;
-        begin(c, r, list, n, label, votes);
+        begin(c, r, list, n, label, m.votes);
         count(c, r, list, n);
-        for (size_t i = 0; i < rounds && share_out(c, r, list, n, next, votes) > STEADY; i++) count(c, r, list, n);
+        for (size_t i = 0; i < rounds && share_out(c, r, list, n, &m) > STEADY; i++) count(c, r, list, n);
         count(c, r, list, n);
     }
-    mem_free(next);
-    mem_free(votes);
+    mem_free(m.next);
+    mem_free(m.vote);
+    mem_free(m.votes);
     return status;
 }

@@ -77,6 +77,7 @@ static pgr_status cluster(similar *t, const size_t *list, size_t n_list, pgr_err
     kmeans_free(&t->centres);
     kmeans_options o = kmeans_options_default(PROTOTYPES);
     o.restarts = RESTARTS;
+    o.seed = t->s->o->seed;
     o.cancel = t->s->o->cancel;
     pgr_status status = PGR_E_ARG;
     for (o.k = n < PROTOTYPES ? n : PROTOTYPES; o.k > 0 && status == PGR_E_ARG; o.k--)

@@ -8,7 +8,7 @@
 #include "table.h"
 
 enum { OPT_STORE = OPT_FIRST, OPT_K, OPT_BY, OPT_EPOCHS, OPT_RESTARTS, OPT_DIMS, OPT_SPLIT, OPT_OUT, OPT_EMBEDDER, OPT_ADD, OPT_CHECK, OPT_USERS };
-enum { ANALYSIS_TOKENS = 1024, MOST_DRAWN = 1000000, SHOWN_VALUES = 12 };
+enum { MOST_DRAWN = 1000000, SHOWN_VALUES = 12 };
 
 static const char *const WAYS[] = {"votes", "choices", "analysis", NULL}; /* in the order of pgr_proto_by */
 
@@ -18,7 +18,7 @@ static const option_row OPTIONS[] = {
     {OPT_BY, 0, "by", "WAY", "how users become vectors: votes, choices (default), analysis"},
     {OPT_EPOCHS, 0, "epochs", "N", "of refinement; 0: none (default 1)"},
     {OPT_RESTARTS, 0, "restarts", "N", "of k-means (default 10)"},
-    {OPT_DIMS, 0, "dims", "N", "values of a vector by votes, a multiple of 128 (default 1024)"},
+    {OPT_DIMS, 0, "dims", "N", "values of a vector by votes, a multiple of 128 (default 512)"},
     {OPT_SPLIT, 0, "split", "NAME", "which pairs count: history (all but test and val, default), all, or one split"},
     {OPT_OUT, 0, "out", "FILE", "build: the file of prototypes (default: STORE.protos); map: the picture"},
     {OPT_EMBEDDER, 0, "embedder", "NAME", "for choices and analysis (default: $PGENRM_EMBEDDER, else the default embedder)"},
@@ -35,7 +35,8 @@ typedef struct proto_run {
     bool add, check;
     size_t n_drawn;
     session model; /* that writes analyses */
-    char *model_path;
+    pgr_judge_options judge;
+    pgr_analyst analyst;
     char *store_path, *proto_path;
     pgr_progress_bar *bar;
 } proto_run;
@@ -206,65 +207,22 @@ static int map(proto_run *r, const char *file) {
     return show(r, r->proto_path);
 }
 
-/* ---- analyses by a model ---- */
-
-/* Part 1 of a chain of the full frame; of others the persona and the criteria with their reasons. */
-static char *analysis_of(const pgr_result *result) {
-    static const char part1[] = "PART 1", part2[] = "PART 2";
-    const char *text = result->n_sample ? result->samples[0].text : "";
-    const char *end = strstr(text, part2), *begin = strstr(text, part1);
-    if (end) {
-        if (begin && begin < end) {
-            const char *line = memchr(begin, '\n', (size_t)(end - begin));
-            if (line) text = line + 1;
-        }
-        while (end > text && strchr("*#= \n", end[-1])) end--;
-        return strndup(text, (size_t)(end - text));
-    }
-    char *out = NULL;
-    size_t n = 0;
-    FILE *f = open_memstream(&out, &n);
-    if (!f) return NULL;
-    fputs(result->persona, f);
-    for (size_t i = 0; i < result->n_criterion; i++) {
-        const pgr_criterion *c = &result->criteria[i];
-        fprintf(f, "\n%s%s%s", c->name, *c->reason ? ": " : "", c->reason);
-    }
-    return fclose(f) == 0 ? out : NULL;
-}
-
-static pgr_status analyse(void *ctx, const pgr_request *const *requests, size_t n, char **texts, pgr_error *err) {
-    proto_run *r = ctx;
-    pgr_result **results = must_alloc(n * sizeof *results);
-    pgr_error *errors = must_alloc(n * sizeof *errors);
-    pgr_judge_options o = pgr_judge_options_default();
-    o.ind = 1;
-    o.keep_chains = true;
-    o.cancel = &interrupted;
-    if (r->common.seed >= 0) o.seed = r->common.seed;
-    pgr_status s = pgr_judge_many(r->model.engine, requests, n, &o, results, errors);
-    for (size_t i = 0; i < n; i++) {
-        if (s != PGR_OK && errors[i].status != PGR_OK && errors[i].status == s) *err = errors[i];
-        if (s == PGR_OK && !(texts[i] = analysis_of(results[i]))) exit(EXIT_FAILED);
-        pgr_result_free(results[i]);
-    }
-    free(results);
-    free(errors);
-    return s;
-}
+/* ---- build ---- */
 
 /* The model is opened only for --by analysis. */
 static int open_analyst(proto_run *r) {
     if (r->o.by != PGR_PROTO_ANALYSIS) return EXIT_DONE;
     int status = session_open(&r->common, true, &r->model);
     if (status != EXIT_DONE) return status;
-    r->o.analyse = analyse;
-    r->o.analyse_ctx = r;
+    r->judge = pgr_judge_options_default();
+    r->judge.cancel = &interrupted;
+    r->judge.seed = r->common.seed;
+    r->analyst = (pgr_analyst){r->model.engine, &r->judge};
+    r->o.analyse = pgr_analyse;
+    r->o.analyse_ctx = &r->analyst;
     r->o.analyst = pgr_model_name(r->model.model);
     return EXIT_DONE;
 }
-
-/* ---- build ---- */
 
 static int open_embedder(proto_run *r) {
     char *path = NULL;

@@ -110,7 +110,7 @@ static pgr_status want_pair(waiting *w, const preference_pair *p, int64_t key, a
     if (s != PGR_OK || w->c->by != PGR_PROTO_ANALYSIS) return s;
     const char *analysis;
     PGR_TRY(store_get_analysis(w->c->store, key, w->c->analyst, a, &analysis, err));
-    return analysis ? want_vector(w, key, "analysis", analysis, err) : PGR_OK;
+    return analysis && *analysis ? want_vector(w, key, "analysis", analysis, err) : PGR_OK; /* "": the chain did not parse */
 }
 
 static pgr_status embed_user(waiting *w, size_t user, pgr_error *err) {

@@ -137,10 +137,18 @@ static double y_of(const map *m, size_t i) {
     return TOP + PLOT - MARGIN - (m->at[2 * i + 1] - m->low[1]) * m->scale;
 }
 
+/* One of red (n = 0), green (8), blue (4) of a colour by hue in degrees, saturation .7 and lightness: the usual formula. As #rrggbb, since not
+ * every program reads hsl(). */
+static int channel(double hue, double light, int n) {
+    double k = fmod(n + hue / 30, 12), a = 0.7 * fmin(light, 1 - light);
+    return (int)lrint(255 * (light - a * fmax(-1, fmin(fmin(k - 3, 9 - k), 1))));
+}
+
 /* Hues by the golden angle: neighbours in number are far apart in colour. */
 static void put_colour(buf *b, size_t j) {
-    static const int light[] = {42, 58, 34};
-    buf_printf(b, "hsl(%d,%d%%,%d%%)", (int)fmod((double)j * 137.508 + 205, 360), 70, light[j / 7 % 3]);
+    static const double light[] = {0.42, 0.58, 0.34};
+    double hue = fmod((double)j * 137.508 + 205, 360), l = light[j / 7 % 3];
+    buf_printf(b, "#%02x%02x%02x", channel(hue, l, 0), channel(hue, l, 8), channel(hue, l, 4));
 }
 
 /* Escaped for XML; characters that XML has no place for become U+FFFD. */
@@ -216,20 +224,11 @@ static double free_line(double (*taken)[2], size_t n, double x, double y) {
     return y;
 }
 
-static void draw_centre(map *m, size_t j, double (*taken)[2], size_t *n_taken) {
+static void put_label(map *m, size_t j, double x, double y, bool left, const char *edge) {
     const artefact *a = m->a;
     buf *b = &m->out;
-    double x = x_of(m, m->n + j), y = y_of(m, m->n + j);
-    buf_printf(b, "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"8\" stroke=\"#fff\" stroke-width=\"2\" fill=\"", x, y);
-    put_colour(b, j);
-    buf_puts(b, "\"/>\n");
-    bool left = x > PLOT * 0.62;
-    double tx = left ? x - 12 : x + 12, ty = free_line(taken, *n_taken, x, y + 5);
-    taken[*n_taken][0] = x;
-    taken[(*n_taken)++][1] = ty;
-    buf_printf(b, "<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"%s\" font-size=\"13\" font-weight=\"600\" stroke=\"#fff\" stroke-width=\"4\" "
-                  "paint-order=\"stroke\">%zu",
-               tx, ty, left ? "end" : "start", j + 1);
+    buf_printf(b, "<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"%s\" font-size=\"13\" font-weight=\"600\"%s>%zu", x, y,
+               left ? "end" : "start", edge, j + 1);
     if (a->k <= CENTRES_WITH_WORDS) {
         buf_printf(b, " · %zu", size_of(a, j));
         if (a->words[j][0]) buf_puts(b, " · ");
@@ -238,12 +237,32 @@ static void draw_centre(map *m, size_t j, double (*taken)[2], size_t *n_taken) {
     buf_puts(b, "</text>\n");
 }
 
+static void draw_centre(map *m, size_t j) {
+    buf *b = &m->out;
+    double x = x_of(m, m->n + j), y = y_of(m, m->n + j);
+    buf_printf(b, "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"8\" stroke=\"#fff\" stroke-width=\"2\" fill=\"", x, y);
+    put_colour(b, j);
+    buf_puts(b, "\"/>\n");
+}
+
+static void draw_label(map *m, size_t j, double (*taken)[2], size_t *n_taken) {
+    double x = x_of(m, m->n + j), y = y_of(m, m->n + j);
+    bool left = x > PLOT * 0.55;
+    double tx = left ? x - 12 : x + 12, ty = free_line(taken, *n_taken, x, y + 5);
+    taken[*n_taken][0] = x;
+    taken[(*n_taken)++][1] = ty;
+    put_label(m, j, tx, ty, left, " stroke=\"#fff\" stroke-width=\"4\""); /* a light edge first, the letters over it */
+    put_label(m, j, tx, ty, left, "");
+}
+
 static pgr_status draw_centres(map *m, pgr_error *err) {
     double(*taken)[2] = mem_array(m->a->k, sizeof *taken);
     size_t n = 0;
     if (!taken) return fail_mem(err);
     for (size_t j = 0; j < m->a->k; j++)
-        if (size_of(m->a, j) > 0) draw_centre(m, j, taken, &n);
+        if (size_of(m->a, j) > 0) draw_centre(m, j);
+    for (size_t j = 0; j < m->a->k; j++)
+        if (size_of(m->a, j) > 0) draw_label(m, j, taken, &n);
     mem_free(taken);
     return PGR_OK;
 }

@@ -7,7 +7,7 @@
 
 typedef struct textvec textvec;
 
-enum { TEXTVEC_HASH_DIMS = 1024 };
+enum { TEXTVEC_HASH_DIMS = 512 };
 
 /* e NULL: hashed texts of `dims` values (a multiple of 128); else e's, whatever dims says. e must outlive it. threads: one at a time. */
 pgr_status textvec_create(pgr_embedder *e, size_t dims, textvec **out, pgr_error *err);

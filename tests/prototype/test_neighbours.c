@@ -23,7 +23,7 @@ static int teardown(void **state) {
 
 static artefact made_file(size_t k, size_t d, size_t n_user, size_t per_user, double spread) {
     made m = make_artefact(k, d, n_user, per_user, spread);
-    artefact a;
+    artefact a = {0};
     pgr_error err;
     if (artefact_write(&m.a, m.order, path, &err) != PGR_OK || artefact_open(path, ARTEFACT_CHECK_ALL, &a, &err) != PGR_OK)
         fail_msg("%s", err.message);

@@ -1,0 +1,153 @@
+/* test_proto.c - `pgenrm proto` as a user meets it, and killed at random moments. */
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <time.h>
+
+#include <jansson.h>
+
+#include "pgenrm.h"
+#include "run_program.h"
+
+#include <cmocka.h>
+
+#define CHOICES "proto build --store \"$STORE\" --by choices -k 3 --embedder tests/golden/hf-tiny-bert --epochs 1 -q "
+
+/* 60 users of three kinds with six pairs each: long enough texts that embedding them takes a while. */
+static void make_store(void) {
+    static const char *const kinds[3][3] = {{"apples", "pears", "plums"}, {"trains", "trams", "buses"}, {"wolves", "foxes", "bears"}};
+    char path[200], name[200], *text = NULL;
+    size_t n_text;
+    snprintf(name, sizeof name, "%s", scratch_path("users.db"));
+    FILE *f = open_memstream(&text, &n_text);
+    if (!f) abort();
+    for (int u = 0; u < 60; u++)
+        for (int i = 0; i < 6; i++)
+            fprintf(f, "{\"user_id\":\"u%02d\",\"conversation_id\":\"c%d-%d\",\"context\":[{\"role\":\"user\",\"content\":\"question %d of %d?\"}],"
+                       "\"chosen\":{\"role\":\"assistant\",\"content\":\"I prefer %s to most things, for reason %d of mine.\"},"
+                       "\"rejected\":{\"role\":\"assistant\",\"content\":\"I prefer %s to most things, for reason %d of yours.\"},\"split\":\"train\"}\n",
+                    u, u, i, i, u, kinds[u % 3][i % 3], u * 7 + i, kinds[(u + 1 + i % 2) % 3][i / 2], u * 5 + i);
+    fclose(f);
+    snprintf(path, sizeof path, "%s", scratch_write("pairs.jsonl", text));
+    free(text);
+    pgr_store *s;
+    pgr_imported n;
+    pgr_error err;
+    if (pgr_store_open(name, PGR_STORE_CREATE, &s, &err) != PGR_OK || pgr_user_import(s, path, NULL, &n, &err) != PGR_OK) {
+        fprintf(stderr, "%s\n", err.message);
+        abort();
+    }
+    if (n.users != 60 || n.pairs != 360) abort();
+    pgr_store_close(s);
+}
+
+static int begin(void **state) {
+    (void)state;
+    scratch_make();
+    setenv("PGENRM_HOME", scratch, 1);
+    unsetenv("PGENRM_EMBEDDER");
+    unsetenv("PGENRM_STORE");
+    setenv("STORE", scratch_path("users.db"), 1);
+    setenv("DIR", scratch, 1);
+    make_store();
+    return 0;
+}
+
+static int end(void **state) {
+    (void)state;
+    scratch_remove();
+    return 0;
+}
+
+static ran run_to(const char *command, int status, const char *says) {
+    ran r = run_program(command);
+    if (r.status != status || !strstr(r.err, says) || (!*says && *r.err))
+        fail_msg("%s\nstatus %d, wanted %d; wanted: %s\nstderr: %sstdout: %s", command, r.status, status, says, r.err, r.out);
+    return r;
+}
+
+static void test_build_show_map(void **state) {
+    (void)state;
+    ran r = run_to("pgenrm proto build --store \"$STORE\" --by votes -k 3 --dims 128 --epochs 2 --json -q", 0, "");
+    json_t *j = json_loads(r.out, 0, NULL);
+    assert_non_null(j);
+    assert_int_equal(json_integer_value(json_object_get(j, "k")), 3);
+    assert_int_equal(json_integer_value(json_object_get(j, "users")), 60);
+    assert_int_equal(json_array_size(json_object_get(j, "losses")), 2);
+    assert_true(json_array_size(json_object_get(j, "singular_values")) > 3);
+    int64_t sum = 0;
+    for (size_t i = 0; i < 3; i++) sum += json_integer_value(json_array_get(json_object_get(j, "sizes"), i));
+    assert_int_equal(sum, 60);
+    json_decref(j);
+    run_free(&r);
+
+    r = run_to("pgenrm proto show \"$STORE.protos\" --check", 0, "");
+    assert_non_null(strstr(r.out, "60 users (360 pairs, split history) by votes"));
+    assert_non_null(strstr(r.out, "typical words"));
+    run_free(&r);
+
+    r = run_to("pgenrm proto map --store \"$STORE\" --out \"$DIR/map.svg\"", 0, "");
+    run_free(&r);
+    char *svg = slurp(scratch_path("map.svg"));
+    assert_true(strncmp(svg, "<svg ", 5) == 0);
+    assert_non_null(strstr(svg, "60 users, 3 prototypes by votes"));
+    free(svg);
+    r = run_to("pgenrm proto map --store \"$STORE\" --users 10", 0, "");
+    assert_true(strncmp(r.out, "<svg ", 5) == 0);
+    run_free(&r);
+    r = run_to("pgenrm proto build --add --store \"$STORE\" --json", 0, "0 users joined, 0 left");
+    run_free(&r);
+}
+
+static void test_refusals(void **state) {
+    (void)state;
+    static const struct {
+        const char *command, *says;
+        int status;
+    } cases[] = {
+        {"pgenrm proto", "expected build, show or map", 2},
+        {"pgenrm proto biuld", "perhaps build", 2},
+        {"pgenrm proto build --by vote", "votes", 2},
+        {"pgenrm proto build -k 0", "1", 2},
+        {"pgenrm proto show a b", "unexpected b", 2},
+        {"pgenrm proto show /nowhere", "/nowhere", 1},
+        {"pgenrm proto show examples/request.json", "expected a file of prototypes", 1},
+        {"pgenrm proto build --store /nowhere/users.db --by votes", "/nowhere/users.db", 1},
+        {"pgenrm proto build --store \"$STORE\" --by votes -k 61", "61 prototypes of 60 rows", 1},
+        {"pgenrm proto build --store \"$STORE\" --by choices --embedder /nowhere", "/nowhere", 1},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        ran r = run_to(cases[i].command, cases[i].status, cases[i].says);
+        run_free(&r);
+    }
+}
+
+/* Kill -9 at moments drawn over the length of a whole build; then the build is run to its end: the same bytes as never killed. bench/kill_any.py does it
+ * fifty times. */
+static void test_killed(void **state) {
+    (void)state;
+    struct timespec from, to;
+    clock_gettime(CLOCK_MONOTONIC, &from);
+    ran r = run_to("pgenrm " CHOICES "--out \"$DIR/whole\"", 0, "");
+    run_free(&r);
+    clock_gettime(CLOCK_MONOTONIC, &to);
+    double whole_s = (double)(to.tv_sec - from.tv_sec) + 1e-9 * (double)(to.tv_nsec - from.tv_nsec);
+    remove(scratch_path("users.db"));
+    make_store();
+    for (int i = 0; i < 6; i++) {
+        char line[1000];
+        snprintf(line, sizeof line, "timeout -s KILL %.3f " PGR_BINARY_DIR "/pgenrm " CHOICES "--out \"$DIR/killed\"; true", whole_s * (0.15 + 0.12 * i));
+        r = run_program(line);
+        run_free(&r);
+    }
+    r = run_to("pgenrm " CHOICES "--out \"$DIR/killed\" && cmp \"$DIR/whole\" \"$DIR/killed\"", 0, "");
+    run_free(&r);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_build_show_map), cmocka_unit_test(test_refusals),
+                                       cmocka_unit_test(test_killed)};
+    return cmocka_run_group_tests(tests, begin, end);
+}

@@ -6,7 +6,7 @@
 
 extern const command CMD_USER;
 extern const command CMD_SCORE, CMD_GENERATE, CMD_TOKENIZE, CMD_PERPLEXITY, CMD_EMBED, CMD_INSPECT, CMD_PULL, CMD_CONVERT,
-    CMD_MERGE, CMD_PROTO;
+    CMD_MERGE, CMD_PROTO, CMD_BENCH;
 extern const command CMD_SYNTH;
 
 #endif

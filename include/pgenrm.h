@@ -800,6 +800,97 @@ typedef struct pgr_synth_report {
 pgr_status pgr_synth(const char *responses, const char *out, const pgr_synth_options *options, pgr_synth_report *report,
                      pgr_error *err);
 
+/* ---- bench ----------------------------------------------------------------------------------------------------- */
+
+/* What pgr_bench measures (docs/bench.md): methods side by side on the same pairs of a data set, with their errors. */
+typedef struct pgr_bench_options {
+    const char *const *data; /* (n_data) files of PersonalRewardBench records, plain or gzip; each is a set with rows of its own */
+    size_t n_data;
+    const char *const *history_from; /* (n_history_from) files whose train rows are history too */
+    size_t n_history_from;
+    const char *const *users; /* (n_users) files with {"user_id", "demographics"} */
+    size_t n_users;
+    const char *split;  /* the rows that are asked */
+    const char *subset; /* only rows of this subset; NULL: all */
+    size_t limit;       /* asked rows of a set, spread over its users; 0: all */
+    const int *ind;     /* (n_ind) chains under the user's own history; {0}: no language model */
+    size_t n_ind;
+    const int *pro;     /* (n_pro) chains under similar users' histories, each with every ind */
+    size_t n_pro;
+    int runs;           /* each with a seed of its own */
+    uint64_t seed;
+    bool baselines;     /* the statistical methods and, with a language model, the judge's plain prompts */
+    bool stranger;      /* every row that uses a history once more with another user's */
+    const char *out;    /* folder for verdicts, rows and the report; NULL: nothing is kept */
+    bool resume;        /* go on with what `out` holds; the settings must be the same */
+    pgr_judge_options judge; /* how p-genrm asks; its ind, pro, seed, progress, cancel and callbacks are not looked at. Without its people
+                                similar users come from a store that is made of each set's train rows, in `out` */
+    pgr_embedder *embedder;  /* for methods that need one; NULL: they are left out, with a note */
+    const char *embedder_path; /* where it was opened; NULL: the default one's */
+    pgr_cancel *cancel;
+    pgr_progress_fn progress;
+    void *progress_ctx;
+} pgr_bench_options;
+
+typedef struct pgr_bench_bin { /* verdicts whose confidence, .5 to 1, lies in one tenth of that range */
+    size_t n;
+    double confidence, right; /* means */
+} pgr_bench_bin;
+
+enum { PGR_BENCH_BINS = 10 };
+
+typedef struct pgr_bench_at { /* accuracy of the first chains of every verdict */
+    size_t chains;
+    double accuracy, se;
+} pgr_bench_at;
+
+/* One method on one data set. A number that is not there is NaN. Errors (`_se`) are clustered by user, but accuracy_se_runs. */
+typedef struct pgr_bench_row {
+    const char *data, *split, *method, *model; /* model: "" without a language model */
+    int ind, pro, history;  /* history: pairs shown at most; -1: all, or as the frame says */
+    bool stranger;
+    uint64_t seed;
+    size_t runs, pairs, users; /* users: who have such pairs */
+    double accuracy, accuracy_se, accuracy_se_runs; /* every pair counts, a tie or a failure as half */
+    double accuracy_parsed;          /* of the verdicts that are neither a tie nor a failure */
+    double macro_user, macro_prototype; /* means of the users' and of the prototypes' accuracies */
+    size_t ties, failures;           /* of runs x pairs verdicts; a failure: no chain could be read */
+    size_t chains, chains_failed;
+    double flip_rate;
+    size_t tokens, prompt_tokens, cached_tokens; /* tokens: written */
+    double seconds, seconds_per_pair; /* of wall clock, all runs; of one verdict */
+    double ece, ece_temperature, ece_isotonic; /* expected calibration error: as it is; after a map fitted on the other users */
+    double over_longest, over_longest_se;   /* paired differences of accuracy: to the longest answer, */
+    double over_base, over_base_se;         /* to the same method's base without the user, */
+    double over_stranger, over_stranger_se; /* and to itself with another user's history */
+    const char *base; /* the method that over_base compares with, "" if none */
+    pgr_bench_bin bins[PGR_BENCH_BINS];
+    const pgr_bench_at *by_chains; /* (n_by_chains) for 1, 2, 3... chains of ind, in the order in which they are numbered */
+    size_t n_by_chains;
+} pgr_bench_row;
+
+typedef struct pgr_bench_report {
+    const pgr_bench_row *rows; /* (n_row) set by set, in the order of docs/bench.md */
+    size_t n_row;
+    const char *const *notes;  /* (n_note) what was left out and why, what was not as expected */
+    size_t n_note;
+    double seconds;            /* of this call */
+} pgr_bench_report;
+
+pgr_bench_options pgr_bench_options_default(void);
+
+/* Runs the methods and writes OUT/plan.json, verdicts.jsonl (each verdict as soon as it is there), rows.jsonl and report.html.
+ * engine: may be NULL where no language model is asked. *out is the caller's (pgr_bench_free).
+ * errors: PGR_E_CANCELLED after *cancel; like a killed run it goes on with `resume` and ends in the same numbers but for times and
+ * cached tokens. PGR_E_ARG where `out` holds a run of other settings, naming the first that differs. */
+pgr_status pgr_bench(pgr_engine *engine, const pgr_bench_options *options, pgr_bench_report **out, pgr_error *err);
+void pgr_bench_free(pgr_bench_report *report);
+
+/* One JSON object, no line breaks (docs/bench.md). *out is the caller's (pgr_free). */
+pgr_status pgr_bench_row_json(const pgr_bench_row *row, char **out, pgr_error *err);
+/* The report as one HTML page with its plots inside. *out is the caller's (pgr_free). */
+pgr_status pgr_bench_html(const pgr_bench_report *report, const char *title, char **out, pgr_error *err);
+
 #pragma GCC visibility pop
 
 #ifdef __cplusplus

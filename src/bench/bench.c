@@ -1,0 +1,234 @@
+/* bench.c - pgr_bench: each data set is read, its cells are filled with verdicts, and the verdicts become rows and a report. */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/file_out.h"
+#include "base/mem.h"
+#include "bench/company.h"
+#include "bench/run.h"
+#include "bench/summary.h"
+#include "infer/engine.h"
+
+typedef struct report { /* the public part comes first */
+    pgr_bench_report public;
+    arena arena;
+} report;
+
+typedef struct bench {
+    const pgr_bench_options *o;
+    pgr_engine *engine;
+    pgr_error *err;
+    report *made;
+    bench_data **sets; /* (n_data) */
+    bench_notes notes;
+    pgr_bench_row *rows; /* (n_row) */
+    size_t n_row;
+    journal j;
+} bench;
+
+/* ---- data -------------------------------------------------------------------------------------------------------- */
+
+static pgr_status load_set(bench *b, size_t i) {
+    const pgr_bench_options *o = b->o;
+    bench_files f = {.paths = &o->data[i],
+                     .n_path = 1,
+                     .history_from = o->history_from,
+                     .n_history_from = o->n_history_from,
+                     .users = o->users,
+                     .n_users = o->n_users,
+                     .split = o->split,
+                     .subset = o->subset,
+                     .limit = o->limit,
+                     .seed = o->seed};
+    PGR_TRY(bench_load(&f, &b->sets[i], b->err));
+    for (size_t k = 0; k < i; k++)
+        if (strcmp(b->sets[k]->name, b->sets[i]->name) == 0)
+            return fail(b->err, PGR_E_ARG, "%s: another file is also called %s, expected names that differ", o->data[i],
+                        b->sets[i]->name);
+    return PGR_OK;
+}
+
+static pgr_status load_all(bench *b) {
+    b->sets = arena_array(&b->made->arena, b->o->n_data, sizeof *b->sets);
+    if (!b->sets) return fail_mem(b->err);
+    for (size_t i = 0; i < b->o->n_data; i++) {
+        if (b->o->cancel && *b->o->cancel) return fail(b->err, PGR_E_CANCELLED, "cancelled");
+        PGR_TRY(load_set(b, i));
+    }
+    return PGR_OK;
+}
+
+static pgr_status keep_plan(bench *b) {
+    if (!b->o->out) return PGR_OK;
+    json_t *settings = NULL;
+    PGR_TRY(plan_settings(b->o, b->engine, (const bench_data *const *)b->sets, b->o->n_data, &settings, b->err));
+    pgr_status s = plan_keep(b->o->out, settings, b->o->resume, b->err);
+    json_decref(settings);
+    return s;
+}
+
+/* ---- one set ----------------------------------------------------------------------------------------------------- */
+
+/* Indices of the rows that are asked, in their order. */
+static size_t *asked_rows(const bench_data *d, arena *a) {
+    size_t *asked = arena_array(a, d->n_test + 1, sizeof *asked), n = 0;
+    for (size_t i = 0; asked && i < d->n_row && n < d->n_test; i++)
+        if (!d->rows[i].train) asked[n++] = i;
+    return asked;
+}
+
+static pgr_status add_rows(bench *b, const summary_input *in) {
+    size_t n = in->t->n_cell;
+    pgr_bench_row *rows = arena_array(&b->made->arena, b->n_row + n, sizeof *rows);
+    if (!rows) return fail_mem(b->err);
+    if (b->n_row) memcpy(rows, b->rows, b->n_row * sizeof *rows);
+    PGR_TRY(summarise(in, &b->made->arena, rows + b->n_row, b->err));
+    for (size_t i = 0; i < n; i++) { /* the set is freed before the report */
+        pgr_bench_row *r = &rows[b->n_row + i];
+        r->data = arena_strdup(&b->made->arena, r->data);
+        r->split = arena_strdup(&b->made->arena, r->split);
+        r->model = arena_strdup(&b->made->arena, r->model);
+        if (!r->data || !r->split || !r->model) return fail_mem(b->err);
+    }
+    b->rows = rows;
+    b->n_row += n;
+    return PGR_OK;
+}
+
+static bool asks_similar(const pgr_bench_options *o) {
+    for (size_t i = 0; i < o->n_pro; i++)
+        if (o->pro[i] > 0) return true;
+    return false;
+}
+
+/* The people of --pro: the caller's, else made of the set. made: NULL, or close it. */
+static pgr_status find_people(const bench *b, const bench_data *d, pgr_people **made, pgr_people **people) {
+    *people = b->o->judge.people;
+    if (*people || !asks_similar(b->o)) return PGR_OK;
+    PGR_TRY(company_make(d, b->o, b->o->out, made, b->err));
+    *people = *made;
+    return PGR_OK;
+}
+
+static pgr_status run_set_with(bench *b, const bench_data *d, pgr_people *people, arena *a) {
+    bench_cells cells = {0};
+    PGR_TRY(plan_cells(b->o, d, &b->made->arena, &cells, &b->notes, b->err));
+    verdict_table t = {.data = d->name,
+                       .cells = cells.list,
+                       .n_cell = cells.n,
+                       .n_run = (size_t)b->o->runs,
+                       .n_row = d->n_test,
+                       .arena = a};
+    size_t *asked = asked_rows(d, a);
+    t.v = arena_array(a, t.n_cell * t.n_run * t.n_row + 1, sizeof *t.v);
+    if (!asked || !t.v) return fail_mem(b->err);
+    PGR_TRY(journal_read(&b->j, &t, b->err));
+    run_input run = {.d = d,
+                     .asked = asked,
+                     .o = b->o,
+                     .engine = b->engine,
+                     .people = people,
+                     .j = &b->j,
+                     .a = &b->made->arena,
+                     .notes = &b->notes};
+    PGR_TRY(run_cells(&run, &t, b->err));
+    int *prototypes = people ? arena_array(a, d->n_user + 1, sizeof *prototypes) : NULL;
+    if (people && !prototypes) return fail_mem(b->err);
+    if (people) PGR_TRY(company_prototypes(d, people, prototypes, b->err));
+    summary_input sum = {.d = d,
+                         .asked = asked,
+                         .t = &t,
+                         .o = b->o,
+                         .prototypes = prototypes,
+                         .model = b->engine ? engine_model(b->engine)->from.name : ""};
+    return add_rows(b, &sum);
+}
+
+static pgr_status run_set(bench *b, size_t i) {
+    arena a = {0};
+    pgr_people *made = NULL, *people = NULL;
+    pgr_status s = find_people(b, b->sets[i], &made, &people);
+    if (s == PGR_OK) s = run_set_with(b, b->sets[i], people, &a);
+    pgr_people_close(made);
+    arena_free(&a);
+    return s;
+}
+
+/* ---- files ------------------------------------------------------------------------------------------------------- */
+
+static pgr_status write_in(const bench *b, const char *name, const char *text, size_t n) {
+    buf path = {0};
+    buf_printf(&path, "%s/%s", b->o->out, name);
+    pgr_status s = path.failed ? fail_mem(b->err) : file_write(path.data, text, n, b->err);
+    buf_free(&path);
+    return s;
+}
+
+static pgr_status write_rows(const bench *b) {
+    buf lines = {0};
+    pgr_status s = PGR_OK;
+    for (size_t i = 0; i < b->n_row && s == PGR_OK; i++) {
+        char *line = NULL;
+        s = pgr_bench_row_json(&b->rows[i], &line, b->err);
+        if (s != PGR_OK) break;
+        buf_puts(&lines, line);
+        buf_putc(&lines, '\n');
+        mem_free(line);
+    }
+    if (s == PGR_OK && lines.failed) s = fail_mem(b->err);
+    if (s == PGR_OK) s = write_in(b, "rows.jsonl", lines.data ? lines.data : "", lines.n);
+    buf_free(&lines);
+    return s;
+}
+
+static pgr_status write_files(const bench *b) {
+    if (!b->o->out) return PGR_OK;
+    PGR_TRY(write_rows(b));
+    char *page = NULL;
+    PGR_TRY(pgr_bench_html(&b->made->public, "pgenrm bench", &page, b->err));
+    pgr_status s = write_in(b, "report.html", page, strlen(page));
+    mem_free(page);
+    return s;
+}
+
+/* ---- public ------------------------------------------------------------------------------------------------------ */
+
+static pgr_status run_all(bench *b) {
+    double start = clock_now();
+    PGR_TRY(plan_check(b->o, b->engine != NULL, b->err));
+    PGR_TRY(load_all(b));
+    PGR_TRY(keep_plan(b));
+    PGR_TRY(journal_open(b->o->out, &b->j, b->err));
+    for (size_t i = 0; i < b->o->n_data; i++) PGR_TRY(run_set(b, i));
+    b->made->public = (pgr_bench_report){.rows = b->rows,
+                                         .n_row = b->n_row,
+                                         .notes = b->notes.list,
+                                         .n_note = b->notes.n,
+                                         .seconds = clock_now() - start};
+    return write_files(b);
+}
+
+pgr_status pgr_bench(pgr_engine *engine, const pgr_bench_options *options, pgr_bench_report **out, pgr_error *err) {
+    pgr_bench_options o = options ? *options : pgr_bench_options_default();
+    report *made = mem_zero(1, sizeof *made);
+    if (!made) return fail_mem(err);
+    bench b = {.o = &o, .engine = engine, .err = err, .made = made, .j = {.fd = -1}};
+    pgr_status s = run_all(&b);
+    journal_close(&b.j);
+    for (size_t i = 0; b.sets && i < o.n_data; i++)
+        if (b.sets[i]) bench_data_free(b.sets[i]);
+    if (s == PGR_OK)
+        *out = &made->public;
+    else
+        pgr_bench_free(&made->public);
+    return s;
+}
+
+void pgr_bench_free(pgr_bench_report *public) {
+    report *r = (report *)public;
+    if (!r) return;
+    arena_free(&r->arena);
+    mem_free(r);
+}

@@ -1,0 +1,345 @@
+/* plan.c - cells and settings of a benchmark run; see plan.h. */
+#include "bench/plan.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/file.h"
+#include "base/file_out.h"
+#include "base/mem.h"
+#include "infer/engine.h"
+
+enum { CHAINS_MAX = 1024, RUNS_MAX = 1000, N_SETTING = 29 /* without memory some are missing */ };
+
+pgr_bench_options pgr_bench_options_default(void) {
+    static const int none[] = {0}, eight[] = {8};
+    return (pgr_bench_options){.split = "test",
+                               .ind = eight,
+                               .n_ind = 1,
+                               .pro = none,
+                               .n_pro = 1,
+                               .runs = 1,
+                               .judge = pgr_judge_options_default()};
+}
+
+/* ---- cells ------------------------------------------------------------------------------------------------------- */
+
+typedef struct prompt_method { /* of the language model */
+    const char *name, *frame;  /* frame NULL: the options' */
+    bool personal, demographics, baseline;
+} prompt_method;
+
+static const prompt_method PROMPT_METHODS[] = {
+    {"judge", "judge", false, false, true},
+    {"judge-cot", "judge-cot", false, false, true},
+    {"judge-demographics", "judge-demographics", false, true, true},
+    {"judge-history", "judge-history", true, false, true},
+    {"p-genrm", NULL, true, false, false},
+};
+enum { N_PROMPT_METHOD = sizeof PROMPT_METHODS / sizeof *PROMPT_METHODS };
+
+pgr_status plan_note(bench_notes *notes, arena *a, pgr_error *err, const char *format, ...) {
+    char text[400];
+    va_list ap;
+    va_start(ap, format);
+    vsnprintf(text, sizeof text, format, ap);
+    va_end(ap);
+    for (size_t i = 0; i < notes->n; i++)
+        if (strcmp(notes->list[i], text) == 0) return PGR_OK;
+    const char **list = arena_array(a, notes->n + 1, sizeof *list);
+    char *copy = arena_strdup(a, text);
+    if (!list || !copy) return fail_mem(err);
+    if (notes->n) memcpy(list, notes->list, notes->n * sizeof *list);
+    list[notes->n++] = copy;
+    notes->list = list;
+    return PGR_OK;
+}
+
+static bool asks_model(const pgr_bench_options *o) {
+    for (size_t i = 0; i < o->n_ind; i++)
+        if (o->ind[i] > 0) return true;
+    for (size_t i = 0; i < o->n_pro; i++)
+        if (o->pro[i] > 0) return true;
+    return false;
+}
+
+typedef struct planning {
+    const pgr_bench_options *o;
+    bench_cells *cells;
+    pgr_error *err;
+} planning;
+
+/* The cell, and its control where it has one. */
+static pgr_status add_cell(const planning *p, bench_cell c) {
+    size_t n = p->o->stranger && c.personal ? 2 : 1;
+    if (p->cells->n + n > BENCH_MAX_CELLS)
+        return fail(p->err, PGR_E_LIMIT, "bench: more than %d rows for one data set, expected fewer of ind and pro",
+                    BENCH_MAX_CELLS);
+    for (size_t i = 0; i < n; i++) {
+        c.stranger = i > 0;
+        p->cells->list[p->cells->n++] = c;
+    }
+    return PGR_OK;
+}
+
+static pgr_status add_statistics(const planning *p, const bench_data *d, arena *a, bench_notes *notes) {
+    bool all = p->o->baselines || !asks_model(p->o);
+    for (const bench_method *m = BENCH_METHODS; m->name; m++) {
+        if (!all && strcmp(m->name, "longest") != 0) continue; /* an accuracy means nothing without it */
+        if (m->embeds && !p->o->embedder) {
+            PGR_TRY(plan_note(notes, a, p->err, "%s: %s is left out, it needs an embedder", d->name, m->name));
+            continue;
+        }
+        PGR_TRY(add_cell(p, (bench_cell){.method = m->name, .statistic = m, .personal = m->personal}));
+    }
+    return PGR_OK;
+}
+
+static bool some_demographics(const bench_data *d) {
+    for (size_t i = 0; i < d->n_user; i++)
+        if (d->users[i].n_test && *d->users[i].demographics) return true;
+    return false;
+}
+
+static pgr_status add_prompts(const planning *p, const bench_data *d, arena *a, bench_notes *notes) {
+    const pgr_bench_options *o = p->o;
+    if (!asks_model(o)) return PGR_OK;
+    for (size_t k = 0; k < N_PROMPT_METHOD; k++) {
+        const prompt_method *m = &PROMPT_METHODS[k];
+        if (m->baseline && !o->baselines) continue;
+        if (m->demographics && !some_demographics(d)) {
+            PGR_TRY(plan_note(notes, a, p->err, "%s: %s is left out, the data tell no demographics", d->name, m->name));
+            continue;
+        }
+        for (size_t i = 0; i < o->n_ind; i++)
+            for (size_t j = 0; j < (m->baseline ? 1 : o->n_pro); j++) {
+                int ind = o->ind[i], pro = m->baseline ? 0 : o->pro[j];
+                if (ind + pro == 0) continue;
+                PGR_TRY(add_cell(p, (bench_cell){.method = m->name,
+                                                 .frame = m->frame,
+                                                 .ind = ind,
+                                                 .pro = pro,
+                                                 .personal = m->personal,
+                                                 .demographics = m->demographics}));
+            }
+    }
+    return PGR_OK;
+}
+
+pgr_status plan_cells(const pgr_bench_options *o, const bench_data *d, arena *a, bench_cells *out, bench_notes *notes,
+                      pgr_error *err) {
+    out->n = 0;
+    out->list = arena_array(a, BENCH_MAX_CELLS, sizeof *out->list);
+    if (!out->list) return fail_mem(err);
+    planning p = {.o = o, .cells = out, .err = err};
+    PGR_TRY(add_statistics(&p, d, a, notes));
+    return add_prompts(&p, d, a, notes);
+}
+
+/* ---- checks ------------------------------------------------------------------------------------------------------ */
+
+static pgr_status check_list(const char *name, const int *list, size_t n, pgr_error *err) {
+    if (n == 0) return fail(err, PGR_E_ARG, "bench: no %s, expected at least one number", name);
+    for (size_t i = 0; i < n; i++) {
+        if (list[i] < 0 || list[i] > CHAINS_MAX)
+            return fail(err, PGR_E_ARG, "bench: %s is %d, expected 0 to %d chains", name, list[i], CHAINS_MAX);
+        for (size_t k = 0; k < i; k++)
+            if (list[k] == list[i]) return fail(err, PGR_E_ARG, "bench: %s %d is given twice", name, list[i]);
+    }
+    return PGR_OK;
+}
+
+pgr_status plan_check(const pgr_bench_options *o, bool engine, pgr_error *err) {
+    if (o->n_data == 0) return fail(err, PGR_E_ARG, "bench: no data, expected at least one file");
+    if (strcmp(o->split, "train") == 0)
+        return fail(err, PGR_E_ARG, "bench: train rows are the history, expected another split to be asked");
+    PGR_TRY(check_list("ind", o->ind, o->n_ind, err));
+    PGR_TRY(check_list("pro", o->pro, o->n_pro, err));
+    if (o->runs < 1 || o->runs > RUNS_MAX)
+        return fail(err, PGR_E_ARG, "bench: runs is %d, expected 1 to %d", o->runs, RUNS_MAX);
+    if (asks_model(o) && !engine)
+        return fail(err, PGR_E_ARG, "bench: ind or pro is above 0, which needs a language model; expected ind 0 without one");
+    bool similar = false;
+    for (size_t i = 0; i < o->n_pro; i++) similar = similar || o->pro[i] > 0;
+    if (similar && !o->judge.people && !o->out)
+        return fail(err, PGR_E_ARG, "bench: pro is above 0, expected a store of users, or an output folder to make one in");
+    if (o->resume && !o->out) return fail(err, PGR_E_ARG, "bench: nothing to resume, expected the folder of a run");
+    return PGR_OK;
+}
+
+/* ---- settings ---------------------------------------------------------------------------------------------------- */
+
+static uint64_t hash_text(uint64_t h, const char *s) {
+    do {
+        h = (h ^ (unsigned char)*s) * 0x100000001B3u; /* FNV-1a */
+    } while (*s++);
+    return h;
+}
+
+static uint64_t hash_pair(uint64_t h, const preference_pair *p) {
+    for (size_t i = 0; i < p->n_context; i++) h = hash_text(hash_text(h, p->context[i].role), p->context[i].text);
+    return hash_text(hash_text(h, p->chosen), p->rejected);
+}
+
+uint64_t plan_digest(const bench_data *d) {
+    uint64_t h = 0xCBF29CE484222325u;
+    for (size_t i = 0; i < d->n_row; i++) {
+        const bench_row *r = &d->rows[i];
+        h = hash_text(h, d->users[r->user].id);
+        h = hash_text(h, r->record.conversation_id);
+        h = hash_text(h, r->train ? "train" : "asked");
+        h = hash_pair(h, &r->record.pair);
+    }
+    for (size_t i = 0; i < d->n_user; i++) h = hash_text(h, d->users[i].demographics);
+    return h;
+}
+
+/* Weights, arithmetic and adapters leave their mark on the likelihood of a text. */
+static pgr_status fingerprint(pgr_engine *e, double *out, pgr_error *err) {
+    static const char text[] = "One person asked for three books about the sea. The first answer named them and no more; "
+                               "the second told a story of 1,234 words. Which of them did she like, and why?";
+    pgr_perplexity p = {0};
+    PGR_TRY(pgr_perplexity_of(e, text, sizeof text - 1, 0, NULL, NULL, NULL, &p, err));
+    *out = p.nll;
+    pgr_perplexity_free(&p);
+    return PGR_OK;
+}
+
+static json_t *numbers(const int *v, size_t n) {
+    json_t *list = json_array();
+    for (size_t i = 0; i < n; i++) json_array_append_new(list, json_integer(v[i]));
+    return list;
+}
+
+static json_t *text_or_null(const char *s) {
+    return s ? json_string(s) : json_null();
+}
+
+/* -1 and 0 stand for "as the model or the frame says", which the settings keep as they are. */
+static void put_judge(json_t *top, const pgr_judge_options *j) {
+    json_object_set_new(top, "history", json_integer(j->history));
+    json_object_set_new(top, "frame", text_or_null(j->frame));
+    json_object_set_new(top, "temperature", json_real((double)j->sampling.temperature));
+    json_object_set_new(top, "top_k", json_integer(j->sampling.top_k));
+    json_object_set_new(top, "top_p", json_real((double)j->sampling.top_p));
+    json_object_set_new(top, "min_p", json_real((double)j->sampling.min_p));
+    json_object_set_new(top, "max_tokens", json_integer((json_int_t)j->max_tokens));
+    json_object_set_new(top, "swap", json_boolean(j->swap));
+    json_object_set_new(top, "score", json_integer(j->score));
+    json_object_set_new(top, "history_by", json_integer(j->history_by));
+    json_object_set_new(top, "draws", json_integer((json_int_t)j->draws));
+    json_object_set_new(top, "weights", json_pack("[f,f,i]", j->w_ind, j->w_pro, (int)j->neighbour_weights));
+    json_object_set_new(top, "cold_pairs", json_integer((json_int_t)j->cold_pairs));
+    json_object_set_new(top, "store", json_string(j->people ? "given" : "made of the train rows"));
+    json_object_set_new(top, "adaptive", json_real(j->adaptive));
+}
+
+static json_t *set_entry(const bench_data *d) {
+    char digest[20];
+    snprintf(digest, sizeof digest, "%016llx", (unsigned long long)plan_digest(d));
+    return json_pack("{s:s, s:I, s:I, s:s}", "name", d->name, "rows", (json_int_t)d->n_row, "asked",
+                     (json_int_t)d->n_test, "digest", digest);
+}
+
+pgr_status plan_settings(const pgr_bench_options *o, pgr_engine *engine, const bench_data *const *sets, size_t n_set,
+                         json_t **out, pgr_error *err) {
+    json_setup();
+    bool model = engine && asks_model(o);
+    double mark = 0;
+    if (model) PGR_TRY(fingerprint(engine, &mark, err));
+    json_t *top = json_object(), *data = json_array();
+    json_object_set_new(top, "version", json_integer(1));
+    for (size_t i = 0; i < n_set; i++) json_array_append_new(data, set_entry(sets[i]));
+    json_object_set_new(top, "data", data);
+    json_object_set_new(top, "split", text_or_null(o->split));
+    json_object_set_new(top, "subset", text_or_null(o->subset));
+    json_object_set_new(top, "limit", json_integer((json_int_t)o->limit));
+    json_object_set_new(top, "seed", json_integer((json_int_t)o->seed));
+    json_object_set_new(top, "runs", json_integer(o->runs));
+    json_object_set_new(top, "ind", numbers(o->ind, o->n_ind));
+    json_object_set_new(top, "pro", numbers(o->pro, o->n_pro));
+    json_object_set_new(top, "baselines", json_boolean(o->baselines));
+    json_object_set_new(top, "stranger", json_boolean(o->stranger));
+    json_object_set_new(top, "model", text_or_null(model ? engine_model(engine)->from.name : NULL));
+    json_object_set_new(top, "fingerprint", model ? json_real(mark) : json_null());
+    json_object_set_new(top, "embedder", text_or_null(o->embedder ? pgr_embedder_name(o->embedder) : NULL));
+    put_judge(top, &o->judge);
+    if (!top || json_object_size(top) != N_SETTING || json_array_size(data) != n_set) {
+        json_decref(top);
+        return fail_mem(err);
+    }
+    *out = top;
+    return PGR_OK;
+}
+
+/* ---- the folder -------------------------------------------------------------------------------------------------- */
+
+static pgr_status difference(const char *path, const char *key, const json_t *there, const json_t *here, pgr_error *err) {
+    char *a = there ? json_dumps(there, JSON_ENCODE_ANY | JSON_COMPACT | JSON_REAL_PRECISION(9)) : NULL;
+    char *b = here ? json_dumps(here, JSON_ENCODE_ANY | JSON_COMPACT | JSON_REAL_PRECISION(9)) : NULL;
+    pgr_status s = fail(err, PGR_E_ARG,
+                        "%s: %s is %.120s there and %.120s now, expected the same settings to go on with a run, or "
+                        "another folder",
+                        path, key, a ? a : "missing", b ? b : "missing");
+    mem_free(a);
+    mem_free(b);
+    return s;
+}
+
+static pgr_status compare(const char *path, const json_t *there, const json_t *here, pgr_error *err) {
+    const char *key;
+    json_t *value;
+    json_t *mine = json_deep_copy(here); /* json_object_foreach wants it writable */
+    if (!mine) return fail_mem(err);
+    pgr_status status = PGR_OK;
+    json_object_foreach (mine, key, value) {
+        const json_t *other = json_object_get(there, key);
+        if (other && json_equal(other, value)) continue;
+        status = difference(path, key, other, value, err);
+        break;
+    }
+    json_decref(mine);
+    return status;
+}
+
+static pgr_status write_plan(const char *path, const json_t *settings, pgr_error *err) {
+    char *text = json_dumps(settings, JSON_INDENT(2) | JSON_REAL_PRECISION(17));
+    if (!text) return fail_mem(err);
+    pgr_status s = file_write(path, text, strlen(text), err);
+    mem_free(text);
+    return s;
+}
+
+static pgr_status read_plan(const char *path, json_t **out, pgr_error *err) {
+    buf text = {0};
+    PGR_TRY(file_read(path, &text, err));
+    pgr_status s = json_parse(text.data ? text.data : "", text.n, path, 1, out, err);
+    buf_free(&text);
+    return s;
+}
+
+static pgr_status keep_in(const char *folder, const char *path, const json_t *settings, bool resume, pgr_error *err) {
+    if (mkdir(folder, 0777) != 0 && errno != EEXIST)
+        return fail(err, PGR_E_IO, "%s: %s", folder, strerror(errno));
+    if (!file_exists(path)) return write_plan(path, settings, err);
+    if (!resume)
+        return fail(err, PGR_E_ARG, "%s: there is a run in this folder, expected resume to go on with it, or another folder",
+                    path);
+    json_t *there = NULL;
+    PGR_TRY(read_plan(path, &there, err));
+    pgr_status s = compare(path, there, settings, err);
+    json_decref(there);
+    return s;
+}
+
+pgr_status plan_keep(const char *folder, const json_t *settings, bool resume, pgr_error *err) {
+    buf path = {0};
+    buf_printf(&path, "%s/plan.json", folder);
+    pgr_status s = path.failed ? fail_mem(err) : keep_in(folder, path.data, settings, resume, err);
+    buf_free(&path);
+    return s;
+}

@@ -1,0 +1,19 @@
+/* summary.h - verdicts become rows: accuracies with their errors, paired differences, calibration, cost. */
+#ifndef PGR_BENCH_SUMMARY_H
+#define PGR_BENCH_SUMMARY_H
+
+#include "bench/verdict.h"
+
+typedef struct summary_input {
+    const bench_data *d;
+    const size_t *asked;      /* (n_test) indices of rows, as the verdicts number them */
+    const verdict_table *t;   /* every verdict is known */
+    const pgr_bench_options *o;
+    const char *model;        /* "" without one */
+    const int *prototypes;    /* (n_user) -1: not told; NULL: there are none */
+} summary_input;
+
+/* One row per cell into out (n_cell), memory of the arena. */
+pgr_status summarise(const summary_input *in, arena *a, pgr_bench_row *out, pgr_error *err);
+
+#endif

@@ -1,0 +1,88 @@
+/* test_bench.c - `pgenrm bench` as a program: what it prints, what it refuses, and that kill -9 at any moment loses no verdict. */
+#include "../base/faults.h"
+#include "run_program.h"
+
+static int setup(void **state) {
+    (void)state;
+    scratch_make();
+    setenv("PGENRM_SCRATCH", scratch, 1);
+    return 0;
+}
+static int teardown(void **state) {
+    (void)state;
+    scratch_remove();
+    return 0;
+}
+
+static ran run(int status, const char *command) {
+    ran r = run_program(command);
+    if (r.status != status) fail_msg("%s: status %d, expected %d\n%s", command, r.status, status, r.err);
+    return r;
+}
+
+#define TRY "PGENRM_EMBEDDER=/nonexistent pgenrm bench -q --frame tests/golden/mini.frame examples/choices.jsonl "
+
+static void prints_rows(void **state) {
+    (void)state;
+    ran r = run(0, TRY "--ind 2 --pro 0,2 --stranger --runs 2 --json --out $PGENRM_SCRATCH/a");
+    size_t lines = 0;
+    for (const char *c = r.out; *c; c++) lines += *c == '\n';
+    assert_int_equal(lines, 5); /* longest; p-genrm with and without similar users, and their controls */
+    assert_non_null(strstr(r.out, "{\"data\":\"choices\",\"split\":\"test\",\"method\":\"longest\",\"ind\":0,\"pro\":0,"));
+    assert_non_null(strstr(r.out, "\"method\":\"p-genrm\",\"ind\":2,\"pro\":2,\"history\":null,\"stranger\":true,\"runs\":2,"
+                                  "\"pairs\":8,\"users\":4,"));
+    run_free(&r);
+    r = run(0, TRY "--ind 0 --baselines");
+    assert_non_null(strstr(r.out, "attributes-personal"));
+    assert_non_null(strstr(r.out, "embedding is left out, it needs an embedder"));
+    run_free(&r);
+}
+
+static void refuses(void **state) {
+    (void)state;
+    static const char *const wrong[][2] = {
+        {"pgenrm bench", "no data given"},
+        {TRY "--resume", "--resume goes with --out"},
+        {TRY "--ind x", "--ind"},
+        {TRY "--prototypes x", "--prototypes goes with --store"},
+    };
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        ran r = run(2, wrong[i][0]);
+        assert_non_null(strstr(r.err, wrong[i][1]));
+        run_free(&r);
+    }
+    ran r = run(1, "pgenrm bench -q --ind 0 /nonexistent.jsonl");
+    assert_non_null(strstr(r.err, "/nonexistent.jsonl"));
+    run_free(&r);
+    scratch_write("bad.jsonl", "{\"user_id\": \"u\"}\n");
+    r = run(1, "pgenrm bench -q --ind 0 $PGENRM_SCRATCH/bad.jsonl");
+    assert_non_null(strstr(r.err, "bad.jsonl:1"));
+    run_free(&r);
+}
+
+/* The numbers without times and what was cached. */
+#define NUMBERS "sed 's/\"cached_tokens\":[0-9]*,\"seconds\":[^,]*,\"seconds_per_pair\":[^,]*,//' "
+
+static void killed_runs_go_on(void **state) {
+    (void)state;
+    ran whole = run(0, TRY "--ind 2 --pro 2 --runs 2 --json --out $PGENRM_SCRATCH/whole | " NUMBERS);
+    for (int i = 0; i < 5; i++) {
+        char command[2400];
+        snprintf(command, sizeof command,
+                 "go() { r=; test -e $PGENRM_SCRATCH/k%d/plan.json && r=--resume; " TRY
+                 "--ind 2 --pro 2 --runs 2 --json --out $PGENRM_SCRATCH/k%d $r & p=$!; }; "
+                 "for s in 0.0%d 0.2%d; do go >/dev/null 2>&1; sleep $s; kill -9 $p; wait $p; done 2>/dev/null; "
+                 "go >$PGENRM_SCRATCH/last; wait $p || exit 1; " NUMBERS "$PGENRM_SCRATCH/last",
+                 i, i, i * 2 + 1, i * 2);
+        ran r = run(0, command);
+        assert_string_equal(r.out, whole.out);
+        run_free(&r);
+    }
+    run_free(&whole);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {cmocka_unit_test(prints_rows), cmocka_unit_test(refuses),
+                                       cmocka_unit_test(killed_runs_go_on)};
+    return cmocka_run_group_tests(tests, setup, teardown);
+}

@@ -31,6 +31,7 @@ enum {
     OPT_NO_SWAP,
     OPT_OUT,
     OPT_RESUME,
+    OPT_CALIBRATION_OUT,
 };
 
 enum { MAX_LIST = 16 };
@@ -58,6 +59,8 @@ static const option_row OPTIONS[] = {
     {OPT_NO_SWAP, 0, "no-swap", NULL, "show the responses in one order only"},
     {OPT_OUT, 0, "out", "FOLDER", "verdicts, rows and report go there"},
     {OPT_RESUME, 0, "resume", NULL, "go on with the run in the folder of --out"},
+    {OPT_CALIBRATION_OUT, 0, "calibration-out", "FILE",
+     "a calibration for `score`, fitted on the last row of p-genrm; ask other rows than those you measure it on"},
     {0, 0, NULL, NULL, NULL},
 };
 
@@ -136,6 +139,9 @@ static int set_data_option(bench_run *r, int id, const char *value) {
         break;
     case OPT_RESUME:
         r->o.resume = true;
+        break;
+    case OPT_CALIBRATION_OUT:
+        r->o.calibration_out = value;
         break;
     }
     return status;

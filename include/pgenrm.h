@@ -823,6 +823,7 @@ typedef struct pgr_bench_options {
     bool stranger;      /* every row that uses a history once more with another user's */
     const char *out;    /* folder for verdicts, rows and the report; NULL: nothing is kept */
     bool resume;        /* go on with what `out` holds; the settings must be the same */
+    const char *calibration_out; /* file for a temperature fitted on the verdicts of each set's last p-genrm row that is no control; NULL: none */
     pgr_judge_options judge; /* how p-genrm asks; its ind, pro, seed, progress, cancel and callbacks are not looked at. Without its people
                                 similar users come from a store that is made of each set's train rows, in `out` */
     pgr_embedder *embedder;  /* for methods that need one; NULL: they are left out, with a note */

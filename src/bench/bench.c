@@ -26,6 +26,8 @@ typedef struct bench {
     pgr_bench_row *rows; /* (n_row) */
     size_t n_row;
     journal j;
+    double *x, *y; /* (n_outcome) for calibration_out */
+    size_t n_outcome;
 } bench;
 
 /* ---- data -------------------------------------------------------------------------------------------------------- */
@@ -112,6 +114,31 @@ static pgr_status find_people(const bench *b, const bench_data *d, pgr_people **
     return PGR_OK;
 }
 
+static pgr_status add_outcomes(bench *b, const verdict_table *t) {
+    if (!b->o->calibration_out) return PGR_OK;
+    size_t n = b->n_outcome, most = n + t->n_run * t->n_row;
+    double *x = arena_array(&b->made->arena, most, sizeof *x), *y = arena_array(&b->made->arena, most, sizeof *y);
+    if (!x || !y) return fail_mem(b->err);
+    if (n) memcpy(x, b->x, n * sizeof *x);
+    if (n) memcpy(y, b->y, n * sizeof *y);
+    b->n_outcome += summary_outcomes(t, x + n, y + n);
+    b->x = x;
+    b->y = y;
+    return PGR_OK;
+}
+
+static pgr_status write_calibration(const bench *b) {
+    if (!b->o->calibration_out) return PGR_OK;
+    if (b->n_outcome == 0)
+        return fail(b->err, PGR_E_ARG, "%s: no verdict of p-genrm to fit a calibration on", b->o->calibration_out);
+    pgr_calibration *c = NULL;
+    PGR_TRY(pgr_calibration_fit(PGR_CALIBRATION_TEMPERATURE, PGR_CALIBRATION_PROBABILITY, b->x, b->y, b->n_outcome, &c,
+                                b->err));
+    pgr_status s = pgr_calibration_write(c, b->o->calibration_out, b->err);
+    pgr_calibration_free(c);
+    return s;
+}
+
 static pgr_status run_set_with(bench *b, const bench_data *d, pgr_people *people, arena *a) {
     bench_cells cells = {0};
     PGR_TRY(plan_cells(b->o, d, &b->made->arena, &cells, &b->notes, b->err));
@@ -143,6 +170,7 @@ static pgr_status run_set_with(bench *b, const bench_data *d, pgr_people *people
                          .o = b->o,
                          .prototypes = prototypes,
                          .model = b->engine ? engine_model(b->engine)->from.name : ""};
+    PGR_TRY(add_outcomes(b, &t));
     return add_rows(b, &sum);
 }
 
@@ -207,6 +235,7 @@ static pgr_status run_all(bench *b) {
                                          .notes = b->notes.list,
                                          .n_note = b->notes.n,
                                          .seconds = clock_now() - start};
+    PGR_TRY(write_calibration(b));
     return write_files(b);
 }
 

@@ -231,6 +231,19 @@ static pgr_status add_calibration(const work *w, size_t cell, pgr_bench_row *out
     return cross_fit(w, n, PGR_CALIBRATION_ISOTONIC, &out->ece_isotonic);
 }
 
+size_t summary_outcomes(const verdict_table *t, double *x, double *y) {
+    size_t n = 0, cell = t->n_cell;
+    for (size_t c = 0; c < t->n_cell; c++)
+        if (strcmp(t->cells[c].method, "p-genrm") == 0 && !t->cells[c].stranger) cell = c;
+    for (size_t i = 0; cell < t->n_cell && i < t->n_run * t->n_row; i++) {
+        double p = verdict_at(t, cell, 0, i)->p; /* the runs of a cell follow each other */
+        if (isnan(p)) continue;
+        x[n] = i % 2 ? 1 - p : p;
+        y[n++] = i % 2 ? 0 : 1;
+    }
+    return n;
+}
+
 /* ---- over chains ------------------------------------------------------------------------------------------------- */
 
 /* Points of the verdict that the first m chains give. */

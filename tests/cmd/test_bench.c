@@ -32,6 +32,13 @@ static void prints_rows(void **state) {
     assert_non_null(strstr(r.out, "\"method\":\"p-genrm\",\"ind\":2,\"pro\":2,\"history\":null,\"stranger\":true,\"runs\":2,"
                                   "\"pairs\":8,\"users\":4,"));
     run_free(&r);
+    r = run(0, TRY "--ind 2 --calibration-out $PGENRM_SCRATCH/c.json && pgenrm score -q --json --ind 1 --calibration "
+                   "$PGENRM_SCRATCH/c.json examples/request.json");
+    assert_non_null(strstr(r.out, "\"confidence_raw\""));
+    run_free(&r);
+    r = run(1, TRY "--ind 0 --calibration-out $PGENRM_SCRATCH/c.json");
+    assert_non_null(strstr(r.err, "no verdict of p-genrm"));
+    run_free(&r);
     r = run(0, TRY "--ind 0 --baselines");
     assert_non_null(strstr(r.out, "attributes-personal"));
     assert_non_null(strstr(r.out, "embedding is left out, it needs an embedder"));

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "user/forms.h"
+#include "user/prism.h"
 #include "user/stream.h"
 
 struct dataset {
@@ -19,6 +19,7 @@ struct dataset {
     arena memory; /* of the value at hand */
     record_list ready;
     size_t next; /* of ready */
+    utterances *gathered;
 };
 
 /* ---- forms ------------------------------------------------------------------------------------------------------- */
@@ -36,7 +37,7 @@ static pgr_status fail_form(const field_reader *in, const char *family, const js
     if (it) snprintf(found, sizeof found, "an object that begins with the key \"%.40s\"", json_object_iter_key(it));
     for (const form *f = FORMS; f->family; f++) {
         size_t n = strlen(expected);
-        if (f->what && fits(family, f)) snprintf(expected + n, sizeof expected - n, "%s%s", n ? ", or " : "", f->what);
+        if (fits(family, f)) snprintf(expected + n, sizeof expected - n, "%s%s", n ? ", or " : "", f->what);
     }
     return field_fail(in, &FIELD_TOP, found, expected);
 }
@@ -71,10 +72,20 @@ static pgr_status read_records(dataset *d, const stream_value *value, pgr_error 
     field_reader in = {.a = &d->memory, .file = d->place, .err = err};
     const form *f = NULL;
     pgr_status status = find_form(d, &in, top, &f);
-    if (status == PGR_OK) status = f->read(&in, top, &d->ready);
+    if (status == PGR_OK)
+        status = f->read ? f->read(&in, top, &d->ready)
+                         : utterances_add(d->gathered, &in, top, value->line, &d->ready);
     if (status == PGR_OK) settle_family(d, f);
     json_decref(top);
     return status;
+}
+
+/* What was still being gathered at the end of the file. */
+static pgr_status read_rest(dataset *d, bool *more, pgr_error *err) {
+    field_reader in = {.a = &d->memory, .file = stream_name(d->in), .err = err};
+    PGR_TRY(utterances_end(d->gathered, &in, &d->ready));
+    *more = d->ready.n > 0;
+    return PGR_OK;
 }
 
 /* The records of the next value; none at the end of the file. A bad value is passed over where that was asked for. */
@@ -88,7 +99,10 @@ static pgr_status read_value(dataset *d, bool *more, pgr_error *err) {
     bool broken = status != PGR_OK && status != PGR_E_LIMIT; /* the stream, not a value */
     if (status == PGR_OK && *more) {
         status = read_records(d, &value, &why);
-        for (size_t i = 0; i < d->ready.n; i++) d->ready.v[i].line = value.line;
+        for (size_t i = 0; i < d->ready.n; i++)
+            if (!d->ready.v[i].line) d->ready.v[i].line = value.line;
+    } else if (status == PGR_OK) {
+        status = read_rest(d, more, &why);
     }
     if (status == PGR_OK) return PGR_OK;
     if (broken || !d->skip_bad || status == PGR_E_MEM || status == PGR_E_UNSUPPORTED)
@@ -162,7 +176,8 @@ pgr_status dataset_open(const char *path, const char *family, bool skip_bad, dat
     if (status == PGR_OK) {
         d->place_size = strlen(stream_name(d->in)) + 24;
         d->place = mem_alloc(d->place_size);
-        if (!d->place) status = fail_mem(err);
+        d->gathered = utterances_new();
+        if (!d->place || !d->gathered) status = fail_mem(err);
     }
     if (status == PGR_OK)
         *out = d;
@@ -174,6 +189,7 @@ pgr_status dataset_open(const char *path, const char *family, bool skip_bad, dat
 void dataset_close(dataset *d) {
     if (!d) return;
     stream_close(d->in);
+    utterances_free(d->gathered);
     arena_free(&d->memory);
     mem_free(d->place);
     mem_free(d);

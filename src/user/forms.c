@@ -8,7 +8,7 @@
 const form FORMS[] = {
     {"prism", "PRISM's conversations (conversation_history)", form_conversation_tells, form_conversation_read},
     {"prism", "PRISM's survey (stated_prefs)", form_survey_tells, form_survey_read},
-    {"prism", NULL, form_utterance_tells, form_utterance_read},
+    {"prism", "PRISM's utterances (utterance_id)", form_utterance_tells, NULL},
     {"lampqa", "LaMP-QA's questions (question, profile)", form_lampqa_tells, form_lampqa_read},
     {"prb", "a PersonalRewardBench record (user_id, context, chosen, rejected)", form_prb_tells, form_prb_read},
     {"user", "a user (user_id, demographics)", form_user_tells, form_user_read},

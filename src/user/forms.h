@@ -7,7 +7,7 @@
 
 /* What one JSON value holds: none, one or many records, in the reader's arena. */
 typedef struct record_list {
-    record *v; /* (n) kind and content; `line` is the caller's business */
+    record *v; /* (n) `line` is 0 where it is that of the value */
     size_t n, cap;
 } record_list;
 
@@ -16,9 +16,9 @@ pgr_status record_add(const field_reader *in, record_list *list, record_kind kin
 
 typedef struct form {
     const char *family; /* the name that dataset_open takes */
-    const char *what;   /* "a PersonalRewardBench record"; NULL: known, but refused */
+    const char *what;   /* "a PersonalRewardBench record" */
     bool (*tells)(const json_t *object);
-    pgr_status (*read)(const field_reader *in, json_t *object, record_list *out);
+    pgr_status (*read)(const field_reader *in, json_t *object, record_list *out); /* NULL: values that go together, prism.h */
 } form;
 extern const form FORMS[]; /* the last has family NULL; the first that tells is it */
 
@@ -33,7 +33,6 @@ pgr_status form_conversation_read(const field_reader *in, json_t *v, record_list
 bool form_survey_tells(const json_t *v);
 pgr_status form_survey_read(const field_reader *in, json_t *v, record_list *out);
 bool form_utterance_tells(const json_t *v);
-pgr_status form_utterance_read(const field_reader *in, json_t *v, record_list *out);
 
 bool form_lampqa_tells(const json_t *v);
 pgr_status form_lampqa_read(const field_reader *in, json_t *v, record_list *out);

@@ -1,10 +1,10 @@
 /* forms_prism.c - PRISM as it was published (formats.md 6.2). A conversation gives a pair for every response of a turn beside the chosen
- * one, its context the dialogue so far; the survey gives what a user says of himself. utterances.jsonl holds the same
- * responses once more, without the choice attributes, and is refused. */
+ * one, its context the dialogue so far; the survey gives what a user says of himself. utterances.jsonl, which holds the same
+ * responses one by one, is utterances.c's. */
 #include <math.h>
 #include <string.h>
 
-#include "user/forms.h"
+#include "user/prism.h"
 
 static const char *const CONVERSATION_KEYS[] = {"conversation_id",
                                                 "user_id",
@@ -40,44 +40,70 @@ static const char *const SURVEY_KEYS[] = {"user_id",
                                           NULL};
 static const char *const SURVEY_PREFIXES[] = {"consent", "lm_", "study_", "order_", "timing_", "included_in_", NULL};
 
-/* A text of theirs; "" where it is not given or says that it is empty. */
-static pgr_status prism_text(const field_reader *in, const json_t *object, const char *key, const field_path *parent,
-                             const char **out) {
+pgr_status prism_text(const field_reader *in, const json_t *object, const char *key, const field_path *parent,
+                      const char **out) {
     *out = "";
     PGR_TRY(field_optional_string(in, object, key, parent, out));
     if (field_is_blank(*out) || strcmp(*out, "EMPTY STRING") == 0) *out = "";
     return PGR_OK;
 }
 
-static pgr_status want_user(const field_reader *in, const json_t *v, const char **id) {
+pgr_status prism_user(const field_reader *in, const json_t *v, const char **id) {
     field_path p = field_key(&FIELD_TOP, "user_id");
     *id = "";
     PGR_TRY(field_optional_id(in, v, "user_id", id));
     return (*id)[0] ? PGR_OK : field_fail(in, &p, "nothing", "the user's name");
 }
 
+/* ---- turns ------------------------------------------------------------------------------------------------------- */
+
+/* A pair of the turn's chosen response and another one; nothing is learnt where one is empty or both are alike. */
+static pgr_status add_pair(const field_reader *in, const prism_dialogue *d, const prism_response *chosen,
+                           const prism_response *other, record_list *out) {
+    if (!chosen->text[0] || !other->text[0] || strcmp(chosen->text, other->text) == 0) return PGR_OK;
+    record *r = NULL;
+    PGR_TRY(record_add(in, out, RECORD_PAIR, &r));
+    r->line = other->line;
+    r->pair = d->about;
+    r->pair.pair = (preference_pair){
+        .context = d->turns, .n_context = d->n, .chosen = chosen->text, .rejected = other->text};
+    r->pair.chosen_score = chosen->score;
+    r->pair.rejected_score = other->score;
+    return PGR_OK;
+}
+
+pgr_status prism_turn(const field_reader *in, prism_dialogue *d, const char *asked, const prism_response *responses,
+                      size_t n, record_list *out) {
+    const prism_response *chosen = NULL;
+    for (size_t i = 0; i < n; i++)
+        if (responses[i].chosen) chosen = &responses[i];
+    d->turns[d->n++] = (turn){.role = "user", .text = asked};
+    for (size_t i = 0; chosen && asked[0] && i < n; i++)
+        if (&responses[i] != chosen) PGR_TRY(add_pair(in, d, chosen, &responses[i], out));
+    if (chosen) d->turns[d->n++] = (turn){.role = "assistant", .text = chosen->text};
+    return PGR_OK;
+}
+
 /* ---- conversations ----------------------------------------------------------------------------------------------- */
 
-typedef struct entry { /* of conversation_history */
-    const char *text;
+typedef struct entry { /* of conversation_history; a prompt is a response that is nobody's */
     int64_t turn;
-    double score; /* NaN: none */
-    bool user, chosen;
+    bool user;
 } entry;
 
 typedef struct conversation {
-    pair_record about; /* what all its pairs have in common */
-    entry *entries;    /* (n) */
+    entry *entries;           /* (n) */
+    prism_response *contents; /* (n) of the entries */
     size_t n;
-    turn *dialogue; /* the chosen way through it; pairs' contexts are its beginnings */
-    size_t n_dialogue;
+    prism_dialogue dialogue;
 } conversation;
 
 bool form_conversation_tells(const json_t *v) {
     return json_object_get(v, "conversation_history") != NULL;
 }
 
-static pgr_status read_entry(const field_reader *in, const json_t *v, const field_path *p, entry *out) {
+static pgr_status read_entry(const field_reader *in, const json_t *v, const field_path *p, entry *out,
+                             prism_response *content) {
     PGR_TRY(field_keys(in, v, ENTRY_KEYS, p));
     field_path turn_path = field_key(p, "turn"), role_path = field_key(p, "role"), score_path = field_key(p, "score");
     const char *role = NULL;
@@ -86,11 +112,11 @@ static pgr_status read_entry(const field_reader *in, const json_t *v, const fiel
     out->user = strcmp(role, "user") == 0;
     if (!out->user && strcmp(role, "model") != 0)
         return field_fail(in, &role_path, "another role", "\"user\" or \"model\"");
-    PGR_TRY(prism_text(in, v, "content", p, &out->text));
+    PGR_TRY(prism_text(in, v, "content", p, &content->text));
     const json_t *score = field_given(v, "score");
     if (score && !json_is_number(score)) return field_fail(in, &score_path, json_kind(score), "a number");
-    out->score = score ? json_number_value(score) : NAN;
-    out->chosen = json_is_true(json_object_get(v, "if_chosen"));
+    content->score = score ? json_number_value(score) : NAN;
+    content->chosen = json_is_true(json_object_get(v, "if_chosen"));
     return PGR_OK;
 }
 
@@ -99,58 +125,43 @@ static pgr_status read_entries(const field_reader *in, const json_t *v, conversa
     PGR_TRY(json_want_array(v, field_at(in, &p), in->err));
     c->n = json_array_size(v);
     c->entries = arena_array(in->a, c->n, sizeof *c->entries);
-    c->dialogue = arena_array(in->a, 2 * c->n, sizeof *c->dialogue);
-    if (!c->entries || !c->dialogue) return fail_mem(in->err);
+    c->contents = arena_array(in->a, c->n, sizeof *c->contents);
+    c->dialogue.turns = arena_array(in->a, 2 * c->n, sizeof *c->dialogue.turns);
+    if (!c->entries || !c->contents || !c->dialogue.turns) return fail_mem(in->err);
     for (size_t i = 0; i < c->n; i++) {
         field_path item = field_item(&p, i);
-        PGR_TRY(read_entry(in, json_array_get(v, i), &item, &c->entries[i]));
+        PGR_TRY(read_entry(in, json_array_get(v, i), &item, &c->entries[i], &c->contents[i]));
     }
-    return PGR_OK;
-}
-
-/* A pair of the turn's chosen response and another one; nothing is learnt where one is empty or both are alike. */
-static pgr_status add_pair(const field_reader *in, const conversation *c, const entry *chosen, const entry *other,
-                           record_list *out) {
-    if (!chosen->text[0] || !other->text[0] || strcmp(chosen->text, other->text) == 0) return PGR_OK;
-    record *r = NULL;
-    PGR_TRY(record_add(in, out, RECORD_PAIR, &r));
-    r->pair = c->about;
-    r->pair.pair = (preference_pair){
-        .context = c->dialogue, .n_context = c->n_dialogue, .chosen = chosen->text, .rejected = other->text};
-    r->pair.chosen_score = chosen->score;
-    r->pair.rejected_score = other->score;
     return PGR_OK;
 }
 
 /* One turn: entries first (the user's) to end. */
 static pgr_status read_turn(const field_reader *in, conversation *c, size_t first, size_t end, record_list *out) {
     field_path history = field_key(&FIELD_TOP, "conversation_history"), item = field_item(&history, first);
-    const entry *asked = &c->entries[first], *chosen = NULL;
-    if (!asked->user) return field_fail(in, &item, "a model's response", "the user's prompt first");
+    bool chosen = false;
+    if (!c->entries[first].user) return field_fail(in, &item, "a model's response", "the user's prompt first");
     for (size_t i = first + 1; i < end; i++) {
         field_path at = field_item(&history, i);
-        if (c->entries[i].turn != asked->turn)
+        if (c->entries[i].turn != c->entries[first].turn)
             return field_fail(in, &at, "a response of another turn", "those of one turn together");
-        if (c->entries[i].chosen && chosen) return field_fail(in, &at, "a second chosen response", "one in a turn");
-        if (c->entries[i].chosen) chosen = &c->entries[i];
+        if (c->contents[i].chosen && chosen) return field_fail(in, &at, "a second chosen response", "one in a turn");
+        chosen = chosen || c->contents[i].chosen;
     }
     if (!chosen && end < c->n) return field_fail(in, &item, "no chosen response", "one before the dialogue goes on");
-    c->dialogue[c->n_dialogue++] = (turn){.role = "user", .text = asked->text};
-    for (size_t i = first + 1; chosen && asked->text[0] && i < end; i++)
-        if (&c->entries[i] != chosen) PGR_TRY(add_pair(in, c, chosen, &c->entries[i], out));
-    if (chosen) c->dialogue[c->n_dialogue++] = (turn){.role = "assistant", .text = chosen->text};
-    return PGR_OK;
+    return prism_turn(in, &c->dialogue, c->contents[first].text, c->contents + first + 1, end - first - 1, out);
 }
 
 pgr_status form_conversation_read(const field_reader *in, json_t *v, record_list *out) {
-    conversation c = {.about = {.conversation_id = "", .split = "", .type = "", .choice_attributes = ""}};
+    conversation c = {
+        .dialogue.about = {.conversation_id = "", .split = "", .type = "", .choice_attributes = ""}};
+    pair_record *about = &c.dialogue.about;
     PGR_TRY(field_columns(in, v, CONVERSATION_KEYS, CONVERSATION_PREFIXES));
-    PGR_TRY(want_user(in, v, &c.about.user_id));
-    PGR_TRY(field_optional_id(in, v, "conversation_id", &c.about.conversation_id));
-    PGR_TRY(field_optional_string(in, v, "conversation_type", &FIELD_TOP, &c.about.type));
+    PGR_TRY(prism_user(in, v, &about->user_id));
+    PGR_TRY(field_optional_id(in, v, "conversation_id", &about->conversation_id));
+    PGR_TRY(field_optional_string(in, v, "conversation_type", &FIELD_TOP, &about->type));
     field_path attributes = field_key(&FIELD_TOP, "choice_attributes");
     json_t *weighed = field_given(v, "choice_attributes");
-    if (weighed) PGR_TRY(field_lines(in, weighed, &attributes, &c.about.choice_attributes));
+    if (weighed) PGR_TRY(field_lines(in, weighed, &attributes, &about->choice_attributes));
     PGR_TRY(read_entries(in, json_object_get(v, "conversation_history"), &c));
     for (size_t first = 0, end; first < c.n; first = end) {
         for (end = first + 1; end < c.n && !c.entries[end].user;) end++;
@@ -161,15 +172,6 @@ pgr_status form_conversation_read(const field_reader *in, json_t *v, record_list
 
 bool form_utterance_tells(const json_t *v) {
     return json_object_get(v, "utterance_id") != NULL;
-}
-
-pgr_status form_utterance_read(const field_reader *in, json_t *v, record_list *out) {
-    (void)v;
-    (void)out;
-    return fail(in->err, PGR_E_UNSUPPORTED,
-                "%s: found PRISM's utterances, expected its conversations.jsonl, which has the same responses in their "
-                "dialogues",
-                in->file);
 }
 
 /* ---- survey ------------------------------------------------------------------------------------------------------ */
@@ -269,7 +271,7 @@ pgr_status form_survey_read(const field_reader *in, json_t *v, record_list *out)
     PGR_TRY(field_columns(in, v, SURVEY_KEYS, SURVEY_PREFIXES));
     PGR_TRY(record_add(in, out, RECORD_USER, &r));
     r->user = (user_record){.id = "", .demographics = ""};
-    PGR_TRY(want_user(in, v, &r->user.id));
+    PGR_TRY(prism_user(in, v, &r->user.id));
     PGR_TRY(read_criteria(in, v, &r->user));
     buf b = {0};
     pgr_status status = put_demographics(in, v, &b);

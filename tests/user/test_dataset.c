@@ -164,7 +164,8 @@ static void test_mistakes(void **state) {
          1},
         {"{\"user\":\"u1\"}\n",
          "/f:1: found an object that begins with the key \"user\", expected PRISM's conversations "
-         "(conversation_history), or PRISM's survey (stated_prefs), or LaMP-QA's questions (question, profile), or a "
+         "(conversation_history), or PRISM's survey (stated_prefs), or PRISM's utterances (utterance_id), or LaMP-QA's "
+         "questions (question, profile), or a "
          "PersonalRewardBench record (user_id, "
          "context, "
          "chosen, rejected), or a user (user_id, demographics)",

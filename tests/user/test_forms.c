@@ -165,10 +165,6 @@ static void test_mistakes(void **state) {
     };
     for (size_t i = 0; i < sizeof mistakes / sizeof *mistakes; i++)
         assert_refused(mistakes[i].text, PGR_E_FORMAT, mistakes[i].message);
-    assert_refused(
-        "{\"utterance_id\":\"ut0\",\"user_id\":\"u\"}", PGR_E_UNSUPPORTED,
-        "/f:1: found PRISM's utterances, expected its conversations.jsonl, which has the same responses in their "
-        "dialogues");
 }
 
 static bool read_once(void) {

@@ -46,11 +46,13 @@ static const option_row OPTIONS[] = {
     {OPT_RUNS, 0, "runs", "N", "runs with seeds of their own (default: 1)"},
     {OPT_LIMIT, 0, "limit", "N", "pairs of a data set, spread over its users (default: all)"},
     {OPT_SUBSET, 0, "subset", "NAME", "only pairs of this subset: close, mirror..."},
-    {OPT_BASELINES, 0, "baselines", NULL, "the statistical methods too and, with --ind above 0, the judge's plain prompts"},
+    {OPT_BASELINES, 0, "baselines", NULL,
+     "the statistical methods too and, with --ind above 0, the judge's plain prompts"},
     {OPT_STRANGER, 0, "stranger", NULL, "every row that uses a history once more with another user's"},
     {OPT_HISTORY_FROM, 0, "history-from", "FILE", "train rows of this file are history too; may be given again"},
     {OPT_USERS, 0, "users", "FILE", "users' demographics; may be given again"},
-    {OPT_EMBEDDER, 0, "embedder", "NAME", "for methods that embed texts (default: all-MiniLM-L6-v2, where it is there)"},
+    {OPT_EMBEDDER, 0, "embedder", "NAME",
+     "for methods that embed texts (default: all-MiniLM-L6-v2, where it is there)"},
     {OPT_STORE, 0, "store", "FILE", "users for --pro (default: one made of the train rows)"},
     {OPT_PROTOTYPES, 0, "prototypes", "FILE", "their prototypes (default: FILE of --store with .protos at its end)"},
     {OPT_FRAME, 0, "frame", "NAME|FILE", "prompt frame of p-genrm (default: by the model's size)"},
@@ -96,7 +98,8 @@ static int set_list(bench_run *r, const char *name, const char *value, int *list
         else
             status = set_count(name, item, 0, 1024, &list[(*n)++]);
     }
-    if (status == EXIT_DONE && *n == 0) status = args_wrong(r->self, "--%s '%s': expected numbers like 8 or 8,16", name, value);
+    if (status == EXIT_DONE && *n == 0)
+        status = args_wrong(r->self, "--%s '%s': expected numbers like 8 or 8,16", name, value);
     free(text);
     return status;
 }
@@ -159,7 +162,7 @@ static int set_option(void *ctx, int id, const char *value) {
     case OPT_PRO:
         return set_list(r, "pro", value, r->pro, &r->o.n_pro);
     case OPT_HISTORY:
-        return set_count("history", value, 0, 100000, &r->o.judge.history);
+        return set_count("history", value, 1, 100000, &r->o.judge.history);
     case OPT_HISTORY_BY:
         status = args_choice("history-by", value, orders, &choice);
         r->o.judge.history_by = (pgr_history_by)choice;
@@ -226,7 +229,9 @@ static int open_embedder(bench_run *r, pgr_progress_bar *bar) {
 static int open_people(bench_run *r) {
     pgr_error err = {0};
     if (!r->store) return EXIT_DONE;
-    if (pgr_people_open(r->store, r->prototypes, r->embedder ? r->embedder_path : NULL, r->common.n_thread, &r->people, &err) != PGR_OK)
+    if (pgr_people_open(r->store, r->prototypes, r->embedder ? r->embedder_path : NULL, r->common.n_thread, &r->people,
+                        &err)
+        != PGR_OK)
         return complain_error(&err);
     r->o.judge.people = r->people;
     return EXIT_DONE;
@@ -316,7 +321,8 @@ const command CMD_BENCH = {
     .summary = "measure methods side by side on known choices",
     .about =
         "Asks every method which response of each pair the user chose, and compares: accuracy with its error, paired\n"
-        "differences, calibration, cost. Data: PersonalRewardBench records, plain or gzip; history is the users' train\n"
+        "differences, calibration, cost. Data: PersonalRewardBench records, plain or gzip; history is the users' "
+        "train\n"
         "rows (docs/bench.md). With --out a killed run goes on with --resume; --json prints one object per row.",
     .example = "pgenrm bench --ind 0 --baselines examples/choices.jsonl",
     .options = OPTIONS,

@@ -89,7 +89,7 @@ typedef enum pgr_dtype {
     PGR_DTYPE_AUTO, /* weights stay as the file has them, arithmetic in fp32 on the dequantised values */
     PGR_DTYPE_F32,  /* converted to fp32 at load and packed */
     PGR_DTYPE_BF16, /* converted to bf16 at load and packed; activations rounded to bf16, sums in fp32; AVX512-BF16 only */
-    PGR_DTYPE_INT8, /* 8-bit integers with a scale for every 32 values of a row, weights and activations, sums in fp32 between;
+    PGR_DTYPE_INT8, /* 8-bit integers with a scale for every 64 values of a row, weights and activations, sums in fp32 between;
                      * K and V with a scale for every token and head (AVX-512 VNNI; docs/speed.md) */
 } pgr_dtype;
 

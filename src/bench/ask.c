@@ -44,7 +44,8 @@ static pgr_request *create(void) {
 
 static bool own_conversation(const bench_row *row, const bench_row *earlier) {
     const char *mine = row->record.conversation_id;
-    return row == earlier || (row->user == earlier->user && *mine && strcmp(mine, earlier->record.conversation_id) == 0);
+    return row == earlier
+           || (row->user == earlier->user && *mine && strcmp(mine, earlier->record.conversation_id) == 0);
 }
 
 static pgr_status add_history(const bench_data *d, const bench_row *row, const bench_ask *how, pgr_request *r,
@@ -57,10 +58,12 @@ static pgr_status add_history(const bench_data *d, const bench_row *row, const b
         if (!own_conversation(row, earlier)) pairs[r->n_history++] = earlier->record.pair;
     }
     r->history = pairs;
+    if (how->other) r->donor = u->id;
     return PGR_OK;
 }
 
-static pgr_status fill(const bench_data *d, const bench_row *row, const bench_ask *how, pgr_request *r, pgr_error *err) {
+static pgr_status fill(const bench_data *d, const bench_row *row, const bench_ask *how, pgr_request *r,
+                       pgr_error *err) {
     const pair_record *p = &row->record;
     uint64_t key = ask_key(d, row, how->seed);
     size_t place = ask_place(key);

@@ -105,10 +105,27 @@ static bool asks_similar(const pgr_bench_options *o) {
     return false;
 }
 
+/* No row that is asked may be a neighbour's history or have shaped a prototype. */
+static pgr_status check_people(const bench *b, const bench_data *d, const pgr_people *people) {
+    const char *rule = people_split(people);
+    bool clean = strcmp(rule, "train") == 0 || strcmp(rule, "history") == 0;
+    for (size_t i = 0; i < d->n_row && clean && strcmp(rule, "train") != 0; i++) {
+        const char *split = d->rows[i].record.split;
+        clean = d->rows[i].train || strcmp(split, "test") == 0 || strcmp(split, "val") == 0;
+    }
+    if (clean) return PGR_OK;
+    return fail(
+        b->err, PGR_E_ARG,
+        "bench: the prototypes count pairs of split \"%s\", rows of %s that are asked may be among them, expected "
+        "prototypes of `proto build --split train`",
+        rule, d->name);
+}
+
 /* The people of --pro: the caller's, else made of the set. made: NULL, or close it. */
 static pgr_status find_people(const bench *b, const bench_data *d, pgr_people **made, pgr_people **people) {
     *people = b->o->judge.people;
-    if (*people || !asks_similar(b->o)) return PGR_OK;
+    if (*people) return check_people(b, d, *people);
+    if (!asks_similar(b->o)) return PGR_OK;
     PGR_TRY(company_make(d, b->o, b->o->out, made, b->err));
     *people = *made;
     return PGR_OK;
@@ -235,8 +252,8 @@ static pgr_status run_all(bench *b) {
                                          .notes = b->notes.list,
                                          .n_note = b->notes.n,
                                          .seconds = clock_now() - start};
-    PGR_TRY(write_calibration(b));
-    return write_files(b);
+    PGR_TRY(write_files(b));
+    return write_calibration(b);
 }
 
 pgr_status pgr_bench(pgr_engine *engine, const pgr_bench_options *options, pgr_bench_report **out, pgr_error *err) {

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/file.h"
 #include "base/file_out.h"
@@ -153,6 +154,21 @@ static pgr_status check_list(const char *name, const int *list, size_t n, pgr_er
     return PGR_OK;
 }
 
+/* What would fail after hours is tried before. */
+static pgr_status check_calibration(const pgr_bench_options *o, pgr_error *err) {
+    const char *path = o->calibration_out;
+    if (!asks_model(o))
+        return fail(err, PGR_E_ARG,
+                    "%s: there will be no verdict of p-genrm to fit a calibration on, expected ind or pro above 0",
+                    path);
+    bool there = file_exists(path);
+    FILE *f = fopen(path, "a");
+    if (!f) return fail(err, PGR_E_IO, "%s: %s, expected a file that can be written", path, strerror(errno));
+    fclose(f);
+    if (!there) unlink(path);
+    return PGR_OK;
+}
+
 pgr_status plan_check(const pgr_bench_options *o, bool engine, pgr_error *err) {
     if (o->n_data == 0) return fail(err, PGR_E_ARG, "bench: no data, expected at least one file");
     if (strcmp(o->split, "train") == 0)
@@ -162,11 +178,14 @@ pgr_status plan_check(const pgr_bench_options *o, bool engine, pgr_error *err) {
     if (o->runs < 1 || o->runs > RUNS_MAX)
         return fail(err, PGR_E_ARG, "bench: runs is %d, expected 1 to %d", o->runs, RUNS_MAX);
     if (asks_model(o) && !engine)
-        return fail(err, PGR_E_ARG, "bench: ind or pro is above 0, which needs a language model; expected ind 0 without one");
+        return fail(err, PGR_E_ARG,
+                    "bench: ind or pro is above 0, which needs a language model; expected ind 0 without one");
     bool similar = false;
     for (size_t i = 0; i < o->n_pro; i++) similar = similar || o->pro[i] > 0;
     if (similar && !o->judge.people && !o->out)
-        return fail(err, PGR_E_ARG, "bench: pro is above 0, expected a store of users, or an output folder to make one in");
+        return fail(err, PGR_E_ARG,
+                    "bench: pro is above 0, expected a store of users, or an output folder to make one in");
+    if (o->calibration_out) PGR_TRY(check_calibration(o, err));
     if (o->resume && !o->out) return fail(err, PGR_E_ARG, "bench: nothing to resume, expected the folder of a run");
     return PGR_OK;
 }
@@ -200,8 +219,9 @@ uint64_t plan_digest(const bench_data *d) {
 
 /* Weights, arithmetic and adapters leave their mark on the likelihood of a text. */
 static pgr_status fingerprint(pgr_engine *e, double *out, pgr_error *err) {
-    static const char text[] = "One person asked for three books about the sea. The first answer named them and no more; "
-                               "the second told a story of 1,234 words. Which of them did she like, and why?";
+    static const char text[] =
+        "One person asked for three books about the sea. The first answer named them and no more; "
+        "the second told a story of 1,234 words. Which of them did she like, and why?";
     pgr_perplexity p = {0};
     PGR_TRY(pgr_perplexity_of(e, text, sizeof text - 1, 0, NULL, NULL, NULL, &p, err));
     *out = p.nll;
@@ -278,7 +298,8 @@ pgr_status plan_settings(const pgr_bench_options *o, pgr_engine *engine, const b
 
 /* ---- the folder -------------------------------------------------------------------------------------------------- */
 
-static pgr_status difference(const char *path, const char *key, const json_t *there, const json_t *here, pgr_error *err) {
+static pgr_status difference(const char *path, const char *key, const json_t *there, const json_t *here,
+                             pgr_error *err) {
     char *a = there ? json_dumps(there, JSON_ENCODE_ANY | JSON_COMPACT | JSON_REAL_PRECISION(9)) : NULL;
     char *b = here ? json_dumps(here, JSON_ENCODE_ANY | JSON_COMPACT | JSON_REAL_PRECISION(9)) : NULL;
     pgr_status s = fail(err, PGR_E_ARG,
@@ -296,7 +317,7 @@ static pgr_status compare(const char *path, const json_t *there, const json_t *h
     json_t *mine = json_deep_copy(here); /* json_object_foreach wants it writable */
     if (!mine) return fail_mem(err);
     pgr_status status = PGR_OK;
-    json_object_foreach (mine, key, value) {
+    json_object_foreach(mine, key, value) {
         const json_t *other = json_object_get(there, key);
         if (other && json_equal(other, value)) continue;
         status = difference(path, key, other, value, err);
@@ -323,12 +344,11 @@ static pgr_status read_plan(const char *path, json_t **out, pgr_error *err) {
 }
 
 static pgr_status keep_in(const char *folder, const char *path, const json_t *settings, bool resume, pgr_error *err) {
-    if (mkdir(folder, 0777) != 0 && errno != EEXIST)
-        return fail(err, PGR_E_IO, "%s: %s", folder, strerror(errno));
+    if (mkdir(folder, 0777) != 0 && errno != EEXIST) return fail(err, PGR_E_IO, "%s: %s", folder, strerror(errno));
     if (!file_exists(path)) return write_plan(path, settings, err);
     if (!resume)
-        return fail(err, PGR_E_ARG, "%s: there is a run in this folder, expected resume to go on with it, or another folder",
-                    path);
+        return fail(err, PGR_E_ARG,
+                    "%s: there is a run in this folder, expected resume to go on with it, or another folder", path);
     json_t *there = NULL;
     PGR_TRY(read_plan(path, &there, err));
     pgr_status s = compare(path, there, settings, err);

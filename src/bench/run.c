@@ -11,18 +11,18 @@
 #include "bench/ask.h"
 
 enum {
-    GROUP_CHAINS = 2048,   /* of the requests that are judged in one call */
+    GROUP_CHAINS = 2048, /* of the requests that are judged in one call */
     GROUP_REQUESTS = 128,
 };
 
 typedef struct running {
     const run_input *in;
     verdict_table *t;
-    size_t *order;   /* (n_test) verdicts' rows, those of one user together */
-    size_t *other;   /* (n_user) strangers of the run */
-    double *p;       /* (n_test) */
-    float *vectors;  /* of the items, for all methods that embed; NULL: not yet */
-    size_t n_done;   /* verdicts of the cell that are known, all runs */
+    size_t *order;  /* (n_test) verdicts' rows, those of one user together */
+    size_t *other;  /* (n_user) strangers of the run */
+    double *p;      /* (n_test) */
+    float *vectors; /* of the items, for all methods that embed; NULL: not yet */
+    size_t n_done;  /* verdicts of the cell that are known, all runs */
     char label[160];
     pgr_error *err;
 } running;
@@ -35,9 +35,12 @@ static void show(const running *r) {
 static void name_step(running *r, size_t cell) {
     const bench_cell *c = &r->t->cells[cell];
     char chains[40] = "";
-    if (c->ind > 0 && c->pro > 0) snprintf(chains, sizeof chains, " Ind-%d,Pro-%d", c->ind, c->pro);
-    else if (c->ind > 0) snprintf(chains, sizeof chains, " Ind-%d", c->ind);
-    else if (c->pro > 0) snprintf(chains, sizeof chains, " Pro-%d", c->pro);
+    if (c->ind > 0 && c->pro > 0)
+        snprintf(chains, sizeof chains, " Ind-%d,Pro-%d", c->ind, c->pro);
+    else if (c->ind > 0)
+        snprintf(chains, sizeof chains, " Ind-%d", c->ind);
+    else if (c->pro > 0)
+        snprintf(chains, sizeof chains, " Pro-%d", c->pro);
     snprintf(r->label, sizeof r->label, "%s %zu/%zu %s%s%s", r->in->d->name, cell + 1, r->t->n_cell, c->method, chains,
              c->stranger ? " stranger" : "");
 }
@@ -160,8 +163,8 @@ static pgr_status judge_group(group *g) {
     pgr_judge_options jo = r->in->o->judge;
     jo.ind = c->ind;
     jo.pro = c->pro;
-    jo.people = r->in->people;
-    jo.seed = -1; /* each request has its own */
+    jo.people = c->pro > 0 ? r->in->people : NULL; /* own chains do not depend on what else is in the grid */
+    jo.seed = -1;                                  /* each request has its own */
     jo.frame = c->frame ? c->frame : jo.frame;
     if (c->frame) jo.max_tokens = 0;
     jo.keep_chains = true;
@@ -246,7 +249,8 @@ static void order_rows(running *r) {
     /* Insertion by user is stable and the rows mostly stand in that order already. */
     for (size_t i = 1; i < r->t->n_row; i++) {
         size_t row = r->order[i], user = r->in->d->rows[r->in->asked[row]].user;
-        for (n = i; n > 0 && r->in->d->rows[r->in->asked[r->order[n - 1]]].user > user; n--) r->order[n] = r->order[n - 1];
+        for (n = i; n > 0 && r->in->d->rows[r->in->asked[r->order[n - 1]]].user > user; n--)
+            r->order[n] = r->order[n - 1];
         r->order[n] = row;
     }
 }

@@ -53,6 +53,8 @@ pgr_status judge_analyses(pgr_engine *engine, const pgr_request *const *requests
     o.adaptive = 0;
     o.keep_chains = false;
     o.judged = NULL;
+    if (!o.embedder)
+        o.history_by = PGR_HISTORY_RANDOM; /* people, who could tell what is relevant, are not asked here */
     for (size_t i = 0; i < n; i++) texts[i] = NULL;
     pgr_result **results = mem_zero(n + 1, sizeof *results);
     pgr_error *errors = mem_zero(n + 1, sizeof *errors);

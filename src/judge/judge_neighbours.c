@@ -7,8 +7,10 @@
 
 static const double LEAN = 0.5; /* of the own side's weight that a user without any pair gives to similar users */
 
+/* The user, or the one whose history stands for his: a control in which that one came back as a neighbour would be no control. */
 static bool is_self(const judging *j, const neighbour *n) {
-    return *j->r->user_id && strcmp(n->user_id, j->r->user_id) == 0;
+    const pgr_request *r = j->r;
+    return (*r->user_id && strcmp(n->user_id, r->user_id) == 0) || (r->donor && strcmp(n->user_id, r->donor) == 0);
 }
 
 /* Neighbours without a pair, or who are the user himself, have nothing to say. */
@@ -53,7 +55,7 @@ pgr_status judging_neighbours(judging *j, size_t n) {
     const judge_source *source = j->b->source;
     j->near = (neighbourhood){.prototype = -1};
     if (n > 0) {
-        PGR_TRY(source->neighbours(source->ctx, j->r, n, &j->tmp, &j->near, &j->error));
+        PGR_TRY(source->neighbours(source->ctx, j->r, n + (j->r->donor != NULL), &j->tmp, &j->near, &j->error));
         drop_silent(j, n);
     }
     PGR_TRY(weigh_neighbours(j));

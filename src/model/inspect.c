@@ -124,7 +124,7 @@ static void put_memory(const inspection *in, buf *b) {
     buf_printf(b,
                "--dtype others  weights are copied: f32 %.1f MB, bf16 %.1f MB, int8 %.1f MB; bf16 and int8 round "
                "them%s\n",
-               n * 4, n * 2, n * 1.125, bf16 < exact || int8 < exact ? ", and K and V" : "");
+               n * 4, n * 2, n * (1 + 2.0 / 64), bf16 < exact || int8 < exact ? ", and K and V" : "");
     buf_printf(
         b, "memory          %.1f MB of weights, mapped; KV cache %.1f kB per token, %.0f MB for the whole context\n",
         (double)in->bytes / 1e6, (double)exact / 1e3, (double)exact * (double)c->n_ctx / 1e6);

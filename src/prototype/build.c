@@ -12,14 +12,15 @@
 #include "prototype/vec.h"
 #include "prototype/words.h"
 
-enum { N_WORD = 8 };                 /* typical words of a prototype */
-enum { FIT_ROWS = 65536 };           /* rows that k-means sees at most; all are assigned */
-enum { REFINE_PAIRS = 65536 };       /* pairs that refinement learns from at most */
-enum { REFINE_HISTORY = 3 };         /* as many as a prompt shows, method.md 1 */
+enum { N_WORD = 8 };                  /* typical words of a prototype */
+enum { FIT_ROWS = 65536 };            /* rows that k-means sees at most; all are assigned */
+enum { REFINE_PAIRS = 65536 };        /* pairs that refinement learns from at most */
+enum { REFINE_HISTORY = 3 };          /* as many as a prompt shows, method.md 1 */
 enum { STREAM_HISTORY = 0x72656631 }; /* of the random numbers */
 
 pgr_proto_options pgr_proto_options_default(void) {
-    return (pgr_proto_options){.by = PGR_PROTO_CHOICES, .restarts = 10, .epochs = 1, .dims = TEXTVEC_HASH_DIMS, .split = "history"};
+    return (pgr_proto_options){
+        .by = PGR_PROTO_CHOICES, .restarts = 10, .epochs = 1, .dims = TEXTVEC_HASH_DIMS, .split = "history"};
 }
 
 typedef struct build {
@@ -48,8 +49,8 @@ static pgr_status prepare(build *b, store *s, const pgr_proto_options *o, pgr_er
     if (o->by < PGR_PROTO_VOTES || o->by > PGR_PROTO_ANALYSIS)
         return fail(err, PGR_E_ARG, "vectors by way %d, expected 0 to 2", (int)o->by);
     if (o->k < 0 || o->restarts < 1 || o->epochs < 0 || o->epochs > 1000)
-        return fail(err, PGR_E_ARG, "k is %d, restarts %d, epochs %d: expected k >= 0, restarts >= 1, epochs 0 to 1000", o->k,
-                    o->restarts, o->epochs);
+        return fail(err, PGR_E_ARG, "k is %d, restarts %d, epochs %d: expected k >= 0, restarts >= 1, epochs 0 to 1000",
+                    o->k, o->restarts, o->epochs);
     if (o->by != PGR_PROTO_VOTES && !o->embedder)
         return fail(err, PGR_E_ARG, "vectors by %s need an embedder", uservec_by_name(o->by));
     if (o->by == PGR_PROTO_ANALYSIS && (!o->analyst || !*o->analyst))
@@ -58,8 +59,15 @@ static pgr_status prepare(build *b, store *s, const pgr_proto_options *o, pgr_er
     PGR_TRY(pool_create(o->n_thread, &b->threads, err));
     b->o = o;
     b->d = textvec_dims(b->vec);
-    b->c = (collection){.store = s, .vec = b->vec, .by = o->by, .split = o->split, .analyst = o->analyst,
-                        .analyse = o->analyse, .analyse_ctx = o->analyse_ctx, .cancel = o->cancel, .progress = o->progress,
+    b->c = (collection){.store = s,
+                        .vec = b->vec,
+                        .by = o->by,
+                        .split = o->split,
+                        .analyst = o->analyst,
+                        .analyse = o->analyse,
+                        .analyse_ctx = o->analyse_ctx,
+                        .cancel = o->cancel,
+                        .progress = o->progress,
                         .progress_ctx = o->progress_ctx};
     return PGR_OK;
 }
@@ -103,7 +111,8 @@ static pgr_status cluster_rows(build *b, const float *x, size_t n, pgr_error *er
     PGR_TRY(singular_curve_measure(x, n, b->d, b->threads, b->o->cancel, &b->curve, err));
     b->k = b->o->k ? (size_t)b->o->k : b->curve.k;
     if (b->k > n)
-        return fail(err, PGR_E_ARG, "%zu prototypes of %zu rows of %zu users: expected fewer", b->k, b->c.n_row, b->c.n_user);
+        return fail(err, PGR_E_ARG, "%zu prototypes of %zu rows of %zu users: expected fewer", b->k, b->c.n_row,
+                    b->c.n_user);
     kmeans_options o = kmeans_options_default(b->k);
     o.restarts = (size_t)b->o->restarts;
     o.seed = b->o->seed;
@@ -125,7 +134,8 @@ static pgr_status cluster(build *b, pgr_error *err) {
     const float *x;
     size_t n;
     if (b->c.n_row == 0)
-        return fail(err, PGR_E_ARG, "no user of the store has pairs of split \"%s\" that tell a preference", b->o->split);
+        return fail(err, PGR_E_ARG, "no user of the store has pairs of split \"%s\" that tell a preference",
+                    b->o->split);
     PGR_TRY(fit_rows(b, &own, &x, &n, err));
     pgr_status s = cluster_rows(b, x, n, err);
     mem_free(own);
@@ -164,17 +174,26 @@ static pgr_status triples_of(build *b, const person *p, arena *a, refine_triple 
     if (!pairs || !queries || !found || !t) return fail_mem(err);
     PGR_TRY(collect_pair_vectors(&b->c, p, pairs, err));
     PGR_TRY(collect_one_vector(&b->c, p, "query", queries, found, err));
-    for (size_t i = 0; i < p->n; i++) t[i] = (refine_triple){queries + i * d, pairs + 2 * i * d, pairs + (2 * i + 1) * d};
+    for (size_t i = 0; i < p->n; i++)
+        t[i] = (refine_triple){queries + i * d, pairs + 2 * i * d, pairs + (2 * i + 1) * d};
     *out = t;
     return PGR_OK;
 }
 
+/* By analysis every pair has its own row; the user's first stands for a pair that has no analysis. */
+static size_t row_of_pair(const collection *c, size_t first, size_t end, size_t pair) {
+    if (c->by == PGR_PROTO_ANALYSIS)
+        for (size_t r = first; r < end; r++)
+            if (c->row_pair[r] == pair) return r;
+    return first;
+}
+
 /* Pair i of a user: up to three of his others, drawn by the pair's place. */
-static pgr_status add_lesson(build *b, lessons *l, const refine_triple *t, size_t n, size_t i, size_t cluster, uint32_t user,
-                             pgr_error *err) {
+static pgr_status add_lesson(build *b, lessons *l, const refine_triple *t, size_t n, size_t i, size_t cluster,
+                             uint32_t user, size_t *others /* (n) scratch */, pgr_error *err) {
     refine_triple *history = arena_array(&l->arena, REFINE_HISTORY, sizeof *history);
-    size_t *others = arena_array(&l->arena, n, sizeof *others), n_other = 0, h = 0;
-    if (!history || !others) return fail_mem(err);
+    size_t n_other = 0, h = 0;
+    if (!history) return fail_mem(err);
     for (size_t k = 0; k < n; k++)
         if (k != i) others[n_other++] = k;
     rng draw = {.seed = b->o->seed ^ (uint64_t)user << 32 ^ i, .stream = STREAM_HISTORY};
@@ -200,9 +219,10 @@ static pgr_status add_user(build *b, lessons *l, size_t user, size_t *row, bool 
     if (!exists) return PGR_OK;
     PGR_TRY(triples_of(b, &p, &l->arena, &t, err));
     PGR_TRY(room_for(l, p.n, err));
-    bool by_pair = c->by == PGR_PROTO_ANALYSIS && *row - first == p.n; /* a pair without an analysis: the user's first row stands for it */
+    size_t *others = arena_array(&l->arena, p.n + 1, sizeof *others);
+    if (!others) return fail_mem(err);
     for (size_t i = 0; i < p.n; i++)
-        PGR_TRY(add_lesson(b, l, t, p.n, i, b->assign[by_pair ? first + i : first], (uint32_t)user, err));
+        PGR_TRY(add_lesson(b, l, t, p.n, i, b->assign[row_of_pair(c, first, *row, i)], (uint32_t)user, others, err));
     return PGR_OK;
 }
 
@@ -244,6 +264,13 @@ static pgr_status train(build *b, refine *r, const lessons *l, pgr_error *err) {
     return kmeans_assign(b->c.rows, b->c.n_row, b->d, b->after, b->k, b->threads, b->assign, NULL, err);
 }
 
+/* A prototype whose members cancel each other has no direction that could be refined. */
+static bool has_directions(const build *b) {
+    for (size_t c = 0; c < b->k; c++)
+        if (!(vec_dot(b->before + c * b->d, b->before + c * b->d, b->d) > 0)) return false;
+    return true;
+}
+
 static pgr_status refine_all(build *b, pgr_error *err) {
     b->ro = refine_options_default();
     b->ro.epochs = (size_t)b->o->epochs;
@@ -252,7 +279,7 @@ static pgr_status refine_all(build *b, pgr_error *err) {
     b->ro.cancel = b->o->cancel;
     b->ro.progress = b->o->progress;
     b->ro.progress_ctx = b->o->progress_ctx;
-    if (b->o->epochs == 0) return PGR_OK;
+    if (b->o->epochs == 0 || !has_directions(b)) return PGR_OK;
     lessons l = {0};
     refine *r = NULL;
     pgr_status s = gather(b, &l, err);
@@ -276,7 +303,7 @@ static pgr_status count_words_of(build *b, words *w, size_t user, size_t *row, p
     while (*row < c->n_row && c->row_user[*row] == user) ++*row;
     pgr_status s = person_load(c->store, c->ids[user], c->split, &a, &p, &exists, err);
     for (size_t i = 0; s == PGR_OK && exists && i < p.n; i++) {
-        size_t group = b->assign[*row - first == p.n ? first + i : first];
+        size_t group = b->assign[row_of_pair(c, first, *row, i)];
         s = words_add(w, group, true, p.pairs[i].chosen, err);
         if (s == PGR_OK) s = words_add(w, group, false, p.pairs[i].rejected, err);
     }
@@ -346,21 +373,42 @@ static void put_members(const build *b, artefact *a) {
 
 static pgr_status write_built(build *b, const char *path, pgr_error *err) {
     const refine_options *r = &b->ro;
-    const artefact_setting settings[] = {
-        {"restarts", b->o->restarts},       {"iterations", (double)b->n_iter},
-        {"suggested_k", (double)b->curve.k}, {"retained", (double)b->curve.n_retained},
-        {"epochs", (double)r->epochs},      {"samples", (double)b->n_sample},
-        {"rho", r->rho},                    {"lambda_q", r->lambda_q},
-        {"lambda_s", r->lambda_s},          {"lambda_cent", r->lambda_cent},
-        {"lambda_tr", r->lambda_tr},        {"ema", r->ema},
-        {"rate", r->rate},                  {"decay", r->decay},
-        {"batch", (double)r->batch},        {"start", (double)r->start}};
-    artefact a = {.by = uservec_by_name(b->o->by), .embedder = textvec_name(b->vec),
-                  .model = b->o->by == PGR_PROTO_ANALYSIS ? b->o->analyst : "", .split = b->o->split, .dims = b->d, .k = b->k,
-                  .n_pair = b->c.n_pair, .seed = b->o->seed, .inertia = b->inertia, .settings = settings,
-                  .n_setting = sizeof settings / sizeof *settings, .singular = b->curve.values,
-                  .n_singular = b->curve.n_value, .losses = b->losses, .n_loss = b->n_loss, .words = b->words,
-                  .before = b->before, .after = b->after, .refine = b->theta, .n_refine = b->n_theta};
+    const artefact_setting settings[] = {{"restarts", b->o->restarts},
+                                         {"iterations", (double)b->n_iter},
+                                         {"suggested_k", (double)b->curve.k},
+                                         {"retained", (double)b->curve.n_retained},
+                                         {"epochs", (double)r->epochs},
+                                         {"samples", (double)b->n_sample},
+                                         {"rho", r->rho},
+                                         {"lambda_q", r->lambda_q},
+                                         {"lambda_s", r->lambda_s},
+                                         {"lambda_cent", r->lambda_cent},
+                                         {"lambda_tr", r->lambda_tr},
+                                         {"ema", r->ema},
+                                         {"rate", r->rate},
+                                         {"decay", r->decay},
+                                         {"batch", (double)r->batch},
+                                         {"start", (double)r->start}};
+    artefact a = {.by = uservec_by_name(b->o->by),
+                  .embedder = textvec_name(b->vec),
+                  .model = b->o->by == PGR_PROTO_ANALYSIS ? b->o->analyst : "",
+                  .split = b->o->split,
+                  .dims = b->d,
+                  .k = b->k,
+                  .n_pair = b->c.n_pair,
+                  .seed = b->o->seed,
+                  .inertia = b->inertia,
+                  .settings = settings,
+                  .n_setting = sizeof settings / sizeof *settings,
+                  .singular = b->curve.values,
+                  .n_singular = b->curve.n_value,
+                  .losses = b->losses,
+                  .n_loss = b->n_loss,
+                  .words = b->words,
+                  .before = b->before,
+                  .after = b->after,
+                  .refine = b->theta,
+                  .n_refine = b->n_theta};
     put_members(b, &a);
     return artefact_write(&a, b->order, path, err);
 }
@@ -449,7 +497,9 @@ static pgr_status merge(build *b, const artefact *a, const uint32_t *old_rows, c
     const collection *c = &b->c;
     for (size_t u = 0, v = 0, row = 0; u < a->n_user || v < c->n_user;) {
         bool old = v == c->n_user || (u < a->n_user && strcmp(artefact_id(a, u), c->ids[v]) < 0);
-        if (old && !store_has_user(c->store, artefact_id(a, u))) {
+        bool there = true;
+        if (old) PGR_TRY(store_has_user(c->store, artefact_id(a, u), &there, err));
+        if (!there) {
             count->dropped++;
             u++;
             continue;
@@ -460,7 +510,8 @@ static pgr_status merge(build *b, const artefact *a, const uint32_t *old_rows, c
                 add_row(m, a->vectors + (size_t)old_rows[i] * b->d, b->d, (uint32_t)prototype_of(a, old_rows[i]));
             u++;
         } else {
-            for (; row < c->n_row && c->row_user[row] == v; row++) add_row(m, c->rows + row * b->d, b->d, b->assign[row]);
+            for (; row < c->n_row && c->row_user[row] == v; row++)
+                add_row(m, c->rows + row * b->d, b->d, b->assign[row]);
             count->added++;
             v++;
         }
@@ -471,8 +522,10 @@ static pgr_status merge(build *b, const artefact *a, const uint32_t *old_rows, c
 static pgr_status merge_into(build *b, const artefact *a, pgr_proto_added *count, pgr_error *err) {
     uint32_t *rows = NULL;
     size_t *first = NULL, n_user = a->n_user + b->c.n_user, n_row = a->n_row + b->c.n_row;
-    merged m = {.ids = mem_array(n_user, sizeof *m.ids), .rows = mem_array(n_row * b->d, sizeof *m.rows),
-                .row_user = mem_array(n_row, sizeof *m.row_user), .assign = mem_array(n_row, sizeof *m.assign)};
+    merged m = {.ids = mem_array(n_user, sizeof *m.ids),
+                .rows = mem_array(n_row * b->d, sizeof *m.rows),
+                .row_user = mem_array(n_row, sizeof *m.row_user),
+                .assign = mem_array(n_row, sizeof *m.assign)};
     pgr_status s = m.ids && m.rows && m.row_user && m.assign ? rows_by_user(a, &rows, &first, err) : fail_mem(err);
     if (s == PGR_OK) s = merge(b, a, rows, first, &m, count, err);
     if (s == PGR_OK && m.n_row == 0) s = fail(err, PGR_E_ARG, "%s: no user of it is left in the store", a->path);
@@ -524,10 +577,14 @@ pgr_status pgr_proto_add(pgr_store *store, const char *path, const pgr_proto_opt
     o.split = old.split;
     o.seed = old.seed;
     if (o.by == PGR_PROTO_ANALYSIS) o.analyst = old.model;
-    pgr_status s = prepare(&b, store, &o, err);
+    pgr_status s = PGR_OK;
+    if (o.by == PGR_PROTO_ANALYSIS && o.analyse && options->analyst && strcmp(options->analyst, old.model) != 0)
+        s = fail(err, PGR_E_ARG, "%s: made with analyses by the model \"%s\", this one is \"%s\"", path, old.model,
+                 options->analyst);
+    if (s == PGR_OK) s = prepare(&b, store, &o, err);
     if (s == PGR_OK && (b.d != old.dims || strcmp(textvec_name(b.vec), old.embedder) != 0))
-        s = fail(err, PGR_E_ARG, "%s: made with embedder \"%s\" of %zu values, this one is \"%s\" of %zu", path, old.embedder,
-                 old.dims, textvec_name(b.vec), b.d);
+        s = fail(err, PGR_E_ARG, "%s: made with embedder \"%s\" of %zu values, this one is \"%s\" of %zu", path,
+                 old.embedder, old.dims, textvec_name(b.vec), b.d);
     if (s == PGR_OK) s = add_all(&b, &old, out, err);
     release(&b);
     artefact_close(&old);

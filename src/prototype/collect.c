@@ -12,7 +12,8 @@ enum { BATCH_ANALYSES = 16 }; /* requests that a model analyses at a time */
 enum { HISTORY = 3 };         /* pairs that it is shown: method.md 1 */
 
 /* Progress and cancellation. */
-pgr_status collect_step(const collection *c, const char *label, size_t done, size_t total, const char *unit, pgr_error *err) {
+pgr_status collect_step(const collection *c, const char *label, size_t done, size_t total, const char *unit,
+                        pgr_error *err) {
     if (c->progress) c->progress(c->progress_ctx, label, done, total, unit);
     return c->cancel && *c->cancel ? fail(err, PGR_E_CANCELLED, "cancelled") : PGR_OK;
 }
@@ -53,7 +54,8 @@ void collect_free(collection *c) {
     mem_free(c->ids);
     mem_free(c->rows);
     mem_free(c->row_user);
-    c->ids = NULL, c->rows = NULL, c->row_user = NULL;
+    mem_free(c->row_pair);
+    c->ids = NULL, c->rows = NULL, c->row_user = c->row_pair = NULL;
     c->n_user = c->n_row = 0;
 }
 
@@ -110,7 +112,8 @@ static pgr_status want_pair(waiting *w, const preference_pair *p, int64_t key, a
     if (s != PGR_OK || w->c->by != PGR_PROTO_ANALYSIS) return s;
     const char *analysis;
     PGR_TRY(store_get_analysis(w->c->store, key, w->c->analyst, a, &analysis, err));
-    return analysis && *analysis ? want_vector(w, key, "analysis", analysis, err) : PGR_OK; /* "": the chain did not parse */
+    return analysis && *analysis ? want_vector(w, key, "analysis", analysis, err)
+                                 : PGR_OK; /* "": the chain did not parse */
 }
 
 static pgr_status embed_user(waiting *w, size_t user, pgr_error *err) {
@@ -176,11 +179,23 @@ static const pgr_request *request_of(const person *p, size_t i, arena *a) {
     int chosen = (int)rng_below(&draw, 2);
     responses[chosen] = p->pairs[i].chosen;
     responses[1 - chosen] = p->pairs[i].rejected;
-    *r = (struct pgr_request){.origin = "store", .id = "", .user_id = p->user.id, .history = history, .n_history = n,
-                              .criteria = p->user.criteria, .n_criteria = p->user.n_criteria,
-                              .demographics = p->user.demographics, .messages = p->pairs[i].context,
-                              .n_message = p->pairs[i].n_context, .responses = responses, .n_response = 2, .ind = -1,
-                              .pro = -1, .history_pairs = -1, .seed = -1, .chosen = chosen};
+    *r = (struct pgr_request){.origin = "store",
+                              .id = "",
+                              .user_id = p->user.id,
+                              .history = history,
+                              .n_history = n,
+                              .criteria = p->user.criteria,
+                              .n_criteria = p->user.n_criteria,
+                              .demographics = p->user.demographics,
+                              .messages = p->pairs[i].context,
+                              .n_message = p->pairs[i].n_context,
+                              .responses = responses,
+                              .n_response = 2,
+                              .ind = -1,
+                              .pro = -1,
+                              .history_pairs = -1,
+                              .seed = -1,
+                              .chosen = chosen};
     return r;
 }
 
@@ -215,7 +230,8 @@ static pgr_status ask_user(asking *q, size_t user, pgr_error *err) {
         PGR_TRY(store_get_analysis(q->c->store, p.keys[i], q->c->analyst, &q->arena, &known, err));
         if (known) continue;
         if (!q->c->analyse)
-            return fail(err, PGR_E_ARG, "user %s has a pair without an analysis by \"%s\", and there is no model to write it",
+            return fail(err, PGR_E_ARG,
+                        "user %s has a pair without an analysis by \"%s\", and there is no model to write it",
                         p.user.id, q->c->analyst);
         q->requests[q->n] = request_of(&p, i, &q->arena);
         if (!q->requests[q->n]) return fail_mem(err);
@@ -244,7 +260,8 @@ pgr_status collect_vectors(collection *c, pgr_error *err) {
 
 /* ---- rows ---- */
 
-static pgr_status text_vector(const collection *c, const preference_pair *p, const char *what, float *out, pgr_error *err) {
+static pgr_status text_vector(const collection *c, const preference_pair *p, const char *what, float *out,
+                              pgr_error *err) {
     buf query = {0};
     const char *text = p->chosen;
     if (strcmp(what, "rejected") == 0) text = p->rejected;
@@ -261,13 +278,15 @@ static pgr_status get_vector(const collection *c, const person *p, size_t i, con
                              pgr_error *err) {
     *found = false;
     if (*textvec_name(c->vec))
-        PGR_TRY(store_get_vector(c->store, p->keys[i], what, textvec_name(c->vec), out, textvec_dims(c->vec), found, err));
+        PGR_TRY(
+            store_get_vector(c->store, p->keys[i], what, textvec_name(c->vec), out, textvec_dims(c->vec), found, err));
     if (*found || strcmp(what, "analysis") == 0) return PGR_OK;
     *found = true;
     return text_vector(c, &p->pairs[i], what, out, err);
 }
 
-pgr_status collect_one_vector(const collection *c, const person *p, const char *what, float *out, bool *found, pgr_error *err) {
+pgr_status collect_one_vector(const collection *c, const person *p, const char *what, float *out, bool *found,
+                              pgr_error *err) {
     for (size_t i = 0; i < p->n; i++)
         PGR_TRY(get_vector(c, p, i, what, out + i * textvec_dims(c->vec), &found[i], err));
     return PGR_OK;
@@ -283,19 +302,31 @@ pgr_status collect_pair_vectors(const collection *c, const person *p, float *out
     return PGR_OK;
 }
 
+/* The rows were counted before: another program may have added pairs since. */
+static pgr_status room_for_row(const collection *c, pgr_error *err) {
+    if (c->n_row < c->cap_row) return PGR_OK;
+    return fail(err, PGR_E_ARG, "%s: another program added pairs meanwhile, run the command again",
+                pgr_store_path(c->store));
+}
+
 /* The user's rows at the end of c->rows. */
-static pgr_status add_rows(collection *c, size_t user, const person *p, float *scratch, bool *found, double *sum, pgr_error *err) {
+static pgr_status add_rows(collection *c, size_t user, const person *p, float *scratch, bool *found, double *sum,
+                           pgr_error *err) {
     size_t d = textvec_dims(c->vec);
     if (c->by != PGR_PROTO_ANALYSIS) {
         PGR_TRY(collect_pair_vectors(c, p, scratch, err));
+        PGR_TRY(room_for_row(c, err));
         if (!uservec_sum(c->by, scratch, p->n, d, sum, c->rows + c->n_row * d)) return PGR_OK;
+        c->row_pair[c->n_row] = 0;
         c->row_user[c->n_row++] = (uint32_t)user;
         return PGR_OK;
     }
     PGR_TRY(collect_one_vector(c, p, "analysis", scratch, found, err));
     for (size_t i = 0; i < p->n; i++) {
         if (!found[i]) continue;
+        PGR_TRY(room_for_row(c, err));
         memcpy(c->rows + c->n_row * d, scratch + i * d, d * sizeof(float));
+        c->row_pair[c->n_row] = (uint32_t)i;
         c->row_user[c->n_row++] = (uint32_t)user;
     }
     return PGR_OK;
@@ -322,8 +353,10 @@ pgr_status collect_rows(collection *c, pgr_error *err) {
     size_t d = textvec_dims(c->vec), most = c->by == PGR_PROTO_ANALYSIS ? c->n_pair : c->n_user, n = 0;
     c->rows = mem_array(most * d + 1, sizeof *c->rows);
     c->row_user = mem_array(most + 1, sizeof *c->row_user);
+    c->row_pair = mem_array(most + 1, sizeof *c->row_pair);
     double *sum = mem_array(d, sizeof *sum);
-    pgr_status s = c->rows && c->row_user && sum ? PGR_OK : fail_mem(err);
+    c->cap_row = most;
+    pgr_status s = c->rows && c->row_user && c->row_pair && sum ? PGR_OK : fail_mem(err);
     for (size_t u = 0; u < c->n_user && s == PGR_OK; u++) {
         bool kept;
         s = rows_of(c, u, n, sum, &kept, err);

@@ -22,7 +22,8 @@ typedef struct collection {
     size_t n_user, cap, n_pair;
     float *rows;        /* (n_row, dims) of length 1; users in their order, a user's rows in the order of his pairs */
     uint32_t *row_user; /* (n_row) */
-    size_t n_row;
+    uint32_t *row_pair; /* (n_row) by analysis: the place of its pair among the user's; else 0 */
+    size_t n_row, cap_row;
 } collection; /* the first part is set by the caller, the second all zero */
 
 /* ids of all users with at least one pair that counts. */

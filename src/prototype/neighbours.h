@@ -4,8 +4,6 @@
 
 #include "prototype/artefact.h"
 
-enum { NEIGHBOURS_PROBE = 4 }; /* prototypes whose members are looked at where nothing else is said: bench/LOG.md */
-
 typedef struct near_user {
     uint32_t user;
     uint64_t row;      /* the most similar of his rows */

@@ -35,9 +35,10 @@ static pgr_status open_embedder(people *p, const char *path, int n_thread, pgr_e
 static pgr_status fit_embedder(people *p, pgr_error *err) {
     const artefact *a = &p->protos;
     bool votes = p->by == PGR_PROTO_VOTES;
-    if (!votes && (pgr_embedder_dims(p->embedder) != a->dims || strcmp(pgr_embedder_name(p->embedder), a->embedder) != 0))
-        return fail(err, PGR_E_ARG, "%s: made with embedder \"%s\" of %zu values, this one is \"%s\" of %zu", a->path, a->embedder,
-                    a->dims, pgr_embedder_name(p->embedder), pgr_embedder_dims(p->embedder));
+    if (!votes
+        && (pgr_embedder_dims(p->embedder) != a->dims || strcmp(pgr_embedder_name(p->embedder), a->embedder) != 0))
+        return fail(err, PGR_E_ARG, "%s: made with embedder \"%s\" of %zu values, this one is \"%s\" of %zu", a->path,
+                    a->embedder, a->dims, pgr_embedder_name(p->embedder), pgr_embedder_dims(p->embedder));
     PGR_TRY(textvec_create(votes ? NULL : p->embedder, a->dims, &p->place, err));
     if (!votes || !p->embedder) {
         p->meaning = p->place;
@@ -46,8 +47,8 @@ static pgr_status fit_embedder(people *p, pgr_error *err) {
     return textvec_create(p->embedder, 0, &p->meaning, err);
 }
 
-static pgr_status open_all(people *p, const char *store_path, const char *proto_path, const char *embedder_path, int n_thread,
-                           pgr_error *err) {
+static pgr_status open_all(people *p, const char *store_path, const char *proto_path, const char *embedder_path,
+                           int n_thread, pgr_error *err) {
     PGR_TRY(pgr_store_open(store_path, PGR_STORE_READ, &p->store, err));
     PGR_TRY(artefact_open(proto_path, ARTEFACT_CHECK_SMALL, &p->protos, err));
     p->by = uservec_by_of(p->protos.by);
@@ -85,6 +86,10 @@ void pgr_people_close(pgr_people *p) {
 
 bool people_by_analysis(const people *p) {
     return p->by == PGR_PROTO_ANALYSIS;
+}
+
+const char *people_split(const people *p) {
+    return p->protos.split;
 }
 
 size_t people_dims(const people *p) {
@@ -159,7 +164,8 @@ static pgr_status stored_vectors(people *p, const person *u, arena *a, const flo
     if (!v) return fail_mem(err);
     for (size_t i = 0; i < 2 * u->n; i++) {
         bool found;
-        PGR_TRY(store_get_vector(p->store, u->keys[i / 2], i % 2 ? "rejected" : "chosen", name, v + i * d, d, &found, err));
+        PGR_TRY(
+            store_get_vector(p->store, u->keys[i / 2], i % 2 ? "rejected" : "chosen", name, v + i * d, d, &found, err));
         if (!found) return PGR_OK;
     }
     *out = v;
@@ -177,7 +183,8 @@ static pgr_status load_neighbour(people *p, const near_user *u, arena *a, neighb
 }
 
 /* Searches for more than n until n of them are in the store, or there are no more. */
-static pgr_status find_stored(people *p, const float *v, size_t self, size_t n, arena *a, neighbourhood *out, pgr_error *err) {
+static pgr_status find_stored(people *p, const float *v, size_t self, size_t n, arena *a, neighbourhood *out,
+                              pgr_error *err) {
     size_t n_user = p->protos.n_user, want = n < n_user ? n : n_user;
     for (;;) {
         near_user *near = arena_array(a, want + 1, sizeof *near);
@@ -195,8 +202,8 @@ static pgr_status find_stored(people *p, const float *v, size_t self, size_t n, 
     }
 }
 
-pgr_status people_neighbours_by(people *p, const pgr_request *r, const char *analysis, size_t n, arena *a, neighbourhood *out,
-                                pgr_error *err) {
+pgr_status people_neighbours_by(people *p, const pgr_request *r, const char *analysis, size_t n, arena *a,
+                                neighbourhood *out, pgr_error *err) {
     const artefact *protos = &p->protos;
     place where = {.v = arena_array(a, protos->dims, sizeof(float))};
     neighbourhood found = {.list = arena_array(a, n + 1, sizeof *found.list)};
@@ -270,8 +277,8 @@ static double relevance_of(const pgr_request *r, const float *own, const float *
     return best + 0.5 * cosine(own + r->n_response * d, query, d);
 }
 
-static pgr_status relevance_run(people *p, relevance *x, const pgr_request *r, const preference_pair *pairs, const float *vectors,
-                                size_t n, double *out, pgr_error *err) {
+static pgr_status relevance_run(people *p, relevance *x, const pgr_request *r, const preference_pair *pairs,
+                                const float *vectors, size_t n, double *out, pgr_error *err) {
     size_t d = textvec_dims(p->meaning), own = r->n_response + 1, step = vectors ? 1 : 3;
     x->texts = mem_array(own + step * n, sizeof *x->texts);
     x->vectors = mem_array((own + step * n) * d, sizeof *x->vectors);
@@ -285,8 +292,8 @@ static pgr_status relevance_run(people *p, relevance *x, const pgr_request *r, c
     return PGR_OK;
 }
 
-pgr_status people_relevance(people *p, const pgr_request *r, const preference_pair *pairs, const float *vectors, size_t n,
-                            double *out, pgr_error *err) {
+pgr_status people_relevance(people *p, const pgr_request *r, const preference_pair *pairs, const float *vectors,
+                            size_t n, double *out, pgr_error *err) {
     relevance x = {0};
     pgr_status s = relevance_run(p, &x, r, pairs, vectors, n, out, err);
     arena_free(&x.arena);

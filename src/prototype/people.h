@@ -46,6 +46,7 @@ void people_set_probe(people *p, size_t n_probe);
 
 bool people_by_analysis(const people *p); /* the prototypes are of analyses: people_neighbours_by places a request better */
 
-size_t people_dims(const people *p); /* of neighbour.vectors */
+size_t people_dims(const people *p);
+const char *people_split(const people *p); /* of the pairs that count: "history" (neither test nor val), "all" or a split */ /* of neighbour.vectors */
 
 #endif

@@ -27,7 +27,7 @@ bool person_counts(const char *rule, const char *split) {
 
 pgr_status person_load(store *s, const char *id, const char *rule, arena *a, person *out, bool *found, pgr_error *err) {
     stored_user u;
-    *found = store_has_user(s, id);
+    PGR_TRY(store_has_user(s, id, found, err));
     if (!*found) return PGR_OK;
     PGR_TRY(store_load_user(s, id, NULL, a, &u, err));
     preference_pair *pairs = arena_array(a, u.n_pair + 1, sizeof *pairs);
@@ -67,8 +67,8 @@ bool uservec_sum(pgr_proto_by by, const float *vectors, size_t n_pair, size_t di
     return true;
 }
 
-pgr_status uservec_of_pairs(textvec *t, pgr_proto_by by, const preference_pair *pairs, size_t n, pgr_cancel *cancel, float *out,
-                            bool *found, pgr_error *err) {
+pgr_status uservec_of_pairs(textvec *t, pgr_proto_by by, const preference_pair *pairs, size_t n, pgr_cancel *cancel,
+                            float *out, bool *found, pgr_error *err) {
     size_t d = textvec_dims(t);
     const char **texts = mem_array(2 * n + 1, sizeof *texts);
     float *vectors = mem_array((2 * n + 1) * d, sizeof *vectors);

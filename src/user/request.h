@@ -21,6 +21,7 @@ struct pgr_request {
     const char *origin;  /* file name, for messages */
     const char *id;      /* "" if none */
     const char *user_id; /* "" if none */
+    const char *donor;   /* of a control whose history is another user's: that user, no neighbour either; NULL if none */
     const preference_pair *history;
     size_t n_history;
     const char *const *criteria; /* (n_criteria) stated by the user */

@@ -24,8 +24,8 @@ pgr_status sql_fail(pgr_store *s, int rc, pgr_error *err) {
         return fail(err, PGR_E_FORMAT, "%s: found a file that is no SQLite database, expected a store of users",
                     s->path);
     case SQLITE_CORRUPT:
-        return fail(err, PGR_E_FORMAT, "%s: found damaged pages (%s), expected a whole store", s->path,
-                    sqlite3_errmsg(s->db));
+        return fail(err, s->opened ? PGR_E_IO : PGR_E_FORMAT, "%s: found damaged pages (%s), expected a whole store",
+                    s->path, sqlite3_errmsg(s->db));
     case SQLITE_BUSY:
     case SQLITE_LOCKED:
         return fail(err, PGR_E_IO, "%s: another program has been using the store for %g seconds, try again", s->path,
@@ -126,6 +126,7 @@ pgr_status store_begin(store *s, pgr_error *err) {
     PGR_ASSERT(!s->batch);
     pgr_status status = sql_do(s, SQL_BEGIN, err, "");
     s->batch = status == PGR_OK;
+    buf_clear(&s->last_user); /* another program may have forgotten him since the last batch */
     return status;
 }
 
@@ -207,7 +208,9 @@ static pgr_status configure(pgr_store *s, pgr_store_mode mode, pgr_error *err) {
                        err));
     PGR_TRY(store_migrate(s, mode == PGR_STORE_CREATE, err));
     if (mode == PGR_STORE_READ) return sql_script(s, "PRAGMA query_only = ON", err);
-    return store_scrub(s, err);
+    if (store_scrub(s, NULL) == PGR_E_MEM)
+        return fail_mem(err); /* else what a forgotten user left is tried again next time */
+    return PGR_OK;
 }
 
 static pgr_status open_store(const char *path, pgr_store_mode mode, pgr_store *s, pgr_error *err) {
@@ -228,6 +231,7 @@ pgr_status pgr_store_open(const char *path, pgr_store_mode mode, pgr_store **out
     pgr_store *s = mem_zero(1, sizeof *s);
     if (!s) return fail_mem(err);
     pgr_status status = open_store(path, mode, s, err);
+    s->opened = status == PGR_OK;
     if (status == PGR_OK)
         *out = s;
     else

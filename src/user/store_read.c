@@ -121,11 +121,12 @@ pgr_status store_load_user(store *s, const char *id, const char *split, arena *a
     return PGR_OK;
 }
 
-bool store_has_user(store *s, const char *id) {
-    bool there = false;
-    pgr_status status = sql_run(s, SQL_USER_KEY, &there, NULL, "t", id);
+pgr_status store_has_user(store *s, const char *id, bool *there, pgr_error *err) {
+    bool row = false;
+    pgr_status status = sql_run(s, SQL_USER_KEY, &row, err, "t", id);
     sql_end(s, SQL_USER_KEY);
-    return status == PGR_OK && there;
+    if (status == PGR_OK) *there = row;
+    return status;
 }
 
 static pgr_status read_count(store *s, sql_name q, size_t *out, pgr_error *err) {

@@ -7,6 +7,13 @@
 #include "base/buf.h"
 #include "user/store.h"
 
+/* A user and how much there is of him. */
+#define USER_ROWS_OF                                                                                                   \
+    "SELECT id, demographics <> '', json_array_length(criteria), (SELECT count(*) FROM pairs WHERE user = u.key), "    \
+    "(SELECT count(*) FROM pairs WHERE user = u.key AND split = 'test'), (SELECT count(*) FROM pairs p, vectors v "    \
+    "WHERE p.user = u.key AND v.pair = p.key), (SELECT count(*) FROM pairs p, analyses a WHERE p.user = u.key AND "    \
+    "a.pair = p.key) FROM users u"
+
 /*   name            what it does */
 #define STORE_SQL(X)                                                                                                   \
     X(BEGIN, "BEGIN IMMEDIATE")                                                                                        \
@@ -19,10 +26,8 @@
     X(USER_GET, "SELECT key, id, demographics, criteria FROM users WHERE id = ?1")                                     \
     X(USER_NEXT, "SELECT key, id, demographics, criteria FROM users WHERE key > ?1 ORDER BY key LIMIT 1")              \
     X(USER_DROP, "DELETE FROM users WHERE id = ?1")                                                                    \
-    X(USER_ROWS, "SELECT id, demographics <> '', json_array_length(criteria), (SELECT count(*) FROM pairs WHERE user = "\
-                 "u.key), (SELECT count(*) FROM pairs WHERE user = u.key AND split = 'test'), (SELECT count(*) FROM "  \
-                 "pairs p, vectors v WHERE p.user = u.key AND v.pair = p.key), (SELECT count(*) FROM pairs p, analyses a "\
-                 "WHERE p.user = u.key AND a.pair = p.key) FROM users u WHERE ?1 IS NULL OR id = ?1 ORDER BY key")     \
+    X(USER_ROWS, USER_ROWS_OF " ORDER BY key")                                                                         \
+    X(USER_ROW, USER_ROWS_OF " WHERE id = ?1")                                                                         \
     X(USER_COUNT, "SELECT count(*) FROM users")                                                                        \
     X(PAIR_COUNT, "SELECT count(*) FROM pairs")                                                                        \
     X(PAIR_ADD, "INSERT INTO pairs(user, hash, conversation, context, chosen, rejected, chosen_score, rejected_score, "\
@@ -56,6 +61,7 @@ struct pgr_store {
     sqlite3 *db;
     char *path;
     int patience_ms;
+    bool opened;                   /* damage found from then on is no fault of what is being read in */
     bool batch;                    /* between begin and commit */
     sqlite3_stmt *prepared[SQL_N]; /* NULL until it is used */
     buf last_user;                 /* rows of one user follow each other: his id and key, "" for none */

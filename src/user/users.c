@@ -8,22 +8,22 @@
 
 /* ---- listing ----------------------------------------------------------------------------------------------------- */
 
-static pgr_user_row read_row(pgr_store *s) {
-    return (pgr_user_row){.id = sql_text(s, SQL_USER_ROWS, 0),
-                          .demographics = sql_integer(s, SQL_USER_ROWS, 1) != 0,
-                          .criteria = (size_t)sql_integer(s, SQL_USER_ROWS, 2),
-                          .pairs = (size_t)sql_integer(s, SQL_USER_ROWS, 3),
-                          .test_pairs = (size_t)sql_integer(s, SQL_USER_ROWS, 4),
-                          .vectors = (size_t)sql_integer(s, SQL_USER_ROWS, 5),
-                          .analyses = (size_t)sql_integer(s, SQL_USER_ROWS, 6)};
+static pgr_user_row read_row(pgr_store *s, sql_name q) {
+    return (pgr_user_row){.id = sql_text(s, q, 0),
+                          .demographics = sql_integer(s, q, 1) != 0,
+                          .criteria = (size_t)sql_integer(s, q, 2),
+                          .pairs = (size_t)sql_integer(s, q, 3),
+                          .test_pairs = (size_t)sql_integer(s, q, 4),
+                          .vectors = (size_t)sql_integer(s, q, 5),
+                          .analyses = (size_t)sql_integer(s, q, 6)};
 }
 
 pgr_status pgr_user_list(pgr_store *store, pgr_user_fn fn, void *ctx, pgr_error *err) {
     if (!store || !fn) return fail(err, PGR_E_ARG, "pgr_user_list: found NULL, expected a store and a function");
     bool row = false;
-    pgr_status status = sql_run(store, SQL_USER_ROWS, &row, err, "t", NULL);
+    pgr_status status = sql_run(store, SQL_USER_ROWS, &row, err, "");
     while (status == PGR_OK && row) {
-        pgr_user_row r = read_row(store);
+        pgr_user_row r = read_row(store, SQL_USER_ROWS);
         if (!fn(ctx, &r)) break;
         status = sql_next(store, SQL_USER_ROWS, &row, err);
     }
@@ -60,9 +60,9 @@ static pgr_status load_user(pgr_store *s, const char *id, struct loaded_user *l,
     stored_user u;
     PGR_TRY(store_load_user(s, id, NULL, &l->memory, &u, err));
     bool row = false;
-    pgr_status status = sql_run(s, SQL_USER_ROWS, &row, err, "t", id);
-    if (status == PGR_OK && row) l->user.row = read_row(s);
-    sql_end(s, SQL_USER_ROWS);
+    pgr_status status = sql_run(s, SQL_USER_ROW, &row, err, "t", id);
+    if (status == PGR_OK && row) l->user.row = read_row(s, SQL_USER_ROW);
+    sql_end(s, SQL_USER_ROW);
     PGR_TRY(status);
     l->user.row.id = u.user.id;
     l->user.row.pairs = u.n_pair;
@@ -180,7 +180,8 @@ static pgr_status complete(pgr_request *r, pgr_store *s, pgr_error *err) {
 pgr_status pgr_request_complete(pgr_request *request, pgr_store *store, bool *known, pgr_error *err) {
     if (!request || !store || !known)
         return fail(err, PGR_E_ARG, "pgr_request_complete: found NULL, expected a request, a store and a place");
-    bool there = request->user_id[0] && store_has_user(store, request->user_id);
+    bool there = false;
+    if (request->user_id[0]) PGR_TRY(store_has_user(store, request->user_id, &there, err));
     if (there && request->n_history == 0) PGR_TRY(complete(request, store, err));
     *known = there;
     return PGR_OK;

@@ -6,6 +6,7 @@
 
 #include "bench_table.h"
 #include "commands.h"
+#include "lampqa_table.h"
 #include "program.h"
 
 enum {
@@ -32,6 +33,8 @@ enum {
     OPT_OUT,
     OPT_RESUME,
     OPT_CALIBRATION_OUT,
+    OPT_LAMPQA,
+    OPT_TRUTH,
 };
 
 enum { MAX_LIST = 16 };
@@ -63,6 +66,10 @@ static const option_row OPTIONS[] = {
     {OPT_RESUME, 0, "resume", NULL, "go on with the run in the folder of --out"},
     {OPT_CALIBRATION_OUT, 0, "calibration-out", "FILE",
      "a calibration for `score`, fitted on the last row of p-genrm; ask other rows than those you measure it on"},
+    {OPT_LAMPQA, 0, "lampqa", NULL,
+     "rank generators: the first operand has LaMP-QA's questions, each other one a generator's responses; --history counts the "
+     "profile's texts (default: 3), --limit the questions of a category"},
+    {OPT_TRUTH, 0, "truth", "FILE", "with --lampqa: the generators' true scores, for Spearman's correlation"},
     {0, 0, NULL, NULL, NULL},
 };
 
@@ -76,6 +83,9 @@ typedef struct bench_run {
     char *embedder_path;
     pgr_embedder *opened;
     pgr_people *people;
+    bool lampqa;
+    const char *truth;
+    uint64_t given; /* bit per option of this command */
 } bench_run;
 
 /* ---- options ---- */
@@ -146,6 +156,12 @@ static int set_data_option(bench_run *r, int id, const char *value) {
     case OPT_CALIBRATION_OUT:
         r->o.calibration_out = value;
         break;
+    case OPT_LAMPQA:
+        r->lampqa = true;
+        break;
+    case OPT_TRUTH:
+        r->truth = value;
+        break;
     }
     return status;
 }
@@ -156,6 +172,7 @@ static int set_option(void *ctx, int id, const char *value) {
     int64_t n = 0;
     double v = 0;
     int choice = 0, status = EXIT_DONE;
+    r->given |= (uint64_t)1 << (id - OPT_FIRST);
     switch (id) {
     case OPT_IND:
         return set_list(r, "ind", value, r->ind, &r->o.n_ind);
@@ -297,11 +314,84 @@ static int bench(bench_run *r) {
     return status;
 }
 
+/* ---- LaMP-QA ----------------------------------------------------------------------------------------------------- */
+
+/* Options of pairs would change nothing: they are refused. */
+static int check_lampqa(const bench_run *r, size_t n_operand) {
+    static const int taken[] = {OPT_IND, OPT_HISTORY, OPT_LIMIT, OPT_FRAME, OPT_TEMPERATURE, OPT_MAX_TOKENS, OPT_NO_SWAP, OPT_LAMPQA,
+                                OPT_TRUTH};
+    uint64_t rest = r->given;
+    for (size_t i = 0; i < sizeof taken / sizeof *taken; i++) rest &= ~((uint64_t)1 << (taken[i] - OPT_FIRST));
+    for (const option_row *o = OPTIONS; o->id; o++)
+        if (rest >> (o->id - OPT_FIRST) & 1) return args_wrong(r->self, "--%s does not go with --lampqa", o->name);
+    if (r->o.n_ind != 1 || r->ind[0] < 1) return args_wrong(r->self, "--lampqa takes one number above 0 with --ind");
+    if (n_operand < 3)
+        return args_wrong(r->self, "--lampqa takes a file of questions and two or more of responses, found %zu of responses",
+                          n_operand ? n_operand - 1 : 0);
+    return EXIT_DONE;
+}
+
+static int print_lampqa(const bench_run *r, const pgr_lampqa_report *report) {
+    if (!r->common.json) {
+        screen s = screen_open(160);
+        lampqa_table_print(&s, report);
+        return finish_output();
+    }
+    for (size_t i = 0; i < report->n_row; i++) {
+        char *line = NULL;
+        pgr_error err = {0};
+        if (pgr_lampqa_row_json(&report->rows[i], &line, &err) != PGR_OK) return complain_error(&err);
+        puts(line);
+        pgr_free(line);
+    }
+    for (size_t i = 0; i < report->n_note && !r->common.quiet; i++) complain("%s", report->notes[i]);
+    return finish_output();
+}
+
+static int lampqa_with(bench_run *r, char **operands, size_t n, const session *s) {
+    pgr_lampqa_options o = pgr_lampqa_options_default();
+    pgr_lampqa_report *report = NULL;
+    pgr_error err = {0};
+    o.questions = operands[0];
+    o.responses = (const char *const *)operands + 1;
+    o.n_response = n - 1;
+    o.truth = r->truth;
+    o.judge = r->o.judge;
+    o.judge.ind = r->ind[0];
+    if (r->o.judge.history >= 0) o.history = (size_t)r->o.judge.history;
+    o.limit = r->o.limit;
+    o.seed = r->o.seed;
+    o.cancel = &interrupted;
+    o.progress = pgr_progress_bar_update;
+    o.progress_ctx = s->bar;
+    if (pgr_lampqa(s->engine, &o, &report, &err) != PGR_OK) return complain_error(&err);
+    if (isatty(STDOUT_FILENO)) pgr_progress_bar_update(s->bar, "", 0, 0, "");
+    int status = print_lampqa(r, report);
+    for (size_t i = 0; i < report->n_row; i++)
+        if (status == EXIT_DONE && report->rows[i].failures) status = EXIT_SOME_FAILED;
+    pgr_lampqa_free(report);
+    return status;
+}
+
+static int lampqa(bench_run *r, char **operands) {
+    size_t n = 0;
+    while (operands[n]) n++;
+    session s = {0};
+    int status = check_lampqa(r, n);
+    if (status == EXIT_DONE) status = session_open(&r->common, true, &s);
+    if (status == EXIT_DONE) status = lampqa_with(r, operands, n, &s);
+    session_close(&s);
+    return status;
+}
+
 static int run(const command *self, int argc, char **argv) {
     bench_run r = {.self = self, .o = pgr_bench_options_default(), .ind = {8}, .pro = {0}};
     char **operands = NULL;
     int status = args_parse(self, argc, argv, &r.common, set_option, &r, &operands);
     if (status != ARGS_RUN) return status;
+    r.o.seed = r.common.seed > 0 ? (uint64_t)r.common.seed : 0;
+    if (r.lampqa) return lampqa(&r, operands);
+    if (r.truth) return args_wrong(self, "--truth goes with --lampqa");
     if (!operands[0]) return args_wrong(self, "no data given, expected a DATA.jsonl file");
     if (r.o.resume && !r.o.out) return args_wrong(self, "--resume goes with --out, the folder of the run");
     if (r.prototypes && !r.store) return args_wrong(self, "--prototypes goes with --store");
@@ -311,7 +401,6 @@ static int run(const command *self, int argc, char **argv) {
     r.o.pro = r.pro;
     r.o.history_from = r.history_from;
     r.o.users = r.users;
-    r.o.seed = r.common.seed > 0 ? (uint64_t)r.common.seed : 0;
     return bench(&r);
 }
 
@@ -321,10 +410,12 @@ const command CMD_BENCH = {
     .summary = "measure methods side by side on known choices",
     .about =
         "Asks every method which response of each pair the user chose, and compares: accuracy with its error, paired\n"
-        "differences, calibration, cost. Data: PersonalRewardBench records, plain or gzip; history is the users' "
-        "train\n"
-        "rows (docs/bench.md). With --out a killed run goes on with --resume; --json prints one object per row.",
-    .example = "pgenrm bench --ind 0 --baselines examples/choices.jsonl",
+        "differences, calibration, cost. Data: PersonalRewardBench records, plain or gzip; history is the users' train\n"
+        "rows (docs/bench.md). With --out a killed run goes on with --resume; --json prints one object per row.\n"
+        "With --lampqa: QUESTIONS.jsonl RESPONSES.json RESPONSES.json..., generators ranked by the scores of their answers.",
+    .example = "pgenrm bench --ind 0 --baselines examples/choices.jsonl\n"
+               "  pgenrm bench --lampqa --ind 2 examples/lampqa/questions.jsonl examples/lampqa/brief.json examples/lampqa/lists.json "
+               "examples/lampqa/warm.json",
     .options = OPTIONS,
     .run = run,
 };

@@ -892,6 +892,68 @@ pgr_status pgr_bench_row_json(const pgr_bench_row *row, char **out, pgr_error *e
 /* The report as one HTML page with its plots inside. *out is the caller's (pgr_free). */
 pgr_status pgr_bench_html(const pgr_bench_report *report, const char *title, char **out, pgr_error *err);
 
+/* ---- LaMP-QA --------------------------------------------------------------------------------------------------- */
+
+/* Ranks generators (models that wrote answers) by the scores that the judge gives their answers to LaMP-QA's questions (docs/bench.md).
+ * The history of a user is texts without choices: some of them stand in the request as what is known of the user (`demographics`). */
+typedef struct pgr_lampqa_options {
+    const char *questions;        /* LaMP-QA's records, JSON lines or an array, plain or gzip */
+    const char *const *responses; /* (n_response, 2 to 26) a file for each generator: {"ID": [{"output": "..."}]}. The generator's name is the
+                                     file's without folder and ending */
+    size_t n_response;
+    const char *truth;            /* file with the generators' true scores, {"CATEGORY": {"NAME": 1.5}} or {"NAME": 1.5}; NULL: none */
+    size_t history;               /* texts of the profile that are shown, drawn by the seed; 0: none */
+    size_t limit;                 /* questions of a category, drawn by the seed; 0: all */
+    uint64_t seed;
+    pgr_judge_options judge;      /* its pro, history, history_by, draws, people, seed, keep_chains, progress, cancel and callbacks are
+                                     not looked at */
+    pgr_cancel *cancel;           /* may be NULL */
+    pgr_progress_fn progress;     /* may be NULL */
+    void *progress_ctx;
+} pgr_lampqa_options;
+
+typedef struct pgr_lampqa_generator { /* in one category */
+    const char *name;
+    double score, se; /* mean over the questions that have a score, its standard error; NaN where there are none (se: fewer than 2) */
+    size_t scored, failures; /* questions with and without a score for this generator */
+    double rank;      /* 1: the best; equal scores share the mean of their ranks; NaN without a score */
+    double truth;     /* NaN: not given */
+} pgr_lampqa_generator;
+
+typedef struct pgr_lampqa_row { /* a category */
+    const char *category, *model;
+    size_t questions, failures; /* asked; of them without a score for some generator */
+    const pgr_lampqa_generator *generators; /* (n_generator) the best first, those without a score last */
+    size_t n_generator;
+    double spearman;     /* of score and truth; NaN: there is none */
+    const char *why_not; /* why there is none though a truth was given, else "" */
+    int ind;             /* chains of a question; -1: the judge's default */
+    size_t history;
+    uint64_t seed;
+} pgr_lampqa_row;
+
+typedef struct pgr_lampqa_report {
+    const pgr_lampqa_row *rows; /* (n_row) categories in the order of the questions */
+    size_t n_row;
+    double spearman;            /* mean of the rows that have one; NaN: none has */
+    size_t n_spearman;          /* of these rows */
+    size_t unanswered;          /* questions that were left out because a generator has no answer */
+    const char *const *notes;   /* (n_note) what was left out and why, what was not as expected */
+    size_t n_note;
+    double seconds;
+} pgr_lampqa_report;
+
+pgr_lampqa_options pgr_lampqa_options_default(void); /* history 3, 8 chains */
+
+/* *out is the caller's (pgr_lampqa_free). A question without a score is counted, never guessed.
+ * errors: PGR_E_ARG: fewer than two generators, two of one name, a truth that knows not all of them or others, no question that all answered;
+ * PGR_E_FORMAT with file and field; PGR_E_CANCELLED. */
+pgr_status pgr_lampqa(pgr_engine *engine, const pgr_lampqa_options *options, pgr_lampqa_report **out, pgr_error *err);
+void pgr_lampqa_free(pgr_lampqa_report *report); /* NULL is fine */
+
+/* One JSON object, no line breaks (docs/bench.md). *out is the caller's (pgr_free). */
+pgr_status pgr_lampqa_row_json(const pgr_lampqa_row *row, char **out, pgr_error *err);
+
 #pragma GCC visibility pop
 
 #ifdef __cplusplus

@@ -88,8 +88,39 @@ static void killed_runs_go_on(void **state) {
     run_free(&whole);
 }
 
+#define LAMPQA "pgenrm bench -q --lampqa --frame tests/golden/mini.frame --ind 2 examples/lampqa/questions.jsonl "
+#define GENERATORS "examples/lampqa/brief.json examples/lampqa/lists.json examples/lampqa/warm.json "
+
+static void ranks_generators(void **state) {
+    (void)state;
+    ran r = run(0, LAMPQA GENERATORS "--json --truth examples/lampqa/truth.json");
+    size_t lines = 0;
+    for (const char *c = r.out; *c; c++) lines += *c == '\n';
+    assert_int_equal(lines, 2);
+    assert_non_null(strstr(r.out, "{\"category\":\"Society & Culture\",\"questions\":2,\"failures\":0,\"generators\":[{\"name\":"));
+    run_free(&r);
+    r = run(0, LAMPQA GENERATORS "--limit 1");
+    assert_non_null(strstr(r.out, "Arts & Entertainment: 1 question, 0 failed, Ind-2, 3 texts"));
+    run_free(&r);
+    r = run(3, LAMPQA GENERATORS "--max-tokens 2");
+    assert_non_null(strstr(r.out, "2 questions, 2 failed"));
+    run_free(&r);
+    static const char *const wrong[][2] = {
+        {LAMPQA GENERATORS "--baselines", "--baselines does not go with --lampqa"},
+        {LAMPQA GENERATORS "--pro 2", "--pro does not go with --lampqa"},
+        {LAMPQA GENERATORS "--ind 0", "one number above 0"},
+        {LAMPQA "examples/lampqa/brief.json", "found 1 of responses"},
+        {TRY "--truth x", "--truth goes with --lampqa"},
+    };
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        r = run(2, wrong[i][0]);
+        assert_non_null(strstr(r.err, wrong[i][1]));
+        run_free(&r);
+    }
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(prints_rows), cmocka_unit_test(refuses),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(prints_rows), cmocka_unit_test(refuses), cmocka_unit_test(ranks_generators),
                                        cmocka_unit_test(killed_runs_go_on)};
     return cmocka_run_group_tests(tests, setup, teardown);
 }

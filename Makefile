@@ -59,7 +59,7 @@ layers: ## proves that no room includes a room above it
 	@tools/check_layers.py
 
 format: ## clang-format over our .c files (headers are laid out by hand)
-	@git ls-files "*.c" | grep -v kernels_avx | xargs clang-format -i
+	@git ls-files "*.c" | xargs clang-format -i
 
 install: build ## installs program, library, header and pkg-config file (DESTDIR and PREFIX are respected)
 	@cmake --install $(BUILD) $(if $(PREFIX),--prefix $(PREFIX))

@@ -8,7 +8,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "math/kernels.h"
+#include "math/cpu/kernels.h"
 
 enum { PAGES = ATTN_CHUNK / KV_PAGE, MAX_R = 96, MAX_DIM = 128 };
 

@@ -51,8 +51,8 @@ int main(int argc, char **argv) {
         fprintf(stderr, "%s\n", err.message);
         return 1;
     }
-    printf("{\"inertia\":%.17g,\"passes\":%zu,\"repaired\":%zu,\"converged\":%s,\"seconds\":%.3f}\n", r.inertia, r.n_iter,
-           r.n_repaired, r.converged ? "true" : "false", clock_now() - began);
+    printf("{\"inertia\":%.17g,\"passes\":%zu,\"repaired\":%zu,\"converged\":%s,\"seconds\":%.3f}\n", r.inertia,
+           r.n_iter, r.n_repaired, r.converged ? "true" : "false", clock_now() - began);
     kmeans_free(&r);
     mem_free(x);
     pool_free(threads);

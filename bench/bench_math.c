@@ -9,8 +9,8 @@
 
 #include "base/pool.h"
 #include "base/rng.h"
-#include "math/gemm.h"
-#include "math/kernels.h"
+#include "math/cpu/gemm.h"
+#include "math/cpu/kernels.h"
 
 /* Wall clock; with one thread its processor time, which other processes disturb less. */
 static bool alone;

@@ -102,7 +102,8 @@ static void build(const char *path) {
     char *ids = malloc(n * 12);
     if (!assign || !order || !user || !start || !ids_at || !ids) die("out of memory");
     for (size_t i = 0; i < n; i += CHUNK)
-        want(kmeans_assign(v + i * d, n - i < CHUNK ? n - i : CHUNK, d, r.centres, k, threads, assign + i, NULL, &err), &err);
+        want(kmeans_assign(v + i * d, n - i < CHUNK ? n - i : CHUNK, d, r.centres, k, threads, assign + i, NULL, &err),
+             &err);
     stage("every row to its prototype", &since);
 
     for (size_t i = 0; i < n; i++) {
@@ -114,9 +115,23 @@ static void build(const char *path) {
     for (size_t i = 0; i < n; i++) order[start[assign[i] + 1]++] = (uint32_t)i;
     const char *const none[] = {NULL}, *const **words = calloc(k, sizeof *words);
     for (size_t j = 0; j < k; j++) words[j] = none;
-    artefact a = {.by = "choices", .embedder = "", .model = "", .split = "", .dims = d, .k = k, .n_row = n, .n_user = n,
-                  .inertia = r.inertia, .words = words, .before = r.centres, .after = r.centres, .start = start,
-                  .row_user = user, .ids_at = ids_at, .ids = ids, .vectors = v};
+    artefact a = {.by = "choices",
+                  .embedder = "",
+                  .model = "",
+                  .split = "",
+                  .dims = d,
+                  .k = k,
+                  .n_row = n,
+                  .n_user = n,
+                  .inertia = r.inertia,
+                  .words = words,
+                  .before = r.centres,
+                  .after = r.centres,
+                  .start = start,
+                  .row_user = user,
+                  .ids_at = ids_at,
+                  .ids = ids,
+                  .vectors = v};
     want(artefact_write(&a, order, path, &err), &err);
     stage("file written", &since);
     munmap(v, n * d * sizeof *v);
@@ -160,9 +175,9 @@ static void measure(const artefact *a, size_t n_probe, float *v) {
         of += N_NEIGHBOUR;
     }
     qsort(times, N_QUERY, sizeof *times, by_time);
-    printf("%6zu of %zu   mean %8.3f   median %8.3f   99 %% %8.3f ms   recall %.4f (users of the file %.4f)\n", n_probe, a->k,
-           1e3 * sum / N_QUERY, 1e3 * times[N_QUERY / 2], 1e3 * times[N_QUERY * 99 / 100], (double)hits / (double)of,
-           (double)self_hits * 2 / (double)of);
+    printf("%6zu of %zu   mean %8.3f   median %8.3f   99 %% %8.3f ms   recall %.4f (users of the file %.4f)\n", n_probe,
+           a->k, 1e3 * sum / N_QUERY, 1e3 * times[N_QUERY / 2], 1e3 * times[N_QUERY * 99 / 100],
+           (double)hits / (double)of, (double)self_hits * 2 / (double)of);
     fflush(stdout);
 }
 

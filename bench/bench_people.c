@@ -84,8 +84,8 @@ static void print(const char *name, const tally *t) {
         double d = t->user[u] - mean * (double)users[u].n_test;
         ss += d * d;
     }
-    printf("%-34s accuracy %.3f +- %.3f   told %.3f, of these right %.3f\n", name, mean, sqrt(ss) / (double)t->n, t->told / (double)t->n,
-           t->right / t->told);
+    printf("%-34s accuracy %.3f +- %.3f   told %.3f, of these right %.3f\n", name, mean, sqrt(ss) / (double)t->n,
+           t->told / (double)t->n, t->right / t->told);
 }
 
 static size_t stem(const char *id) {
@@ -119,8 +119,16 @@ int main(int argc, char **argv) {
         neighbourhood n;
         const turn ask = {"user", ""};
         const char *none[2] = {"", ""};
-        struct pgr_request q = {.origin = "", .id = "", .user_id = users[u].id, .history = users[u].p.pairs, .n_history = users[u].p.n,
-                                .demographics = "", .messages = &ask, .n_message = 1, .responses = none, .n_response = 2};
+        struct pgr_request q = {.origin = "",
+                                .id = "",
+                                .user_id = users[u].id,
+                                .history = users[u].p.pairs,
+                                .n_history = users[u].p.n,
+                                .demographics = "",
+                                .messages = &ask,
+                                .n_message = 1,
+                                .responses = none,
+                                .n_response = 2};
         if (users[u].n_test == 0) continue;
         want(people_neighbours(p, &q, MOST, &a, &n, &err), &err);
         size_t some[MOST], here[MOST];

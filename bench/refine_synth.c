@@ -142,7 +142,8 @@ static refine_sample sample_of(set *x, size_t row, refine_triple *history, rng *
         size_t other = first + rng_below(g, x->n_train);
         refine_triple t = triple_of(x, other);
         bool taken = other == row;
-        for (size_t i = 0; i < h; i++) taken = taken || (history[i].chosen == t.chosen && history[i].rejected == t.rejected);
+        for (size_t i = 0; i < h; i++)
+            taken = taken || (history[i].chosen == t.chosen && history[i].rejected == t.rejected);
         if (!taken) history[h++] = t;
     }
     return (refine_sample){triple_of(x, row), history, H, x->assign[user]};
@@ -204,7 +205,8 @@ static void reassign(set *x, const refine *r) {
     mem_free(assign);
 }
 
-static void try_refine(set *x, double beta, refine_start start, const char *name, double cent, double trail, size_t epochs) {
+static void try_refine(set *x, double beta, refine_start start, const char *name, double cent, double trail,
+                       size_t epochs) {
     refine_options o = refine_options_default();
     refine *r = NULL;
     pgr_error err = {0};
@@ -228,7 +230,8 @@ static void try_refine(set *x, double beta, refine_start start, const char *name
     must(refine_margins(r, x->held, x->n_asked, x->margins, &err), &err);
     char how[96], more[120] = "  |  |  |";
     snprintf(how, sizeof how, "%zu epoch%s, lambda_cent %g, lambda_tr %g", epochs, epochs == 1 ? "" : "s", cent, trail);
-    if (epochs) snprintf(more, sizeof more, " %.3f -> %.3f | %.3f | %.1f |", losses[0], last, moved, clock_now() - began);
+    if (epochs)
+        snprintf(more, sizeof more, " %.3f -> %.3f | %.3f | %.1f |", losses[0], last, moved, clock_now() - began);
     report(x, name, epochs ? how : "before", epochs == 0, more);
     mem_free(losses);
     mem_free(first);
@@ -236,8 +239,10 @@ static void try_refine(set *x, double beta, refine_start start, const char *name
 }
 
 static void measure(set *x, size_t epochs, double beta) {
-    printf("%zu samples of known users, %zu test rows of held-out users, %d prototypes, history of %d, beta %g\n\n", x->n_learn, x->n_asked, K, H, beta);
-    printf("| what | training | held-out accuracy | less before | loss: first, mean of the last 50 | cosine of prototypes to before | s |\n"
+    printf("%zu samples of known users, %zu test rows of held-out users, %d prototypes, history of %d, beta %g\n\n",
+           x->n_learn, x->n_asked, K, H, beta);
+    printf("| what | training | held-out accuracy | less before | loss: first, mean of the last 50 | cosine of "
+           "prototypes to before | s |\n"
            "|---|---|---|---|---|---|---|\n");
     for (int which = 0; which < 2; which++) { /* controls without refinement */
         for (size_t i = 0; i < x->n_asked; i++) {
@@ -246,8 +251,10 @@ static void measure(set *x, size_t epochs, double beta) {
             x->margins[i] = 0;
             if (which == 0) x->margins[i] = vec_dot(a, s->asked.chosen, x->d) - vec_dot(a, s->asked.rejected, x->d);
             for (size_t h = 0; which == 1 && h < H; h++)
-                x->margins[i] += vec_dot(s->history[h].chosen, s->asked.chosen, x->d) - vec_dot(s->history[h].chosen, s->asked.rejected, x->d)
-                                 - vec_dot(s->history[h].rejected, s->asked.chosen, x->d) + vec_dot(s->history[h].rejected, s->asked.rejected, x->d);
+                x->margins[i] += vec_dot(s->history[h].chosen, s->asked.chosen, x->d)
+                                 - vec_dot(s->history[h].chosen, s->asked.rejected, x->d)
+                                 - vec_dot(s->history[h].rejected, s->asked.chosen, x->d)
+                                 + vec_dot(s->history[h].rejected, s->asked.rejected, x->d);
         }
         report(x, which ? "own history's mean difference" : "prototype of k-means alone", "none", true, "  |  |  |");
     }
@@ -257,13 +264,15 @@ static void measure(set *x, size_t epochs, double beta) {
     } runs[] = {{1e-3, 1e-3, 0}, {1e-3, 1e-3, 1}, {0, 0, 1}, {1e-3, 1e-3, epochs}, {0, 0, epochs}, {.1, .1, epochs}};
     for (int start = 0; start < 2; start++)
         for (size_t i = 0; i < sizeof runs / sizeof *runs; i++)
-            try_refine(x, beta, start ? REFINE_RANDOM : REFINE_DIFFERENCE, start ? "z, matrices random" : "z, matrices pass differences on",
-                       runs[i].cent, runs[i].trail, runs[i].epochs);
+            try_refine(x, beta, start ? REFINE_RANDOM : REFINE_DIFFERENCE,
+                       start ? "z, matrices random" : "z, matrices pass differences on", runs[i].cent, runs[i].trail,
+                       runs[i].epochs);
 }
 
 int main(int argc, char **argv) {
     if (argc != 8) {
-        fprintf(stderr, "usage: refine_synth RESPONSES facts|facts-short|default|EMBEDDER USERS PROMPTS RESPONSES_EACH EPOCHS BETA\n");
+        fprintf(stderr, "usage: refine_synth RESPONSES facts|facts-short|default|EMBEDDER USERS PROMPTS RESPONSES_EACH "
+                        "EPOCHS BETA\n");
         return 2;
     }
     set x = {.o = pgr_synth_options_default()};

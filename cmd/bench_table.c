@@ -17,10 +17,14 @@ static void number(char *out, double v, int digits) {
 
 /* ".512 ± .031", with a sign for differences. */
 static void with_error(char *out, double v, double se, bool sign) {
-    if (isnan(v)) snprintf(out, CELL, "-");
-    else if (isnan(se)) snprintf(out, CELL, sign ? "%+.3f" : "%.3f", v);
-    else if (sign) snprintf(out, CELL, "%+.3f ±%.3f", v, se);
-    else snprintf(out, CELL, "%.3f ±%.3f", v, se);
+    if (isnan(v))
+        snprintf(out, CELL, "-");
+    else if (isnan(se))
+        snprintf(out, CELL, sign ? "%+.3f" : "%.3f", v);
+    else if (sign)
+        snprintf(out, CELL, "%+.3f ±%.3f", v, se);
+    else
+        snprintf(out, CELL, "%.3f ±%.3f", v, se);
 }
 
 static void name_of(const pgr_bench_row *r, char *out) {
@@ -47,11 +51,10 @@ static void add_row(table *t, const pgr_bench_row *r) {
 }
 
 static void print_set(const screen *s, const pgr_bench_row *rows, size_t n) {
-    static const column columns[N_CELL] = {{"method", false, false},         {"accuracy", true, false},
-                                           {"over longest", true, false},    {"over base", true, false},
-                                           {"own - stranger", true, false},  {"ECE", true, false},
-                                           {"ties/failures", true, false},   {"flips", true, false},
-                                           {"seconds", true, false}};
+    static const column columns[N_CELL] = {
+        {"method", false, false},       {"accuracy", true, false},       {"over longest", true, false},
+        {"over base", true, false},     {"own - stranger", true, false}, {"ECE", true, false},
+        {"ties/failures", true, false}, {"flips", true, false},          {"seconds", true, false}};
     put(s, STYLE_BOLD, "%s", rows->data);
     put(s, STYLE_PLAIN, ": %zu pairs of %zu users (%s), %zu run%s, seed %llu", rows->pairs, rows->users, rows->split,
         rows->runs, rows->runs == 1 ? "" : "s", (unsigned long long)rows->seed);

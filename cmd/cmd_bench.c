@@ -67,7 +67,8 @@ static const option_row OPTIONS[] = {
     {OPT_CALIBRATION_OUT, 0, "calibration-out", "FILE",
      "a calibration for `score`, fitted on the last row of p-genrm; ask other rows than those you measure it on"},
     {OPT_LAMPQA, 0, "lampqa", NULL,
-     "rank generators: the first operand has LaMP-QA's questions, each other one a generator's responses; --history counts the "
+     "rank generators: the first operand has LaMP-QA's questions, each other one a generator's responses; --history "
+     "counts the "
      "profile's texts (default: 3), --limit the questions of a category"},
     {OPT_TRUTH, 0, "truth", "FILE", "with --lampqa: the generators' true scores, for Spearman's correlation"},
     {0, 0, NULL, NULL, NULL},
@@ -318,15 +319,16 @@ static int bench(bench_run *r) {
 
 /* Options of pairs would change nothing: they are refused. */
 static int check_lampqa(const bench_run *r, size_t n_operand) {
-    static const int taken[] = {OPT_IND, OPT_HISTORY, OPT_LIMIT, OPT_FRAME, OPT_TEMPERATURE, OPT_MAX_TOKENS, OPT_NO_SWAP, OPT_LAMPQA,
-                                OPT_TRUTH};
+    static const int taken[] = {OPT_IND,        OPT_HISTORY, OPT_LIMIT,  OPT_FRAME, OPT_TEMPERATURE,
+                                OPT_MAX_TOKENS, OPT_NO_SWAP, OPT_LAMPQA, OPT_TRUTH};
     uint64_t rest = r->given;
     for (size_t i = 0; i < sizeof taken / sizeof *taken; i++) rest &= ~((uint64_t)1 << (taken[i] - OPT_FIRST));
     for (const option_row *o = OPTIONS; o->id; o++)
         if (rest >> (o->id - OPT_FIRST) & 1) return args_wrong(r->self, "--%s does not go with --lampqa", o->name);
     if (r->o.n_ind != 1 || r->ind[0] < 1) return args_wrong(r->self, "--lampqa takes one number above 0 with --ind");
     if (n_operand < 3)
-        return args_wrong(r->self, "--lampqa takes a file of questions and two or more of responses, found %zu of responses",
+        return args_wrong(r->self,
+                          "--lampqa takes a file of questions and two or more of responses, found %zu of responses",
                           n_operand ? n_operand - 1 : 0);
     return EXIT_DONE;
 }
@@ -410,11 +412,14 @@ const command CMD_BENCH = {
     .summary = "measure methods side by side on known choices",
     .about =
         "Asks every method which response of each pair the user chose, and compares: accuracy with its error, paired\n"
-        "differences, calibration, cost. Data: PersonalRewardBench records, plain or gzip; history is the users' train\n"
+        "differences, calibration, cost. Data: PersonalRewardBench records, plain or gzip; history is the users' "
+        "train\n"
         "rows (docs/bench.md). With --out a killed run goes on with --resume; --json prints one object per row.\n"
-        "With --lampqa: QUESTIONS.jsonl RESPONSES.json RESPONSES.json..., generators ranked by the scores of their answers.",
+        "With --lampqa: QUESTIONS.jsonl RESPONSES.json RESPONSES.json..., generators ranked by the scores of their "
+        "answers.",
     .example = "pgenrm bench --ind 0 --baselines examples/choices.jsonl\n"
-               "  pgenrm bench --lampqa --ind 2 examples/lampqa/questions.jsonl examples/lampqa/brief.json examples/lampqa/lists.json "
+               "  pgenrm bench --lampqa --ind 2 examples/lampqa/questions.jsonl examples/lampqa/brief.json "
+               "examples/lampqa/lists.json "
                "examples/lampqa/warm.json",
     .options = OPTIONS,
     .run = run,

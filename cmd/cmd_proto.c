@@ -7,7 +7,20 @@
 #include "program.h"
 #include "table.h"
 
-enum { OPT_STORE = OPT_FIRST, OPT_K, OPT_BY, OPT_EPOCHS, OPT_RESTARTS, OPT_DIMS, OPT_SPLIT, OPT_OUT, OPT_EMBEDDER, OPT_ADD, OPT_CHECK, OPT_USERS };
+enum {
+    OPT_STORE = OPT_FIRST,
+    OPT_K,
+    OPT_BY,
+    OPT_EPOCHS,
+    OPT_RESTARTS,
+    OPT_DIMS,
+    OPT_SPLIT,
+    OPT_OUT,
+    OPT_EMBEDDER,
+    OPT_ADD,
+    OPT_CHECK,
+    OPT_USERS
+};
 enum { MOST_DRAWN = 1000000, SHOWN_VALUES = 12 };
 
 static const char *const WAYS[] = {"votes", "choices", "analysis", NULL}; /* in the order of pgr_proto_by */
@@ -21,7 +34,8 @@ static const option_row OPTIONS[] = {
     {OPT_DIMS, 0, "dims", "N", "values of a vector by votes, a multiple of 128 (default 512)"},
     {OPT_SPLIT, 0, "split", "NAME", "which pairs count: history (all but test and val, default), all, or one split"},
     {OPT_OUT, 0, "out", "FILE", "build: the file of prototypes (default: STORE.protos); map: the picture"},
-    {OPT_EMBEDDER, 0, "embedder", "NAME", "for choices and analysis (default: $PGENRM_EMBEDDER, else the default embedder)"},
+    {OPT_EMBEDDER, 0, "embedder", "NAME",
+     "for choices and analysis (default: $PGENRM_EMBEDDER, else the default embedder)"},
     {OPT_ADD, 0, "add", NULL, "build: prototypes stay, new users join them, forgotten ones leave"},
     {OPT_CHECK, 0, "check", NULL, "show: compare all checksums, those of large arrays too"},
     {OPT_USERS, 0, "users", "N", "map: draw at most N (default 4000)"},
@@ -52,15 +66,30 @@ static int set_option(void *ctx, int id, const char *value) {
     proto_run *r = ctx;
     int n = 0, status = EXIT_DONE;
     switch (id) {
-    case OPT_STORE: r->store = value; break;
-    case OPT_K: return set_number("prototypes", value, 1, 1000000, &r->o.k);
-    case OPT_EPOCHS: return set_number("epochs", value, 0, 1000, &r->o.epochs);
-    case OPT_RESTARTS: return set_number("restarts", value, 1, 1000, &r->o.restarts);
-    case OPT_SPLIT: r->o.split = value; break;
-    case OPT_OUT: r->out = value; break;
-    case OPT_EMBEDDER: r->embedder = value; break;
-    case OPT_ADD: r->add = true; break;
-    case OPT_CHECK: r->check = true; break;
+    case OPT_STORE:
+        r->store = value;
+        break;
+    case OPT_K:
+        return set_number("prototypes", value, 1, 1000000, &r->o.k);
+    case OPT_EPOCHS:
+        return set_number("epochs", value, 0, 1000, &r->o.epochs);
+    case OPT_RESTARTS:
+        return set_number("restarts", value, 1, 1000, &r->o.restarts);
+    case OPT_SPLIT:
+        r->o.split = value;
+        break;
+    case OPT_OUT:
+        r->out = value;
+        break;
+    case OPT_EMBEDDER:
+        r->embedder = value;
+        break;
+    case OPT_ADD:
+        r->add = true;
+        break;
+    case OPT_CHECK:
+        r->check = true;
+        break;
     case OPT_BY:
         status = args_choice("by", value, WAYS, &n);
         r->o.by = (pgr_proto_by)n;
@@ -116,8 +145,8 @@ static void print_json(const pgr_prototypes *p) {
     print_text("embedder", p->embedder);
     print_text("model", p->model);
     print_text("split", p->split);
-    printf("\"dims\":%zu,\"k\":%zu,\"users\":%zu,\"rows\":%zu,\"pairs\":%zu,\"seed\":%llu,\"inertia\":", p->dims, p->k, p->users,
-           p->rows, p->pairs, (unsigned long long)p->seed);
+    printf("\"dims\":%zu,\"k\":%zu,\"users\":%zu,\"rows\":%zu,\"pairs\":%zu,\"seed\":%llu,\"inertia\":", p->dims, p->k,
+           p->users, p->rows, p->pairs, (unsigned long long)p->seed);
     json_real(p->inertia);
     printf(",\"suggested_k\":%zu,", p->suggested_k);
     print_list("singular_values", p->singular, p->n_singular);
@@ -151,12 +180,15 @@ static void add_prototype(table *t, const pgr_prototypes *p, size_t j) {
 }
 
 static void print_people(const pgr_prototypes *p) {
-    static const column columns[] = {
-        {"prototype", true, false}, {"users", true, false}, {"rows", true, false}, {"similarity", true, false}, {"typical words of what they chose", false, true}};
+    static const column columns[] = {{"prototype", true, false},
+                                     {"users", true, false},
+                                     {"rows", true, false},
+                                     {"similarity", true, false},
+                                     {"typical words of what they chose", false, true}};
     screen s = screen_open(120);
     table *t = table_create(columns, 5);
-    printf("%zu users (%zu pairs, split %s) by %s%s%s, %zu values, seed %llu\n", p->users, p->pairs, p->split, WAYS[p->by],
-           *p->embedder ? " with " : "", p->embedder, p->dims, (unsigned long long)p->seed);
+    printf("%zu users (%zu pairs, split %s) by %s%s%s, %zu values, seed %llu\n", p->users, p->pairs, p->split,
+           WAYS[p->by], *p->embedder ? " with " : "", p->embedder, p->dims, (unsigned long long)p->seed);
     printf("singular values:");
     for (size_t i = 0; i < p->n_singular && i < SHOWN_VALUES; i++) printf(" %.3g", p->singular[i]);
     printf("%s; they suggest %zu prototypes\n", p->n_singular > SHOWN_VALUES ? " ..." : "", p->suggested_k);
@@ -261,7 +293,8 @@ static int build_on(proto_run *r, pgr_store *store) {
     pgr_progress_bar_free(r->bar);
     r->bar = NULL;
     if (s == PGR_E_CANCELLED) {
-        if (!r->common.quiet) complain("interrupted; what was computed is in the store, the same command goes on from there");
+        if (!r->common.quiet)
+            complain("interrupted; what was computed is in the store, the same command goes on from there");
         return EXIT_INTERRUPTED;
     }
     if (s != PGR_OK) return complain_error(&err);
@@ -304,9 +337,11 @@ static int run(const command *self, int argc, char **argv) {
     while (names[which] && strcmp(names[which], operands[0]) != 0) which++;
     if (!names[which]) {
         const char *nearest = args_nearest(operands[0], names);
-        return args_wrong(self, "expected build, show or map, not %s%s%s", operands[0], nearest ? ", perhaps " : "", nearest ? nearest : "");
+        return args_wrong(self, "expected build, show or map, not %s%s%s", operands[0], nearest ? ", perhaps " : "",
+                          nearest ? nearest : "");
     }
-    if (operands[1] && (which == 0 || operands[2])) return args_wrong(self, "unexpected %s", operands[which == 0 ? 1 : 2]);
+    if (operands[1] && (which == 0 || operands[2]))
+        return args_wrong(self, "unexpected %s", operands[which == 0 ? 1 : 2]);
     status = which == 0 ? build(&r) : which == 1 ? show(&r, operands[1]) : map(&r, operands[1]);
     free(r.proto_path);
     pgr_free(r.store_path);
@@ -318,7 +353,8 @@ const command CMD_PROTO = {
     .operands = "build | show [FILE] | map [FILE]",
     .summary = "groups of users who prefer alike: build them, show them, draw them",
     .about =
-        "build: users of the store become vectors, k-means finds groups, refinement fits their centres to what members\n"
+        "build: users of the store become vectors, k-means finds groups, refinement fits their centres to what "
+        "members\n"
         "chose (docs/prototypes.md). What was embedded stays in the store: an interrupted build goes on. show and map\n"
         "take a file of prototypes, by default STORE.protos; map writes an SVG picture (--out, else standard output).\n"
         "--by votes needs no model, choices an embedder, analysis an embedder and a model (-m).",

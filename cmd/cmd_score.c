@@ -36,7 +36,8 @@ static const option_row OPTIONS[] = {
      "show the responses in one order only; else half of the chains see them reversed"},
     {OPT_SCORE, 0, "score", "KIND",
      "which total counts: declared by the chain, recomputed from its criteria, or auto (default: auto)"},
-    {OPT_DEADLINE, 0, "deadline", "S", "seconds per request, which is then judged alone; chains not finished by then count as failed"},
+    {OPT_DEADLINE, 0, "deadline", "S",
+     "seconds per request, which is then judged alone; chains not finished by then count as failed"},
     {OPT_CHAINS, 0, "chains", NULL, "print every chain too"},
     JUDGE_OPTIONS,
     {0, 0, NULL, NULL, NULL},
@@ -254,7 +255,8 @@ static int judge_group(score_run *r, const session *s, size_t first, size_t n) {
  * kilobytes per chain) stays small. A deadline is each request's own. */
 static size_t group_size(const score_run *r) {
     if (r->judge.o.deadline_s > 0) return 1;
-    size_t ind = r->judge.o.ind >= 0 ? (size_t)r->judge.o.ind : 8, pro = r->judge.o.pro > 0 ? (size_t)r->judge.o.pro : 0;
+    size_t ind = r->judge.o.ind >= 0 ? (size_t)r->judge.o.ind : 8,
+           pro = r->judge.o.pro > 0 ? (size_t)r->judge.o.pro : 0;
     size_t n = GROUP_CHAINS / (ind + pro > 0 ? ind + pro : 1);
     return n < GROUP_REQUESTS ? n : GROUP_REQUESTS;
 }
@@ -325,11 +327,13 @@ const command CMD_SCORE = {
     .name = "score",
     .operands = "REQUEST.json...",
     .summary = "judge the responses of a request for its user",
-    .about =
-        "Samples chains of judgement under the user's history, and with --pro under those of similar users, and averages\n"
-        "them: a persona, a weighted rubric, one score per response. REQUEST.json holds one request (docs/requests.md),\n"
-        "- is standard input, a .jsonl file holds one request or PersonalRewardBench record per line. --json prints one\n"
-        "result per line.",
+    .about = "Samples chains of judgement under the user's history, and with --pro under those of similar users, and "
+             "averages\n"
+             "them: a persona, a weighted rubric, one score per response. REQUEST.json holds one request "
+             "(docs/requests.md),\n"
+             "- is standard input, a .jsonl file holds one request or PersonalRewardBench record per line. --json "
+             "prints one\n"
+             "result per line.",
     .example = "pgenrm score --ind 8 examples/request.json",
     .options = OPTIONS,
     .run = run,

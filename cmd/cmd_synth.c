@@ -25,7 +25,8 @@ enum {
 
 static const option_row OPTIONS[] = {
     {OPT_RESPONSES, 0, "responses", "FILE", "lines {\"prompt\": .., \"responses\": {name: text}}, plain or gzip"},
-    {OPT_OUT, 0, "out", "FILE", "the users' choices, as PersonalRewardBench records; without it only the table is made"},
+    {OPT_OUT, 0, "out", "FILE",
+     "the users' choices, as PersonalRewardBench records; without it only the table is made"},
     {OPT_USERS, 0, "users", "N", "default 400"},
     {OPT_PROTOTYPES, 0, "prototypes", "K", "tastes that users are drawn from, default 8"},
     {OPT_TRAIN_PAIRS, 0, "train-pairs", "N", "of each user, default 12"},
@@ -56,26 +57,42 @@ static int set_size(const char *name, const char *value, int64_t lo, int64_t hi,
 static int set_option(void *ctx, int id, const char *value) {
     synth_run *r = ctx;
     switch (id) {
-    case OPT_RESPONSES: r->responses = value; return EXIT_DONE;
-    case OPT_OUT: r->out = value; return EXIT_DONE;
-    case OPT_USERS: return set_size("users", value, 2, 10000000, &r->o.users);
-    case OPT_PROTOTYPES: return set_size("prototypes", value, 1, 100000, &r->o.prototypes);
-    case OPT_TRAIN_PAIRS: return set_size("train-pairs", value, 1, 1000000, &r->o.train_pairs);
-    case OPT_TEST_PAIRS: return set_size("test-pairs", value, 1, 1000000, &r->o.test_pairs);
-    case OPT_HELD_USERS: return args_real("held-users", value, 0, 1, &r->o.held_users);
-    case OPT_HELD_PROMPTS: return args_real("held-prompts", value, 0, 1, &r->o.held_prompts);
-    case OPT_NOISE: return args_real("noise", value, 1e-6, 1e6, &r->o.noise);
-    case OPT_COMMON: return args_real("common", value, 0, 1e3, &r->o.common);
-    case OPT_SCENARIO: return args_real("scenario", value, 0, 1e3, &r->o.scenario);
-    case OPT_OWN: return args_real("own", value, 0, 1e3, &r->o.own);
-    case OPT_MAX_BYTES: return set_size("max-bytes", value, 1, 1 << 20, &r->o.max_bytes);
+    case OPT_RESPONSES:
+        r->responses = value;
+        return EXIT_DONE;
+    case OPT_OUT:
+        r->out = value;
+        return EXIT_DONE;
+    case OPT_USERS:
+        return set_size("users", value, 2, 10000000, &r->o.users);
+    case OPT_PROTOTYPES:
+        return set_size("prototypes", value, 1, 100000, &r->o.prototypes);
+    case OPT_TRAIN_PAIRS:
+        return set_size("train-pairs", value, 1, 1000000, &r->o.train_pairs);
+    case OPT_TEST_PAIRS:
+        return set_size("test-pairs", value, 1, 1000000, &r->o.test_pairs);
+    case OPT_HELD_USERS:
+        return args_real("held-users", value, 0, 1, &r->o.held_users);
+    case OPT_HELD_PROMPTS:
+        return args_real("held-prompts", value, 0, 1, &r->o.held_prompts);
+    case OPT_NOISE:
+        return args_real("noise", value, 1e-6, 1e6, &r->o.noise);
+    case OPT_COMMON:
+        return args_real("common", value, 0, 1e3, &r->o.common);
+    case OPT_SCENARIO:
+        return args_real("scenario", value, 0, 1e3, &r->o.scenario);
+    case OPT_OWN:
+        return args_real("own", value, 0, 1e3, &r->o.own);
+    case OPT_MAX_BYTES:
+        return set_size("max-bytes", value, 1, 1 << 20, &r->o.max_bytes);
     }
     return EXIT_DONE;
 }
 
 static void print_json(const pgr_synth_report *p) {
     static const char *const kinds[] = {"code", "write", "advise", "explain"};
-    printf("{\"users\":%zu,\"held_users\":%zu,\"prompts\":%zu,\"responses\":%zu,\"train_rows\":%zu,\"test_rows\":%zu,\"ladder_rows\":%zu,\"kinds\":{",
+    printf("{\"users\":%zu,\"held_users\":%zu,\"prompts\":%zu,\"responses\":%zu,\"train_rows\":%zu,\"test_rows\":%zu,"
+           "\"ladder_rows\":%zu,\"kinds\":{",
            p->users, p->held_users, p->prompts, p->responses, p->train_rows, p->test_rows, p->ladder_rows);
     for (size_t i = 0; i < 4; i++) printf("%s\"%s\":%zu", i ? "," : "", kinds[i], p->kinds[i]);
     printf("},\"ceiling\":");
@@ -105,25 +122,33 @@ static const char *number(char *out, size_t n, double mean, double se) {
 }
 
 static void print_table(const pgr_synth_report *p, const char *out) {
-    static const column columns[] = {{"method", false, true}, {"pairs", true, false}, {"accuracy", true, false}, {"stranger's pairs", true, false}, {"gain", true, false}};
+    static const column columns[] = {{"method", false, true},
+                                     {"pairs", true, false},
+                                     {"accuracy", true, false},
+                                     {"stranger's pairs", true, false},
+                                     {"gain", true, false}};
     screen s = screen_open(100);
     table *t = table_create(columns, 5);
-    printf("%zu users, %zu of them held out; %zu responses to %zu prompts (%zu code, %zu write, %zu advise, %zu explain)\n", p->users,
-           p->held_users, p->responses, p->prompts, p->kinds[0], p->kinds[1], p->kinds[2], p->kinds[3]);
-    printf("%zu train and %zu test rows%s%s; asked here: %zu test rows of held-out users\n\n", p->train_rows, p->test_rows, out ? " in " : "",
-           out ? out : "", p->ladder_rows);
+    printf("%zu users, %zu of them held out; %zu responses to %zu prompts (%zu code, %zu write, %zu advise, %zu "
+           "explain)\n",
+           p->users, p->held_users, p->responses, p->prompts, p->kinds[0], p->kinds[1], p->kinds[2], p->kinds[3]);
+    printf("%zu train and %zu test rows%s%s; asked here: %zu test rows of held-out users\n\n", p->train_rows,
+           p->test_rows, out ? " in " : "", out ? out : "", p->ladder_rows);
     for (size_t i = 0; i < p->n_step; i++) {
         const pgr_synth_step *step = &p->steps[i];
         char pairs[24], own[40], stranger[40], gain[40];
         snprintf(pairs, sizeof pairs, "%zu", step->history);
         table_row(t, STYLE_PLAIN,
-                  (const char *[]){step->name, step->history ? pairs : "", number(own, sizeof own, step->accuracy, step->accuracy_se),
+                  (const char *[]){step->name, step->history ? pairs : "",
+                                   number(own, sizeof own, step->accuracy, step->accuracy_se),
                                    number(stranger, sizeof stranger, step->stranger, step->stranger_se),
                                    number(gain, sizeof gain, step->gain, step->gain_se)});
     }
     table_print(t, &s, 0);
     table_free(t);
-    printf("\nThe oracle knows the true weights; its mean without the luck of the draw is %.3f. Errors are clustered by user.\n", p->ceiling);
+    printf("\nThe oracle knows the true weights; its mean without the luck of the draw is %.3f. Errors are clustered "
+           "by user.\n",
+           p->ceiling);
 }
 
 static int run(const command *self, int argc, char **argv) {
@@ -155,10 +180,13 @@ const command CMD_SYNTH = {
     .name = "synth",
     .operands = "",
     .summary = "users with known tastes, to measure methods on",
-    .about = "Draws users around prototypes of taste, lets them choose between real responses, writes their choices and prints\n"
-             "what can be won on them: by the longest answer, by what most like, by 1 to 10 pairs of the user's own, by users\n"
+    .about = "Draws users around prototypes of taste, lets them choose between real responses, writes their choices "
+             "and prints\n"
+             "what can be won on them: by the longest answer, by what most like, by 1 to 10 pairs of the user's own, "
+             "by users\n"
              "like him, by the truth (docs/synth.md).",
-    .example = "pgenrm synth --responses examples/responses.jsonl --users 60 --prototypes 2 --train-pairs 6 --test-pairs 3",
+    .example =
+        "pgenrm synth --responses examples/responses.jsonl --users 60 --prototypes 2 --train-pairs 6 --test-pairs 3",
     .options = OPTIONS,
     .without = ARGS_NO_MODEL | ARGS_NO_LORA | ARGS_NO_CHAT_TEMPLATE | ARGS_NO_DTYPE,
     .run = run,

@@ -335,9 +335,10 @@ static void remind_of_prototypes(const pgr_store *s) {
     strcpy(file, path);
     strcat(file, ".protos");
     if (access(file, F_OK) == 0)
-        complain("%s still holds names and vectors of users it was built from: `pgenrm proto build --add` takes them out, "
-                 "or delete it",
-                 file);
+        complain(
+            "%s still holds names and vectors of users it was built from: `pgenrm proto build --add` takes them out, "
+            "or delete it",
+            file);
     free(file);
 }
 

@@ -12,7 +12,6 @@ static int set_count(const char *name, const char *value, int64_t hi, size_t *ou
     return status;
 }
 
-
 int judge_args_set(judge_args *a, int id, const char *value) {
     static const char *const by[] = {"random", "relevant", "recent", NULL};
     static const char *const weights[] = {"uniform", "similarity", NULL};
@@ -105,7 +104,8 @@ int judge_args_open(judge_args *a, const common_options *common) {
     if (a->calibration) s = pgr_calibration_open(a->calibration, &a->map, &err);
     a->o.calibration = a->map;
     if (s == PGR_OK && (a->store_name || a->prototypes || a->o.pro > 0)) s = open_users(a, common->n_thread, &err);
-    if (s == PGR_OK && a->o.history_by == PGR_HISTORY_RELEVANT && !a->people) s = open_embedder(a, common->n_thread, &err);
+    if (s == PGR_OK && a->o.history_by == PGR_HISTORY_RELEVANT && !a->people)
+        s = open_embedder(a, common->n_thread, &err);
     return s == PGR_OK ? EXIT_DONE : complain_error(&err);
 }
 

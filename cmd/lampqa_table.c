@@ -28,8 +28,9 @@ static void add_generator(table *t, const pgr_lampqa_generator *g) {
 }
 
 static void print_row(const screen *s, const pgr_lampqa_row *r) {
-    static const column columns[N_CELL] = {{"rank", true, false},   {"generator", false, false}, {"score", true, false},
-                                           {"scored", true, false}, {"failures", true, false},   {"truth", true, false}};
+    static const column columns[N_CELL] = {{"rank", true, false},     {"generator", false, false},
+                                           {"score", true, false},    {"scored", true, false},
+                                           {"failures", true, false}, {"truth", true, false}};
     put_clean(s, STYLE_BOLD, r->category);
     put(s, STYLE_PLAIN, ": %zu question%s, %zu failed, Ind-%d, %zu texts of the profile, seed %llu", r->questions,
         r->questions == 1 ? "" : "s", r->failures, r->ind, r->history, (unsigned long long)r->seed);

@@ -331,8 +331,8 @@ static void print_neighbours(const screen *s, const pgr_result *r) {
     table_print(t, s, INDENT);
     table_free(t);
     char line[300];
-    snprintf(line, sizeof line, "The own history weighs %s, similar users %s%s.", percent(r->w_ind).s, percent(r->w_pro).s,
-             r->cold_start ? " (cold start: the user's history is short)" : "");
+    snprintf(line, sizeof line, "The own history weighs %s, similar users %s%s.", percent(r->w_ind).s,
+             percent(r->w_pro).s, r->cold_start ? " (cold start: the user's history is short)" : "");
     put_wrapped(s, r->cold_start ? STYLE_WEAK : STYLE_PLAIN, line, INDENT, 0);
 }
 

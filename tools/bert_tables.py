@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes src/model/bert_tables.inc: the classes of characters that PyPI `tokenizers` has for BERT, which are those of Unicode 8 whatever is
+"""Writes src/text/bert_tables.inc: the classes of characters that PyPI `tokenizers` has for BERT, which are those of Unicode 8 whatever is
 newer elsewhere, so that utf8proc's tables (of another version on every system) are no substitute.
 
     tools/bert_tables.py
@@ -8,7 +8,7 @@ import os
 
 from tokenizers import normalizers, pre_tokenizers
 
-OUT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "src", "model", "bert_tables.inc")
+OUT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "src", "text", "bert_tables.inc")
 
 
 def normaliser(**on):

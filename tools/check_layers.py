@@ -1,44 +1,51 @@
 #!/usr/bin/env python3
-"""Proves the layering: no room includes a room that it may not, cmd/ sees pgenrm.h only."""
+"""Proves the layering: a room includes, directly, nothing but itself and what src/rooms.txt lists for it; cmd/ sees the public
+headers only."""
 import pathlib
 import re
 import sys
 
-NEEDS = {  # a room may include itself, what is listed, and what those may include
-    "base": [], "math": ["base"], "model": ["math"], "infer": ["model"], "user": ["base"],
-    "prototype": ["model", "user"], "judge": ["infer", "user", "prototype"], "bench": ["judge"],
-}
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+PUBLIC = {p.name for p in (ROOT / "include").glob("*.h")}
 
 
-def reach(room):
-    seen = {room}
-    for need in NEEDS[room]:
-        seen |= reach(need)
-    return seen
+def read_table():
+    """room -> rooms that it may include; a room may only need rooms listed above it."""
+    needs = {}
+    for n, line in enumerate((ROOT / "src" / "rooms.txt").read_text().splitlines(), 1):
+        if line.startswith("#"):
+            continue
+        room, _, listed = line.partition(":")
+        needs[room] = listed.split()
+        unknown = [r for r in needs[room] if r not in needs or r == room]
+        if unknown:
+            sys.exit(f"src/rooms.txt:{n}: {room} needs {unknown[0]}, expected a room listed above it")
+    return needs
+
+
+def includes(path):
+    for n, line in enumerate(path.read_text().splitlines(), 1):
+        hit = re.match(r'\s*#\s*include\s+"([^"]+)"', line)
+        if hit and hit[1] not in PUBLIC:
+            yield n, hit[1]
 
 
 def main():
-    root = pathlib.Path(__file__).resolve().parent.parent
-    wrong, files = [], 0
-    for room in NEEDS:
-        for path in sorted((root / "src" / room).rglob("*.[ch]")):
+    needs, wrong, files = read_table(), [], 0
+    for room in needs:
+        for path in sorted((ROOT / "src" / room).rglob("*.[ch]")):
             files += 1
-            for n, line in enumerate(path.read_text().splitlines(), 1):
-                hit = re.match(r'\s*#\s*include\s+"([^"]+)"', line)
-                if not hit or hit[1] == "pgenrm.h":
-                    continue
-                to = hit[1].split("/")[0]
-                if to not in reach(room):
-                    wrong.append(f"{path.relative_to(root)}:{n}: src/{room} includes {hit[1]}")
-    for path in sorted((root / "cmd").glob("*.[ch]")):
+            for n, name in includes(path):
+                if name.split("/")[0] not in [room, *needs[room]]:
+                    wrong.append(f"{path.relative_to(ROOT)}:{n}: {name}, but src/rooms.txt gives {room}: {' '.join(needs[room])}")
+    for path in sorted((ROOT / "cmd").glob("*.[ch]")):
         files += 1
-        for n, line in enumerate(path.read_text().splitlines(), 1):
-            hit = re.match(r'\s*#\s*include\s+"([^"]+)"', line)
-            if hit and hit[1] != "pgenrm.h" and not (root / "cmd" / hit[1]).exists():
-                wrong.append(f"{path.relative_to(root)}:{n}: cmd includes {hit[1]}")
-    rooms = {p.name for p in (root / "src").iterdir() if p.is_dir()}
-    wrong += [f"src/{room} is not in the table of tools/check_layers.py" for room in sorted(rooms - set(NEEDS))]
-    print("\n".join(wrong) if wrong else f"layers: {files} files, no include goes up")
+        for n, name in includes(path):
+            if not (ROOT / "cmd" / name).exists():
+                wrong.append(f"{path.relative_to(ROOT)}:{n}: cmd includes {name}, expected public headers only")
+    rooms = {p.name for p in (ROOT / "src").iterdir() if p.is_dir()}
+    wrong += [f"src/{room} is not in src/rooms.txt" for room in sorted(rooms - set(needs))]
+    print("\n".join(wrong) if wrong else f"layers: {files} files in {len(needs)} rooms, every include is one that src/rooms.txt allows")
     return 1 if wrong or not files else 0
 
 

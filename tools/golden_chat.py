@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes tests/golden/chat/: what transformers' chat templates make of conversations, for the interpreter in src/model/jinja*.
+"""Writes tests/golden/chat/: what transformers' chat templates make of conversations, for the interpreter in src/text/jinja*.
 
     tools/golden_chat.py          after tools/golden_tokenizer.py; needs jinja2, tokenizers, transformers
 

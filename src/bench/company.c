@@ -5,7 +5,10 @@
 #include "bench/ask.h"
 #include "user/store.h"
 
-enum { PROTOTYPES = 10, SHARED = 3 }; /* signal.md: 10 are enough; a text is shared where it stands in 3 pairs or more on average */
+enum {
+    PROTOTYPES = 10,
+    SHARED = 3
+}; /* signal.md: 10 are enough; a text is shared where it stands in 3 pairs or more on average */
 
 static size_t train_users(const bench_data *d) {
     size_t n = 0;
@@ -39,7 +42,9 @@ static bool votes(const bench_data *d, const pgr_bench_options *o) {
 static pgr_status build(const bench_data *d, const pgr_bench_options *o, const char *store, const char *protos,
                         pgr_error *err) {
     size_t n = train_users(d);
-    if (n < 2) return fail(err, PGR_E_ARG, "%s: %zu users have train rows, expected two or more for similar users", d->name, n);
+    if (n < 2)
+        return fail(err, PGR_E_ARG, "%s: %zu users have train rows, expected two or more for similar users", d->name,
+                    n);
     pgr_store *s = NULL;
     PGR_TRY(pgr_store_open(store, PGR_STORE_CREATE, &s, err));
     pgr_proto_options po = pgr_proto_options_default();

@@ -11,24 +11,29 @@ static const char HEAD[] =
     "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"/>\n<title>";
 
 static const char STYLE[] =
-    ":root { --ink: #1d2330; --soft: #667085; --grid: #e4e7ec; --page: #ffffff; --c0: #667085; --c1: #2563eb; --c2: #c2410c; "
+    ":root { --ink: #1d2330; --soft: #667085; --grid: #e4e7ec; --page: #ffffff; --c0: #667085; --c1: #2563eb; --c2: "
+    "#c2410c; "
     "--c3: #15803d; --c4: #9333ea; --c5: #b45309; color-scheme: light dark; }\n"
     "@media (prefers-color-scheme: dark) { :root { --ink: #e6e9ef; --soft: #98a2b3; --grid: #2d3442; --page: #141820; "
     "--c0: #98a2b3; --c1: #6ea8fe; --c2: #fb923c; --c3: #4ade80; --c4: #c084fc; --c5: #fbbf24; } }\n"
-    "body { background: var(--page); color: var(--ink); font: 15px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem "
+    "body { background: var(--page); color: var(--ink); font: 15px/1.5 system-ui, sans-serif; max-width: 62rem; "
+    "margin: 2rem "
     "auto; padding: 0 1rem; }\n"
     "h1 { font-size: 1.5rem; } h2 { font-size: 1.2rem; margin-top: 2.5rem; }\n"
     "figure { margin: 1.5rem 0; } figcaption, .note { color: var(--soft); font-size: .9rem; }\n"
     "svg { width: 100%; height: auto; } svg text { fill: var(--ink); font: 12px system-ui, sans-serif; }\n"
-    "div.wide { overflow-x: auto; } table { border-collapse: collapse; font-size: .85rem; font-variant-numeric: tabular-nums; }\n"
+    "div.wide { overflow-x: auto; } table { border-collapse: collapse; font-size: .85rem; font-variant-numeric: "
+    "tabular-nums; }\n"
     "th, td { text-align: right; padding: .25rem .6rem; border-bottom: 1px solid var(--grid); white-space: nowrap; }\n"
     "th:first-child, td:first-child { text-align: left; } tr.weak td { color: var(--soft); }\n"
     ".grid { stroke: var(--grid); } .half { stroke: var(--soft); stroke-dasharray: 4 3; } .bar { stroke-width: 2; } "
     ".thin { stroke-width: 1; opacity: .5; }\n"
     "polyline { fill: none; stroke-width: 1.8; }\n"
-    ".c0 { stroke: var(--c0); fill: var(--c0); } .c1 { stroke: var(--c1); fill: var(--c1); } .c2 { stroke: var(--c2); fill: "
+    ".c0 { stroke: var(--c0); fill: var(--c0); } .c1 { stroke: var(--c1); fill: var(--c1); } .c2 { stroke: var(--c2); "
+    "fill: "
     "var(--c2); }\n"
-    ".c3 { stroke: var(--c3); fill: var(--c3); } .c4 { stroke: var(--c4); fill: var(--c4); } .c5 { stroke: var(--c5); fill: "
+    ".c3 { stroke: var(--c3); fill: var(--c3); } .c4 { stroke: var(--c4); fill: var(--c4); } .c5 { stroke: var(--c5); "
+    "fill: "
     "var(--c5); }\n"
     ".weak { stroke: var(--soft); fill: var(--soft); opacity: .7; }\n";
 
@@ -78,10 +83,12 @@ static void table_line(const pgr_bench_row *r, buf *out) {
 }
 
 static void table(const pgr_bench_row *rows, size_t n, buf *out) {
-    static const char *const titles[] = {"method",        "accuracy",        "\xC2\xB1 runs",     "parsed only", "macro user",
-                                         "macro prot.",   "over longest",    "over base",         "own \xE2\x88\x92 stranger",
-                                         "ECE",           "temp.",           "isotonic",          "ties",        "failures",
-                                         "flips",         "tokens",          "seconds"};
+    static const char *const titles[] = {"method",       "accuracy",   "\xC2\xB1 runs",
+                                         "parsed only",  "macro user", "macro prot.",
+                                         "over longest", "over base",  "own \xE2\x88\x92 stranger",
+                                         "ECE",          "temp.",      "isotonic",
+                                         "ties",         "failures",   "flips",
+                                         "tokens",       "seconds"};
     buf_puts(out, "<div class=\"wide\"><table>\n<thead><tr>");
     for (size_t i = 0; i < sizeof titles / sizeof *titles; i++) buf_printf(out, "<th>%s</th>", titles[i]);
     buf_puts(out, "</tr></thead>\n<tbody>\n");
@@ -114,11 +121,13 @@ static void data_section(const pgr_bench_row *rows, size_t n, buf *out) {
     buf_puts(out, "</section>\n");
 }
 
-static const char EXPLAINED[] =
-    "<p class=\"note\">Every pair counts in the accuracy, a tie or a failure as half. Errors are standard errors clustered by user, "
-    "\xE2\x80\x9C\xC2\xB1 runs\xE2\x80\x9D that of the runs' accuracies. Differences are paired. Own \xE2\x88\x92 stranger: what is "
-    "lost with another user's history. ECE: expected calibration error, as it is and after a temperature or a rising map fitted on the "
-    "other users. Ties, failures, tokens and seconds are those of all runs.</p>\n";
+static const char EXPLAINED[] = "<p class=\"note\">Every pair counts in the accuracy, a tie or a failure as half. "
+                                "Errors are standard errors clustered by user, "
+                                "\xE2\x80\x9C\xC2\xB1 runs\xE2\x80\x9D that of the runs' accuracies. Differences are "
+                                "paired. Own \xE2\x88\x92 stranger: what is "
+                                "lost with another user's history. ECE: expected calibration error, as it is and after "
+                                "a temperature or a rising map fitted on the "
+                                "other users. Ties, failures, tokens and seconds are those of all runs.</p>\n";
 
 pgr_status pgr_bench_html(const pgr_bench_report *report, const char *title, char **out, pgr_error *err) {
     buf page = {0};

@@ -75,7 +75,8 @@ static void take_result(lampqa *b, size_t question, const pgr_result *result) {
     lampqa_order(&b->d.questions[question], n, order);
     for (size_t i = 0; i < n; i++)
         if (result->responses[i].scored) b->scores[question * n + order[i]] = result->responses[i].score;
-    for (size_t i = 0; i < result->n_clip; i++) b->n_clipped += strcmp(result->clipped[i].field, "user.demographics") == 0;
+    for (size_t i = 0; i < result->n_clip; i++)
+        b->n_clipped += strcmp(result->clipped[i].field, "user.demographics") == 0;
 }
 
 /* A question whose texts cannot be asked is a failure that counts, anything else ends the run. */
@@ -116,7 +117,8 @@ static pgr_status judge_group(group *g) {
     jo.progress = NULL;
     jo.judged = on_judged;
     jo.judged_ctx = g;
-    pgr_status s = pgr_judge_many(g->b->engine, (const pgr_request *const *)g->requests, g->n, &jo, g->results, g->errors);
+    pgr_status s =
+        pgr_judge_many(g->b->engine, (const pgr_request *const *)g->requests, g->n, &jo, g->results, g->errors);
     if (g->status == PGR_OK && s == PGR_E_MEM) return fail_mem(g->b->err); /* perhaps nobody was told */
     if (g->status == PGR_OK && s == PGR_E_CANCELLED) return fail(g->b->err, s, "cancelled");
     return g->status;
@@ -195,8 +197,10 @@ static void correlate(const double *score, const double *truth, size_t n, pgr_la
     for (size_t g = 0; g < n && !row->why_not[0]; g++)
         if (isnan(score[g])) row->why_not = "a generator has no score";
     if (row->why_not[0]) return;
-    if (all_equal(score, n)) row->why_not = "all scores are equal";
-    else if (all_equal(truth, n)) row->why_not = "all true scores are equal";
+    if (all_equal(score, n))
+        row->why_not = "all scores are equal";
+    else if (all_equal(truth, n))
+        row->why_not = "all true scores are equal";
 }
 
 static pgr_status make_row(lampqa *b, size_t category, double *scratch, pgr_lampqa_row *row) {
@@ -341,7 +345,8 @@ pgr_status pgr_lampqa_row_json(const pgr_lampqa_row *row, char **out, pgr_error 
         buf_putc(&text, ',');
         put_text(&text, "spearman_reason", row->why_not);
     }
-    buf_printf(&text, ",\"ind\":%d,\"history\":%zu,\"seed\":%llu,", row->ind, row->history, (unsigned long long)row->seed);
+    buf_printf(&text, ",\"ind\":%d,\"history\":%zu,\"seed\":%llu,", row->ind, row->history,
+               (unsigned long long)row->seed);
     put_text(&text, "model", row->model);
     buf_putc(&text, '}');
     char *s = text.failed ? NULL : buf_take(&text);

@@ -95,8 +95,8 @@ static pgr_status add_question(lampqa_data *d, const pgr_lampqa_options *o, cons
 }
 
 /* The next record in its own memory; *more = false at the end. */
-static pgr_status next_question(lampqa_data *d, const pgr_lampqa_options *o, dataset *in, distinct *ids, const char *set,
-                                bool *more, pgr_error *err) {
+static pgr_status next_question(lampqa_data *d, const pgr_lampqa_options *o, dataset *in, distinct *ids,
+                                const char *set, bool *more, pgr_error *err) {
     arena a = {0};
     record r;
     size_t number = 0, known = ids->n;
@@ -105,8 +105,8 @@ static pgr_status next_question(lampqa_data *d, const pgr_lampqa_options *o, dat
         s = add_question(d, o, &r.question, set, err);
         if (s == PGR_OK) s = distinct_number(ids, d->questions[d->n_question - 1].id, &number, err);
         if (s == PGR_OK && number < known)
-            s = fail(err, PGR_E_FORMAT, "%s:%zu: id: found \"%.60s\" again, expected each question once", o->questions, r.line,
-                     ids->texts[number]);
+            s = fail(err, PGR_E_FORMAT, "%s:%zu: id: found \"%.60s\" again, expected each question once", o->questions,
+                     r.line, ids->texts[number]);
     }
     arena_free(&a);
     return s;
@@ -201,19 +201,20 @@ static pgr_status keep_answered(lampqa_data *d, const pgr_lampqa_options *o, pgr
         size_t missing = 0;
         for (size_t i = 0; i < read; i++) missing += !d->questions[i].answers[g];
         if (missing)
-            PGR_TRY(plan_note(&d->notes, &d->arena, err, "%s has no answer to %zu of %zu questions", d->generators[g], missing,
-                              read));
+            PGR_TRY(plan_note(&d->notes, &d->arena, err, "%s has no answer to %zu of %zu questions", d->generators[g],
+                              missing, read));
     }
     for (size_t i = 0; i < read; i++)
         if (answered(d, &d->questions[i])) d->questions[n++] = d->questions[i];
     d->n_question = n;
     d->unanswered = read - n;
     if (n == 0)
-        return fail(err, PGR_E_ARG, "%s: found no question that all %zu generators answered, expected one or more of its %zu",
+        return fail(err, PGR_E_ARG,
+                    "%s: found no question that all %zu generators answered, expected one or more of its %zu",
                     o->questions, d->n_generator, read);
     if (d->unanswered)
-        PGR_TRY(plan_note(&d->notes, &d->arena, err, "%zu of %zu questions are left out, not every generator answered them",
-                          d->unanswered, read));
+        PGR_TRY(plan_note(&d->notes, &d->arena, err,
+                          "%zu of %zu questions are left out, not every generator answered them", d->unanswered, read));
     return PGR_OK;
 }
 
@@ -253,8 +254,8 @@ static pgr_status read_scores(const lampqa_data *d, json_t *v, json_at at, doubl
     for (size_t g = 0; g < d->n_generator; g++) {
         const json_t *score = json_object_get(v, d->generators[g]);
         if (!json_is_number(score))
-            return fail(err, PGR_E_FORMAT, "%s: %s%s%.80s: found %s, expected the generator's true score", at.origin, at.path,
-                        at.path[0] ? "." : "", d->generators[g], json_kind(score));
+            return fail(err, PGR_E_FORMAT, "%s: %s%s%.80s: found %s, expected the generator's true score", at.origin,
+                        at.path, at.path[0] ? "." : "", d->generators[g], json_kind(score));
         out[g] = json_number_value(score);
     }
     return PGR_OK;
@@ -275,9 +276,11 @@ static pgr_status read_truth(lampqa_data *d, json_t *top, const char *origin, pg
         const char *category = d->categories.texts[c];
         json_t *scores = by_category ? json_object_get(top, category) : top;
         if (!scores)
-            return fail(err, PGR_E_ARG, "%s: %.80s: found nothing, expected the generators' true scores in that category", origin,
+            return fail(err, PGR_E_ARG,
+                        "%s: %.80s: found nothing, expected the generators' true scores in that category", origin,
                         category);
-        PGR_TRY(read_scores(d, scores, (json_at){origin, by_category ? category : ""}, d->truth + c * d->n_generator, err));
+        PGR_TRY(
+            read_scores(d, scores, (json_at){origin, by_category ? category : ""}, d->truth + c * d->n_generator, err));
     }
     return PGR_OK;
 }
@@ -301,8 +304,8 @@ static pgr_status truth_of(lampqa_data *d, size_t generator, const char *text, s
 
 static pgr_status name_generators(lampqa_data *d, const pgr_lampqa_options *o, pgr_error *err) {
     if (o->n_response < LAMPQA_MIN_GENERATORS || o->n_response > LAMPQA_MAX_GENERATORS)
-        return fail(err, PGR_E_ARG, "found %zu response file%s, expected %d to %d, one for each generator", o->n_response,
-                    o->n_response == 1 ? "" : "s", LAMPQA_MIN_GENERATORS, LAMPQA_MAX_GENERATORS);
+        return fail(err, PGR_E_ARG, "found %zu response file%s, expected %d to %d, one for each generator",
+                    o->n_response, o->n_response == 1 ? "" : "s", LAMPQA_MIN_GENERATORS, LAMPQA_MAX_GENERATORS);
     d->n_generator = o->n_response;
     d->generators = arena_array(&d->arena, o->n_response, sizeof *d->generators);
     if (!d->generators) return fail_mem(err);

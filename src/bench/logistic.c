@@ -69,7 +69,8 @@ static bool solve(double (*h)[LOGISTIC_MAX], const double *g, size_t p, double *
     return true;
 }
 
-pgr_status logistic_fit(const double *x, const size_t *rows, size_t n, size_t p, const double *precision, double *w, pgr_error *err) {
+pgr_status logistic_fit(const double *x, const size_t *rows, size_t n, size_t p, const double *precision, double *w,
+                        pgr_error *err) {
     enum { MAX_STEP = 50, MAX_HALVING = 30 };
     PGR_ASSERT(p <= LOGISTIC_MAX);
     problem q = {x, precision, rows, n, p};
@@ -78,7 +79,8 @@ pgr_status logistic_fit(const double *x, const size_t *rows, size_t n, size_t p,
     double at = objective(&q, w);
     for (int i = 0; i < MAX_STEP; i++) {
         slopes(&q, w, g, h);
-        if (!solve(h, g, p, step)) return fail(err, PGR_E_ARG, "a logistic fit of %zu rows has features that are not finite", n);
+        if (!solve(h, g, p, step))
+            return fail(err, PGR_E_ARG, "a logistic fit of %zu rows has features that are not finite", n);
         double length = 1, found = at;
         for (int k = 0; k < MAX_HALVING; k++, length /= 2) {
             for (size_t j = 0; j < p; j++) next[j] = w[j] + length * step[j];

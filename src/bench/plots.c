@@ -12,13 +12,20 @@ void html_text(buf *out, const char *s) {
     for (size_t n = strlen(s); n > 0;) {
         size_t k = utf8_next(s, n, NULL);
         unsigned char c = (unsigned char)*s;
-        if (k == 0) buf_puts(out, "\xEF\xBF\xBD");
-        else if (c == '<') buf_puts(out, "&lt;");
-        else if (c == '>') buf_puts(out, "&gt;");
-        else if (c == '&') buf_puts(out, "&amp;");
-        else if (c == '"') buf_puts(out, "&quot;");
-        else if (c < 0x20 || c == 0x7F) buf_putc(out, ' '); /* XML has no place for most of them */
-        else buf_add(out, s, k);
+        if (k == 0)
+            buf_puts(out, "\xEF\xBF\xBD");
+        else if (c == '<')
+            buf_puts(out, "&lt;");
+        else if (c == '>')
+            buf_puts(out, "&gt;");
+        else if (c == '&')
+            buf_puts(out, "&amp;");
+        else if (c == '"')
+            buf_puts(out, "&quot;");
+        else if (c < 0x20 || c == 0x7F)
+            buf_putc(out, ' '); /* XML has no place for most of them */
+        else
+            buf_add(out, s, k);
         s += k ? k : 1;
         n -= k ? k : 1;
     }
@@ -137,8 +144,8 @@ static void square_axes(buf *out, const square *q, const char *x_name, const cha
 /* The names of the lines beside the plot. */
 static void legend(buf *out, const pgr_bench_row *r, double x, size_t k) {
     double y = TOP + 14 + 20.0 * (double)k;
-    buf_printf(out, "<g class=\"c%zu\"><circle cx=\"%.1f\" cy=\"%.1f\" r=\"4.5\"/></g><text x=\"%.1f\" y=\"%.1f\">", k % N_COLOR, x,
-               y - 4, x + 10, y);
+    buf_printf(out, "<g class=\"c%zu\"><circle cx=\"%.1f\" cy=\"%.1f\" r=\"4.5\"/></g><text x=\"%.1f\" y=\"%.1f\">",
+               k % N_COLOR, x, y - 4, x + 10, y);
     put_name(r, out);
     buf_puts(out, "</text>\n");
 }
@@ -162,8 +169,8 @@ void plot_calibration(const pgr_bench_row *rows, size_t n, buf *out) {
     for (size_t i = 0; i < n; i++) k += calibrates(&rows[i]);
     if (k == 0) return;
     square q = {{0.5, 1}, {0, 1}, 420};
-    begin_picture(out, "Calibration: how often the better one by the verdict was chosen, over the verdict's confidence", WIDTH,
-                  SQUARE);
+    begin_picture(out, "Calibration: how often the better one by the verdict was chosen, over the verdict's confidence",
+                  WIDTH, SQUARE);
     square_axes(out, &q, "confidence", "right");
     for (double v = 0.5; v < 1.05; v += 0.1) label(out, square_x(&q, v), SQUARE - AXIS + 16, "middle", v, 1);
     line(out, "half", square_x(&q, 0.5), square_y(&q, 0.5), square_x(&q, 1), square_y(&q, 1));
@@ -239,7 +246,8 @@ void plot_time(const pgr_bench_row *rows, size_t n, buf *out) {
         buf_printf(out, "<text x=\"%d\" y=\"%.1f\" text-anchor=\"end\">", LABELS - 12, y + 15);
         put_name(r, out);
         buf_printf(out, "</text>\n<rect class=\"%s\" x=\"%d\" y=\"%.1f\" width=\"%.1f\" height=\"%d\"/>\n",
-                   r->stranger ? "weak" : "c1", LABELS, y + 3, r->seconds_per_pair / most * (WIDTH - LABELS - 60), LINE - 8);
+                   r->stranger ? "weak" : "c1", LABELS, y + 3, r->seconds_per_pair / most * (WIDTH - LABELS - 60),
+                   LINE - 8);
         label(out, WIDTH - 4, y + 15, "end", r->seconds_per_pair, r->seconds_per_pair < 10 ? 2 : 0);
     }
     end_picture(out);

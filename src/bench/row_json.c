@@ -41,16 +41,16 @@ static void put_row(const pgr_bench_row *r, buf *out) {
     put_text(out, "method", r->method);
     buf_printf(out, ",\"ind\":%d,\"pro\":%d", r->ind, r->pro);
     put_number(out, "history", r->history < 0 ? NAN : r->history);
-    buf_printf(out, ",\"stranger\":%s,\"runs\":%zu,\"pairs\":%zu,\"users\":%zu", r->stranger ? "true" : "false", r->runs,
-               r->pairs, r->users);
+    buf_printf(out, ",\"stranger\":%s,\"runs\":%zu,\"pairs\":%zu,\"users\":%zu", r->stranger ? "true" : "false",
+               r->runs, r->pairs, r->users);
     put_number(out, "accuracy", r->accuracy);
     put_number(out, "accuracy_se", r->accuracy_se);
     put_number(out, "accuracy_se_runs", r->accuracy_se_runs);
     put_number(out, "accuracy_parsed", r->accuracy_parsed);
     put_number(out, "macro_user", r->macro_user);
     put_number(out, "macro_prototype", r->macro_prototype);
-    buf_printf(out, ",\"ties\":%zu,\"failures\":%zu,\"chains\":%zu,\"chains_failed\":%zu", r->ties, r->failures, r->chains,
-               r->chains_failed);
+    buf_printf(out, ",\"ties\":%zu,\"failures\":%zu,\"chains\":%zu,\"chains_failed\":%zu", r->ties, r->failures,
+               r->chains, r->chains_failed);
     put_number(out, "flip_rate", r->flip_rate);
     buf_printf(out, ",\"tokens\":%zu,\"prompt_tokens\":%zu,\"cached_tokens\":%zu", r->tokens, r->prompt_tokens,
                r->cached_tokens);

@@ -15,14 +15,14 @@ typedef struct work {
     arena *keep; /* of the rows */
     pgr_error *err;
     size_t n_row, n_run, n_user;
-    size_t *user;      /* (n_row) */
-    double *points;    /* (n_cell, n_row) means over runs of the verdicts: 1, 0, a half */
-    double *values;    /* (n_row) scratch */
-    double *residuals; /* (n_user, at least n_group) scratch */
-    size_t *counts;    /* the same */
-    size_t n_group;    /* prototypes */
+    size_t *user;                                /* (n_row) */
+    double *points;                              /* (n_cell, n_row) means over runs of the verdicts: 1, 0, a half */
+    double *values;                              /* (n_row) scratch */
+    double *residuals;                           /* (n_user, at least n_group) scratch */
+    size_t *counts;                              /* the same */
+    size_t n_group;                              /* prototypes */
     double *p, *y, *mapped, *confidence, *right; /* (n_run * n_row) scratch: verdicts of one cell */
-    size_t *whose;          /* (n_run * n_row) scratch */
+    size_t *whose;                               /* (n_run * n_row) scratch */
 } work;
 
 static const bench_verdict *at(const work *w, size_t cell, size_t run, size_t row) {
@@ -79,8 +79,7 @@ static pgr_status add_accuracy(const work *w, size_t cell, pgr_bench_row *out) {
         for (size_t i = 0; i < w->n_row; i++) runs[r] += at(w, cell, r, i)->right / (double)w->n_row;
     out->accuracy_se_runs = mean_of(runs, w->n_run).se;
     out->macro_user = macro(w, v, NULL, w->n_user);
-    out->macro_prototype =
-        w->in->prototypes ? macro(w, v, w->in->prototypes, w->n_group) : NAN;
+    out->macro_prototype = w->in->prototypes ? macro(w, v, w->in->prototypes, w->n_group) : NAN;
     return PGR_OK;
 }
 
@@ -132,9 +131,13 @@ static void add_difference(const work *w, size_t cell, size_t other, double *mea
 
 /* The method that does the same without knowing the user. */
 static const char *base_of(const bench_cell *c) {
-    static const char *const bases[][2] = {{"length-personal", "longest"},      {"attributes-personal", "attributes"},
-                                           {"similar-users", "base"}, {"embedding-users", "base-embedding"},    {"judge-demographics", "judge"},
-                                           {"judge-history", "judge"},          {"p-genrm", "judge"},
+    static const char *const bases[][2] = {{"length-personal", "longest"},
+                                           {"attributes-personal", "attributes"},
+                                           {"similar-users", "base"},
+                                           {"embedding-users", "base-embedding"},
+                                           {"judge-demographics", "judge"},
+                                           {"judge-history", "judge"},
+                                           {"p-genrm", "judge"},
                                            {"judge-cot", "judge"}};
     for (size_t i = 0; i < sizeof bases / sizeof *bases; i++)
         if (strcmp(bases[i][0], c->method) == 0) return bases[i][1];

@@ -30,7 +30,7 @@ void synth_difference(const synth *s, const synth_row *row, double z[N_FACT]) {
 /* ---- what the texts differ in ---------------------------------------------------------------------------------- */
 
 typedef struct spread {
-    double noticed[N_FACT];          /* mean |difference| of two responses to a query */
+    double noticed[N_FACT];            /* mean |difference| of two responses to a query */
     double covariance[N_FACT][N_FACT]; /* of the differences, whose mean is 0 */
 } spread;
 
@@ -104,7 +104,8 @@ static void draw_user(const truth *t, const pgr_synth_options *o, rng *g, synth_
     for (int s = 0; s < SYNTH_KINDS; s++) {
         double *w = u->weights[s], variance = 0;
         for (int f = 0; f < N_FACT; f++)
-            w[f] = o->common * t->common[f] + t->base[u->prototype][f] + o->scenario * t->scenario[u->prototype][s][f] + o->own * own[f];
+            w[f] = o->common * t->common[f] + t->base[u->prototype][f] + o->scenario * t->scenario[u->prototype][s][f]
+                   + o->own * own[f];
         for (int f = 0; f < N_FACT; f++)
             for (int h = 0; h < N_FACT; h++) variance += w[f] * t->spread.covariance[f][h] * w[h];
         for (int f = 0; f < N_FACT && variance > 0; f++) w[f] /= sqrt(variance);
@@ -139,8 +140,8 @@ static void shuffle(size_t *v, size_t n, rng *g) {
 }
 
 /* The first n of a shuffled copy of the prompts. */
-static void draw_rows(const synth_texts *t, const synth_user *u, size_t user, bool test, size_t n, const pgr_synth_options *o,
-                      size_t *prompts, size_t n_prompt, rng *g, synth_row *rows) {
+static void draw_rows(const synth_texts *t, const synth_user *u, size_t user, bool test, size_t n,
+                      const pgr_synth_options *o, size_t *prompts, size_t n_prompt, rng *g, synth_row *rows) {
     shuffle(prompts, n_prompt, g);
     for (size_t i = 0; i < n; i++) {
         rows[i] = (synth_row){.user = user, .prompt = prompts[i], .test = test};
@@ -164,18 +165,23 @@ static void hold_prompts(synth_texts *t, const pgr_synth_options *o, prompt_list
 }
 
 static pgr_status check(const synth_texts *t, const pgr_synth_options *o, pgr_error *err) {
-    if (o->users < 2 || o->users > 10000000) return fail(err, PGR_E_ARG, "users is %zu, expected 2 to 10000000", o->users);
+    if (o->users < 2 || o->users > 10000000)
+        return fail(err, PGR_E_ARG, "users is %zu, expected 2 to 10000000", o->users);
     if (o->prototypes < 1 || o->prototypes > o->users)
-        return fail(err, PGR_E_ARG, "prototypes is %zu, expected 1 to the number of users, %zu", o->prototypes, o->users);
+        return fail(err, PGR_E_ARG, "prototypes is %zu, expected 1 to the number of users, %zu", o->prototypes,
+                    o->users);
     if (!(o->noise > 0)) return fail(err, PGR_E_ARG, "noise is %g, expected more than 0", o->noise);
-    if (!(o->held_users > 0 && o->held_users < 1)) return fail(err, PGR_E_ARG, "held-out users are %g, expected a share between 0 and 1", o->held_users);
+    if (!(o->held_users > 0 && o->held_users < 1))
+        return fail(err, PGR_E_ARG, "held-out users are %g, expected a share between 0 and 1", o->held_users);
     if (!(o->held_prompts > 0 && o->held_prompts < 1))
         return fail(err, PGR_E_ARG, "held-out prompts are %g, expected a share between 0 and 1", o->held_prompts);
     double test = floor((double)t->n_prompt * o->held_prompts);
     if ((double)o->test_pairs > test || (double)o->train_pairs > (double)t->n_prompt - test)
-        return fail(err, PGR_E_ARG, "%zu train and %zu test pairs were asked for, but there are %.0f and %.0f prompts for them", o->train_pairs,
-                    o->test_pairs, (double)t->n_prompt - test, test);
-    if (o->train_pairs == 0 || o->test_pairs == 0) return fail(err, PGR_E_ARG, "expected at least one train and one test pair of a user");
+        return fail(err, PGR_E_ARG,
+                    "%zu train and %zu test pairs were asked for, but there are %.0f and %.0f prompts for them",
+                    o->train_pairs, o->test_pairs, (double)t->n_prompt - test, test);
+    if (o->train_pairs == 0 || o->test_pairs == 0)
+        return fail(err, PGR_E_ARG, "expected at least one train and one test pair of a user");
     return PGR_OK;
 }
 
@@ -204,8 +210,10 @@ pgr_status synth_draw(synth_texts *texts, const pgr_synth_options *o, synth *out
     *out = (synth){.texts = texts, .n_user = o->users, .n_prototype = o->prototypes, .n_row = n_row};
     out->users = mem_zero(o->users, sizeof *out->users);
     out->rows = mem_array(n_row, sizeof *out->rows);
-    truth t = {.base = mem_zero(o->prototypes, sizeof *t.base), .scenario = mem_zero(o->prototypes, sizeof *t.scenario)};
-    prompt_lists p = {.of = {mem_array(2 * texts->n_prompt, sizeof(size_t)), mem_array(2 * texts->n_prompt, sizeof(size_t))}};
+    truth t = {.base = mem_zero(o->prototypes, sizeof *t.base),
+               .scenario = mem_zero(o->prototypes, sizeof *t.scenario)};
+    prompt_lists p = {
+        .of = {mem_array(2 * texts->n_prompt, sizeof(size_t)), mem_array(2 * texts->n_prompt, sizeof(size_t))}};
     pgr_status status = PGR_OK;
     if (!out->users || !out->rows || !t.base || !t.scenario || !p.of[0] || !p.of[1]) status = fail_mem(err);
     if (status == PGR_OK) {

@@ -29,8 +29,8 @@ typedef struct ladder {
     double precision[FEATURES];
     double global[FEATURES];
     size_t K;
-    double *weights, *prior; /* (K, FEATURES), (K) log share of a prototype found */
-    double *share;           /* (K) scratch */
+    double *weights, *prior;       /* (K, FEATURES), (K) log share of a prototype found */
+    double *share;                 /* (K) scratch */
     double *own, *stranger, *gain; /* (n_held, n_test) 1 right, 0.5 tie, 0 wrong */
     size_t *cluster, *counts;
     double *residuals;
@@ -39,7 +39,8 @@ typedef struct ladder {
 /* ---- memory ---------------------------------------------------------------------------------------------------- */
 
 static void ladder_free(ladder *l) {
-    void *all[] = {l->x, l->known, l->held, l->history, l->weights, l->prior, l->share, l->own, l->stranger, l->gain, l->cluster, l->counts, l->residuals};
+    void *all[] = {l->x,   l->known,    l->held, l->history, l->weights, l->prior,    l->share,
+                   l->own, l->stranger, l->gain, l->cluster, l->counts,  l->residuals};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) mem_free(all[i]);
 }
 
@@ -65,8 +66,8 @@ static pgr_status ladder_create(ladder *l, pgr_error *err) {
     l->cluster = mem_array(asked, sizeof *l->cluster);
     l->counts = mem_array(l->n_held, sizeof *l->counts);
     l->residuals = mem_array(l->n_held, sizeof *l->residuals);
-    bool ok = l->x && l->known && l->held && l->history && l->weights && l->prior && l->share && l->own && l->stranger && l->gain && l->cluster
-              && l->counts && l->residuals;
+    bool ok = l->x && l->known && l->held && l->history && l->weights && l->prior && l->share && l->own && l->stranger
+              && l->gain && l->cluster && l->counts && l->residuals;
     return ok ? PGR_OK : fail_mem(err);
 }
 
@@ -150,7 +151,8 @@ static pgr_status fit_prototypes(ladder *l, const uint32_t *assign, size_t n_use
 
 /* k-means over each known user's own weights, then rounds of: fit the prototypes, move every user to the one that his choices
  * are likeliest under. vectors: (n_user, N_FACT), assign: (n_user), rows: (n_known), like: (K) */
-static pgr_status find_prototypes(ladder *l, float *vectors, uint32_t *assign, size_t *rows, double *like, pgr_error *err) {
+static pgr_status find_prototypes(ladder *l, float *vectors, uint32_t *assign, size_t *rows, double *like,
+                                  pgr_error *err) {
     size_t n_user = l->n_known / l->n_train;
     double w[FEATURES];
     for (size_t u = 0; u < n_user; u++) {
@@ -202,8 +204,8 @@ typedef struct knowledge {
     const ladder *l;
     const size_t *history;
     size_t h;
-    double sum[N_FACT]; /* of the levels of the history's chosen against rejected */
-    double *share;      /* (K) probability of each prototype */
+    double sum[N_FACT];   /* of the levels of the history's chosen against rejected */
+    double *share;        /* (K) probability of each prototype */
     double own[FEATURES]; /* weights fitted to the history */
 } knowledge;
 
@@ -241,7 +243,8 @@ static double by_own(const knowledge *k, size_t row) {
 
 static double by_prototypes(const knowledge *k, size_t row) {
     double p = 0;
-    for (size_t j = 0; j < k->l->K; j++) p += k->share[j] * logistic(dot(k->l->weights + j * FEATURES, features(k->l, row), FEATURES));
+    for (size_t j = 0; j < k->l->K; j++)
+        p += k->share[j] * logistic(dot(k->l->weights + j * FEATURES, features(k->l, row), FEATURES));
     return p - .5;
 }
 
@@ -273,7 +276,8 @@ static mean_se mean_of_rows(const ladder *l, const double *v) {
     return mean_clustered(v, l->cluster, l->n_held * l->n_test, l->residuals, l->counts, l->n_held);
 }
 
-static pgr_status climb(ladder *l, const char *name, method_fn method, size_t h, double *share, pgr_synth_report *report, pgr_error *err) {
+static pgr_status climb(ladder *l, const char *name, method_fn method, size_t h, double *share,
+                        pgr_synth_report *report, pgr_error *err) {
     knowledge k = {.l = l, .h = h, .share = share};
     pgr_synth_step *step = &report->steps[report->n_step++];
     for (size_t i = 0; i < l->n_held; i++) {
@@ -294,7 +298,7 @@ static pgr_status climb_all(ladder *l, double *share, pgr_synth_report *report, 
         const char *name;
         method_fn method;
         bool personal;
-    } METHODS[] = {{"longest", by_length, false}, {"global", by_global, false},         {"rule", by_rule, true},
+    } METHODS[] = {{"longest", by_length, false}, {"global", by_global, false},        {"rule", by_rule, true},
                    {"personal", by_own, true},    {"prototypes", by_prototypes, true}, {"oracle", by_truth, false}};
     _Static_assert(3 + 3 * N_HISTORY <= PGR_SYNTH_STEPS, "the report has room for all steps");
     report->n_step = 0;

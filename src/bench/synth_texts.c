@@ -8,12 +8,15 @@
 #include "user/stream.h"
 
 static const char *const NAMES[SYNTH_KINDS] = {"code", "write", "advise", "explain"};
-static const char *const CODE[] = {"code", "python", "java", "javascript", "function", "sql", "html", "css", "latex", "program", "programming",
-                                   "excel", "regex", "algorithm", "bash", "api", "json", "shell", "implement", NULL};
-static const char *const WRITE[] = {"write", "story", "poem", "essay", "email", "letter", "song", "lyrics", "compose", "draft", "paraphrase",
-                                    "rewrite", "tweet", "slogan", "novel", "blog", "title", "dialogue", "joke", "role", NULL};
-static const char *const ADVISE[] = {"how", "recipe", "suggest", "recommend", "advice", "tips", "plan", "list", "should", "ideas", "steps",
-                                     "help", "ways", "make", "best", "guide", NULL};
+static const char *const CODE[] = {"code", "python", "java",    "javascript",  "function",  "sql",   "html",
+                                   "css",  "latex",  "program", "programming", "excel",     "regex", "algorithm",
+                                   "bash", "api",    "json",    "shell",       "implement", NULL};
+static const char *const WRITE[] = {"write",  "story",   "poem",  "essay",      "email",   "letter", "song",
+                                    "lyrics", "compose", "draft", "paraphrase", "rewrite", "tweet",  "slogan",
+                                    "novel",  "blog",    "title", "dialogue",   "joke",    "role",   NULL};
+static const char *const ADVISE[] = {"how",  "recipe", "suggest", "recommend", "advice", "tips",
+                                     "plan", "list",   "should",  "ideas",     "steps",  "help",
+                                     "ways", "make",   "best",    "guide",     NULL};
 static const char *const *const WORDS[SYNTH_KINDS] = {CODE, WRITE, ADVISE, NULL}; /* the last takes the rest */
 
 const char *synth_kind_name(int kind) {
@@ -39,7 +42,8 @@ int synth_kind(const char *query, size_t n) {
             len++;
             continue;
         }
-        for (int k = 0; k + 1 < SYNTH_KINDS; k++) has[k] = has[k] || (len <= sizeof word && listed(WORDS[k], word, len));
+        for (int k = 0; k + 1 < SYNTH_KINDS; k++)
+            has[k] = has[k] || (len <= sizeof word && listed(WORDS[k], word, len));
         len = 0;
     }
     int kind = 0;
@@ -106,14 +110,17 @@ static pgr_status add_prompt(synth_texts *t, const json_t *line, json_at at, siz
     void *p = t->prompts;
     bool ok = grow(&p, t->n_prompt, &t->cap_prompt, sizeof *t->prompts);
     t->prompts = p;
-    synth_prompt prompt = {.text = arena_strdup(&t->arena, query), .kind = synth_kind(query, strlen(query)), .first = first,
+    synth_prompt prompt = {.text = arena_strdup(&t->arena, query),
+                           .kind = synth_kind(query, strlen(query)),
+                           .first = first,
                            .n = t->n_response - first};
     if (!ok || !prompt.text) return fail_mem(err);
     t->prompts[t->n_prompt++] = prompt;
     return PGR_OK;
 }
 
-pgr_status synth_texts_add(synth_texts *t, const char *text, size_t n, const char *name, size_t number, size_t max_bytes, pgr_error *err) {
+pgr_status synth_texts_add(synth_texts *t, const char *text, size_t n, const char *name, size_t number,
+                           size_t max_bytes, pgr_error *err) {
     json_t *line = NULL;
     char origin[320];
     snprintf(origin, sizeof origin, "%.300s:%zu", name, number);
@@ -123,8 +130,8 @@ pgr_status synth_texts_add(synth_texts *t, const char *text, size_t n, const cha
     return status;
 }
 
-pgr_status synth_texts_load(const char *path, size_t max_bytes, pgr_cancel *cancel, pgr_progress_fn progress, void *progress_ctx,
-                            synth_texts *out, pgr_error *err) {
+pgr_status synth_texts_load(const char *path, size_t max_bytes, pgr_cancel *cancel, pgr_progress_fn progress,
+                            void *progress_ctx, synth_texts *out, pgr_error *err) {
     stream *in = NULL;
     *out = (synth_texts){0};
     PGR_TRY(stream_open(path, &in, err));
@@ -139,8 +146,9 @@ pgr_status synth_texts_load(const char *path, size_t max_bytes, pgr_cancel *canc
     }
     stream_close(in);
     if (status == PGR_OK && out->n_prompt < 2)
-        status = fail(err, PGR_E_FORMAT, "%s: %zu prompts with two responses of at most %zu bytes, expected two or more", path, out->n_prompt,
-                      max_bytes);
+        status =
+            fail(err, PGR_E_FORMAT, "%s: %zu prompts with two responses of at most %zu bytes, expected two or more",
+                 path, out->n_prompt, max_bytes);
     if (status != PGR_OK) synth_texts_free(out);
     return status;
 }

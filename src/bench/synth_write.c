@@ -6,8 +6,17 @@
 #include "bench/synth.h"
 
 pgr_synth_options pgr_synth_options_default(void) {
-    return (pgr_synth_options){.users = 400, .prototypes = 8, .train_pairs = 12, .test_pairs = 6, .held_users = .25, .held_prompts = .3,
-                               .noise = .05, .common = .1, .scenario = .25, .own = .25, .max_bytes = 1500};
+    return (pgr_synth_options){.users = 400,
+                               .prototypes = 8,
+                               .train_pairs = 12,
+                               .test_pairs = 6,
+                               .held_users = .25,
+                               .held_prompts = .3,
+                               .noise = .05,
+                               .common = .1,
+                               .scenario = .25,
+                               .own = .25,
+                               .max_bytes = 1500};
 }
 
 static void put_key(buf *b, const char *key, const char *text) {
@@ -18,7 +27,8 @@ static void put_key(buf *b, const char *key, const char *text) {
 static void put_row(buf *b, const synth *s, const synth_row *r) {
     const synth_prompt *p = &s->texts->prompts[r->prompt];
     const synth_user *u = &s->users[r->user];
-    buf_printf(b, "{\"user_id\": \"synth_%05zu\", \"conversation_id\": \"q%05zu\", \"context\": [{\"role\": \"user\", ", r->user, r->prompt);
+    buf_printf(b, "{\"user_id\": \"synth_%05zu\", \"conversation_id\": \"q%05zu\", \"context\": [{\"role\": \"user\", ",
+               r->user, r->prompt);
     put_key(b, "content", p->text);
     buf_puts(b, "}], \"chosen\": {\"role\": \"assistant\", ");
     put_key(b, "content", s->texts->responses[r->chosen].text);

@@ -42,8 +42,8 @@ void verdict_write(const verdict_table *t, size_t cell, size_t run, size_t row, 
     const bench_verdict *v = verdict_at(t, cell, run, row);
     buf_puts(out, "{\"data\":");
     json_put_string(out, t->data, strlen(t->data));
-    buf_printf(out, ",\"method\":\"%s\",\"ind\":%d,\"pro\":%d,\"stranger\":%s,\"run\":%zu,\"row\":%zu", c->method, c->ind,
-               c->pro, c->stranger ? "true" : "false", run, row);
+    buf_printf(out, ",\"method\":\"%s\",\"ind\":%d,\"pro\":%d,\"stranger\":%s,\"run\":%zu,\"row\":%zu", c->method,
+               c->ind, c->pro, c->stranger ? "true" : "false", run, row);
     put_real(out, "p", v->p);
     put_real(out, "right", v->right);
     if (!c->statistic) {
@@ -147,7 +147,8 @@ static pgr_status take_real(const reader *in, const char *key, double lo, double
     if (!json_is_number(v) && !json_is_null(v)) return wrong(in, key, "a number or null");
     *out = json_is_null(v) ? NAN : json_number_value(v);
     if (*out < lo || *out > hi)
-        return fail(in->err, PGR_E_FORMAT, "%s:%zu: %s is %g, expected %g to %g", in->origin, in->number, key, *out, lo, hi);
+        return fail(in->err, PGR_E_FORMAT, "%s:%zu: %s is %g, expected %g to %g", in->origin, in->number, key, *out, lo,
+                    hi);
     return PGR_OK;
 }
 
@@ -213,7 +214,8 @@ static pgr_status take_verdict(const reader *in, verdict_table *t) {
     return PGR_OK;
 }
 
-pgr_status verdict_parse(const char *line, size_t n, const char *origin, size_t number, verdict_table *t, pgr_error *err) {
+pgr_status verdict_parse(const char *line, size_t n, const char *origin, size_t number, verdict_table *t,
+                         pgr_error *err) {
     json_t *top = NULL;
     PGR_TRY(json_parse(line, n, origin, number, &top, err));
     reader in = {.top = top, .origin = origin, .number = number, .err = err};

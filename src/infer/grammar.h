@@ -12,7 +12,7 @@
 #define PGR_INFER_GRAMMAR_H
 
 #include "base/status.h"
-#include "model/tokenizer.h"
+#include "text/tokenizer.h"
 
 typedef struct grammar grammar;
 

@@ -165,7 +165,8 @@ static pgr_status allowed(writer *w, size_t limit, const uint64_t **out, pgr_err
     return PGR_OK;
 }
 
-static pgr_status pick(writer *w, const sampler_row *row, size_t limit, int32_t *token, float *logprob, pgr_error *err) {
+static pgr_status pick(writer *w, const sampler_row *row, size_t limit, int32_t *token, float *logprob,
+                       pgr_error *err) {
     const uint64_t *mask;
     PGR_TRY(allowed(w, limit, &mask, err));
     double u = rng_uniform(w->r->seed, w->r->id, w->r->first_sample + (uint32_t)w->chain->sample,

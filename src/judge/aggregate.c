@@ -11,13 +11,13 @@ enum { IND, PRO, N_SIDE }; /* under the own history, under neighbours' */
 
 typedef struct votes { /* what the chains that count say, in the request's order */
     size_t n_chain, n_response;
-    size_t n;             /* chains that count */
-    size_t n_of[N_SIDE];  /* of each side */
-    double side[N_SIDE];  /* the sides' weights, 0 for a side without chains that count; sum 1 */
-    bool *counts;         /* (n_chain) the chain has the scores that count */
-    bool *pro;            /* (n_chain) whose side */
-    double *share;        /* (n_chain) in the mean of its side: those of a side sum to 1 */
-    double *scores;       /* (n_chain, n_response) */
+    size_t n;            /* chains that count */
+    size_t n_of[N_SIDE]; /* of each side */
+    double side[N_SIDE]; /* the sides' weights, 0 for a side without chains that count; sum 1 */
+    bool *counts;        /* (n_chain) the chain has the scores that count */
+    bool *pro;           /* (n_chain) whose side */
+    double *share;       /* (n_chain) in the mean of its side: those of a side sum to 1 */
+    double *scores;      /* (n_chain, n_response) */
 } votes;
 
 static double *numbers(arena *a, size_t n) {
@@ -181,8 +181,7 @@ static double beats(const votes *v, size_t i, size_t j, const pgr_calibration *c
     double variance = (n * (spread + (D - m) * (D - m)) + m * m + 1.0) / (n + 1);
     double p = 0.5 * erfc(-m / sqrt(2.0 * variance / (n + 1)));
     if (!calibration) return p;
-    return pgr_calibration_apply(calibration,
-                                 pgr_calibration_takes(calibration) == PGR_CALIBRATION_DIFFERENCE ? D : p);
+    return pgr_calibration_apply(calibration, pgr_calibration_takes(calibration) == PGR_CALIBRATION_DIFFERENCE ? D : p);
 }
 
 /* win_i = prod over j of P(i beats j), normalised to sum to 1. */

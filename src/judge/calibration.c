@@ -10,10 +10,10 @@
 #include "base/json.h"
 #include "base/mem.h"
 
-static const double NEAR_ONE = 1e-9;                /* probabilities nearer to 0 or 1 are taken as this near */
-static const double COLDEST = 1e-3, HOTTEST = 1e3;  /* temperatures */
+static const double NEAR_ONE = 1e-9;               /* probabilities nearer to 0 or 1 are taken as this near */
+static const double COLDEST = 1e-3, HOTTEST = 1e3; /* temperatures */
 
-static const double SAME = 1e-12;   /* 1 - .7 is not quite .3 */
+static const double SAME = 1e-12;  /* 1 - .7 is not quite .3 */
 static const double LARGEST = 1e9; /* in a file: differences of such numbers are no infinities */
 
 struct pgr_calibration {
@@ -65,7 +65,7 @@ static double fit_temperature(pgr_calibration_input input, const double *x, cons
 /* ---- isotonic -------------------------------------------------------------------------------------------------- */
 
 typedef struct point { /* one or more outcomes of equal or pooled x */
-    double x, last; /* the first and the last x of the block */
+    double x, last;    /* the first and the last x of the block */
     double y, weight;
 } point;
 
@@ -175,8 +175,8 @@ pgr_status pgr_calibration_fit(pgr_calibration_method method, pgr_calibration_in
 double pgr_calibration_apply(const pgr_calibration *c, double x) {
     if (isnan(x)) return NAN;
     double least = 1 / ((double)c->n + 2);
-    double p = c->method == PGR_CALIBRATION_ISOTONIC ? interpolate(c, x)
-                                                     : sigmoid(logit_of(c->input, x) / c->temperature);
+    double p =
+        c->method == PGR_CALIBRATION_ISOTONIC ? interpolate(c, x) : sigmoid(logit_of(c->input, x) / c->temperature);
     return p < least ? least : (p > 1 - least ? 1 - least : p);
 }
 
@@ -243,8 +243,8 @@ static pgr_status read_rising(const reader *in, const char *key, bool strict, do
         (*out)[i] = json_number_value(item);
         bool falls = i > 0 && (strict ? !((*out)[i] > (*out)[i - 1]) : !((*out)[i] >= (*out)[i - 1]));
         if (!(fabs((*out)[i]) <= LARGEST) || falls)
-            return fail(in->err, PGR_E_FORMAT, "%s: %s[%zu]: found %g, expected numbers that rise, none beyond 1e9", in->origin, key, i,
-                        (*out)[i]);
+            return fail(in->err, PGR_E_FORMAT, "%s: %s[%zu]: found %g, expected numbers that rise, none beyond 1e9",
+                        in->origin, key, i, (*out)[i]);
     }
     return PGR_OK;
 }
@@ -254,7 +254,8 @@ static pgr_status read_isotonic(const reader *in, pgr_calibration *c) {
     PGR_TRY(read_rising(in, "x", true, &c->x, &c->n_knot));
     PGR_TRY(read_rising(in, "y", false, &c->y, &n_y));
     if (n_y != c->n_knot)
-        return fail(in->err, PGR_E_FORMAT, "%s: y: found %zu numbers, expected %zu as in x", in->origin, n_y, c->n_knot);
+        return fail(in->err, PGR_E_FORMAT, "%s: y: found %zu numbers, expected %zu as in x", in->origin, n_y,
+                    c->n_knot);
     if (c->y[0] < 0 || c->y[n_y - 1] > 1)
         return fail(in->err, PGR_E_FORMAT, "%s: y: found numbers beyond 0 to 1, expected probabilities", in->origin);
     return PGR_OK;
@@ -263,8 +264,9 @@ static pgr_status read_isotonic(const reader *in, pgr_calibration *c) {
 static pgr_status read_temperature(const reader *in, pgr_calibration *c) {
     const json_t *v = json_object_get(in->top, "temperature");
     c->temperature = json_is_number(v) ? json_number_value(v) : NAN;
-    return c->temperature >= COLDEST && c->temperature <= HOTTEST ? PGR_OK
-                                                                  : bad(in, "temperature", "a number from 0.001 to 1000");
+    return c->temperature >= COLDEST && c->temperature <= HOTTEST
+               ? PGR_OK
+               : bad(in, "temperature", "a number from 0.001 to 1000");
 }
 
 static pgr_status read_file(const reader *in, pgr_calibration *c) {

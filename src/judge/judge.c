@@ -10,8 +10,9 @@
 #include "judge/judging.h"
 
 enum {
-    FIRST_ROUND = 4,    /* chains of the larger side; each further round doubles them */
-    ROUND_CHAINS = 128, /* of a round, all requests together: the slots filled twice, prompts few enough to stay in the cache */
+    FIRST_ROUND = 4, /* chains of the larger side; each further round doubles them */
+    ROUND_CHAINS =
+        128, /* of a round, all requests together: the slots filled twice, prompts few enough to stay in the cache */
 };
 static const size_t FULL_FRAME_PARAMETERS = 3000000000u; /* smaller models get the compact frame (compact.md) */
 
@@ -264,7 +265,8 @@ static void judge_batch(batch *b) {
 
 static pgr_status check_options(const pgr_judge_options *o, pgr_error *err) {
     if (!(o->w_ind >= 0 && o->w_pro >= 0 && o->w_ind + o->w_pro > 0 && isfinite(o->w_ind + o->w_pro)))
-        return fail(err, PGR_E_ARG, "w_ind is %g and w_pro %g, expected weights of 0 or more, not both 0", o->w_ind, o->w_pro);
+        return fail(err, PGR_E_ARG, "w_ind is %g and w_pro %g, expected weights of 0 or more, not both 0", o->w_ind,
+                    o->w_pro);
     if (o->adaptive != 0 && !(o->adaptive >= 0.5 && o->adaptive <= 1))
         return fail(err, PGR_E_ARG, "adaptive is %g, expected 0 or a probability from 0.5 to 1", o->adaptive);
     if (o->draws > 1024) return fail(err, PGR_E_ARG, "draws is %zu, expected at most 1024", o->draws);
@@ -296,7 +298,13 @@ pgr_status judge_many_from(pgr_engine *engine, const pgr_request *const *request
                            const pgr_judge_options *options, const judge_source *source, pgr_result **results,
                            pgr_error *errors) {
     pgr_judge_options o = options ? *options : pgr_judge_options_default();
-    batch b = {.e = engine, .m = engine_model(engine), .o = &o, .source = source, .n = n, .results = results, .errors = errors};
+    batch b = {.e = engine,
+               .m = engine_model(engine),
+               .o = &o,
+               .source = source,
+               .n = n,
+               .results = results,
+               .errors = errors};
     b.start = clock_now();
     for (size_t i = 0; i < n; i++) results[i] = NULL;
     if (n == 0) return PGR_OK;

@@ -78,7 +78,8 @@ static const char *question(const turn *turns, size_t n) {
     return n ? turns[n - 1].text : "";
 }
 
-static pgr_status add_texts(embeddings *e, const pgr_request *r, const preference_pair *pairs, size_t n, pgr_error *err) {
+static pgr_status add_texts(embeddings *e, const pgr_request *r, const preference_pair *pairs, size_t n,
+                            pgr_error *err) {
     PGR_TRY(add_text(e, question(r->messages, r->n_message), err));
     for (size_t i = 0; i < r->n_response; i++) PGR_TRY(add_text(e, r->responses[i], err));
     for (size_t i = 0; i < n; i++) {
@@ -163,7 +164,8 @@ static int by_relevance(const void *a, const void *b) {
     return l->index < r->index ? 1 : -1;
 }
 
-static pgr_status rank_relevant(judging *j, const preference_pair *pairs, const float *vectors, size_t n, size_t *ranks) {
+static pgr_status rank_relevant(judging *j, const preference_pair *pairs, const float *vectors, size_t n,
+                                size_t *ranks) {
     double *values = mem_array(n + 1, sizeof *values);
     ranked *list = mem_array(n + 1, sizeof *list);
     pgr_status s = values && list ? measure(j, pairs, vectors, n, values) : fail_mem(&j->error);

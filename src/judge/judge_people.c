@@ -19,8 +19,8 @@ static pgr_status similar(void *ctx, const pgr_request *r, size_t n, arena *a, n
     return people_neighbours_by(c->people, r, analysis, n, a, out, err);
 }
 
-static pgr_status relevance(void *ctx, const pgr_request *r, const preference_pair *pairs, const float *vectors, size_t n,
-                            double *out, pgr_error *err) {
+static pgr_status relevance(void *ctx, const pgr_request *r, const preference_pair *pairs, const float *vectors,
+                            size_t n, double *out, pgr_error *err) {
     return people_relevance(((crowd *)ctx)->people, r, pairs, vectors, n, out, err);
 }
 

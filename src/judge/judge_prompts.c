@@ -117,8 +117,8 @@ static pgr_status own_side(judging *j) {
         PGR_TRY(history_draw(j, ranks, known, want, d, &s->voices[d].history));
     }
     for (size_t k = 0; k < s->n_prompt; k++)
-        s->prompts[k] =
-            (prompt){.voice = &s->voices[k / n_order], .order = k % n_order, .id = (uint32_t)(k / n_order * 2 + k % n_order)};
+        s->prompts[k] = (prompt){
+            .voice = &s->voices[k / n_order], .order = k % n_order, .id = (uint32_t)(k / n_order * 2 + k % n_order)};
     for (size_t i = 0; i < s->n; i++) {
         s->chains[i].prompt = i / n_order % draws * n_order + i % n_order;
         s->chains[i].twin = n_order == 2 && i % 2 == 1 ? i : 0;

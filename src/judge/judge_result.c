@@ -20,20 +20,19 @@ static pgr_status take_chain(judging *j, written *w, const infer_chain *c) {
 }
 
 pgr_status judging_take(judging *j, side *s, prompt *p, const infer_chain *chains, size_t n) {
-    for (size_t i = 0; i < n; i++)
-        PGR_TRY(take_chain(j, &s->chains[p->chains[p->n_written + i]], &chains[i]));
+    for (size_t i = 0; i < n; i++) PGR_TRY(take_chain(j, &s->chains[p->chains[p->n_written + i]], &chains[i]));
     p->n_written += n;
     return PGR_OK;
 }
 
 /* ---- the verdict ----------------------------------------------------------------------------------------------- */
 
-typedef struct heard { /* the chains that have been written: own ones, then neighbours' */
+typedef struct heard {     /* the chains that have been written: own ones, then neighbours' */
     aggregate_chain *list; /* (n) */
     const written **from;  /* (n) */
     bool *pro;             /* (n) */
     size_t n;
-    size_t *counted;       /* (n_neighbour) */
+    size_t *counted; /* (n_neighbour) */
 } heard;
 
 static pgr_status hear(judging *j, arena *a, heard *out) {
@@ -155,7 +154,8 @@ static pgr_status keep_clips(judging *j, pgr_result *out) {
 
 static void describe_history(const judging *j, pgr_result *out) {
     const side *own = &j->sides[SIDE_IND];
-    size_t n_order = own->n_voice ? own->n_prompt / own->n_voice : 1, pairs = (out->ind.requested + n_order - 1) / n_order;
+    size_t n_order = own->n_voice ? own->n_prompt / own->n_voice : 1,
+           pairs = (out->ind.requested + n_order - 1) / n_order;
     out->history_by = j->b->o->history_by;
     if (own->n == 0) return;
     out->draws = own->n_voice < pairs ? own->n_voice : pairs;

@@ -7,7 +7,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "model/hf_config.h"
+#include "format/hf_config.h"
 
 static bool is_folder(const char *path) {
     struct stat st;

@@ -3,12 +3,12 @@
 #ifndef PGR_MODEL_CHECKPOINT_H
 #define PGR_MODEL_CHECKPOINT_H
 
-#include "model/chat.h"
-#include "model/config.h"
-#include "model/gguf.h"
-#include "model/safetensors.h"
-#include "model/source.h"
-#include "model/tokenizer.h"
+#include "text/chat.h"
+#include "format/config.h"
+#include "format/gguf.h"
+#include "format/safetensors.h"
+#include "format/source.h"
+#include "text/tokenizer.h"
 
 typedef struct checkpoint {
     const char *format; /* "gguf" or "huggingface" */

@@ -5,8 +5,8 @@
 
 #include "model/encoder.h"
 #include "model/forward.h"
-#include "model/safetensors.h"
-#include "model/sentence.h"
+#include "format/safetensors.h"
+#include "format/sentence.h"
 
 struct pgr_embedder {
     char *name;

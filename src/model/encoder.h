@@ -4,10 +4,10 @@
 #ifndef PGR_MODEL_ENCODER_H
 #define PGR_MODEL_ENCODER_H
 
-#include "math/gemm.h"
-#include "math/kernels.h"
-#include "model/encoder_config.h"
-#include "model/source.h"
+#include "math/cpu/gemm.h"
+#include "math/cpu/kernels.h"
+#include "format/encoder_config.h"
+#include "format/source.h"
 
 /* One list names, binds and checks all tensors: a field, the tensor's name, its first place in the field, its rows, the
  * field's rows, columns. Query, key and value stand one after another in one field, so that one product gives all three. */

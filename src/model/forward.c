@@ -15,12 +15,13 @@ struct forward_state {
     float *x;                /* (n, d) residual stream */
     float *h;                /* (n, d) normalised */
     float *qkv;              /* (n, n_qkv) */
-    void *q_cache;           /* (n) what attention reads of the queries where the cache is not in fp32, ldq values of its type apart */
+    void *
+        q_cache; /* (n) what attention reads of the queries where the cache is not in fp32, ldq values of its type apart */
     size_t ldq;
-    float *attn;             /* (n, n_q) */
-    float *gate_up;          /* (n, 2, n_ff) */
-    float *cs;               /* (n, rope_dim / 2, 2) cosine and sine of every row's position */
-    float *inv_freq;         /* (rope_dim / 2) */
+    float *attn;     /* (n, n_q) */
+    float *gate_up;  /* (n, 2, n_ff) */
+    float *cs;       /* (n, rope_dim / 2, 2) cosine and sine of every row's position */
+    float *inv_freq; /* (rope_dim / 2) */
     attention *attention;
     lora_set loras;
 };
@@ -260,7 +261,8 @@ static pgr_status run_layer(pass *p, pgr_error *err) {
     gemm_call in = {.out = f->qkv, .x = f->h, .ldx = d, .before = attn_norm_row};
     PGR_TRY(project(p, l->attn_qkv, in, LAYER_attn_q, qkv, 3, f->n_qkv, err));
     pool_run(f->m->threads, p->n_row, attn_input_row, p);
-    if (p->layer + 1 == f->m->config.n_layer && !p->any_want) return PGR_OK; /* nobody reads what the last layer gives */
+    if (p->layer + 1 == f->m->config.n_layer && !p->any_want)
+        return PGR_OK; /* nobody reads what the last layer gives */
     attention_run(f->attention, p->layer, f->attn, f->q_cache ? f->q_cache : f->qkv, f->ldq);
     gemm_call out = {.out = f->x, .x = f->attn, .ldx = f->n_q, .add = true};
     PGR_TRY(project(p, l->attn_output, out, LAYER_attn_output, whole, 1, d, err));

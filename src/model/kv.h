@@ -8,8 +8,8 @@
 #include "base/pool.h"
 #include "base/slab.h"
 #include "base/status.h"
-#include "math/kernels.h"
-#include "model/config.h"
+#include "math/cpu/kernels.h"
+#include "format/config.h"
 
 typedef struct kv_cache {
     size_t n_layer, n_head_kv, head_dim;

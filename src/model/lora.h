@@ -6,9 +6,9 @@
 #ifndef PGR_MODEL_LORA_H
 #define PGR_MODEL_LORA_H
 
-#include "math/lowrank.h"
-#include "model/gguf.h"
-#include "model/safetensors.h"
+#include "math/cpu/lowrank.h"
+#include "format/gguf.h"
+#include "format/safetensors.h"
 #include "model/weights.h"
 
 /* Of a matrix W: (N, K). r 0: the adapter leaves this matrix alone. scale: alpha / r, or alpha / sqrt(r); the user's own scale is

@@ -2,7 +2,7 @@
 #ifndef PGR_MODEL_MODEL_H
 #define PGR_MODEL_MODEL_H
 
-#include "math/kernels.h"
+#include "math/cpu/kernels.h"
 #include "model/checkpoint.h"
 #include "model/weights.h"
 

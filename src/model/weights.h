@@ -2,9 +2,9 @@
 #ifndef PGR_MODEL_WEIGHTS_H
 #define PGR_MODEL_WEIGHTS_H
 
-#include "math/gemm.h"
-#include "model/config.h"
-#include "model/source.h"
+#include "math/cpu/gemm.h"
+#include "format/config.h"
+#include "format/source.h"
 
 /* A layer's tensors: name in GGUF files (after "blk.N."), name in Hugging Face files (after "model.layers.N."), shape. A
  * vector is bound where its condition holds; elsewhere its pointer is NULL and a file that has it is refused. */

@@ -41,7 +41,8 @@ static pgr_status read_frame(reader *r) {
     artefact_footer *f = &r->footer;
     uint32_t version;
     if (r->size < 8 || memcmp(r->data, ARTEFACT_MAGIC, 8) != 0)
-        return fail(r->err, PGR_E_FORMAT, "%s: header: found no \"%s\", expected a file of prototypes", path, ARTEFACT_MAGIC);
+        return fail(r->err, PGR_E_FORMAT, "%s: header: found no \"%s\", expected a file of prototypes", path,
+                    ARTEFACT_MAGIC);
     if (r->size < ARTEFACT_HEADER + sizeof r->table + sizeof *f)
         return fail(r->err, PGR_E_FORMAT, "%s: the file ends after %zu bytes", path, r->size);
     memcpy(&version, r->data + 8, sizeof version);
@@ -50,14 +51,15 @@ static pgr_status read_frame(reader *r) {
                     ARTEFACT_VERSION);
     memcpy(f, r->data + r->size - sizeof *f, sizeof *f);
     if (memcmp(f->magic, ARTEFACT_MAGIC, 8) != 0)
-        return fail(r->err, PGR_E_FORMAT, "%s: footer: not found at the end of %zu bytes, the file is cut off or damaged", path,
-                    r->size);
+        return fail(r->err, PGR_E_FORMAT,
+                    "%s: footer: not found at the end of %zu bytes, the file is cut off or damaged", path, r->size);
     if (f->file != r->size)
-        return fail(r->err, PGR_E_FORMAT, "%s: footer: says %llu bytes, the file has %zu", path, (unsigned long long)f->file,
-                    r->size);
+        return fail(r->err, PGR_E_FORMAT, "%s: footer: says %llu bytes, the file has %zu", path,
+                    (unsigned long long)f->file, r->size);
     if (f->n_section != ARTEFACT_N_SECTION || f->table != r->size - sizeof *f - sizeof r->table)
-        return fail(r->err, PGR_E_FORMAT, "%s: footer: %u sections and a table at %llu, expected %d and %zu", path, f->n_section,
-                    (unsigned long long)f->table, ARTEFACT_N_SECTION, r->size - sizeof *f - sizeof r->table);
+        return fail(r->err, PGR_E_FORMAT, "%s: footer: %u sections and a table at %llu, expected %d and %zu", path,
+                    f->n_section, (unsigned long long)f->table, ARTEFACT_N_SECTION,
+                    r->size - sizeof *f - sizeof r->table);
     memcpy(r->table, r->data + f->table, sizeof r->table);
     uint32_t crc = crc_of(r->data + f->table, sizeof r->table);
     if (r->check != ARTEFACT_CHECK_NONE && crc != f->crc)
@@ -72,19 +74,20 @@ static pgr_status check_places(reader *r) {
         const artefact_entry *e = &r->table[i];
         const char *name = artefact_section_names[i];
         if (strncmp(e->name, name, sizeof e->name) != 0)
-            return fail(r->err, PGR_E_FORMAT, "%s: table: section %zu is \"%.15s\", expected %s", r->a->path, i, e->name, name);
+            return fail(r->err, PGR_E_FORMAT, "%s: table: section %zu is \"%.15s\", expected %s", r->a->path, i,
+                        e->name, name);
         if (e->offset != at || e->bytes > r->footer.table - at)
-            return fail(r->err, PGR_E_FORMAT, "%s: table: %s has %llu bytes at %llu, expected it at %llu within %llu", r->a->path,
-                        name, (unsigned long long)e->bytes, (unsigned long long)e->offset, (unsigned long long)at,
-                        (unsigned long long)r->footer.table);
+            return fail(r->err, PGR_E_FORMAT, "%s: table: %s has %llu bytes at %llu, expected it at %llu within %llu",
+                        r->a->path, name, (unsigned long long)e->bytes, (unsigned long long)e->offset,
+                        (unsigned long long)at, (unsigned long long)r->footer.table);
         at += e->bytes;
         at += (ARTEFACT_ALIGN - at % ARTEFACT_ALIGN) % ARTEFACT_ALIGN;
         if (at > r->footer.table)
             return fail(r->err, PGR_E_FORMAT, "%s: table: %s runs into the table", r->a->path, name);
     }
     if (at != r->footer.table)
-        return fail(r->err, PGR_E_FORMAT, "%s: table: the sections end at %llu, expected %llu", r->a->path, (unsigned long long)at,
-                    (unsigned long long)r->footer.table);
+        return fail(r->err, PGR_E_FORMAT, "%s: table: the sections end at %llu, expected %llu", r->a->path,
+                    (unsigned long long)at, (unsigned long long)r->footer.table);
     return PGR_OK;
 }
 
@@ -94,8 +97,8 @@ static pgr_status check_sums(reader *r) {
         if (!should_check(r, e->bytes)) continue;
         uint32_t crc = crc_of(r->data + e->offset, (size_t)e->bytes);
         if (crc != e->crc)
-            return fail(r->err, PGR_E_FORMAT, "%s: %s: checksum is %08x, expected %08x: the file is damaged", r->a->path,
-                        artefact_section_names[i], crc, e->crc);
+            return fail(r->err, PGR_E_FORMAT, "%s: %s: checksum is %08x, expected %08x: the file is damaged",
+                        r->a->path, artefact_section_names[i], crc, e->crc);
     }
     return PGR_OK;
 }
@@ -131,8 +134,8 @@ static pgr_status check_members(const artefact *a, pgr_error *err) {
                         (unsigned long long)a->start[j + 1], (unsigned long long)a->start[j]);
     for (size_t i = 0; i < a->n_row; i++)
         if (a->row_user[i] >= a->n_user)
-            return fail(err, PGR_E_FORMAT, "%s: row_user: row %zu belongs to user %u of %zu", a->path, i, a->row_user[i],
-                        a->n_user);
+            return fail(err, PGR_E_FORMAT, "%s: row_user: row %zu belongs to user %u of %zu", a->path, i,
+                        a->row_user[i], a->n_user);
     return PGR_OK;
 }
 

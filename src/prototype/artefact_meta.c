@@ -38,7 +38,8 @@ void artefact_put_meta(buf *b, const artefact *a) {
     put_text(b, "split", a->split);
     buf_printf(b, "\"dims\":%zu,\"k\":%zu,\"rows\":%zu,\"users\":%zu,\"pairs\":%zu,\"n_refine\":%zu,", a->dims, a->k,
                a->n_row, a->n_user, a->n_pair, a->n_refine);
-    buf_printf(b, "\"n_singular\":%zu,\"n_loss\":%zu,\"seed\":\"%llu\",", a->n_singular, a->n_loss, (unsigned long long)a->seed);
+    buf_printf(b, "\"n_singular\":%zu,\"n_loss\":%zu,\"seed\":\"%llu\",", a->n_singular, a->n_loss,
+               (unsigned long long)a->seed);
     buf_puts(b, "\"settings\":{");
     for (size_t i = 0; i < a->n_setting; i++)
         buf_printf(b, "%s\"%s\":%.9g", i ? "," : "", a->settings[i].name, a->settings[i].value);
@@ -121,7 +122,8 @@ static pgr_status want_words(reader *r) {
     const json_t *all = json_object_get(r->root, "words");
     PGR_TRY(json_want_array(all, at(r, "words"), r->err));
     if (json_array_size(all) != r->a->k)
-        return fail(r->err, PGR_E_FORMAT, "%s: words has %zu lists, expected %zu", r->origin, json_array_size(all), r->a->k);
+        return fail(r->err, PGR_E_FORMAT, "%s: words has %zu lists, expected %zu", r->origin, json_array_size(all),
+                    r->a->k);
     const char *const **lists = arena_array(&r->a->arena, r->a->k, sizeof *lists);
     if (!lists) return fail_mem(r->err);
     for (size_t j = 0; j < r->a->k; j++) PGR_TRY(want_list(r, json_array_get(all, j), &lists[j]));
@@ -140,8 +142,9 @@ static pgr_status want_seed(reader *r) {
 }
 
 static pgr_status read_fields(reader *r) {
-    static const char *const known[] = {"by",       "embedder", "model",  "split",      "dims",   "k",    "rows",  "users",
-                                        "pairs",    "n_refine", "n_singular", "n_loss", "seed", "settings", "words", NULL};
+    static const char *const known[] = {"by",   "embedder", "model", "split",    "dims",       "k",
+                                        "rows", "users",    "pairs", "n_refine", "n_singular", "n_loss",
+                                        "seed", "settings", "words", NULL};
     artefact *a = r->a;
     PGR_TRY(json_want_object(r->root, at(r, ""), r->err));
     PGR_TRY(json_only_keys(r->root, known, at(r, ""), r->err));

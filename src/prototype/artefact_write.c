@@ -12,7 +12,7 @@ typedef struct writer {
     const uint32_t *order;
     file_out file;
     artefact_entry table[ARTEFACT_N_SECTION];
-    size_t n; /* sections begun */
+    size_t n;               /* sections begun */
     float *scales, *errors; /* (n_row) */
     int8_t *code;           /* (dims) */
     pgr_error *err;

@@ -9,28 +9,28 @@
 
 #include "base/mem.h"
 #include "base/rng.h"
-#include "math/gemm.h"
+#include "math/cpu/gemm.h"
 #include "prototype/vec.h"
 
-enum { BLOCK = 4096 };  /* rows that are assigned at once */
-enum { CHUNK = 256 };   /* rows of a task */
-enum { STRIPE = 128 };  /* columns of a task when centres are summed */
+enum { BLOCK = 4096 };               /* rows that are assigned at once */
+enum { CHUNK = 256 };                /* rows of a task */
+enum { STRIPE = 128 };               /* columns of a task when centres are summed */
 static const double NEAR_TIE = 4e-6; /* of |x| |c|: beyond the rounding of fp32 sums of a thousand products */
 
 typedef struct run {
     const float *x; /* (n, d) */
     size_t n, d, k;
     const kmeans_options *o;
-    float *mean;                                     /* (d) of all rows */
-    float *centres, *shifted;                        /* (k, d) and less the mean */
-    float *half;                                     /* (k) half the squared length of shifted */
+    float *mean;              /* (d) of all rows */
+    float *centres, *shifted; /* (k, d) and less the mean */
+    float *half;              /* (k) half the squared length of shifted */
     double half_max;
-    double *sums;                                    /* (k, d) */
-    size_t *sizes;                                   /* (k) */
-    uint32_t *assign;                                /* (n) */
-    double *distance2;                               /* (n) to the own centre */
-    float *block, *scores;                           /* (BLOCK, d) rows less the mean, (BLOCK, k) */
-    size_t first, n_block;                           /* the rows that block holds */
+    double *sums;          /* (k, d) */
+    size_t *sizes;         /* (k) */
+    uint32_t *assign;      /* (n) */
+    double *distance2;     /* (n) to the own centre */
+    float *block, *scores; /* (BLOCK, d) rows less the mean, (BLOCK, k) */
+    size_t first, n_block; /* the rows that block holds */
     size_t n_changed, n_iter, n_repaired, n_pass;
     double inertia;
     bool converged;
@@ -61,7 +61,8 @@ static pgr_status check_cancel(run *r, pgr_error *err) {
 /* ---- memory ---------------------------------------------------------------------------------------------------- */
 
 static void run_free(run *r) {
-    void *all[] = {r->mean, r->centres, r->shifted, r->half, r->sums, r->sizes, r->assign, r->distance2, r->block, r->scores};
+    void *all[] = {r->mean,  r->centres, r->shifted,   r->half,  r->sums,
+                   r->sizes, r->assign,  r->distance2, r->block, r->scores};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) mem_free(all[i]);
 }
 
@@ -117,7 +118,8 @@ static void pick_centre(run *r, size_t i, const float *s) {
         if (s[c] - r->half[c] > s[best] - r->half[best]) best = c;
     const float *x = r->x + i * r->d;
     double top = (double)s[best] - r->half[best], nearest = vec_distance2(x, r->centres + best * r->d, r->d);
-    double rounding = NEAR_TIE * sqrt((nearest + 2 * fabs(top)) * 2 * r->half_max); /* |x| |c| bounds the products' sum */
+    double rounding =
+        NEAR_TIE * sqrt((nearest + 2 * fabs(top)) * 2 * r->half_max); /* |x| |c| bounds the products' sum */
     size_t chosen = best;
     for (size_t c = 0; c < r->k; c++) {
         if (c == best || !((double)s[c] - r->half[c] >= top - rounding)) continue;
@@ -185,7 +187,8 @@ static pgr_status repair_empty(run *r, pgr_error *err) {
         if (r->sizes[c] > 0) continue;
         size_t far = r->n;
         for (size_t i = 0; i < r->n; i++)
-            if (r->sizes[r->assign[i]] > 1 && r->distance2[i] > 0 && (far == r->n || r->distance2[i] > r->distance2[far]))
+            if (r->sizes[r->assign[i]] > 1 && r->distance2[i] > 0
+                && (far == r->n || r->distance2[i] > r->distance2[far]))
                 far = i;
         if (far == r->n) return fail_distinct(r, used, err);
         r->sizes[r->assign[far]]--;
@@ -214,7 +217,8 @@ static void mean_stripe(void *ctx, size_t task, size_t worker) {
         for (size_t j = from; j < to; j++) sum[j] += x[j];
     }
     for (size_t c = 0; c < r->k; c++)
-        for (size_t j = from; j < to; j++) r->centres[c * r->d + j] = (float)(r->sums[c * r->d + j] / (double)r->sizes[c]);
+        for (size_t j = from; j < to; j++)
+            r->centres[c * r->d + j] = (float)(r->sums[c * r->d + j] / (double)r->sizes[c]);
 }
 
 /* Lloyd's iterations from r->centres. before: (n) scratch. */

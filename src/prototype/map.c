@@ -15,10 +15,10 @@ enum { WORDS_AT_CENTRE = 3, CENTRES_WITH_WORDS = 12 };
 
 typedef struct map {
     const artefact *a;
-    size_t d, stride, n; /* every stride-th row is drawn: n of them */
+    size_t d, stride, n;    /* every stride-th row is drawn: n of them */
     double *mean, *axis[2]; /* (d) */
-    double share[2];     /* of the variance */
-    double *at;          /* (n + k, 2) rows, then prototypes; coordinates of the components */
+    double share[2];        /* of the variance */
+    double *at;             /* (n + k, 2) rows, then prototypes; coordinates of the components */
     double low[2], scale;
     buf out;
 } map;
@@ -190,14 +190,17 @@ static void draw_head(map *m, size_t height) {
                "font-family=\"system-ui, 'DejaVu Sans', sans-serif\" font-size=\"14\" fill=\"#222\">\n",
                PLOT + LEGEND, height, PLOT + LEGEND, height);
     buf_puts(b, "<title>Users and their prototypes</title>\n<rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n");
-    buf_printf(b, "<text x=\"%d\" y=\"30\" font-size=\"18\" font-weight=\"600\">%zu users, %zu prototypes by %s</text>\n", MARGIN,
-               a->n_user, a->k, a->by);
-    buf_printf(b, "<text x=\"%d\" y=\"50\" fill=\"#666\" font-size=\"13\">the first two principal components: %.1f %% and %.1f %% of the variance",
+    buf_printf(b,
+               "<text x=\"%d\" y=\"30\" font-size=\"18\" font-weight=\"600\">%zu users, %zu prototypes by %s</text>\n",
+               MARGIN, a->n_user, a->k, a->by);
+    buf_printf(b,
+               "<text x=\"%d\" y=\"50\" fill=\"#666\" font-size=\"13\">the first two principal components: %.1f %% and "
+               "%.1f %% of the variance",
                MARGIN, 100 * m->share[0], 100 * m->share[1]);
     if (m->n < a->n_row) buf_printf(b, "; %zu of %zu vectors drawn", m->n, a->n_row);
     buf_puts(b, "</text>\n");
-    buf_printf(b, "<rect x=\"%d\" y=\"%d\" width=\"%d\" height=\"%d\" fill=\"none\" stroke=\"#ddd\"/>\n", MARGIN / 2, TOP,
-               PLOT - MARGIN, PLOT);
+    buf_printf(b, "<rect x=\"%d\" y=\"%d\" width=\"%d\" height=\"%d\" fill=\"none\" stroke=\"#ddd\"/>\n", MARGIN / 2,
+               TOP, PLOT - MARGIN, PLOT);
 }
 
 static void draw_users(map *m) {
@@ -271,21 +274,26 @@ static void draw_legend(map *m, size_t rows) {
     const artefact *a = m->a;
     buf *b = &m->out;
     int x = PLOT + 8;
-    buf_printf(b, "<g font-size=\"14\">\n<text x=\"%d\" y=\"50\" fill=\"#666\">prototype</text><text x=\"%d\" y=\"50\" fill=\"#666\" "
-                  "text-anchor=\"end\">members</text><text x=\"%d\" y=\"50\" fill=\"#666\">typical words of what they chose</text>\n",
+    buf_printf(b,
+               "<g font-size=\"14\">\n<text x=\"%d\" y=\"50\" fill=\"#666\">prototype</text><text x=\"%d\" y=\"50\" "
+               "fill=\"#666\" "
+               "text-anchor=\"end\">members</text><text x=\"%d\" y=\"50\" fill=\"#666\">typical words of what they "
+               "chose</text>\n",
                x, x + 148, x + 164);
     for (size_t j = 0; j < rows; j++) {
         double y = TOP + 14 + (double)j * ROW;
         buf_printf(b, "<circle cx=\"%d\" cy=\"%.0f\" r=\"6\" fill=\"", x + 7, y - 5);
         put_colour(b, j);
-        buf_printf(b, "\"/><text x=\"%d\" y=\"%.0f\">%zu</text><text x=\"%d\" y=\"%.0f\" text-anchor=\"end\">%zu</text><text x=\"%d\" y=\"%.0f\">",
+        buf_printf(b,
+                   "\"/><text x=\"%d\" y=\"%.0f\">%zu</text><text x=\"%d\" y=\"%.0f\" "
+                   "text-anchor=\"end\">%zu</text><text x=\"%d\" y=\"%.0f\">",
                    x + 22, y, j + 1, x + 148, y, size_of(a, j), x + 164, y);
         put_words(b, a, j, 5);
         buf_puts(b, "</text>\n");
     }
     if (rows < a->k)
-        buf_printf(b, "<text x=\"%d\" y=\"%zu\" fill=\"#666\">and %zu more: pgenrm proto show</text>\n", x, TOP + 14 + rows * ROW,
-                   a->k - rows);
+        buf_printf(b, "<text x=\"%d\" y=\"%zu\" fill=\"#666\">and %zu more: pgenrm proto show</text>\n", x,
+                   TOP + 14 + rows * ROW, a->k - rows);
     buf_puts(b, "</g>\n");
 }
 

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "math/dot8.h"
+#include "math/cpu/dot8.h"
 #include "prototype/vec.h"
 
 enum { BLOCK = 4096 }; /* rows that are scanned before their intervals are looked at */
@@ -48,7 +48,8 @@ typedef struct search {
     size_t self, n;
     candidate *rows; /* that may still be among the best */
     size_t n_rows, cap;
-    near_user *best; /* (n) distinct users by the lower ends of their intervals, greatest first: the bar for the others */
+    near_user
+        *best; /* (n) distinct users by the lower ends of their intervals, greatest first: the bar for the others */
     size_t n_best;
     pgr_error *err;
 } search;
@@ -137,7 +138,8 @@ static pgr_status find(search *s, size_t n_probe, near_user *out, size_t *n_out)
     near_prototype *order = mem_array(a->k, sizeof *order);
     s->code = mem_alloc(a->dims);
     s->best = mem_array(s->n, sizeof *s->best);
-    pgr_status status = order && s->code && s->best ? neighbours_prototypes(a, s->v, a->k, order, s->err) : fail_mem(s->err);
+    pgr_status status =
+        order && s->code && s->best ? neighbours_prototypes(a, s->v, a->k, order, s->err) : fail_mem(s->err);
     if (status == PGR_OK) {
         float error;
         s->scale = (double)artefact_code(s->code, s->v, a->dims, &error);

@@ -11,25 +11,39 @@
 #include "base/rng.h"
 #include "prototype/kmeans.h"
 
-enum { LANES = 8, ROWS = 8 /* of a task */, STRIPE = 4096 /* parameters of a task */, SCORED = 64 /* samples at once */ };
+enum {
+    LANES = 8,
+    ROWS = 8 /* of a task */,
+    STRIPE = 4096 /* parameters of a task */,
+    SCORED = 64 /* samples at once */
+};
 static const double BETA1 = 0.9, BETA2 = 0.999, EPSILON = 1e-8; /* AdamW's usual ones */
 
 /* Values of one batch between forward and backward. */
 typedef struct refine_scratch {
     size_t S, T, cap_S, cap_T;
-    double *block;            /* owns what follows */
-    double *q, *dy, *z, *dz;  /* (S, d) query, y+ - y-, z, gradient */
-    double *v, *dv, *da;      /* (S, d) */
-    double *x, *o, *dpre;     /* (T, 2d) inputs, (T, d) tanh, its argument's gradient */
-    double *alpha;            /* (T) */
-    double *delta, *loss;     /* (S) */
-    size_t *first;            /* (S + 1) a sample's first triple */
+    double *block;           /* owns what follows */
+    double *q, *dy, *z, *dz; /* (S, d) query, y+ - y-, z, gradient */
+    double *v, *dv, *da;     /* (S, d) */
+    double *x, *o, *dpre;    /* (T, 2d) inputs, (T, d) tanh, its argument's gradient */
+    double *alpha;           /* (T) */
+    double *delta, *loss;    /* (S) */
+    size_t *first;           /* (S + 1) a sample's first triple */
     const refine_sample *const *batch;
 } scratch;
 
 refine_options refine_options_default(void) {
-    return (refine_options){.rho = 0.5, .lambda_q = 1, .lambda_s = 1, .beta = 1, .lambda_cent = 1e-3, .lambda_tr = 1e-3,
-                            .ema = 0.98, .rate = 1e-3, .decay = 0.01, .batch = 16, .epochs = 1};
+    return (refine_options){.rho = 0.5,
+                            .lambda_q = 1,
+                            .lambda_s = 1,
+                            .beta = 1,
+                            .lambda_cent = 1e-3,
+                            .lambda_tr = 1e-3,
+                            .ema = 0.98,
+                            .rate = 1e-3,
+                            .decay = 0.01,
+                            .batch = 16,
+                            .epochs = 1};
 }
 
 /* ---- small vectors --------------------------------------------------------------------------------------------- */
@@ -112,7 +126,8 @@ static pgr_status start_prototypes(refine *r, const float *centres, pgr_error *e
     return PGR_OK;
 }
 
-pgr_status refine_create(size_t k, size_t d, const float *centres, const refine_options *o, refine **out, pgr_error *err) {
+pgr_status refine_create(size_t k, size_t d, const float *centres, const refine_options *o, refine **out,
+                         pgr_error *err) {
     if (k == 0 || d == 0) return fail(err, PGR_E_ARG, "there are no prototypes to refine");
     if (o->batch == 0) return fail(err, PGR_E_ARG, "a batch of 0 samples");
     if (d > (size_t)1 << 16 || k > ((size_t)1 << 40) / d)
@@ -216,8 +231,8 @@ static void forward_rows(void *ctx, size_t task, size_t worker) {
         for (size_t t = 0; t < c->T; t++)
             c->o[t * d + i] = tanh(dot(r->theta.W + i * 2 * d, c->x + t * 2 * d, 2 * d) + r->theta.b[i]);
         for (size_t s = 0; s < c->S; s++)
-            c->z[s * d + i] = r->theta.A[c->batch[s]->cluster * d + i]
-                              + r->o.lambda_q * dot(r->theta.W_q + i * d, c->q + s * d, d);
+            c->z[s * d + i] =
+                r->theta.A[c->batch[s]->cluster * d + i] + r->o.lambda_q * dot(r->theta.W_q + i * d, c->q + s * d, d);
     }
 }
 
@@ -249,8 +264,7 @@ static void add_history(void *ctx, size_t task, size_t worker) {
     const scratch *c = r->scratch;
     size_t d = r->d, end = task_end(task, d);
     for (size_t i = task * ROWS; i < end; i++)
-        for (size_t s = 0; s < c->S; s++)
-            c->z[s * d + i] += r->o.lambda_s * dot(r->theta.W_s + i * d, c->v + s * d, d);
+        for (size_t s = 0; s < c->S; s++) c->z[s * d + i] += r->o.lambda_s * dot(r->theta.W_s + i * d, c->v + s * d, d);
 }
 
 static pgr_status forward(refine *r, const refine_sample *const *batch, size_t S, pgr_error *err) {
@@ -355,7 +369,14 @@ static void update_stripe(void *ctx, size_t task, size_t worker) {
 
 /* n values from `from` on of parameters and moments; gradient g; the t-th step of theirs. */
 static void adamw(refine *r, size_t from, const double *g, size_t n, size_t t) {
-    update u = {r->theta.W + from, r->m.W + from, r->v.W + from, g, n, r->o.rate, r->o.decay, 1 - pow(BETA1, (double)t),
+    update u = {r->theta.W + from,
+                r->m.W + from,
+                r->v.W + from,
+                g,
+                n,
+                r->o.rate,
+                r->o.decay,
+                1 - pow(BETA1, (double)t),
                 sqrt(1 - pow(BETA2, (double)t))};
     pool_run(r->o.threads, (n + STRIPE - 1) / STRIPE, update_stripe, &u);
 }
@@ -365,7 +386,8 @@ pgr_status refine_step(refine *r, const refine_sample *const *batch, size_t n, d
     double size = *loss;
     for (size_t i = 0; i < r->grad.n; i++) size += fabs(r->grad.W[i]);
     if (!isfinite(size))
-        return fail(err, PGR_E_ARG, "refinement has diverged: the loss of step %zu is %g, its gradient's sum %g; a lower rate may help",
+        return fail(err, PGR_E_ARG,
+                    "refinement has diverged: the loss of step %zu is %g, its gradient's sum %g; a lower rate may help",
                     r->n_step + 1, *loss, size);
     size_t d = r->d, j = batch[0]->cluster;
     double *a = r->theta.A + j * d, *p = r->trail + j * d;

@@ -28,7 +28,8 @@ static double mean_cosine(const artefact *a, size_t j) {
 /* Rows of one user are together inside a prototype. */
 static size_t count_users(const artefact *a, size_t j) {
     size_t n = 0;
-    for (size_t r = a->start[j]; r < a->start[j + 1]; r++) n += r == a->start[j] || a->row_user[r] != a->row_user[r - 1];
+    for (size_t r = a->start[j]; r < a->start[j + 1]; r++)
+        n += r == a->start[j] || a->row_user[r] != a->row_user[r - 1];
     return n;
 }
 
@@ -38,13 +39,28 @@ static pgr_status read_all(shown *s, const char *path, bool check, pgr_error *er
     s->list = mem_zero(a->k, sizeof *s->list);
     if (!s->list) return fail_mem(err);
     for (size_t j = 0; j < a->k; j++)
-        s->list[j] = (pgr_prototype){.rows = a->start[j + 1] - a->start[j], .users = count_users(a, j), .words = a->words[j],
+        s->list[j] = (pgr_prototype){.rows = a->start[j + 1] - a->start[j],
+                                     .users = count_users(a, j),
+                                     .words = a->words[j],
                                      .similarity = mean_cosine(a, j)};
-    s->is = (pgr_prototypes){.path = a->path, .embedder = a->embedder, .model = a->model, .split = a->split,
-                             .by = uservec_by_of(a->by), .dims = a->dims, .k = a->k, .rows = a->n_row, .users = a->n_user,
-                             .pairs = a->n_pair, .seed = a->seed, .inertia = a->inertia, .singular = a->singular,
-                             .n_singular = a->n_singular, .suggested_k = (size_t)fmax(0, artefact_get(a, "suggested_k", 0)),
-                             .losses = a->losses, .n_loss = a->n_loss, .list = s->list};
+    s->is = (pgr_prototypes){.path = a->path,
+                             .embedder = a->embedder,
+                             .model = a->model,
+                             .split = a->split,
+                             .by = uservec_by_of(a->by),
+                             .dims = a->dims,
+                             .k = a->k,
+                             .rows = a->n_row,
+                             .users = a->n_user,
+                             .pairs = a->n_pair,
+                             .seed = a->seed,
+                             .inertia = a->inertia,
+                             .singular = a->singular,
+                             .n_singular = a->n_singular,
+                             .suggested_k = (size_t)fmax(0, artefact_get(a, "suggested_k", 0)),
+                             .losses = a->losses,
+                             .n_loss = a->n_loss,
+                             .list = s->list};
     return PGR_OK;
 }
 

@@ -73,7 +73,8 @@ static void hash_vector(const char *text, size_t dims, float *out) {
     float one = (float)(1.0 / sqrt((double)dims));
     for (size_t i = 0; i < dims; i += 128) {
         uint32_t bits[4];
-        philox4x32_10((uint32_t[4]){(uint32_t)(i / 128), 0, 0, 0x766f7465}, (uint32_t[2]){(uint32_t)h, (uint32_t)(h >> 32)}, bits);
+        philox4x32_10((uint32_t[4]){(uint32_t)(i / 128), 0, 0, 0x766f7465},
+                      (uint32_t[2]){(uint32_t)h, (uint32_t)(h >> 32)}, bits);
         for (size_t b = 0; b < 128; b++) out[i + b] = bits[b / 32] >> b % 32 & 1 ? one : -one;
     }
 }
@@ -140,7 +141,8 @@ static pgr_status embed_missing(batch *b, pgr_cancel *cancel, pgr_error *err) {
     return PGR_OK;
 }
 
-static pgr_status embed(textvec *t, const char *const *texts, size_t n, pgr_cancel *cancel, float *out, pgr_error *err) {
+static pgr_status embed(textvec *t, const char *const *texts, size_t n, pgr_cancel *cancel, float *out,
+                        pgr_error *err) {
     batch b = {.t = t, .texts = texts, .n = n, .out = out, .n_table = 2 * n + 1};
     b.source = mem_array(n, sizeof *b.source);
     b.table = mem_zero(b.n_table, sizeof *b.table);

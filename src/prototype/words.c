@@ -29,21 +29,27 @@ struct words {
     uint32_t *table; /* (n_table) word number + 1 by hash; a power of two */
     size_t n_table;
     cell *cells;
-    size_t n_cell, n_cells; /* used, of n_cells (a power of two) */
+    size_t n_cell, n_cells;      /* used, of n_cells (a power of two) */
     uint64_t total, (*sides)[2]; /* (n_group) words in chosen, rejected texts */
 };
 
-static const char *const STOP[] = { /* sorted */
-    "about", "above", "after", "again", "all", "also", "although", "always", "and", "another", "any", "are", "aren", "because", "been",
-    "before", "being", "below", "between", "both", "but", "can", "cannot", "could", "did", "does", "doesn", "doing", "don", "down", "during",
-    "each", "either", "etc", "even", "ever", "every", "few", "for", "from", "further", "get", "gets", "give", "had", "has", "have", "having",
-    "hence", "her", "here", "hers", "herself", "him", "himself", "his", "how", "however", "into", "isn", "its", "itself", "just", "let", "like",
-    "made", "make", "many", "may", "might", "more", "most", "much", "must", "myself", "nor", "not", "now", "off", "often", "once", "one",
-    "only", "other", "others", "our", "ours", "ourselves", "out", "over", "own", "rather", "same", "shall", "she", "should", "since", "some",
-    "such", "than", "that", "the", "their", "theirs", "them", "themselves", "then", "there", "these", "they", "this", "those", "though",
-    "through", "thus", "too", "under", "until", "upon", "use", "very", "was", "way", "well", "were", "what", "when", "where", "whether",
-    "which", "while", "who", "whom", "whose", "why", "will", "with", "within", "without", "won", "would", "yes", "yet", "you", "your",
-    "yours", "yourself", "yourselves"};
+static const char *const STOP[] =
+    {/* sorted */
+     "about",   "above",  "after",   "again",   "all",     "also",       "although", "always",    "and",     "another",
+     "any",     "are",    "aren",    "because", "been",    "before",     "being",    "below",     "between", "both",
+     "but",     "can",    "cannot",  "could",   "did",     "does",       "doesn",    "doing",     "don",     "down",
+     "during",  "each",   "either",  "etc",     "even",    "ever",       "every",    "few",       "for",     "from",
+     "further", "get",    "gets",    "give",    "had",     "has",        "have",     "having",    "hence",   "her",
+     "here",    "hers",   "herself", "him",     "himself", "his",        "how",      "however",   "into",    "isn",
+     "its",     "itself", "just",    "let",     "like",    "made",       "make",     "many",      "may",     "might",
+     "more",    "most",   "much",    "must",    "myself",  "nor",        "not",      "now",       "off",     "often",
+     "once",    "one",    "only",    "other",   "others",  "our",        "ours",     "ourselves", "out",     "over",
+     "own",     "rather", "same",    "shall",   "she",     "should",     "since",    "some",      "such",    "than",
+     "that",    "the",    "their",   "theirs",  "them",    "themselves", "then",     "there",     "these",   "they",
+     "this",    "those",  "though",  "through", "thus",    "too",        "under",    "until",     "upon",    "use",
+     "very",    "was",    "way",     "well",    "were",    "what",       "when",     "where",     "whether", "which",
+     "while",   "who",    "whom",    "whose",   "why",     "will",       "with",     "within",    "without", "won",
+     "would",   "yes",    "yet",     "you",     "your",    "yours",      "yourself", "yourselves"};
 
 static int compare_text(const void *key, const void *entry) {
     return strcmp(key, *(const char *const *)entry);
@@ -227,14 +233,17 @@ static double z_of(const words *w, const cell *c) {
 /* Into the group's list of at most n, greatest first, of equal ones in the order of the alphabet. */
 static void put_word(scored *list, size_t n, scored s) {
     size_t at = n;
-    while (at > 0 && (!list[at - 1].text || list[at - 1].z < s.z || (list[at - 1].z == s.z && strcmp(list[at - 1].text, s.text) > 0)))
+    while (at > 0
+           && (!list[at - 1].text || list[at - 1].z < s.z
+               || (list[at - 1].z == s.z && strcmp(list[at - 1].text, s.text) > 0)))
         at--;
     if (at == n) return;
     memmove(list + at + 1, list + at, (n - at - 1) * sizeof *list);
     list[at] = s;
 }
 
-static pgr_status hand_over(const words *w, const scored *best, size_t n, arena *a, const char *const **out, pgr_error *err) {
+static pgr_status hand_over(const words *w, const scored *best, size_t n, arena *a, const char *const **out,
+                            pgr_error *err) {
     for (size_t g = 0; g < w->n_group; g++) {
         const char **list = arena_array(a, n + 1, sizeof *list);
         if (!list) return fail_mem(err);

@@ -73,8 +73,7 @@ static pgr_status read_records(dataset *d, const stream_value *value, pgr_error 
     const form *f = NULL;
     pgr_status status = find_form(d, &in, top, &f);
     if (status == PGR_OK)
-        status = f->read ? f->read(&in, top, &d->ready)
-                         : utterances_add(d->gathered, &in, top, value->line, &d->ready);
+        status = f->read ? f->read(&in, top, &d->ready) : utterances_add(d->gathered, &in, top, value->line, &d->ready);
     if (status == PGR_OK) settle_family(d, f);
     json_decref(top);
     return status;

@@ -65,8 +65,8 @@ static pgr_status add_pair(const field_reader *in, const prism_dialogue *d, cons
     PGR_TRY(record_add(in, out, RECORD_PAIR, &r));
     r->line = other->line;
     r->pair = d->about;
-    r->pair.pair = (preference_pair){
-        .context = d->turns, .n_context = d->n, .chosen = chosen->text, .rejected = other->text};
+    r->pair.pair =
+        (preference_pair){.context = d->turns, .n_context = d->n, .chosen = chosen->text, .rejected = other->text};
     r->pair.chosen_score = chosen->score;
     r->pair.rejected_score = other->score;
     return PGR_OK;
@@ -152,8 +152,7 @@ static pgr_status read_turn(const field_reader *in, conversation *c, size_t firs
 }
 
 pgr_status form_conversation_read(const field_reader *in, json_t *v, record_list *out) {
-    conversation c = {
-        .dialogue.about = {.conversation_id = "", .split = "", .type = "", .choice_attributes = ""}};
+    conversation c = {.dialogue.about = {.conversation_id = "", .split = "", .type = "", .choice_attributes = ""}};
     pair_record *about = &c.dialogue.about;
     PGR_TRY(field_columns(in, v, CONVERSATION_KEYS, CONVERSATION_PREFIXES));
     PGR_TRY(prism_user(in, v, &about->user_id));

@@ -59,7 +59,8 @@ void utterances_free(utterances *u) {
 
 /* ---- a line ------------------------------------------------------------------------------------------------------ */
 
-static pgr_status want_id(const field_reader *in, const json_t *v, const char *key, const char *what, const char **out) {
+static pgr_status want_id(const field_reader *in, const json_t *v, const char *key, const char *what,
+                          const char **out) {
     field_path p = field_key(&FIELD_TOP, key);
     *out = "";
     PGR_TRY(field_optional_id(in, v, key, out));
@@ -128,9 +129,9 @@ static pgr_status check_place(const utterances *u, const field_reader *in, const
                     in->file, CONVERSATION_MAX);
     if (continues_interaction(u, l)) return PGR_OK;
     if (l->turn != u->turn + 1) return fail_turn(in, l->turn, u->turn + 1, ", the conversation's next turn");
-    return u->n_chosen == 1 ? PGR_OK
-                            : field_fail(in, &turn_path, "a later turn",
-                                         "one chosen response in the turn before, or no later turn");
+    return u->n_chosen == 1
+               ? PGR_OK
+               : field_fail(in, &turn_path, "a later turn", "one chosen response in the turn before, or no later turn");
 }
 
 /* ---- the interaction and the conversation at hand ---------------------------------------------------------------- */

@@ -30,12 +30,14 @@ static void write_data(const char *path) {
     assert_non_null(f);
     for (int u = 0; u < 4; u++)
         for (int i = 0; i < 5; i++) {
-            const char *a = i % 2 ? "Oak." : "Pine", *b = i % 2 ? "There are many trees: oak, birch, pine." : "Many: oak, elm";
-            fprintf(f,
-                    "{\"user_id\":\"u%d\",\"conversation_id\":\"c%d\",\"context\":[{\"role\":\"user\",\"content\":\"Tree "
-                    "%d?\"}],\"chosen\":{\"role\":\"assistant\",\"content\":\"%s\"},\"rejected\":{\"role\":\"assistant\","
-                    "\"content\":\"%s\"},\"split\":\"%s\"}\n",
-                    u, i, i, u % 2 ? a : b, u % 2 ? b : a, i < 3 ? "train" : "test");
+            const char *a = i % 2 ? "Oak." : "Pine",
+                       *b = i % 2 ? "There are many trees: oak, birch, pine." : "Many: oak, elm";
+            fprintf(
+                f,
+                "{\"user_id\":\"u%d\",\"conversation_id\":\"c%d\",\"context\":[{\"role\":\"user\",\"content\":\"Tree "
+                "%d?\"}],\"chosen\":{\"role\":\"assistant\",\"content\":\"%s\"},\"rejected\":{\"role\":\"assistant\","
+                "\"content\":\"%s\"},\"split\":\"%s\"}\n",
+                u, i, i, u % 2 ? a : b, u % 2 ? b : a, i < 3 ? "train" : "test");
         }
     assert_int_equal(fclose(f), 0);
 }
@@ -152,8 +154,16 @@ static void rows_by_hand(void **state) {
     float gaps[2] = {1, -3};
     for (size_t i = 0; i < 48; i++) {
         double x = right[i / 16][i / 8 % 2][i % 8];
-        v[i] = (bench_verdict){.known = true, .p = x, .right = x, .flip = i % 2 ? NAN : .25, .chains = 2, .parsed = 1, .tokens = 10,
-                               .seconds = .5, .gaps = gaps, .n_gap = 2};
+        v[i] = (bench_verdict){.known = true,
+                               .p = x,
+                               .right = x,
+                               .flip = i % 2 ? NAN : .25,
+                               .chains = 2,
+                               .parsed = 1,
+                               .tokens = 10,
+                               .seconds = .5,
+                               .gaps = gaps,
+                               .n_gap = 2};
     }
     v[16 + 3].p = NAN; /* a failure; row 6 of that run is a tie */
     arena a = {0};
@@ -266,8 +276,10 @@ static void goes_on_to_the_same_numbers(void **state) {
         pgr_status s = pgr_bench(ENGINE, &o, &report, &err);
         STOP_AFTER_ON = false;
         CANCEL = 0;
-        if (s == PGR_OK) pgr_bench_free(report);
-        else assert_int_equal(s, PGR_E_CANCELLED);
+        if (s == PGR_OK)
+            pgr_bench_free(report);
+        else
+            assert_int_equal(s, PGR_E_CANCELLED);
         o.resume = true;
         char *resumed = run_to_end(&o);
         assert_string_equal(resumed, whole);
@@ -377,7 +389,8 @@ static void assert_well_formed(const char *s) {
         if (close) {
             assert_true(n > 0);
             n--;
-            if (strncmp(open[n], name, len) != 0 || open[n][len]) fail_msg("</%.*s> closes <%s>", (int)len, name, open[n]);
+            if (strncmp(open[n], name, len) != 0 || open[n][len])
+                fail_msg("</%.*s> closes <%s>", (int)len, name, open[n]);
         } else if (end[-1] != '/') {
             assert_true(n < 64);
             memcpy(open[n], name, len);
@@ -392,12 +405,38 @@ static void report_is_well_formed(void **state) {
     (void)state;
     pgr_bench_at curve[] = {{1, .4, .1}, {2, .6, NAN}};
     pgr_bench_row rows[] = {
-        {.data = "a<b> & \"c\"", .split = "test", .method = "longest", .model = "", .accuracy = .5, .accuracy_se = .1,
-         .base = "", .runs = 1},
-        {.data = "a<b> & \"c\"", .split = "test", .method = "p-genrm", .model = "m&m", .ind = 2, .pro = 4, .stranger = true,
-         .accuracy = .51, .accuracy_se = NAN, .base = "", .by_chains = curve, .n_by_chains = 2, .seconds_per_pair = 3},
-        {.data = "a<b> & \"c\"", .split = "test", .method = "p-genrm", .model = "m&m", .ind = 2, .accuracy = .51,
-         .accuracy_se = .2, .base = "", .by_chains = curve, .n_by_chains = 2, .seconds_per_pair = 3,
+        {.data = "a<b> & \"c\"",
+         .split = "test",
+         .method = "longest",
+         .model = "",
+         .accuracy = .5,
+         .accuracy_se = .1,
+         .base = "",
+         .runs = 1},
+        {.data = "a<b> & \"c\"",
+         .split = "test",
+         .method = "p-genrm",
+         .model = "m&m",
+         .ind = 2,
+         .pro = 4,
+         .stranger = true,
+         .accuracy = .51,
+         .accuracy_se = NAN,
+         .base = "",
+         .by_chains = curve,
+         .n_by_chains = 2,
+         .seconds_per_pair = 3},
+        {.data = "a<b> & \"c\"",
+         .split = "test",
+         .method = "p-genrm",
+         .model = "m&m",
+         .ind = 2,
+         .accuracy = .51,
+         .accuracy_se = .2,
+         .base = "",
+         .by_chains = curve,
+         .n_by_chains = 2,
+         .seconds_per_pair = 3,
          .bins = {{3, .52, .4}, {4, .57, .9}}},
     };
     const char *notes[] = {"left out: <x>\x01\xFF"};
@@ -427,7 +466,8 @@ static bool summary_and_page(void) {
     for (size_t i = 0; i < d->n_row; i++)
         if (!d->rows[i].train) asked[n++] = i;
     bench_verdict v[24];
-    for (size_t i = 0; i < 24; i++) v[i] = (bench_verdict){.known = true, .p = i % 3 ? .7 : .4, .right = i % 3 > 0, .flip = NAN};
+    for (size_t i = 0; i < 24; i++)
+        v[i] = (bench_verdict){.known = true, .p = i % 3 ? .7 : .4, .right = i % 3 > 0, .flip = NAN};
     arena a = {0};
     verdict_table t = {.data = "trees", .cells = CELLS, .n_cell = 3, .n_run = 1, .n_row = 8, .v = v, .arena = &a};
     pgr_bench_options o = pgr_bench_options_default();
@@ -451,10 +491,10 @@ static void out_of_memory(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(requests_tell_nothing),       cmocka_unit_test(own_conversation_is_no_history),
-        cmocka_unit_test(rows_by_hand),                cmocka_unit_test(goes_on_to_the_same_numbers),
-        cmocka_unit_test(torn_lines_are_cut),          cmocka_unit_test(other_settings_are_refused),
-        cmocka_unit_test(report_is_well_formed),       cmocka_unit_test(out_of_memory),
+        cmocka_unit_test(requests_tell_nothing), cmocka_unit_test(own_conversation_is_no_history),
+        cmocka_unit_test(rows_by_hand),          cmocka_unit_test(goes_on_to_the_same_numbers),
+        cmocka_unit_test(torn_lines_are_cut),    cmocka_unit_test(other_settings_are_refused),
+        cmocka_unit_test(report_is_well_formed), cmocka_unit_test(out_of_memory),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -98,7 +98,8 @@ static void requests_are_drawn_by_the_seed(void **state) {
         assert_string_equal(other.questions[i].profile, "");
         assert_true(strncmp(q->profile, "The user wrote before: ", 23) == 0);
         const char *second = strstr(q->profile, "\nThe user also wrote: ");
-        assert_int_equal(second != NULL, strcmp(q->id, "a3") && strcmp(q->id, "s2")); /* these two have one text, the others more */
+        assert_int_equal(second != NULL,
+                         strcmp(q->id, "a3") && strcmp(q->id, "s2")); /* these two have one text, the others more */
         assert_true(!second || !strstr(second + 1, "\nThe user also wrote: "));
         size_t order[LAMPQA_MAX_GENERATORS], seen = 0;
         lampqa_order(q, 3, order);
@@ -121,7 +122,8 @@ static void orders_are_even(void **state) {
         lampqa_order(&q, 3, order);
         for (size_t i = 0; i < 3; i++) counts[i] += order[i] == 0;
     }
-    for (size_t i = 0; i < 3; i++) assert_true(counts[i] > 870 && counts[i] < 1130); /* 1,000 give or take 5 standard deviations of 26 */
+    for (size_t i = 0; i < 3; i++)
+        assert_true(counts[i] > 870 && counts[i] < 1130); /* 1,000 give or take 5 standard deviations of 26 */
 }
 
 static void limit_is_of_a_category(void **state) {
@@ -167,8 +169,8 @@ static const char *truth_of(const pgr_lampqa_report *r, double sign) {
     for (size_t i = 0; i < r->n_row; i++) {
         n += (size_t)snprintf(text + n, sizeof text - n, "%s\"%s\":{", i ? "," : "{", r->rows[i].category);
         for (size_t g = 0; g < 3; g++)
-            n += (size_t)snprintf(text + n, sizeof text - n, "%s\"%s\":%.17g", g ? "," : "", r->rows[i].generators[g].name,
-                                  sign * r->rows[i].generators[g].score);
+            n += (size_t)snprintf(text + n, sizeof text - n, "%s\"%s\":%.17g", g ? "," : "",
+                                  r->rows[i].generators[g].name, sign * r->rows[i].generators[g].score);
         n += (size_t)snprintf(text + n, sizeof text - n, "}");
     }
     snprintf(text + n, sizeof text - n, "}");
@@ -249,8 +251,9 @@ static void unanswered_questions_are_left_out(void **state) {
     (void)state;
     pgr_lampqa_options o = options();
     const char *answers[] = {DATA "brief.json",
-                             write_file("part.json", "{\"a1\": [{\"output\": \"One.\"}], \"s1\": [{\"output\": \" \"}], \"s2\": "
-                                                     "[{\"output\": \"Two.\", \"log\": 1}], \"zz\": [{\"output\": \"Three.\"}]}")};
+                             write_file("part.json",
+                                        "{\"a1\": [{\"output\": \"One.\"}], \"s1\": [{\"output\": \" \"}], \"s2\": "
+                                        "[{\"output\": \"Two.\", \"log\": 1}], \"zz\": [{\"output\": \"Three.\"}]}")};
     o.responses = answers;
     o.n_response = 2;
     pgr_lampqa_report *r = run(&o);
@@ -267,7 +270,9 @@ static void unanswered_questions_are_left_out(void **state) {
 
 static void bad_answers(void **state) {
     (void)state;
-    static const struct { const char *text, *what; } bad[] = {
+    static const struct {
+        const char *text, *what;
+    } bad[] = {
         {"[]", "bad.json: found an array, expected an object"},
         {"{\"a1\": \"One.\"}", "bad.json: a1: found a string, expected an array"},
         {"{\"a1\": []}", "bad.json: a1: found 0 outputs, expected one"},
@@ -288,18 +293,25 @@ static void bad_answers(void **state) {
     o.n_response = 1;
     refused(&o, PGR_E_ARG, "found 1 response file, expected 2 to 26");
     o = options();
-    o.questions = write_file("twice.jsonl", "{\"id\":1,\"question\":\"Q?\",\"profile\":[]}\n{\"id\":1,\"question\":\"Q?\",\"profile\":[]}\n");
+    o.questions =
+        write_file("twice.jsonl",
+                   "{\"id\":1,\"question\":\"Q?\",\"profile\":[]}\n{\"id\":1,\"question\":\"Q?\",\"profile\":[]}\n");
     refused(&o, PGR_E_FORMAT, "twice.jsonl:2: id: found \"1\" again");
 }
 
 static void bad_truths(void **state) {
     (void)state;
-    static const struct { const char *text, *what; pgr_status status; } bad[] = {
+    static const struct {
+        const char *text, *what;
+        pgr_status status;
+    } bad[] = {
         {"{\"brief\": 1, \"lists\": 2, \"warn\": 3}", "unknown key \"warn\", expected perhaps \"warm\"", PGR_E_FORMAT},
         {"{\"brief\": 1, \"lists\": 2}", "warm: found nothing, expected the generator's true score", PGR_E_FORMAT},
         {"{\"brief\": 1, \"lists\": 2, \"warm\": \"3\"}", "warm: found a string", PGR_E_FORMAT},
-        {"{\"Society & Culture\": {\"brief\": 1, \"lists\": 2, \"warm\": 3}}", "Arts & Entertainment: found nothing", PGR_E_ARG},
-        {"{\"Arts & Entertainment\": {\"brief\": 1, \"lists\": 2, \"other\": 3}}", "unknown key \"other\"", PGR_E_FORMAT},
+        {"{\"Society & Culture\": {\"brief\": 1, \"lists\": 2, \"warm\": 3}}", "Arts & Entertainment: found nothing",
+         PGR_E_ARG},
+        {"{\"Arts & Entertainment\": {\"brief\": 1, \"lists\": 2, \"other\": 3}}", "unknown key \"other\"",
+         PGR_E_FORMAT},
         {"7", "expected an object", PGR_E_FORMAT},
     };
     pgr_lampqa_options o = options();
@@ -318,10 +330,16 @@ static void it_can_be_cancelled(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(requests_are_drawn_by_the_seed), cmocka_unit_test(orders_are_even), cmocka_unit_test(limit_is_of_a_category),
-        cmocka_unit_test(memory_may_run_out), cmocka_unit_test(generators_are_ranked), cmocka_unit_test(ties_have_no_correlation),
-        cmocka_unit_test(failures_are_counted), cmocka_unit_test(unanswered_questions_are_left_out), cmocka_unit_test(bad_answers),
-        cmocka_unit_test(bad_truths), cmocka_unit_test(it_can_be_cancelled)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(requests_are_drawn_by_the_seed),
+                                       cmocka_unit_test(orders_are_even),
+                                       cmocka_unit_test(limit_is_of_a_category),
+                                       cmocka_unit_test(memory_may_run_out),
+                                       cmocka_unit_test(generators_are_ranked),
+                                       cmocka_unit_test(ties_have_no_correlation),
+                                       cmocka_unit_test(failures_are_counted),
+                                       cmocka_unit_test(unanswered_questions_are_left_out),
+                                       cmocka_unit_test(bad_answers),
+                                       cmocka_unit_test(bad_truths),
+                                       cmocka_unit_test(it_can_be_cancelled)};
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -28,7 +28,8 @@ static void test_stationary(void **state) {
             for (size_t l = 0; l < P; l++) v += w[l] * x[rows[i] * P + l];
             gradient += logistic(-v) * x[rows[i] * P + j];
         }
-        if (!(fabs(gradient) <= 1e-4)) fail_msg("gradient %zu is %g", j, gradient); /* the last Newton step gained under 1e-12 */
+        if (!(fabs(gradient) <= 1e-4))
+            fail_msg("gradient %zu is %g", j, gradient); /* the last Newton step gained under 1e-12 */
     }
 }
 
@@ -43,7 +44,8 @@ static void test_one(void **state) {
     assert_true(w == 0);
     x[3] = NAN;
     assert_int_equal(logistic_fit(x, NULL, 100, 1, &precision, &w, NULL), PGR_E_ARG);
-    assert_true(fabs(log_logistic(-800) + 800) < 1e-9 && log_logistic(800) <= 0 && fabs(log_logistic(0) + log(2)) < 1e-15);
+    assert_true(fabs(log_logistic(-800) + 800) < 1e-9 && log_logistic(800) <= 0
+                && fabs(log_logistic(0) + log(2)) < 1e-15);
 }
 
 int main(void) {

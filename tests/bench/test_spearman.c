@@ -37,7 +37,8 @@ static void test_grid(void **state) {
 
 static void test_values(void **state) {
     (void)state;
-    const double a[] = {1, 2, 2, 4}, b[] = {1, 3, 2, 4}, up[] = {1, 10, 100, 1000}, down[] = {4, 3, 2, 1}, flat[] = {2, 2, 2, 2};
+    const double a[] = {1, 2, 2, 4}, b[] = {1, 3, 2, 4}, up[] = {1, 10, 100, 1000}, down[] = {4, 3, 2, 1},
+                 flat[] = {2, 2, 2, 2};
     const double hole[] = {1, NAN, 2, 3};
     assert_near(spearman(a, b, 4), sqrt(.9)); /* deviations 1.5 0 0 -1.5 and 1.5 -.5 .5 -1.5: 4.5 / sqrt(4.5 * 5) */
     assert_near(spearman(up, down, 4), -1);
@@ -48,6 +49,7 @@ static void test_values(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_ranks), cmocka_unit_test(test_grid), cmocka_unit_test(test_values)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_ranks), cmocka_unit_test(test_grid),
+                                       cmocka_unit_test(test_values)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -135,8 +135,8 @@ static void test_ladder(void **state) {
     pgr_synth_report r;
     pgr_error err = {0};
     must(pgr_synth(RESPONSES, NULL, &o, &r, &err), &err);
-    const pgr_synth_step *oracle = find(&r, "oracle", 0), *one = find(&r, "personal", 1), *six = find(&r, "personal", 6),
-                         *like = find(&r, "prototypes", 6);
+    const pgr_synth_step *oracle = find(&r, "oracle", 0), *one = find(&r, "personal", 1),
+                         *six = find(&r, "personal", 6), *like = find(&r, "prototypes", 6);
     assert_int_equal(r.ladder_rows, 600);
     assert_true(fabs(oracle->accuracy - r.ceiling) < 4 * oracle->accuracy_se + 1e-9 && r.ceiling > .9);
     for (size_t i = 0; i < r.n_step; i++) assert_true(r.steps[i].accuracy <= oracle->accuracy);
@@ -204,8 +204,11 @@ static void test_kinds(void **state) {
     (void)state;
     static const struct {
         const char *query, *kind;
-    } all[] = {{"Write a Python function", "code"}, {"write a poem on codes", "write"}, {"HOW do I tie it?", "advise"},
-               {"What is decoding?", "explain"},   {"", "explain"}};
+    } all[] = {{"Write a Python function", "code"},
+               {"write a poem on codes", "write"},
+               {"HOW do I tie it?", "advise"},
+               {"What is decoding?", "explain"},
+               {"", "explain"}};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         assert_string_equal(synth_kind_name(synth_kind(all[i].query, strlen(all[i].query))), all[i].kind);
 }
@@ -213,8 +216,9 @@ static void test_kinds(void **state) {
 int main(void) {
     snprintf(made, sizeof made, "/tmp/pgenrm-synth-%d.jsonl", (int)getpid());
     snprintf(again, sizeof again, "/tmp/pgenrm-synth2-%d.jsonl", (int)getpid());
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_same_again), cmocka_unit_test(test_records), cmocka_unit_test(test_truth),
-                                       cmocka_unit_test(test_ladder),     cmocka_unit_test(test_refusals), cmocka_unit_test(test_memory),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_same_again), cmocka_unit_test(test_records),
+                                       cmocka_unit_test(test_truth),      cmocka_unit_test(test_ladder),
+                                       cmocka_unit_test(test_refusals),   cmocka_unit_test(test_memory),
                                        cmocka_unit_test(test_kinds)};
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     unlink(made);

@@ -28,9 +28,11 @@ static void prints_rows(void **state) {
     size_t lines = 0;
     for (const char *c = r.out; *c; c++) lines += *c == '\n';
     assert_int_equal(lines, 5); /* longest; p-genrm with and without similar users, and their controls */
-    assert_non_null(strstr(r.out, "{\"data\":\"choices\",\"split\":\"test\",\"method\":\"longest\",\"ind\":0,\"pro\":0,"));
-    assert_non_null(strstr(r.out, "\"method\":\"p-genrm\",\"ind\":2,\"pro\":2,\"history\":null,\"stranger\":true,\"runs\":2,"
-                                  "\"pairs\":8,\"users\":4,"));
+    assert_non_null(
+        strstr(r.out, "{\"data\":\"choices\",\"split\":\"test\",\"method\":\"longest\",\"ind\":0,\"pro\":0,"));
+    assert_non_null(strstr(r.out,
+                           "\"method\":\"p-genrm\",\"ind\":2,\"pro\":2,\"history\":null,\"stranger\":true,\"runs\":2,"
+                           "\"pairs\":8,\"users\":4,"));
     run_free(&r);
     r = run(0, TRY "--ind 2 --calibration-out $PGENRM_SCRATCH/c.json && pgenrm score -q --json --ind 1 --calibration "
                    "$PGENRM_SCRATCH/c.json examples/request.json");
@@ -88,7 +90,7 @@ static void killed_runs_go_on(void **state) {
     run_free(&whole);
 }
 
-#define LAMPQA "pgenrm bench -q --lampqa --frame tests/golden/mini.frame --ind 2 examples/lampqa/questions.jsonl "
+#define LAMPQA     "pgenrm bench -q --lampqa --frame tests/golden/mini.frame --ind 2 examples/lampqa/questions.jsonl "
 #define GENERATORS "examples/lampqa/brief.json examples/lampqa/lists.json examples/lampqa/warm.json "
 
 static void ranks_generators(void **state) {
@@ -97,7 +99,8 @@ static void ranks_generators(void **state) {
     size_t lines = 0;
     for (const char *c = r.out; *c; c++) lines += *c == '\n';
     assert_int_equal(lines, 2);
-    assert_non_null(strstr(r.out, "{\"category\":\"Society & Culture\",\"questions\":2,\"failures\":0,\"generators\":[{\"name\":"));
+    assert_non_null(
+        strstr(r.out, "{\"category\":\"Society & Culture\",\"questions\":2,\"failures\":0,\"generators\":[{\"name\":"));
     run_free(&r);
     r = run(0, LAMPQA GENERATORS "--limit 1");
     assert_non_null(strstr(r.out, "Arts & Entertainment: 1 question, 0 failed, Ind-2, 3 texts"));
@@ -120,7 +123,7 @@ static void ranks_generators(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(prints_rows), cmocka_unit_test(refuses), cmocka_unit_test(ranks_generators),
-                                       cmocka_unit_test(killed_runs_go_on)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(prints_rows), cmocka_unit_test(refuses),
+                                       cmocka_unit_test(ranks_generators), cmocka_unit_test(killed_runs_go_on)};
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -106,7 +106,8 @@ static void test_work_that_cannot_be_done(void **state) {
     assert_refused("pgenrm generate --prompt-file /nonexistent", 1, "/nonexistent");
     assert_refused("pgenrm generate --grammar /nonexistent x", 1, "/nonexistent");
     assert_refused("pgenrm generate --chat-template /nonexistent x", 1, "/nonexistent");
-    assert_refused("pgenrm generate --chat-template '{% include 1 %}' x", 1, "{% include %} (line 1), which is not supported");
+    assert_refused("pgenrm generate --chat-template '{% include 1 %}' x", 1,
+                   "{% include %} (line 1), which is not supported");
     assert_refused("pgenrm generate --grammar LICENSE x", 1, "LICENSE:");
     assert_refused("pgenrm perplexity tests", 1, "tests: ");
     assert_refused("pgenrm tokenize --decode 1 two", 1, "\"two\"");
@@ -138,7 +139,8 @@ static void test_help(void **state) {
         int fetches = strcmp(names[i], "pull") == 0; /* needs a network: test_pull.c has a server */
         int no_model = fetches || strcmp(names[i], "user") == 0;
         assert_int_equal(strstr(help.out, "--model") == NULL, no_model);
-        if (fetches || i >= 8) { /* what merge and convert write would lie in the source folder: test_merge.c, test_convert.c */
+        if (fetches
+            || i >= 8) { /* what merge and convert write would lie in the source folder: test_merge.c, test_convert.c */
             run_free(&help);
             continue;
         }
@@ -189,8 +191,8 @@ static void test_tokenize(void **state) {
 /* The text's perplexity under the tiny model with these options. */
 static double perplexity_with(const char *loras) {
     char command[400];
-    snprintf(command, sizeof command, "pgenrm perplexity --json --context 32 -m tests/golden/tiny-llama.gguf %s LICENSE",
-             loras);
+    snprintf(command, sizeof command,
+             "pgenrm perplexity --json --context 32 -m tests/golden/tiny-llama.gguf %s LICENSE", loras);
     ran r = run_well(command);
     json_t *v = parse(r.out);
     double p = json_real_value(at(v, "perplexity"));
@@ -309,7 +311,8 @@ static void test_inspect(void **state) {
     r = run_well("pgenrm inspect --chat-template tests/golden/chat/inst.jinja -m " TINY);
     assert_non_null(strstr(r.out, "interpreted (tests/golden/chat/inst.jinja)"));
     run_free(&r);
-    r = run_well("pgenrm generate --json --max-tokens 1 --chat-template '<|im_start|>{{ messages[0].content }}' x -m " TINY);
+    r = run_well(
+        "pgenrm generate --json --max-tokens 1 --chat-template '<|im_start|>{{ messages[0].content }}' x -m " TINY);
     v = parse(r.out);
     assert_int_equal(json_array_size(at(v, "prompt_tokens")), 2);
     json_decref(v);
@@ -336,7 +339,8 @@ static ran run_score(const char *command) {
 /* Rounds, draws and the choice of pairs through the program. */
 static void test_score_scaling(void **state) {
     (void)state;
-    ran r = run_score("pgenrm score --json --ind 16 --adaptive 0.6 --draws 2 --history 1 --history-by recent --frame tests/golden/mini.frame"
+    ran r = run_score("pgenrm score --json --ind 16 --adaptive 0.6 --draws 2 --history 1 --history-by recent --frame "
+                      "tests/golden/mini.frame"
                       " examples/request.json");
     json_t *v = parse(r.out);
     assert_int_equal(json_integer_value(at(v, "adaptive.used")) + json_integer_value(at(v, "adaptive.saved")), 16);
@@ -346,7 +350,8 @@ static void test_score_scaling(void **state) {
     json_decref(v);
     run_free(&r);
 
-    r = run_score("pgenrm score --json --ind 2 --history 1 --history-by relevant --embedder tests/golden/hf-tiny-bert --frame tests/golden/mini.frame"
+    r = run_score("pgenrm score --json --ind 2 --history 1 --history-by relevant --embedder tests/golden/hf-tiny-bert "
+                  "--frame tests/golden/mini.frame"
                   " examples/request.json");
     v = parse(r.out);
     assert_string_equal(json_string_value(at(v, "history_by")), "relevant");
@@ -360,7 +365,9 @@ static void test_score_scaling(void **state) {
     assert_true(fd >= 0 && write(fd, map, sizeof map - 1) == (ssize_t)(sizeof map - 1));
     close(fd);
     char command[300];
-    snprintf(command, sizeof command, "pgenrm score --json --ind 4 --calibration %s --frame tests/golden/mini.frame examples/request.json", path);
+    snprintf(command, sizeof command,
+             "pgenrm score --json --ind 4 --calibration %s --frame tests/golden/mini.frame examples/request.json",
+             path);
     r = run_score(command);
     v = parse(r.out);
     assert_true(json_is_true(at(v, "calibrated")));
@@ -465,14 +472,16 @@ static void test_score_jsonl(void **state) {
  * be done; one that cannot be judged takes no other along. */
 static void test_score_together(void **state) {
     (void)state;
-    static const char MANY[] = "{\"id\":\"many\",\"query\":\"Tea?\",\"responses\":[\"Green tea.\",\"No.\"],\"ind\":70}\n";
+    static const char MANY[] =
+        "{\"id\":\"many\",\"query\":\"Tea?\",\"responses\":[\"Green tea.\",\"No.\"],\"ind\":70}\n";
     static const char PRO[] = "{\"id\":\"p\",\"query\":\"Tea?\",\"responses\":[\"Yes.\",\"No.\"],\"pro\":1}\n";
     static const char FEW[] = "{\"id\":\"few\",\"query\":\"Milk?\",\"responses\":[\"Yes.\",\"No.\"],\"ind\":1}\n";
     char text[600], commands[3][500];
     snprintf(text, sizeof text, "%s%s%s", MANY, PRO, FEW);
     const char *how = "pgenrm score --json --frame tests/golden/mini.frame";
     snprintf(commands[0], sizeof commands[0], "%s %s", how, scratch_write("together.jsonl", text));
-    snprintf(commands[1], sizeof commands[1], "%s --deadline 100 %s", how, scratch_write("many.json", MANY)); /* alone */
+    snprintf(commands[1], sizeof commands[1], "%s --deadline 100 %s", how,
+             scratch_write("many.json", MANY)); /* alone */
     snprintf(commands[2], sizeof commands[2], "%s %s", how, scratch_write("few.json", FEW));
     ran together = run_program(commands[0]), alone[2] = {run_score(commands[1]), run_score(commands[2])};
     assert_int_equal(together.status, 3);
@@ -588,26 +597,16 @@ static int tear_down(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_wrong_usage),
-        cmocka_unit_test(test_work_that_cannot_be_done),
-        cmocka_unit_test(test_help),
-        cmocka_unit_test(test_tokenize),
-        cmocka_unit_test(test_loras),
-        cmocka_unit_test(test_perplexity),
-        cmocka_unit_test(test_generate),
-        cmocka_unit_test(test_seed),
-        cmocka_unit_test(test_inspect),
-        cmocka_unit_test(test_inspect_parts),
-        cmocka_unit_test(test_refused_common),
-        cmocka_unit_test(test_score_keys),
-        cmocka_unit_test(test_score_scaling),
-        cmocka_unit_test(test_score_repeats),
-        cmocka_unit_test(test_score_jsonl),
-        cmocka_unit_test(test_score_together),
-        cmocka_unit_test(test_score_deadline),
-        cmocka_unit_test(test_score_kind_missing),
-        cmocka_unit_test(test_report),
-        cmocka_unit_test(test_interrupt),
+        cmocka_unit_test(test_wrong_usage),    cmocka_unit_test(test_work_that_cannot_be_done),
+        cmocka_unit_test(test_help),           cmocka_unit_test(test_tokenize),
+        cmocka_unit_test(test_loras),          cmocka_unit_test(test_perplexity),
+        cmocka_unit_test(test_generate),       cmocka_unit_test(test_seed),
+        cmocka_unit_test(test_inspect),        cmocka_unit_test(test_inspect_parts),
+        cmocka_unit_test(test_refused_common), cmocka_unit_test(test_score_keys),
+        cmocka_unit_test(test_score_scaling),  cmocka_unit_test(test_score_repeats),
+        cmocka_unit_test(test_score_jsonl),    cmocka_unit_test(test_score_together),
+        cmocka_unit_test(test_score_deadline), cmocka_unit_test(test_score_kind_missing),
+        cmocka_unit_test(test_report),         cmocka_unit_test(test_interrupt),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

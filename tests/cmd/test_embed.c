@@ -115,7 +115,8 @@ static void test_vocabulary_alone(void **state) {
     char text[1 << 14] = "";
     json_object_foreach(vocab, word, id) words[json_integer_value(id)] = word;
     for (size_t i = 0; words[i]; i++) strcat(strcat(text, words[i]), "\n");
-    ran made = run_program("cp -r tests/golden/hf-tiny-bert $(dirname $TEXTS)/old && cd $(dirname $TEXTS)/old && rm tokenizer.json");
+    ran made = run_program(
+        "cp -r tests/golden/hf-tiny-bert $(dirname $TEXTS)/old && cd $(dirname $TEXTS)/old && rm tokenizer.json");
     assert_int_equal(made.status, 0);
     scratch_write("old/vocab.txt", text);
     ran want = run_to("pgenrm embed --json " BERT "$TEXTS", 0, "");

@@ -49,7 +49,8 @@ static void test_usage(void **state) {
     assert_ends("pgenrm merge " LORA " --out @/x model", 2, "expected options only, found \"model\"");
     assert_ends("pgenrm merge " LORA " --out @/x", 1, "expected a name that ends with .gguf");
     assert_ends("pgenrm merge -m " BASE " --lora /no/such --out @/x", 1, "/no/such");
-    assert_ends("pgenrm convert " LORA " " BASE " --out @/x", 2, "--lora is not for convert: adapters are for score, generate, perplexity and merge");
+    assert_ends("pgenrm convert " LORA " " BASE " --out @/x", 2,
+                "--lora is not for convert: adapters are for score, generate, perplexity and merge");
 }
 
 static void test_example_of_the_help(void **state) {

@@ -17,7 +17,8 @@
 
 /* 60 users of three kinds with six pairs each: long enough texts that embedding them takes a while. */
 static void make_store(void) {
-    static const char *const kinds[3][3] = {{"apples", "pears", "plums"}, {"trains", "trams", "buses"}, {"wolves", "foxes", "bears"}};
+    static const char *const kinds[3][3] = {
+        {"apples", "pears", "plums"}, {"trains", "trams", "buses"}, {"wolves", "foxes", "bears"}};
     char path[200], name[200], *text = NULL;
     size_t n_text;
     snprintf(name, sizeof name, "%s", scratch_path("users.db"));
@@ -25,9 +26,13 @@ static void make_store(void) {
     if (!f) abort();
     for (int u = 0; u < 60; u++)
         for (int i = 0; i < 6; i++)
-            fprintf(f, "{\"user_id\":\"u%02d\",\"conversation_id\":\"c%d-%d\",\"context\":[{\"role\":\"user\",\"content\":\"question %d of %d?\"}],"
-                       "\"chosen\":{\"role\":\"assistant\",\"content\":\"I prefer %s to most things, for reason %d of mine.\"},"
-                       "\"rejected\":{\"role\":\"assistant\",\"content\":\"I prefer %s to most things, for reason %d of yours.\"},\"split\":\"train\"}\n",
+            fprintf(f,
+                    "{\"user_id\":\"u%02d\",\"conversation_id\":\"c%d-%d\",\"context\":[{\"role\":\"user\",\"content\":"
+                    "\"question %d of %d?\"}],"
+                    "\"chosen\":{\"role\":\"assistant\",\"content\":\"I prefer %s to most things, for reason %d of "
+                    "mine.\"},"
+                    "\"rejected\":{\"role\":\"assistant\",\"content\":\"I prefer %s to most things, for reason %d of "
+                    "yours.\"},\"split\":\"train\"}\n",
                     u, u, i, i, u, kinds[u % 3][i % 3], u * 7 + i, kinds[(u + 1 + i % 2) % 3][i / 2], u * 5 + i);
     fclose(f);
     snprintf(path, sizeof path, "%s", scratch_write("pairs.jsonl", text));
@@ -35,7 +40,8 @@ static void make_store(void) {
     pgr_store *s;
     pgr_imported n;
     pgr_error err;
-    if (pgr_store_open(name, PGR_STORE_CREATE, &s, &err) != PGR_OK || pgr_user_import(s, path, NULL, &n, &err) != PGR_OK) {
+    if (pgr_store_open(name, PGR_STORE_CREATE, &s, &err) != PGR_OK
+        || pgr_user_import(s, path, NULL, &n, &err) != PGR_OK) {
         fprintf(stderr, "%s\n", err.message);
         abort();
     }
@@ -64,7 +70,8 @@ static int end(void **state) {
 static ran run_to(const char *command, int status, const char *says) {
     ran r = run_program(command);
     if (r.status != status || !strstr(r.err, says) || (!*says && *r.err))
-        fail_msg("%s\nstatus %d, wanted %d; wanted: %s\nstderr: %sstdout: %s", command, r.status, status, says, r.err, r.out);
+        fail_msg("%s\nstatus %d, wanted %d; wanted: %s\nstderr: %sstdout: %s", command, r.status, status, says, r.err,
+                 r.out);
     return r;
 }
 
@@ -138,7 +145,9 @@ static void test_killed(void **state) {
     make_store();
     for (int i = 0; i < 6; i++) {
         char line[1000];
-        snprintf(line, sizeof line, "timeout -s KILL %.3f " PGR_BINARY_DIR "/pgenrm " CHOICES "--out \"$DIR/killed\"; true", whole_s * (0.15 + 0.12 * i));
+        snprintf(line, sizeof line,
+                 "timeout -s KILL %.3f " PGR_BINARY_DIR "/pgenrm " CHOICES "--out \"$DIR/killed\"; true",
+                 whole_s * (0.15 + 0.12 * i));
         r = run_program(line);
         run_free(&r);
     }

@@ -6,7 +6,7 @@
 
 #include <jansson.h>
 
-#include "../model/hub_fixture.h"
+#include "../hub/hub_fixture.h"
 #include "run_program.h"
 
 #include <cmocka.h>

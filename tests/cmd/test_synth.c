@@ -11,7 +11,8 @@
 
 static void assert_ends(const char *command, int status, const char *words) {
     ran r = run_program(command);
-    if (r.status != status || !strstr(status ? r.err : r.out, words)) fail_msg("%s: status %d\n%s%s", command, r.status, r.out, r.err);
+    if (r.status != status || !strstr(status ? r.err : r.out, words))
+        fail_msg("%s: status %d\n%s%s", command, r.status, r.out, r.err);
     run_free(&r);
 }
 
@@ -33,7 +34,9 @@ static void test_out(void **state) {
     char command[600];
     const char *path = scratch_write("users.jsonl", "an older file\n");
     snprintf(command, sizeof command,
-             "pgenrm synth --json -q --responses examples/responses.jsonl --users 20 --prototypes 2 --train-pairs 4 --test-pairs 2 --out %s", path);
+             "pgenrm synth --json -q --responses examples/responses.jsonl --users 20 --prototypes 2 --train-pairs 4 "
+             "--test-pairs 2 --out %s",
+             path);
     ran r = run_program(command);
     assert_int_equal(r.status, 0);
     json_t *v = NULL;
@@ -64,7 +67,8 @@ static void test_refusals(void **state) {
 
 int main(void) {
     scratch_make();
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_example), cmocka_unit_test(test_out), cmocka_unit_test(test_refusals)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_example), cmocka_unit_test(test_out),
+                                       cmocka_unit_test(test_refusals)};
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     scratch_remove();
     return failed;

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "base/file.h"
-#include "model/chat.h"
+#include "text/chat.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

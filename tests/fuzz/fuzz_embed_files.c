@@ -4,8 +4,8 @@
 #include <string.h>
 
 #include "base/status.h"
-#include "model/encoder_config.h"
-#include "model/sentence.h"
+#include "format/encoder_config.h"
+#include "format/sentence.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -4,9 +4,9 @@
 #include <string.h>
 
 #include "base/status.h"
-#include "model/chat.h"
-#include "model/config.h"
-#include "model/tokenizer.h"
+#include "format/config.h"
+#include "text/chat.h"
+#include "text/tokenizer.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -29,7 +29,7 @@ static void check_encode(const tokenizer *t, const char *text, size_t n, int fla
         unknown |= tok_type_of(t, v.v[i]) == TOK_UNKNOWN;
     }
     size_t most = strcmp(tok_model_name(t), "llama") ? n : 2 * n + 1; /* SentencePiece puts spaces before parts */
-    PGR_ASSERT(unknown || back.n <= most); /* less where the vocabulary lacks a byte */
+    PGR_ASSERT(unknown || back.n <= most);                            /* less where the vocabulary lacks a byte */
     ids_free(&v);
     buf_free(&back);
 }

@@ -5,7 +5,7 @@
 
 #include "base/mem.h"
 #include "base/status.h"
-#include "model/hub_list.h"
+#include "hub/hub_list.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

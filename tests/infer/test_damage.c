@@ -11,8 +11,8 @@
 #include "base/buf.h"
 #include "base/file.h"
 #include "base/rng.h"
+#include "format/hf_config.h"
 #include "infer/engine.h"
-#include "model/hf_config.h"
 #include "model/lora.h"
 
 #define GOLDEN PGR_SOURCE_DIR "/tests/golden"

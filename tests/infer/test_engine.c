@@ -470,7 +470,7 @@ static void tokens_need_no_allocation(void **state) {
     (void)state;
     ids p = encode("A short prompt");
     long asked[2];
-    for (int pass = 0; pass < 2; pass++)         /* the first pass brings the cache to its size */
+    for (int pass = 0; pass < 2; pass++) /* the first pass brings the cache to its size */
         for (int i = 0; i < 2; i++) {
             infer_request r = request_of(&p, 5, i ? 400 : 30);
             r.ignore_eos = true;
@@ -517,7 +517,8 @@ int main(void) {
         cmocka_unit_test(deadline_gives_what_is_done),
         cmocka_unit_test(cancelled_engine_is_as_before),
         cmocka_unit_test(limits_are_errors),
-        cmocka_unit_test(broken_weights_have_no_perplexity), cmocka_unit_test(chains_wait_for_pages),
+        cmocka_unit_test(broken_weights_have_no_perplexity),
+        cmocka_unit_test(chains_wait_for_pages),
         cmocka_unit_test(tokens_need_no_allocation),
         cmocka_unit_test(allocation_failures),
     };

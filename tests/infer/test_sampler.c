@@ -234,8 +234,7 @@ static void fast_kernels_draw_the_same(void **state) {
         int32_t token;
         float logprob;
         double u = rng_next(&r);
-        assert_int_equal(pick_from(s, kernels_best(), logits, MAX_VOCAB, NULL, &o, u, &token, &logprob, NULL),
-                         PGR_OK);
+        assert_int_equal(pick_from(s, kernels_best(), logits, MAX_VOCAB, NULL, &o, u, &token, &logprob, NULL), PGR_OK);
         n_differ += token != pick(s, logits, MAX_VOCAB, NULL, &o, u);
     }
     assert_in_range(n_differ, 0, 2); /* 200 borders moved by about 1e-7 each: 0.02 expected */
@@ -342,10 +341,10 @@ static void survives_failed_allocations(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(draws_the_probabilities),         cmocka_unit_test(cuts_equal_a_sort),
-        cmocka_unit_test(greedy_takes_the_largest),        cmocka_unit_test(logprob_is_of_the_whole_row),
-        cmocka_unit_test(fast_kernels_draw_the_same),      cmocka_unit_test(refuses_what_is_no_distribution),
-        cmocka_unit_test(improbable_tokens_are_weighed),   cmocka_unit_test(settings_out_of_range_are_named),
+        cmocka_unit_test(draws_the_probabilities),       cmocka_unit_test(cuts_equal_a_sort),
+        cmocka_unit_test(greedy_takes_the_largest),      cmocka_unit_test(logprob_is_of_the_whole_row),
+        cmocka_unit_test(fast_kernels_draw_the_same),    cmocka_unit_test(refuses_what_is_no_distribution),
+        cmocka_unit_test(improbable_tokens_are_weighed), cmocka_unit_test(settings_out_of_range_are_named),
         cmocka_unit_test(survives_failed_allocations),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -264,7 +264,8 @@ static void a_side_without_chains_leaves_its_weight(void **state) {
     m.list[2].order = SWAPPED;
     m.list[2].twin = 2; /* the same neighbour, other order */
     size_t counted[2];
-    aggregate_options o = {.w_ind = 0.5, .w_pro = 0.5, .neighbour_weights = weights, .n_neighbour = 2, .counted = counted};
+    aggregate_options o = {
+        .w_ind = 0.5, .w_pro = 0.5, .neighbour_weights = weights, .n_neighbour = 2, .counted = counted};
     run_sides(&m, &o);
     NEAR(m.out.responses[0].score, 4); /* neighbour 2 has no chain: his half goes to the other */
     assert_true(isnan(m.out.responses[0].ind));
@@ -291,7 +292,8 @@ static void calibrated_wins(void **state) {
     (void)state;
     const double x[] = {1, 1, 1, 1}, y[] = {1, 1, 1, 0}; /* a difference of 1 wins three times of four: T = 1 / log 3 */
     pgr_calibration *c = NULL;
-    assert_int_equal(pgr_calibration_fit(PGR_CALIBRATION_TEMPERATURE, PGR_CALIBRATION_DIFFERENCE, x, y, 4, &c, NULL), PGR_OK);
+    assert_int_equal(pgr_calibration_fit(PGR_CALIBRATION_TEMPERATURE, PGR_CALIBRATION_DIFFERENCE, x, y, 4, &c, NULL),
+                     PGR_OK);
     made m = {.n_response = 2};
     add(&m, GIVEN, (double[]){7, 6}, NULL, "a");
     run(&m, PGR_SCORE_AUTO);
@@ -324,11 +326,16 @@ static void out_of_memory(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(means_errors_wins),     cmocka_unit_test(orders_of_three),
-        cmocka_unit_test(which_score_counts),    cmocka_unit_test(ties),
-        cmocka_unit_test(flips_need_two_orders), cmocka_unit_test(no_chain_no_score),
-        cmocka_unit_test(two_sides),             cmocka_unit_test(a_side_without_chains_leaves_its_weight),
-        cmocka_unit_test(calibrated_wins),       cmocka_unit_test(out_of_memory),
+        cmocka_unit_test(means_errors_wins),
+        cmocka_unit_test(orders_of_three),
+        cmocka_unit_test(which_score_counts),
+        cmocka_unit_test(ties),
+        cmocka_unit_test(flips_need_two_orders),
+        cmocka_unit_test(no_chain_no_score),
+        cmocka_unit_test(two_sides),
+        cmocka_unit_test(a_side_without_chains_leaves_its_weight),
+        cmocka_unit_test(calibrated_wins),
+        cmocka_unit_test(out_of_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -17,8 +17,8 @@
         if (!(fabs(a_ - b_) <= (tolerance))) fail_msg("%s is %.15g, expected %.15g", #a, a_, b_);                      \
     } while (0)
 
-static pgr_calibration *fit(pgr_calibration_method method, pgr_calibration_input input, const double *x, const double *y,
-                            size_t n) {
+static pgr_calibration *fit(pgr_calibration_method method, pgr_calibration_input input, const double *x,
+                            const double *y, size_t n) {
     pgr_calibration *c = NULL;
     pgr_error err = {0};
     if (pgr_calibration_fit(method, input, x, y, n, &c, &err) != PGR_OK) fail_msg("%s", err.message);
@@ -47,7 +47,8 @@ static void check_case(const json_t *v) {
     double t = json_number_value(json_object_get(v, "temperature")), middle = difference ? 1.0 : 0.7;
     double z = difference ? middle : log(middle / (1 - middle));
     c = fit(PGR_CALIBRATION_TEMPERATURE, input, x, y, n);
-    NEAR(pgr_calibration_apply(c, middle), 1 / (1 + exp(-z / t)), 1e-7); /* the optimiser stops near its optimum's flat top */
+    NEAR(pgr_calibration_apply(c, middle), 1 / (1 + exp(-z / t)),
+         1e-7); /* the optimiser stops near its optimum's flat top */
     NEAR(pgr_calibration_apply(c, difference ? -middle : 1 - middle), 1 - pgr_calibration_apply(c, middle), 1e-12);
     assert_int_equal(pgr_calibration_takes(c), input);
     pgr_calibration_free(c);
@@ -89,7 +90,8 @@ static void by_hand(void **state) {
     NEAR(pgr_calibration_apply(c, 0.85), 5.0 / 6, 1e-12);
     pgr_calibration_free(c);
 
-    const double against[] = {0.9, 0.8}, lost[] = {0, 0}; /* the judge is worth nothing: no temperature makes it right */
+    const double against[] = {0.9, 0.8},
+                 lost[] = {0, 0}; /* the judge is worth nothing: no temperature makes it right */
     c = fit(PGR_CALIBRATION_TEMPERATURE, PGR_CALIBRATION_PROBABILITY, against, lost, 2);
     NEAR(pgr_calibration_apply(c, 0.9), 0.5, 1e-3);
     pgr_calibration_free(c);
@@ -152,15 +154,19 @@ static void bad_input_is_named(void **state) {
     pgr_calibration *c = NULL;
     pgr_error err = {0};
     const double x[] = {0.5, 1.5}, y[] = {1, 2};
-    assert_int_equal(pgr_calibration_fit(PGR_CALIBRATION_ISOTONIC, PGR_CALIBRATION_PROBABILITY, x, y, 2, &c, &err), PGR_E_ARG);
+    assert_int_equal(pgr_calibration_fit(PGR_CALIBRATION_ISOTONIC, PGR_CALIBRATION_PROBABILITY, x, y, 2, &c, &err),
+                     PGR_E_ARG);
     assert_non_null(strstr(err.message, "x[1] is 1.5"));
-    assert_int_equal(pgr_calibration_fit(PGR_CALIBRATION_ISOTONIC, PGR_CALIBRATION_DIFFERENCE, x, y, 2, &c, &err), PGR_E_ARG);
+    assert_int_equal(pgr_calibration_fit(PGR_CALIBRATION_ISOTONIC, PGR_CALIBRATION_DIFFERENCE, x, y, 2, &c, &err),
+                     PGR_E_ARG);
     assert_non_null(strstr(err.message, "y[1] is 2"));
-    assert_int_equal(pgr_calibration_fit(PGR_CALIBRATION_ISOTONIC, PGR_CALIBRATION_DIFFERENCE, x, y, 0, &c, &err), PGR_E_ARG);
+    assert_int_equal(pgr_calibration_fit(PGR_CALIBRATION_ISOTONIC, PGR_CALIBRATION_DIFFERENCE, x, y, 0, &c, &err),
+                     PGR_E_ARG);
 }
 
 static bool fit_and_read(void) {
-    static const char text[] = "{\"method\":\"isotonic\",\"input\":\"probability\",\"n\":4,\"x\":[0,1],\"y\":[0.1,0.9]}";
+    static const char text[] =
+        "{\"method\":\"isotonic\",\"input\":\"probability\",\"n\":4,\"x\":[0,1],\"y\":[0.1,0.9]}";
     const double x[] = {0.1, 0.4, 0.5, 0.9}, y[] = {0, 1, 0.5, 1};
     pgr_calibration *a = NULL, *b = NULL;
     bool ok = pgr_calibration_fit(PGR_CALIBRATION_ISOTONIC, PGR_CALIBRATION_PROBABILITY, x, y, 4, &a, NULL) == PGR_OK

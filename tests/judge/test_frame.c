@@ -85,8 +85,9 @@ static void mistakes_are_named(void **state) {
     pgr_error err;
     frame *f = NULL;
     assert_int_equal(frame_open("compactt", &f, &err), PGR_E_ARG);
-    assert_string_equal(err.message, "frame 'compactt' is no file and none of those built in: compact, full, judge-cot, "
-                                     "judge-demographics, judge-history, judge");
+    assert_string_equal(err.message,
+                        "frame 'compactt' is no file and none of those built in: compact, full, judge-cot, "
+                        "judge-demographics, judge-history, judge");
 }
 
 static void header_values(void **state) {
@@ -298,8 +299,8 @@ static void built_in_frames(void **state) {
 
         pgr_request *stranger = request("{" BASE "}");
         shown c = render(f, stranger, 0, GIVEN, 100000);
-        const char *none = file->name[0] == 'c' ? "No earlier choices are known."
-                                                : "Nothing is known of this user's earlier choices.";
+        const char *none =
+            file->name[0] == 'c' ? "No earlier choices are known." : "Nothing is known of this user's earlier choices.";
         assert_true((strstr(c.text.data, none) != NULL) == history);
         assert_null(strstr(c.text.data, "\n\n\n"));
         assert_null(strchr(user_turn(&c), '{'));

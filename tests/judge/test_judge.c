@@ -153,8 +153,9 @@ static void bad_settings_are_errors(void **state) {
     assert_int_equal(pgr_judge(ENGINE, r, &o, &out, &err), PGR_E_UNSUPPORTED);
     MODEL->chat.kind = kind;
     assert_non_null(strstr(err.message, "chat template"));
-    assert_non_null(strstr(err.message, pgr_model_name(MODEL))); /* and no word of raw text, which a request cannot ask for */
-    size_t too_much[] = {2048, 20, SIZE_MAX - 10}; /* no room for a prompt; for the grammar; a sum that would wrap */
+    assert_non_null(
+        strstr(err.message, pgr_model_name(MODEL))); /* and no word of raw text, which a request cannot ask for */
+    size_t too_much[] = {2048, 20, SIZE_MAX - 10};   /* no room for a prompt; for the grammar; a sum that would wrap */
     for (size_t i = 0; i < 3; i++) {
         o = options(1);
         o.max_tokens = too_much[i];

@@ -9,11 +9,11 @@
 #define MINI PGR_SOURCE_DIR "/tests/golden/mini.frame"
 #define MANY PGR_SOURCE_DIR "/tests/golden/many.frame"
 
-#define HISTORY_1                                                                                                        \
-    "\"user\": {\"id\": \"u1\", \"history\": [{\"query\": \"How do I boil rice?\", \"chosen\": \"Ten minutes.\", "          \
+#define HISTORY_1                                                                                                      \
+    "\"user\": {\"id\": \"u1\", \"history\": [{\"query\": \"How do I boil rice?\", \"chosen\": \"Ten minutes.\", "     \
     "\"rejected\": \"Rice is a grain.\"}]}"
-#define HISTORY_2                                                                                                        \
-    "\"user\": {\"id\": \"u2\", \"history\": [{\"query\": \"Name a tree\", \"chosen\": \"There are many trees: oak, "      \
+#define HISTORY_2                                                                                                      \
+    "\"user\": {\"id\": \"u2\", \"history\": [{\"query\": \"Name a tree\", \"chosen\": \"There are many trees: oak, "  \
     "birch, pine.\", \"rejected\": \"Oak.\"}]}"
 
 static const char *const REQUESTS[] = {
@@ -279,7 +279,8 @@ static void pages_are_waited_for(void **state) {
     pgr_result *r[5];
     pgr_error errors[5];
     pgr_status s = pgr_judge_many(small, list, 5, &o, r, errors);
-    for (size_t i = 0; i < 5; i++) print_message("%zu: %zu %s\n", i, r[i] ? r[i]->prompt_tokens / 2 : 0, r[i] ? "done" : errors[i].message);
+    for (size_t i = 0; i < 5; i++)
+        print_message("%zu: %zu %s\n", i, r[i] ? r[i]->prompt_tokens / 2 : 0, r[i] ? "done" : errors[i].message);
     assert_int_equal(s, PGR_E_LIMIT);
     assert_null(r[2]);
     assert_non_null(strstr(errors[2].message, "big.json"));

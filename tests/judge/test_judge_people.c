@@ -25,11 +25,13 @@ static char FOLDER[] = "/tmp/pgr_judge_people_XXXXXX", STORE[60], PROTOS[60];
 static void add_users(pgr_store *s) {
     for (int u = 0; u < USERS; u++) {
         char text[1200];
-        size_t n = (size_t)snprintf(text, sizeof text, "{\"id\": \"%s%d\", \"history\": [", u % 2 ? "coffee" : "tea", u);
+        size_t n =
+            (size_t)snprintf(text, sizeof text, "{\"id\": \"%s%d\", \"history\": [", u % 2 ? "coffee" : "tea", u);
         for (int t = 0; t < TOPICS; t++)
-            n += (size_t)snprintf(text + n, sizeof text - n,
-                                  "%s{\"query\": \"Occasion %d?\", \"chosen\": \"%s at %d\", \"rejected\": \"%s at %d\"}",
-                                  t ? "," : "", t, u % 2 ? "Coffee" : "Tea", t, u % 2 ? "Tea" : "Coffee", t);
+            n += (size_t)snprintf(
+                text + n, sizeof text - n,
+                "%s{\"query\": \"Occasion %d?\", \"chosen\": \"%s at %d\", \"rejected\": \"%s at %d\"}", t ? "," : "",
+                t, u % 2 ? "Coffee" : "Tea", t, u % 2 ? "Tea" : "Coffee", t);
         n += (size_t)snprintf(text + n, sizeof text - n, "]}");
         pgr_imported done;
         WELL(pgr_user_add(s, text, n, "test", &done, &err));
@@ -101,10 +103,13 @@ static void similar_users_are_of_the_same_camp(void **state) {
     pgr_people *p = NULL;
     WELL(pgr_people_open(STORE, NULL, NULL, 1, &p, &err));
     for (int camp = 0; camp < 2; camp++) {
-        pgr_request *r = parse(camp ? "{\"user\": {\"id\": \"coffee1\", \"history\": [{\"query\": \"Occasion 1?\", \"chosen\": \"Coffee at 1\", "
-                                      "\"rejected\": \"Tea at 1\"}]}, \"query\": \"Occasion 2?\", \"responses\": [\"Tea at 2\", \"Coffee at 2\"]}"
-                                    : "{\"user\": {\"history\": [{\"query\": \"Occasion 1?\", \"chosen\": \"Tea at 1\", \"rejected\": "
-                                      "\"Coffee at 1\"}]}, \"query\": \"Occasion 2?\", \"responses\": [\"Tea at 2\", \"Coffee at 2\"]}");
+        pgr_request *r = parse(
+            camp ? "{\"user\": {\"id\": \"coffee1\", \"history\": [{\"query\": \"Occasion 1?\", \"chosen\": \"Coffee "
+                   "at 1\", "
+                   "\"rejected\": \"Tea at 1\"}]}, \"query\": \"Occasion 2?\", \"responses\": [\"Tea at 2\", \"Coffee "
+                   "at 2\"]}"
+                 : "{\"user\": {\"history\": [{\"query\": \"Occasion 1?\", \"chosen\": \"Tea at 1\", \"rejected\": "
+                   "\"Coffee at 1\"}]}, \"query\": \"Occasion 2?\", \"responses\": [\"Tea at 2\", \"Coffee at 2\"]}");
         pgr_result *out = judge(p, r, 2, 4);
         assert_int_equal(out->pro.parsed, 4);
         assert_int_equal(out->n_neighbour, 4);
@@ -135,8 +140,10 @@ static void the_store_completes_requests(void **state) {
     WELL(pgr_people_open(STORE, NULL, NULL, 1, &p, &err));
     WELL(pgr_store_open(STORE, PGR_STORE_READ, &s, &err));
     pgr_request *list[2] = {
-        parse("{\"user\": {\"id\": \"tea0\"}, \"query\": \"Now?\", \"responses\": [\"Tea\", \"Coffee\"], \"ind\": 2, \"pro\": 2}"),
-        parse("{\"user\": {\"id\": \"nobody\"}, \"query\": \"Now?\", \"responses\": [\"Tea\", \"Coffee\"], \"ind\": 2}")};
+        parse("{\"user\": {\"id\": \"tea0\"}, \"query\": \"Now?\", \"responses\": [\"Tea\", \"Coffee\"], \"ind\": 2, "
+              "\"pro\": 2}"),
+        parse(
+            "{\"user\": {\"id\": \"nobody\"}, \"query\": \"Now?\", \"responses\": [\"Tea\", \"Coffee\"], \"ind\": 2}")};
     bool known[2];
     for (size_t i = 0; i < 2; i++) WELL(pgr_request_complete(list[i], s, &known[i], &err));
     assert_true(known[0] && !known[1]);
@@ -163,8 +170,10 @@ static void by_analysis(void **state) {
     (void)state;
     pgr_people *p = NULL;
     WELL(pgr_people_open(STORE, PROTOS, BERT, 1, &p, &err));
-    pgr_request *r = parse("{\"user\": {\"id\": \"tea2\", \"history\": [{\"query\": \"Occasion 1?\", \"chosen\": \"Tea at 1\", \"rejected\": "
-                           "\"Coffee at 1\"}]}, \"query\": \"Occasion 2?\", \"responses\": [\"Tea at 2\", \"Coffee at 2\"]}");
+    pgr_request *r =
+        parse("{\"user\": {\"id\": \"tea2\", \"history\": [{\"query\": \"Occasion 1?\", \"chosen\": \"Tea at 1\", "
+              "\"rejected\": "
+              "\"Coffee at 1\"}]}, \"query\": \"Occasion 2?\", \"responses\": [\"Tea at 2\", \"Coffee at 2\"]}");
     pgr_result *out = judge(p, r, 0, 3);
     assert_int_equal(out->pro.requested, 3);
     assert_true(out->n_neighbour >= 1 && out->n_neighbour <= 3);

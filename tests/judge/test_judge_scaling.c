@@ -30,13 +30,12 @@ static int teardown(void **state) {
 /* ---- a small town ---- */
 
 static const turn ASKED[] = {{"user", "Tea or coffee?"}};
-static const preference_pair PAIRS[] = {{ASKED, 1, "Coffee, black.", "Both have merits."},
-                                        {ASKED, 1, "Tea.", "Coffee"},
-                                        {ASKED, 1, "Neither", "Water"}};
+static const preference_pair PAIRS[] = {
+    {ASKED, 1, "Coffee, black.", "Both have merits."}, {ASKED, 1, "Tea.", "Coffee"}, {ASKED, 1, "Neither", "Water"}};
 
 typedef struct town {
-    size_t n;           /* neighbours there are */
-    size_t asked;       /* how many were asked for */
+    size_t n;     /* neighbours there are */
+    size_t asked; /* how many were asked for */
     double similarity[4];
     size_t n_pair[4];
     const char *id[4];
@@ -54,13 +53,14 @@ static pgr_status neighbours(void *ctx, const pgr_request *r, size_t n, arena *a
     if (!out->list) return fail_mem(err);
     out->n = t->n < n ? t->n : n;
     for (size_t i = 0; i < out->n; i++)
-        out->list[i] = (neighbour){.user_id = t->id[i], .similarity = t->similarity[i], .pairs = PAIRS + i % 2, .n_pair = t->n_pair[i]};
+        out->list[i] = (neighbour){
+            .user_id = t->id[i], .similarity = t->similarity[i], .pairs = PAIRS + i % 2, .n_pair = t->n_pair[i]};
     return PGR_OK;
 }
 
 /* A pair is the more relevant, the longer what was chosen. */
-static pgr_status relevance(void *ctx, const pgr_request *r, const preference_pair *pairs, const float *vectors, size_t n,
-                            double *out, pgr_error *err) {
+static pgr_status relevance(void *ctx, const pgr_request *r, const preference_pair *pairs, const float *vectors,
+                            size_t n, double *out, pgr_error *err) {
     (void)r, (void)vectors, (void)err;
     ((town *)ctx)->relevance_calls++;
     for (size_t i = 0; i < n; i++) out[i] = (double)strlen(pairs[i].chosen);
@@ -68,10 +68,8 @@ static pgr_status relevance(void *ctx, const pgr_request *r, const preference_pa
 }
 
 static town make_town(size_t n) {
-    return (town){.n = n,
-                  .similarity = {0.9, 0.6, 0.3, -0.2},
-                  .n_pair = {2, 2, 2, 2},
-                  .id = {"anna", "bert", "cleo", "dora"}};
+    return (town){
+        .n = n, .similarity = {0.9, 0.6, 0.3, -0.2}, .n_pair = {2, 2, 2, 2}, .id = {"anna", "bert", "cleo", "dora"}};
 }
 
 static pgr_request *parse(const char *text) {
@@ -86,10 +84,12 @@ static pgr_request *parse(const char *text) {
 /* A user with n pairs, "chosen i" longer with i. */
 static pgr_request *user_with(size_t n) {
     char text[4000], stars[] = "****************************************";
-    size_t at = (size_t)snprintf(text, sizeof text, "{\"user\": {\"id\": \"u1\", \"criteria\": \"short\", \"history\": [");
+    size_t at =
+        (size_t)snprintf(text, sizeof text, "{\"user\": {\"id\": \"u1\", \"criteria\": \"short\", \"history\": [");
     for (size_t i = 0; i < n; i++)
-        at += (size_t)snprintf(text + at, sizeof text - at, "%s{\"query\": \"Q%zu\", \"chosen\": \"%.*s %zu\", \"rejected\": \"r\"}",
-                               i ? "," : "", i, (int)i, stars, i);
+        at += (size_t)snprintf(text + at, sizeof text - at,
+                               "%s{\"query\": \"Q%zu\", \"chosen\": \"%.*s %zu\", \"rejected\": \"r\"}", i ? "," : "",
+                               i, (int)i, stars, i);
     snprintf(text + at, sizeof text - at, "]}, \"query\": \"Tea?\", \"responses\": [\"Yes.\", \"No, coffee.\"]}");
     return parse(text);
 }
@@ -103,7 +103,8 @@ static pgr_judge_options options(int ind, int pro) {
     return o;
 }
 
-static pgr_status judge_in(town *t, const pgr_request *r, const pgr_judge_options *o, pgr_result **out, pgr_error *err) {
+static pgr_status judge_in(town *t, const pgr_request *r, const pgr_judge_options *o, pgr_result **out,
+                           pgr_error *err) {
     judge_source source = {neighbours, relevance, t};
     return judge_many_from(ENGINE, &r, 1, o, t ? &source : NULL, out, err);
 }
@@ -179,13 +180,15 @@ static void a_neighbour_s_prompt_is_his_own(void **state) {
     pgr_request *r = user_with(5);
     pgr_judge_options o = options(0, 1);
     pgr_result *pro = judged(&t, r, &o);
-    pgr_request *his = parse("{\"user\": {\"id\": \"anna\", \"history\": [{\"query\": \"Tea or coffee?\", \"chosen\": \"Coffee, "
-                             "black.\", \"rejected\": \"Both have merits.\"}, {\"query\": \"Tea or coffee?\", \"chosen\": "
-                             "\"Tea.\", \"rejected\": \"Coffee\"}]}, \"query\": \"Tea?\", \"responses\": [\"Yes.\", \"No, coffee.\"]}");
+    pgr_request *his = parse(
+        "{\"user\": {\"id\": \"anna\", \"history\": [{\"query\": \"Tea or coffee?\", \"chosen\": \"Coffee, "
+        "black.\", \"rejected\": \"Both have merits.\"}, {\"query\": \"Tea or coffee?\", \"chosen\": "
+        "\"Tea.\", \"rejected\": \"Coffee\"}]}, \"query\": \"Tea?\", \"responses\": [\"Yes.\", \"No, coffee.\"]}");
     o = options(1, 0);
     pgr_result *own = judged(NULL, his, &o);
     assert_int_equal(pro->prompt_tokens, own->prompt_tokens);
-    assert_int_equal(own->cached_tokens, own->prompt_tokens - 1); /* the very prompt that was computed for the neighbour */
+    assert_int_equal(own->cached_tokens,
+                     own->prompt_tokens - 1); /* the very prompt that was computed for the neighbour */
     assert_string_not_equal(pro->samples[0].text, own->samples[0].text); /* random numbers of its own */
     pgr_result_free(pro);
     pgr_result_free(own);
@@ -248,7 +251,8 @@ static void bad_settings_are_errors(void **state) {
     o.history_by = PGR_HISTORY_RELEVANT; /* 2 of 5 pairs */
     assert_int_equal(judge_in(NULL, r, &o, &out, &err), PGR_E_ARG);
     assert_non_null(strstr(err.message, "embedder"));
-    const double bad[][3] = {{-1, 1, 0}, {0, 0, 0}, {NAN, 1, 0}, {1, INFINITY, 0}, {1, 1, 0.4}, {1, 1, 1.1}, {1, 1, NAN}};
+    const double bad[][3] = {{-1, 1, 0},  {0, 0, 0},   {NAN, 1, 0}, {1, INFINITY, 0},
+                             {1, 1, 0.4}, {1, 1, 1.1}, {1, 1, NAN}};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         o = options(2, 2);
         o.w_ind = bad[i][0];
@@ -271,7 +275,9 @@ static void cold_start_leans_on_neighbours(void **state) {
         assert_true(fabs(out->w_pro - want[n]) < 1e-12);
         assert_true(fabs(out->w_ind + out->w_pro - 1) < 1e-12);
         assert_int_equal(out->cold_start, n < 4);
-        assert_true(fabs(out->responses[0].score - (out->w_ind * out->responses[0].ind + out->w_pro * out->responses[0].pro)) < 1e-9);
+        assert_true(
+            fabs(out->responses[0].score - (out->w_ind * out->responses[0].ind + out->w_pro * out->responses[0].pro))
+            < 1e-9);
         pgr_result_free(out);
         o.cold_pairs = 0;
         out = judged(&t, r, &o);
@@ -329,7 +335,8 @@ static void the_same_statement_comes_first(void **state) {
     (void)state;
     pgr_embedder *e = NULL;
     pgr_error err = {0};
-    if (pgr_embedder_open(PGR_SOURCE_DIR "/tests/golden/hf-tiny-bert", NULL, &e, &err) != PGR_OK) fail_msg("%s", err.message);
+    if (pgr_embedder_open(PGR_SOURCE_DIR "/tests/golden/hf-tiny-bert", NULL, &e, &err) != PGR_OK)
+        fail_msg("%s", err.message);
     pgr_judge_options o = options(2, 0);
     o.history = 1;
     o.history_by = PGR_HISTORY_RELEVANT;
@@ -410,8 +417,8 @@ static void stops_when_settled(void **state) {
     size_t saved = 0;
     for (size_t i = 0; i < 6; i++) {
         const pgr_result *a = some[i], *f = all[i];
-        print_message("request %zu: %zu of %zu chains, confidence %.2f, %zu of %zu prompt tokens known\n", i, a->requested,
-                      f->requested, a->confidence, a->cached_tokens, a->prompt_tokens);
+        print_message("request %zu: %zu of %zu chains, confidence %.2f, %zu of %zu prompt tokens known\n", i,
+                      a->requested, f->requested, a->confidence, a->cached_tokens, a->prompt_tokens);
         assert_int_equal(a->requested + a->saved, 32);
         assert_int_equal(f->saved, 0);
         assert_true(a->confidence >= 0.7 || a->saved == 0);
@@ -449,7 +456,8 @@ static void rounds_do_not_compute_the_prompt_again(void **state) {
     }
     assert_int_equal(got[1]->saved, 0);
     assert_int_equal(got[1]->prompt_tokens, got[0]->prompt_tokens);
-    assert_int_equal(got[0]->cached_tokens - got[1]->cached_tokens, 2 * 2); /* a token for each prompt and later round */
+    assert_int_equal(got[0]->cached_tokens - got[1]->cached_tokens,
+                     2 * 2); /* a token for each prompt and later round */
     assert_true(got[0]->responses[0].score == got[1]->responses[0].score);
     pgr_result_free(got[0]);
     pgr_result_free(got[1]);
@@ -460,7 +468,8 @@ static void calibration_decides_when_to_stop(void **state) {
     (void)state;
     const double x[] = {0.9, 0.6}, y[] = {0, 1}; /* the judge is worthless: every probability becomes about a half */
     pgr_calibration *c = NULL;
-    assert_int_equal(pgr_calibration_fit(PGR_CALIBRATION_TEMPERATURE, PGR_CALIBRATION_PROBABILITY, x, y, 2, &c, NULL), PGR_OK);
+    assert_int_equal(pgr_calibration_fit(PGR_CALIBRATION_TEMPERATURE, PGR_CALIBRATION_PROBABILITY, x, y, 2, &c, NULL),
+                     PGR_OK);
     pgr_request *r = user_with(4);
     pgr_judge_options o = options(16, 0);
     o.adaptive = 0.51;
@@ -484,14 +493,16 @@ static bool judge_all_of_it(void) {
     pgr_result *out[1] = {NULL};
     pgr_error err;
     pgr_request *r = NULL;
-    static const char text[] = "{\"user\": {\"history\": [{\"query\": \"a\", \"chosen\": \"b\", \"rejected\": \"c\"}, {\"query\": "
-                               "\"d\", \"chosen\": \"e\", \"rejected\": \"f\"}]}, \"query\": \"q\", \"responses\": [\"x\", \"y\"]}";
+    static const char text[] =
+        "{\"user\": {\"history\": [{\"query\": \"a\", \"chosen\": \"b\", \"rejected\": \"c\"}, {\"query\": "
+        "\"d\", \"chosen\": \"e\", \"rejected\": \"f\"}]}, \"query\": \"q\", \"responses\": [\"x\", \"y\"]}";
     pgr_judge_options o = options(6, 3);
     o.history = 1;
     o.draws = 2;
     o.history_by = PGR_HISTORY_RELEVANT;
     o.adaptive = 1;
-    bool ok = pgr_engine_create(MODEL, NULL, &e, NULL) == PGR_OK && pgr_request_parse(text, strlen(text), "t", &r, NULL) == PGR_OK
+    bool ok = pgr_engine_create(MODEL, NULL, &e, NULL) == PGR_OK
+              && pgr_request_parse(text, strlen(text), "t", &r, NULL) == PGR_OK
               && judge_many_from(e, (const pgr_request *const *)&r, 1, &o, &source, out, &err) == PGR_OK;
     pgr_result_free(out[0]);
     pgr_request_free(r);

@@ -13,9 +13,24 @@
 
 static const double scores_a[] = {8, NAN}, scores_b[] = {7.25, 4}, sample_scores[] = {8.1, 4.9};
 static const size_t swapped[] = {1, 0};
-static pgr_response_score responses[] = {
-    {.scored = true, .score = 7.4, .se = 0.3, .declared = 7.4, .recomputed = 7.35, .win = 0.91, .ind = 8, .pro = 7.2, .n = 8},
-    {.scored = true, .score = 5, .se = NAN, .declared = NAN, .recomputed = 5, .win = 0.09, .ind = NAN, .pro = 5, .n = 1}};
+static pgr_response_score responses[] = {{.scored = true,
+                                          .score = 7.4,
+                                          .se = 0.3,
+                                          .declared = 7.4,
+                                          .recomputed = 7.35,
+                                          .win = 0.91,
+                                          .ind = 8,
+                                          .pro = 7.2,
+                                          .n = 8},
+                                         {.scored = true,
+                                          .score = 5,
+                                          .se = NAN,
+                                          .declared = NAN,
+                                          .recomputed = 5,
+                                          .win = 0.09,
+                                          .ind = NAN,
+                                          .pro = 5,
+                                          .n = 1}};
 static pgr_criterion criteria[] = {{.name = "Brief \"and\" clear", .weight = 35, .reason = "", .scores = scores_a},
                                    {.name = "Warm", .weight = 65, .reason = "line\nbreak \xFF", .scores = scores_b}};
 static pgr_neighbour neighbours[] = {{.user = "u7", .similarity = 0.83, .weight = 0.6, .n = 2},

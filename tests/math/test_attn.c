@@ -10,7 +10,7 @@
 #include <cmocka.h>
 
 #include "base/rng.h"
-#include "math/kernels.h"
+#include "math/cpu/kernels.h"
 
 #define U    0x1p-24 /* unit roundoff of fp32 */
 #define UB   0x1p-8  /* of bf16 */

@@ -10,7 +10,7 @@
 #include <cmocka.h>
 
 #include "base/rng.h"
-#include "math/attn_int8.h"
+#include "math/cpu/attn_int8.h"
 
 #define U 0x1p-24 /* unit roundoff of fp32 */
 

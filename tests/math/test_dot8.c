@@ -7,7 +7,7 @@
 
 #include <cmocka.h>
 
-#include "math/dot8.h"
+#include "math/cpu/dot8.h"
 
 enum { ROWS = 5, MOST = 1100 };
 

@@ -11,8 +11,8 @@
 
 #include "base/mem.h"
 #include "base/rng.h"
-#include "math/gemm.h"
-#include "math/kernels.h"
+#include "math/cpu/gemm.h"
+#include "math/cpu/kernels.h"
 
 #include <cmocka.h> /* after ours: it has a macro named fail */
 
@@ -258,8 +258,7 @@ static void check_stack(gemm_form form, pool *threads) {
     const size_t N[] = {37, 64, 130};
     gemm_part parts[3];
     float *x = floats(STACK_M * STACK_K), *out = floats(STACK_M * STACK_N), *one = floats(STACK_M * 130);
-    for (size_t i = 0; i < 3; i++)
-        parts[i] = (gemm_part){types[i], random_blocks(types[i], N[i] * STACK_K), N[i]};
+    for (size_t i = 0; i < 3; i++) parts[i] = (gemm_part){types[i], random_blocks(types[i], N[i] * STACK_K), N[i]};
     gemm_weights *g = NULL;
     slab memory = {0};
     pgr_status status = gemm_create_stack(form, parts, 3, STACK_K, &memory, threads, &g, NULL);
@@ -448,9 +447,10 @@ static void test_arguments(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_forms),     cmocka_unit_test(test_types),   cmocka_unit_test(test_invariance),
-        cmocka_unit_test(test_levels),    cmocka_unit_test(test_callers), cmocka_unit_test(test_out_of_memory),
-        cmocka_unit_test(test_arguments), cmocka_unit_test(test_stack_and_call),
+        cmocka_unit_test(test_forms),         cmocka_unit_test(test_types),
+        cmocka_unit_test(test_invariance),    cmocka_unit_test(test_levels),
+        cmocka_unit_test(test_callers),       cmocka_unit_test(test_out_of_memory),
+        cmocka_unit_test(test_arguments),     cmocka_unit_test(test_stack_and_call),
         cmocka_unit_test(test_no_allocation), cmocka_unit_test(test_level_packing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

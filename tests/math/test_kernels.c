@@ -12,7 +12,7 @@
 #include <cmocka.h>
 
 #include "base/rng.h"
-#include "math/kernels_level.h"
+#include "math/cpu/kernels_level.h"
 
 #define U 0x1p-24 /* unit roundoff of fp32 */
 
@@ -260,9 +260,8 @@ static void test_choice(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_gemm_tile), cmocka_unit_test(test_transpose),
-        cmocka_unit_test(test_exp),       cmocka_unit_test(test_exp_sum),
-        cmocka_unit_test(test_rows),      cmocka_unit_test(test_conversions),
+        cmocka_unit_test(test_gemm_tile), cmocka_unit_test(test_transpose), cmocka_unit_test(test_exp),
+        cmocka_unit_test(test_exp_sum),   cmocka_unit_test(test_rows),      cmocka_unit_test(test_conversions),
         cmocka_unit_test(test_rope),      cmocka_unit_test(test_choice),
     };
     return cmocka_run_group_tests(tests, setup, NULL);

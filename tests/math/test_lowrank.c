@@ -2,7 +2,7 @@
 #include <math.h>
 
 #include "../base/faults.h"
-#include "math/lowrank.h"
+#include "math/cpu/lowrank.h"
 
 static float *noise(size_t n, uint32_t seed) {
     float *v = malloc(n * sizeof *v);

@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "math/kernels.h"
+#include "math/cpu/kernels.h"
 #include "math/quant.h"
 
 typedef struct golden {
@@ -226,8 +226,12 @@ static void test_quantise_refuses(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_golden), cmocka_unit_test(test_tiles), cmocka_unit_test(test_names),
-        cmocka_unit_test(test_f16),    cmocka_unit_test(test_bf16), cmocka_unit_test(test_quantise),
+        cmocka_unit_test(test_golden),
+        cmocka_unit_test(test_tiles),
+        cmocka_unit_test(test_names),
+        cmocka_unit_test(test_f16),
+        cmocka_unit_test(test_bf16),
+        cmocka_unit_test(test_quantise),
         cmocka_unit_test(test_quantise_refuses),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

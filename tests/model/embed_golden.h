@@ -4,7 +4,7 @@
 
 #include <math.h>
 
-#include "folder_make.h"
+#include "../format/folder_make.h"
 
 #include "base/json.h"
 

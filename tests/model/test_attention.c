@@ -9,7 +9,7 @@
 
 #include "base/mem.h"
 #include "base/rng.h"
-#include "math/kernels_level.h"
+#include "math/cpu/kernels_level.h"
 
 enum { H = 6, H_KV = 2, HD = 16, N_CTX = 2048, N_BATCH = 256, MAX_SEQ = 40, MAX_POS = 1200, LAYER = 1 };
 

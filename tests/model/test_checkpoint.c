@@ -122,16 +122,17 @@ static void put_head(const char *path, const char *from, bool reversed) {
     head = end - begin;
     size_t row = head / 320, close = strlen(header);
     assert_true(bytes + head <= sizeof data);
-    for (size_t i = 0; i < 320; i++)
-        memcpy(data + bytes + i * row, data + begin + (reversed ? 319 - i : i) * row, row);
+    for (size_t i = 0; i < 320; i++) memcpy(data + bytes + i * row, data + begin + (reversed ? 319 - i : i) * row, row);
     while (header[close - 1] != '}') close--;
-    snprintf(entry, sizeof entry, ",\"lm_head.weight\":{\"dtype\":\"BF16\",\"shape\":[320,%zu],\"data_offsets\":[%zu,%zu]}}",
-             row / 2, bytes, bytes + head);
+    snprintf(entry, sizeof entry,
+             ",\"lm_head.weight\":{\"dtype\":\"BF16\",\"shape\":[320,%zu],\"data_offsets\":[%zu,%zu]}}", row / 2, bytes,
+             bytes + head);
     strcpy(header + close - 1, entry);
     n = strlen(header);
     snprintf(name, sizeof name, "%s/model.safetensors", path);
     f = fopen(name, "wb");
-    assert_true(f && fwrite(&n, 1, 8, f) == 8 && fwrite(header, 1, n, f) == n && fwrite(data, 1, bytes + head, f) == bytes + head);
+    assert_true(f && fwrite(&n, 1, 8, f) == 8 && fwrite(header, 1, n, f) == n
+                && fwrite(data, 1, bytes + head, f) == bytes + head);
     fclose(f);
 }
 
@@ -197,13 +198,10 @@ static void allocation_failures(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(logits_of_transformers),  cmocka_unit_test(a_folder_is_its_gguf),
-        cmocka_unit_test(missing_files_are_named),
-        cmocka_unit_test(a_head_that_differs_counts),
-        cmocka_unit_test(adapters_are_no_models),
-        cmocka_unit_test(markers_alone_make_no_chatml),
-        cmocka_unit_test(without_a_template_it_opens),
-        cmocka_unit_test(allocation_failures),
+        cmocka_unit_test(logits_of_transformers),      cmocka_unit_test(a_folder_is_its_gguf),
+        cmocka_unit_test(missing_files_are_named),     cmocka_unit_test(a_head_that_differs_counts),
+        cmocka_unit_test(adapters_are_no_models),      cmocka_unit_test(markers_alone_make_no_chatml),
+        cmocka_unit_test(without_a_template_it_opens), cmocka_unit_test(allocation_failures),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -2,8 +2,8 @@
  * activations and forms of weights, batches, spellings of tensor names, and what is refused. */
 #include "embed_golden.h"
 
+#include "format/safetensors.h"
 #include "model/encoder.h"
-#include "model/safetensors.h"
 
 #define LEN(a) (sizeof(a) / sizeof *(a))
 

@@ -156,7 +156,8 @@ static tensor_source renamed(const pgr_model *m, arena *a, const char *prefix, c
     s.n_tensor++;
     s.tensors = arena_array(a, s.n_tensor, sizeof *s.tensors);
     memcpy(s.tensors, m->from.source.tensors, m->from.source.n_tensor * sizeof *s.tensors);
-    for (size_t i = 0; i < m->from.source.n_tensor; i++) s.tensors[i].name = hugging_face_name(a, prefix, s.tensors[i].name);
+    for (size_t i = 0; i < m->from.source.n_tensor; i++)
+        s.tensors[i].name = hugging_face_name(a, prefix, s.tensors[i].name);
     s.tensors[s.n_tensor - 1] = s.tensors[0];
     s.tensors[s.n_tensor - 1].name = more;
     assert_int_equal(source_index(&s, a, NULL), PGR_OK);

@@ -3,8 +3,8 @@
  * from the same files in fp32. */
 #include "forward_golden.h"
 
-#include "model/hf_config.h"
-#include "model/safetensors.h"
+#include "format/hf_config.h"
+#include "format/safetensors.h"
 
 #define GOLDEN(name) PGR_SOURCE_DIR "/tests/golden/" name
 

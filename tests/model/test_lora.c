@@ -1,8 +1,8 @@
 /* test_lora.c - adapters at run time against what PEFT computes (tools/tiny_lora.py), from both formats on both kinds of base;
  * swapping; and what is refused, by name. */
-#include "folder_make.h"
+#include "../format/folder_make.h"
+#include "../format/gguf_make.h"
 #include "forward_golden.h"
-#include "gguf_make.h"
 
 #include "model/lora_config.h"
 #include "model/lora_set.h"

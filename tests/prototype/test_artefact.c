@@ -30,8 +30,10 @@ static void test_round_trip(void **state) {
     assert_string_equal(a.by, "choices");
     assert_string_equal(a.embedder, "mini");
     assert_string_equal(a.split, "history");
-    assert_true(a.seed == UINT64_MAX && a.inertia == 12.5 && a.dims == 33 && a.k == 4 && a.n_row == 100 && a.n_user == 50);
-    assert_true(a.n_singular == 3 && a.singular[1] == 1.0 / 3 && a.singular[2] == 1e-9 && a.n_loss == 2 && a.losses[0] == 0.7);
+    assert_true(a.seed == UINT64_MAX && a.inertia == 12.5 && a.dims == 33 && a.k == 4 && a.n_row == 100
+                && a.n_user == 50);
+    assert_true(a.n_singular == 3 && a.singular[1] == 1.0 / 3 && a.singular[2] == 1e-9 && a.n_loss == 2
+                && a.losses[0] == 0.7);
     assert_true(artefact_get(&a, "rho", 0) == 0.5 && artefact_get(&a, "none", -1) == -1);
     assert_string_equal(a.words[0][1], "\"quoted\"");
     assert_null(a.words[1][0]);
@@ -88,7 +90,8 @@ static void test_damage(void **state) {
             assert_true(strncmp(err.message, "F: ", 3) == 0);
         }
         whole.data[i] ^= 0x40;
-        if (i % 7 == 0) assert_int_not_equal(artefact_open_memory(whole.data, i, "F", ARTEFACT_CHECK_ALL, &a, &err), PGR_OK);
+        if (i % 7 == 0)
+            assert_int_not_equal(artefact_open_memory(whole.data, i, "F", ARTEFACT_CHECK_ALL, &a, &err), PGR_OK);
     }
     assert_true(accepted < 52 + 12 * 64);
     pgr_error err = {0};

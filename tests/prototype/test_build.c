@@ -57,7 +57,8 @@ static void check_kinds(const artefact *a) {
     for (size_t j = 0; j < a->k; j++) {
         assert_true(a->start[j + 1] > a->start[j]);
         char kind = artefact_id(a, a->row_user[a->start[j]])[0];
-        for (size_t r = a->start[j]; r < a->start[j + 1]; r++) assert_int_equal(artefact_id(a, a->row_user[r])[0], kind);
+        for (size_t r = a->start[j]; r < a->start[j + 1]; r++)
+            assert_int_equal(artefact_id(a, a->row_user[r])[0], kind);
     }
 }
 
@@ -79,7 +80,8 @@ static void test_votes(void **state) {
     check_kinds(&a);
     assert_true(has_word(&a, "garden", 'a') && has_word(&a, "motor", 'b') && has_word(&a, "speed", 'b'));
     assert_false(has_word(&a, "garden", 'b') || has_word(&a, "secret", 'a') || has_word(&a, "secret", 'b'));
-    for (size_t r = 0; r < a.n_row; r++) assert_true(fabs(vec_dot(a.vectors + r * 256, a.vectors + r * 256, 256) - 1) < 1e-5);
+    for (size_t r = 0; r < a.n_row; r++)
+        assert_true(fabs(vec_dot(a.vectors + r * 256, a.vectors + r * 256, 256) - 1) < 1e-5);
     assert_memory_equal(a.before, a.after, 2 * 256 * sizeof(float)); /* not refined */
     artefact_close(&a);
 
@@ -188,11 +190,13 @@ static void test_choices_cut_off(void **state) {
     float v[512];
     bool first, last;
     assert_int_equal(store_load_user(s, "a00", NULL, &a, &u, NULL), PGR_OK);
-    assert_int_equal(store_get_vector(s, u.pair_keys[0], "chosen", pgr_embedder_name(bert), v, pgr_embedder_dims(bert), &first, NULL),
+    assert_int_equal(store_get_vector(s, u.pair_keys[0], "chosen", pgr_embedder_name(bert), v, pgr_embedder_dims(bert),
+                                      &first, NULL),
                      PGR_OK);
     assert_int_equal(store_load_user(s, "b23", NULL, &a, &u, NULL), PGR_OK);
-    assert_int_equal(store_get_vector(s, u.pair_keys[5], "chosen", pgr_embedder_name(bert), v, pgr_embedder_dims(bert), &last, NULL),
-                     PGR_OK);
+    assert_int_equal(
+        store_get_vector(s, u.pair_keys[5], "chosen", pgr_embedder_name(bert), v, pgr_embedder_dims(bert), &last, NULL),
+        PGR_OK);
     assert_true(first && !last);
     o.cancel = NULL;
     o.progress = NULL;
@@ -221,7 +225,9 @@ static pgr_status analyse(void *ctx, const pgr_request *const *requests, size_t 
         assert_true(r->n_response == 2 && r->n_history <= 3 && r->n_message == 1);
         for (size_t h = 0; h < r->n_history; h++) assert_string_not_equal(r->history[h].chosen, "SECRET");
         bool first = strcmp(r->responses[r->chosen], KIND_TEXTS[r->user_id[0] == 'b'][0]) == 0;
-        texts[i] = strdup(r->user_id[0] == 'a' ? "water the garden flowers" : first ? "petrol petrol" : "motor speed petrol");
+        texts[i] = strdup(r->user_id[0] == 'a' ? "water the garden flowers"
+                          : first              ? "petrol petrol"
+                                               : "motor speed petrol");
     }
     n_asked += n;
     return PGR_OK;
@@ -351,9 +357,9 @@ static void test_memory(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_votes),           cmocka_unit_test(test_errors),
-                                       cmocka_unit_test(test_refined),         cmocka_unit_test(test_choices_cut_off),
-                                       cmocka_unit_test(test_analysis),        cmocka_unit_test(test_add),
-                                       cmocka_unit_test(test_show_and_map),    cmocka_unit_test(test_memory)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_votes),        cmocka_unit_test(test_errors),
+                                       cmocka_unit_test(test_refined),      cmocka_unit_test(test_choices_cut_off),
+                                       cmocka_unit_test(test_analysis),     cmocka_unit_test(test_add),
+                                       cmocka_unit_test(test_show_and_map), cmocka_unit_test(test_memory)};
     return cmocka_run_group_tests(tests, setup, teardown);
 }

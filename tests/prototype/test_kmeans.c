@@ -38,7 +38,8 @@ static void check_case(const json_t *c) {
     for (size_t i = 0; i < n * d; i++) size = fmax(size, fabs((double)x[i]));
     double tolerance = 1e-6 * want + (double)(n * d) * pow(size * 0x1p-24, 2);
     if (!(fabs(r.inertia - want) <= tolerance))
-        fail_msg("%s: inertia %.12g, scikit-learn %.12g", json_string_value(json_object_get(c, "name")), r.inertia, want);
+        fail_msg("%s: inertia %.12g, scikit-learn %.12g", json_string_value(json_object_get(c, "name")), r.inertia,
+                 want);
     assert_true(r.converged);
     for (size_t i = 0; i < n; i++)
         assert_int_equal(r.assign[i], json_integer_value(json_array_get(json_object_get(c, "labels"), i)));

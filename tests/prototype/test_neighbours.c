@@ -25,7 +25,8 @@ static artefact made_file(size_t k, size_t d, size_t n_user, size_t per_user, do
     made m = make_artefact(k, d, n_user, per_user, spread);
     artefact a = {0};
     pgr_error err;
-    if (artefact_write(&m.a, m.order, path, &err) != PGR_OK || artefact_open(path, ARTEFACT_CHECK_ALL, &a, &err) != PGR_OK)
+    if (artefact_write(&m.a, m.order, path, &err) != PGR_OK
+        || artefact_open(path, ARTEFACT_CHECK_ALL, &a, &err) != PGR_OK)
         fail_msg("%s", err.message);
     free_made(&m);
     return a;
@@ -44,7 +45,8 @@ static size_t brute(const artefact *a, const float *v, size_t self, size_t n, ne
     for (; n_out < n; n_out++) {
         size_t best = a->n_user;
         for (size_t u = 0; u < a->n_user; u++)
-            if (u != self && all[u].similarity > -2 && (best == a->n_user || all[u].similarity > all[best].similarity)) best = u;
+            if (u != self && all[u].similarity > -2 && (best == a->n_user || all[u].similarity > all[best].similarity))
+                best = u;
         if (best == a->n_user) break;
         out[n_out] = all[best];
         all[best].similarity = -3;
@@ -108,7 +110,8 @@ static void test_probes(void **state) {
         size_t n, n_want = brute(&a, a.vectors + q * 17 * a.dims, a.row_user[q * 17], 10, want);
         all += n_want;
         for (size_t p = 1; p <= 10; p += 3) {
-            assert_int_equal(neighbours_find(&a, a.vectors + q * 17 * a.dims, a.row_user[q * 17], 10, p, got, &n, NULL), PGR_OK);
+            assert_int_equal(neighbours_find(&a, a.vectors + q * 17 * a.dims, a.row_user[q * 17], 10, p, got, &n, NULL),
+                             PGR_OK);
             for (size_t i = 0; i < n; i++)
                 for (size_t k = 0; k < n_want; k++) hit[p] += got[i].user == want[k].user;
         }

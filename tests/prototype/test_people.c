@@ -53,11 +53,25 @@ typedef struct asked {
 
 static asked *request(const char *user, int kind) {
     static asked x;
-    x = (asked){.responses = {"Rain is good for every garden.", "Racing needs speed."}, .ask = {"user", "Which do you like?"}};
-    for (size_t i = 0; kind >= 0 && i < 2; i++) x.history[i] = (preference_pair){&x.ask, 1, KIND_TEXTS[kind][i], KIND_TEXTS[1 - kind][i]};
-    x.r = (struct pgr_request){.origin = "t", .id = "", .user_id = user, .history = x.history, .n_history = kind < 0 ? 0 : 2,
-                               .criteria = x.criteria, .demographics = "", .messages = &x.ask, .n_message = 1,
-                               .responses = x.responses, .n_response = 2, .ind = -1, .pro = -1, .history_pairs = -1, .seed = -1,
+    x = (asked){.responses = {"Rain is good for every garden.", "Racing needs speed."},
+                .ask = {"user", "Which do you like?"}};
+    for (size_t i = 0; kind >= 0 && i < 2; i++)
+        x.history[i] = (preference_pair){&x.ask, 1, KIND_TEXTS[kind][i], KIND_TEXTS[1 - kind][i]};
+    x.r = (struct pgr_request){.origin = "t",
+                               .id = "",
+                               .user_id = user,
+                               .history = x.history,
+                               .n_history = kind < 0 ? 0 : 2,
+                               .criteria = x.criteria,
+                               .demographics = "",
+                               .messages = &x.ask,
+                               .n_message = 1,
+                               .responses = x.responses,
+                               .n_response = 2,
+                               .ind = -1,
+                               .pro = -1,
+                               .history_pairs = -1,
+                               .seed = -1,
                                .chosen = -1};
     return &x;
 }
@@ -164,7 +178,8 @@ static void test_errors(void **state) {
     pgr_error err;
     people *p = open_people(PGR_PROTO_CHOICES, BERT);
     pgr_people_close(p);
-    assert_int_equal(pgr_people_open(db, NULL, PGR_SOURCE_DIR "/tests/golden/hf-tiny-qwen3-embedding", 1, &p, &err), PGR_E_ARG);
+    assert_int_equal(pgr_people_open(db, NULL, PGR_SOURCE_DIR "/tests/golden/hf-tiny-qwen3-embedding", 1, &p, &err),
+                     PGR_E_ARG);
     assert_non_null(strstr(err.message, "made with embedder"));
     assert_int_equal(pgr_people_open(db, "/nowhere", NULL, 1, &p, &err), PGR_E_IO);
     assert_int_not_equal(pgr_people_open("/nowhere", NULL, NULL, 1, &p, &err), PGR_OK);
@@ -193,7 +208,8 @@ static void test_memory(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_votes),     cmocka_unit_test(test_choices), cmocka_unit_test(test_relevance),
-                                       cmocka_unit_test(test_forgotten), cmocka_unit_test(test_errors),  cmocka_unit_test(test_memory)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_votes),     cmocka_unit_test(test_choices),
+                                       cmocka_unit_test(test_relevance), cmocka_unit_test(test_forgotten),
+                                       cmocka_unit_test(test_errors),    cmocka_unit_test(test_memory)};
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -44,8 +44,15 @@ static refine_options read_options(const json_t *s) {
     struct {
         const char *name;
         double *to;
-    } all[] = {{"rho", &o.rho}, {"beta", &o.beta}, {"lambda_q", &o.lambda_q}, {"lambda_s", &o.lambda_s}, {"lambda_cent", &o.lambda_cent},
-               {"lambda_tr", &o.lambda_tr}, {"ema", &o.ema}, {"rate", &o.rate}, {"decay", &o.decay}};
+    } all[] = {{"rho", &o.rho},
+               {"beta", &o.beta},
+               {"lambda_q", &o.lambda_q},
+               {"lambda_s", &o.lambda_s},
+               {"lambda_cent", &o.lambda_cent},
+               {"lambda_tr", &o.lambda_tr},
+               {"ema", &o.ema},
+               {"rate", &o.rate},
+               {"decay", &o.decay}};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
         assert_true(json_is_number(json_object_get(s, all[i].name)));
         *all[i].to = json_number_value(json_object_get(s, all[i].name));
@@ -54,7 +61,8 @@ static refine_options read_options(const json_t *s) {
 }
 
 static void run_golden(const json_t *golden, arena *a) {
-    size_t d = (size_t)json_integer_value(json_object_get(golden, "d")), k = (size_t)json_integer_value(json_object_get(golden, "k"));
+    size_t d = (size_t)json_integer_value(json_object_get(golden, "d")),
+           k = (size_t)json_integer_value(json_object_get(golden, "k"));
     const json_t *list = json_object_get(golden, "samples"), *losses = json_object_get(golden, "losses"), *batch;
     refine_sample samples[64];
     assert_in_range(json_array_size(list), 20, 64);
@@ -78,7 +86,8 @@ static void run_golden(const json_t *golden, arena *a) {
     }
     for (size_t i = 0; i < r->theta.n; i++) {
         double want = json_number_value(json_array_get(json_object_get(golden, "end"), i));
-        if (!(fabs(r->theta.W[i] - want) <= 1e-8)) fail_msg("parameter %zu: %.15g, PyTorch %.15g", i, r->theta.W[i], want);
+        if (!(fabs(r->theta.W[i] - want) <= 1e-8))
+            fail_msg("parameter %zu: %.15g, PyTorch %.15g", i, r->theta.W[i], want);
     }
     refine_free(r);
 }
@@ -175,7 +184,8 @@ static void test_gradient(void **state) {
         double down = loss_at(r, batch, 7);
         *p = at;
         double numeric = (up - down) / (2 * h);
-        if (!(fabs(numeric - analytic[i]) <= 2e-9)) fail_msg("value %zu: %.12g, by differences %.12g", i, analytic[i], numeric);
+        if (!(fabs(numeric - analytic[i]) <= 2e-9))
+            fail_msg("value %zu: %.12g, by differences %.12g", i, analytic[i], numeric);
     }
     for (size_t i = 0; i < D; i++) assert_true(analytic[r->theta.n_shared + i] != 0);
     refine_free(r);
@@ -310,7 +320,8 @@ static bool refine_some(void) {
     refine_options o = refine_options_default();
     refine *r = NULL;
     double margins[4];
-    bool worked = refine_create(K, D, centres, &o, &r, NULL) == PGR_OK && refine_train(r, samples, 8, NULL, NULL) == PGR_OK
+    bool worked = refine_create(K, D, centres, &o, &r, NULL) == PGR_OK
+                  && refine_train(r, samples, 8, NULL, NULL) == PGR_OK
                   && refine_margins(r, samples, 4, margins, NULL) == PGR_OK;
     refine_free(r);
     return worked;
@@ -324,8 +335,9 @@ static void test_memory(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_pytorch),      cmocka_unit_test(test_gradient), cmocka_unit_test(test_rho),   cmocka_unit_test(test_train),
-        cmocka_unit_test(test_regularisers), cmocka_unit_test(test_refusals), cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_pytorch), cmocka_unit_test(test_gradient),     cmocka_unit_test(test_rho),
+        cmocka_unit_test(test_train),   cmocka_unit_test(test_regularisers), cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -31,7 +31,8 @@ static void test_eigenvalues(void **state) {
         for (size_t i = 0; i < N; i++)
             for (size_t j = 0; j < N; j++) {
                 b[i * N + j] = 0;
-                for (size_t m = 0; m < N; m++) b[i * N + j] += pass ? a[i * N + m] * h[m * N + j] : h[i * N + m] * a[m * N + j];
+                for (size_t m = 0; m < N; m++)
+                    b[i * N + j] += pass ? a[i * N + m] * h[m * N + j] : h[i * N + m] * a[m * N + j];
             }
         for (size_t i = 0; i < N * N; i++) a[i] = b[i];
     }
@@ -56,11 +57,13 @@ static void test_numpy(void **state) {
     size_t at;
     assert_int_equal(json_array_size(list), 2);
     json_array_foreach(list, at, one) {
-        size_t n = (size_t)json_integer_value(json_object_get(one, "n")), d = (size_t)json_integer_value(json_object_get(one, "d"));
+        size_t n = (size_t)json_integer_value(json_object_get(one, "n")),
+               d = (size_t)json_integer_value(json_object_get(one, "d"));
         const json_t *values = json_object_get(one, "values");
         float *x = mem_array(n * d, sizeof *x);
         assert_non_null(x);
-        for (size_t i = 0; i < n * d; i++) x[i] = (float)json_number_value(json_array_get(json_object_get(one, "x"), i));
+        for (size_t i = 0; i < n * d; i++)
+            x[i] = (float)json_number_value(json_array_get(json_object_get(one, "x"), i));
         singular_curve c;
         assert_int_equal(singular_curve_measure(x, n, d, NULL, NULL, &c, NULL), PGR_OK);
         assert_int_equal(c.n_value, json_array_size(values));

@@ -91,13 +91,13 @@ static void test_hashed(void **state) {
         }
     }
     assert_memory_equal(v[0], v[199], sizeof v[0]);
-    assert_true(most < 0.16);                                        /* 5 deviations of 1 / sqrt(1024) */
-    assert_true(fabs(sum2 / (199 * 198 / 2) * 1024 - 1) < 0.05);     /* the variance is 1 / 1024 */
+    assert_true(most < 0.16);                                    /* 5 deviations of 1 / sqrt(1024) */
+    assert_true(fabs(sum2 / (199 * 198 / 2) * 1024 - 1) < 0.05); /* the variance is 1 / 1024 */
     textvec_free(t);
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_equation), cmocka_unit_test(test_rare), cmocka_unit_test(test_memory),
-                                       cmocka_unit_test(test_hashed)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_equation), cmocka_unit_test(test_rare),
+                                       cmocka_unit_test(test_memory), cmocka_unit_test(test_hashed)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

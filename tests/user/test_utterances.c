@@ -30,12 +30,18 @@
     "{\"conversation_id\":\"" id "\",\"user_id\":\"u1\",\"conversation_type\":\"values guided\","                      \
     "\"conversation_history\":[" history "],\"choice_attributes\":{\"values\":90}}\n"
 #define CONVERSATIONS                                                                                                  \
-    CONVERSATION("c1", SAID("0", "user", "q1", "null", "null") "," SAID("0", "model", "a", "10", "false") ","          \
-                       SAID("0", "model", "b", "95", "true") "," SAID("0", "model", "EMPTY STRING", "1", "false") ","  \
-                       SAID("0", "model", "d", "3", "false") "," SAID("1", "user", "q2", "null", "null") ","           \
-                       SAID("1", "model", "e", "50", "true") "," SAID("1", "model", "f", "40", "false"))               \
-    CONVERSATION("c3", SAID("0", "user", "q3", "null", "null") "," SAID("0", "model", "g", "7", "false") ","           \
-                       SAID("0", "model", "h", "null", "true"))
+    CONVERSATION(                                                                                                      \
+        "c1",                                                                                                          \
+        SAID("0", "user", "q1", "null", "null") "," SAID("0", "model", "a", "10", "false") "," SAID(                   \
+            "0", "model", "b", "95",                                                                                   \
+            "true") "," SAID("0", "model", "EMPTY STRING", "1",                                                        \
+                             "false") "," SAID("0", "model", "d", "3",                                                 \
+                                               "false") "," SAID("1", "user", "q2", "null",                            \
+                                                                 "null") "," SAID("1", "model", "e", "50",             \
+                                                                                  "true") "," SAID("1", "model", "f",  \
+                                                                                                   "40", "false"))     \
+    CONVERSATION("c3", SAID("0", "user", "q3", "null", "null") "," SAID("0", "model", "g", "7", "false") "," SAID(     \
+                           "0", "model", "h", "null", "true"))
 
 enum { PAIRS = 4 }; /* of either: a, d, f, g rejected */
 
@@ -43,7 +49,8 @@ typedef struct reading {
     record all[20];
     size_t n, skipped;
     pgr_status status;
-    char message[sizeof((pgr_error *)0)->message]; /* of the error, or of the first line that was skipped; without the folder */
+    char message[sizeof((pgr_error *)0)
+                     ->message]; /* of the error, or of the first line that was skipped; without the folder */
 } reading;
 
 static reading read_all(const char *text, bool skip_bad, arena *a) {
@@ -111,7 +118,8 @@ static void assert_import(pgr_store *s, const char *path, size_t pairs, size_t k
 /* Whichever file comes first, the other one has nothing new. */
 static void test_one_store(void **state) {
     (void)state;
-    const char *files[2] = {write_text("utterances.jsonl", UTTERANCES), write_text("conversations.jsonl", CONVERSATIONS)};
+    const char *files[2] = {write_text("utterances.jsonl", UTTERANCES),
+                            write_text("conversations.jsonl", CONVERSATIONS)};
     for (size_t first = 0; first < 2; first++) {
         pgr_store *s = NULL;
         pgr_error err = {0};
@@ -150,7 +158,8 @@ static void test_mistakes(void **state) {
          "/f:2: user_id: found another user, expected that of the conversation's first line"},
         {"{\"utterance_id\":1,\"user_id\":2,\"conversation_id\":3}",
          "/f:1: interaction_id: found nothing, expected the interaction's name"},
-        {"{\"utterance_id\":1,\"user_id\":2}", "/f:1: conversation_id: found nothing, expected the conversation's name"},
+        {"{\"utterance_id\":1,\"user_id\":2}",
+         "/f:1: conversation_id: found nothing, expected the conversation's name"},
         {"{\"utterance_id\":1}", "/f:1: user_id: found nothing, expected the user's name"},
         {"{\"utterance_id\":1,\"scor\":2}", "/f:1: unknown key \"scor\", expected perhaps \"score\""},
         {LINE("i0", "c1", "0", "q", "a", "\"1\"", "true"), "/f:1: score: found a string, expected a number"},
@@ -168,14 +177,15 @@ static void test_mistakes(void **state) {
 static void test_skip_bad(void **state) {
     (void)state;
     arena a = {0};
-    reading r = read_all(LINE("i0", "c1", "0", "q1", "a", "1", "true") LINE("i0", "c1", "0", "q1", "b", "1", "false")
-                             LINE("i2", "c1", "2", "q3", "x", "1", "true") /* turn 1 is not there */
-                         LINE("i2", "c1", "2", "q3", "y", "1", "false") "{\n"
-                             LINE("i3", "c2", "0", "q1", "a", "1", "true") LINE("i3", "c2", "0", "q1", "b", "1", "true")
-                                 LINE("i3", "c2", "0", "q1", "c", "1", "false") /* two chosen: no pair of it */
-                         LINE("i4", "c2", "1", "q2", "d", "1", "true")          /* nor a turn after it */
-                         LINE("i5", "c3", "0", "q1", "a", "1", "true") LINE("i5", "c3", "0", "q1", "e", "1", "false"),
-                         true, &a);
+    reading r =
+        read_all(LINE("i0", "c1", "0", "q1", "a", "1", "true") LINE("i0", "c1", "0", "q1", "b", "1", "false")
+                     LINE("i2", "c1", "2", "q3", "x", "1", "true") /* turn 1 is not there */
+                 LINE("i2", "c1", "2", "q3", "y", "1", "false") "{\n" LINE("i3", "c2", "0", "q1", "a", "1", "true")
+                     LINE("i3", "c2", "0", "q1", "b", "1", "true")
+                         LINE("i3", "c2", "0", "q1", "c", "1", "false") /* two chosen: no pair of it */
+                 LINE("i4", "c2", "1", "q2", "d", "1", "true")          /* nor a turn after it */
+                 LINE("i5", "c3", "0", "q1", "a", "1", "true") LINE("i5", "c3", "0", "q1", "e", "1", "false"),
+                 true, &a);
     assert_int_equal(r.status, PGR_OK);
     assert_int_equal(r.skipped, 5);
     assert_string_equal(r.message, "/f:3: turn: found 2, expected 1, the conversation's next turn");

@@ -1,0 +1,53 @@
+/* gemm_kernels.h - the packed layouts of weights and rows, and the kernels that read them. Internal to gemm_panels.c.
+ *
+ * Weights lie in panels of 16 (bf16) or 32 (int8) output columns, rows of x in quads of QUAD rows: both with k outermost, in
+ * steps of 4 bytes a column or row, so that one instruction multiplies a line of a panel (64 bytes: a step of 16 columns) with a
+ * step of one row. A kernel reads a panel from memory once for up to BLOCK_ROWS rows, with their sums in registers: bf16 all
+ * rows, int8 quad by quad while a strip of the panel is in the first cache.
+ *
+ * bf16: a step is two values. Sums are fp32, one chain over k ascending.
+ *   panel: [K / 2][column] two bf16                                          quad: [K / 2][row] two bf16
+ * int8: a step is four values; INT8_BLOCK values along k share a scale.
+ *   panel: per block [16][column] four bytes q + 128, then [column] bf16 scale
+ *   quad:  per block [16][row] four int8 q, then [row] int32 -128 * sum of q, [row] fp32 scale, then up to a whole line
+ *   out[m][n] = sum over blocks, ascending, fused: (float)(exact integer sum of the block) * (scale[n] * scale[m]),
+ * which has the same bits at every level. Values beyond K are zeros. */
+#ifndef PGR_MATH_CPU_GEMM_KERNELS_H
+#define PGR_MATH_CPU_GEMM_KERNELS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+enum { QUAD = 4, BLOCK_ROWS = 24 };
+enum { BF16_PANEL = 16, INT8_PANEL = 32 }; /* columns */
+enum { INT8_BLOCK = 64, INT8_STEPS = INT8_BLOCK / 4 };
+enum { INT8_PANEL_BLOCK = INT8_BLOCK * INT8_PANEL + INT8_PANEL * 2 }; /* bytes of a block of a panel, of a quad */
+enum { INT8_QUAD_BLOCK = INT8_BLOCK * QUAD + 64 };
+enum { BF16_GROUP = 32 }; /* values that a quad's row is padded to */
+
+typedef struct gemm_kernels {
+    size_t panel;                    /* columns of a panel */
+    size_t (*panel_bytes)(size_t K); /* whole lines */
+    size_t (*quad_bytes)(size_t K);  /* whole lines, and not a multiple of 4 KiB: six quads are read side by side */
+
+    /* Column `column` of a panel from w: (K), K >= 1. */
+    void (*pack_column)(void *panel, size_t column, const float *w, size_t K);
+
+    /* A quad from x: (rows, K) rows ldx apart, 1 <= rows <= QUAD; missing rows become zeros. */
+    void (*pack_quad)(void *quad, const float *x, size_t ldx, size_t rows, size_t K);
+
+    /* out[m][n] = sum_k x[m][k] * panel[k][n], or out plus that           out: (rows, columns) rows ldo apart
+     * x: quads, quad_bytes(K) apart; rows <= BLOCK_ROWS, columns <= those of a panel */
+    void (*multiply)(float *out, size_t ldo, size_t rows, size_t columns, const void *x, const void *panel, size_t K,
+                     bool add);
+} gemm_kernels;
+
+const gemm_kernels *gemm_int8_ref(void);
+const gemm_kernels *gemm_int8_avx512(void); /* NULL where the CPU or the build has none */
+const gemm_kernels *gemm_bf16_avx512(void); /* NULL where the CPU or the build has none */
+
+/* For the tables of all levels. */
+size_t gemm_int8_panel_bytes(size_t K);
+size_t gemm_int8_quad_bytes(size_t K);
+
+#endif

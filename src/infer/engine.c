@@ -494,6 +494,7 @@ static pgr_status run_all(run *r) {
 pgr_status infer_check(const pgr_engine *e, const infer_request *q, pgr_error *err) {
     size_t n_ctx = e->m->config.n_ctx;
     PGR_TRY(writer_check(q, err));
+    if (q->grammar) PGR_TRY(grammar_check_tokens(q->grammar, e->m->tok, err));
     if (q->n_prompt < n_ctx && q->max_tokens <= n_ctx - q->n_prompt) return PGR_OK;
     return fail(err, PGR_E_LIMIT, "a prompt of %zu tokens and %zu new ones exceed the model's context of %zu",
                 q->n_prompt, q->max_tokens, n_ctx);

@@ -99,7 +99,7 @@ static pgr_status keep(parser *ps, const char *s, size_t n, const char **out) {
 }
 
 static pgr_status parse_name(parser *ps, const char *expected, const char **out) {
-    if (at_end(ps) || !is_letter(*ps->p)) return unexpected(ps, expected);
+    if (at_end(ps) || !in_name(*ps->p)) return unexpected(ps, expected);
     const char *from = ps->p;
     while (!at_end(ps) && in_name(*ps->p)) ps->p++;
     return keep(ps, from, (size_t)(ps->p - from), out);
@@ -114,15 +114,18 @@ static int hex_value(char c) {
     return -1;
 }
 
-static pgr_status parse_hex(parser *ps, int n_digit, uint32_t *code) {
+static pgr_status parse_hex(parser *ps, int n_digit, const char *expected, uint32_t *code) {
     *code = 0;
     for (int i = 0; i < n_digit; i++, ps->p++) {
         int value = at_end(ps) ? -1 : hex_value(*ps->p);
-        if (value < 0) return unexpected(ps, n_digit == 2 ? "two hex digits after \\x" : "four hex digits after \\u");
+        if (value < 0) return unexpected(ps, expected);
         *code = *code * 16 + (uint32_t)value;
     }
     if (*code >= SURROGATE_FIRST && *code <= SURROGATE_LAST)
         return fail(ps->err, PGR_E_FORMAT, "%s:%d: found \\u%04X, which is half a surrogate pair, expected a character",
+                    ps->g->origin, ps->line, (unsigned)*code);
+    if (*code > CODE_MAX)
+        return fail(ps->err, PGR_E_FORMAT, "%s:%d: found \\U%08X, expected a character of at most 10FFFF",
                     ps->g->origin, ps->line, (unsigned)*code);
     return PGR_OK;
 }
@@ -157,12 +160,15 @@ static pgr_status parse_char(parser *ps, const char *expected, uint32_t *code) {
         break;
     case 'x':
         ps->p++;
-        return parse_hex(ps, 2, code);
+        return parse_hex(ps, 2, "two hex digits after \\x", code);
     case 'u':
         ps->p++;
-        return parse_hex(ps, 4, code);
+        return parse_hex(ps, 4, "four hex digits after \\u", code);
+    case 'U':
+        ps->p++;
+        return parse_hex(ps, 8, "eight hex digits after \\U", code);
     default:
-        return unexpected(ps, "one of n t r \\ \" [ ] ^ - xHH uHHHH after \\");
+        return unexpected(ps, "one of n t r \\ \" [ ] ^ - xHH uHHHH UHHHHHHHH after \\");
     }
     ps->p++;
     return PGR_OK;
@@ -266,6 +272,50 @@ static pgr_status parse_class(parser *ps, gbnf_node **out) {
     return s;
 }
 
+/* . is any character. */
+static pgr_status parse_any(parser *ps, gbnf_node **out) {
+    ps->p++;
+    PGR_TRY(add_node(ps, GBNF_CLASS, out));
+    return set_ranges(ps, *out, NULL, 0, true);
+}
+
+/* ---- tokens by name ---- */
+
+static pgr_status note_token(parser *ps, const char *name) {
+    gbnf *g = ps->g;
+    if (g->n_token == g->cap_token) { /* the arena keeps the smaller lists until the end */
+        size_t cap = g->cap_token ? 2 * g->cap_token : 8;
+        gbnf_token *list = arena_array(&g->arena, cap, sizeof *list);
+        if (!list) return fail_mem(ps->err);
+        if (g->n_token) memcpy(list, g->tokens, g->n_token * sizeof *list);
+        g->tokens = list;
+        g->cap_token = cap;
+    }
+    g->tokens[g->n_token++] = (gbnf_token){name, ps->line};
+    return PGR_OK;
+}
+
+/* <name>: that very token of the vocabulary. Its text may not hold the mark, so that the marks enclose it. */
+static pgr_status parse_token(parser *ps, gbnf_node **out) {
+    const char *from = ps->p, *name = NULL;
+    while (!at_end(ps) && *ps->p != '>' && *ps->p != '\n' && (uint8_t)*ps->p != GBNF_TOKEN_MARK) ps->p++;
+    if (!skip(ps, '>')) return unexpected(ps, "> at the end of the token's name");
+    size_t n = (size_t)(ps->p - from);
+    if (n < 3 || from[1] == '[')
+        return fail(ps->err, PGR_E_FORMAT, "%s:%d: found the token %.*s, expected its text, as in <|im_end|>",
+                    ps->g->origin, ps->line, (int)n, from);
+    PGR_TRY(keep(ps, from, n, &name));
+    PGR_TRY(note_token(ps, name));
+    PGR_TRY(add_node(ps, GBNF_TEXT, out));
+    char *marked = arena_alloc(&ps->g->arena, n + 2);
+    if (!marked) return fail_mem(ps->err);
+    marked[0] = marked[n + 1] = (char)GBNF_TOKEN_MARK;
+    memcpy(marked + 1, from, n);
+    (*out)->text = marked;
+    (*out)->n = n + 2;
+    return PGR_OK;
+}
+
 /* ---- items, sequences, rules ---- */
 
 static pgr_status parse_count(parser *ps, int *out) {
@@ -363,8 +413,14 @@ static pgr_status parse_item(parser *ps, gbnf_node **out) {
     case '@':
         PGR_TRY(parse_hole(ps, out));
         break;
+    case '.':
+        PGR_TRY(parse_any(ps, out));
+        break;
+    case '<':
+        PGR_TRY(parse_token(ps, out));
+        break;
     default:
-        if (!is_letter(*ps->p)) return PGR_OK;
+        if (!in_name(*ps->p)) return PGR_OK;
         PGR_TRY(parse_reference(ps, out));
     }
     return parse_repeat(ps, out);
@@ -381,7 +437,7 @@ static pgr_status parse_sequence(parser *ps, gbnf_node **out) {
         add_child(*out, item);
     }
     if (!(*out)->last && !at(ps, '|') && !at(ps, ')'))
-        return unexpected(ps, "\"text\", [class], (group), a rule's name or @hole");
+        return unexpected(ps, "\"text\", [class], ., (group), a rule's name, <token> or @hole");
     *out = without_list_of_one(*out);
     return PGR_OK;
 }
@@ -408,7 +464,7 @@ static pgr_status parse_rule(parser *ps) {
     ps->hole = false;
     PGR_TRY(parse_alternatives(ps, &rule->body));
     if (!at_end(ps) && *ps->p != '\n')
-        return unexpected(ps, "\"text\", [class], (group), a rule's name, @hole, | or the line's end");
+        return unexpected(ps, "\"text\", [class], ., (group), a rule's name, <token>, @hole, | or the line's end");
     rule->has_hole = ps->hole;
     rule->next = ps->rules;
     ps->rules = rule;
@@ -469,6 +525,7 @@ static pgr_status resolve(parser *ps) {
 pgr_status gbnf_parse(const char *text, size_t n, const char *origin, gbnf *out, pgr_error *err) {
     *out = (gbnf){.origin = origin};
     parser ps = {.g = out, .p = text, .end = text + n, .line = 1, .err = err};
+    if (n >= 3 && memcmp(text, "\xEF\xBB\xBF", 3) == 0) ps.p += 3; /* a byte order mark */
     for (skip_blank(&ps, true); !at_end(&ps); skip_blank(&ps, true)) PGR_TRY(parse_rule(&ps));
     PGR_TRY(index_rules(&ps));
     return resolve(&ps);

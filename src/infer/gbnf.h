@@ -9,7 +9,7 @@ typedef struct gbnf_node gbnf_node;
 typedef struct gbnf_rule gbnf_rule;
 
 typedef enum gbnf_kind {
-    GBNF_TEXT,   /* bytes */
+    GBNF_TEXT,   /* bytes; a token by its name stands between two GBNF_TOKEN_MARK */
     GBNF_CLASS,  /* one character out of ranges */
     GBNF_RULE,   /* another rule's body */
     GBNF_HOLE,   /* the program writes text here */
@@ -19,6 +19,8 @@ typedef enum gbnf_kind {
 } gbnf_kind;
 
 enum { GBNF_FOREVER = -1 };
+/* Around the text of a token that is meant itself (<|im_end|>), not its characters: a byte that no UTF-8 has. */
+enum { GBNF_TOKEN_MARK = 0xFF };
 
 typedef struct code_range { /* Unicode code points, both ends included */
     uint32_t lo, hi;
@@ -45,7 +47,16 @@ struct gbnf_rule {
     gbnf_rule *next;                               /* while parsing */
     enum { GBNF_NEW, GBNF_OPEN, GBNF_DONE } visit; /* nfa.c's: the walk over rules */
     uint32_t size, height;                         /* nfa.c's: NFA states, nested nodes */
+    uint32_t place;                                /* nfa.c's: of an open rule, how many are open above it */
+    bool used, recursive;                          /* nfa.c's: by root; it goes round at its own end */
+    uint32_t entry, after;                         /* nfa.c's: while it is built, its first state, the one behind it */
+    uint32_t built;                                /* nfa.c's: its first state where it was built last */
 };
+
+typedef struct gbnf_token { /* <name>, brackets included */
+    const char *name;
+    int line;
+} gbnf_token;
 
 typedef struct gbnf {
     arena arena;        /* of everything below */
@@ -53,9 +64,12 @@ typedef struct gbnf {
     gbnf_rule *rules;   /* (n_rule) by name; every reference is resolved */
     size_t n_rule;
     gbnf_rule *root;
+    gbnf_token *tokens; /* (n_token) as often as they are named */
+    size_t n_token, cap_token;
 } gbnf;
 
-/* Syntax, unknown and doubled names, and a missing root are errors. out is to be freed in any case. */
+/* A byte order mark at the beginning is read over. Syntax, unknown and doubled names, and a missing root are errors. out is to be
+ * freed in any case. */
 pgr_status gbnf_parse(const char *text, size_t n, const char *origin, gbnf *out, pgr_error *err);
 void gbnf_free(gbnf *g);
 

@@ -309,13 +309,26 @@ size_t grammar_distance(const grammar *g, int state) {
     return s ? s->distance : SIZE_MAX;
 }
 
-/* Ends: each forced byte brings some NFA state of the set one nearer to the end. */
+/* Ends: each forced byte brings some NFA state of the set one nearer to the end. The beginning of a named token that goes on with a
+ * choice is not forced: tokens are written whole. */
 pgr_status grammar_forced(grammar *g, int *state, buf *out, pgr_error *err) {
     const dfa_state *s;
+    int outside = *state; /* before the last mark that opened */
+    size_t n = out->n;
+    bool inside = false;
     while ((s = state_of(g, *state)) && s->forced != DFA_NOT_FORCED) {
         uint8_t byte = (uint8_t)s->forced;
+        if (byte == GBNF_TOKEN_MARK) {
+            if (!inside) outside = *state, n = out->n;
+            inside = !inside;
+        }
         PGR_TRY(grammar_step(g, *state, byte, state, err));
         buf_putc(out, (char)byte);
     }
-    return out->failed ? fail_mem(err) : PGR_OK;
+    if (out->failed) return fail_mem(err);
+    if (!inside) return PGR_OK;
+    *state = outside;
+    out->n = n;
+    if (out->data) out->data[n] = '\0';
+    return PGR_OK;
 }

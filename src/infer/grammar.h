@@ -1,8 +1,9 @@
 /* grammar.h - byte-level grammars: compiles a GBNF subset, tells which bytes and which tokens may come next.
  *
- * The subset is regular: a rule may not refer to itself, directly or through others (repeats cover lists).
+ * The subset is regular: a rule may refer to itself, directly or through others, only as the last thing in it.
  *     name ::= alternatives         # comment to the end of the line; a rule may go over lines inside parentheses or after |
- *     "text" with \n \t \r \\ \" \xHH \uHHHH   [a-z] [^\n]   ( )   |   * + ? {n} {n,} {n,m}   other-rule
+ *     "text" with \n \t \r \\ \" \xHH \uHHHH \UHHHHHHHH   [a-z] [^\n] .   ( )   |   * + ? {n} {n,} {n,m}   other-rule
+ *     <name>   that very token of the vocabulary, a control or added one
  *     @name    a hole: the program writes text here (infer_request.fill); it must be the only continuation
  * The rule `root` is the start. Characters are Unicode; a class compiles to UTF-8 byte ranges.
  *
@@ -19,8 +20,8 @@ typedef struct grammar grammar;
 enum { GRAMMAR_DEAD = -1 };
 enum { GRAMMAR_HOLE_BYTES = 16 }; /* what a hole counts for in grammar_distance */
 
-/* Error: "ORIGIN:LINE: what was found, what was expected". Refuses recursion, unknown rules, rules with a hole that root does
- * not use, a root that matches no text, more than 200,000 NFA states (big repeats). */
+/* Error: "ORIGIN:LINE: what was found, what was expected". Refuses recursion other than at a rule's end, unknown rules,
+ * rules with a hole that root does not use, a root that matches no text, more than 200,000 NFA states (big repeats). */
 pgr_status grammar_compile(const char *text, size_t n, const char *origin, grammar **out, pgr_error *err);
 void grammar_free(grammar *g);
 
@@ -40,7 +41,7 @@ pgr_status grammar_after_hole(grammar *g, int state, int *out, pgr_error *err);
 size_t grammar_distance(const grammar *g, int state);
 
 /* Appends the bytes that are forced (exactly one byte may follow, and the text may not end), up to a choice, a hole, or
- * the end; *state moves along. */
+ * the end; *state moves along. A named token stands between two GBNF_TOKEN_MARK (gbnf.h). */
 pgr_status grammar_forced(grammar *g, int *state, buf *out, pgr_error *err);
 
 /* The vocabulary as a tree of bytes, shared by the grammars of a tokenizer; read-only after it is made. Control, unknown,
@@ -57,5 +58,11 @@ pgr_status grammar_mask(grammar *g, const token_trie *trie, int state, size_t li
                         bool *restricted, pgr_error *err);
 
 size_t grammar_state_count(const grammar *g);
+
+/* Are the tokens that the grammar names in the vocabulary? The error names the line. */
+pgr_status grammar_check_tokens(const grammar *g, const tokenizer *t, pgr_error *err);
+bool grammar_names_tokens(const grammar *g);
+/* *out: the state after a token, as text or, where the grammar names it, as itself. */
+pgr_status grammar_walk_token(grammar *g, const tokenizer *t, int state, int32_t id, int *out, pgr_error *err);
 
 #endif

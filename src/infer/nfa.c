@@ -13,13 +13,20 @@
 #include "base/text.h"
 #include "infer/grammar.h"
 
-enum { HEIGHT_LIMIT = 1000 }; /* nested nodes, rules followed: bounds the recursion of both passes */
+enum { HEIGHT_LIMIT = 1000 };  /* nested nodes, rules followed: bounds the recursion of both passes */
+enum { STEP_LIMIT = 2000000 }; /* nodes measured: rules inside of a recursion are measured again at each use */
+enum { NEVER = UINT32_MAX };   /* the distance of a state that does not reach the end, as far as is known */
 
 typedef struct builder {
     gbnf *g;
     nfa *m;
     size_t cap;
-    buf sequences; /* scratch of one class */
+    buf sequences;   /* scratch of one class */
+    uint32_t n_open; /* rules being measured */
+    uint32_t tail;   /* the lowest of them whose end is the end of all that are open above it */
+    uint32_t escape; /* the lowest open rule that was gone round to since */
+    uint32_t steps;
+    bool recursive; /* some rule goes round */
     pgr_error *err;
 } builder;
 
@@ -104,12 +111,19 @@ static pgr_status measure_class(builder *b, gbnf_node *node, uint64_t *size) {
 /* ---- first pass: sizes, recursion ---- */
 
 static pgr_status measure_rule(builder *b, gbnf_rule *rule, uint32_t depth);
-static pgr_status measure_node(builder *b, gbnf_node *node, uint32_t depth, measure *out);
+static pgr_status measure_node(builder *b, gbnf_node *node, bool last, uint32_t depth, measure *out);
 
-static pgr_status measure_children(builder *b, gbnf_node *node, uint32_t depth, uint64_t *size, uint32_t *height) {
+/* Does the child end where the node ends, each time it is there? */
+static bool ends_with(const gbnf_node *node, const gbnf_node *child) {
+    if (node->kind == GBNF_REPEAT) return node->min == 0 && node->max == 1;
+    return node->kind == GBNF_ALT || child == node->last;
+}
+
+static pgr_status measure_children(builder *b, gbnf_node *node, bool last, uint32_t depth, uint64_t *size,
+                                   uint32_t *height) {
     for (gbnf_node *child = node->last; child; child = child->prev) {
         measure m;
-        PGR_TRY(measure_node(b, child, depth + 1, &m));
+        PGR_TRY(measure_node(b, child, last && ends_with(node, child), depth + 1, &m));
         *size += m.size + (node->kind == GBNF_ALT ? 1u : 0u);
         if (*size > NFA_LIMIT) break; /* the caller refuses it */
         if (m.height > *height) *height = m.height;
@@ -122,21 +136,37 @@ static pgr_status measure_children(builder *b, gbnf_node *node, uint32_t depth, 
     return PGR_OK;
 }
 
-static pgr_status measure_reference(builder *b, const gbnf_node *node, uint32_t depth, uint64_t *size,
+/* A rule that is open already: fine where all that is open from it on ends here, so that it begins anew in place of its end. */
+static pgr_status measure_round(builder *b, gbnf_rule *rule, bool last, int line) {
+    if (!last || rule->place < b->tail)
+        return fail(b->err, PGR_E_FORMAT,
+                    "%s:%d: rule %s refers to itself (line %d), expected that at its end only, or a repeat",
+                    b->g->origin, rule->line, rule->name, line);
+    rule->recursive = b->recursive = true;
+    if (rule->place < b->escape) b->escape = rule->place;
+    return PGR_OK;
+}
+
+static pgr_status measure_reference(builder *b, const gbnf_node *node, bool last, uint32_t depth, uint64_t *size,
                                     uint32_t *height) {
     gbnf_rule *rule = node->rule;
-    if (rule->visit == GBNF_OPEN)
-        return fail(b->err, PGR_E_FORMAT, "%s:%d: rule %s refers to itself (line %d), expected a repeat instead",
-                    b->g->origin, rule->line, rule->name, node->line);
+    if (rule->visit == GBNF_OPEN) return measure_round(b, rule, last, node->line);
+    uint32_t tail = b->tail;
+    if (!last) b->tail = b->n_open;
     PGR_TRY(measure_rule(b, rule, depth + 1));
+    b->tail = tail;
     *size = rule->size;
     *height = rule->height;
     return PGR_OK;
 }
 
-static pgr_status measure_node(builder *b, gbnf_node *node, uint32_t depth, measure *out) {
+/* last: the node's end is the rule's. */
+static pgr_status measure_node(builder *b, gbnf_node *node, bool last, uint32_t depth, measure *out) {
     uint64_t size = 0;
     uint32_t height = 0;
+    if (++b->steps > STEP_LIMIT)
+        return fail(b->err, PGR_E_LIMIT, "%s:%d: found rules that use each other too often, expected fewer",
+                    b->g->origin, node->line);
     switch (node->kind) {
     case GBNF_TEXT:
         size = node->n;
@@ -148,12 +178,12 @@ static pgr_status measure_node(builder *b, gbnf_node *node, uint32_t depth, meas
         PGR_TRY(measure_class(b, node, &size));
         break;
     case GBNF_RULE:
-        PGR_TRY(measure_reference(b, node, depth, &size, &height));
+        PGR_TRY(measure_reference(b, node, last, depth, &size, &height));
         break;
     case GBNF_SEQ:
     case GBNF_ALT:
     case GBNF_REPEAT:
-        PGR_TRY(measure_children(b, node, depth, &size, &height));
+        PGR_TRY(measure_children(b, node, last, depth, &size, &height));
     }
     if (size > NFA_LIMIT)
         return fail(b->err, PGR_E_LIMIT, "%s:%d: found an item of more than %d states, expected smaller repeats",
@@ -165,26 +195,32 @@ static pgr_status measure_node(builder *b, gbnf_node *node, uint32_t depth, meas
     return PGR_OK;
 }
 
+/* What goes round to a rule further out has another size elsewhere, and is measured anew there. */
 static pgr_status measure_rule(builder *b, gbnf_rule *rule, uint32_t depth) {
     if (rule->visit == GBNF_DONE) return PGR_OK;
     measure m;
+    uint32_t escape = b->escape;
     rule->visit = GBNF_OPEN;
-    PGR_TRY(measure_node(b, rule->body, depth, &m));
-    rule->visit = GBNF_DONE;
-    rule->size = m.size;
+    rule->used = true;
+    rule->place = b->n_open++;
+    b->escape = NEVER;
+    PGR_TRY(measure_node(b, rule->body, true, depth, &m));
+    b->n_open--;
+    rule->visit = b->escape < rule->place ? GBNF_NEW : GBNF_DONE;
+    if (escape < b->escape) b->escape = escape;
+    rule->size = m.size + 1; /* where it begins, if it goes round */
     rule->height = m.height;
     return PGR_OK;
 }
 
-/* root first: what is new after it, root does not use. */
+/* What is new after root, root does not use; it may be anything but a hole. */
 static pgr_status measure_all(builder *b) {
     gbnf *g = b->g;
     PGR_TRY(measure_rule(b, g->root, 0));
     for (size_t i = 0; i < g->n_rule; i++)
-        if (g->rules[i].visit == GBNF_NEW && g->rules[i].has_hole)
+        if (g->rules[i].has_hole && !g->rules[i].used)
             return fail(b->err, PGR_E_FORMAT, "%s:%d: rule %s has a hole, expected root to use it", g->origin,
                         g->rules[i].line, g->rules[i].name);
-    for (size_t i = 0; i < g->n_rule; i++) PGR_TRY(measure_rule(b, &g->rules[i], 0));
     return PGR_OK;
 }
 
@@ -200,9 +236,14 @@ static uint32_t distance_of(const builder *b, uint32_t state) {
     return b->m->states[state].distance;
 }
 
+/* The distance of what is n bytes before. */
+static uint32_t before(uint32_t distance, uint32_t n) {
+    return distance < NEVER - n ? distance + n : NEVER;
+}
+
 static uint32_t byte_state(builder *b, uint8_t lo, uint8_t hi, uint32_t to) {
-    return add_state(b,
-                     (nfa_state){.kind = NFA_BYTE, .lo = lo, .hi = hi, .to = to, .distance = distance_of(b, to) + 1});
+    return add_state(
+        b, (nfa_state){.kind = NFA_BYTE, .lo = lo, .hi = hi, .to = to, .distance = before(distance_of(b, to), 1)});
 }
 
 /* x or y, where either may be none. */
@@ -241,7 +282,7 @@ static uint32_t build_hole(builder *b, const gbnf_node *node, uint32_t next) {
     return add_state(b, (nfa_state){.kind = NFA_HOLE,
                                     .to = next,
                                     .other = (uint32_t)(hole - b->m->holes),
-                                    .distance = distance_of(b, next) + GRAMMAR_HOLE_BYTES});
+                                    .distance = before(distance_of(b, next), GRAMMAR_HOLE_BYTES)});
 }
 
 static uint32_t build_repeat(builder *b, const gbnf_node *node, uint32_t next) {
@@ -257,6 +298,22 @@ static uint32_t build_repeat(builder *b, const gbnf_node *node, uint32_t next) {
     return state;
 }
 
+/* A rule that goes round begins with a state of its own, which is there before what follows it. */
+static uint32_t build_rule(builder *b, gbnf_rule *rule, uint32_t next) {
+    if (!rule->recursive) return build_node(b, rule->body, next);
+    if (rule->entry != NFA_NONE && rule->after == next) return rule->entry;
+    uint32_t outer_entry = rule->entry, outer_after = rule->after;
+    uint32_t entry = add_state(b, (nfa_state){.kind = NFA_SPLIT, .to = NFA_NONE, .other = NFA_NONE, .distance = NEVER});
+    rule->entry = rule->built = entry;
+    rule->after = next;
+    uint32_t body = build_node(b, rule->body, next);
+    b->m->states[entry].to = body;
+    if (body != NFA_NONE) b->m->states[entry].distance = distance_of(b, body);
+    rule->entry = outer_entry;
+    rule->after = outer_after;
+    return entry;
+}
+
 /* The state where the node begins if `next` comes after it; NFA_NONE if it matches no text at all. */
 static uint32_t build_node(builder *b, const gbnf_node *node, uint32_t next) {
     uint32_t entry = NFA_NONE;
@@ -267,7 +324,7 @@ static uint32_t build_node(builder *b, const gbnf_node *node, uint32_t next) {
     case GBNF_CLASS:
         return build_class(b, node, next);
     case GBNF_RULE:
-        return build_node(b, node->rule->body, next);
+        return build_rule(b, node->rule, next);
     case GBNF_HOLE:
         return build_hole(b, node, next);
     case GBNF_REPEAT:
@@ -300,6 +357,49 @@ static pgr_status copy_holes(builder *b, gbnf_node *node) {
     return PGR_OK;
 }
 
+static pgr_status copy_tokens(builder *b) {
+    nfa *m = b->m;
+    m->n_token = b->g->n_token;
+    m->tokens = arena_array(&m->arena, m->n_token, sizeof *m->tokens);
+    if (!m->tokens) return fail_mem(b->err);
+    for (size_t i = 0; i < m->n_token; i++) {
+        m->tokens[i] = (nfa_token){arena_strdup(&m->arena, b->g->tokens[i].name), b->g->tokens[i].line};
+        if (!m->tokens[i].name) return fail_mem(b->err);
+    }
+    return PGR_OK;
+}
+
+/* A state that was made before what it leads to was known has its distance too large, and so have those before it. */
+static void settle_distances(nfa *m) {
+    for (bool changed = true; changed;) {
+        changed = false;
+        for (size_t i = 0; i < m->n; i++) {
+            nfa_state *s = &m->states[i];
+            uint32_t to = s->to == NFA_NONE ? NEVER : m->states[s->to].distance, d = to;
+            if (s->kind == NFA_ACCEPT) continue;
+            if (s->kind == NFA_BYTE) d = before(to, 1);
+            if (s->kind == NFA_HOLE) d = before(to, GRAMMAR_HOLE_BYTES);
+            if (s->kind == NFA_SPLIT && s->other != NFA_NONE && m->states[s->other].distance < d)
+                d = m->states[s->other].distance;
+            if (d < s->distance) {
+                s->distance = d;
+                changed = true;
+            }
+        }
+    }
+}
+
+static pgr_status check_ends(const builder *b) {
+    for (size_t i = 0; i < b->g->n_rule; i++) {
+        const gbnf_rule *rule = &b->g->rules[i];
+        if (rule->built != NFA_NONE && b->m->states[rule->built].distance == NEVER)
+            return fail(b->err, PGR_E_FORMAT,
+                        "%s:%d: rule %s refers to itself and never ends, expected another way out", b->g->origin,
+                        rule->line, rule->name);
+    }
+    return PGR_OK;
+}
+
 static pgr_status prepare(builder *b) {
     nfa *m = b->m;
     size_t n_hole = 0;
@@ -311,14 +411,19 @@ static pgr_status prepare(builder *b) {
     m->states = mem_array(b->cap, sizeof *m->states);
     if (!m->origin || !m->holes || !m->states) return fail_mem(b->err);
     for (size_t i = 0; i < b->g->n_rule; i++) PGR_TRY(copy_holes(b, b->g->rules[i].body));
-    return PGR_OK;
+    for (size_t i = 0; i < b->g->n_rule; i++) b->g->rules[i].entry = b->g->rules[i].built = NFA_NONE;
+    return copy_tokens(b);
 }
 
 pgr_status nfa_build(gbnf *g, nfa *out, pgr_error *err) {
     *out = (nfa){0};
-    builder b = {.g = g, .m = out, .err = err};
+    builder b = {.g = g, .m = out, .escape = NEVER, .err = err};
     pgr_status s = prepare(&b);
-    if (s == PGR_OK) out->start = build_node(&b, g->root->body, add_state(&b, (nfa_state){.kind = NFA_ACCEPT}));
+    if (s == PGR_OK) out->start = build_rule(&b, g->root, add_state(&b, (nfa_state){.kind = NFA_ACCEPT}));
+    if (s == PGR_OK && b.recursive) {
+        settle_distances(out);
+        s = check_ends(&b);
+    }
     buf_free(&b.sequences);
     return s;
 }

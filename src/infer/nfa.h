@@ -25,6 +25,11 @@ typedef struct nfa_hole {
     int line;
 } nfa_hole;
 
+typedef struct nfa_token {
+    const char *name;
+    int line;
+} nfa_token;
+
 typedef struct nfa {
     arena arena; /* of the names */
     const char *origin;
@@ -32,10 +37,13 @@ typedef struct nfa {
     size_t n;
     nfa_hole *holes; /* (n_hole) one for each @name in the text */
     size_t n_hole;
+    nfa_token *tokens; /* (n_token) named by the text */
+    size_t n_token;
     uint32_t start; /* NFA_NONE: no text is accepted */
 } nfa;
 
-/* Compiles the rule root. Errors: recursion, a rule with a hole that root never uses, NFA_LIMIT. out is to be freed in
+/* Compiles the rule root. A rule that goes on with itself at its own end is a repeat; other recursion is an error where root
+ * comes to it. Errors too: a recursion without an end, a rule with a hole that root never uses, NFA_LIMIT. out is to be freed in
  * any case; it does not refer to g afterwards. */
 pgr_status nfa_build(gbnf *g, nfa *out, pgr_error *err);
 void nfa_free(nfa *m);

@@ -42,18 +42,32 @@ static int by_bytes(const void *a, const void *b) {
     return x->id < y->id ? -1 : x->id > y->id;
 }
 
-/* The tokens that a text is made of, in the order of their bytes. */
-static size_t list_tokens(const tokenizer *t, token_text *out) {
+/* Can a grammar name the token itself? */
+static bool has_name(const tokenizer *t, const token_text *x) {
+    tok_type type = tok_type_of(t, x->id);
+    return (type == TOK_CONTROL || type == TOK_USER) && x->n > 2 && x->s[0] == '<' && x->s[x->n - 1] == '>';
+}
+
+/* The tokens that a text is made of, and those that a grammar can name, in the order of their bytes. No text of a grammar has the
+ * mark's byte, so that tokens with it are of no use. names: memory of the marked names. */
+static pgr_status list_tokens(const tokenizer *t, arena *names, token_text *out, size_t *n_out, pgr_error *err) {
     size_t n = 0;
     for (size_t i = 0; i < tok_count(t); i++) {
         token_text x = {.id = (int32_t)i};
         tok_type type = tok_type_of(t, x.id);
-        if (type != TOK_NORMAL && type != TOK_USER && type != TOK_BYTE) continue;
         x.s = tok_bytes(t, x.id, &x.n);
-        if (x.n) out[n++] = x;
+        bool text = type == TOK_NORMAL || type == TOK_USER || type == TOK_BYTE;
+        if (x.n && text && !memchr(x.s, GBNF_TOKEN_MARK, x.n)) out[n++] = x;
+        if (!has_name(t, &x)) continue;
+        char *marked = arena_alloc(names, x.n + 2);
+        if (!marked) return fail_mem(err);
+        marked[0] = marked[x.n + 1] = (char)GBNF_TOKEN_MARK;
+        memcpy(marked + 1, x.s, x.n);
+        out[n++] = (token_text){marked, x.n + 2, x.id};
     }
     if (n) qsort(out, n, sizeof *out, by_bytes);
-    return n;
+    *n_out = n;
+    return PGR_OK;
 }
 
 static size_t common_prefix(const token_text *a, const token_text *b) {
@@ -109,14 +123,16 @@ static pgr_status build(token_trie *t, const token_text *v, pgr_error *err) {
 
 pgr_status trie_create(const tokenizer *tok, token_trie **out, pgr_error *err) {
     token_trie *t = mem_zero(1, sizeof *t);
-    token_text *v = mem_array(tok_count(tok), sizeof *v);
+    token_text *v = mem_array(2 * tok_count(tok), sizeof *v);
+    arena names = {0};
     pgr_status s = t && v ? PGR_OK : fail_mem(err);
     if (s == PGR_OK) {
         t->n_word = (tok_count(tok) + 63) / 64;
-        t->n_token = list_tokens(tok, v);
-        s = build(t, v, err);
+        s = list_tokens(tok, &names, v, &t->n_token, err);
     }
+    if (s == PGR_OK) s = build(t, v, err);
     mem_free(v);
+    arena_free(&names);
     if (s == PGR_OK)
         *out = t;
     else
@@ -129,6 +145,35 @@ void trie_free(token_trie *t) {
     mem_free(t->nodes);
     mem_free(t->tokens);
     mem_free(t);
+}
+
+/* ---- tokens by name ---- */
+
+pgr_status grammar_check_tokens(const grammar *g, const tokenizer *t, pgr_error *err) {
+    for (size_t i = 0; i < g->nfa.n_token; i++) {
+        token_text x = {.id = tok_find(t, g->nfa.tokens[i].name)};
+        if (x.id >= 0) x.s = tok_bytes(t, x.id, &x.n);
+        if (x.id < 0 || !has_name(t, &x))
+            return fail(err, PGR_E_FORMAT,
+                        "%s:%d: found the token %s, expected a control or added token of the vocabulary", g->nfa.origin,
+                        g->nfa.tokens[i].line, g->nfa.tokens[i].name);
+    }
+    return PGR_OK;
+}
+
+bool grammar_names_tokens(const grammar *g) {
+    return g->nfa.n_token > 0;
+}
+
+pgr_status grammar_walk_token(grammar *g, const tokenizer *t, int state, int32_t id, int *out, pgr_error *err) {
+    token_text x = {.id = id};
+    x.s = tok_bytes(t, id, &x.n);
+    *out = GRAMMAR_DEAD;
+    if (tok_type_of(t, id) != TOK_CONTROL) PGR_TRY(grammar_walk(g, state, x.s, x.n, out, err));
+    if (*out != GRAMMAR_DEAD || !grammar_names_tokens(g) || !has_name(t, &x)) return PGR_OK;
+    PGR_TRY(grammar_step(g, state, GBNF_TOKEN_MARK, out, err));
+    PGR_TRY(grammar_walk(g, *out, x.s, x.n, out, err));
+    return *out == GRAMMAR_DEAD ? PGR_OK : grammar_step(g, *out, GBNF_TOKEN_MARK, out, err);
 }
 
 /* ---- masks ---- */

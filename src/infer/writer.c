@@ -6,6 +6,7 @@
 
 #include "base/mem.h"
 #include "base/rng.h"
+#include "infer/gbnf.h"
 
 /* Memory of a chain is taken when it begins, so that its tokens need none. Longer ones than these grow by doubling. */
 enum { MOST_RESERVED = 4096, BYTES_PER_TOKEN = 16 };
@@ -36,20 +37,69 @@ static pgr_status push_token(writer *w, int32_t token, float logprob, bool force
     return PGR_OK;
 }
 
-/* Tokens for text that is in the chain already, from byte `from` on. */
-static pgr_status push_forced_text(writer *w, size_t from, pgr_error *err) {
-    if (w->chain->text.failed) return fail_mem(err);
-    if (w->chain->text.n == from) return PGR_OK;
+static void finish(writer *w, pgr_finish why) {
+    w->chain->finish = why;
+    w->done = true;
+}
+
+static pgr_status push_text(writer *w, const char *text, size_t n, pgr_error *err) {
+    if (n == 0) return PGR_OK;
     ids list = {0};
-    pgr_status s = tok_encode(w->shared->tok, w->chain->text.data + from, w->chain->text.n - from, 0, &list, err);
+    pgr_status s = tok_encode(w->shared->tok, text, n, 0, &list, err);
     for (size_t i = 0; s == PGR_OK && i < list.n; i++) s = push_token(w, list.v[i], NAN, true, err);
     ids_free(&list);
     return s;
 }
 
-static void finish(writer *w, pgr_finish why) {
-    w->chain->finish = why;
-    w->done = true;
+/* A forced token that the grammar names, marks around its n bytes. One that ends the turn ends the chain. */
+static pgr_status push_named(writer *w, const char *marked, size_t n, pgr_error *err) {
+    char name[256];
+    if (n - 2 >= sizeof name) return fail(err, PGR_E_LIMIT, "a grammar's token has a name of %zu bytes", n - 2);
+    memcpy(name, marked + 1, n - 2);
+    name[n - 2] = '\0';
+    int32_t id = tok_find(w->shared->tok, name);
+    PGR_ASSERT(id >= 0); /* grammar_check_tokens */
+    if (tok_ends(w->shared->tok, id)) {
+        finish(w, PGR_FINISH_STOP);
+        return PGR_OK;
+    }
+    PGR_TRY(push_token(w, id, NAN, true, err));
+    if (tok_type_of(w->shared->tok, id) != TOK_CONTROL) buf_add(&w->chain->text, name, n - 2);
+    return PGR_OK;
+}
+
+/* Text with named tokens in it: pieces of text between them. */
+static pgr_status push_marked(writer *w, const char *s, size_t n, pgr_error *err) {
+    while (n > 0 && !w->done) {
+        const char *mark = memchr(s, GBNF_TOKEN_MARK, n);
+        size_t plain = mark ? (size_t)(mark - s) : n;
+        buf_add(&w->chain->text, s, plain);
+        PGR_TRY(push_text(w, s, plain, err));
+        if (!mark) break;
+        const char *end = memchr(mark + 1, GBNF_TOKEN_MARK, n - plain - 1);
+        PGR_ASSERT(end); /* what is forced goes to the token's end: there is no choice inside of it */
+        PGR_TRY(push_named(w, mark, (size_t)(end + 1 - mark), err));
+        n -= (size_t)(end + 1 - s);
+        s = end + 1;
+    }
+    return PGR_OK;
+}
+
+/* Tokens for text that is in the chain already, from byte `from` on. */
+static pgr_status push_forced_text(writer *w, size_t from, pgr_error *err) {
+    buf *text = &w->chain->text;
+    if (text->failed) return fail_mem(err);
+    if (text->n == from) return PGR_OK;
+    if (!memchr(text->data + from, GBNF_TOKEN_MARK, text->n - from))
+        return push_text(w, text->data + from, text->n - from, err);
+
+    buf marked = {0};
+    buf_add(&marked, text->data + from, text->n - from);
+    text->n = from;
+    text->data[from] = '\0';
+    pgr_status s = marked.failed ? fail_mem(err) : push_marked(w, marked.data, marked.n, err);
+    buf_free(&marked);
+    return s == PGR_OK && text->failed ? fail_mem(err) : s;
 }
 
 static size_t tokens_left(const writer *w) {
@@ -135,17 +185,6 @@ pgr_status writer_check(const infer_request *r, pgr_error *err) {
     return PGR_OK;
 }
 
-pgr_status writer_begin(writer *w, writer_shared *shared, const infer_request *r, infer_chain *chain, pgr_error *err) {
-    *w = (writer){.r = r, .shared = shared, .chain = chain};
-    size_t most = r->max_tokens < MOST_RESERVED ? r->max_tokens : MOST_RESERVED;
-    PGR_TRY(reserve_tokens(chain, most, err));
-    buf_reserve(&chain->text, most * BYTES_PER_TOKEN);
-    if (chain->text.failed) return fail_mem(err);
-    w->state = !r->grammar ? WRITER_FREE : WRITER_WAITS;
-    if (r->grammar && !r->trigger) return start_grammar(w, err);
-    return PGR_OK;
-}
-
 /* ---- choosing ---- */
 
 /* The mask of tokens that may come: NULL for all. limit: see grammar_mask. */
@@ -179,22 +218,20 @@ static pgr_status pick(writer *w, const sampler_row *row, size_t limit, int32_t 
 static pgr_status pick_in_grammar(writer *w, const sampler_row *row, int32_t *token, float *logprob, int *next,
                                   pgr_error *err) {
     grammar *g = w->r->grammar;
-    size_t left = tokens_left(w), closing = grammar_distance(g, w->state), n;
+    size_t left = tokens_left(w), closing = grammar_distance(g, w->state);
     size_t limit = left > closing ? left - 1 : (closing > 0 ? closing - 1 : 0);
 
     PGR_TRY(pick(w, row, SIZE_MAX, token, logprob, err));
     *next = w->state;
     if (tok_ends(w->shared->tok, *token)) return PGR_OK;
-    const char *bytes = tok_bytes(w->shared->tok, *token, &n);
-    PGR_TRY(grammar_walk(g, w->state, bytes, n, next, err));
+    PGR_TRY(grammar_walk_token(g, w->shared->tok, w->state, *token, next, err));
     PGR_ASSERT(*next != GRAMMAR_DEAD);
     if (grammar_distance(g, *next) <= limit) return PGR_OK;
 
     w->chain->cut = true;
     PGR_TRY(pick(w, row, limit, token, logprob, err));
     if (tok_ends(w->shared->tok, *token)) return PGR_OK;
-    bytes = tok_bytes(w->shared->tok, *token, &n);
-    return grammar_walk(g, w->state, bytes, n, next, err);
+    return grammar_walk_token(g, w->shared->tok, w->state, *token, next, err);
 }
 
 /* ---- after a token ---- */
@@ -254,13 +291,8 @@ static bool must_trigger(const writer *w) {
     return tokens_left(w) <= keep;
 }
 
-pgr_status writer_next(writer *w, const sampler_row *row, pgr_error *err) {
-    PGR_ASSERT(!w->done);
-    if (w->state == WRITER_WAITS && must_trigger(w)) {
-        w->chain->cut = true;
-        return write_trigger(w, err);
-    }
-
+/* A token picked and taken, and what is forced behind it. */
+static pgr_status advance(writer *w, const sampler_row *row, pgr_error *err) {
     int32_t token;
     float logprob;
     int next = w->state;
@@ -278,14 +310,40 @@ pgr_status writer_next(writer *w, const sampler_row *row, pgr_error *err) {
     const char *bytes = tok_bytes(w->shared->tok, token, &n);
     if (tok_type_of(w->shared->tok, token) != TOK_CONTROL) buf_add(&w->chain->text, bytes, n);
     if (w->chain->text.failed) return fail_mem(err);
-    if (w->state >= 0) {
-        w->state = next;
-        PGR_TRY(push_token(w, token, logprob, false, err));
-        PGR_TRY(write_forced(w, err));
-    } else {
-        PGR_TRY(take_free(w, token, logprob, from, err));
-    }
+    if (w->state < 0) return take_free(w, token, logprob, from, err);
+    w->state = next;
+    PGR_TRY(push_token(w, token, logprob, false, err));
+    return write_forced(w, err);
+}
+
+/* Text from byte `from` on is new: stop texts hold in it whoever wrote it. */
+static void end_where_due(writer *w, size_t from) {
     if (stopped(w, from)) finish(w, PGR_FINISH_STOP);
     if (!w->done && tokens_left(w) == 0) finish(w, PGR_FINISH_LENGTH);
+}
+
+pgr_status writer_begin(writer *w, writer_shared *shared, const infer_request *r, infer_chain *chain, pgr_error *err) {
+    *w = (writer){.r = r, .shared = shared, .chain = chain};
+    size_t most = r->max_tokens < MOST_RESERVED ? r->max_tokens : MOST_RESERVED;
+    PGR_TRY(reserve_tokens(chain, most, err));
+    buf_reserve(&chain->text, most * BYTES_PER_TOKEN);
+    if (chain->text.failed) return fail_mem(err);
+    w->state = !r->grammar ? WRITER_FREE : WRITER_WAITS;
+    if (!r->grammar || r->trigger) return PGR_OK;
+    PGR_TRY(start_grammar(w, err));
+    end_where_due(w, 0);
+    return PGR_OK;
+}
+
+pgr_status writer_next(writer *w, const sampler_row *row, pgr_error *err) {
+    PGR_ASSERT(!w->done);
+    size_t from = w->chain->text.n;
+    if (w->state == WRITER_WAITS && must_trigger(w)) {
+        w->chain->cut = true;
+        PGR_TRY(write_trigger(w, err));
+    } else {
+        PGR_TRY(advance(w, row, err));
+    }
+    end_where_due(w, from);
     return PGR_OK;
 }

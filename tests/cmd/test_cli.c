@@ -230,6 +230,35 @@ static void test_perplexity(void **state) {
     run_free(&r);
 }
 
+/* What a grammar forces is text like any other: a stop text in it ends the chain, and a named token may end the turn. */
+static void stop_texts_hold_in_forced_text(void **state) {
+    (void)state;
+    static const struct {
+        const char *grammar, *stop, *text;
+    } cases[] = {
+        {"root ::= \"one two\" [a-z ]{5} \" three four\"", "two", "one "},
+        {"root ::= \"one two\"", "two", "one "},
+        {"root ::= \"one two three\" [a-z]", "o t", "one tw"},
+        {"root ::= \"one \" <|im_end|>", "two", "one "},
+        {"root ::= \"a\" <|im_start|> \"b\" <|im_start|> \"cd\"", "two", "abcd"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char command[512], want[64];
+        const char *grammar = scratch_write("stop.gbnf", cases[i].grammar);
+        snprintf(command, sizeof command, "pgenrm generate --json --raw --temperature 0 --grammar %s --stop '%s' x",
+                 grammar, cases[i].stop);
+        snprintf(want, sizeof want, "\"text\":\"%s\"", cases[i].text);
+        ran r = run_program(command);
+        assert_int_equal(r.status, 0);
+        if (!strstr(r.out, want) || !strstr(r.out, "\"finish_reason\":\"stop\""))
+            fail_msg("%s with stop %s gives %s", cases[i].grammar, cases[i].stop, r.out);
+        run_free(&r);
+    }
+    assert_refused("printf 'root ::= <|nobody|>' > /tmp/pgenrm-nobody.gbnf; pgenrm generate --raw --grammar "
+                   "/tmp/pgenrm-nobody.gbnf x; s=$?; rm /tmp/pgenrm-nobody.gbnf; exit $s",
+                   1, "token <|nobody|>");
+}
+
 static void test_generate(void **state) {
     (void)state;
     ran r = run_well("pgenrm generate --json -n 3 --max-tokens 6 --ignore-eos 'Say something'");
@@ -597,16 +626,27 @@ static int tear_down(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_wrong_usage),    cmocka_unit_test(test_work_that_cannot_be_done),
-        cmocka_unit_test(test_help),           cmocka_unit_test(test_tokenize),
-        cmocka_unit_test(test_loras),          cmocka_unit_test(test_perplexity),
-        cmocka_unit_test(test_generate),       cmocka_unit_test(test_seed),
-        cmocka_unit_test(test_inspect),        cmocka_unit_test(test_inspect_parts),
-        cmocka_unit_test(test_refused_common), cmocka_unit_test(test_score_keys),
-        cmocka_unit_test(test_score_scaling),  cmocka_unit_test(test_score_repeats),
-        cmocka_unit_test(test_score_jsonl),    cmocka_unit_test(test_score_together),
-        cmocka_unit_test(test_score_deadline), cmocka_unit_test(test_score_kind_missing),
-        cmocka_unit_test(test_report),         cmocka_unit_test(test_interrupt),
+        cmocka_unit_test(stop_texts_hold_in_forced_text),
+        cmocka_unit_test(test_wrong_usage),
+        cmocka_unit_test(test_work_that_cannot_be_done),
+        cmocka_unit_test(test_help),
+        cmocka_unit_test(test_tokenize),
+        cmocka_unit_test(test_loras),
+        cmocka_unit_test(test_perplexity),
+        cmocka_unit_test(test_generate),
+        cmocka_unit_test(test_seed),
+        cmocka_unit_test(test_inspect),
+        cmocka_unit_test(test_inspect_parts),
+        cmocka_unit_test(test_refused_common),
+        cmocka_unit_test(test_score_keys),
+        cmocka_unit_test(test_score_scaling),
+        cmocka_unit_test(test_score_repeats),
+        cmocka_unit_test(test_score_jsonl),
+        cmocka_unit_test(test_score_together),
+        cmocka_unit_test(test_score_deadline),
+        cmocka_unit_test(test_score_kind_missing),
+        cmocka_unit_test(test_report),
+        cmocka_unit_test(test_interrupt),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -54,6 +54,12 @@ static void accepts_what_the_text_says(void **state) {
         {"root ::= \"a\" [^\\x00-\\uFFFF\xF0\x90\x80\x80-\xF4\x8F\xBF\xBF]? \"b\" | [^\\x00-\xF4\x8F\xBF\xBF] \"c\"",
          {"ab"},
          {"c", "a"}},
+        {"\xEF\xBB\xBFroot ::= \"<\" .{1,2} \">\"", {"<\n>", "<\xF0\x9F\x98\x80>>"}, {"<>", "<abc>", "<\xFF>"}},
+        {"root ::= \"\\U0001F642\" [\\U0001F600-\\U0001F64F]?",
+         {"\xF0\x9F\x99\x82", "\xF0\x9F\x99\x82\xF0\x9F\x98\x80"},
+         {"\xF0\x9F\x98\x80", ""}},
+        {"root ::= 1st _x -\n1st ::= \"a\"\n_x ::= \"b\"\n- ::= \"c\"", {"abc"}, {"ab"}},
+        {"root ::= \"x\"\nlist ::= \"[\" list \"]\" | list list", {"x"}, {"[x]"}},
         {"root ::= \"\xF0\x9F\x98\x80\"+", {"\xF0\x9F\x98\x80\xF0\x9F\x98\x80"}, {"\xF0\x9F\x98", "\xF0\x9F\x98\x81"}},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -253,6 +259,47 @@ static void random_grammars_equal_regular_expressions(void **state) {
     }
 }
 
+/* ---- rules that go round at their end ---- */
+
+/* The same texts: over all of up to 7 letters, and the distance of every state is right. */
+static void same_language(const char *round, const char *plain) {
+    grammar *a = compile(round), *b = compile(plain);
+    char text[9];
+    size_t n_yes = 0;
+    for (size_t n = 0; n <= 7; n++) {
+        size_t count = 1;
+        for (size_t i = 0; i < n; i++) count *= 3;
+        for (size_t i = 0; i < count; i++) {
+            size_t left = i;
+            for (size_t k = 0; k < n; k++, left /= 3) text[k] = (char)('a' + left % 3);
+            text[n] = '\0';
+            bool want = accepts(b, text);
+            if (accepts(a, text) != want) fail_msg("'%s': want %d from\n%s", text, want, round);
+            n_yes += want;
+        }
+    }
+    assert_in_range(n_yes, 1, 3000);
+    for (int s = 0; s < (int)grammar_state_count(a); s++)
+        if (search_distance(a, s) != grammar_distance(a, s)) fail_msg("distance of state %d of\n%s", s, round);
+    grammar_free(a);
+    grammar_free(b);
+}
+
+static void going_round_is_a_repeat(void **state) {
+    (void)state;
+    same_language("root ::= \"a\" root | \"b\"", "root ::= \"a\"* \"b\"");
+    same_language("root ::= (\"a\" root)?", "root ::= \"a\"*");
+    same_language("root ::= \"c\" x \"c\"\nx ::= \"a\" x | \"b\" (x | ) | \"\"", "root ::= \"c\" [ab]* \"c\"");
+    same_language("root ::= x x\nx ::= \"a\" y | \"c\"\ny ::= \"b\" x | \"a\" y | \"b\"", /* through each other */
+                  "root ::= (\"a\" \"a\"* \"b\")* (\"c\" | \"a\" \"a\"* \"b\") (\"a\" \"a\"* \"b\")* (\"c\" | \"a\" "
+                  "\"a\"* \"b\")");
+    same_language("root ::= y \"c\" | x\nx ::= \"a\" y\ny ::= \"b\" x | \"b\"", /* and used from outside of the round */
+                  "root ::= (\"b\" \"a\")* \"b\" \"c\" | \"a\" (\"b\" \"a\")* \"b\"");
+    same_language("root ::= root | \"a\" root | \"b\"",
+                  "root ::= \"a\"* \"b\""); /* a round without a letter adds nothing */
+    same_language("root ::= x{2}\nx ::= \"a\" x | \"b\"", "root ::= \"a\"* \"b\" \"a\"* \"b\"");
+}
+
 /* ---- holes ---- */
 
 static void holes_stop_the_text(void **state) {
@@ -315,16 +362,25 @@ static void errors_name_the_place(void **state) {
         {"", "g.gbnf:1: found no rule root, expected one"},
         {"root", "g.gbnf:1: found the end, expected ::= after the rule's name"},
         {"root := \"a\"", "g.gbnf:1: found '=', expected ::= after the rule's name"},
-        {"\n1 ::= \"a\"", "g.gbnf:2: found '1', expected a rule's name (a rule goes on after | or in parentheses)"},
+        {"\n? ::= \"a\"", "g.gbnf:2: found '?', expected a rule's name (a rule goes on after | or in parentheses)"},
         {"root ::= \"a\"\n\nroot ::= \"b\"", "g.gbnf:3: found rule root a second time, the first is in line 1"},
-        {"root ::= ", "g.gbnf:1: found the end, expected \"text\", [class], (group), a rule's name or @hole"},
-        {"root ::= \"a\" . \"b\"",
-         "g.gbnf:1: found '.', expected \"text\", [class], (group), a rule's name, @hole, | or the line's end"},
+        {"root ::= ",
+         "g.gbnf:1: found the end, expected \"text\", [class], ., (group), a rule's name, <token> or @hole"},
+        {"root ::= \"a\" ! \"b\"",
+         "g.gbnf:1: found '!', expected \"text\", [class], ., (group), a rule's name, <token>, @hole, | or the line's "
+         "end"},
         {"root ::= \"a\" )",
-         "g.gbnf:1: found ')', expected \"text\", [class], (group), a rule's name, @hole, | or the line's end"},
+         "g.gbnf:1: found ')', expected \"text\", [class], ., (group), a rule's name, <token>, @hole, | or the line's "
+         "end"},
+        {"root ::= <|end", "g.gbnf:1: found the end, expected > at the end of the token's name"},
+        {"root ::= <>", "g.gbnf:1: found the token <>, expected its text, as in <|im_end|>"},
+        {"root ::= <[7]>", "g.gbnf:1: found the token <[7]>, expected its text, as in <|im_end|>"},
+        {"root ::= \"\\U0011FFFF\"", "g.gbnf:1: found \\U0011FFFF, expected a character of at most 10FFFF"},
+        {"root ::= \"\\U1F64\"", "g.gbnf:1: found '\"', expected eight hex digits after \\U"},
         {"root ::= (\"a\"\n", "g.gbnf:2: found the end, expected an item, | or ) at the end of the group"},
         {"root ::= \"a", "g.gbnf:1: found the end, expected \" at the end of the text"},
-        {"root ::= \"a\\q\"", "g.gbnf:1: found 'q', expected one of n t r \\ \" [ ] ^ - xHH uHHHH after \\"},
+        {"root ::= \"a\\q\"", "g.gbnf:1: found 'q', expected one of n t r \\ \" [ ] ^ - xHH uHHHH UHHHHHHHH after "
+                              "\\"},
         {"root ::= \"\\x4\"", "g.gbnf:1: found '\"', expected two hex digits after \\x"},
         {"root ::= \"\\u12\"", "g.gbnf:1: found '\"', expected four hex digits after \\u"},
         {"root ::= \"\\uD800\"", "g.gbnf:1: found \\uD800, which is half a surrogate pair, expected a character"},
@@ -338,9 +394,12 @@ static void errors_name_the_place(void **state) {
         {"root ::= \"a\"{3,2}", "g.gbnf:1: found the repeat {3,2}, expected the lower number first"},
         {"root ::= @", "g.gbnf:1: found the end, expected a hole's name after @"},
         {"root ::= \"a\" b", "g.gbnf:1: found b, expected the name of a rule of this grammar"},
-        {"root ::= a\na ::= \"x\" (b)?\nb ::= \"y\" | a",
-         "g.gbnf:2: rule a refers to itself (line 3), expected a repeat instead"},
-        {"root ::= \"x\"\na ::= a", "g.gbnf:2: rule a refers to itself (line 2), expected a repeat instead"},
+        {"root ::= a\na ::= \"x\" (b)? \"z\"\nb ::= \"y\" | a",
+         "g.gbnf:2: rule a refers to itself (line 3), expected that at its end only, or a repeat"},
+        {"root ::= a\na ::= \"x\" | a{2}",
+         "g.gbnf:2: rule a refers to itself (line 2), expected that at its end only, or a repeat"},
+        {"root ::= \"x\" a\na ::= \"y\" a",
+         "g.gbnf:2: rule a refers to itself and never ends, expected another way out"},
         {"root ::= \"x\"\nb ::= \"y\" @z", "g.gbnf:2: rule b has a hole, expected root to use it"},
         {"root ::= \"x\" [^\\x00-\xF4\x8F\xBF\xBF]+",
          "g.gbnf: the grammar allows no text at all, expected root to match something"},
@@ -491,8 +550,10 @@ static void check_mask(grammar *g, const vocabulary *v, int state, size_t limit,
             const char *bytes = tok_bytes(v->tok, (int32_t)i, &n);
             tok_type type = tok_type_of(v->tok, (int32_t)i);
             int to = GRAMMAR_DEAD;
-            if (n && (type == TOK_NORMAL || type == TOK_USER || type == TOK_BYTE))
-                assert_int_equal(grammar_walk(g, state, bytes, n, &to, &err), PGR_OK);
+            bool text = (type == TOK_NORMAL || type == TOK_USER || type == TOK_BYTE) && !memchr(bytes, 0xFF, n);
+            if (n && text) assert_int_equal(grammar_walk(g, state, bytes, n, &to, &err), PGR_OK); /* FF: in no text */
+            if (type == TOK_CONTROL)
+                assert_int_equal(grammar_walk_token(g, v->tok, state, (int32_t)i, &to, &err), PGR_OK);
             want = to != GRAMMAR_DEAD && grammar_distance(g, to) <= limit;
             want_restricted |= to != GRAMMAR_DEAD && !want;
         }
@@ -510,6 +571,7 @@ static void masks_equal_walking_each_token(void **state) {
         "root ::= ([a-z]+ \" \"?){2,4} (\".\" | \"!\")",
         "root ::= \"the \" @name \" and\" | \"an \" @other",
         "root ::= \"\"",
+        "root ::= <|im_end|> | \"<\" [|a-z_]{5,8} (<|im_start|> | \">\")",
     };
     vocabulary v = {0};
     open_vocabulary(&v);
@@ -544,13 +606,56 @@ static void masks_beyond_the_kept_ones_are_right(void **state) {
     close_vocabulary(&v);
 }
 
+/* ---- tokens by name ---- */
+
+static bool allows(grammar *g, const vocabulary *v, int state, const char *token) {
+    const uint64_t *mask;
+    int32_t id = tok_find(v->tok, token);
+    assert_true(id >= 0);
+    assert_int_equal(grammar_mask(g, v->trie, state, SIZE_MAX, &mask, NULL, NULL), PGR_OK);
+    return mask[id / 64] >> (id % 64) & 1;
+}
+
+static void tokens_are_meant_by_name(void **state) {
+    (void)state;
+    vocabulary v = {0};
+    pgr_error err = {0};
+    buf out = {0};
+    open_vocabulary(&v);
+
+    grammar *g = compile("root ::= \"x\" (<|im_end|> | <|im_start|> \"y\") # both begin alike");
+    int s = grammar_start(g), to;
+    assert_int_equal(grammar_check_tokens(g, v.tok, &err), PGR_OK);
+    assert_true(grammar_names_tokens(g));
+    assert_int_equal(grammar_forced(g, &s, &out, &err), PGR_OK);
+    assert_string_equal(out.data, "x"); /* nothing of a token that is not decided */
+    assert_true(allows(g, &v, s, "<|im_end|>") && allows(g, &v, s, "<|im_start|>")
+                && !allows(g, &v, s, "<|endoftext|>"));
+    assert_int_equal(grammar_walk(g, s, "<|im_end|>", 10, &to, &err), PGR_OK);
+    assert_int_equal(to, GRAMMAR_DEAD); /* its characters are not the token */
+    assert_int_equal(grammar_walk_token(g, v.tok, s, tok_find(v.tok, "<|im_end|>"), &to, &err), PGR_OK);
+    assert_true(grammar_only_end(g, to));
+    assert_int_equal(grammar_walk_token(g, v.tok, s, tok_find(v.tok, "<|im_start|>"), &to, &err), PGR_OK);
+    assert_int_equal(grammar_forced(g, &to, &out, &err), PGR_OK);
+    assert_string_equal(out.data, "xy");
+    grammar_free(g);
+
+    g = compile("root ::= \"x\" |\n  <|nobody|>");
+    assert_int_equal(grammar_check_tokens(g, v.tok, &err), PGR_E_FORMAT);
+    assert_string_equal(err.message,
+                        "test:2: found the token <|nobody|>, expected a control or added token of the vocabulary");
+    grammar_free(g);
+    buf_free(&out);
+    close_vocabulary(&v);
+}
+
 /* ---- memory ---- */
 
 static vocabulary shared; /* opened once, outside of the failing work */
 
 static bool compile_walk_and_mask(void) {
-    static const char text[] =
-        "root ::= word{2,4} [^a-q\\u0100-\\u0900] @total \"\\n\"\nword ::= [a-z]+ (\", \" | \"; \\x41\")";
+    static const char text[] = "root ::= word{2,4} [^a-q\\u0100-\\u0900] @total \"\\n\"\nword ::= [a-z]+ (\", \" | \"; "
+                               "\\x41\" | <|im_end|>) | \"!\" word";
     grammar *g = NULL;
     token_trie *trie = NULL;
     buf out = {0};
@@ -582,18 +687,13 @@ static void survives_failed_allocations(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(accepts_what_the_text_says),
-        cmocka_unit_test(classes_hold_the_right_characters),
-        cmocka_unit_test(only_utf8_is_accepted),
-        cmocka_unit_test(random_grammars_equal_regular_expressions),
-        cmocka_unit_test(holes_stop_the_text),
-        cmocka_unit_test(errors_name_the_place),
-        cmocka_unit_test(limits_hold),
-        cmocka_unit_test(a_dead_state_stays_dead),
-        cmocka_unit_test(the_documented_examples_hold),
-        cmocka_unit_test(masks_equal_walking_each_token),
-        cmocka_unit_test(masks_beyond_the_kept_ones_are_right),
-        cmocka_unit_test(survives_failed_allocations),
+        cmocka_unit_test(accepts_what_the_text_says),     cmocka_unit_test(classes_hold_the_right_characters),
+        cmocka_unit_test(only_utf8_is_accepted),          cmocka_unit_test(random_grammars_equal_regular_expressions),
+        cmocka_unit_test(going_round_is_a_repeat),        cmocka_unit_test(holes_stop_the_text),
+        cmocka_unit_test(errors_name_the_place),          cmocka_unit_test(limits_hold),
+        cmocka_unit_test(a_dead_state_stays_dead),        cmocka_unit_test(the_documented_examples_hold),
+        cmocka_unit_test(masks_equal_walking_each_token), cmocka_unit_test(masks_beyond_the_kept_ones_are_right),
+        cmocka_unit_test(tokens_are_meant_by_name),       cmocka_unit_test(survives_failed_allocations),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -84,8 +84,8 @@ static void embed_texts(set *x, const char *name) {
     float *all = grab(n * x->d, sizeof *all), *out = grab(n_used * x->d, sizeof *out);
     pgr_embed_options eo = pgr_embed_options_default();
     pgr_progress_bar *bar = pgr_progress_bar_create(false);
-    eo.progress = pgr_progress_bar_update;
-    eo.progress_ctx = bar;
+    eo.watch.progress = pgr_progress_bar_update;
+    eo.watch.progress_ctx = bar;
     must(pgr_embed(m, texts, lens, n_used, &eo, out, NULL, &err), &err);
     pgr_progress_bar_free(bar);
     for (size_t i = 0; i < n_used; i++) memcpy(all + at[i] * x->d, out + i * x->d, x->d * sizeof *out);
@@ -279,7 +279,7 @@ int main(int argc, char **argv) {
     pgr_error err = {0};
     must(pool_create(0, &x.threads, &err), &err);
     x.o.users = strtoul(argv[3], NULL, 10);
-    must(synth_texts_load(argv[1], x.o.max_bytes, NULL, NULL, NULL, &x.texts, &err), &err);
+    must(synth_texts_load(argv[1], x.o.max_bytes, NULL, &x.texts, &err), &err);
     size_t prompts = strtoul(argv[4], NULL, 10), each = strtoul(argv[5], NULL, 10);
     if (prompts < x.texts.n_prompt) x.texts.n_prompt = prompts;
     for (size_t p = 0; p < x.texts.n_prompt; p++)

@@ -235,8 +235,7 @@ static int open_embedder(bench_run *r, pgr_progress_bar *bar) {
         return r->embedder || relevant ? complain_error(&err) : EXIT_DONE;
     pgr_model_options mo = pgr_model_options_default();
     mo.n_thread = r->common.n_thread;
-    mo.progress = pgr_progress_bar_update;
-    mo.progress_ctx = bar;
+    mo.watch = bar_watch(bar);
     if (pgr_embedder_open(r->embedder_path, &mo, &r->opened, &err) != PGR_OK) return complain_error(&err);
     r->o.embedder_path = r->embedder_path;
     r->o.embedder = r->opened;
@@ -282,9 +281,7 @@ static bool some_failures(const pgr_bench_report *report) {
 static int bench_with(bench_run *r, const session *s) {
     pgr_bench_report *report = NULL;
     pgr_error err = {0};
-    r->o.cancel = &interrupted;
-    r->o.progress = pgr_progress_bar_update;
-    r->o.progress_ctx = s->bar;
+    r->o.watch = bar_watch(s->bar);
     if (pgr_bench(s->engine, &r->o, &report, &err) != PGR_OK) {
         int status = complain_error(&err);
         if (status == EXIT_INTERRUPTED && r->o.out) complain("the same command with --resume goes on");
@@ -363,9 +360,7 @@ static int lampqa_with(bench_run *r, char **operands, size_t n, const session *s
     if (r->o.judge.history >= 0) o.history = (size_t)r->o.judge.history;
     o.limit = r->o.limit;
     o.seed = r->o.seed;
-    o.cancel = &interrupted;
-    o.progress = pgr_progress_bar_update;
-    o.progress_ctx = s->bar;
+    o.watch = bar_watch(s->bar);
     if (pgr_lampqa(s->engine, &o, &report, &err) != PGR_OK) return complain_error(&err);
     if (isatty(STDOUT_FILENO)) pgr_progress_bar_update(s->bar, "", 0, 0, "");
     int status = print_lampqa(r, report);

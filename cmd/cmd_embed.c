@@ -183,8 +183,7 @@ static int open_embedder(embed_run *r) {
     pgr_model_options mo = pgr_model_options_default();
     mo.dtype = r->common.dtype;
     mo.n_thread = r->common.n_thread;
-    mo.progress = pgr_progress_bar_update;
-    mo.progress_ctx = r->bar;
+    mo.watch = bar_watch(r->bar);
     pgr_status opened = pgr_embedder_open(path, &mo, &r->e, &err);
     pgr_free(path);
     if (interrupted) return EXIT_INTERRUPTED;
@@ -207,9 +206,7 @@ static int run(const command *self, int argc, char **argv) {
     if (status != EXIT_DONE) return status;
     split_lines(&r, text, n);
     r.bar = pgr_progress_bar_create(r.common.quiet);
-    r.o.cancel = &interrupted;
-    r.o.progress = show_progress;
-    r.o.progress_ctx = &r;
+    r.o.watch = (pgr_watch){&interrupted, show_progress, &r};
     status = open_embedder(&r);
     if (status == EXIT_DONE) status = r.common.json ? print_all_json(&r) : print_all_text(&r);
     pgr_progress_bar_free(r.bar);

@@ -199,9 +199,7 @@ static int generate(generate_run *r) {
     if (status == EXIT_DONE) {
         r->o.stop = r->stop;
         r->o.seed = r->common.seed >= 0 ? (uint64_t)r->common.seed : 0;
-        r->o.cancel = &interrupted;
-        r->o.progress = pgr_progress_bar_update;
-        r->o.progress_ctx = s.bar;
+        r->o.watch = bar_watch(s.bar);
         pgr_generation *g = NULL;
         pgr_error err = {0};
         if (pgr_generate(s.engine, r->prompt, r->n_prompt, &r->o, &g, &err) == PGR_OK) {

@@ -72,9 +72,8 @@ static void print_summary(const pgr_perplexity *p) {
 static int measure(const perplexity_run *r, const session *s, const char *text, size_t n) {
     pgr_perplexity p = {0};
     pgr_error err = {0};
-    if (pgr_perplexity_of(s->engine, text, n, r->context, &interrupted, pgr_progress_bar_update, s->bar, &p, &err)
-        != PGR_OK)
-        return complain_error(&err);
+    pgr_watch watch = bar_watch(s->bar);
+    if (pgr_perplexity_of(s->engine, text, n, r->context, &watch, &p, &err) != PGR_OK) return complain_error(&err);
     if (r->common.json) {
         print_json(r, &p);
     } else {

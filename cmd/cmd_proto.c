@@ -247,7 +247,7 @@ static int open_analyst(proto_run *r) {
     int status = session_open(&r->common, true, &r->model);
     if (status != EXIT_DONE) return status;
     r->judge = pgr_judge_options_default();
-    r->judge.cancel = &interrupted;
+    r->judge.watch.cancel = &interrupted;
     r->judge.seed = r->common.seed;
     r->analyst = (pgr_analyst){r->model.engine, &r->judge};
     r->o.analyse = pgr_analyse;
@@ -263,8 +263,7 @@ static int open_embedder(proto_run *r) {
     if (pgr_embedder_find(r->embedder, &path, &err) != PGR_OK) return complain_error(&err);
     pgr_model_options mo = pgr_model_options_default();
     mo.n_thread = r->common.n_thread;
-    mo.progress = pgr_progress_bar_update;
-    mo.progress_ctx = r->bar;
+    mo.watch = bar_watch(r->bar);
     pgr_status s = pgr_embedder_open(path, &mo, &r->o.embedder, &err);
     pgr_free(path);
     return s == PGR_OK ? EXIT_DONE : complain_error(&err);
@@ -316,9 +315,7 @@ static int build(proto_run *r) {
     r->bar = pgr_progress_bar_create(r->common.quiet);
     r->o.seed = r->common.seed > 0 ? (uint64_t)r->common.seed : 0;
     r->o.n_thread = r->common.n_thread;
-    r->o.cancel = &interrupted;
-    r->o.progress = pgr_progress_bar_update;
-    r->o.progress_ctx = r->bar;
+    r->o.watch = bar_watch(r->bar);
     status = build_on(r, store);
     pgr_progress_bar_free(r->bar);
     pgr_store_close(store);

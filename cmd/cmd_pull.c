@@ -52,9 +52,7 @@ static int run(const command *self, int argc, char **argv) {
     pgr_error err = {0};
     pgr_pulled r;
     pgr_progress_bar *bar = pgr_progress_bar_create(common.quiet);
-    o.cancel = &interrupted;
-    o.progress = pgr_progress_bar_update;
-    o.progress_ctx = bar;
+    o.watch = bar_watch(bar);
     pgr_status pulled = pgr_pull(operands[0], &o, &r, &err);
     pgr_progress_bar_free(bar);
     if (pulled != PGR_OK) return complain_error(&err);

@@ -264,9 +264,7 @@ static size_t group_size(const score_run *r) {
 static int judge_all(score_run *r, session *s) {
     r->judge.o.keep_chains = r->chains || !r->common.json; /* the report names why chains failed */
     r->judge.o.seed = r->common.seed;
-    r->judge.o.cancel = &interrupted;
-    r->judge.o.progress = pgr_progress_bar_update;
-    r->judge.o.progress_ctx = s->bar;
+    r->judge.o.watch = bar_watch(s->bar);
     size_t most = group_size(r);
     for (size_t first = 0; first < r->n_request; first += most) {
         size_t left = r->n_request - first;

@@ -160,9 +160,7 @@ static int run(const command *self, int argc, char **argv) {
     if (!r.responses) return args_wrong(self, "expected --responses FILE");
     pgr_progress_bar *bar = pgr_progress_bar_create(r.common.quiet);
     r.o.seed = r.common.seed < 0 ? 0 : (uint64_t)r.common.seed;
-    r.o.cancel = &interrupted;
-    r.o.progress = pgr_progress_bar_update;
-    r.o.progress_ctx = bar;
+    r.o.watch = bar_watch(bar);
     pgr_synth_report report;
     pgr_error err = {0};
     pgr_status made = pgr_synth(r.responses, r.out, &r.o, &report, &err);

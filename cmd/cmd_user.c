@@ -79,11 +79,7 @@ static void print_counts(const user_run *r, const pgr_store *s, const pgr_import
 
 static pgr_status import_files(const user_run *r, pgr_store *s, pgr_imported *sum, pgr_error *err) {
     pgr_progress_bar *bar = pgr_progress_bar_create(r->common.quiet);
-    pgr_import_options o = {.form = r->form,
-                            .skip_bad = r->skip_bad,
-                            .cancel = &interrupted,
-                            .progress = pgr_progress_bar_update,
-                            .progress_ctx = bar};
+    pgr_import_options o = {.form = r->form, .skip_bad = r->skip_bad, .watch = bar_watch(bar)};
     pgr_status status = PGR_OK;
     for (char **file = r->operands; *file && status == PGR_OK; file++) {
         pgr_imported one = {0};

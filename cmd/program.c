@@ -99,9 +99,7 @@ int args_file_type(const char *text, pgr_file_type *out) {
 pgr_progress_bar *begin_writing(const common_options *o, pgr_write_options *out) {
     pgr_progress_bar *bar = pgr_progress_bar_create(o->quiet);
     out->n_thread = o->n_thread;
-    out->cancel = &interrupted;
-    out->progress = pgr_progress_bar_update;
-    out->progress_ctx = bar;
+    out->watch = bar_watch(bar);
     return bar;
 }
 
@@ -131,6 +129,10 @@ void catch_interrupts(void) {
     sigemptyset(&action.sa_mask);
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
+}
+
+pgr_watch bar_watch(pgr_progress_bar *bar) {
+    return (pgr_watch){&interrupted, pgr_progress_bar_update, bar};
 }
 
 /* ---- the model ---- */
@@ -168,8 +170,7 @@ int session_open(const common_options *o, bool engine, session *s) {
     mo.dtype = o->dtype;
     mo.n_thread = o->n_thread;
     mo.chat_template = o->chat_template;
-    mo.progress = pgr_progress_bar_update;
-    mo.progress_ctx = s->bar;
+    mo.watch = bar_watch(s->bar);
     pgr_error err = {0};
     pgr_status made = pgr_model_open(path, &mo, &s->model, &err);
     if (made == PGR_OK && engine) made = pgr_engine_create(s->model, NULL, &s->engine, &err);

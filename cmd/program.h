@@ -32,6 +32,8 @@ int finish_output(void);
 /* Non-zero after SIGINT or SIGTERM; a second signal ends the program at once. */
 extern pgr_cancel interrupted;
 void catch_interrupts(void);
+/* A bar and `interrupted`, for calls that take a watch. */
+pgr_watch bar_watch(pgr_progress_bar *bar);
 
 typedef struct session {
     pgr_model *model;

@@ -74,6 +74,13 @@ typedef void (*pgr_progress_fn)(void *ctx, const char *label, uint64_t done, uin
 /* Set *cancel to non-zero (from a signal handler or another thread) and the running call returns PGR_E_CANCELLED. */
 typedef volatile int pgr_cancel;
 
+/* Who watches a long call; all zero: nobody. Every member may be NULL. */
+typedef struct pgr_watch {
+    pgr_cancel *cancel;
+    pgr_progress_fn progress;
+    void *progress_ctx;
+} pgr_watch;
+
 /* A progress bar on standard error: pass pgr_progress_bar_update as pgr_progress_fn and the bar as its ctx.
  * A step (label) shows nothing before it has taken 2 seconds; then, on a terminal, one line that is redrawn (bar, done/total,
  * rate, time left), else, or with TERM=dumb, a line at most every 5 seconds, and a last line with the total time.
@@ -96,8 +103,7 @@ typedef enum pgr_dtype {
 typedef struct pgr_model_options {
     pgr_dtype dtype;
     int n_thread;             /* 0: as many as there are cores */
-    pgr_progress_fn progress; /* may be NULL */
-    void *progress_ctx;
+    pgr_watch watch;
     const char *chat_template; /* instead of the file's: "chatml", "llama3", the path of a template's file, or its text
                                   (docs/chat.md); NULL: the file's. One that cannot be used is an error */
 } pgr_model_options;
@@ -107,7 +113,7 @@ typedef struct pgr_model pgr_model;
 pgr_model_options pgr_model_options_default(void);
 
 /* Open a GGUF v3 file, or a Hugging Face folder (config.json, tokenizer.json, safetensors), of a supported family. Every
- * tensor is bound and its shape checked against the config.
+ * tensor is bound and its shape checked against the config. After *cancel: PGR_E_CANCELLED.
  * threads: a model may be used by many engines at once. Close it after the last engine. */
 pgr_status pgr_model_open(const char *path, const pgr_model_options *options, pgr_model **out, pgr_error *err);
 void pgr_model_close(pgr_model *model); /* NULL is fine */
@@ -135,9 +141,7 @@ typedef struct pgr_pull_options {
     const char *hub_cache; /* of Hugging Face's programs; NULL: $HF_HUB_CACHE and so on; "": none */
     bool offline;          /* no network: only what is there. The default is $HF_HUB_OFFLINE */
     double backoff_s;      /* before the second try, doubled with each */
-    pgr_cancel *cancel;    /* may be NULL */
-    pgr_progress_fn progress; /* may be NULL */
-    void *progress_ctx;
+    pgr_watch watch;
 } pgr_pull_options;
 
 typedef struct pgr_pulled {
@@ -170,9 +174,7 @@ typedef struct pgr_write_options {
     pgr_file_type type;
     bool force;               /* an older file of that name, or an older model in that folder, is replaced */
     int n_thread;             /* 0: as many as there are cores */
-    pgr_cancel *cancel;       /* may be NULL */
-    pgr_progress_fn progress; /* may be NULL */
-    void *progress_ctx;
+    pgr_watch watch;
 } pgr_write_options;
 
 typedef struct pgr_written {
@@ -275,9 +277,7 @@ typedef struct pgr_generate_options {
     const char *grammar_name;    /* its file's name, for messages; NULL: "grammar" */
     const char *grammar_trigger; /* the grammar starts after this text; NULL: at the first token */
     double deadline_s;           /* 0: none; after this many seconds unfinished samples end with PGR_FINISH_DEADLINE */
-    pgr_cancel *cancel;          /* may be NULL */
-    pgr_progress_fn progress;    /* may be NULL */
-    void *progress_ctx;
+    pgr_watch watch;
 } pgr_generate_options;
 
 typedef enum pgr_finish { PGR_FINISH_STOP, PGR_FINISH_LENGTH, PGR_FINISH_DEADLINE } pgr_finish;
@@ -322,9 +322,7 @@ typedef struct pgr_embed_options {
     pgr_pool pool;
     size_t dim;           /* the first values of an embedding, scaled to length 1 again; 0: all of them */
     const char *instruct; /* the task of queries: a text becomes "Instruct: TASK\nQuery:TEXT"; NULL: none */
-    pgr_cancel *cancel;   /* may be NULL */
-    pgr_progress_fn progress; /* may be NULL */
-    void *progress_ctx;
+    pgr_watch watch;
 } pgr_embed_options;
 
 typedef struct pgr_embedded {
@@ -366,8 +364,8 @@ typedef struct pgr_perplexity {
 } pgr_perplexity;
 
 /* Text in windows of n_context tokens (0: the model's context). Arrays are freed by pgr_perplexity_free. */
-pgr_status pgr_perplexity_of(pgr_engine *engine, const char *text, size_t len, size_t n_context, pgr_cancel *cancel,
-                             pgr_progress_fn progress, void *progress_ctx, pgr_perplexity *out, pgr_error *err);
+pgr_status pgr_perplexity_of(pgr_engine *engine, const char *text, size_t len, size_t n_context,
+                             const pgr_watch *watch /* may be NULL */, pgr_perplexity *out, pgr_error *err);
 void pgr_perplexity_free(pgr_perplexity *p);
 
 /* ---- calibration ----------------------------------------------------------------------------------------------- */
@@ -435,9 +433,7 @@ const char *pgr_store_path(const pgr_store *store);
 typedef struct pgr_import_options {
     const char *form; /* "prb", "user", "prism", or NULL: told by the file's first record */
     bool skip_bad;    /* bad records are counted, else the first one ends the import */
-    pgr_cancel *cancel;
-    pgr_progress_fn progress; /* bytes of the file */
-    void *progress_ctx;
+    pgr_watch watch; /* progress: bytes of the file */
 } pgr_import_options;
 
 typedef struct pgr_imported {
@@ -534,9 +530,7 @@ typedef struct pgr_proto_options {
     void *analyse_ctx;
     const char *analyst;    /* name of the model that writes or wrote them */
     int n_thread;           /* 0: as many as there are cores */
-    pgr_cancel *cancel;     /* may be NULL */
-    pgr_progress_fn progress; /* may be NULL */
-    void *progress_ctx;
+    pgr_watch watch;
 } pgr_proto_options;
 
 typedef struct pgr_prototype {
@@ -629,9 +623,7 @@ typedef struct pgr_judge_options {
     size_t draws;         /* different choices of pairs that the own chains are spread over; 0 counts as 1 */
     bool keep_chains;   /* fill result->samples */
     double deadline_s;  /* of the call, 0: none; chains that have not finished by then count as failed */
-    pgr_cancel *cancel;
-    pgr_progress_fn progress;
-    void *progress_ctx;
+    pgr_watch watch;
     pgr_judged_fn judged; /* may be NULL */
     void *judged_ctx;
 } pgr_judge_options;
@@ -767,9 +759,7 @@ typedef struct pgr_synth_options {
     double own;               /* of what is a user's alone */
     size_t max_bytes;         /* 1500: longer responses and prompts are left out */
     uint64_t seed;
-    pgr_cancel *cancel;       /* may be NULL */
-    pgr_progress_fn progress; /* may be NULL */
-    void *progress_ctx;
+    pgr_watch watch;
 } pgr_synth_options;
 
 pgr_synth_options pgr_synth_options_default(void);
@@ -828,9 +818,7 @@ typedef struct pgr_bench_options {
                                 similar users come from a store that is made of each set's train rows, in `out` */
     pgr_embedder *embedder;  /* for methods that need one; NULL: they are left out, with a note */
     const char *embedder_path; /* where it was opened; NULL: the default one's */
-    pgr_cancel *cancel;
-    pgr_progress_fn progress;
-    void *progress_ctx;
+    pgr_watch watch;
 } pgr_bench_options;
 
 typedef struct pgr_bench_bin { /* verdicts whose confidence, .5 to 1, lies in one tenth of that range */
@@ -907,9 +895,7 @@ typedef struct pgr_lampqa_options {
     uint64_t seed;
     pgr_judge_options judge;      /* its pro, history, history_by, draws, people, seed, keep_chains, progress, cancel and callbacks are
                                      not looked at */
-    pgr_cancel *cancel;           /* may be NULL */
-    pgr_progress_fn progress;     /* may be NULL */
-    void *progress_ctx;
+    pgr_watch watch;
 } pgr_lampqa_options;
 
 typedef struct pgr_lampqa_generator { /* in one category */

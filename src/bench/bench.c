@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/file_out.h"
 #include "base/mem.h"
+#include "base/watch.h"
 #include "bench/company.h"
 #include "bench/run.h"
 #include "bench/summary.h"
@@ -56,7 +57,7 @@ static pgr_status load_all(bench *b) {
     b->sets = arena_array(&b->made->arena, b->o->n_data, sizeof *b->sets);
     if (!b->sets) return fail_mem(b->err);
     for (size_t i = 0; i < b->o->n_data; i++) {
-        if (b->o->cancel && *b->o->cancel) return fail(b->err, PGR_E_CANCELLED, "cancelled");
+        PGR_TRY(watch_check(&b->o->watch, b->err));
         PGR_TRY(load_set(b, i));
     }
     return PGR_OK;

@@ -52,9 +52,7 @@ static pgr_status build(const bench_data *d, const pgr_bench_options *o, const c
     po.k = (int)(n / 2 < PROTOTYPES ? n / 2 : PROTOTYPES);
     po.seed = o->seed;
     po.embedder = po.by == PGR_PROTO_VOTES ? NULL : o->embedder;
-    po.cancel = o->cancel;
-    po.progress = o->progress;
-    po.progress_ctx = o->progress_ctx;
+    po.watch = o->watch;
     pgr_status status = fill(d, s, err);
     if (status == PGR_OK) status = pgr_proto_build(s, protos, &po, err);
     pgr_store_close(s);

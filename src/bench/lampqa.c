@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "base/watch.h"
 #include "bench/mean.h"
 #include "bench/spearman.h"
 #include "infer/engine.h"
@@ -92,7 +93,7 @@ static pgr_status settle(group *g, size_t i) {
         return e->status;
     }
     b->n_done++;
-    if (b->o->progress) b->o->progress(b->o->progress_ctx, "LaMP-QA", b->n_done, b->d.n_question, "questions");
+    watch_report(&b->o->watch, "LaMP-QA", b->n_done, b->d.n_question, "questions");
     return PGR_OK;
 }
 
@@ -113,8 +114,8 @@ static pgr_status judge_group(group *g) {
     jo.draws = 1;
     jo.seed = -1; /* each request has its own */
     jo.keep_chains = false;
-    jo.cancel = o->cancel;
-    jo.progress = NULL;
+    jo.watch.cancel = o->watch.cancel;
+    jo.watch.progress = NULL;
     jo.judged = on_judged;
     jo.judged_ctx = g;
     pgr_status s =
@@ -144,7 +145,7 @@ static pgr_status ask_all(lampqa *b) {
     if (!b->scores) return fail_mem(b->err);
     for (size_t i = 0; i < cells; i++) b->scores[i] = NAN;
     for (size_t i = 0; i < b->d.n_question; i += most) {
-        if (b->o->cancel && *b->o->cancel) return fail(b->err, PGR_E_CANCELLED, "cancelled");
+        PGR_TRY(watch_check(&b->o->watch, b->err));
         PGR_TRY(ask_group(b, i, b->d.n_question - i < most ? b->d.n_question - i : most));
     }
     return PGR_OK;

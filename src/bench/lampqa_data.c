@@ -6,6 +6,7 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "base/rng.h"
+#include "base/watch.h"
 #include "bench/lampqa.h"
 #include "user/dataset.h"
 
@@ -126,11 +127,9 @@ static pgr_status read_questions(lampqa_data *d, const pgr_lampqa_options *o, pg
     PGR_TRY(dataset_open(o->questions, "lampqa", false, &in, err));
     pgr_status s = PGR_OK;
     for (bool more = true; s == PGR_OK && more;) {
-        if (o->cancel && *o->cancel)
-            s = fail(err, PGR_E_CANCELLED, "cancelled");
-        else
-            s = next_question(d, o, in, &ids, set, &more, err);
-        if (o->progress) o->progress(o->progress_ctx, "reading questions", dataset_read(in), dataset_size(in), "B");
+        s = watch_check(&o->watch, err);
+        if (s == PGR_OK) s = next_question(d, o, in, &ids, set, &more, err);
+        watch_report(&o->watch, "reading questions", dataset_read(in), dataset_size(in), "B");
     }
     distinct_free(&ids);
     dataset_close(in);
@@ -326,7 +325,7 @@ pgr_status lampqa_load(const pgr_lampqa_options *o, lampqa_data *out, pgr_error 
     PGR_TRY(name_generators(out, o, err));
     PGR_TRY(read_questions(out, o, err));
     for (size_t g = 0; g < out->n_generator; g++) {
-        if (o->cancel && *o->cancel) return fail(err, PGR_E_CANCELLED, "cancelled");
+        PGR_TRY(watch_check(&o->watch, err));
         PGR_TRY(with_file(out, g, o->responses[g], lampqa_answers, err));
     }
     if (o->truth) PGR_TRY(with_file(out, 0, o->truth, truth_of, err));

@@ -65,7 +65,7 @@ static pgr_status predict(stat *s, const ridge_model *m, const ridge_penalty *pe
 static pgr_status tune_and_predict(stat *s, bool items, ridge_model *m, double *v, double *p, pgr_error *err) {
     ridge_penalty penalty;
     PGR_TRY(method_tune(s, items, &penalty, NULL, err));
-    PGR_TRY(ridge_fit(&s->rows, s->train, s->n_train, &penalty, s->o->cancel, m, err));
+    PGR_TRY(ridge_fit(&s->rows, s->train, s->n_train, &penalty, s->o->watch.cancel, m, err));
     return predict(s, m, &penalty, v, p, err);
 }
 

@@ -72,9 +72,7 @@ typedef struct bench_method_options {
     size_t history;
     bool stranger;
     uint64_t seed;
-    pgr_progress_fn progress;
-    void *progress_ctx;
-    pgr_cancel *cancel;
+    pgr_watch watch;
     pgr_embedder *embedder; /* NULL: methods that need one are refused, unless there are vectors */
     const float *vectors;   /* (n_item, dims) of the items, as bench_embed gives them; NULL: a method that needs them embeds */
     size_t dims;

@@ -223,7 +223,7 @@ static pgr_status fingerprint(pgr_engine *e, double *out, pgr_error *err) {
         "One person asked for three books about the sea. The first answer named them and no more; "
         "the second told a story of 1,234 words. Which of them did she like, and why?";
     pgr_perplexity p = {0};
-    PGR_TRY(pgr_perplexity_of(e, text, sizeof text - 1, 0, NULL, NULL, NULL, &p, err));
+    PGR_TRY(pgr_perplexity_of(e, text, sizeof text - 1, 0, NULL, &p, err));
     *out = p.nll;
     pgr_perplexity_free(&p);
     return PGR_OK;

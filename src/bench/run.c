@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "base/watch.h"
 #include "bench/ask.h"
 
 enum {
@@ -29,7 +30,7 @@ typedef struct running {
 
 static void show(const running *r) {
     const pgr_bench_options *o = r->in->o;
-    if (o->progress) o->progress(o->progress_ctx, r->label, r->n_done, r->t->n_run * r->t->n_row, "verdicts");
+    watch_report(&o->watch, r->label, r->n_done, r->t->n_run * r->t->n_row, "verdicts");
 }
 
 static void name_step(running *r, size_t cell) {
@@ -52,7 +53,7 @@ static size_t count_known(const verdict_table *t, size_t cell, size_t run) {
 }
 
 static bool cancelled(const running *r) {
-    return r->in->o->cancel && *r->in->o->cancel;
+    return watch_cancelled(&r->in->o->watch);
 }
 
 /* ---- statistics -------------------------------------------------------------------------------------------------- */
@@ -63,9 +64,7 @@ static pgr_status run_statistic(running *r, size_t cell, size_t run) {
     bench_method_options mo = {.history = o->judge.history > 0 ? (size_t)o->judge.history : 0,
                                .stranger = c->stranger,
                                .seed = o->seed + run,
-                               .progress = o->progress,
-                               .progress_ctx = o->progress_ctx,
-                               .cancel = o->cancel,
+                               .watch = o->watch,
                                .embedder = o->embedder};
     if (c->statistic->embeds && !r->vectors) PGR_TRY(bench_embed(r->in->d, &mo, &r->vectors, r->err));
     mo.vectors = r->vectors;
@@ -168,8 +167,8 @@ static pgr_status judge_group(group *g) {
     jo.frame = c->frame ? c->frame : jo.frame;
     if (c->frame) jo.max_tokens = 0;
     jo.keep_chains = true;
-    jo.cancel = r->in->o->cancel;
-    jo.progress = NULL;
+    jo.watch.cancel = r->in->o->watch.cancel;
+    jo.watch.progress = NULL;
     jo.judged = on_judged;
     jo.judged_ctx = g;
     g->last = clock_now();

@@ -6,6 +6,7 @@
 
 #include "base/mem.h"
 #include "base/rng.h"
+#include "base/watch.h"
 #include "bench/classes.h"
 #include "bench/methods.h"
 #include "prototype/kmeans.h"
@@ -78,7 +79,7 @@ static pgr_status cluster(similar *t, const size_t *list, size_t n_list, pgr_err
     kmeans_options o = kmeans_options_default(PROTOTYPES);
     o.restarts = RESTARTS;
     o.seed = t->s->o->seed;
-    o.cancel = t->s->o->cancel;
+    o.watch.cancel = t->s->o->watch.cancel;
     pgr_status status = PGR_E_ARG;
     for (o.k = n < PROTOTYPES ? n : PROTOTYPES; o.k > 0 && status == PGR_E_ARG; o.k--)
         status = kmeans(t->users, n, t->dims, &o, &t->centres, err);
@@ -159,7 +160,7 @@ static pgr_status tune_strength(similar *t, double *best, pgr_error *err) {
             PGR_TRY(fit(t, s->in, n_in, TRY[i], err));
             PGR_TRY(fold_loss(t, n_in, n_out, &loss[i], err));
         }
-        if (s->o->progress) s->o->progress(s->o->progress_ctx, "prototypes", f + 1u, STAT_FOLDS, "folds");
+        watch_report(&s->o->watch, "prototypes", f + 1u, STAT_FOLDS, "folds");
     }
     size_t least = 0;
     for (size_t i = 1; i < N; i++)
@@ -208,7 +209,7 @@ static pgr_status fit_and_predict(similar *t, ridge_model *base, double *p, pgr_
     ridge_penalty penalty;
     double strength;
     PGR_TRY(method_tune(s, true, &penalty, t->held_out, err));
-    PGR_TRY(ridge_fit(&s->rows, s->train, s->n_train, &penalty, s->o->cancel, base, err));
+    PGR_TRY(ridge_fit(&s->rows, s->train, s->n_train, &penalty, s->o->watch.cancel, base, err));
     PGR_TRY(tune_strength(t, &strength, err));
     PGR_TRY(cluster(t, s->train, s->n_train, err));
     PGR_TRY(fit(t, s->train, s->n_train, strength, err));

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/watch.h"
 #include "bench/distinct.h"
 #include "bench/features.h"
 #include "bench/history.h"
@@ -67,9 +68,9 @@ pgr_status bench_embed(const bench_data *d, const bench_method_options *o, float
     for (size_t i = 0; status == PGR_OK && i < d->n_item; i += BATCH) {
         size_t n = d->n_item - i < BATCH ? d->n_item - i : BATCH;
         for (size_t k = 0; k < n; k++) lens[k] = strlen(d->items[i + k]);
-        if (o->progress) o->progress(o->progress_ctx, "embedding", i, d->n_item, "texts");
+        watch_report(&o->watch, "embedding", i, d->n_item, "texts");
         status = pgr_embed(o->embedder, d->items + i, lens, n, NULL, v + i * dims, NULL, err);
-        if (status == PGR_OK && o->cancel && *o->cancel) status = fail(err, PGR_E_CANCELLED, "cancelled");
+        if (status == PGR_OK) status = watch_check(&o->watch, err);
     }
     if (status == PGR_OK)
         *vectors = v;
@@ -232,7 +233,7 @@ static pgr_status held_out_loss(tuning *t, const ridge_penalty *p, double *z, do
         size_t n_in, n_out;
         stat_split(s, f, &n_in, &n_out);
         ridge_model *m = &t->model[f];
-        PGR_TRY(ridge_fit(&s->rows, s->in, n_in, p, s->o->cancel, m, err));
+        PGR_TRY(ridge_fit(&s->rows, s->in, n_in, p, s->o->watch.cancel, m, err));
         for (size_t i = 0; i < n_out; i++) {
             size_t row = s->out[i];
             double value = ridge_z(&s->rows, m, row, m->personal + s->user[row] * s->rows.n_personal);
@@ -241,7 +242,7 @@ static pgr_status held_out_loss(tuning *t, const ridge_penalty *p, double *z, do
         }
     }
     *loss = s->n_train ? sum / (double)s->n_train : 0;
-    if (s->o->progress) s->o->progress(s->o->progress_ctx, "tuning", ++t->done, t->total, "fits");
+    watch_report(&s->o->watch, "tuning", ++t->done, t->total, "fits");
     return PGR_OK;
 }
 

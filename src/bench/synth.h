@@ -56,7 +56,7 @@ typedef struct synth {
 } synth; /* all zero: none */
 
 /* {"prompt": .., "responses": {name: text}} per line, plain or gzip. Texts of more than max_bytes are left out. */
-pgr_status synth_texts_load(const char *path, size_t max_bytes, pgr_cancel *cancel, pgr_progress_fn progress, void *progress_ctx,
+pgr_status synth_texts_load(const char *path, size_t max_bytes, const pgr_watch *watch /* may be NULL */,
                             synth_texts *out, pgr_error *err);
 void synth_texts_free(synth_texts *t);
 /* One line of such a file: `name` and `number` are for messages. On error nothing of it was added but memory. */

@@ -7,6 +7,7 @@
 
 #include "base/mem.h"
 #include "base/rng.h"
+#include "base/watch.h"
 #include "bench/logistic.h"
 #include "bench/mean.h"
 #include "bench/synth.h"
@@ -162,14 +163,14 @@ static pgr_status find_prototypes(ladder *l, float *vectors, uint32_t *assign, s
     }
     kmeans_options o = kmeans_options_default(l->K);
     o.seed = l->o->seed;
-    o.cancel = l->o->cancel;
+    o.watch.cancel = l->o->watch.cancel;
     kmeans_result r;
     PGR_TRY(kmeans(vectors, n_user, N_FACT, &o, &r, err));
     memcpy(assign, r.assign, n_user * sizeof *assign);
     kmeans_free(&r);
     for (int round = 0; round < ROUNDS; round++) {
-        if (l->o->progress) l->o->progress(l->o->progress_ctx, "finding prototypes", (uint64_t)round, ROUNDS, "rounds");
-        if (l->o->cancel && *l->o->cancel) return fail(err, PGR_E_CANCELLED, "cancelled");
+        watch_report(&l->o->watch, "finding prototypes", (uint64_t)round, ROUNDS, "rounds");
+        PGR_TRY(watch_check(&l->o->watch, err));
         PGR_TRY(fit_prototypes(l, assign, n_user, rows, err));
         size_t moved = 0;
         for (size_t u = 0; u < n_user; u++) {

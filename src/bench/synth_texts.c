@@ -4,6 +4,7 @@
 
 #include "base/json.h"
 #include "base/mem.h"
+#include "base/watch.h"
 #include "bench/synth.h"
 #include "user/stream.h"
 
@@ -130,8 +131,8 @@ pgr_status synth_texts_add(synth_texts *t, const char *text, size_t n, const cha
     return status;
 }
 
-pgr_status synth_texts_load(const char *path, size_t max_bytes, pgr_cancel *cancel, pgr_progress_fn progress,
-                            void *progress_ctx, synth_texts *out, pgr_error *err) {
+pgr_status synth_texts_load(const char *path, size_t max_bytes, const pgr_watch *watch, synth_texts *out,
+                            pgr_error *err) {
     stream *in = NULL;
     *out = (synth_texts){0};
     PGR_TRY(stream_open(path, &in, err));
@@ -141,8 +142,8 @@ pgr_status synth_texts_load(const char *path, size_t max_bytes, pgr_cancel *canc
         status = stream_next(in, &v, &more, err);
         if (status != PGR_OK || !more) break;
         status = synth_texts_add(out, v.text, v.n, stream_name(in), v.line, max_bytes, err);
-        if (progress) progress(progress_ctx, "measuring responses", stream_read(in), stream_size(in), "B");
-        if (status == PGR_OK && cancel && *cancel) status = fail(err, PGR_E_CANCELLED, "cancelled");
+        watch_report(watch, "measuring responses", stream_read(in), stream_size(in), "B");
+        if (status == PGR_OK) status = watch_check(watch, err);
     }
     stream_close(in);
     if (status == PGR_OK && out->n_prompt < 2)

@@ -3,6 +3,7 @@
 
 #include "base/file_out.h"
 #include "base/json.h"
+#include "base/watch.h"
 #include "bench/synth.h"
 
 pgr_synth_options pgr_synth_options_default(void) {
@@ -51,8 +52,8 @@ static pgr_status write_rows(const synth *s, const char *path, const pgr_synth_o
         if (b.n < 1 << 20 && i + 1 < s->n_row) continue;
         status = b.failed ? fail_mem(err) : file_out_write(&f, b.data, b.n, err);
         buf_clear(&b);
-        if (o->progress) o->progress(o->progress_ctx, "writing rows", i + 1, s->n_row, "rows");
-        if (status == PGR_OK && o->cancel && *o->cancel) status = fail(err, PGR_E_CANCELLED, "cancelled");
+        watch_report(&o->watch, "writing rows", i + 1, s->n_row, "rows");
+        if (status == PGR_OK) status = watch_check(&o->watch, err);
     }
     if (status == PGR_OK)
         status = file_out_commit(&f, err);
@@ -85,7 +86,7 @@ pgr_status pgr_synth(const char *responses, const char *out, const pgr_synth_opt
     synth_texts texts = {0};
     synth s = {0};
     pgr_synth_report found = {0};
-    pgr_status status = synth_texts_load(responses, o.max_bytes, o.cancel, o.progress, o.progress_ctx, &texts, err);
+    pgr_status status = synth_texts_load(responses, o.max_bytes, &o.watch, &texts, err);
     if (status == PGR_OK) status = synth_draw(&texts, &o, &s, err);
     if (status == PGR_OK) count(&s, &found);
     if (status == PGR_OK && report) status = synth_ladder(&s, &o, &found, err);

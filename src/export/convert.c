@@ -54,7 +54,7 @@ static bool is_gguf_name(const char *path) {
 
 static pgr_status write_model(const checkpoint *c, const export_adapter *adapters, size_t n, const char *path,
                               bool as_gguf, const pgr_write_options *o, pgr_written *out, pgr_error *err) {
-    export_run run = {.cancel = o->cancel, .progress = o->progress, .progress_ctx = o->progress_ctx};
+    export_run run = {.watch = o->watch};
     PGR_TRY(pool_create(o->n_thread, &run.threads, err));
     pgr_status status = as_gguf
                             ? export_gguf(c, adapters, n, types_of(o->type), path, run, out, err)

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/watch.h"
 
 enum {
     CHUNK = 1 << 21 /* values at once: 8 MiB in fp32 */,
@@ -68,7 +69,7 @@ static pgr_status check_chunk(const chunk *c, const export_run *run, pgr_error *
     if (wrong)
         return fail(err, PGR_E_FORMAT, "%s: tensor %s: row %zu has a value that is not finite or does not fit into %s",
                     run->path, c->t->name, wrong - 1, quant_name((uint32_t)c->t->type));
-    if (run->cancel && *run->cancel) return fail(err, PGR_E_CANCELLED, "cancelled");
+    PGR_TRY(watch_check(&run->watch, err));
     return PGR_OK;
 }
 
@@ -102,7 +103,7 @@ static pgr_status make_tensor(const export_tensor *t, const export_run *run, uin
         drop_pages(&c);
         c.first += c.n;
         *done += c.n * c.row_bytes;
-        if (run->progress) run->progress(run->progress_ctx, "writing", *done >> 20, total >> 20, "MiB");
+        watch_report(&run->watch, "writing", *done >> 20, total >> 20, "MiB");
     }
     mem_free(c.out);
     mem_free(c.values);

@@ -54,9 +54,7 @@ typedef struct export_run {
     void *put_ctx;
     const char *path; /* of the source, for messages */
     pool *threads;
-    pgr_cancel *cancel;       /* may be NULL */
-    pgr_progress_fn progress; /* may be NULL */
-    void *progress_ctx;
+    pgr_watch watch;
 } export_run;
 
 /* Makes all tensors of the plan. Memory: a chunk of 8 MiB in fp32 (at least a row) and its result. */

@@ -80,7 +80,7 @@ static pgr_status list_online(pull *p, pgr_error *err) {
     char *url = hub_list_url(p->endpoint, &p->model);
     if (!url) return fail_mem(err);
     pgr_status s = http_open(p->endpoint, p->o.token, &p->client, err);
-    if (s == PGR_OK) s = http_get(p->client, url, LIST_MOST, p->o.backoff_s, p->o.cancel, &answer, err);
+    if (s == PGR_OK) s = http_get(p->client, url, LIST_MOST, p->o.backoff_s, p->o.watch.cancel, &answer, err);
     if (s == PGR_OK) s = hub_list_parse(answer.data ? answer.data : "", answer.n, url, &p->list, err);
     buf_free(&answer);
     mem_free(url);
@@ -178,9 +178,7 @@ static pgr_status fetch_missing(pull *p, pgr_error *err) {
                        .files = p->missing,
                        .n = p->n_missing,
                        .backoff_s = p->o.backoff_s,
-                       .cancel = p->o.cancel,
-                       .progress = p->o.progress,
-                       .progress_ctx = p->o.progress_ctx};
+                       .watch = p->o.watch};
     for (size_t i = 0; i < p->n; i++)
         if (p->files[i]->size > 0) plan.bytes_total += (uint64_t)p->files[i]->size;
     plan.bytes_before = plan.bytes_total;

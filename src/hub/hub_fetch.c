@@ -14,6 +14,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "base/watch.h"
 
 #define PROGRESS_BYTES                                                                                                 \
     ((uint64_t)1 << 20) /* a try that brought this much was worth it: the count of tries begins anew */
@@ -320,17 +321,16 @@ static pgr_status end_some(fetcher *g, pgr_error *err) {
 
 static void tell(const fetcher *g) {
     const fetch_plan *p = g->plan;
-    if (!p->progress) return;
     uint64_t done = p->bytes_before, total = p->bytes_total;
     for (size_t i = 0; i < g->n; i++) done += g->v[i].have;
-    p->progress(p->progress_ctx, "pull", done, done > total ? done : total, "B");
+    watch_report(&p->watch, "pull", done, done > total ? done : total, "B");
 }
 
 static pgr_status run(fetcher *g, pgr_error *err) {
     for (size_t i = 0; i < g->n; i++) PGR_TRY(prepare(g, i, err));
     while (g->n_finished < g->n) {
         size_t n_busy;
-        if (g->plan->cancel && *g->plan->cancel) return fail(err, PGR_E_CANCELLED, "cancelled");
+        PGR_TRY(watch_check(&g->plan->watch, err));
         PGR_TRY(start_some(g, err));
         PGR_TRY(check_some(g, &n_busy, err));
         PGR_TRY(http_step(g->client, n_busy ? 0 : 50, err));

@@ -14,9 +14,7 @@ typedef struct fetch_plan {
     size_t n;
     double backoff_s;
     uint64_t bytes_before, bytes_total; /* of all files, those that need no fetching counted, for the progress */
-    pgr_cancel *cancel;                 /* may be NULL */
-    pgr_progress_fn progress;           /* may be NULL */
-    void *progress_ctx;
+    pgr_watch watch;
 } fetch_plan;
 
 enum { FETCH_AT_ONCE = 4 };

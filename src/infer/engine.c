@@ -11,6 +11,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "base/watch.h"
 #include "infer/prefix.h"
 #include "infer/writer.h"
 #include "model/forward.h"
@@ -191,13 +192,13 @@ const pgr_model *engine_model(const pgr_engine *e) {
 /* ---- deadline, cancellation, progress ---- */
 
 static pgr_status look_up(run *r) {
-    if (r->o->cancel && *r->o->cancel) return fail(r->err, PGR_E_CANCELLED, "cancelled");
+    PGR_TRY(watch_check(&r->o->watch, r->err));
     if (r->o->deadline_s > 0 && clock_now() - r->start > r->o->deadline_s) r->late = true;
     return PGR_OK;
 }
 
 static void report(const run *r, const char *label, uint64_t done, uint64_t total) {
-    if (r->o->progress) r->o->progress(r->o->progress_ctx, label, done, total, "tokens");
+    watch_report(&r->o->watch, label, done, total, "tokens");
 }
 
 /* ---- rows of logits ---- */

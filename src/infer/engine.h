@@ -51,9 +51,7 @@ typedef void (*infer_ended_fn)(void *ctx, size_t request, const infer_chain *cha
 
 typedef struct infer_options {
     double deadline_s; /* from the call's start; 0: none */
-    pgr_cancel *cancel;
-    pgr_progress_fn progress;
-    void *progress_ctx;
+    pgr_watch watch;
     infer_ended_fn ended; /* may be NULL. What it was told holds also where the call fails later */
     void *ended_ctx;
     bool want_forced;  /* log-probabilities of forced tokens too */

@@ -78,11 +78,7 @@ static pgr_status generate(pgr_engine *e, const char *prompt, size_t len, const 
                        .n_stop = o->n_stop,
                        .trigger = o->grammar_trigger};
     PGR_TRY(limit_tokens(m, r.n_prompt, &r.max_tokens, err));
-    infer_options io = {.deadline_s = o->deadline_s,
-                        .cancel = o->cancel,
-                        .progress = o->progress,
-                        .progress_ctx = o->progress_ctx,
-                        .want_forced = true};
+    infer_options io = {.deadline_s = o->deadline_s, .watch = o->watch, .want_forced = true};
     if (o->grammar) {
         const char *name = o->grammar_name ? o->grammar_name : "grammar";
         PGR_TRY(engine_grammar(e, o->grammar, strlen(o->grammar), name, &r.grammar, err));
@@ -134,8 +130,8 @@ static pgr_status score_windows(pgr_engine *e, size_t n_context, const infer_opt
     return PGR_OK;
 }
 
-pgr_status pgr_perplexity_of(pgr_engine *e, const char *text, size_t len, size_t n_context, pgr_cancel *cancel,
-                             pgr_progress_fn progress, void *progress_ctx, pgr_perplexity *out, pgr_error *err) {
+pgr_status pgr_perplexity_of(pgr_engine *e, const char *text, size_t len, size_t n_context, const pgr_watch *watch,
+                             pgr_perplexity *out, pgr_error *err) {
     const pgr_model *m = engine_model(e);
     if (n_context == 0) n_context = m->config.n_ctx;
     if (n_context < 2 || n_context > m->config.n_ctx)
@@ -144,7 +140,7 @@ pgr_status pgr_perplexity_of(pgr_engine *e, const char *text, size_t len, size_t
     pgr_perplexity p = {0};
     PGR_TRY(pgr_tokenize(m, text, len, PGR_TOKENS_BOS, &p.tokens, &p.n, err));
     pgr_status s = PGR_OK;
-    infer_options o = {.cancel = cancel, .progress = progress, .progress_ctx = progress_ctx};
+    infer_options o = {.watch = watch ? *watch : (pgr_watch){0}};
     if (p.n < 2) s = fail(err, PGR_E_ARG, "the text has %zu tokens, expected at least 2", p.n);
     if (s == PGR_OK && !(p.logprobs = mem_array(p.n, sizeof *p.logprobs))) s = fail_mem(err);
     if (s == PGR_OK) s = score_windows(e, n_context, &o, &p, err);

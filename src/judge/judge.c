@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "base/watch.h"
 #include "judge/judging.h"
 
 enum {
@@ -169,7 +170,7 @@ static pgr_status ask(run *r, judging *j, pgr_error *err) {
 static void report_settled(void *ctx, const char *label, uint64_t done, uint64_t total, const char *unit) {
     (void)label, (void)done, (void)total, (void)unit;
     const batch *b = ctx;
-    if (b->o->progress) b->o->progress(b->o->progress_ctx, "judging", b->n_settled, b->n, "requests");
+    watch_report(&b->o->watch, "judging", b->n_settled, b->n, "requests");
 }
 
 static pgr_status write_chains(run *r, pgr_error *err) {
@@ -178,10 +179,9 @@ static pgr_status write_chains(run *r, pgr_error *err) {
     b->run_start = clock_now();
     bool by_request = o->adaptive > 0 && b->n > 1;
     double passed = b->run_start - b->start, left = o->deadline_s > passed ? o->deadline_s - passed : 1e-9;
+    pgr_watch by_requests = {o->watch.cancel, report_settled, b};
     infer_options io = {.deadline_s = o->deadline_s > 0 ? left : 0,
-                        .cancel = o->cancel,
-                        .progress = by_request ? report_settled : o->progress,
-                        .progress_ctx = by_request ? b : o->progress_ctx,
+                        .watch = by_request ? by_requests : o->watch,
                         .ended = chains_ended,
                         .ended_ctx = r};
     infer_output output = {0};
@@ -245,8 +245,7 @@ static pgr_status prepare(judging *j) {
 /* An error of the batch that does not stop all may be one request's doing: each then goes on alone. */
 static void judge_batch(batch *b) {
     for (size_t i = 0; i < b->n; i++) {
-        if (b->source && b->o->progress)
-            b->o->progress(b->o->progress_ctx, "finding similar users", i, b->n, "requests");
+        if (b->source) watch_report(&b->o->watch, "finding similar users", i, b->n, "requests");
         pgr_status s = prepare(&b->list[i]);
         if (s != PGR_OK) settle(&b->list[i], s);
     }

@@ -98,7 +98,7 @@ static pgr_status embed_new(const batch *b, embeddings *e, size_t first, pgr_err
     if (!lens) return fail_mem(err);
     for (size_t i = 0; i < n; i++) lens[i] = strlen(e->texts[first + i]);
     pgr_embed_options o = pgr_embed_options_default();
-    o.cancel = b->o->cancel;
+    o.watch.cancel = b->o->watch.cancel;
     float *out = e->vectors + first * e->dims;
     pgr_status s = pgr_embed(b->o->embedder, (const char *const *)e->texts + first, lens, n, &o, out, NULL, err);
     mem_free(lens);

@@ -3,6 +3,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/watch.h"
 #include "judge/judging.h"
 
 enum {
@@ -236,7 +237,7 @@ infer_request prompt_ask(const judging *j, const side *s, const prompt *p) {
 
 pgr_status judging_prepare(judging *j) {
     const pgr_judge_options *o = j->b->o;
-    if (o->cancel && *o->cancel) return fail(&j->error, PGR_E_CANCELLED, "cancelled");
+    PGR_TRY(watch_check(&o->watch, &j->error));
     PGR_TRY(compile_grammar(j));
     PGR_TRY(judging_name(j, settle_numbers(j)));
     PGR_TRY(make_orders(j));

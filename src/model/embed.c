@@ -5,6 +5,7 @@
 
 #include "base/mem.h"
 #include "base/text.h"
+#include "base/watch.h"
 #include "model/embedder.h"
 
 pgr_embed_options pgr_embed_options_default(void) {
@@ -145,7 +146,7 @@ static pgr_status decode_rows(job *j, kv_seq *const *seqs, size_t from, size_t t
 }
 
 static bool cancelled(const job *j) {
-    return j->o->cancel && *j->o->cancel;
+    return watch_cancelled(&j->o->watch);
 }
 
 static pgr_status run_decoder(job *j) {
@@ -180,7 +181,7 @@ static pgr_status flush(job *j) {
     j->first += j->n_text;
     j->n_text = 0;
     j->batch.n = 0;
-    if (j->o->progress) j->o->progress(j->o->progress_ctx, "embedding", j->first, j->n_total, "texts");
+    watch_report(&j->o->watch, "embedding", j->first, j->n_total, "texts");
     return PGR_OK;
 }
 

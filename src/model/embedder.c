@@ -60,8 +60,7 @@ static pgr_status open_encoder(pgr_embedder *e, const char *folder, const encode
                     tok_count(e->tok), c->n_vocab);
     PGR_TRY(safetensors_open(folder, &e->files, err));
     PGR_TRY(pool_create(o->n_thread, &e->threads, err));
-    PGR_TRY(encoder_open(&e->files.source, c, encoder_form(o->dtype), e->threads, o->progress, o->progress_ctx,
-                         &e->encoder, err));
+    PGR_TRY(encoder_open(&e->files.source, c, encoder_form(o->dtype), e->threads, &o->watch, &e->encoder, err));
     e->dims = c->n_embd;
     embedder_encoder_rule(c, &e->say);
     e->max_tokens = e->say.max_tokens;

@@ -57,7 +57,7 @@ typedef struct encoder {
 /* Binds every tensor of c in s; one that c has no use for is an error that names it (but for the pooler's and buffers of
  * position ids). form: not GEMM_FILE. s and its files, and threads, must outlive the encoder. */
 pgr_status encoder_open(const tensor_source *s, const encoder_config *c, gemm_form form, pool *threads,
-                        pgr_progress_fn progress, void *progress_ctx, encoder *out, pgr_error *err);
+                        const pgr_watch *watch /* may be NULL */, encoder *out, pgr_error *err);
 void encoder_close(encoder *e);
 
 typedef struct encoder_state encoder_state; /* activations for up to n_row tokens */

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/watch.h"
 #include "model/encoder.h"
 
 typedef struct binder {
@@ -13,8 +14,7 @@ typedef struct binder {
     bool *bound;  /* (n_tensor) */
     float *stage; /* one field's matrix in fp32 */
     size_t done, total;
-    pgr_progress_fn progress;
-    void *progress_ctx;
+    const pgr_watch *watch;
     pgr_error *err;
     char name[128]; /* of the tensor that is being bound */
 } binder;
@@ -63,8 +63,8 @@ static pgr_status bind_matrix(binder *b, size_t first, size_t rows, size_t all, 
     if (first + rows < all) return PGR_OK;
     PGR_TRY(gemm_create(b->form, QUANT_F32, b->stage, all, cols, b->e->threads, out, b->err));
     b->done++;
-    if (b->progress) b->progress(b->progress_ctx, "loading weights", b->done, b->total, "tensors");
-    return PGR_OK;
+    watch_report(b->watch, "loading weights", b->done, b->total, "tensors");
+    return watch_check(b->watch, b->err);
 }
 
 static pgr_status bind_layer(binder *b, const encoder_config *c, size_t i, encoder_layer *l) {
@@ -120,7 +120,7 @@ static pgr_status bind_all(binder *b) {
 }
 
 pgr_status encoder_open(const tensor_source *s, const encoder_config *c, gemm_form form, pool *threads,
-                        pgr_progress_fn progress, void *progress_ctx, encoder *out, pgr_error *err) {
+                        const pgr_watch *watch, encoder *out, pgr_error *err) {
     PGR_ASSERT(form != GEMM_FILE); /* the stage does not last */
     encoder e = {.config = *c, .k = kernels_best(), .threads = threads};
     size_t widest = 3 * c->n_embd > c->n_ff ? 3 * c->n_embd : c->n_ff;
@@ -132,8 +132,7 @@ pgr_status encoder_open(const tensor_source *s, const encoder_config *c, gemm_fo
                 .bound = mem_zero(s->n_tensor + 1, sizeof(bool)),
                 .stage = mem_array(widest * c->n_embd, sizeof(float)),
                 .total = 4 * c->n_layer,
-                .progress = progress,
-                .progress_ctx = progress_ctx,
+                .watch = watch,
                 .err = err};
     pgr_status status = e.layers && b.bound && b.stage ? bind_all(&b) : fail_mem(err);
     mem_free(b.bound);

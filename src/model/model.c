@@ -86,8 +86,7 @@ static pgr_status open_parts(pgr_model *m, const char *path, const pgr_model_opt
     m->tok = m->from.tok;
     m->chat = m->from.chat;
     PGR_TRY(pool_create(o->n_thread, &m->threads, err));
-    return weights_open(&m->from.source, &m->config, model_form(o->dtype), m->threads, o->progress, o->progress_ctx,
-                        &m->weights, err);
+    return weights_open(&m->from.source, &m->config, model_form(o->dtype), m->threads, &o->watch, &m->weights, err);
 }
 
 pgr_status pgr_model_open(const char *path, const pgr_model_options *options, pgr_model **out, pgr_error *err) {

@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/watch.h"
+
 /* Common to all look-ups while binding. `bound` has a flag per tensor of the source. */
 typedef struct binder {
     const tensor_source *s;
@@ -14,8 +16,7 @@ typedef struct binder {
     slab *packed;
     bool *bound;
     size_t done, total;
-    pgr_progress_fn progress;
-    void *progress_ctx;
+    const pgr_watch *watch;
     pgr_error *err;
     char name[96]; /* of the tensor that is being bound */
 } binder;
@@ -70,8 +71,8 @@ static pgr_status make_product(binder *b, const source_tensor *const *tensors, s
     for (size_t i = 0; b->form != GEMM_FILE && i < n; i++)
         if (tensors[i]->map) file_map_drop(tensors[i]->map, tensors[i]->offset, tensors[i]->bytes);
     b->done++;
-    if (b->progress) b->progress(b->progress_ctx, "loading weights", b->done, b->total, "products");
-    return PGR_OK;
+    watch_report(b->watch, "loading weights", b->done, b->total, "products");
+    return watch_check(b->watch, b->err);
 }
 
 static pgr_status bind_layer(binder *b, const config *c, size_t i, layer_weights *l) {
@@ -132,8 +133,8 @@ static pgr_status bind_all(binder *b, const config *c, weights *out) {
     return check_all_bound(b);
 }
 
-pgr_status weights_open(const tensor_source *s, const config *c, gemm_form form, pool *threads,
-                        pgr_progress_fn progress, void *progress_ctx, weights *out, pgr_error *err) {
+pgr_status weights_open(const tensor_source *s, const config *c, gemm_form form, pool *threads, const pgr_watch *watch,
+                        weights *out, pgr_error *err) {
     weights w = {0};
     w.layers = arena_array(&w.arena, c->n_layer, sizeof *w.layers);
     bool *bound = arena_array(&w.arena, s->n_tensor + 1, sizeof *bound);
@@ -153,8 +154,7 @@ pgr_status weights_open(const tensor_source *s, const config *c, gemm_form form,
                 .packed = &w.packed,
                 .bound = bound,
                 .total = c->n_layer * products_per_layer + 1,
-                .progress = progress,
-                .progress_ctx = progress_ctx,
+                .watch = watch,
                 .err = err};
     w.n_layer = c->n_layer;
     pgr_status status = bind_all(&b, c, &w);

@@ -66,7 +66,7 @@ typedef struct weights {
 /* Binds every tensor of c in s, checks shape and type, converts to form. Errors name the tensor; one that c has no use for
  * is an error too. s and its files must outlive w. */
 pgr_status weights_open(const tensor_source *s, const config *c, gemm_form form, pool *threads,
-                        pgr_progress_fn progress, void *progress_ctx, weights *out, pgr_error *err);
+                        const pgr_watch *watch /* may be NULL */, weights *out, pgr_error *err);
 void weights_close(weights *w);
 size_t weights_bytes(const weights *w); /* memory of its own, beyond the mapped file */
 

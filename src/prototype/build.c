@@ -66,9 +66,7 @@ static pgr_status prepare(build *b, store *s, const pgr_proto_options *o, pgr_er
                         .analyst = o->analyst,
                         .analyse = o->analyse,
                         .analyse_ctx = o->analyse_ctx,
-                        .cancel = o->cancel,
-                        .progress = o->progress,
-                        .progress_ctx = o->progress_ctx};
+                        .watch = o->watch};
     return PGR_OK;
 }
 
@@ -108,7 +106,7 @@ static pgr_status fit_rows(const build *b, float **own, const float **x, size_t 
 static pgr_status cluster_rows(build *b, const float *x, size_t n, pgr_error *err) {
     kmeans_result r = {0};
     PGR_TRY(collect_step(&b->c, "singular values", 0, 0, "", err));
-    PGR_TRY(singular_curve_measure(x, n, b->d, b->threads, b->o->cancel, &b->curve, err));
+    PGR_TRY(singular_curve_measure(x, n, b->d, b->threads, b->o->watch.cancel, &b->curve, err));
     b->k = b->o->k ? (size_t)b->o->k : b->curve.k;
     if (b->k > n)
         return fail(err, PGR_E_ARG, "%zu prototypes of %zu rows of %zu users: expected fewer", b->k, b->c.n_row,
@@ -117,9 +115,7 @@ static pgr_status cluster_rows(build *b, const float *x, size_t n, pgr_error *er
     o.restarts = (size_t)b->o->restarts;
     o.seed = b->o->seed;
     o.threads = b->threads;
-    o.cancel = b->o->cancel;
-    o.progress = b->o->progress;
-    o.progress_ctx = b->o->progress_ctx;
+    o.watch = b->o->watch;
     PGR_TRY(kmeans(x, n, b->d, &o, &r, err));
     b->before = r.centres;
     b->inertia = r.inertia;
@@ -276,9 +272,7 @@ static pgr_status refine_all(build *b, pgr_error *err) {
     b->ro.epochs = (size_t)b->o->epochs;
     b->ro.seed = b->o->seed;
     b->ro.threads = b->threads;
-    b->ro.cancel = b->o->cancel;
-    b->ro.progress = b->o->progress;
-    b->ro.progress_ctx = b->o->progress_ctx;
+    b->ro.watch = b->o->watch;
     if (b->o->epochs == 0 || !has_directions(b)) return PGR_OK;
     lessons l = {0};
     refine *r = NULL;

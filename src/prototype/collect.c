@@ -6,6 +6,7 @@
 
 #include "base/mem.h"
 #include "base/rng.h"
+#include "base/watch.h"
 
 enum { BATCH = 256 };         /* texts that are embedded, and kept in one transaction, at a time */
 enum { BATCH_ANALYSES = 16 }; /* requests that a model analyses at a time */
@@ -14,8 +15,8 @@ enum { HISTORY = 3 };         /* pairs that it is shown: method.md 1 */
 /* Progress and cancellation. */
 pgr_status collect_step(const collection *c, const char *label, size_t done, size_t total, const char *unit,
                         pgr_error *err) {
-    if (c->progress) c->progress(c->progress_ctx, label, done, total, unit);
-    return c->cancel && *c->cancel ? fail(err, PGR_E_CANCELLED, "cancelled") : PGR_OK;
+    watch_report(&c->watch, label, done, total, unit);
+    return watch_check(&c->watch, err);
 }
 
 /* ---- users ---- */
@@ -83,7 +84,7 @@ static pgr_status put_batch(waiting *w, pgr_error *err) {
 
 static pgr_status flush(waiting *w, pgr_error *err) {
     if (w->n > 0) {
-        PGR_TRY(textvec_of(w->c->vec, w->texts, w->n, w->c->cancel, w->vectors, err));
+        PGR_TRY(textvec_of(w->c->vec, w->texts, w->n, w->c->watch.cancel, w->vectors, err));
         PGR_TRY(put_batch(w, err));
     }
     w->n = 0;
@@ -269,7 +270,7 @@ static pgr_status text_vector(const collection *c, const preference_pair *p, con
         textvec_put_turns(&query, p->context, p->n_context);
         text = query.data ? query.data : "";
     }
-    pgr_status s = query.failed ? fail_mem(err) : textvec_of(c->vec, &text, 1, c->cancel, out, err);
+    pgr_status s = query.failed ? fail_mem(err) : textvec_of(c->vec, &text, 1, c->watch.cancel, out, err);
     buf_free(&query);
     return s;
 }

@@ -12,9 +12,7 @@ typedef struct collection {
     const char *split, *analyst;
     pgr_analyse_fn analyse;
     void *analyse_ctx;
-    pgr_cancel *cancel;
-    pgr_progress_fn progress;
-    void *progress_ctx;
+    pgr_watch watch;
     bool (*skip)(void *ctx, const char *id); /* users to leave out; may be NULL */
     void *skip_ctx;
 

@@ -9,6 +9,7 @@
 
 #include "base/mem.h"
 #include "base/rng.h"
+#include "base/watch.h"
 #include "math/cpu/gemm.h"
 #include "prototype/vec.h"
 
@@ -52,9 +53,9 @@ static size_t n_chunk(size_t n) {
 }
 
 static pgr_status check_cancel(run *r, pgr_error *err) {
-    if (r->o->progress) r->o->progress(r->o->progress_ctx, "clustering", r->n_pass, 0, "passes");
+    watch_report(&r->o->watch, "clustering", r->n_pass, 0, "passes");
     r->n_pass++;
-    if (r->o->cancel && *r->o->cancel) return fail(err, PGR_E_CANCELLED, "cancelled");
+    PGR_TRY(watch_check(&r->o->watch, err));
     return PGR_OK;
 }
 
@@ -160,7 +161,7 @@ static pgr_status assign_rows(run *r, pgr_error *err) {
         gemm_call call = {.out = r->scores, .x = r->block, .M = r->n_block, .before = shift_row, .ctx = r};
         status = gemm_run_call(w, &call, r->o->threads, err);
         if (status == PGR_OK) pool_run(r->o->threads, n_chunk(r->n_block), pick_chunk, r);
-        if (status == PGR_OK && r->o->cancel && *r->o->cancel) status = fail(err, PGR_E_CANCELLED, "cancelled");
+        if (status == PGR_OK) status = watch_check(&r->o->watch, err);
     }
     gemm_free(w);
     return status;

@@ -15,9 +15,7 @@ typedef struct kmeans_options {
                                * until no row changes its cluster */
     uint64_t seed;
     pool *threads;            /* NULL: this thread alone; the result is the same, bit for bit */
-    pgr_cancel *cancel;       /* may be NULL */
-    pgr_progress_fn progress; /* may be NULL */
-    void *progress_ctx;
+    pgr_watch watch;
 } kmeans_options;
 
 kmeans_options kmeans_options_default(size_t k);

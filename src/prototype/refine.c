@@ -9,6 +9,7 @@
 
 #include "base/mem.h"
 #include "base/rng.h"
+#include "base/watch.h"
 #include "prototype/kmeans.h"
 
 enum {
@@ -462,9 +463,8 @@ static pgr_status run_epoch(refine *r, const plan *p, size_t epoch, double *loss
         const refine_sample **batch = p->order + p->from[b];
         size_t j = batch[0]->cluster, left = p->first[j + 1] - p->from[b], at = epoch * p->n_batch + b;
         double loss = 0;
-        if (r->o.cancel && *r->o.cancel) return fail(err, PGR_E_CANCELLED, "cancelled");
-        if (r->o.progress)
-            r->o.progress(r->o.progress_ctx, "refining prototypes", at, r->o.epochs * p->n_batch, "steps");
+        PGR_TRY(watch_check(&r->o.watch, err));
+        watch_report(&r->o.watch, "refining prototypes", at, r->o.epochs * p->n_batch, "steps");
         PGR_TRY(refine_step(r, batch, left < r->o.batch ? left : r->o.batch, &loss, err));
         if (losses) losses[at] = loss;
     }
@@ -500,7 +500,7 @@ pgr_status refine_margins(refine *r, const refine_sample *samples, size_t n, dou
         const refine_sample *part[SCORED];
         size_t count = n - from < SCORED ? n - from : SCORED;
         for (size_t i = 0; i < count; i++) part[i] = &samples[from + i];
-        if (r->o.cancel && *r->o.cancel) return fail(err, PGR_E_CANCELLED, "cancelled");
+        PGR_TRY(watch_check(&r->o.watch, err));
         PGR_TRY(forward(r, part, count, err));
         memcpy(out + from, r->scratch->delta, count * sizeof *out);
     }

@@ -47,9 +47,7 @@ typedef struct refine_options {
     refine_start start;
     uint64_t seed;
     pool *threads;                     /* NULL: this thread alone; the result is the same, bit for bit */
-    pgr_cancel *cancel;                /* may be NULL */
-    pgr_progress_fn progress;          /* may be NULL */
-    void *progress_ctx;
+    pgr_watch watch;
 } refine_options;
 
 refine_options refine_options_default(void);

@@ -133,7 +133,7 @@ static void remember(textvec *t, const char *text, const float *v) {
 static pgr_status embed_missing(batch *b, pgr_cancel *cancel, pgr_error *err) {
     size_t d = b->t->dims;
     pgr_embed_options o = pgr_embed_options_default();
-    o.cancel = cancel;
+    o.watch.cancel = cancel;
     PGR_TRY(pgr_embed(b->t->e, b->missing, b->lens, b->n_missing, &o, b->fresh, NULL, err));
     for (size_t i = 0; i < b->n; i++)
         if (b->source[i] != SIZE_MAX) memcpy(b->out + i * d, b->fresh + b->source[i] * d, d * sizeof(float));

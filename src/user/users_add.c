@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <string.h>
 
+#include "base/watch.h"
 #include "user/dataset.h"
 #include "user/forms.h"
 #include "user/store_sql.h"
@@ -71,7 +72,7 @@ static pgr_status import_record(import *m, pgr_error *err) {
 static pgr_status import_records(import *m, pgr_error *err) {
     uint64_t start = dataset_read(m->d);
     for (size_t n = 0; m->more && n < BATCH_RECORDS; n++) {
-        if (m->o.cancel && *m->o.cancel) return fail(err, PGR_E_CANCELLED, "%s", pgr_status_text(PGR_E_CANCELLED));
+        PGR_TRY(watch_check(&m->o.watch, err));
         if (n % 64 == 0 && dataset_read(m->d) - start > BATCH_BYTES) break;
         PGR_TRY(import_record(m, err));
     }
@@ -105,7 +106,7 @@ static pgr_status import_all(import *m, pgr_error *err) {
     m->more = true;
     while (m->more) {
         PGR_TRY(import_batch(m, err));
-        if (m->o.progress) m->o.progress(m->o.progress_ctx, m->label, dataset_read(m->d), dataset_size(m->d), "B");
+        watch_report(&m->o.watch, m->label, dataset_read(m->d), dataset_size(m->d), "B");
     }
     return PGR_OK;
 }

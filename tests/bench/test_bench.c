@@ -229,8 +229,8 @@ static pgr_bench_options options(const char *const *data) {
     o.baselines = false;
     o.stranger = true;
     o.judge.frame = MINI;
-    o.progress = count_down;
-    o.cancel = &CANCEL;
+    o.watch.progress = count_down;
+    o.watch.cancel = &CANCEL;
     return o;
 }
 

@@ -325,7 +325,7 @@ static void it_can_be_cancelled(void **state) {
     (void)state;
     pgr_lampqa_options o = options();
     pgr_cancel cancel = 1;
-    o.cancel = &cancel;
+    o.watch.cancel = &cancel;
     refused(&o, PGR_E_CANCELLED, "cancelled");
 }
 

@@ -98,7 +98,7 @@ static void test_truth(void **state) {
     synth_texts t;
     synth s;
     pgr_error err = {0};
-    must(synth_texts_load(RESPONSES, 1500, NULL, NULL, NULL, &t, &err), &err);
+    must(synth_texts_load(RESPONSES, 1500, NULL, &t, &err), &err);
     must(synth_draw(&t, &o, &s, &err), &err);
     double off = 0, variance = 0, spread = 0;
     for (size_t i = 0; i < s.n_row; i++) {
@@ -172,7 +172,7 @@ static void test_refusals(void **state) {
     want_refusal(RESPONSES, &o, PGR_E_ARG, "noise");
     pgr_cancel stop = 1;
     o = options();
-    o.cancel = &stop;
+    o.watch.cancel = &stop;
     want_refusal(RESPONSES, &o, PGR_E_CANCELLED, "cancelled");
     want_refusal("/nonexistent", NULL, PGR_E_IO, "/nonexistent");
     const char *good = "{\"prompt\": \"a\", \"responses\": {\"x\": \"b\", \"y\": \"c\"}}\n";

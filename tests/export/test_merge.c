@@ -273,9 +273,9 @@ static void cancelled_leaves_nothing(void **state) {
     pgr_error err = {0};
     pgr_cancel cancel = 0;
     pgr_write_options o = pgr_write_options_default();
-    o.cancel = &cancel;
-    o.progress = cancel_now;
-    o.progress_ctx = (void *)(uintptr_t)&cancel;
+    o.watch.cancel = &cancel;
+    o.watch.progress = cancel_now;
+    o.watch.progress_ctx = (void *)(uintptr_t)&cancel;
     assert_int_equal(pgr_merge(LLAMA, &(pgr_adapter){LORA("llama-qv"), 1}, 1, scratch_path("x"), &o, NULL, &err),
                      PGR_E_CANCELLED);
     assert_int_equal(count_entries(), 0);

@@ -146,7 +146,7 @@ static void test_progress(void **state) {
     add_small(h, "config.json", "{}", true);
     serve_list(h);
     last_done = 0;
-    options.progress = on_progress;
+    options.watch.progress = on_progress;
     pull_well();
     assert_int_equal(last_done, 700002);
     assert_int_equal(last_total, 700002);
@@ -306,13 +306,13 @@ static void test_cancelled_and_resumed(void **state) {
     serve_list(h);
     cancel = 0;
     options.backoff_s = 60;
-    options.cancel = &cancel;
-    options.progress = cancel_in_the_middle;
+    options.watch.cancel = &cancel;
+    options.watch.progress = cancel_in_the_middle;
     pull_badly(PGR_E_CANCELLED, "cancelled");
     assert_true(local_exists(h, "to/model.safetensors.part"));
     assert_false(local_exists(h, "to/model.safetensors"));
-    options.cancel = NULL;
-    options.progress = NULL;
+    options.watch.cancel = NULL;
+    options.watch.progress = NULL;
     pull_well();
     server_asked(h->store, "/blobs/model.safetensors", &last);
     assert_int_equal(sscanf(last.range, "bytes=%zu-", &from), 1);

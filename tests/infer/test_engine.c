@@ -373,7 +373,8 @@ static void cancelled_engine_is_as_before(void **state) {
     ids p = encode("Cancel");
     infer_request r = request_of(&p, 3, 400), small = request_of(&p, 2, 8);
     pgr_cancel cancel = 0;
-    infer_options o = {.cancel = &cancel, .progress = stop_after, .progress_ctx = (void *)(uintptr_t)&cancel};
+    infer_options o = {
+        .watch.cancel = &cancel, .watch.progress = stop_after, .watch.progress_ctx = (void *)(uintptr_t)&cancel};
     infer_output out, before = run(&small, 1);
     pgr_error err;
     assert_int_equal(infer_run(ENGINE, &r, 1, &o, &out, &err), PGR_E_CANCELLED);
@@ -437,11 +438,11 @@ static void broken_weights_have_no_perplexity(void **state) {
     pgr_error err = {0};
     float *norm = &MODEL->weights.output_norm[3], before = *norm;
     *norm = NAN;
-    pgr_status status = pgr_perplexity_of(ENGINE, "one two three", 13, 0, NULL, NULL, NULL, &p, &err);
+    pgr_status status = pgr_perplexity_of(ENGINE, "one two three", 13, 0, NULL, &p, &err);
     *norm = before;
     assert_int_equal(status, PGR_E_FORMAT);
     assert_null(p.tokens);
-    assert_int_equal(pgr_perplexity_of(ENGINE, "one two three", 13, 0, NULL, NULL, NULL, &p, &err), PGR_OK);
+    assert_int_equal(pgr_perplexity_of(ENGINE, "one two three", 13, 0, NULL, &p, &err), PGR_OK);
     pgr_perplexity_free(&p);
 }
 

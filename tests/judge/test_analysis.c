@@ -55,10 +55,10 @@ static void persona_and_criteria(void **state) {
     }
 
     pgr_cancel cancel = 1;
-    o.cancel = &cancel;
+    o.watch.cancel = &cancel;
     assert_int_equal(pgr_analyse(&analyst, (const pgr_request *const *)list, 2, texts, &err), PGR_E_CANCELLED);
     assert_true(!texts[0] && !texts[1]);
-    o.cancel = NULL;
+    o.watch.cancel = NULL;
     o.frame = "no-such-frame";
     assert_true(pgr_analyse(&analyst, (const pgr_request *const *)list, 2, texts, &err) < 0);
     assert_non_null(strstr(err.message, "no-such-frame"));

@@ -226,7 +226,7 @@ static void cancelled_keeps_what_is_done(void **state) {
     pgr_error errors[N];
     watch w = {.stop_after = 2, .results = r};
     pgr_judge_options o = options(14); /* 64 chains run together: the last requests wait */
-    o.cancel = &w.cancel;
+    o.watch.cancel = &w.cancel;
     o.judged = on_judged;
     o.judged_ctx = &w;
     assert_int_equal(pgr_judge_many(ENGINE, (const pgr_request *const *)LIST, N, &o, r, errors), PGR_E_CANCELLED);
@@ -236,9 +236,9 @@ static void cancelled_keeps_what_is_done(void **state) {
         assert_int_equal(errors[i].status, r[i] ? PGR_OK : PGR_E_CANCELLED);
         if (!r[i]) continue;
         done++;
-        o.cancel = NULL;
+        o.watch.cancel = NULL;
         assert_as_alone(LIST[i], &o, r[i]);
-        o.cancel = &w.cancel;
+        o.watch.cancel = &w.cancel;
     }
     assert_true(done >= 2 && done < N); /* those that end in the same step are done, too */
     free_results(r, N);

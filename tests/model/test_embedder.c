@@ -203,7 +203,7 @@ static void wrong_options_are_errors(void **state) {
     o = (pgr_embed_options){.pool = (pgr_pool)9};
     assert_int_equal(pgr_embed(x.e, x.texts, x.lens, x.n, &o, out, NULL, &err), PGR_E_ARG);
     pgr_cancel cancel = 1;
-    o = (pgr_embed_options){.cancel = &cancel};
+    o = (pgr_embed_options){.watch.cancel = &cancel};
     assert_int_equal(pgr_embed(x.e, x.texts, x.lens, x.n, &o, out, NULL, &err), PGR_E_CANCELLED);
     cancel = 0;
     embed(&x, &o, out, NULL); /* as if nothing had been */

@@ -43,7 +43,7 @@ static bool open_fixture(fixture *x, const char *folder, encoder_act act, gemm_f
     assert_true(is_encoder);
     x->c.act = act;
     assert_int_equal(pool_create(threads, &x->threads, NULL), PGR_OK);
-    pgr_status s = encoder_open(&x->files.source, &x->c, form, x->threads, NULL, NULL, &x->e, &err);
+    pgr_status s = encoder_open(&x->files.source, &x->c, form, x->threads, NULL, &x->e, &err);
     if (s == PGR_E_UNSUPPORTED && form != GEMM_F32) return false;
     if (s != PGR_OK) fail_msg("%s", err.message);
     read_ids(x);
@@ -241,11 +241,26 @@ static void wrong_tensors_are_named(void **state) {
         write_weights(&f, &cases[i].rule, 1, cases[i].extra);
         assert_int_equal(encoder_config_read(BERT, &is_encoder, &c, NULL), PGR_OK);
         assert_int_equal(safetensors_open(f.path, &s, NULL), PGR_OK);
-        assert_true(encoder_open(&s.source, &c, GEMM_F32, NULL, NULL, NULL, &e, &err) < 0);
+        assert_true(encoder_open(&s.source, &c, GEMM_F32, NULL, NULL, &e, &err) < 0);
         if (!strstr(err.message, cases[i].message)) fail_msg("\"%s\" lacks \"%s\"", err.message, cases[i].message);
         safetensors_close(&s);
     }
     folder_remove(&f);
+}
+
+static void loading_can_be_cancelled(void **state) {
+    (void)state;
+    safetensors s;
+    encoder e;
+    encoder_config c;
+    bool is_encoder;
+    pgr_error err;
+    pgr_cancel cancel = 1;
+    pgr_watch watch = {.cancel = &cancel};
+    assert_int_equal(encoder_config_read(BERT, &is_encoder, &c, NULL), PGR_OK);
+    assert_int_equal(safetensors_open(BERT, &s, NULL), PGR_OK);
+    assert_int_equal(encoder_open(&s.source, &c, GEMM_F32, NULL, &watch, &e, &err), PGR_E_CANCELLED);
+    safetensors_close(&s);
 }
 
 static void shapes_follow_the_config(void **state) {
@@ -258,7 +273,7 @@ static void shapes_follow_the_config(void **state) {
     assert_int_equal(encoder_config_read(BERT, &is_encoder, &c, NULL), PGR_OK);
     assert_int_equal(safetensors_open(BERT, &s, NULL), PGR_OK);
     c.n_ff = 64;
-    assert_int_equal(encoder_open(&s.source, &c, GEMM_F32, NULL, NULL, NULL, &e, &err), PGR_E_FORMAT);
+    assert_int_equal(encoder_open(&s.source, &c, GEMM_F32, NULL, NULL, &e, &err), PGR_E_FORMAT);
     assert_non_null(strstr(err.message, "intermediate.dense.bias has shape 1 x 48, expected 1 rows of 64"));
     safetensors_close(&s);
 }
@@ -336,7 +351,7 @@ static bool open_and_run(void) {
     const int32_t ids[] = {2, 7, 3};
     if (encoder_config_read(BERT, &is_encoder, &c, NULL) != PGR_OK) return false;
     if (safetensors_open(BERT, &s, NULL) != PGR_OK) return false;
-    bool worked = encoder_open(&s.source, &c, GEMM_F32, NULL, NULL, NULL, &e, NULL) == PGR_OK;
+    bool worked = encoder_open(&s.source, &c, GEMM_F32, NULL, NULL, &e, NULL) == PGR_OK;
     if (worked) {
         worked = encoder_state_create(&e, 8, &es, NULL) == PGR_OK
                  && encoder_run(es, ids, (size_t[]){0, 3}, 1, &hidden, NULL) == PGR_OK;
@@ -359,6 +374,7 @@ int main(void) {
         cmocka_unit_test(tokens_beyond_the_vocabulary_are_refused),
         cmocka_unit_test(other_spellings_are_the_same_model),
         cmocka_unit_test(wrong_tensors_are_named),
+        cmocka_unit_test(loading_can_be_cancelled),
         cmocka_unit_test(shapes_follow_the_config),
         cmocka_unit_test(configs_are_read),
         cmocka_unit_test(configs_are_refused_by_the_keys_name),

@@ -43,7 +43,7 @@ static void put_folder(fixture *x, swap *y, const char *folder, gemm_form form) 
     y->config = hf.c;
     y->config.tied = hf.tied;
     if (config_check(&y->config, folder, &err) != PGR_OK
-        || weights_open(&y->files.source, &y->config, form, x->m->threads, NULL, NULL, &y->weights, &err) != PGR_OK)
+        || weights_open(&y->files.source, &y->config, form, x->m->threads, NULL, &y->weights, &err) != PGR_OK)
         fail_msg("%s", err.message);
 
     exchange(x, y);
@@ -121,7 +121,7 @@ static void a_tied_head_is_the_embedding(void **state) {
     config c = x.m->config;
     weights w;
     c.tied = true;
-    assert_int_equal(weights_open(&x.m->from.source, &c, GEMM_FILE, x.m->threads, NULL, NULL, &w, NULL), PGR_OK);
+    assert_int_equal(weights_open(&x.m->from.source, &c, GEMM_FILE, x.m->threads, NULL, &w, NULL), PGR_OK);
     assert_true(w.tied && !x.m->weights.tied);
 
     float h[48], row[512], want[48];

@@ -82,7 +82,7 @@ static void converted_pages_leave_memory(void **state) {
         volatile uint8_t sum = 0;
         for (size_t at = 0; at < f.map.size; at += 4096) sum = (uint8_t)(sum + f.map.data[at]); /* all pages come */
         assert_true(resident(f.path) >= BYTES);
-        pgr_status s = weights_open(&f.source, &f.config, forms[i].form, f.threads, NULL, NULL, &w, &err);
+        pgr_status s = weights_open(&f.source, &f.config, forms[i].form, f.threads, NULL, &w, &err);
         if (s == PGR_E_UNSUPPORTED) {
             print_message("SKIP: %s\n", err.message);
             close_file(&f);
@@ -97,7 +97,25 @@ static void converted_pages_leave_memory(void **state) {
     }
 }
 
+/* Loading seven billion parameters takes a while: an interrupt is heard at the next product. */
+static void loading_can_be_cancelled(void **state) {
+    (void)state;
+    model_file f;
+    weights w;
+    pgr_error err;
+    pgr_cancel cancel = 1;
+    pgr_watch watch = {.cancel = &cancel};
+    open_file(&f);
+    assert_int_equal(weights_open(&f.source, &f.config, GEMM_F32, f.threads, &watch, &w, &err), PGR_E_CANCELLED);
+    assert_string_equal(err.message, "cancelled");
+    cancel = 0;
+    assert_int_equal(weights_open(&f.source, &f.config, GEMM_F32, f.threads, &watch, &w, &err), PGR_OK);
+    weights_close(&w);
+    close_file(&f);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(converted_pages_leave_memory)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(converted_pages_leave_memory),
+                                       cmocka_unit_test(loading_can_be_cancelled)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -178,9 +178,9 @@ static void test_choices_cut_off(void **state) {
     s = make_store(db, 0, 24, 6);
     pgr_cancel cancel = 0;
     pgr_error err;
-    o.cancel = &cancel;
-    o.progress = cancel_embedding;
-    o.progress_ctx = (void *)(uintptr_t)&cancel;
+    o.watch.cancel = &cancel;
+    o.watch.progress = cancel_embedding;
+    o.watch.progress_ctx = (void *)(uintptr_t)&cancel;
     assert_int_equal(pgr_proto_build(s, protos, &o, &err), PGR_E_CANCELLED);
     assert_false(file_exists(protos));
     pgr_store_close(s);
@@ -198,8 +198,8 @@ static void test_choices_cut_off(void **state) {
         store_get_vector(s, u.pair_keys[5], "chosen", pgr_embedder_name(bert), v, pgr_embedder_dims(bert), &last, NULL),
         PGR_OK);
     assert_true(first && !last);
-    o.cancel = NULL;
-    o.progress = NULL;
+    o.watch.cancel = NULL;
+    o.watch.progress = NULL;
     build(s, &o);
     buf again = read_protos();
     assert_same(&whole, &again);

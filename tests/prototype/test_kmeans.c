@@ -140,7 +140,7 @@ static void test_refusals(void **state) {
     want_refusal(nan, 2, 2, 1, NULL, "row 1, column 0");
     pgr_cancel stop = 1;
     kmeans_options o = kmeans_options_default(2);
-    o.cancel = &stop;
+    o.watch.cancel = &stop;
     kmeans_result r;
     assert_int_equal(kmeans(x, 5, 2, &o, &r, NULL), PGR_E_CANCELLED);
 }

@@ -307,7 +307,7 @@ static void test_refusals(void **state) {
     assert_non_null(strstr(err.message, "diverged"));
     assert_true(r->theta.W[3] == before && r->theta.A[0] == a && r->n_step == 0);
     pgr_cancel stop = 1;
-    r->o.cancel = &stop;
+    r->o.watch.cancel = &stop;
     assert_int_equal(refine_train(r, samples, N, NULL, &err), PGR_E_CANCELLED);
     refine_free(r);
 

@@ -67,7 +67,7 @@ static void test_import(void **state) {
     assert_string_equal(got.first_bad, want);
 
     pgr_cancel cancel = 1;
-    pgr_import_options o = {.cancel = &cancel};
+    pgr_import_options o = {.watch.cancel = &cancel};
     assert_int_equal(pgr_user_import(s, good, &o, &got, &err), PGR_E_CANCELLED);
     assert_int_equal(pgr_user_import(s, path_of("absent"), NULL, &got, &err), PGR_E_IO);
     pgr_store_close(s);

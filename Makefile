@@ -28,6 +28,7 @@ demo: build model ## builds, fetches the default model, judges the bundled examp
 
 test: build ## builds and passes the tests
 	@tools/check_layers.py
+	@tools/check_citations.py
 	@ctest --test-dir $(BUILD) --output-on-failure -j $(JOBS)
 	@tools/list_skips.sh $(BUILD)
 
@@ -55,8 +56,9 @@ kernels: build ## speed of the kernels against the machine's ceiling
 	$(BUILD)/bench_math
 	$(BUILD)/bench_attn
 
-layers: ## proves that no room includes a room above it
+layers: ## proves that no room includes a room above it, and that what code and pages cite is there
 	@tools/check_layers.py
+	@tools/check_citations.py
 
 format: ## clang-format over our .c files (headers are laid out by hand)
 	@git ls-files "*.c" | xargs clang-format -i

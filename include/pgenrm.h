@@ -511,7 +511,7 @@ pgr_status pgr_request_complete(pgr_request *request, pgr_store *store, bool *kn
 typedef enum pgr_proto_by {
     PGR_PROTO_VOTES,    /* one vector per user: sum of r(chosen) - r(rejected), r a random direction named by the text; needs no model */
     PGR_PROTO_CHOICES,  /* one per user: sum of the directions from rejected to chosen embedding */
-    PGR_PROTO_ANALYSIS, /* one per pair: the embedding of the preference analysis that a model wrote (method.md 3) */
+    PGR_PROTO_ANALYSIS, /* one per pair: the embedding of the preference analysis that a model wrote (docs/method.md) */
 } pgr_proto_by;
 
 /* Writes the preference analyses (Part 1 of a chain) of n requests: texts[i] is pgr_free'd by the caller; all NULL after an error. */
@@ -713,7 +713,7 @@ typedef struct pgr_result {
 
 pgr_judge_options pgr_judge_options_default(void);
 
-/* Score the request's responses for its user (method.md 4): m chains under the user's own history (Ind-m) and n under those of
+/* Score the request's responses for its user (docs/method.md): m chains under the user's own history (Ind-m) and n under those of
  * the most similar other users (Pro-n), one mean each, weighted. *out is the caller's (pgr_result_free). A chain that does not parse is counted in `failed`, never scored. */
 pgr_status pgr_judge(pgr_engine *engine, const pgr_request *request, const pgr_judge_options *options,
                      pgr_result **out, pgr_error *err);
@@ -745,7 +745,7 @@ pgr_status pgr_result_json(const pgr_result *result, char **out, pgr_error *err)
 
 /* Users with known truth, to measure what real data cannot tell from noise: latent weights over measured facts of a text (length, lists,
  * warmth, ...) that depend on the kind of query, users drawn around prototypes, noisy choices (Bradley-Terry) between real responses.
- * The defaults give a ladder like that of design/compact.md. */
+ * The defaults give a ladder like that of docs/synth.md. */
 typedef struct pgr_synth_options {
     size_t users;             /* 400 */
     size_t prototypes;        /* 8: tastes that users are drawn from */

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""tests/golden/refine.json: the refinement of prototypes (design method.md 3) in PyTorch with autograd and torch.optim.AdamW: a small
+"""tests/golden/refine.json: the refinement of prototypes (docs/method.md) in PyTorch with autograd and torch.optim.AdamW: a small
 problem, its batches, the loss of every step, the parameters at the end.
 
     python3 -m venv /tmp/hf && /tmp/hf/bin/pip install torch && /tmp/hf/bin/python tools/golden_refine.py"""

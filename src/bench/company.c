@@ -8,7 +8,7 @@
 enum {
     PROTOTYPES = 10,
     SHARED = 3
-}; /* signal.md: 10 are enough; a text is shared where it stands in 3 pairs or more on average */
+}; /* docs/methods.md: 10 are enough; a text is shared where it stands in 3 pairs or more on average */
 
 static size_t train_users(const bench_data *d) {
     size_t n = 0;

@@ -84,7 +84,7 @@ pgr_status bench_embed(const bench_data *d, const bench_method_options *o, float
 typedef pgr_status (*bench_method_fn)(const bench_data *d, const bench_method_options *o, double *p /* (n_test) */,
                                       pgr_error *err);
 typedef struct bench_method {
-    const char *name; /* as in cli.md: "longest", "length-personal", "attributes", ... */
+    const char *name; /* as in docs/methods.md: "longest", "length-personal", "attributes", ... */
     bool personal;    /* uses histories: has a stranger's control */
     bool embeds;
     bench_method_fn run;

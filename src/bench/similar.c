@@ -12,7 +12,7 @@
 #include "prototype/kmeans.h"
 #include "prototype/vec.h"
 
-enum { PROTOTYPES = 10 /* signal.md */, RESTARTS = 4, VOTE_DIMS = 256, ROUNDS = 50 };
+enum { PROTOTYPES = 10 /* docs/methods.md */, RESTARTS = 4, VOTE_DIMS = 256, ROUNDS = 50 };
 
 typedef struct similar {
     stat *s;

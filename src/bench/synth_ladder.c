@@ -230,7 +230,7 @@ static double by_global(const knowledge *k, size_t row) {
     return dot(k->l->global, features(k->l, row), FEATURES);
 }
 
-/* The rule of design/compact.md: what the shown pairs have in common, level by level. */
+/* The rule of docs/synth.md: what the shown pairs have in common, level by level. */
 static double by_rule(const knowledge *k, size_t row) {
     double now[N_FACT];
     levels(k->l, row, now);

@@ -8,7 +8,8 @@ enum { MAX_HEAD_GROUP = 256 }; /* query heads per KV head */
 
 typedef enum rope_scaling {
     ROPE_PLAIN,
-    ROPE_LLAMA3, /* formats.md 5.2: long wavelengths divided by factor, short ones left, a smooth change between */
+    ROPE_LLAMA3, /* long wavelengths divided by factor, short ones left, a smooth change between
+                    (docs/formats.md, "config.json") */
 } rope_scaling;
 
 typedef struct config {

@@ -1,5 +1,5 @@
-/* gguf.h - reads GGUF v3 files: key-value pairs and the directory of tensors, all bounds checked (formats.md 5.3).
- * Owns the mapping; knows nothing of what keys and tensors mean. */
+/* gguf.h - reads GGUF v3 files (docs/formats.md, "GGUF"): key-value pairs and the directory of tensors, all bounds
+ * checked. Owns the mapping; knows nothing of what keys and tensors mean. */
 #ifndef PGR_FORMAT_GGUF_H
 #define PGR_FORMAT_GGUF_H
 

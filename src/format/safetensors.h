@@ -1,5 +1,5 @@
 /* safetensors.h - reads the weights of a Hugging Face folder: model.safetensors or its shards, all bounds checked
- * (formats.md 5.1). Owns the mappings; knows nothing of what tensors mean. */
+ * (docs/formats.md, "safetensors"). Owns the mappings; knows nothing of what tensors mean. */
 #ifndef PGR_FORMAT_SAFETENSORS_H
 #define PGR_FORMAT_SAFETENSORS_H
 

@@ -1,5 +1,5 @@
-/* analysis.c - preference analyses (method.md 3): Part 1 of one chain per request, who the user is here and what weighs for
- * him, as plain text. What prototypes are made from. */
+/* analysis.c - preference analyses (docs/method.md, "Prototypes"): Part 1 of one chain per request, who the user is
+ * here and what weighs for him, as plain text. What prototypes are made from. */
 #include <string.h>
 
 #include "base/buf.h"

@@ -1,5 +1,5 @@
-/* chain.h - parses evaluation chains: what the model wrote becomes persona, weighted criteria, scores (method.md 1, lessons.md).
- * A chain that does not parse is data with a reason, never a score. */
+/* chain.h - parses evaluation chains (docs/method.md, "The chain"): what the model wrote becomes persona, weighted
+ * criteria, scores. A chain that does not parse is data with a reason, never a score. */
 #ifndef PGR_JUDGE_CHAIN_H
 #define PGR_JUDGE_CHAIN_H
 

@@ -365,7 +365,7 @@ static double fact_z(int fact, const facts *mine, const facts *others, size_t n_
 
 int facts_level(int fact, const facts *mine, const facts *others, size_t n_other) {
     double z = fact_z(fact, mine, others, n_other), size = fabs(z);
-    int level = size >= 1.5 ? 3 : size >= 0.8 ? 2 : size >= 0.25 ? 1 : 0; /* compact.md */
+    int level = size >= 1.5 ? 3 : size >= 0.8 ? 2 : size >= 0.25 ? 1 : 0; /* docs/compact.md */
     return z < 0 ? -level : level;
 }
 

@@ -1,7 +1,7 @@
-/* judge.c - test-time scaling (method.md 4): a request becomes m chains under the user's own history and n under those of
- * similar users, half of them with the responses in reversed order, and the chains become one result. The chains of all requests
- * of a call are written in one batch, or (adaptive) in rounds that settled requests leave; a request is settled, with a result
- * or an error of its own, as soon as its last chain has ended. */
+/* judge.c - test-time scaling (docs/method.md, "Test-time scaling"): a request becomes m chains under the user's own
+ * history and n under those of similar users, half of them with the responses in reversed order, and the chains become
+ * one result. The chains of all requests of a call are written in one batch, or (adaptive) in rounds that settled
+ * requests leave; a request is settled, with a result or an error of its own, as soon as its last chain has ended. */
 #include <math.h>
 #include <string.h>
 
@@ -15,7 +15,7 @@ enum {
     ROUND_CHAINS =
         128, /* of a round, all requests together: the slots filled twice, prompts few enough to stay in the cache */
 };
-static const size_t FULL_FRAME_PARAMETERS = 3000000000u; /* smaller models get the compact frame (compact.md) */
+static const size_t FULL_FRAME_PARAMETERS = 3000000000u; /* smaller models get the compact frame (docs/compact.md) */
 
 pgr_judge_options pgr_judge_options_default(void) {
     return (pgr_judge_options){.ind = -1,

@@ -1,5 +1,5 @@
-/* judge_neighbours.c - who else is asked (Pro-n, method.md 4): the neighbours, their weights among each other, and what both
- * sides weigh where the user's own history is short. */
+/* judge_neighbours.c - who else is asked (Pro-n, docs/method.md): the neighbours, their weights among each other, and
+ * what both sides weigh where the user's own history is short. */
 #include <math.h>
 #include <string.h>
 

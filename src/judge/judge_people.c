@@ -1,5 +1,5 @@
-/* judge_people.c - the public calls of judging: similar users come from the store and the prototypes (pgr_people). Where
- * prototypes are of preference analyses, one is written for each request first, as they were (method.md 4). */
+/* judge_people.c - the public calls of judging: similar users come from the store and the prototypes (pgr_people).
+ * Where prototypes are of preference analyses, one is written for each request first, as they were (docs/method.md). */
 #include "base/clock.h"
 #include "base/mem.h"
 #include "judge/judge.h"

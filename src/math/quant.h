@@ -1,4 +1,5 @@
-/* quant.h - the block types of GGUF tensors and their values in fp32, bit-equal to PyPI `gguf` (formats.md 5.3). */
+/* quant.h - the block types of GGUF tensors (docs/formats.md, "Block types") and their values in fp32, bit-equal to
+ * PyPI `gguf`. */
 #ifndef PGR_MATH_QUANT_H
 #define PGR_MATH_QUANT_H
 

@@ -15,7 +15,7 @@
 enum { N_WORD = 8 };                  /* typical words of a prototype */
 enum { FIT_ROWS = 65536 };            /* rows that k-means sees at most; all are assigned */
 enum { REFINE_PAIRS = 65536 };        /* pairs that refinement learns from at most */
-enum { REFINE_HISTORY = 3 };          /* as many as a prompt shows, method.md 1 */
+enum { REFINE_HISTORY = 3 };          /* as many as a prompt shows, docs/method.md, "The job" */
 enum { STREAM_HISTORY = 0x72656631 }; /* of the random numbers */
 
 pgr_proto_options pgr_proto_options_default(void) {

@@ -10,7 +10,7 @@
 
 enum { BATCH = 256 };         /* texts that are embedded, and kept in one transaction, at a time */
 enum { BATCH_ANALYSES = 16 }; /* requests that a model analyses at a time */
-enum { HISTORY = 3 };         /* pairs that it is shown: method.md 1 */
+enum { HISTORY = 3 };         /* pairs that it is shown: docs/method.md, "The job" */
 
 /* Progress and cancellation. */
 pgr_status collect_step(const collection *c, const char *label, size_t done, size_t total, const char *unit,

@@ -22,16 +22,18 @@ typedef struct neighbourhood {
     size_t n_evidence; /* pairs of the request's user that placed him; 0: he was placed by other things, or not at all (cold start) */
 } neighbourhood;
 
-/* The n users most similar to the request's user (method.md 4): embed the user by his history, take the nearest prototype, then inside it the
- * nearest users. Fewer than n where there are no more. Memory of the arena.
+/* The n users most similar to the request's user (docs/method.md): embed the user by his history, take the nearest
+ * prototype, then inside it the nearest users. Fewer than n where there are no more. Memory of the arena.
  * Further prototypes are opened only while there are fewer than n. Users whom the store has forgotten are not returned.
- * Cold start, with no history that tells anything (n_evidence = 0): by `choices` and `analysis` the user's place is that of the text of his criteria,
- * demographics and the query; by `votes` he is taken for the centre of the largest prototype.
- * By `analysis`, a user with a history but without an analysis is placed by that text and the chosen responses; people_neighbours_by has one. */
+ * Cold start, with no history that tells anything (n_evidence = 0): by `choices` and `analysis` the user's place is
+ * that of the text of his criteria, demographics and the query; by `votes` he is taken for the centre of the largest
+ * prototype.
+ * By `analysis`, a user with a history but without an analysis is placed by that text and the chosen responses;
+ * people_neighbours_by has one. */
 pgr_status people_neighbours(people *p, const pgr_request *r, size_t n, arena *a, neighbourhood *out, pgr_error *err);
 
-/* The same, placed by a preference analysis that a chain wrote about this request (method.md 4), where the prototypes are of analyses;
- * else, or with NULL, people_neighbours. */
+/* The same, placed by a preference analysis that a chain wrote about this request (docs/method.md), where the
+ * prototypes are of analyses; else, or with NULL, people_neighbours. */
 pgr_status people_neighbours_by(people *p, const pgr_request *r, const char *analysis, size_t n, arena *a, neighbourhood *out,
                                 pgr_error *err);
 

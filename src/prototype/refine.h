@@ -1,4 +1,4 @@
-/* refine.h - history-aware attentive refinement of prototypes (method.md 3).
+/* refine.h - history-aware attentive refinement of prototypes (docs/method.md, "Prototypes").
  *
  * For prototype a_j, a member sample with query q, chosen and rejected y+ and y-, and h pairs of history:
  *     o_i   = tanh(W [q_i ; y_i+ - y_i-] + b)                                                       W: (d, 2d), b: (d)

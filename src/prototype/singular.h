@@ -16,10 +16,10 @@ typedef struct singular_curve {
 
 enum { SINGULAR_ROWS = 16384 };
 
-/* The paper chooses k from the retained singular values and does not say which are retained (method.md 3). Our rule has no setting: a
- * value is retained if it is above omega * median of the values, the optimal threshold for a low-rank matrix in noise of unknown size
- * (Gavish and Donoho 2014, omega for the shape d / n after their approximation, 2.858 for square ones). k groups around k centres span
- * k - 1 directions about their mean, therefore k = retained + 1.
+/* The paper chooses k from the retained singular values and does not say which are retained (docs/method.md). Our rule
+ * has no setting: a value is retained if it is above omega * median of the values, the optimal threshold for a low-rank
+ * matrix in noise of unknown size (Gavish and Donoho 2014, omega for the shape d / n after their approximation, 2.858
+ * for square ones). k groups around k centres span k - 1 directions about their mean, therefore k = retained + 1.
  *
  * x: (n, d) finite, n >= 1. On error out is empty. */
 pgr_status singular_curve_measure(const float *x, size_t n, size_t d, pool *threads, pgr_cancel *cancel,

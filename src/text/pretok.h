@@ -1,6 +1,6 @@
-/* pretok.h - the pre-tokenisers: cut text into the pieces within which tokens are merged (formats.md 5.2). A
- * pre-tokeniser is a list of steps, each of which cuts the pieces of the one before; patterns are compiled once and
- * read-only, each thread scans with a pretok_scan of its own. */
+/* pretok.h - the pre-tokenisers (docs/formats.md, "Tokenizers"): cut text into the pieces within which tokens are
+ * merged. A pre-tokeniser is a list of steps, each of which cuts the pieces of the one before; patterns are compiled
+ * once and read-only, each thread scans with a pretok_scan of its own. */
 #ifndef PGR_TEXT_PRETOK_H
 #define PGR_TEXT_PRETOK_H
 

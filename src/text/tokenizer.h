@@ -2,10 +2,11 @@
  * bytes (GPT-2, Llama 3, Qwen, SmolLM) or over characters with bytes to fall back on (SentencePiece: Llama 2, Mistral);
  * WordPiece (BERT and the embedders made of it) from a tokenizer.json or a vocab.txt.
  *
- * Order of work (formats.md 5.2): split out added tokens in the raw text, normalise the rest, split out those added
- * tokens that are looked for in normalised text, cut by the pre-tokeniser, merge by rank (WordPiece: take the longest
- * piece, then the next), put the post-processor's tokens around. Control tokens in user text stay text unless
- * TOK_PARSE_SPECIAL is given; added tokens that are not special (token type user-defined) are always kept whole. */
+ * Order of work (docs/formats.md, "Tokenizers"): split out added tokens in the raw text, normalise the rest, split out
+ * those added tokens that are looked for in normalised text, cut by the pre-tokeniser, merge by rank (WordPiece: take
+ * the longest piece, then the next), put the post-processor's tokens around. Control tokens in user text stay text
+ * unless TOK_PARSE_SPECIAL is given; added tokens that are not special (token type user-defined) are always kept
+ * whole. */
 #ifndef PGR_TEXT_TOKENIZER_H
 #define PGR_TEXT_TOKENIZER_H
 

@@ -65,7 +65,8 @@ typedef struct user_fields {
 enum { FIELD_HISTORY_MAX = 100000 }; /* pairs */
 pgr_status field_user(const field_reader *in, const json_t *v, const field_path *p, user_fields *out);
 
-/* A PersonalRewardBench record (formats.md 6.1): all its columns are known by name, others refused. Ids may be missing (""). */
+/* A PersonalRewardBench record (docs/formats.md, "PersonalRewardBench"): all its columns are known by name, others
+ * refused. Ids may be missing (""). */
 pgr_status field_pair_record(const field_reader *in, json_t *top, pair_record *out);
 
 #endif

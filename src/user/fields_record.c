@@ -1,4 +1,4 @@
-/* fields_record.c - a PersonalRewardBench record (formats.md 6.1) as a pair. */
+/* fields_record.c - a PersonalRewardBench record (docs/formats.md, "PersonalRewardBench") as a pair. */
 #include <math.h>
 #include <string.h>
 

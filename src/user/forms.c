@@ -91,7 +91,7 @@ pgr_status form_user_read(const field_reader *in, json_t *v, record_list *out) {
     return add_history(in, &u, out);
 }
 
-/* ---- LaMP-QA (formats.md 6.3) ------------------------------------------------------------------------------------ */
+/* ---- LaMP-QA (docs/formats.md, "LaMP-QA") ------------------------------------------------------------------------ */
 
 bool form_lampqa_tells(const json_t *v) {
     return json_object_get(v, "question") && (json_object_get(v, "profile") || json_object_get(v, "rubric_aspects"));

@@ -27,7 +27,7 @@ pgr_status form_prb_read(const field_reader *in, json_t *v, record_list *out);
 bool form_user_tells(const json_t *v);
 pgr_status form_user_read(const field_reader *in, json_t *v, record_list *out);
 
-/* forms_prism.c: raw PRISM (formats.md 6.2) */
+/* forms_prism.c: raw PRISM (docs/formats.md, "PRISM") */
 bool form_conversation_tells(const json_t *v);
 pgr_status form_conversation_read(const field_reader *in, json_t *v, record_list *out);
 bool form_survey_tells(const json_t *v);

@@ -1,6 +1,6 @@
-/* forms_prism.c - PRISM as it was published (formats.md 6.2). A conversation gives a pair for every response of a turn beside the chosen
- * one, its context the dialogue so far; the survey gives what a user says of himself. utterances.jsonl, which holds the same
- * responses one by one, is utterances.c's. */
+/* forms_prism.c - PRISM as it was published (docs/formats.md, "PRISM"). A conversation gives a pair for every response
+ * of a turn beside the chosen one, its context the dialogue so far; the survey gives what a user says of himself.
+ * utterances.jsonl, which holds the same responses one by one, is utterances.c's. */
 #include <math.h>
 #include <string.h>
 

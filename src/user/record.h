@@ -4,7 +4,8 @@
 
 #include "user/request.h"
 
-/* One choice of one user: a row of a data set (PersonalRewardBench record, formats.md). No pointer is NULL; "" means not given. */
+/* One choice of one user: a row of a data set (docs/formats.md, "PersonalRewardBench"). No pointer is NULL; ""
+ * means not given. */
 typedef struct pair_record {
     const char *user_id, *conversation_id;
     preference_pair pair;

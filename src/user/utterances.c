@@ -1,5 +1,6 @@
-/* utterances.c - PRISM's utterances.jsonl (formats.md 6.2): one response per line. Those of one interaction stand together, a conversation's
- * interactions in the order of their turns; so the pairs are those of conversations.jsonl, without its choice attributes. */
+/* utterances.c - PRISM's utterances.jsonl (docs/formats.md, "PRISM"): one response per line. Those of one interaction
+ * stand together, a conversation's interactions in the order of their turns; so the pairs are those of
+ * conversations.jsonl, without its choice attributes. */
 #include <inttypes.h>
 #include <math.h>
 #include <string.h>

@@ -1,5 +1,5 @@
-/* test_chain.c - chains as models write them: every spelling of marker, object, weight and score that method.md and
- * lessons.md tell of; what is wrong is named and never scored. */
+/* test_chain.c - chains as models write them: every spelling of marker, object, weight and score that docs/method.md
+ * tells of; what is wrong is named and never scored. */
 #include <math.h>
 
 #include "../base/faults.h"

@@ -1,4 +1,5 @@
-/* test_result_json.c - the result's JSON is valid, on one line, and has the keys and values that cli.md promises. */
+/* test_result_json.c - the result's JSON is valid, on one line, and has the keys and values that docs/requests.md
+ * promises. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>

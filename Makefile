@@ -1,21 +1,25 @@
 # Short front of the CMake build. `make help` lists the targets.
 BUILD ?= build
 JOBS  ?= $(shell nproc 2>/dev/null || echo 2)
-CMAKE  = cmake -G Ninja -S . -DPGR_WERROR=$(if $(CI),ON,OFF)
+export JOBS
+comma := ,
+CMAKE  = cmake -G Ninja -S . -DPGR_WERROR=$(if $(CI),ON,OFF) $(if $(shell command -v ccache),-DCMAKE_C_COMPILER_LAUNCHER=ccache)
+# $(call compile,FOLDER,TARGET,OPTIONS OF CMAKE)
+compile = $(CMAKE) -B $(1) $(3) > $(1).log 2>&1 || { cat $(1).log; exit 1; }; cmake --build $(1) -j $(JOBS) --target $(2)
 
-.PHONY: help all deps build model embedder demo test asan tsan fuzz bench kernels layers format install clean
+.PHONY: help all deps build model embedder demo test test-levels asan tsan clang aarch64 test-aarch64 fuzz bench kernels layers format \
+        install clean
 
 help: ## this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 12
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 14
 
 all: build
 
 deps: ## installs the missing Debian packages (asks for no password: run as root or with sudo)
 	@tools/install_deps.sh
 
-build: deps ## builds build/pgenrm
-	@$(CMAKE) -B $(BUILD) > $(BUILD).log 2>&1 || { cat $(BUILD).log; exit 1; }
-	@cmake --build $(BUILD) -j $(JOBS)
+build: ## builds build/pgenrm, nothing else; needs what `make deps` installs
+	@$(call compile,$(BUILD),pgenrm)
 
 model: ## fetches the default model into the cache folder, once
 	@tools/fetch_model.sh
@@ -23,30 +27,50 @@ model: ## fetches the default model into the cache folder, once
 embedder: ## fetches the default embedder into the cache folder, once
 	@tools/fetch_embedder.sh
 
-demo: build model ## builds, fetches the default model, judges the bundled example
+demo: deps ## builds the program, fetches the default model meanwhile, judges the bundled example
+	@tools/fetch_model.sh & fetch=$$!; $(call compile,$(BUILD),pgenrm) && wait $$fetch
 	$(BUILD)/pgenrm score examples/request.json --ind 8
 
-test: build ## builds and passes the tests
+test: deps ## builds and passes the tests, with the best kernels that this CPU has
 	@tools/check_layers.py
 	@tools/check_citations.py
-	@ctest --test-dir $(BUILD) --output-on-failure -j $(JOBS)
-	@tools/list_skips.sh $(BUILD)
+	@$(call compile,$(BUILD),tests)
+	@tools/run_tests.sh $(BUILD) test
+
+LEVELS ?= $(shell tools/levels.sh | sed 's/ *[^ ]*$$//')
+test-levels: deps ## the tests again at every lower level of kernels, one after the other: PGENRM_CPU=ref, avx2
+	@$(call compile,$(BUILD),tests)
+	@echo "levels of this CPU: $$(tools/levels.sh); make test passes the last of them, this: $(LEVELS)"
+	@for level in $(LEVELS); do PGENRM_CPU=$$level tools/run_tests.sh $(BUILD) $$level || exit 1; done
 
 asan: deps ## the tests under AddressSanitizer and UndefinedBehaviorSanitizer
-	@$(CMAKE) -B $(BUILD)-asan -DPGR_SANITIZE=address,undefined -DCMAKE_BUILD_TYPE=RelWithDebInfo > $(BUILD)-asan.log 2>&1 || { cat $(BUILD)-asan.log; exit 1; }
-	@cmake --build $(BUILD)-asan -j $(JOBS)
-	@UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 ctest --test-dir $(BUILD)-asan --output-on-failure -j $(JOBS)
+	@$(call compile,$(BUILD)-asan,tests,-DPGR_SANITIZE=address$(comma)undefined -DCMAKE_BUILD_TYPE=Sanitize)
+	@UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 tools/run_tests.sh $(BUILD)-asan asan
 
 tsan: deps ## the tests under ThreadSanitizer
-	@$(CMAKE) -B $(BUILD)-tsan -DPGR_SANITIZE=thread -DCMAKE_BUILD_TYPE=RelWithDebInfo > $(BUILD)-tsan.log 2>&1 || { cat $(BUILD)-tsan.log; exit 1; }
-	@cmake --build $(BUILD)-tsan -j $(JOBS)
-	@TSAN_OPTIONS=halt_on_error=1 ctest --test-dir $(BUILD)-tsan --output-on-failure -j $(JOBS)
+	@$(call compile,$(BUILD)-tsan,tests,-DPGR_SANITIZE=thread -DCMAKE_BUILD_TYPE=Sanitize)
+	@TSAN_OPTIONS=halt_on_error=1 tools/run_tests.sh $(BUILD)-tsan tsan
+
+clang: ## the tests built by clang, warnings as errors
+	@tools/install_deps.sh clang
+	@$(call compile,$(BUILD)-clang,tests,-DCMAKE_C_COMPILER=clang -DPGR_WERROR=ON)
+	@tools/run_tests.sh $(BUILD)-clang clang
+
+AARCH64 = -DCMAKE_TOOLCHAIN_FILE=cmake/aarch64.cmake
+aarch64: ## cross-builds build-aarch64/pgenrm
+	@tools/install_deps.sh aarch64
+	@$(call compile,$(BUILD)-aarch64,pgenrm,$(AARCH64))
+
+test-aarch64: ## the tests for aarch64 under qemu-user: minutes (docs/platforms.md)
+	@tools/install_deps.sh aarch64
+	@$(call compile,$(BUILD)-aarch64,tests,$(AARCH64))
+	@tools/run_tests.sh $(BUILD)-aarch64 aarch64
 
 FUZZ_SECONDS ?= 300
 fuzz: deps ## runs every libFuzzer target for FUZZ_SECONDS (300)
 	@tools/fuzz.sh $(BUILD)-fuzz $(FUZZ_SECONDS)
 
-bench: build model ## many chains on one prompt, against OpenVINO GenAI and llama.cpp (installs them: minutes)
+bench: deps build model ## many chains on one prompt, against OpenVINO GenAI and llama.cpp (installs them: minutes)
 	@cmake --build $(BUILD) --target bench_job
 	@PGENRM=$(BUILD)/pgenrm bench/peers/install.sh
 	bench/target_job.py --build $(BUILD)
@@ -63,8 +87,9 @@ layers: ## proves that no room includes a room above it, and that what code and 
 format: ## clang-format over our .c files (headers are laid out by hand)
 	@git ls-files "*.c" | xargs clang-format -i
 
-install: build ## installs program, library, header and pkg-config file (DESTDIR and PREFIX are respected)
+install: ## installs program, libraries (shared, static), headers and pkg-config file (DESTDIR and PREFIX are respected)
+	@$(call compile,$(BUILD),all)
 	@cmake --install $(BUILD) $(if $(PREFIX),--prefix $(PREFIX))
 
 clean: ## removes the build folders
-	@rm -rf $(BUILD) $(BUILD)-asan $(BUILD)-tsan $(BUILD)-fuzz $(BUILD)*.log
+	@rm -rf $(BUILD) $(BUILD)-asan $(BUILD)-tsan $(BUILD)-clang $(BUILD)-aarch64 $(BUILD)-fuzz $(BUILD)*.log

@@ -4,7 +4,6 @@
 
 #include "commands.h"
 #include "json_out.h"
-#include "pgenrm_bench.h"
 #include "program.h"
 #include "table.h"
 

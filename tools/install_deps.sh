@@ -1,7 +1,20 @@
 #!/usr/bin/env bash
-# Installs the Debian packages that the build needs and that are not there yet; silent when all are.
+# install_deps.sh [clang] [aarch64]: installs the Debian packages that the build and its tests need (and those of the clang build, of
+# the build for aarch64) and that are not there yet; silent when all are.
 set -euo pipefail
-packages=(build-essential cmake ninja-build pkg-config python3 python3-pip libdnnl-dev libjansson-dev libpcre2-dev libutf8proc-dev libcurl4-openssl-dev nettle-dev libsqlite3-dev zlib1g-dev libcmocka-dev)
+packages=(build-essential cmake ninja-build pkg-config python3 python3-pip libdnnl-dev libjansson-dev libpcre2-dev libutf8proc-dev
+          libcurl4-openssl-dev nettle-dev libsqlite3-dev zlib1g-dev libcmocka-dev)
+foreign=
+for group; do
+    case $group in
+    clang) packages+=(clang libomp-dev) ;;
+    aarch64) # not libdnnl-dev: its two architectures cannot be installed beside each other, and only AVX-512 uses it
+        foreign=arm64
+        packages+=(gcc-aarch64-linux-gnu qemu-user
+                   {libjansson,libpcre2,libutf8proc,libcurl4-openssl,nettle,libsqlite3,zlib1g,libcmocka}-dev:arm64) ;;
+    *) echo "install_deps.sh: no group '$group', expected clang or aarch64" >&2; exit 2 ;;
+    esac
+done
 missing=()
 for p in "${packages[@]}"; do
     dpkg-query -W -f='${Status}' "$p" 2>/dev/null | grep -q 'install ok installed' || missing+=("$p")
@@ -12,6 +25,7 @@ run=()
 [ "$(id -u)" -eq 0 ] || run=(sudo)
 echo "installing Debian packages: ${missing[*]}"
 export DEBIAN_FRONTEND=noninteractive
+[ -z "$foreign" ] || "${run[@]}" dpkg --add-architecture "$foreign"
 log=$(mktemp)
 "${run[@]}" apt-get update -q >"$log" 2>&1 || { cat "$log"; exit 1; }
 "${run[@]}" apt-get install -y -q --no-install-recommends "${missing[@]}" >"$log" 2>&1 || { cat "$log"; exit 1; }

@@ -4,6 +4,7 @@
 
 #include "commands.h"
 #include "json_out.h"
+#include "pgenrm_bench.h"
 #include "program.h"
 #include "table.h"
 

@@ -2,7 +2,7 @@
 #ifndef PGR_CMD_LAMPQA_TABLE_H
 #define PGR_CMD_LAMPQA_TABLE_H
 
-#include "pgenrm.h"
+#include "pgenrm_bench.h"
 #include "table.h"
 
 /* A table per category, the mean correlation, then the notes. */

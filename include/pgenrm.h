@@ -1,4 +1,4 @@
-/* pgenrm.h - the whole public API of libpgenrm.
+/* pgenrm.h - the public API of libpgenrm: models, users, judging, prototypes. Measuring judges is in pgenrm_bench.h.
  *
  * Four nouns: a model (weights, tokenizer, chat template: read-only, shared by threads), an engine (KV cache and
  * scheduler: one per thread), a request (a user, a query, candidate responses) and a result (one score per response).
@@ -15,6 +15,10 @@
  *         && pgr_request_read("request.json", &request, &err) == PGR_OK
  *         && pgr_judge(engine, request, &jo, &result, &err) == PGR_OK)
  *         printf("best: %d\n", result->best);
+ *     pgr_result_free(result);
+ *     pgr_request_free(request);
+ *     pgr_engine_free(engine);
+ *     pgr_model_close(model);
  *
  * Errors: every call that can fail returns a pgr_status; 0 is success, errors are negative. `err` may be NULL; else it
  * holds one line that names the file, line, field or tensor, what was found and what was expected. Out-parameters are
@@ -82,9 +86,10 @@ typedef struct pgr_watch {
 } pgr_watch;
 
 /* A progress bar on standard error: pass pgr_progress_bar_update as pgr_progress_fn and the bar as its ctx.
- * A step (label) shows nothing before it has taken 2 seconds; then, on a terminal, one line that is redrawn (bar, done/total,
- * rate, time left), else, or with TERM=dumb, a line at most every 5 seconds, and a last line with the total time.
- * NO_COLOR is respected. quiet: nothing ever. NULL (out of memory) is a bar that shows nothing. threads: one at a time. */
+ * A step (label) shows nothing before it has taken 2 seconds; then, on a terminal, one line that is redrawn (bar,
+ * done/total, rate, time left), else, or with TERM=dumb, a line at most every 5 seconds, and a last line with the total
+ * time. NO_COLOR is respected. quiet: nothing ever. NULL (out of memory) is a bar that shows nothing. threads: one at a
+ * time. */
 typedef struct pgr_progress_bar pgr_progress_bar;
 pgr_progress_bar *pgr_progress_bar_create(bool quiet);
 void pgr_progress_bar_update(void *bar, const char *label, uint64_t done, uint64_t total, const char *unit);
@@ -95,9 +100,10 @@ void pgr_progress_bar_free(pgr_progress_bar *bar); /* ends the line; NULL is fin
 typedef enum pgr_dtype {
     PGR_DTYPE_AUTO, /* weights stay as the file has them, arithmetic in fp32 on the dequantised values */
     PGR_DTYPE_F32,  /* converted to fp32 at load and packed */
-    PGR_DTYPE_BF16, /* converted to bf16 at load and packed; activations rounded to bf16, sums in fp32; AVX512-BF16 only */
-    PGR_DTYPE_INT8, /* 8-bit integers with a scale for every 64 values of a row, weights and activations, sums in fp32 between;
-                     * K and V with a scale for every token and head (AVX-512 VNNI; docs/speed.md) */
+    PGR_DTYPE_BF16, /* converted to bf16 at load and packed; activations rounded to bf16, sums in fp32; AVX512-BF16
+                     * only */
+    PGR_DTYPE_INT8, /* 8-bit integers with a scale for every 64 values of a row, weights and activations, sums in fp32
+                     * between; K and V with a scale for every token and head (AVX-512 VNNI; docs/speed.md) */
 } pgr_dtype;
 
 typedef struct pgr_model_options {
@@ -112,8 +118,8 @@ typedef struct pgr_model pgr_model;
 
 pgr_model_options pgr_model_options_default(void);
 
-/* Open a GGUF v3 file, or a Hugging Face folder (config.json, tokenizer.json, safetensors), of a supported family. Every
- * tensor is bound and its shape checked against the config. After *cancel: PGR_E_CANCELLED.
+/* Open a GGUF v3 file, or a Hugging Face folder (config.json, tokenizer.json, safetensors), of a supported family.
+ * Every tensor is bound and its shape checked against the config. After *cancel: PGR_E_CANCELLED.
  * threads: a model may be used by many engines at once. Close it after the last engine. */
 pgr_status pgr_model_open(const char *path, const pgr_model_options *options, pgr_model **out, pgr_error *err);
 void pgr_model_close(pgr_model *model); /* NULL is fine */
@@ -122,9 +128,9 @@ void pgr_model_close(pgr_model *model); /* NULL is fine */
  * $PGENRM_MODEL, else the default model. *out is the caller's (pgr_free). The error says how to get the model. */
 pgr_status pgr_model_find(const char *name, char **out, pgr_error *err);
 
-/* What a model, a LoRA adapter (PEFT folder or GGUF file) or an encoder holds and what will be used and why, as JSON (json; its
- * "kind" is "model", "lora" or "encoder") or as text for people. Opens no weights. options may be NULL; of them chat_template
- * counts, which only a model takes. *out is the caller's (pgr_free). */
+/* What a model, a LoRA adapter (PEFT folder or GGUF file) or an encoder holds and what will be used and why, as JSON
+ * (json; its "kind" is "model", "lora" or "encoder") or as text for people. Opens no weights. options may be NULL; of
+ * them chat_template counts, which only a model takes. *out is the caller's (pgr_free). */
 pgr_status pgr_inspect(const char *path, const pgr_model_options *options, bool json, char **out, pgr_error *err);
 
 const char *pgr_model_name(const pgr_model *model); /* general.name, else the file's name; the model's */
@@ -137,7 +143,8 @@ typedef struct pgr_pull_options {
     bool all;              /* every file; else those that are of use here (docs/pull.md) */
     const char *include;   /* only files that match this pattern (fnmatch); NULL: no such limit */
     const char *endpoint;  /* NULL: $HF_ENDPOINT, else https://huggingface.co */
-    const char *token;     /* NULL: $HF_TOKEN; "": none. Sent to the endpoint's host only, to no redirect's other host */
+    const char *token;     /* NULL: $HF_TOKEN; "": none. Sent to the endpoint's host only, to no redirect's other
+                            * host */
     const char *hub_cache; /* of Hugging Face's programs; NULL: $HF_HUB_CACHE and so on; "": none */
     bool offline;          /* no network: only what is there. The default is $HF_HUB_OFFLINE */
     double backoff_s;      /* before the second try, doubled with each */
@@ -155,7 +162,8 @@ typedef struct pgr_pulled {
 pgr_pull_options pgr_pull_options_default(void);
 
 /* The files of "ORG/NAME" or "ORG/NAME@REVISION" of a Hugging Face hub, into a folder. Every file's checksum is that
- * of the hub before the file gets its name. Files that the cache of Hugging Face's programs has become links to it. options may be NULL.
+ * of the hub before the file gets its name. Files that the cache of Hugging Face's programs has become links to it.
+ * options may be NULL.
  * on error and after *cancel: what has come stays as NAME.part, and the next call goes on from there. */
 pgr_status pgr_pull(const char *model, const pgr_pull_options *options, pgr_pulled *out, pgr_error *err);
 
@@ -190,14 +198,15 @@ typedef struct pgr_adapter {
 
 pgr_write_options pgr_write_options_default(void); /* PGR_FILE_KEEP */
 
-/* A GGUF file of a model (a Hugging Face folder or a GGUF file) that llama.cpp loads (docs/convert.md). Memory: a few megabytes
- * beyond the mapped model, whatever its size. options may be NULL.
+/* A GGUF file of a model (a Hugging Face folder or a GGUF file) that llama.cpp loads (docs/convert.md). Memory: a few
+ * megabytes beyond the mapped model, whatever its size. options may be NULL.
  * on error and after *cancel: nothing stands under the new name, an older file is as it was. */
 pgr_status pgr_convert(const char *model, const char *path, const pgr_write_options *options, pgr_written *out,
                        pgr_error *err);
 
 /* The model with the adapters (n of them, n > 0) merged in: W + sum of scale * B A, computed in fp32 and rounded to the
- * type. A path that ends with .gguf is written as GGUF, another one as a Hugging Face folder, which needs one as the model.
+ * type. A path that ends with .gguf is written as GGUF, another one as a Hugging Face folder, which needs one as the
+ * model.
  * on error: as pgr_convert. */
 pgr_status pgr_merge(const char *model, const pgr_adapter *adapters, size_t n, const char *path,
                      const pgr_write_options *options, pgr_written *out, pgr_error *err);
@@ -222,9 +231,9 @@ typedef struct pgr_engine_options {
     size_t n_kv_token; /* tokens that the KV cache holds, all sequences together; 0: as many as the calls need */
     size_t n_batch;    /* rows of one forward pass; prompts longer than this are computed in chunks */
     size_t cache_bytes; /* memory for the K and V of prompts that later calls may begin with; 0: nothing is kept */
-    size_t n_kv_ready; /* tokens of the KV cache whose memory is taken and cleared when the engine is created, by all threads:
-                          what a server does at its start, so that calls do not wait for it. 0: memory comes as calls need it.
-                          More than n_kv_token counts as that */
+    size_t n_kv_ready; /* tokens of the KV cache whose memory is taken and cleared when the engine is created, by all
+                          threads: what a server does at its start, so that calls do not wait for it. 0: memory comes as
+                          calls need it. More than n_kv_token counts as that */
 } pgr_engine_options;
 
 typedef struct pgr_engine pgr_engine;
@@ -236,21 +245,23 @@ void pgr_engine_free(pgr_engine *engine);
 
 /* ---- adapters -------------------------------------------------------------------------------------------------- */
 
-/* A LoRA adapter, read for one model: a PEFT folder (adapter_config.json, adapter_model.safetensors) or a GGUF file of that
- * kind; docs/lora.md says what is read and what is refused. Read-only after open: many engines may use it at once. Close it
- * after the last engine that uses it, and before its model. */
+/* A LoRA adapter, read for one model: a PEFT folder (adapter_config.json, adapter_model.safetensors) or a GGUF file of
+ * that kind; docs/lora.md says what is read and what is refused. Read-only after open: many engines may use it at once.
+ * Close it after the last engine that uses it, and before its model. */
 typedef struct pgr_lora pgr_lora;
 
-/* on error: PGR_E_FORMAT or PGR_E_UNSUPPORTED with the tensor or key that does not fit the model or is not supported. */
+/* on error: PGR_E_FORMAT or PGR_E_UNSUPPORTED with the tensor or key that does not fit the model or is not
+ * supported. */
 pgr_status pgr_lora_open(const pgr_model *model, const char *path, pgr_lora **out, pgr_error *err);
 void pgr_lora_close(pgr_lora *lora); /* NULL is fine */
 
-/* From the next call on the engine computes with these n adapters and no others, unmerged: each matrix product is W x plus
- * scales[i] * s_i * B_i (A_i x) for every adapter, s_i being its own alpha / r. n 0: the model as it is, bit for bit. The weights are not
- * touched, so that engines on one model may have different adapters. The engine keeps the pointers in loras (not the arrays):
- * the adapters must stay open until other ones are set or the engine is freed.
+/* From the next call on the engine computes with these n adapters and no others, unmerged: each matrix product is W x
+ * plus scales[i] * s_i * B_i (A_i x) for every adapter, s_i being its own alpha / r. n 0: the model as it is, bit for
+ * bit. The weights are not touched, so that engines on one model may have different adapters. The engine keeps the
+ * pointers in loras (not the arrays): the adapters must stay open until other ones are set or the engine is freed.
  * errors: PGR_E_ARG where an adapter was opened for another model, a scale is not finite, or two adapters replace the
- * same tensor or one does so at a scale that is not 1. The set is then as before.  threads: as all calls on an engine. */
+ * same tensor or one does so at a scale that is not 1. The set is then as before.  threads: as all calls on an
+ * engine. */
 pgr_status pgr_engine_set_loras(pgr_engine *engine, pgr_lora *const *loras /* (n) */, const float *scales /* (n) */,
                                 size_t n, pgr_error *err);
 
@@ -334,8 +345,9 @@ typedef struct pgr_embedder pgr_embedder;
 
 pgr_embed_options pgr_embed_options_default(void);
 
-/* Open a model for embeddings: a Hugging Face folder with an encoder of the BERT family, or any model that pgr_model_open
- * takes. The files of sentence-transformers in the folder count. PGR_DTYPE_AUTO is fp32 for encoders. options may be NULL. */
+/* Open a model for embeddings: a Hugging Face folder with an encoder of the BERT family, or any model that
+ * pgr_model_open takes. The files of sentence-transformers in the folder count. PGR_DTYPE_AUTO is fp32 for encoders.
+ * options may be NULL. */
 pgr_status pgr_embedder_open(const char *path, const pgr_model_options *options, pgr_embedder **out, pgr_error *err);
 void pgr_embedder_close(pgr_embedder *embedder); /* NULL is fine */
 
@@ -370,8 +382,9 @@ void pgr_perplexity_free(pgr_perplexity *p);
 
 /* ---- calibration ----------------------------------------------------------------------------------------------- */
 
-/* A map from what the chains say of "A is better than B" to how often that is so, fitted on outcomes (docs/scores.md). It is
- * symmetric: what it makes of A against B and of B against A sums to 1. Read-only once made: threads may share it. */
+/* A map from what the chains say of "A is better than B" to how often that is so, fitted on outcomes (docs/scores.md).
+ * It is symmetric: what it makes of A against B and of B against A sums to 1. Read-only once made: threads may share
+ * it. */
 typedef struct pgr_calibration pgr_calibration;
 
 typedef enum pgr_calibration_method {
@@ -393,8 +406,8 @@ pgr_status pgr_calibration_open(const char *path, pgr_calibration **out, pgr_err
 pgr_status pgr_calibration_write(const pgr_calibration *c, const char *path, pgr_error *err); /* one JSON object */
 void pgr_calibration_free(pgr_calibration *c); /* NULL is fine */
 
-/* Expected calibration error: over n_bin bins of equal width of the probabilities p, the mean of |mean p - mean y| weighted
- * by how many are in the bin. p (n) in 0..1, y (n) 0, 1 or 0.5; NaN where n or n_bin is 0. */
+/* Expected calibration error: over n_bin bins of equal width of the probabilities p, the mean of |mean p - mean y|
+ * weighted by how many are in the bin. p (n) in 0..1, y (n) 0, 1 or 0.5; NaN where n or n_bin is 0. */
 double pgr_calibration_error(const double *p, const double *y, size_t n, size_t n_bin);
 
 /* ---- request --------------------------------------------------------------------------------------------------- */
@@ -402,21 +415,21 @@ double pgr_calibration_error(const double *p, const double *y, size_t n, size_t 
 typedef struct pgr_request pgr_request;
 
 /* A request object as in docs/requests.md, or a PersonalRewardBench record (chosen is then response 0). `origin` is the
- * file's name for messages, or FILE:LINE where the text begins at that line. Unknown keys are errors that name the nearest
- * known key. */
+ * file's name for messages, or FILE:LINE where the text begins at that line. Unknown keys are errors that name the
+ * nearest known key. */
 pgr_status pgr_request_parse(const char *json, size_t len, const char *origin, pgr_request **out, pgr_error *err);
 pgr_status pgr_request_read(const char *path /* "-": standard input */, pgr_request **out, pgr_error *err);
 void pgr_request_free(pgr_request *request);
 
 /* ---- users ----------------------------------------------------------------------------------------------------- */
 
-/* Users, their preference pairs and what was computed of them, in one SQLite file (docs/users.md). One writer and many readers
- * at a time, in any number of programs; a call that finds the file in use waits up to 10 seconds.
+/* Users, their preference pairs and what was computed of them, in one SQLite file (docs/users.md). One writer and many
+ * readers at a time, in any number of programs; a call that finds the file in use waits up to 10 seconds.
  * threads: a handle is one thread's at a time. */
 typedef struct pgr_store pgr_store;
 
-/* The path of a store: name as it is; NULL or "" means $PGENRM_STORE, else users.db in the cache folder. *out is the caller's
- * (pgr_free). postgres://... is PGR_E_UNSUPPORTED. */
+/* The path of a store: name as it is; NULL or "" means $PGENRM_STORE, else users.db in the cache folder. *out is the
+ * caller's (pgr_free). postgres://... is PGR_E_UNSUPPORTED. */
 pgr_status pgr_store_find(const char *name, char **out, pgr_error *err);
 
 typedef enum pgr_store_mode {
@@ -425,7 +438,8 @@ typedef enum pgr_store_mode {
     PGR_STORE_CREATE, /* made with its folder where it is not there */
 } pgr_store_mode;
 
-/* An older store is brought to today's version, a newer one is PGR_E_UNSUPPORTED, a file of another kind PGR_E_FORMAT. */
+/* An older store is brought to today's version, a newer one is PGR_E_UNSUPPORTED, a file of another kind
+ * PGR_E_FORMAT. */
 pgr_status pgr_store_open(const char *path, pgr_store_mode mode, pgr_store **out, pgr_error *err);
 void pgr_store_close(pgr_store *store); /* NULL is fine */
 const char *pgr_store_path(const pgr_store *store);
@@ -444,14 +458,16 @@ typedef struct pgr_imported {
     char first_bad[480]; /* why the first of them was skipped; "" if none */
 } pgr_imported;
 
-/* Adds the users and pairs of a data set's file ("-": standard input; JSON lines or an array, plain or gzip; docs/users.md),
- * in bounded memory. Records are committed some thousands at a time, in the file's order: after an error, *cancel or a kill the records before
- * that place are there, and another import of the file goes on. out counts what was committed, on errors too. options may be NULL. */
+/* Adds the users and pairs of a data set's file ("-": standard input; JSON lines or an array, plain or gzip;
+ * docs/users.md), in bounded memory. Records are committed some thousands at a time, in the file's order: after an
+ * error, *cancel or a kill the records before that place are there, and another import of the file goes on. out counts
+ * what was committed, on errors too. options may be NULL. */
 pgr_status pgr_user_import(pgr_store *store, const char *path, const pgr_import_options *options, pgr_imported *out,
                            pgr_error *err);
 
-/* Adds a user given as a request's "user" object (id, history, criteria, demographics): all of it or nothing. One who is there
- * gets the pairs that he has not; criteria and demographics that are given replace his. origin as in pgr_request_parse. */
+/* Adds a user given as a request's "user" object (id, history, criteria, demographics): all of it or nothing. One who
+ * is there gets the pairs that he has not; criteria and demographics that are given replace his. origin as in
+ * pgr_request_parse. */
 pgr_status pgr_user_add(pgr_store *store, const char *json, size_t len, const char *origin, pgr_imported *out,
                         pgr_error *err);
 
@@ -463,7 +479,8 @@ typedef struct pgr_user_row {
     size_t vectors, analyses; /* computed of the pairs */
 } pgr_user_row;
 
-/* Calls fn with every user, in the order in which they came, until it returns false. The row is fn's for the call only. */
+/* Calls fn with every user, in the order in which they came, until it returns false. The row is fn's for the call
+ * only. */
 typedef bool (*pgr_user_fn)(void *ctx, const pgr_user_row *row);
 pgr_status pgr_user_list(pgr_store *store, pgr_user_fn fn, void *ctx, pgr_error *err);
 
@@ -486,36 +503,41 @@ pgr_status pgr_user_load(pgr_store *store, const char *id, pgr_user **out, pgr_e
 void pgr_user_free(pgr_user *user);
 
 typedef enum pgr_user_form {
-    PGR_USER_RECORDS, /* JSON lines: {"user_id", "criteria", "demographics"}, then his pairs as PersonalRewardBench records */
+    PGR_USER_RECORDS, /* JSON lines: {"user_id", "criteria", "demographics"}, then his pairs as PersonalRewardBench
+                       * records */
     PGR_USER_REQUEST, /* one JSON line: a request's "user" object */
 } pgr_user_form;
 
-/* Gives the lines of one user (id), or of all (NULL), to fn, line by line with their line breaks, until it returns false.
- * What PGR_USER_RECORDS writes, pgr_user_import reads back to the same store. */
+/* Gives the lines of one user (id), or of all (NULL), to fn, line by line with their line breaks, until it returns
+ * false. What PGR_USER_RECORDS writes, pgr_user_import reads back to the same store. */
 typedef bool (*pgr_write_fn)(void *ctx, const char *text, size_t n);
 pgr_status pgr_user_export(pgr_store *store, const char *id, pgr_user_form form, pgr_write_fn fn, void *ctx,
                            pgr_error *err);
 
-/* Forgets n users: their rows, pairs, vectors and analyses, and then their bytes in the file, which is rewritten. All of them or
- * none (PGR_E_ARG, one of them is not there). PGR_E_IO with "another program is reading": the rows are gone, the bytes
- * go when the store is next opened for writing. */
+/* Forgets n users: their rows, pairs, vectors and analyses, and then their bytes in the file, which is rewritten. All
+ * of them or none (PGR_E_ARG, one of them is not there). PGR_E_IO with "another program is reading": the rows are gone,
+ * the bytes go when the store is next opened for writing. */
 pgr_status pgr_user_forget(pgr_store *store, const char *const *ids, size_t n, pgr_error *err);
 
-/* A request that names its user and brings no history gets the history that the store has of him, and criteria and demographics
- * where it brings none. Left out: pairs of the splits "test" and "val", and the pair that is asked about. *known: the
- * store has this user (else the request stays as it is). */
+/* A request that names its user and brings no history gets the history that the store has of him, and criteria and
+ * demographics where it brings none. Left out: pairs of the splits "test" and "val", and the pair that is asked about.
+ * *known: the store has this user (else the request stays as it is). */
 pgr_status pgr_request_complete(pgr_request *request, pgr_store *store, bool *known, pgr_error *err);
+
 /* ---- prototypes and people ------------------------------------------------------------------------------------- */
 
 /* How users become vectors (docs/prototypes.md). */
 typedef enum pgr_proto_by {
-    PGR_PROTO_VOTES,    /* one vector per user: sum of r(chosen) - r(rejected), r a random direction named by the text; needs no model */
+    PGR_PROTO_VOTES,    /* one vector per user: sum of r(chosen) - r(rejected), r a random direction named by the text;
+                         * needs no model */
     PGR_PROTO_CHOICES,  /* one per user: sum of the directions from rejected to chosen embedding */
     PGR_PROTO_ANALYSIS, /* one per pair: the embedding of the preference analysis that a model wrote (docs/method.md) */
 } pgr_proto_by;
 
-/* Writes the preference analyses (Part 1 of a chain) of n requests: texts[i] is pgr_free'd by the caller; all NULL after an error. */
-typedef pgr_status (*pgr_analyse_fn)(void *ctx, const pgr_request *const *requests, size_t n, char **texts, pgr_error *err);
+/* Writes the preference analyses (Part 1 of a chain) of n requests: texts[i] is pgr_free'd by the caller; all NULL
+ * after an error. */
+typedef pgr_status (*pgr_analyse_fn)(void *ctx, const pgr_request *const *requests, size_t n, char **texts,
+                                     pgr_error *err);
 
 typedef struct pgr_proto_options {
     pgr_proto_by by;
@@ -557,14 +579,15 @@ typedef struct pgr_proto_added {
 
 pgr_proto_options pgr_proto_options_default(void);
 
-/* Users of the store -> vectors -> k-means -> refinement -> a file of prototypes (whole or not at all; an older one is replaced). Embeddings
- * and analyses are kept in the store as they come: after an error, *cancel or a crash the next call goes on from there, and ends with the
- * same bytes. The store must not be used meanwhile.
+/* Users of the store -> vectors -> k-means -> refinement -> a file of prototypes (whole or not at all; an older one is
+ * replaced). Embeddings and analyses are kept in the store as they come: after an error, *cancel or a crash the next
+ * call goes on from there, and ends with the same bytes. The store must not be used meanwhile.
  * errors: PGR_E_ARG: fewer users than prototypes, no embedder where one is needed. */
 pgr_status pgr_proto_build(pgr_store *store, const char *path, const pgr_proto_options *options, pgr_error *err);
 
-/* Users of the store that the file lacks join the nearest prototype, those that the store no longer has leave the file; prototypes and the
- * vectors of the others stay. Of options by, k, restarts, epochs, dims, split and seed are the file's. */
+/* Users of the store that the file lacks join the nearest prototype, those that the store no longer has leave the file;
+ * prototypes and the vectors of the others stay. Of options by, k, restarts, epochs, dims, split and seed are the
+ * file's. */
 pgr_status pgr_proto_add(pgr_store *store, const char *path, const pgr_proto_options *options, pgr_proto_added *out,
                          pgr_error *err);
 
@@ -572,15 +595,17 @@ pgr_status pgr_proto_add(pgr_store *store, const char *path, const pgr_proto_opt
 pgr_status pgr_prototypes_read(const char *path, bool check, pgr_prototypes **out, pgr_error *err);
 void pgr_prototypes_free(pgr_prototypes *p); /* NULL is fine */
 
-/* An SVG picture: users on the first two principal components, coloured by prototype, with a legend. At most n_user are drawn (0: 4,000).
- * *svg is the caller's (pgr_free). */
+/* An SVG picture: users on the first two principal components, coloured by prototype, with a legend. At most n_user are
+ * drawn (0: 4,000). *svg is the caller's (pgr_free). */
 pgr_status pgr_proto_map(const char *path, size_t n_user, char **svg, pgr_error *err);
 
-/* A store, its prototypes and an embedder, opened together: who is similar to a request's user. threads: one at a time. */
+/* A store, its prototypes and an embedder, opened together: who is similar to a request's user. threads: one at a
+ * time. */
 typedef struct pgr_people pgr_people;
 
-/* store_path: the users' pairs; proto_path: NULL: store_path with ".protos" at its end; embedder_path: NULL: none, unless the prototypes need one: then
- * the default one (pgr_embedder_find). n_thread: of the embedder, 0: as many as there are cores.
+/* store_path: the users' pairs; proto_path: NULL: store_path with ".protos" at its end; embedder_path: NULL: none,
+ * unless the prototypes need one: then the default one (pgr_embedder_find). n_thread: of the embedder, 0: as many as
+ * there are cores.
  * errors: an embedder that is not the one the prototypes were made with, by name or number of values. */
 pgr_status pgr_people_open(const char *store_path, const char *proto_path, const char *embedder_path, int n_thread,
                            pgr_people **out, pgr_error *err);
@@ -590,16 +615,14 @@ void pgr_people_close(pgr_people *people); /* NULL is fine */
 
 typedef enum pgr_score_kind { PGR_SCORE_AUTO, PGR_SCORE_DECLARED, PGR_SCORE_RECOMPUTED } pgr_score_kind;
 
-/* The request with this index has its result or its error. From the thread that made the call, in the order in which requests
- * are done; it may not call the engine. */
+/* The request with this index has its result or its error. From the thread that made the call, in the order in which
+ * requests are done; it may not call the engine. */
 typedef void (*pgr_judged_fn)(void *ctx, size_t index);
 
 typedef enum pgr_neighbour_weights { PGR_WEIGHTS_UNIFORM, PGR_WEIGHTS_SIMILARITY } pgr_neighbour_weights;
 
 /* Which pairs of a history a prompt shows (docs/scores.md). */
 typedef enum pgr_history_by { PGR_HISTORY_RANDOM, PGR_HISTORY_RELEVANT, PGR_HISTORY_RECENT } pgr_history_by;
-
-typedef struct pgr_people pgr_people; /* users, prototypes and embedder, opened together */
 
 typedef struct pgr_judge_options {
     int ind;            /* chains under the user's own history; -1: the request's, else 8 */
@@ -654,7 +677,8 @@ typedef struct pgr_chain_sample {
     const char *reason;   /* why it did not parse, else NULL */
     const double *scores; /* (n_response) in the request's order; NaN where missing */
     size_t n_token;
-    uint64_t seed;        /* the chain's number among the own, or among those of similar users: with the request's seed it names its random numbers */
+    uint64_t seed;        /* the chain's number among the own, or among those of similar users: with the request's seed
+                           * it names its random numbers */
 } pgr_chain_sample;
 
 typedef struct pgr_clip { /* a text that was shortened to fit */
@@ -692,11 +716,12 @@ typedef struct pgr_result {
     double adaptive;           /* the probability at which writing stopped or would have; 0: not asked for */
     size_t saved;              /* chains that were not written because the verdict was settled */
     bool cold_start;           /* the weights lean on similar users because the user's history is short */
-    double flip_rate;        /* NaN without swaps: how often the verdicts of the two orders of a pair of chains differ, whose
-                                prompts are otherwise the same */
+    double flip_rate;        /* NaN without swaps: how often the verdicts of the two orders of a pair of chains differ,
+                                whose prompts are otherwise the same */
     double arithmetic_wrong; /* share of parsed chains whose declared scores differ from the recomputed; NaN if none */
     pgr_score_kind score_used; /* DECLARED or RECOMPUTED: which of the two counted */
-    const char *persona;  /* of the own chain nearest to the mean of the own (without any: the same of similar users); "" if none */
+    const char *persona;  /* of the own chain nearest to the mean of the own (without any: the same of similar users);
+                           * "" if none */
     pgr_criterion *criteria;
     size_t n_criterion;
     pgr_clip *clipped;
@@ -713,24 +738,25 @@ typedef struct pgr_result {
 
 pgr_judge_options pgr_judge_options_default(void);
 
-/* Score the request's responses for its user (docs/method.md): m chains under the user's own history (Ind-m) and n under those of
- * the most similar other users (Pro-n), one mean each, weighted. *out is the caller's (pgr_result_free). A chain that does not parse is counted in `failed`, never scored. */
+/* Score the request's responses for its user (docs/method.md): m chains under the user's own history (Ind-m) and n
+ * under those of the most similar other users (Pro-n), one mean each, weighted. *out is the caller's (pgr_result_free).
+ * A chain that does not parse is counted in `failed`, never scored. */
 pgr_status pgr_judge(pgr_engine *engine, const pgr_request *request, const pgr_judge_options *options,
                      pgr_result **out, pgr_error *err);
 
-/* Judges n requests, of one user or of many, whose chains are written in one batch: chains that end make room for those that
- * wait, and what prompts begin with alike is computed once.
- * results  (n) results[i] is what pgr_judge makes of requests[i] alone, bit for bit but for cached_tokens and the times; the
- *          caller's (pgr_result_free). NULL where there is none.
+/* Judges n requests, of one user or of many, whose chains are written in one batch: chains that end make room for those
+ * that wait, and what prompts begin with alike is computed once.
+ * results  (n) results[i] is what pgr_judge makes of requests[i] alone, bit for bit but for cached_tokens and the
+ *          times; the caller's (pgr_result_free). NULL where there is none.
  * errors   (n) or NULL: errors[i].status is PGR_OK where there is a result, else errors[i] says why there is none.
- * returns: PGR_OK if every request has its result, else the status of the first that has none. One request's failure does not touch
- *          the others; after *cancel and without memory those that were done keep their results. */
+ * returns: PGR_OK if every request has its result, else the status of the first that has none. One request's failure
+ *          does not touch the others; after *cancel and without memory those that were done keep their results. */
 pgr_status pgr_judge_many(pgr_engine *engine, const pgr_request *const *requests, size_t n,
                           const pgr_judge_options *options, pgr_result **results, pgr_error *errors);
 void pgr_result_free(pgr_result *result);
 
-/* Preference analyses for prototypes: for each of n requests one chain's persona and weighted criteria as plain text, "" where the
- * chain has none. analyst: a pgr_analyst, untyped so that the function fits where prototypes are built.
+/* Preference analyses for prototypes: for each of n requests one chain's persona and weighted criteria as plain text,
+ * "" where the chain has none. analyst: a pgr_analyst, untyped so that the function fits where prototypes are built.
  * texts    (n) the caller's (pgr_free each); all NULL after an error */
 typedef struct pgr_analyst {
     pgr_engine *engine;
@@ -740,205 +766,6 @@ pgr_status pgr_analyse(void *analyst, const pgr_request *const *requests, size_t
 
 /* One JSON object, no line breaks (docs/requests.md). *out is the caller's (pgr_free). */
 pgr_status pgr_result_json(const pgr_result *result, char **out, pgr_error *err);
-
-/* ---- synthetic users ------------------------------------------------------------------------------------------- */
-
-/* Users with known truth, to measure what real data cannot tell from noise: latent weights over measured facts of a text (length, lists,
- * warmth, ...) that depend on the kind of query, users drawn around prototypes, noisy choices (Bradley-Terry) between real responses.
- * The defaults give a ladder like that of docs/synth.md. */
-typedef struct pgr_synth_options {
-    size_t users;             /* 400 */
-    size_t prototypes;        /* 8: tastes that users are drawn from */
-    size_t train_pairs;       /* 12 of each user, on train prompts */
-    size_t test_pairs;        /* 6 of each user, on held-out prompts */
-    double held_users;        /* 0.25: share of users whose train rows are a history only */
-    double held_prompts;      /* 0.3: share of prompts that only test rows ask */
-    double noise;             /* utility of two random responses differs by 1 (standard deviation); a choice follows sigmoid(difference / noise) */
-    double common;            /* size of what all users share, beside a prototype's taste of size 1 */
-    double scenario;          /* of what a prototype changes with the kind of query */
-    double own;               /* of what is a user's alone */
-    size_t max_bytes;         /* 1500: longer responses and prompts are left out */
-    uint64_t seed;
-    pgr_watch watch;
-} pgr_synth_options;
-
-pgr_synth_options pgr_synth_options_default(void);
-
-typedef struct pgr_synth_step { /* one method on the held-out users' test rows; errors are clustered by user */
-    const char *name;           /* static */
-    size_t history;             /* pairs of the user that it sees; 0: none */
-    double accuracy, accuracy_se;
-    double stranger, stranger_se; /* the same method given another user's history; NaN without history */
-    double gain, gain_se;         /* own less stranger's, row by row; NaN without history */
-} pgr_synth_step;
-
-enum { PGR_SYNTH_STEPS = 24 };
-
-typedef struct pgr_synth_report {
-    size_t prompts, responses; /* that were used */
-    size_t users, held_users, train_rows, test_rows, ladder_rows;
-    double ceiling; /* mean probability of the likelier choice over the ladder's rows: what the oracle gets without luck */
-    size_t kinds[4]; /* prompts of each kind: code, write, advise, explain */
-    pgr_synth_step steps[PGR_SYNTH_STEPS];
-    size_t n_step;
-} pgr_synth_report;
-
-/* responses: a file of {"prompt": "...", "responses": {"name": "text", ...}} lines, plain or gzip. Writes PersonalRewardBench records to out
- * (NULL: none) with the keys `truth` (probability that `chosen` is preferred), `prototype`, `type` (the kind of query) and, in test rows,
- * `subset`: "held" or "known" users. Measures the ladder into report (may be NULL). The same options give the same file, byte for byte.
- * on error and after *cancel: no file under that name, an older one is as it was; report is not written. */
-pgr_status pgr_synth(const char *responses, const char *out, const pgr_synth_options *options, pgr_synth_report *report,
-                     pgr_error *err);
-
-/* ---- bench ----------------------------------------------------------------------------------------------------- */
-
-/* What pgr_bench measures (docs/bench.md): methods side by side on the same pairs of a data set, with their errors. */
-typedef struct pgr_bench_options {
-    const char *const *data; /* (n_data) files of PersonalRewardBench records, plain or gzip; each is a set with rows of its own */
-    size_t n_data;
-    const char *const *history_from; /* (n_history_from) files whose train rows are history too */
-    size_t n_history_from;
-    const char *const *users; /* (n_users) files with {"user_id", "demographics"} */
-    size_t n_users;
-    const char *split;  /* the rows that are asked */
-    const char *subset; /* only rows of this subset; NULL: all */
-    size_t limit;       /* asked rows of a set, spread over its users; 0: all */
-    const int *ind;     /* (n_ind) chains under the user's own history; {0}: no language model */
-    size_t n_ind;
-    const int *pro;     /* (n_pro) chains under similar users' histories, each with every ind */
-    size_t n_pro;
-    int runs;           /* each with a seed of its own */
-    uint64_t seed;
-    bool baselines;     /* the statistical methods and, with a language model, the judge's plain prompts */
-    bool stranger;      /* every row that uses a history once more with another user's */
-    const char *out;    /* folder for verdicts, rows and the report; NULL: nothing is kept */
-    bool resume;        /* go on with what `out` holds; the settings must be the same */
-    const char *calibration_out; /* file for a temperature fitted on the verdicts of each set's last p-genrm row that is no control; NULL: none */
-    pgr_judge_options judge; /* how p-genrm asks; its ind, pro, seed, progress, cancel and callbacks are not looked at. Without its people
-                                similar users come from a store that is made of each set's train rows, in `out` */
-    pgr_embedder *embedder;  /* for methods that need one; NULL: they are left out, with a note */
-    const char *embedder_path; /* where it was opened; NULL: the default one's */
-    pgr_watch watch;
-} pgr_bench_options;
-
-typedef struct pgr_bench_bin { /* verdicts whose confidence, .5 to 1, lies in one tenth of that range */
-    size_t n;
-    double confidence, right; /* means */
-} pgr_bench_bin;
-
-enum { PGR_BENCH_BINS = 10 };
-
-typedef struct pgr_bench_at { /* accuracy of the first chains of every verdict */
-    size_t chains;
-    double accuracy, se;
-} pgr_bench_at;
-
-/* One method on one data set. A number that is not there is NaN. Errors (`_se`) are clustered by user, but accuracy_se_runs. */
-typedef struct pgr_bench_row {
-    const char *data, *split, *method, *model; /* model: "" without a language model */
-    int ind, pro, history;  /* history: pairs shown at most; -1: all, or as the frame says */
-    bool stranger;
-    uint64_t seed;
-    size_t runs, pairs, users; /* users: who have such pairs */
-    double accuracy, accuracy_se, accuracy_se_runs; /* every pair counts, a tie or a failure as half */
-    double accuracy_parsed;          /* of the verdicts that are neither a tie nor a failure */
-    double macro_user, macro_prototype; /* means of the users' and of the prototypes' accuracies */
-    size_t ties, failures;           /* of runs x pairs verdicts; a failure: no chain could be read */
-    size_t chains, chains_failed;
-    double flip_rate;
-    size_t tokens, prompt_tokens, cached_tokens; /* tokens: written */
-    double seconds, seconds_per_pair; /* of wall clock, all runs; of one verdict */
-    double ece, ece_temperature, ece_isotonic; /* expected calibration error: as it is; after a map fitted on the other users */
-    double over_longest, over_longest_se;   /* paired differences of accuracy: to the longest answer, */
-    double over_base, over_base_se;         /* to the same method's base without the user, */
-    double over_stranger, over_stranger_se; /* and to itself with another user's history */
-    const char *base; /* the method that over_base compares with, "" if none */
-    pgr_bench_bin bins[PGR_BENCH_BINS];
-    const pgr_bench_at *by_chains; /* (n_by_chains) for 1, 2, 3... chains of ind, in the order in which they are numbered */
-    size_t n_by_chains;
-} pgr_bench_row;
-
-typedef struct pgr_bench_report {
-    const pgr_bench_row *rows; /* (n_row) set by set, in the order of docs/bench.md */
-    size_t n_row;
-    const char *const *notes;  /* (n_note) what was left out and why, what was not as expected */
-    size_t n_note;
-    double seconds;            /* of this call */
-} pgr_bench_report;
-
-pgr_bench_options pgr_bench_options_default(void);
-
-/* Runs the methods and writes OUT/plan.json, verdicts.jsonl (each verdict as soon as it is there), rows.jsonl and report.html.
- * engine: may be NULL where no language model is asked. *out is the caller's (pgr_bench_free).
- * errors: PGR_E_CANCELLED after *cancel; like a killed run it goes on with `resume` and ends in the same numbers but for times and
- * cached tokens. PGR_E_ARG where `out` holds a run of other settings, naming the first that differs. */
-pgr_status pgr_bench(pgr_engine *engine, const pgr_bench_options *options, pgr_bench_report **out, pgr_error *err);
-void pgr_bench_free(pgr_bench_report *report);
-
-/* One JSON object, no line breaks (docs/bench.md). *out is the caller's (pgr_free). */
-pgr_status pgr_bench_row_json(const pgr_bench_row *row, char **out, pgr_error *err);
-/* The report as one HTML page with its plots inside. *out is the caller's (pgr_free). */
-pgr_status pgr_bench_html(const pgr_bench_report *report, const char *title, char **out, pgr_error *err);
-
-/* ---- LaMP-QA --------------------------------------------------------------------------------------------------- */
-
-/* Ranks generators (models that wrote answers) by the scores that the judge gives their answers to LaMP-QA's questions (docs/bench.md).
- * The history of a user is texts without choices: some of them stand in the request as what is known of the user (`demographics`). */
-typedef struct pgr_lampqa_options {
-    const char *questions;        /* LaMP-QA's records, JSON lines or an array, plain or gzip */
-    const char *const *responses; /* (n_response, 2 to 26) a file for each generator: {"ID": [{"output": "..."}]}. The generator's name is the
-                                     file's without folder and ending */
-    size_t n_response;
-    const char *truth;            /* file with the generators' true scores, {"CATEGORY": {"NAME": 1.5}} or {"NAME": 1.5}; NULL: none */
-    size_t history;               /* texts of the profile that are shown, drawn by the seed; 0: none */
-    size_t limit;                 /* questions of a category, drawn by the seed; 0: all */
-    uint64_t seed;
-    pgr_judge_options judge;      /* its pro, history, history_by, draws, people, seed, keep_chains, progress, cancel and callbacks are
-                                     not looked at */
-    pgr_watch watch;
-} pgr_lampqa_options;
-
-typedef struct pgr_lampqa_generator { /* in one category */
-    const char *name;
-    double score, se; /* mean over the questions that have a score, its standard error; NaN where there are none (se: fewer than 2) */
-    size_t scored, failures; /* questions with and without a score for this generator */
-    double rank;      /* 1: the best; equal scores share the mean of their ranks; NaN without a score */
-    double truth;     /* NaN: not given */
-} pgr_lampqa_generator;
-
-typedef struct pgr_lampqa_row { /* a category */
-    const char *category, *model;
-    size_t questions, failures; /* asked; of them without a score for some generator */
-    const pgr_lampqa_generator *generators; /* (n_generator) the best first, those without a score last */
-    size_t n_generator;
-    double spearman;     /* of score and truth; NaN: there is none */
-    const char *why_not; /* why there is none though a truth was given, else "" */
-    int ind;             /* chains of a question; -1: the judge's default */
-    size_t history;
-    uint64_t seed;
-} pgr_lampqa_row;
-
-typedef struct pgr_lampqa_report {
-    const pgr_lampqa_row *rows; /* (n_row) categories in the order of the questions */
-    size_t n_row;
-    double spearman;            /* mean of the rows that have one; NaN: none has */
-    size_t n_spearman;          /* of these rows */
-    size_t unanswered;          /* questions that were left out because a generator has no answer */
-    const char *const *notes;   /* (n_note) what was left out and why, what was not as expected */
-    size_t n_note;
-    double seconds;
-} pgr_lampqa_report;
-
-pgr_lampqa_options pgr_lampqa_options_default(void); /* history 3, 8 chains */
-
-/* *out is the caller's (pgr_lampqa_free). A question without a score is counted, never guessed.
- * errors: PGR_E_ARG: fewer than two generators, two of one name, a truth that knows not all of them or others, no question that all answered;
- * PGR_E_FORMAT with file and field; PGR_E_CANCELLED. */
-pgr_status pgr_lampqa(pgr_engine *engine, const pgr_lampqa_options *options, pgr_lampqa_report **out, pgr_error *err);
-void pgr_lampqa_free(pgr_lampqa_report *report); /* NULL is fine */
-
-/* One JSON object, no line breaks (docs/bench.md). *out is the caller's (pgr_free). */
-pgr_status pgr_lampqa_row_json(const pgr_lampqa_row *row, char **out, pgr_error *err);
 
 #pragma GCC visibility pop
 

@@ -3,6 +3,7 @@
 #define PGR_BENCH_PAIRS_H
 
 #include "judge/facts.h"
+#include "pgenrm_bench.h"
 #include "user/record.h"
 
 typedef struct bench_user {

@@ -3,7 +3,7 @@
 #define PGR_BENCH_PLOTS_H
 
 #include "base/buf.h"
-#include "pgenrm.h"
+#include "pgenrm_bench.h"
 
 void html_text(buf *out, const char *s);                    /* escaped; bytes that are not UTF-8 become U+FFFD */
 void row_name(const pgr_bench_row *r, buf *out);            /* "p-genrm Ind-8,Pro-4, stranger's history" as plain text */

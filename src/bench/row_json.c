@@ -4,6 +4,7 @@
 
 #include "base/json.h"
 #include "base/mem.h"
+#include "pgenrm_bench.h"
 
 static void put_text(buf *out, const char *key, const char *s) {
     buf_printf(out, "%s\"%s\":", out->n > 1 ? "," : "", key);

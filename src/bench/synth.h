@@ -10,6 +10,7 @@
 #include "base/arena.h"
 #include "base/status.h"
 #include "judge/facts.h"
+#include "pgenrm_bench.h"
 
 enum { SYNTH_KINDS = 4 }; /* code, write, advise, explain */
 

@@ -17,19 +17,19 @@ typedef struct ran {
 
 static char scratch[64]; /* a folder of this test's own */
 
-static void scratch_make(void) {
+static inline void scratch_make(void) {
     strcpy(scratch, "/tmp/pgenrm-test-XXXXXX");
     if (!mkdtemp(scratch)) abort();
 }
 
-static void scratch_remove(void) {
+static inline void scratch_remove(void) {
     char command[128];
     snprintf(command, sizeof command, "rm -rf %s", scratch);
     if (system(command) != 0) abort();
 }
 
 /* The path of a file in the scratch folder; one of four buffers in turn. */
-static const char *scratch_path(const char *name) {
+static inline const char *scratch_path(const char *name) {
     static char paths[4][160];
     static int turn;
     char *p = paths[turn++ % 4];
@@ -37,14 +37,14 @@ static const char *scratch_path(const char *name) {
     return p;
 }
 
-static const char *scratch_write(const char *name, const char *text) {
+static inline const char *scratch_write(const char *name, const char *text) {
     const char *path = scratch_path(name);
     FILE *f = fopen(path, "wb");
     if (!f || fwrite(text, 1, strlen(text), f) != strlen(text) || fclose(f) != 0) abort();
     return path;
 }
 
-static char *slurp(const char *path) {
+static inline char *slurp(const char *path) {
     FILE *f = fopen(path, "rb");
     char *text = calloc(1, 1 << 22);
     if (!f || !text) abort();
@@ -55,7 +55,7 @@ static char *slurp(const char *path) {
 }
 
 /* A shell command in which `pgenrm` is the program under test and the tiny model the default. */
-static ran run_program(const char *command) {
+static inline ran run_program(const char *command) {
     char line[6000];
     snprintf(line, sizeof line,
              "PATH='%s':\"$PATH\" PGENRM_MODEL='%s' COLUMNS=80 && export PATH PGENRM_MODEL COLUMNS && cd '%s' && "
@@ -68,7 +68,7 @@ static ran run_program(const char *command) {
     return r;
 }
 
-static void run_free(ran *r) {
+static inline void run_free(ran *r) {
     free(r->out);
     free(r->err);
 }

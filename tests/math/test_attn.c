@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "base/rng.h"
+#include "levels.h"
 #include "math/cpu/kernels.h"
 
 #define U    0x1p-24 /* unit roundoff of fp32 */
@@ -18,21 +18,10 @@
 
 enum { PAGES = ATTN_CHUNK / KV_PAGE, MAX_R = 260 };
 
-static const kernels *levels[3];
-static size_t n_level;
-static rng stream = {.seed = 5, .stream = 3};
-
 static int setup(void **state) {
-    (void)state;
-    const kernels *all[] = {kernels_ref(), kernels_avx2(), kernels_avx512()};
-    for (size_t i = 0; i < 3; i++) {
-        if (all[i])
-            levels[n_level++] = all[i];
-        else
-            print_message("SKIP: level %zu is not on this CPU\n", i);
-    }
-    if (!cpu_detect().avx512_bf16) print_message("SKIP: no AVX-512 BF16 on this CPU, bf16 is plain C only\n");
-    return 0;
+    stream = (rng){.seed = 5, .stream = 3};
+    if (!cpu_detect().avx512_bf16) print_message("skipped: no AVX-512 BF16 on this CPU, bf16 is plain C only\n");
+    return find_levels(state);
 }
 
 static void *allocate(size_t size) {
@@ -200,7 +189,7 @@ static void test_values(void **unused) {
         for (size_t i = 0; i < sizeof dims / sizeof *dims; i++) {
             if (bf16 && dims[i] % 2) continue;
             chunk c = random_chunk(bf16, Rs[i], dims[i], i < 2 ? PAGES : 1 + rng_below(&stream, PAGES));
-            for (size_t l = 0; l < n_level; l++) {
+            FOR_LEVELS (l) {
                 float scale = 1.0f / sqrtf((float)c.dim);
                 result out = run(levels[l], &c, 0, c.R, scale);
                 for (size_t r = 0; r < c.R; r++) check_row(levels[l], &c, r, scale, &out);
@@ -217,7 +206,7 @@ static void test_every_length(void **unused) {
         chunk c = random_chunk(bf16, ATTN_CHUNK + 1, 20, PAGES);
         for (size_t step = 1; step <= 100; step += 99) {
             for (size_t r = 0; r < c.R; r++) c.n_valid[r] = (uint32_t)(r * step % c.R); /* 257 is prime */
-            for (size_t l = 0; l < n_level; l++) {
+            FOR_LEVELS (l) {
                 result out = run(levels[l], &c, 0, c.R, 0.3f);
                 for (size_t r = 0; r < c.R; r++) check_row(levels[l], &c, r, 0.3f, &out);
                 free(out.acc);
@@ -249,7 +238,7 @@ static void test_places(void **unused) {
     for (int bf16 = 0; bf16 < 2; bf16++)
         for (size_t i = 0; i < 2; i++) {
             chunk c = random_chunk(bf16, 100, dims[i], 2 + i);
-            for (size_t l = 0; l < n_level; l++) check_places(levels[l], &c);
+            FOR_LEVELS (l) check_places(levels[l], &c);
             chunk_free(&c);
         }
 }
@@ -261,13 +250,13 @@ static void test_masks(void **unused) {
         chunk c = random_chunk(bf16, 37, 64, 3);
         for (size_t r = 0; r < c.R; r++) c.n_valid[r] = (uint32_t)rng_below(&stream, 42);
         result before[3];
-        for (size_t l = 0; l < n_level; l++) before[l] = run(levels[l], &c, 0, c.R, 0.125f);
+        FOR_LEVELS (l) before[l] = run(levels[l], &c, 0, c.R, 0.125f);
         for (size_t i = 41 * c.dim; i < 3 * KV_PAGE * c.dim; i++)
             c.k[i] = i % 3 ? 3e38f : -3e38f, c.v[i] = i % 2 ? 3e38f : -3e38f;
         for (size_t d = 0; d < c.dim; d++) c.q[5 * c.dim + d] = NAN;
         c.n_valid[5] = 41;
         put(&c);
-        for (size_t l = 0; l < n_level; l++) {
+        FOR_LEVELS (l) {
             result out = run(levels[l], &c, 0, c.R, 0.125f);
             for (size_t r = 0; r < c.R; r++)
                 if (r != 5) same_row("beyond n_valid", levels[l], &c, &out, r, &before[l], r);
@@ -283,7 +272,7 @@ static void test_no_page(void **unused) {
     (void)unused;
     for (int bf16 = 0; bf16 < 2; bf16++) {
         chunk c = random_chunk(bf16, 14, 20, 0);
-        for (size_t l = 0; l < n_level; l++) {
+        FOR_LEVELS (l) {
             memset(c.n_valid, 0, sizeof c.n_valid);
             result out = run(levels[l], &c, 0, c.R, 0.2f);
             for (size_t r = 0; r < c.R; r++) check_row(levels[l], &c, r, 0.2f, &out);
@@ -307,7 +296,7 @@ static void test_negative_zero(void **unused) {
             c.n_valid[r] = r == 3 ? 5 : 2 * KV_PAGE;
         }
         put(&c);
-        for (size_t l = 0; l < n_level; l++) {
+        FOR_LEVELS (l) {
             result tile = run(levels[l], &c, 0, 12, 1.0f), alone = run(levels[l], &c, 3, 1, 1.0f);
             same_row("-0", levels[l], &c, &tile, 3, &alone, 0);
             assert_true(tile.acc[6] == 0.0f);
@@ -324,7 +313,7 @@ static void test_bf16_sum(void **unused) {
     chunk c = random_chunk(true, 40, 32, PAGES);
     for (size_t i = 0; i < PAGES * KV_PAGE * c.dim; i++) c.v[i] = 1.0f;
     put(&c);
-    for (size_t l = 0; l < n_level; l++) {
+    FOR_LEVELS (l) {
         result out = run(levels[l], &c, 0, c.R, 0.2f);
         for (size_t r = 0; r < c.R; r++)
             for (size_t d = 0; d < c.dim; d++) {
@@ -437,7 +426,7 @@ static void test_merge(void **unused) {
             chunk c[CHUNKS];
             random_chunks(c, bf16, dims[i]);
             float scale = 1.0f / sqrtf((float)dims[i]);
-            for (size_t l = 0; l < n_level; l++) {
+            FOR_LEVELS (l) {
                 result out = run_chunks(levels[l], c, 0, ROWS, scale);
                 for (size_t r = 0; r < ROWS; r++) {
                     check_chunks(levels[l], c, r, scale, &out);
@@ -455,7 +444,7 @@ static void test_merge(void **unused) {
 static void test_merge_nothing(void **unused) {
     (void)unused;
     enum { DIM = 20 };
-    for (size_t l = 0; l < n_level; l++) {
+    FOR_LEVELS (l) {
         float zero[DIM] = {0}, acc[DIM], *some = normals(DIM, 1.0f, false);
         attn_state none = {-INFINITY, 0.0f}, full = {-3.5f, 7.25f}, state = none;
         memset(acc, 0, sizeof acc);
@@ -485,7 +474,7 @@ static void test_extreme(void **unused) {
             for (size_t t = 0; t < 20; t++) c[i].k[2 * t] = t == 7 ? 0x1p62f * (float)(i + 1) : -0x1p63f;
             put(&c[i]);
         }
-        for (size_t l = 0; l < n_level; l++) {
+        FOR_LEVELS (l) {
             result a = run(levels[l], &c[0], 0, 4, 1.0f), b = run(levels[l], &c[1], 0, 4, 1.0f);
             for (size_t r = 0; r < 4; r++) {
                 assert_true(a.state[r].max == 0x1p124f && a.state[r].sum == 1.0f);

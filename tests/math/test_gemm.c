@@ -10,18 +10,18 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "base/rng.h"
 #include "math/cpu/gemm.h"
 #include "math/cpu/kernels.h"
 
 #include <cmocka.h> /* after ours: it has a macro named fail */
+
+#include "levels.h"
 
 #define U      0x1p-24 /* unit roundoff of fp32 */
 #define U_BF16 0x1p-8  /* of bf16: 8 bits; shows only where K is 1 */
 
 static const gemm_form forms[] = {GEMM_FILE, GEMM_F32, GEMM_BF16, GEMM_INT8};
 static const char *const form_names[] = {"file", "f32", "bf16", "int8"};
-static rng stream = {.seed = 11, .stream = 2};
 
 static float *floats(size_t n) {
     float *x = malloc(n * sizeof *x);
@@ -35,7 +35,7 @@ static gemm_weights *create(gemm_form form, quant_type t, const void *data, size
     pgr_error err = {0};
     pgr_status status = gemm_create(form, t, data, N, K, threads, &w, &err);
     if (status == PGR_E_UNSUPPORTED && form >= GEMM_BF16) {
-        print_message("SKIP: %s\n", err.message);
+        print_message("skipped: %s\n", err.message);
         return NULL;
     }
     assert_int_equal(status, PGR_OK);
@@ -202,7 +202,7 @@ static void test_levels(void **state) {
     for (size_t k = 0; k < K; k++) x[6 * K + k] *= 1e-40f;
     const char *const limits[] = {"ref", "avx2", "avx512"};
     for (size_t i = 0; i < 3; i++) {
-        setenv("PGENRM_CPU", limits[i], 1);
+        limit_cpu(limits[i]);
         gemm_weights *file = create(GEMM_FILE, QUANT_Q4_1, data, N, K, NULL), *f32 = NULL, *bf16 = NULL;
         gemm_weights *int8 = create(GEMM_INT8, QUANT_Q4_1, data, N, K, NULL);
         assert_int_equal(gemm_run(int8, i == 0 ? want_int8 : out, x, M, NULL, NULL), PGR_OK);
@@ -222,7 +222,7 @@ static void test_levels(void **state) {
         gemm_free(file);
         gemm_free(f32);
     }
-    unsetenv("PGENRM_CPU");
+    limit_cpu(NULL);
     free(data), free(x), free(want), free(out), free(want_int8);
 }
 
@@ -236,12 +236,12 @@ static void test_level_packing(void **state) {
     w[5 * K + 7] = NAN, w[6 * K + 40] = INFINITY, w[7 * K + 74] = -INFINITY, w[8 * K + 70] = 1e30f;
     const char *const limits[] = {"ref", "avx512"};
     for (size_t i = 0; i < 2; i++) {
-        setenv("PGENRM_CPU", limits[i], 1);
+        limit_cpu(limits[i]);
         gemm_weights *g = create(GEMM_INT8, QUANT_F32, w, N, K, NULL);
         assert_int_equal(gemm_run(g, i == 0 ? want : out, x, M, NULL, NULL), PGR_OK);
         gemm_free(g);
     }
-    unsetenv("PGENRM_CPU");
+    limit_cpu(NULL);
     assert_memory_equal(out, want, sizeof *out * M * N);
     for (size_t n = 5; n < 8; n++) assert_true(isnan(out[n]));
     for (size_t n = 8; n < N; n++) assert_true(isfinite(out[n]));
@@ -445,6 +445,12 @@ static void test_arguments(void **state) {
     gemm_free(g);
 }
 
+static int setup(void **state) {
+    (void)state;
+    stream = (rng){.seed = 11, .stream = 2};
+    return 0;
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_forms),         cmocka_unit_test(test_types),
@@ -453,5 +459,5 @@ int main(void) {
         cmocka_unit_test(test_arguments),     cmocka_unit_test(test_stack_and_call),
         cmocka_unit_test(test_no_allocation), cmocka_unit_test(test_level_packing),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, setup, NULL);
 }

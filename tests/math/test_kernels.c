@@ -11,27 +11,15 @@
 
 #include <cmocka.h>
 
-#include "base/rng.h"
+#include "levels.h"
 #include "math/cpu/kernels_level.h"
 
 #define U 0x1p-24 /* unit roundoff of fp32 */
 
-static const kernels *levels[3];
-static size_t n_level;
-
 static int setup(void **state) {
-    (void)state;
-    const kernels *all[] = {kernels_ref(), kernels_avx2(), kernels_avx512()};
-    for (size_t i = 0; i < 3; i++) {
-        if (all[i])
-            levels[n_level++] = all[i];
-        else
-            print_message("SKIP: level %zu is not on this CPU\n", i);
-    }
-    return 0;
+    stream = (rng){.seed = 7, .stream = 1};
+    return find_levels(state);
 }
-
-static rng stream = {.seed = 7, .stream = 1};
 
 static float *floats(size_t n) {
     float *x = malloc((n ? n : 1) * sizeof *x);
@@ -69,7 +57,7 @@ static void test_gemm_tile(void **state) {
     (void)state;
     const size_t Ms[] = {1, 2, 3, 4, 5, 6, 7, 8, 11, 12, 13, 20}, Ks[] = {1, 2, 33, 100};
     const size_t ns[] = {1, 7, 8, 9, 15, 16, 17, 31, 33, 48, 50, 63, 64};
-    for (size_t l = 0; l < n_level; l++)
+    FOR_LEVELS (l)
         for (size_t m = 0; m < sizeof Ms / sizeof *Ms; m++)
             for (size_t i = 0; i < sizeof Ks / sizeof *Ks; i++)
                 for (size_t j = 0; j < sizeof ns / sizeof *ns; j++) check_tile(levels[l], Ms[m], Ks[i], ns[j]);
@@ -78,7 +66,7 @@ static void test_gemm_tile(void **state) {
 static void test_transpose(void **state) {
     (void)state;
     const size_t Ks[] = {1, 3, 4, 5, 8, 31, 100}, ns[] = {1, 7, 8, 15, 16, 17, 40, 63, 64};
-    for (size_t l = 0; l < n_level; l++)
+    FOR_LEVELS (l)
         for (size_t i = 0; i < sizeof Ks / sizeof *Ks; i++)
             for (size_t j = 0; j < sizeof ns / sizeof *ns; j++) {
                 size_t K = Ks[i], n = ns[j];
@@ -102,7 +90,7 @@ static void test_exp(void **state) {
     enum { N = 400003 };
     float *x = malloc(N * sizeof *x), *out = malloc(N * sizeof *out);
     for (size_t i = 0; i < N; i++) x[i] = -110.0f + (float)i * (200.0f / N);
-    for (size_t l = 0; l < n_level; l++) {
+    FOR_LEVELS (l) {
         double worst = 0;
         levels[l]->exp_sum(out, x, 0.0f, 1.0f, N);
         for (size_t i = 0; i < N; i++) {
@@ -123,7 +111,7 @@ static void test_exp(void **state) {
 static void test_exp_sum(void **state) {
     (void)state;
     const size_t ns[] = {1, 2, 7, 8, 9, 15, 16, 17, 100, 1000};
-    for (size_t l = 0; l < n_level; l++)
+    FOR_LEVELS (l)
         for (size_t i = 0; i < sizeof ns / sizeof *ns; i++) {
             size_t n = ns[i];
             float *x = floats(n + 1), *out = floats(n + 1), last = out[n];
@@ -140,7 +128,7 @@ static void test_exp_sum(void **state) {
             same("exp_sum in place", levels[l], x, out, n);
             free(x), free(out);
         }
-    for (size_t l = 0; l < n_level; l++) {
+    FOR_LEVELS (l) {
         float x[3] = {-INFINITY, 1e30f, NAN}, out[3];
         levels[l]->exp_sum(out, x, 0, 1, 3);
         assert_true(out[0] == 0.0f && isinf(out[1]) && isnan(out[2]));
@@ -185,9 +173,9 @@ static void check_rows(const kernels *k, size_t n) {
 static void test_rows(void **state) {
     (void)state;
     const size_t ns[] = {1, 3, 7, 8, 9, 15, 16, 17, 31, 100, 576};
-    for (size_t l = 0; l < n_level; l++)
+    FOR_LEVELS (l)
         for (size_t i = 0; i < sizeof ns / sizeof *ns; i++) check_rows(levels[l], ns[i]);
-    for (size_t l = 0; l < n_level; l++) { /* all negative: the padding of the last vector must not win */
+    FOR_LEVELS (l) { /* all negative: the padding of the last vector must not win */
         float x[19];
         for (size_t i = 0; i < 19; i++) x[i] = -5.0f - (float)i;
         assert_true(levels[l]->max(x, 19) == -5.0f);
@@ -200,7 +188,7 @@ static void test_rows(void **state) {
 static void test_conversions(void **state) {
     (void)state;
     const size_t ns[] = {1, 15, 16, 17, 33, 576};
-    for (size_t l = 0; l < n_level; l++)
+    FOR_LEVELS (l)
         for (size_t i = 0; i < sizeof ns / sizeof *ns; i++)
             for (int kind = 0; kind < 4; kind++) {
                 size_t n = ns[i];
@@ -228,7 +216,7 @@ static void check_rope(size_t dim) {
     enum { MOST = 128 };
     float *x = floats(MOST), cs[MOST], out[MOST];
     for (size_t i = 0; i < dim / 2; i++) cs[2 * i] = cosf((float)i), cs[2 * i + 1] = sinf((float)i);
-    for (size_t l = 0; l < n_level; l++)
+    FOR_LEVELS (l)
         for (int interleaved = 0; interleaved < 2; interleaved++) {
             memcpy(out, x, sizeof out);
             levels[l]->rope(out, cs, dim, interleaved);
@@ -250,11 +238,11 @@ static void test_rope(void **state) {
 
 static void test_choice(void **state) {
     (void)state;
-    setenv("PGENRM_CPU", "ref", 1);
+    limit_cpu("ref");
     assert_ptr_equal(kernels_best(), kernels_ref());
-    setenv("PGENRM_CPU", "avx2", 1);
+    limit_cpu("avx2");
     assert_ptr_equal(kernels_best(), kernels_avx2() ? kernels_avx2() : kernels_ref());
-    unsetenv("PGENRM_CPU");
+    limit_cpu(NULL);
     assert_ptr_equal(kernels_best(), levels[n_level - 1]);
 }
 

@@ -8,28 +8,16 @@
 
 #include <cmocka.h>
 
-#include "base/rng.h"
+#include "levels.h"
 #include "math/cpu/kernels.h"
 
 #define U      0x1p-24 /* unit roundoff of fp32 */
 #define LEN(a) (sizeof(a) / sizeof *(a))
 
-static const kernels *levels[3];
-static size_t n_level;
-
 static int setup(void **state) {
-    (void)state;
-    const kernels *all[] = {kernels_ref(), kernels_avx2(), kernels_avx512()};
-    for (size_t i = 0; i < 3; i++) {
-        if (all[i])
-            levels[n_level++] = all[i];
-        else
-            print_message("skipped: level %zu is not on this CPU\n", i);
-    }
-    return 0;
+    stream = (rng){.seed = 11, .stream = 1};
+    return find_levels(state);
 }
-
-static rng stream = {.seed = 11, .stream = 1};
 
 static void fill(float *x, size_t n, double scale, double shift) {
     for (size_t i = 0; i < n; i++) x[i] = (float)(rng_normal(&stream) * scale + shift);
@@ -60,14 +48,14 @@ static void check_layernorm(const kernels *k, size_t n, double shift) {
 static void layernorm_is_exact_to_rounding(void **state) {
     (void)state;
     const size_t ns[] = {2, 3, 7, 8, 9, 15, 16, 17, 31, 33, 384, 577};
-    for (size_t l = 0; l < n_level; l++)
+    FOR_LEVELS (l)
         for (size_t i = 0; i < LEN(ns); i++) {
             check_layernorm(levels[l], ns[i], 0);
             check_layernorm(levels[l], ns[i], 50);
         }
     float x[20], w[20], b[20];
     for (size_t i = 0; i < 20; i++) x[i] = 3, w[i] = 2, b[i] = (float)i; /* no variance: the bias alone */
-    for (size_t l = 0; l < n_level; l++) {
+    FOR_LEVELS (l) {
         float out[20];
         levels[l]->layernorm(out, x, w, b, 20, 1e-12f);
         assert_memory_equal(out, b, sizeof b);
@@ -117,7 +105,7 @@ static void check_gelu(const kernels *k, const char *name, void (*run)(float *, 
 
 static void gelu_is_good_to_1e_7(void **state) {
     (void)state;
-    for (size_t l = 0; l < n_level; l++) {
+    FOR_LEVELS (l) {
         check_gelu(levels[l], "gelu", levels[l]->gelu, gelu, 1);
         check_gelu(levels[l], "gelu_tanh", levels[l]->gelu_tanh, gelu_tanh, 2);
     }

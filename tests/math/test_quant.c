@@ -102,7 +102,7 @@ static void test_tiles(void **state) {
     const kernels *levels[] = {kernels_ref(), kernels_avx2(), kernels_avx512()};
     for (size_t l = 0; l < 3; l++) {
         if (!levels[l]) {
-            print_message("SKIP: no level %zu on this CPU\n", l);
+            print_message("skipped: no level %zu on this CPU\n", l);
             continue;
         }
 #define X(name, id, n, bytes) check_tiles(levels[l], QUANT_##name, #name, bytes);

@@ -1,0 +1,244 @@
+/* pgenrm_bench.h - measuring judges: benchmarks on known choices, synthetic users with known truth, LaMP-QA.
+ *
+ *     pgr_bench_options o = pgr_bench_options_default();
+ *     const char *const data[] = {"choices.jsonl"};
+ *     const int none[] = {0};
+ *     pgr_bench_report *report = NULL;
+ *     pgr_error err;
+ *     o.data = data;
+ *     o.n_data = 1;
+ *     o.ind = none; // no language model: the statistical methods alone
+ *     if (pgr_bench(NULL, &o, &report, &err) == PGR_OK)
+ *         printf("%s: %.3f\n", report->rows[0].method, report->rows[0].accuracy);
+ *     pgr_bench_free(report);
+ *
+ * What pgenrm.h says of errors, text and ownership holds here too. */
+#ifndef PGENRM_BENCH_H
+#define PGENRM_BENCH_H
+
+#include "pgenrm.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#pragma GCC visibility push(default)
+
+/* ---- synthetic users ------------------------------------------------------------------------------------------- */
+
+/* Users with known truth, to measure what real data cannot tell from noise: latent weights over measured facts of a
+ * text (length, lists, warmth, ...) that depend on the kind of query, users drawn around prototypes, noisy choices
+ * (Bradley-Terry) between real responses. The defaults give a ladder like that of docs/synth.md. */
+typedef struct pgr_synth_options {
+    size_t users;             /* 400 */
+    size_t prototypes;        /* 8: tastes that users are drawn from */
+    size_t train_pairs;       /* 12 of each user, on train prompts */
+    size_t test_pairs;        /* 6 of each user, on held-out prompts */
+    double held_users;        /* 0.25: share of users whose train rows are a history only */
+    double held_prompts;      /* 0.3: share of prompts that only test rows ask */
+    double noise;             /* utility of two random responses differs by 1 (standard deviation); a choice follows
+                               * sigmoid(difference / noise) */
+    double common;            /* size of what all users share, beside a prototype's taste of size 1 */
+    double scenario;          /* of what a prototype changes with the kind of query */
+    double own;               /* of what is a user's alone */
+    size_t max_bytes;         /* 1500: longer responses and prompts are left out */
+    uint64_t seed;
+    pgr_watch watch;
+} pgr_synth_options;
+
+pgr_synth_options pgr_synth_options_default(void);
+
+typedef struct pgr_synth_step { /* one method on the held-out users' test rows; errors are clustered by user */
+    const char *name;           /* static */
+    size_t history;             /* pairs of the user that it sees; 0: none */
+    double accuracy, accuracy_se;
+    double stranger, stranger_se; /* the same method given another user's history; NaN without history */
+    double gain, gain_se;         /* own less stranger's, row by row; NaN without history */
+} pgr_synth_step;
+
+enum { PGR_SYNTH_STEPS = 24 };
+
+typedef struct pgr_synth_report {
+    size_t prompts, responses; /* that were used */
+    size_t users, held_users, train_rows, test_rows, ladder_rows;
+    double ceiling; /* mean probability of the likelier choice over the ladder's rows: what the oracle gets without
+                     * luck */
+    size_t kinds[4]; /* prompts of each kind: code, write, advise, explain */
+    pgr_synth_step steps[PGR_SYNTH_STEPS];
+    size_t n_step;
+} pgr_synth_report;
+
+/* responses: a file of {"prompt": "...", "responses": {"name": "text", ...}} lines, plain or gzip. Writes
+ * PersonalRewardBench records to out (NULL: none) with the keys `truth` (probability that `chosen` is preferred),
+ * `prototype`, `type` (the kind of query) and, in test rows, `subset`: "held" or "known" users. Measures the ladder
+ * into report (may be NULL). The same options give the same file, byte for byte.
+ * on error and after *cancel: no file under that name, an older one is as it was; report is not written. */
+pgr_status pgr_synth(const char *responses, const char *out, const pgr_synth_options *options, pgr_synth_report *report,
+                     pgr_error *err);
+
+/* ---- bench ----------------------------------------------------------------------------------------------------- */
+
+/* What pgr_bench measures (docs/bench.md): methods side by side on the same pairs of a data set, with their errors. */
+typedef struct pgr_bench_options {
+    const char *const *data; /* (n_data) files of PersonalRewardBench records, plain or gzip; each is a set with rows of
+                              * its own */
+    size_t n_data;
+    const char *const *history_from; /* (n_history_from) files whose train rows are history too */
+    size_t n_history_from;
+    const char *const *users; /* (n_users) files with {"user_id", "demographics"} */
+    size_t n_users;
+    const char *split;  /* the rows that are asked */
+    const char *subset; /* only rows of this subset; NULL: all */
+    size_t limit;       /* asked rows of a set, spread over its users; 0: all */
+    const int *ind;     /* (n_ind) chains under the user's own history; {0}: no language model */
+    size_t n_ind;
+    const int *pro;     /* (n_pro) chains under similar users' histories, each with every ind */
+    size_t n_pro;
+    int runs;           /* each with a seed of its own */
+    uint64_t seed;
+    bool baselines;     /* the statistical methods and, with a language model, the judge's plain prompts */
+    bool stranger;      /* every row that uses a history once more with another user's */
+    const char *out;    /* folder for verdicts, rows and the report; NULL: nothing is kept */
+    bool resume;        /* go on with what `out` holds; the settings must be the same */
+    const char *calibration_out; /* file for a temperature fitted on the verdicts of each set's last p-genrm row that is
+                                  * no control; NULL: none */
+    pgr_judge_options judge; /* how p-genrm asks; its ind, pro, seed, watch and callbacks are not looked at. Without
+                                its people similar users come from a store that is made of each set's train
+                                rows, in `out` */
+    pgr_embedder *embedder;  /* for methods that need one; NULL: they are left out, with a note */
+    const char *embedder_path; /* where it was opened; NULL: the default one's */
+    pgr_watch watch;
+} pgr_bench_options;
+
+typedef struct pgr_bench_bin { /* verdicts whose confidence, .5 to 1, lies in one tenth of that range */
+    size_t n;
+    double confidence, right; /* means */
+} pgr_bench_bin;
+
+enum { PGR_BENCH_BINS = 10 };
+
+typedef struct pgr_bench_at { /* accuracy of the first chains of every verdict */
+    size_t chains;
+    double accuracy, se;
+} pgr_bench_at;
+
+/* One method on one data set. A number that is not there is NaN. Errors (`_se`) are clustered by user, but
+ * accuracy_se_runs. */
+typedef struct pgr_bench_row {
+    const char *data, *split, *method, *model; /* model: "" without a language model */
+    int ind, pro, history;  /* history: pairs shown at most; -1: all, or as the frame says */
+    bool stranger;
+    uint64_t seed;
+    size_t runs, pairs, users; /* users: who have such pairs */
+    double accuracy, accuracy_se, accuracy_se_runs; /* every pair counts, a tie or a failure as half */
+    double accuracy_parsed;          /* of the verdicts that are neither a tie nor a failure */
+    double macro_user, macro_prototype; /* means of the users' and of the prototypes' accuracies */
+    size_t ties, failures;           /* of runs x pairs verdicts; a failure: no chain could be read */
+    size_t chains, chains_failed;
+    double flip_rate;
+    size_t tokens, prompt_tokens, cached_tokens; /* tokens: written */
+    double seconds, seconds_per_pair; /* of wall clock, all runs; of one verdict */
+    double ece, ece_temperature, ece_isotonic; /* expected calibration error: as it is; after a map fitted on the other
+                                                * users */
+    double over_longest, over_longest_se;   /* paired differences of accuracy: to the longest answer, */
+    double over_base, over_base_se;         /* to the same method's base without the user, */
+    double over_stranger, over_stranger_se; /* and to itself with another user's history */
+    const char *base; /* the method that over_base compares with, "" if none */
+    pgr_bench_bin bins[PGR_BENCH_BINS];
+    const pgr_bench_at *by_chains; /* (n_by_chains) for 1, 2, 3... chains of ind, in the order in which they are
+                                    * numbered */
+    size_t n_by_chains;
+} pgr_bench_row;
+
+typedef struct pgr_bench_report {
+    const pgr_bench_row *rows; /* (n_row) set by set, in the order of docs/bench.md */
+    size_t n_row;
+    const char *const *notes;  /* (n_note) what was left out and why, what was not as expected */
+    size_t n_note;
+    double seconds;            /* of this call */
+} pgr_bench_report;
+
+pgr_bench_options pgr_bench_options_default(void);
+
+/* Runs the methods and writes OUT/plan.json, verdicts.jsonl (each verdict as soon as it is there), rows.jsonl and
+ * report.html. engine: may be NULL where no language model is asked. *out is the caller's (pgr_bench_free).
+ * errors: PGR_E_CANCELLED after *cancel; like a killed run it goes on with `resume` and ends in the same numbers but
+ * for times and cached tokens. PGR_E_ARG where `out` holds a run of other settings, naming the first that differs. */
+pgr_status pgr_bench(pgr_engine *engine, const pgr_bench_options *options, pgr_bench_report **out, pgr_error *err);
+void pgr_bench_free(pgr_bench_report *report);
+
+/* One JSON object, no line breaks (docs/bench.md). *out is the caller's (pgr_free). */
+pgr_status pgr_bench_row_json(const pgr_bench_row *row, char **out, pgr_error *err);
+/* The report as one HTML page with its plots inside. *out is the caller's (pgr_free). */
+pgr_status pgr_bench_html(const pgr_bench_report *report, const char *title, char **out, pgr_error *err);
+
+/* ---- LaMP-QA --------------------------------------------------------------------------------------------------- */
+
+/* Ranks generators (models that wrote answers) by the scores that the judge gives their answers to LaMP-QA's questions
+ * (docs/bench.md). The history of a user is texts without choices: some of them stand in the request as what is known
+ * of the user (`demographics`). */
+typedef struct pgr_lampqa_options {
+    const char *questions;        /* LaMP-QA's records, JSON lines or an array, plain or gzip */
+    const char *const *responses; /* (n_response, 2 to 26) a file for each generator: {"ID": [{"output": "..."}]}. The
+                                     generator's name is the file's without folder and ending */
+    size_t n_response;
+    const char *truth;            /* file with the generators' true scores, {"CATEGORY": {"NAME": 1.5}} or
+                                   * {"NAME": 1.5}; NULL: none */
+    size_t history;               /* texts of the profile that are shown, drawn by the seed; 0: none */
+    size_t limit;                 /* questions of a category, drawn by the seed; 0: all */
+    uint64_t seed;
+    pgr_judge_options judge;      /* its pro, history, history_by, draws, people, seed, keep_chains, watch and
+                                     callbacks are not looked at */
+    pgr_watch watch;
+} pgr_lampqa_options;
+
+typedef struct pgr_lampqa_generator { /* in one category */
+    const char *name;
+    double score, se; /* mean over the questions that have a score, its standard error; NaN where there are none (se:
+                       * fewer than 2) */
+    size_t scored, failures; /* questions with and without a score for this generator */
+    double rank;      /* 1: the best; equal scores share the mean of their ranks; NaN without a score */
+    double truth;     /* NaN: not given */
+} pgr_lampqa_generator;
+
+typedef struct pgr_lampqa_row { /* a category */
+    const char *category, *model;
+    size_t questions, failures; /* asked; of them without a score for some generator */
+    const pgr_lampqa_generator *generators; /* (n_generator) the best first, those without a score last */
+    size_t n_generator;
+    double spearman;     /* of score and truth; NaN: there is none */
+    const char *why_not; /* why there is none though a truth was given, else "" */
+    int ind;             /* chains of a question; -1: the judge's default */
+    size_t history;
+    uint64_t seed;
+} pgr_lampqa_row;
+
+typedef struct pgr_lampqa_report {
+    const pgr_lampqa_row *rows; /* (n_row) categories in the order of the questions */
+    size_t n_row;
+    double spearman;            /* mean of the rows that have one; NaN: none has */
+    size_t n_spearman;          /* of these rows */
+    size_t unanswered;          /* questions that were left out because a generator has no answer */
+    const char *const *notes;   /* (n_note) what was left out and why, what was not as expected */
+    size_t n_note;
+    double seconds;
+} pgr_lampqa_report;
+
+pgr_lampqa_options pgr_lampqa_options_default(void); /* history 3, 8 chains */
+
+/* *out is the caller's (pgr_lampqa_free). A question without a score is counted, never guessed.
+ * errors: PGR_E_ARG: fewer than two generators, two of one name, a truth that knows not all of them or others, no
+ * question that all answered; PGR_E_FORMAT with file and field; PGR_E_CANCELLED. */
+pgr_status pgr_lampqa(pgr_engine *engine, const pgr_lampqa_options *options, pgr_lampqa_report **out, pgr_error *err);
+void pgr_lampqa_free(pgr_lampqa_report *report); /* NULL is fine */
+
+/* One JSON object, no line breaks (docs/bench.md). *out is the caller's (pgr_free). */
+pgr_status pgr_lampqa_row_json(const pgr_lampqa_row *row, char **out, pgr_error *err);
+
+#pragma GCC visibility pop
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -249,6 +249,62 @@ T["macro"] = ("<s>", "</s>", "llama2", r"""{%- macro turn(role, content, end=eos
 {% endif %}
 """)
 
+# Tools in branches that no conversation here enters, statements of all kinds; thinking of earlier turns taken out.
+T["tools"] = ("<|begin_of_text|>", "<|eot_id|>", "llama3", r"""{#- Reaches for everything that real templates do -#}
+{%- macro describe(tool, level=0) -%}
+    {{- '  ' * level ~ tool.name ~ ': ' ~ (tool.description | default('', true)) }}
+    {%- for key, value in (tool.parameters or {}) | dictsort %}
+        {{- '\n' ~ '  ' * (level + 1) ~ key ~ ' (' ~ value.type ~ ')' }}
+    {%- endfor %}
+{%- endmacro %}
+{%- macro turn(role) -%}
+    {{- '<|start_header_id|>' ~ role ~ '<|end_header_id|>\n\n' ~ caller() | trim ~ '<|eot_id|>' }}
+{%- endmacro %}
+{%- if tools %}
+    {%- set tools = tools | sort(attribute='name') | unique(attribute='name') | list %}
+    {%- call turn('system') %}{% for tool in tools recursive %}{{ describe(tool) | indent(2) }}{{ loop(tool.children) }}{% endfor %}{% endcall %}
+    {%- include 'tools.jinja' %}
+{%- endif %}
+{{- bos_token }}
+{%- with last_user = (messages | map(attribute='role') | list | reverse | list).index('user') if false else -1 %}
+{%- for message in messages %}
+    {%- set content = message.content if message.content is string else message.content | map(attribute='text') | join %}
+    {%- if message.role == 'assistant' %}
+        {%- if '</think>' in content %}
+            {%- set content = content.split('</think>')[-1].lstrip('\n') %}
+        {%- endif %}
+        {%- call turn('assistant') %}{{ content }}{% endcall %}
+    {%- else %}
+        {%- call turn(message.role) %}{{ content | replace('\r\n', '\n') }}{% endcall %}
+    {%- endif %}
+{%- endfor %}
+{%- endwith %}
+{%- if add_generation_prompt %}
+    {{- '<|start_header_id|>assistant<|end_header_id|>\n\n' }}
+    {%- if enable_thinking is defined and not enable_thinking %}{{ '<think>\n\n</think>\n\n' }}{% endif %}
+{%- endif %}""")
+# The prefilled thinking is the template's own business: without enable_thinking nothing stands behind the opening.
+T["prefill"] = (None, "<|im_end|>", "qwen3", r"""{%- set ns = namespace(system='', n=0) %}
+{%- for m in messages if m.role == 'system' %}{% set ns.system = ns.system ~ m.content ~ '\n' %}{% endfor %}
+{%- if ns.system.strip() %}{{ '<|im_start|>system\n' ~ ns.system.rstrip() ~ '<|im_end|>\n' }}{% endif %}
+{%- for m in messages | rejectattr('role', 'equalto', 'system') %}
+    {%- set ns.n = ns.n + 1 %}
+    {%- filter replace('<TURN>', '<|im_start|>') -%}
+    <TURN>{{ m.role }}
+{{ m.content }}<|im_end|>
+{% endfilter %}
+{%- endfor %}
+{%- if add_generation_prompt %}
+    {{- '<|im_start|>assistant\n' }}
+    {%- if enable_thinking is defined and enable_thinking is true %}{{- '<think>\n' }}{% endif %}
+{%- endif %}""")
+# Dates by the clock where there is one, a system turn always, names in upper case.
+T["clock"] = ("<|begin_of_text|>", "<|eot_id|>", "llama3", r"""{{- bos_token }}{% if strftime_now is defined %}{% set date = strftime_now("%d %b %Y") %}{% else %}{% set date = "26 Jul 2024" %}{% endif %}
+{%- if messages[0]['role'] == 'system' %}{% set system = messages[0]['content'] | trim %}{% set messages = messages[1:] %}{% else %}{% set system = "" %}{% endif %}
+{{- "<|start_header_id|>system<|end_header_id|>\n\nToday: " + date + "\n\n" + system + "<|eot_id|>" }}
+{%- for m in messages %}{{- '<|start_header_id|>' + m['role'] + '<|end_header_id|>\n\n'+ m['content'] | trim + '<|eot_id|>' }}{% endfor %}
+{%- if add_generation_prompt %}{{- '<|start_header_id|>assistant<|end_header_id|>\n\n' }}{% endif %}""")
+
 CONVERSATIONS = [
     [("user", "Which answer is better?")],
     [("user", "Hi"), ("assistant", "Hello, what shall we weigh?"), ("user", "These 2 answers:\n1. yes\n2. no")],
@@ -317,12 +373,26 @@ PIECES = [
     "{{ 'a' ~ 'b' + 'c' }} {{ 'x' ~ 1 + 2 | string }}" , "{{ (1, 2) == (1, 2) }} {{ [1] == (1,) }} {{ {'a': 1} == {'a': 1} }} {{ x == y }} {{ none == x }}", "{{ dict(a=1).a }} {{ [[1, 2], [3]][0][1] }} {{ ({'a': {'b': {'c': 5}}}).a.b['c'] }}",
     "{{- 'a' -}}   {{- 'b' -}}", "{% set content = messages[0]['content'] %}{{ content.split(' ')[0] + content[-3:] ~ content | replace('a', 'A') }}", "{{ 'x' if messages and messages[0] and not none }}{{ 1 if 0.0 else 2 }}",
     "{{ ('a' is defined and 'b') or 'c' }} {{ none or 'd' }} {{ 0 and 1 }} {{ '' or x }}|", "{%if true%}a{%endif%}{{1}}{%- set x=2-%} {{x}}", "{{ 'abc'.removeprefix('a').removesuffix('c') }} {{ '-'.join(['a', 'b']) }}",
+    "a {% raw %}{{ x }} {% if %}{% endraw %} b", " {%- raw -%} \n {{ y }} \n {%- endraw -%} \n c", "x\n  {% raw %}\n {{ z }}\n  {% endraw %}\nw",
+    "{% with a = 1, b = a %}{{ a }}{{ b }}{% set c = 2 %}{% endwith %}{{ a }}{{ c }}|", "{% filter upper | replace('A', 'b') %}a{{ 'c' }}{% set q = 1 %}{% endfilter %}{{ q }}|",
+    "{% macro m(x) %}<{{ x }}{{ caller() }}>{% endmacro %}{% call m(1) %}in{% endcall %}", "{% macro m() %}{% for i in [1,2] %}{{ caller(i, b=3) }}{% endfor %}{% endmacro %}{% set z = 9 %}{% call(a, b=7) m() %}[{{ a }}{{ b }}{{ z }}]{% endcall %}",
+    "{{ 2 ** 10 }} {{ (-1) ** 3 }} {{ 0 ** 0 }} {{ 7 ** 0 }} {{ 2 ** 3 ** 2 }}", "{{ [1, 'a', none, true, 2.5, [], (1,), (1, 2), {'k': \"it's\"}, 'q\"', 'b\\\\\\n\\t', 'it\\'s \"x\"', 'é'] }}", "{{ messages[0] }}{{ () }}{{ {} }}",
+    "{{ {'b': 1, 'A': 3, 'c': 2} | dictsort }} {{ {'b': 1, 'A': 3} | dictsort(true) }} {{ {'b': 1, 'a': 3} | dictsort(by='value', reverse=true) }}", "{% for k, v in {'z': 1, 'y': 2} | dictsort %}{{ k }}{{ v }}{% endfor %}",
+    "{{ [3, 1, 2] | sort }} {{ ['b', 'A', 'c', 'a'] | sort }} {{ ['b', 'A', 'a'] | sort(case_sensitive=true) }} {{ [3, 1, 2] | sort(reverse=true) }} {{ [{'n': 2, 'x': 1}, {'n': 1, 'x': 2}, {'n': 1, 'x': 3}] | sort(attribute='n') | map(attribute='x') | join }}",
+    "{{ [1, 2, 1, 3] | unique | list }} {{ ['a', 'A', 'b'] | unique | join }} {{ [{'n': 1}, {'n': 1}] | unique(attribute='n') | list | length }}", "{{ [0, 1, '', 'a'] | select | list }} {{ [1, 2, 3] | select('odd') | list }} {{ [1, 2, 3] | reject('equalto', 2) | list }} {{ ['a', none] | reject('none') | join }}",
+    "{{ ['a', 'b'] | map('upper') | join }} {{ [[1, 2], [3]] | map('length') | list }} {{ [{'a': 1}, {}] | map(attribute='a', default='d') | list }} {{ ['a1', 'a2'] | map('replace', 'a', 'b') | join(',') }}", "{{ [1, 2.5] | sum }} {{ [] | sum }} {{ [{'a': 1}, {'a': 2}] | sum(attribute='a') }} {{ [3, 1, 2] | min }} {{ ['b', 'A'] | max }} {{ [] | max }}|",
+    "{{ '<a>' | safe }} {{ '<\"a&\\'b>' | e }} {{ '<' | escape }} {{ ('<' | e) | e }} {{ '<b>' | safe | upper }} {{ ['<' | e, '<'] | join('>') }} {{ ('<' | safe) is escaped }} {{ '<' is escaped }}",
+    "{{ 'a\\nb\\n\\nc' | indent }}|{{ 'a\\nb' | indent(2, true) }}|{{ 'a\\n\\nb\\n' | indent(1, blank=true) }}|{{ 'a\\nb' | indent('> ') }}|{{ '' | indent(2, first=true) }}|", "{{ -3 | abs }} {{ (-3) | abs }} {{ 2.5 | abs }} {{ 3 | float }} {{ true | float }} {{ 'a b_c, d' | wordcount }}",
+    "{{ 'AB' is upper }} {{ 'aB' is lower }} {{ '1' is upper }} {{ 'a1' is lower }}", "{{ 'banana'.count('an') }} {{ 'banana'.index('n') }} {{ 'banana'.rindex('n') }} {{ '12'.isdigit() }} {{ ''.isdigit() }} {{ 'ab'.isalpha() }} {{ 'a1'.isalnum() }} {{ ' \\t'.isspace() }} {{ 'A'.isupper() }} {{ 'a'.islower() }}",
+    "{{ 'a\\nb\\r\\nc\\n'.splitlines() }} {{ 'a\\n\\nb'.splitlines(true) }} {{ ''.splitlines() }} {{ 'a-b-c'.partition('-') }} {{ 'a-b-c'.rpartition('-') }} {{ 'abc'.partition('-') }} {{ 'abc'.rpartition('-') }}", "{{ 'a'.ljust(3) }}|{{ 'a'.rjust(3, '-') }}|{{ 'abc'.ljust(2) }}|",
+    "{{ 1_000 }} {{ 1e3 }} {{ 2.5e-1 }} {{ 1_0.5 }} {{ '\\101\\60' }}", "{% for x in 1, 2, 3 %}{{ x }}{% endfor %}{% for x in 1, 2, 3 if x > 1 %}{{ x }}{% endfor %}", "{% if false %}{{ x | wordwrap }}{% include 'y' %}{{ f(*a) }}{% for x in y recursive %}{% endfor %}{{ z is filter }}{% endif %}ok",
     "  {% set x = 1 %}  \n  {{ x }}\n\t{# c #}\t\nend  {% if 1 %}  \n{% endif %}", "{% for x in [1] %}\n  {%- if x %}\n    y\n  {% endif %}\n{% endfor %}\n\nz", "\u00a0\u2003{%- if 1 %}\u00a0{% endif -%}\u3000\n x",
 ]
 REFUSED = [
     "{{ x.y }}", "{{ x + 'a' }}", "{{ 'a' + 1 }}", "{{ messages[0].content.foo() }}", "{{ raise_exception('no: ' ~ 1) }}", "{{ 1 < 'a' }}", "{{ 1 // 0 }}", "{% for a, b in [[1]] %}{% endfor %}", "{{ f() }}",
     "{% if %}{% endif %}", "{% if 1 %}", "{{ 1", "{# a", "{{ 'a }}", "{{ (1 }}", "{% endif %}", "{{ a b }}", "{% for in x %}{% endfor %}", "{% set 1 = 2 %}", "{{ 1 | }}", "{{ x is }}", "{{ [1, }}", "{% break %}", "{{ none[0].x }}",
-    "{% set x = 1 %}{% set x.y = 2 %}", "{% for x in 5 %}{% endfor %}", "{{ 'a' in 1 }}", "{{ 'a'.split('') }}",
+    "{% set x = 1 %}{% set x.y = 2 %}", "{% for x in 5 %}{% endfor %}", "{{ 'a' in 1 }}", "{{ 'a'.split('') }}", "{% raw %}x", "{% call x %}{% endcall %}", "{% macro m() %}x{% endmacro %}{% call m() %}y{% endcall %}", "{% with a %}{% endwith %}", "{{ 'a'.index('b') }}", "{{ 'a'.partition('') }}", "{{ [1, 'a'] | sort }}",
+    "{{ [1] | dictsort }}", "{{ {'a': 1} | dictsort(by='x') }}", "{% do x %}", "{% filter %}x{% endfilter %}", "{{ 'a'.ljust(2, '') }}",
 ]
 PIECE_MESSAGES = [{"role": "user", "content": "a banana"}]
 

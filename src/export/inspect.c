@@ -82,6 +82,10 @@ static void put_json(const inspection *in, buf *b) {
     inspect_put_field(b, "kind", chat_name(in->from.chat.kind));
     inspect_put_or_null(b, "from", in->from.chat_from, ",");
     inspect_put_or_null(b, "default_system", in->from.chat.default_system, ",");
+    buf_printf(b, "\"system_turn\":%s,",
+               in->from.chat.kind == CHAT_NONE ? "null"
+               : in->from.chat.no_system       ? "false"
+                                               : "true");
     inspect_put_or_null(b, "why_not", in->from.chat.why, "},");
     put_embedding_json(in, b);
     inspect_put_field(b, "kernels", kernels_best()->name);
@@ -95,7 +99,7 @@ static void put_chat(const inspection *in, buf *b) {
     const chat_template *c = &in->from.chat;
     buf_printf(b, "chat template   %s", chat_name(c->kind));
     if (c->kind != CHAT_NONE) buf_printf(b, " (%s)", in->from.chat_from ? in->from.chat_from : "built in");
-    if (c->kind == CHAT_JINJA) buf_puts(b, ": neither ChatML nor Llama-3, run for each conversation");
+    if (c->no_system) buf_puts(b, ": takes no system turn, its text goes before the first user turn");
     if (c->why) buf_printf(b, ": %s", c->why);
     if (c->default_system) buf_printf(b, ", default system turn: %s", c->default_system);
     buf_puts(b, "\n");

@@ -47,8 +47,16 @@ static pgr_status token_texts(checkpoint *c, pgr_error *err) {
 
 static pgr_status recognise(checkpoint *c, const char *text, size_t n, const char *origin, chat_template *out,
                             pgr_error *err) {
-    PGR_TRY(chat_recognise(text, n, origin, c->tok, c->bos_text, c->eos_text, out, err));
-    return chat_verify(text, n, origin, c->tok, c->bos_text, c->eos_text, out, err);
+    return chat_recognise(text, n, origin, c->tok, c->bos_text, c->eos_text, out, err);
+}
+
+/* A template that cannot be read is missed where a conversation is rendered, not before. */
+static pgr_status without_chat(checkpoint *c, const pgr_error *why, pgr_error *err) {
+    buf b = {0};
+    buf_printf(&b, "%s; give one with --chat-template FILE, or use raw text", why->message);
+    c->chat = (chat_template){.kind = CHAT_NONE, .why = b.failed ? NULL : buf_take(&b)};
+    buf_free(&b);
+    return c->chat.why ? PGR_OK : fail_mem(err);
 }
 
 /* ---- GGUF ---- */
@@ -118,8 +126,13 @@ static pgr_status folder_token_texts(checkpoint *c, pgr_error *err) {
 
 static pgr_status folder_chat(checkpoint *c, pgr_error *err) {
     buf text = {0}, path = {0};
+    pgr_error why;
     PGR_TRY(folder_token_texts(c, err));
-    pgr_status s = hf_chat_template(c->path, &text, &c->chat_from, err);
+    pgr_status s = hf_chat_template(c->path, &text, &c->chat_from, &why);
+    if (s != PGR_OK) {
+        buf_free(&text);
+        return s == PGR_E_MEM ? fail_mem(err) : without_chat(c, &why, err);
+    }
     if (c->chat_from) buf_printf(&path, "%s/%s", c->path, c->chat_from);
     if (s == PGR_OK && path.failed) s = fail_mem(err);
     if (s == PGR_OK) s = recognise(c, c->chat_from ? text.data : NULL, text.n, path.data, &c->chat, err);
@@ -204,6 +217,7 @@ pgr_status checkpoint_set_chat(checkpoint *c, const char *given, pgr_error *err)
     pgr_status s = read_given(given, &text, &origin, err);
     char *from = s == PGR_OK ? arena_strdup(&c->arena, origin) : NULL;
     if (s == PGR_OK && !from) s = fail_mem(err);
+    if (s == PGR_OK) s = chat_check_builtin(given, c->tok, err);
     if (s == PGR_OK) s = recognise(c, text.data ? text.data : "", text.n, origin, &chat, err);
     if (s == PGR_OK && chat.kind == CHAT_NONE) s = fail(err, PGR_E_UNSUPPORTED, "%s", chat.why);
     if (s == PGR_OK) {

@@ -255,7 +255,12 @@ enum {
     T_FALSE,
     T_ODD,
     T_EVEN,
-    T_CALLABLE, /* from here on with one argument: */
+    T_CALLABLE,
+    T_UPPER,
+    T_LOWER,
+    T_FILTER,
+    T_TEST,
+    T_ESCAPED, /* from here on with one argument: */
     T_EQ,
     T_NE,
     T_LT,
@@ -288,6 +293,11 @@ int jinja_test_find(const char *name, size_t n) {
         {"odd", T_ODD},
         {"even", T_EVEN},
         {"callable", T_CALLABLE},
+        {"upper", T_UPPER},
+        {"lower", T_LOWER},
+        {"filter", T_FILTER},
+        {"test", T_TEST},
+        {"escaped", T_ESCAPED},
         {"eq", T_EQ},
         {"equalto", T_EQ},
         {"ne", T_NE},
@@ -339,6 +349,22 @@ static pgr_status test_with(jrun *r, int number, const jvalue *v, const jvalue *
     }
 }
 
+/* Letters, all of them in that case. */
+static pgr_status all_cased(jrun *r, const jvalue *v, bool upper, bool *out) {
+    jstring s;
+    bool letters = false, other = false;
+    PGR_TRY(jv_str(r, v, &s));
+    PGR_TRY(jv_spend(r, s.n));
+    for (size_t i = 0; i < s.n; i++) {
+        if ((uint8_t)s.s[i] >= 0x80) return jinja_lacks(&r->at, "upper or lower case of letters beyond ASCII");
+        bool up = s.s[i] >= 'A' && s.s[i] <= 'Z', low = s.s[i] >= 'a' && s.s[i] <= 'z';
+        letters |= up || low;
+        other |= upper ? low : up;
+    }
+    *out = letters && !other;
+    return PGR_OK;
+}
+
 pgr_status jinja_test(jrun *r, int number, const jvalue *v, jarguments args, bool *out) {
     jslot slot[1];
     jkind k = v->kind;
@@ -364,6 +390,11 @@ pgr_status jinja_test(jrun *r, int number, const jvalue *v, jarguments args, boo
     case T_TRUE: *out = k == JV_BOOL && v->b; break;
     case T_FALSE: *out = k == JV_BOOL && !v->b; break;
     case T_CALLABLE: *out = k == JV_FUNCTION || k == JV_MACRO; break;
+    case T_ESCAPED: *out = jv_is_markup(v); break;
+    case T_UPPER:
+    case T_LOWER: return all_cased(r, v, number == T_UPPER, out);
+    case T_FILTER:
+    case T_TEST: return jinja_lacks(&r->at, "the test %s", number == T_FILTER ? "filter" : "test");
     default: /* odd, even */
         PGR_TRY(jinja_want(r, "odd or even", JV_INT, v));
         *out = (v->i % 2 != 0) == (number == T_ODD);

@@ -1,10 +1,8 @@
-/* jinja_filter.c - owns the filters. */
+/* jinja_filter.c - owns the table of filters and those of strings and numbers; those of lists are jinja_list.c's. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "text/jinja_text.h"
-
-typedef pgr_status filter(jrun *r, const jvalue *v, const jslot *slot, jvalue *out);
 
 static pgr_status f_trim(jrun *r, const jvalue *v, const jslot *slot, jvalue *out) {
     jstring s;
@@ -59,15 +57,6 @@ static pgr_status f_default(jrun *r, const jvalue *v, const jslot *slot, jvalue 
     return PGR_OK;
 }
 
-static pgr_status f_join(jrun *r, const jvalue *v, const jslot *slot, jvalue *out) {
-    const jvalue *list;
-    size_t n;
-    jstring between = {"", NULL, 0};
-    if (slot[0].given) PGR_TRY(jv_str(r, &slot[0].v, &between));
-    PGR_TRY(jv_elements(r, v, &list, &n));
-    return jinja_join(r, list, n, between, out);
-}
-
 static pgr_status f_replace(jrun *r, const jvalue *v, const jslot *slot, jvalue *out) {
     jstring s, old, by;
     PGR_TRY(jv_str(r, v, &s));
@@ -76,48 +65,6 @@ static pgr_status f_replace(jrun *r, const jvalue *v, const jslot *slot, jvalue 
     bool all = !slot[2].given || slot[2].v.kind == JV_NONE;
     if (!all) PGR_TRY(jinja_want(r, "replace", JV_INT, &slot[2].v));
     return jinja_replace(r, s, old, by, all ? -1 : slot[2].v.i, out);
-}
-
-static pgr_status f_first(jrun *r, const jvalue *v, const jslot *slot, jvalue *out) {
-    const jvalue *list;
-    size_t n;
-    (void)slot;
-    PGR_TRY(jv_elements(r, v, &list, &n));
-    *out = n ? list[0] : jv_undefined("the first of nothing", 20);
-    return PGR_OK;
-}
-
-static pgr_status f_last(jrun *r, const jvalue *v, const jslot *slot, jvalue *out) {
-    const jvalue *list;
-    size_t n;
-    (void)slot;
-    if (v->kind == JV_LIST && v->form == JF_ONCE) return jinja_wrong(&r->at, "last: a generator cannot be reversed");
-    PGR_TRY(jv_elements(r, v, &list, &n));
-    *out = n ? list[n - 1] : jv_undefined("the last of nothing", 19);
-    return PGR_OK;
-}
-
-static pgr_status f_list(jrun *r, const jvalue *v, const jslot *slot, jvalue *out) {
-    const jvalue *list;
-    size_t n;
-    (void)slot;
-    PGR_TRY(jv_elements(r, v, &list, &n));
-    *out = jv_list(list, n, JF_LIST);
-    return PGR_OK;
-}
-
-static pgr_status f_reverse(jrun *r, const jvalue *v, const jslot *slot, jvalue *out) {
-    const jvalue *list;
-    jvalue *back;
-    size_t n;
-    (void)slot;
-    if (v->kind == JV_LIST && v->form == JF_ONCE) return jinja_lacks(&r->at, "reverse of a generator");
-    PGR_TRY(jv_elements(r, v, &list, &n));
-    PGR_TRY(jv_alloc(r, n, sizeof *back, &back));
-    for (size_t i = 0; i < n; i++) back[i] = list[n - 1 - i];
-    if (v->kind == JV_STRING) return jinja_join(r, back, n, (jstring){"", NULL, 0}, out);
-    *out = jv_list(back, n, JF_ONCE);
-    return PGR_OK;
 }
 
 static pgr_status f_string(jrun *r, const jvalue *v, const jslot *slot, jvalue *out) {
@@ -171,72 +118,107 @@ static pgr_status f_tojson(jrun *r, const jvalue *v, const jslot *slot, jvalue *
     return jinja_tojson(r, v, indent, out);
 }
 
-static pgr_status f_items(jrun *r, const jvalue *v, const jslot *slot, jvalue *out) {
+static pgr_status f_safe(jrun *r, const jvalue *v, const jslot *slot, jvalue *out) {
+    PGR_TRY(f_string(r, v, slot, out));
+    out->form = JF_MARKUP;
+    return PGR_OK;
+}
+
+/* & < > " ' as entities */
+static pgr_status f_escape(jrun *r, const jvalue *v, const jslot *slot, jvalue *out) {
+    static const char *const entities[][2] = {
+        {"&", "&amp;"}, {"<", "&lt;"}, {">", "&gt;"}, {"\"", "&#34;"}, {"'", "&#39;"}};
+    PGR_TRY(f_string(r, v, slot, out));
+    if (jv_is_markup(v)) return PGR_OK;
+    for (size_t i = 0; i < sizeof entities / sizeof *entities; i++) {
+        jstring old = {entities[i][0], (const uint8_t *)"\1", 1}, by;
+        PGR_TRY(jv_text(r, entities[i][1], strlen(entities[i][1]), true, &by));
+        PGR_TRY(jinja_replace(r, out->s, old, by, -1, out));
+    }
+    out->form = JF_MARKUP;
+    return PGR_OK;
+}
+
+/* Every line but the first (unless `first`) behind so many spaces or that text; empty lines stay empty unless
+ * `blank`. */
+static pgr_status f_indent(jrun *r, const jvalue *v, const jslot *slot, jvalue *out) {
+    jstring s, by;
+    bool first = false, blank = false;
+    buf text = {0}, made = {0};
+    PGR_TRY(jv_str(r, v, &s));
+    if (slot[1].given) PGR_TRY(jv_true(r, &slot[1].v, &first));
+    if (slot[2].given) PGR_TRY(jv_true(r, &slot[2].v, &blank));
+    if (slot[0].given && slot[0].v.kind == JV_STRING) {
+        by = slot[0].v.s;
+    } else {
+        if (slot[0].given) PGR_TRY(jinja_want(r, "indent", JV_INT, &slot[0].v));
+        int64_t width = slot[0].given ? slot[0].v.i : 4;
+        jvalue one = jv_string((jstring){" ", (const uint8_t *)"\1", 1}), times = jv_int(width), spaces;
+        PGR_TRY(jv_binary(r, "*", &one, &times, &spaces));
+        by = spaces.s;
+    }
+    if (s.n == 0) s.s = "";
+    for (size_t i = 0; i < s.n; i++)
+        if ((uint8_t)s.s[i] >= 0x80 || (s.s[i] >= 0x0b && s.s[i] <= 0x1e))
+            return jinja_lacks(&r->at, "indent of a text with other line ends or letters beyond ASCII");
+    for (size_t at = 0, line = 0;; line++) {
+        const char *end = memchr(s.s + at, '\n', s.n - at);
+        size_t next = end ? (size_t)(end - s.s) + 1 : s.n, n = next - at - (end != NULL);
+        if (line == 0 ? first : n > 0 || blank) js_put(&text, &made, by);
+        js_put(&text, &made, js_part(s, at, next));
+        if (!end || text.n > r->left) break; /* jv_taken says so */
+        at = next;
+    }
+    out->kind = JV_STRING;
+    pgr_status status = jv_taken(r, &text, &made, &out->s);
+    buf_free(&text);
+    buf_free(&made);
+    return status;
+}
+
+static pgr_status f_float(jrun *r, const jvalue *v, const jslot *slot, jvalue *out) {
     (void)slot;
-    if (v->kind == JV_UNDEFINED) {
-        *out = jv_list(NULL, 0, JF_ONCE);
-        return PGR_OK;
-    }
-    PGR_TRY(jinja_want(r, "items", JV_DICT, v));
-    PGR_TRY(jinja_method(r, v, "items", 5, (jarguments){NULL, 0}, out));
-    out->form = JF_ONCE;
+    if (v->kind == JV_STRING) return jinja_lacks(&r->at, "float of a string");
+    if (v->kind == JV_UNDEFINED) return jinja_want(r, "float", JV_REAL, v);
+    bool number = v->kind == JV_BOOL || v->kind == JV_INT || v->kind == JV_REAL;
+    double f = v->kind == JV_REAL ? v->f : v->kind == JV_BOOL ? (double)v->b : number ? (double)v->i : 0;
+    *out = number || !slot[0].given ? (jvalue){.kind = JV_REAL, .f = f} : slot[0].v;
     return PGR_OK;
 }
 
-/* The attribute of every element; one name, no path with points. */
-static pgr_status attribute_of(jrun *r, const jvalue *v, const jvalue *name, jvalue *out) {
-    PGR_TRY(jinja_want(r, "the name of an attribute", JV_STRING, name));
-    if (memchr(name->s.s, '.', name->s.n)) return jinja_lacks(&r->at, "an attribute with points in its name");
-    return jinja_attribute(r, v, name->s.s, name->s.n, true, out);
-}
-
-static pgr_status f_map(jrun *r, const jvalue *v, const jslot *slot, jvalue *out) {
-    const jvalue *list;
-    jvalue *to;
-    size_t n;
-    PGR_TRY(jv_elements(r, v, &list, &n));
-    PGR_TRY(jv_alloc(r, n, sizeof *to, &to));
-    for (size_t i = 0; i < n; i++) PGR_TRY(attribute_of(r, &list[i], &slot[0].v, &to[i]));
-    *out = jv_list(to, n, JF_ONCE);
+static pgr_status f_abs(jrun *r, const jvalue *v, const jslot *slot, jvalue *out) {
+    const jvalue zero = jv_int(0);
+    bool below;
+    (void)slot;
+    PGR_TRY(jv_compare(r, "<", v, &zero, &below));
+    if (v->kind == JV_REAL) *out = (jvalue){.kind = JV_REAL, .f = below ? -v->f : v->f};
+    if (v->kind != JV_REAL) return jv_binary(r, below ? "-" : "+", &zero, v, out);
     return PGR_OK;
 }
 
-/* slots: attribute, test, its argument */
-static pgr_status select_by(jrun *r, const jvalue *v, const jslot *slot, bool want, jvalue *out) {
-    const jvalue *list;
-    jvalue *to;
-    size_t n, kept = 0;
-    int test = -1;
-    PGR_TRY(jv_elements(r, v, &list, &n));
-    PGR_TRY(jv_alloc(r, n, sizeof *to, &to));
-    if (slot[1].given) {
-        PGR_TRY(jinja_want(r, "the name of a test", JV_STRING, &slot[1].v));
-        test = jinja_test_find(slot[1].v.s.s, slot[1].v.s.n);
-        if (test < 0)
-            return jinja_lacks(&r->at, "the test %.*s", (int)(slot[1].v.s.n < 60 ? slot[1].v.s.n : 60), slot[1].v.s.s);
+/* Runs of letters, digits and underscores. */
+static pgr_status f_wordcount(jrun *r, const jvalue *v, const jslot *slot, jvalue *out) {
+    jstring s;
+    int64_t n = 0;
+    bool inside = false;
+    (void)slot;
+    PGR_TRY(jv_str(r, v, &s));
+    PGR_TRY(jv_spend(r, s.n));
+    for (size_t i = 0; i < s.n; i++) {
+        if ((uint8_t)s.s[i] >= 0x80) return jinja_lacks(&r->at, "wordcount of letters beyond ASCII");
+        char c = s.s[i];
+        bool word = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
+        n += word && !inside;
+        inside = word;
     }
-    for (size_t i = 0; i < n; i++) {
-        jvalue got;
-        bool is;
-        jargument other = {"", 0, slot[2].v};
-        PGR_TRY(attribute_of(r, &list[i], &slot[0].v, &got));
-        PGR_TRY(test < 0 ? jv_true(r, &got, &is) : jinja_test(r, test, &got, (jarguments){&other, slot[2].given}, &is));
-        if (is == want) to[kept++] = list[i];
-    }
-    *out = jv_list(to, kept, JF_ONCE);
+    *out = jv_int(n);
     return PGR_OK;
-}
-static pgr_status f_selectattr(jrun *r, const jvalue *v, const jslot *slot, jvalue *out) {
-    return select_by(r, v, slot, true, out);
-}
-static pgr_status f_rejectattr(jrun *r, const jvalue *v, const jslot *slot, jvalue *out) {
-    return select_by(r, v, slot, false, out);
 }
 
 static const struct {
     const char *name, *params;
     size_t required;
-    filter *run;
+    jinja_filter_fn *run; /* NULL: map, which takes any arguments */
 } FILTERS[] = {
     {"trim", "chars", 0, f_trim},
     {"length", "", 0, f_length},
@@ -247,19 +229,34 @@ static const struct {
     {"capitalize", "", 0, f_capitalize},
     {"default", "default_value,boolean", 0, f_default},
     {"d", "default_value,boolean", 0, f_default},
-    {"join", "d", 0, f_join},
+    {"join", "d", 0, jinja_f_join},
     {"replace", "old,new,count", 2, f_replace},
-    {"first", "", 0, f_first},
-    {"last", "", 0, f_last},
-    {"list", "", 0, f_list},
-    {"reverse", "", 0, f_reverse},
+    {"first", "", 0, jinja_f_first},
+    {"last", "", 0, jinja_f_last},
+    {"list", "", 0, jinja_f_list},
+    {"reverse", "", 0, jinja_f_reverse},
     {"string", "", 0, f_string},
     {"int", "default", 0, f_int},
     {"tojson", "indent,ensure_ascii", 0, f_tojson},
-    {"items", "", 0, f_items},
-    {"map", "attribute", 1, f_map},
-    {"selectattr", "attribute,test,argument", 1, f_selectattr},
-    {"rejectattr", "attribute,test,argument", 1, f_rejectattr},
+    {"items", "", 0, jinja_f_items},
+    {"map", "", 0, NULL},
+    {"select", "test,argument", 0, jinja_f_select},
+    {"reject", "test,argument", 0, jinja_f_reject},
+    {"sort", "reverse,case_sensitive,attribute", 0, jinja_f_sort},
+    {"unique", "case_sensitive,attribute", 0, jinja_f_unique},
+    {"dictsort", "case_sensitive,by,reverse", 0, jinja_f_dictsort},
+    {"min", "case_sensitive,attribute", 0, jinja_f_min},
+    {"max", "case_sensitive,attribute", 0, jinja_f_max},
+    {"sum", "attribute,start", 0, jinja_f_sum},
+    {"safe", "", 0, f_safe},
+    {"escape", "", 0, f_escape},
+    {"e", "", 0, f_escape},
+    {"indent", "width,first,blank", 0, f_indent},
+    {"float", "default", 0, f_float},
+    {"abs", "", 0, f_abs},
+    {"wordcount", "", 0, f_wordcount},
+    {"selectattr", "attribute,test,argument", 1, jinja_f_selectattr},
+    {"rejectattr", "attribute,test,argument", 1, jinja_f_rejectattr},
 };
 
 int jinja_filter_find(const char *name, size_t n) {
@@ -271,10 +268,12 @@ int jinja_filter_find(const char *name, size_t n) {
 pgr_status jinja_filter(jrun *r, int number, const jvalue *v, jarguments args, jvalue *out) {
     jslot slot[JINJA_MAX_SLOT];
     const char *name = FILTERS[number].name;
-    if (strcmp(name, "map") == 0 && args.n && args.v[0].n_name == 0)
-        return jinja_lacks(&r->at, "map with a filter (map(attribute='name') is)");
+    if (!FILTERS[number].run) return jinja_map(r, v, args, out);
     if (strcmp(name, "tojson") == 0 && args.n && args.v[0].n_name == 0)
         return jinja_lacks(&r->at, "tojson with an argument without a name");
     PGR_TRY(jinja_bind(r, name, FILTERS[number].params, FILTERS[number].required, args, slot));
-    return FILTERS[number].run(r, v, slot, out);
+    PGR_TRY(FILTERS[number].run(r, v, slot, out));
+    bool plain = strcmp(name, "join") == 0 || strcmp(name, "replace") == 0 || strcmp(name, "tojson") == 0;
+    if (jv_is_markup(v) && out->kind == JV_STRING && !plain) out->form = JF_MARKUP;
+    return PGR_OK;
 }

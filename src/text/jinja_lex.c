@@ -141,6 +141,16 @@ static int hex_digits(const char *s, size_t n, uint32_t *code) {
     return 0;
 }
 
+/* Up to three octal digits. */
+static size_t octal(const char *s, size_t n, char **out) {
+    uint32_t code = 0;
+    size_t i = 0;
+    for (; i < 3 && i < n && s[i] >= '0' && s[i] <= '7'; i++) code = code * 8 + (uint32_t)(s[i] - '0');
+    if (code == 0) return 0;
+    *out += utf8_put(*out, code);
+    return i;
+}
+
 /* The escape at s (behind the backslash) as Python reads it, appended to out; how many bytes it takes, 0: refused. */
 static size_t escape(const char *s, size_t n, char **out) {
     static const char plain[] = "nrtbfva\\'\"", means[] = "\n\r\t\b\f\v\a\\'\"";
@@ -152,7 +162,8 @@ static size_t escape(const char *s, size_t n, char **out) {
         return 1;
     }
     if (s[0] == '\n') return 1; /* the line goes on */
-    if (s[0] == 'N' || (s[0] >= '0' && s[0] <= '9')) return 0;
+    if (s[0] >= '0' && s[0] <= '7') return octal(s, n, out);
+    if (s[0] == 'N') return 0;
     if (digits) {
         if (n < 1 + digits || hex_digits(s + 1, digits, &code) || code > 0x10FFFF || (code >= 0xD800 && code < 0xE000)
             || code == 0)
@@ -193,29 +204,49 @@ static bool in_name(char c) {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || is_digit(c);
 }
 
+/* Digits with underscores between; how many bytes. text: without underscores, room for one more character. */
+static size_t digits_at(const lexer *l, size_t from, char *text, size_t *n, size_t room) {
+    size_t i = from;
+    while (i < l->n && (is_digit(l->s[i]) || (l->s[i] == '_' && i > from && i + 1 < l->n && is_digit(l->s[i + 1])))) {
+        if (l->s[i] != '_' && *n < room) text[(*n)++] = l->s[i];
+        i++;
+    }
+    return i - from;
+}
+
+/* 12  1_000  1.5  1e5; behind a point (a.0) whole numbers only. */
 static pgr_status lex_number(lexer *l) {
-    char text[40];
-    size_t n = 0;
+    enum { ROOM = 60 };
+    char text[ROOM + 8];
+    size_t n = 0, at = l->at;
     bool real = false, index = l->at > 0 && l->s[l->at - 1] == '.';
-    for (const char *s = l->s + l->at; l->at + n < l->n && n < sizeof text - 1; n++) {
-        bool point = s[n] == '.' && !real && !index && l->at + n + 1 < l->n && is_digit(s[n + 1]);
-        if (!is_digit(s[n]) && !point) break;
-        real |= point;
-        text[n] = s[n];
+    at += digits_at(l, at, text, &n, ROOM);
+    if (!index && at + 1 < l->n && l->s[at] == '.' && is_digit(l->s[at + 1])) {
+        real = true;
+        text[n++] = '.';
+        at++;
+        at += digits_at(l, at, text, &n, ROOM + 1);
+    }
+    size_t sign = at + 1 < l->n && memchr("+-", l->s[at + 1], 2) ? 1 : 0;
+    if (!index && at + 1 + sign < l->n && (l->s[at] | 0x20) == 'e' && is_digit(l->s[at + 1 + sign])) {
+        real = true;
+        text[n++] = 'e';
+        if (sign) text[n++] = l->s[at + 1];
+        at += 1 + sign;
+        at += digits_at(l, at, text, &n, ROOM + 3);
     }
     text[n] = '\0';
-    bool odd = n == sizeof text - 1 || (n > 1 && text[0] == '0' && is_digit(text[1]));
-    if (odd || (l->at + n < l->n && in_name(l->s[l->at + n])))
-        return jinja_lacks(l->where, "the number %.39s", l->s + l->at);
+    bool odd = n >= ROOM || (!real && n > 1 && text[0] == '0' && strspn(text, "0") < n);
+    if (odd || (at < l->n && in_name(l->s[at]))) return jinja_lacks(l->where, "the number %.39s", l->s + l->at);
     errno = 0;
-    jtoken t = {.kind = real ? JT_REAL : JT_INTEGER, .s = l->s + l->at, .n = n};
+    jtoken t = {.kind = real ? JT_REAL : JT_INTEGER, .s = l->s + l->at, .n = at - l->at};
     if (real)
         t.f = strtod(text, NULL);
     else
         t.i = strtoll(text, NULL, 10);
-    if (errno) return jinja_lacks(l->where, "the number %s", text);
+    if (errno) return jinja_lacks(l->where, "the number %.39s", text);
     push(l, t);
-    skip(l, n);
+    skip(l, at - l->at);
     return PGR_OK;
 }
 
@@ -283,6 +314,35 @@ static pgr_status lex_tag(lexer *l, bool print) {
     return jinja_wrong(l->where, "%s without its closing %s", print ? "{{" : "{%", print ? "}}" : "%}");
 }
 
+/* Behind "{%" with its sign: does the tag say just `word`? Its length then, the closing "%}" and the sign in it
+ * included. */
+static size_t bare_tag(const lexer *l, size_t at, const char *word, char *sign) {
+    size_t from = at, n = strlen(word);
+    while (at < l->n && strchr(" \t\r\n\f\v", l->s[at]) && l->s[at]) at++;
+    if (l->n - at < n || memcmp(l->s + at, word, n) != 0) return 0;
+    at += n;
+    while (at < l->n && strchr(" \t\r\n\f\v", l->s[at]) && l->s[at]) at++;
+    *sign = ' ';
+    if (at + 2 < l->n && (l->s[at] == '-' || l->s[at] == '+')) *sign = l->s[at++];
+    return l->n - at >= 2 && memcmp(l->s + at, "%}", 2) == 0 ? at + 2 - from : 0;
+}
+
+/* Behind {% raw %}: all up to {% endraw %} is text. */
+static pgr_status lex_raw(lexer *l) {
+    for (size_t i = l->at; i + 1 < l->n; i++) {
+        char sign, opening = i + 2 < l->n ? l->s[i + 2] : ' ';
+        if (memcmp(l->s + i, "{%", 2) != 0) continue;
+        size_t head = i + 2 + (opening == '-' || opening == '+'), n = bare_tag(l, head, "endraw", &sign);
+        if (n == 0) continue;
+        size_t end = text_end(l, i);
+        if (end > l->at) push(l, (jtoken){.kind = JT_TEXT, .s = l->s + l->at, .n = end - l->at});
+        skip(l, head + n - l->at);
+        after_tag(l, sign, false);
+        return PGR_OK;
+    }
+    return jinja_wrong(l->where, "{%% raw %%} without its {%% endraw %%}");
+}
+
 /* A copy with every line break as \n and without the last one. */
 static char *normalised(const char *text, size_t *n, arena *a) {
     char *s = arena_alloc(a, *n + 1);
@@ -309,7 +369,11 @@ pgr_status jinja_lex(const char *text, size_t n, jinja_at *at, arena *a, buf *ou
         if (tag == l.n) break;
         char kind = l.s[tag + 1];
         skip(&l, tag + 2 < l.n && memchr("-+", l.s[tag + 2], 2) ? 3 : 2);
-        PGR_TRY(kind == '#' ? lex_comment(&l) : lex_tag(&l, kind == '{'));
+        char sign;
+        size_t raw = kind == '%' ? bare_tag(&l, l.at, "raw", &sign) : 0;
+        skip(&l, raw);
+        if (raw) after_tag(&l, sign == '-' ? '-' : '+', false); /* the line break behind it is kept */
+        PGR_TRY(raw ? lex_raw(&l) : kind == '#' ? lex_comment(&l) : lex_tag(&l, kind == '{'));
     }
     push(&l, (jtoken){.kind = JT_END, .s = "", .n = 0});
     return out->failed ? fail_mem(at->err) : PGR_OK;

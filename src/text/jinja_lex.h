@@ -37,7 +37,7 @@ typedef struct jinja_at { /* where we are, for messages */
 
 /* "ORIGIN: line N of the chat template: MESSAGE"; PGR_E_FORMAT. */
 pgr_status jinja_wrong(const jinja_at *at, const char *format, ...) __attribute__((format(printf, 2, 3)));
-/* "ORIGIN: the chat template uses WHAT (line N), which is not supported; give another one with --chat-template FILE". */
+/* "ORIGIN: the chat template uses WHAT (line N), which is not supported; give another one with ..." */
 pgr_status jinja_lacks(const jinja_at *at, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* Appends the tokens, JT_END last, to out: an array of jtoken. White space around tags is taken away as Jinja does with

@@ -153,6 +153,151 @@ static pgr_status m_join(jrun *r, jstring s, const jslot *slot, jvalue *out) {
     return jinja_join(r, list, n, s, out);
 }
 
+static pgr_status m_count(jrun *r, jstring s, const jslot *slot, jvalue *out) {
+    int64_t n = 0;
+    PGR_TRY(jinja_want(r, "count", JV_STRING, &slot[0].v));
+    PGR_TRY(jv_spend(r, 2 * s.n));
+    if (slot[0].v.s.n == 0) return jinja_lacks(&r->at, "count of an empty string");
+    for (size_t at = 0, p; (p = js_find(s, at, slot[0].v.s)) != SIZE_MAX; at = p + slot[0].v.s.n) n++;
+    *out = jv_int(n);
+    return PGR_OK;
+}
+
+static pgr_status index_side(jrun *r, jstring s, const jslot *slot, bool last, jvalue *out) {
+    PGR_TRY(find_side(r, s, slot, last, out));
+    return out->i >= 0 ? PGR_OK : jinja_wrong(&r->at, "index: the text is not there");
+}
+static pgr_status m_index(jrun *r, jstring s, const jslot *slot, jvalue *out) {
+    return index_side(r, s, slot, false, out);
+}
+static pgr_status m_rindex(jrun *r, jstring s, const jslot *slot, jvalue *out) {
+    return index_side(r, s, slot, true, out);
+}
+
+/* ---- kinds of characters: ASCII alone ---- */
+
+typedef bool kind_fn(char c);
+static bool is_digit(char c) {
+    return c >= '0' && c <= '9';
+}
+static bool is_letter(char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+}
+static bool is_either(char c) {
+    return is_digit(c) || is_letter(c);
+}
+static bool is_white(char c) {
+    return jinja_is_space((uint8_t)c);
+}
+
+static pgr_status all_of(jrun *r, jstring s, kind_fn *is, jvalue *out) {
+    *out = jv_bool(s.n > 0);
+    PGR_TRY(jv_spend(r, s.n));
+    for (size_t i = 0; i < s.n; i++) {
+        if ((uint8_t)s.s[i] >= 0x80) return jinja_lacks(&r->at, "the kind of characters beyond ASCII");
+        out->b &= is(s.s[i]);
+    }
+    return PGR_OK;
+}
+static pgr_status m_isdigit(jrun *r, jstring s, const jslot *slot, jvalue *out) {
+    (void)slot;
+    return all_of(r, s, is_digit, out);
+}
+static pgr_status m_isalpha(jrun *r, jstring s, const jslot *slot, jvalue *out) {
+    (void)slot;
+    return all_of(r, s, is_letter, out);
+}
+static pgr_status m_isalnum(jrun *r, jstring s, const jslot *slot, jvalue *out) {
+    (void)slot;
+    return all_of(r, s, is_either, out);
+}
+static pgr_status m_isspace(jrun *r, jstring s, const jslot *slot, jvalue *out) {
+    (void)slot;
+    return all_of(r, s, is_white, out);
+}
+static pgr_status cased(jrun *r, jstring s, const char *test, jvalue *out) {
+    const jvalue v = jv_string(s);
+    out->kind = JV_BOOL;
+    return jinja_test(r, jinja_test_find(test, 5), &v, (jarguments){NULL, 0}, &out->b);
+}
+static pgr_status m_isupper(jrun *r, jstring s, const jslot *slot, jvalue *out) {
+    (void)slot;
+    return cased(r, s, "upper", out);
+}
+static pgr_status m_islower(jrun *r, jstring s, const jslot *slot, jvalue *out) {
+    (void)slot;
+    return cased(r, s, "lower", out);
+}
+
+/* ---- lines, parts, widths ---- */
+
+/* By \n, \r and \r\n; other line ends of Python's are refused. */
+static pgr_status m_splitlines(jrun *r, jstring s, const jslot *slot, jvalue *out) {
+    jvalue *v;
+    size_t n = 0, at = 0;
+    bool keep = false;
+    if (slot[0].given) PGR_TRY(jv_true(r, &slot[0].v, &keep));
+    PGR_TRY(jv_alloc(r, s.n, sizeof *v, &v));
+    for (size_t i = 0; i < s.n; i++) {
+        uint8_t c = (uint8_t)s.s[i];
+        if ((c >= 0x0b && c <= 0x0c) || (c >= 0x1c && c <= 0x1e) || c == 0xc2 || c == 0xe2)
+            return jinja_lacks(&r->at, "splitlines of a text that may have other line ends");
+        if (c != '\n' && c != '\r') continue;
+        size_t end = i + 1 + (c == '\r' && i + 1 < s.n && s.s[i + 1] == '\n');
+        v[n++] = jv_string(js_part(s, at, keep ? end : i));
+        at = end;
+        i = end - 1;
+    }
+    if (at < s.n) v[n++] = jv_string(js_part(s, at, s.n));
+    *out = jv_list(v, n, JF_LIST);
+    return PGR_OK;
+}
+
+static pgr_status parted(jrun *r, jstring s, const jslot *slot, bool last, jvalue *out) {
+    jvalue *v;
+    size_t found = SIZE_MAX;
+    PGR_TRY(jinja_want(r, "partition", JV_STRING, &slot[0].v));
+    const jstring by = slot[0].v.s;
+    if (by.n == 0) return jinja_wrong(&r->at, "partition by an empty string");
+    PGR_TRY(jv_spend(r, 2 * s.n));
+    PGR_TRY(jv_alloc(r, 3, sizeof *v, &v));
+    for (size_t from = 0, p; from <= s.n && (p = js_find(s, from, by)) != SIZE_MAX; from = p + 1) {
+        found = p;
+        if (!last) break;
+    }
+    bool none = found == SIZE_MAX;
+    size_t cut = none ? (last ? 0 : s.n) : found, rest = none ? cut : found + by.n;
+    v[0] = jv_string(js_part(s, 0, cut));
+    v[1] = jv_string(js_part(s, cut, rest));
+    v[2] = jv_string(js_part(s, rest, s.n));
+    *out = jv_list(v, 3, JF_TUPLE);
+    return PGR_OK;
+}
+static pgr_status m_partition(jrun *r, jstring s, const jslot *slot, jvalue *out) {
+    return parted(r, s, slot, false, out);
+}
+static pgr_status m_rpartition(jrun *r, jstring s, const jslot *slot, jvalue *out) {
+    return parted(r, s, slot, true, out);
+}
+
+/* Spaces, or another character, up to a width, on one side. */
+static pgr_status justified(jrun *r, jstring s, const jslot *slot, bool left, jvalue *out) {
+    PGR_TRY(jinja_want(r, "ljust or rjust", JV_INT, &slot[0].v));
+    jvalue fill = jv_string((jstring){" ", (const uint8_t *)"\1", 1}), own = jv_string(s), pad;
+    if (slot[1].given) fill = slot[1].v;
+    if (fill.kind != JV_STRING || js_length(fill.s) != 1) return jinja_wrong(&r->at, "ljust or rjust by one character");
+    PGR_TRY(jv_spend(r, s.n));
+    const jvalue times = jv_int(slot[0].v.i - (int64_t)js_length(s));
+    PGR_TRY(jv_binary(r, "*", &fill, &times, &pad));
+    return left ? jv_binary(r, "+", &own, &pad, out) : jv_binary(r, "+", &pad, &own, out);
+}
+static pgr_status m_ljust(jrun *r, jstring s, const jslot *slot, jvalue *out) {
+    return justified(r, s, slot, true, out);
+}
+static pgr_status m_rjust(jrun *r, jstring s, const jslot *slot, jvalue *out) {
+    return justified(r, s, slot, false, out);
+}
+
 static const struct {
     const char *name, *params;
     size_t required;
@@ -174,6 +319,22 @@ static const struct {
     {"title", "", 0, m_title},
     {"capitalize", "", 0, m_capitalize},
     {"join", "iterable", 1, m_join},
+    {"count", "sub", 1, m_count},
+    {"index", "sub", 1, m_index},
+    {"rindex", "sub", 1, m_rindex},
+    {"isdigit", "", 0, m_isdigit},
+    {"isdecimal", "", 0, m_isdigit},
+    {"isnumeric", "", 0, m_isdigit},
+    {"isalpha", "", 0, m_isalpha},
+    {"isalnum", "", 0, m_isalnum},
+    {"isspace", "", 0, m_isspace},
+    {"isupper", "", 0, m_isupper},
+    {"islower", "", 0, m_islower},
+    {"splitlines", "keepends", 0, m_splitlines},
+    {"partition", "sep", 1, m_partition},
+    {"rpartition", "sep", 1, m_rpartition},
+    {"ljust", "width,fillchar", 1, m_ljust},
+    {"rjust", "width,fillchar", 1, m_rjust},
 };
 
 /* What a dictionary's items are: (key, value). */
@@ -220,6 +381,7 @@ pgr_status jinja_method(jrun *r, const jvalue *object, const char *name, size_t 
     const jstring s = {name, NULL, n};
     jslot slot[JINJA_MAX_SLOT];
     if (object->kind == JV_DICT) return dict_method(r, object, s, args, out);
+    if (jv_is_markup(object)) return jinja_lacks(&r->at, "a method of a safe or escaped string");
     for (size_t i = 0; object->kind == JV_STRING && i < sizeof METHODS / sizeof *METHODS; i++) {
         if (!js_is(s, METHODS[i].name)) continue;
         PGR_TRY(jinja_bind(r, METHODS[i].name, METHODS[i].params, METHODS[i].required, args, slot));

@@ -17,6 +17,9 @@ typedef enum jnode_kind {
     JN_SET_BLOCK,      /*             target             body           filters of JN_CAPTURED or 0       */
     JN_MACRO,          /* name        JN_ARG list        body                                             */
     JN_SCOPE,          /*             body                                                                */
+    JN_WITH,           /*             targets            values         body                              */
+    JN_CALL_BLOCK,     /*             JN_ARG list        call           body                              */
+    JN_FILTER_BLOCK,   /*             body               filters of JN_CAPTURED                           */
     JN_BREAK, JN_CONTINUE,
     /* expressions */
     JN_NAME,           /* name                                                                            */
@@ -37,6 +40,7 @@ typedef enum jnode_kind {
     JN_FILTER, JN_TEST,/* name        operand            JN_ARG list                                      */
     JN_ARG,            /* name or ""  expression or 0                                                     */
     JN_CAPTURED,       /* what a block set has captured, operand of its filters                           */
+    JN_LACKING,        /* what we lack, statement or expression: an error where it is reached             */
 } jnode_kind;
 /* clang-format on */
 
@@ -45,7 +49,7 @@ typedef struct jnode {
     size_t line;
     const char *text;
     size_t n;
-    int64_t i;     /* JN_INTEGER; JN_FILTER, JN_TEST: number in its table */
+    int64_t i;     /* JN_INTEGER; JN_FILTER, JN_TEST: number in its table, -1: none; JN_FOR: recursive; JN_MACRO: has caller */
     double f;      /* JN_REAL */
     uint8_t *made; /* JN_TEXT, JN_STRING: n times 1 */
     struct jnode *a, *b, *c, *d, *e;

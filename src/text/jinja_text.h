@@ -23,4 +23,11 @@ pgr_status jinja_replace(jrun *r, jstring s, jstring old, jstring by, int64_t co
 pgr_status jinja_join(jrun *r, const jvalue *list, size_t n, jstring between, jvalue *out);
 pgr_status jinja_tojson(jrun *r, const jvalue *v, int64_t indent /* -1: one line */, jvalue *out);
 
+/* ---- jinja_list.c: filters of lists; slots as their parameters in jinja_filter.c's table ---- */
+typedef pgr_status jinja_filter_fn(jrun *r, const jvalue *v, const jslot *slot, jvalue *out);
+jinja_filter_fn jinja_f_join, jinja_f_first, jinja_f_last, jinja_f_list, jinja_f_reverse, jinja_f_items, jinja_f_select,
+    jinja_f_reject, jinja_f_selectattr, jinja_f_rejectattr, jinja_f_sort, jinja_f_unique, jinja_f_dictsort, jinja_f_min,
+    jinja_f_max, jinja_f_sum;
+pgr_status jinja_map(jrun *r, const jvalue *v, jarguments args, jvalue *out);
+
 #endif

@@ -308,6 +308,10 @@ pgr_status jv_str(jrun *r, const jvalue *v, jstring *out) {
     case JV_REAL:
         PGR_TRY(print_real(r, v->f, text));
         break;
+    case JV_LIST:
+    case JV_DICT:
+        if (v->kind == JV_DICT || v->form != JF_ONCE) return jv_repr(r, v, out);
+        return jinja_lacks(&r->at, "a generator as text");
     default:
         return jinja_lacks(&r->at, "%s as text", jv_name(v));
     }
@@ -398,6 +402,20 @@ static pgr_status integers(jrun *r, const char *op, int64_t a, int64_t b, jvalue
     return PGR_OK;
 }
 
+/* a ** b with b >= 0 */
+static pgr_status power(jrun *r, int64_t a, int64_t b, jvalue *out) {
+    int64_t product = 1;
+    bool over = false;
+    if (a >= -1 && a <= 1) { /* any b is fine */
+        *out = jv_int(b == 0 || a == 1 ? 1 : a == 0 ? 0 : b % 2 ? -1 : 1);
+        return PGR_OK;
+    }
+    for (; b > 0 && !over; b--) over = __builtin_mul_overflow(product, a, &product);
+    if (over) return jinja_lacks(&r->at, "integers beyond 64 bits");
+    *out = jv_int(product);
+    return PGR_OK;
+}
+
 static pgr_status reals(jrun *r, const char *op, double a, double b, jvalue *out) {
     double f = 0;
     if ((*op == '/' || *op == '%') && b == 0) return jinja_wrong(&r->at, "a division by zero");
@@ -411,6 +429,8 @@ static pgr_status reals(jrun *r, const char *op, double a, double b, jvalue *out
 }
 
 pgr_status jv_binary(jrun *r, const char *op, const jvalue *a, const jvalue *b, jvalue *out) {
+    if (jv_is_markup(a) || jv_is_markup(b))
+        return jinja_lacks(&r->at, "the operator %s on a safe or escaped string", op);
     if (*op == '~') {
         jstring x, y, both;
         PGR_TRY(jv_str(r, a, &x));
@@ -418,6 +438,10 @@ pgr_status jv_binary(jrun *r, const char *op, const jvalue *a, const jvalue *b, 
         PGR_TRY(joined(r, x, y, &both));
         *out = jv_string(both);
         return PGR_OK;
+    }
+    if (strcmp(op, "**") == 0 && is_number(a) && is_number(b)) {
+        bool whole = a->kind != JV_REAL && b->kind != JV_REAL && integer_of(b) >= 0;
+        return whole ? power(r, integer_of(a), integer_of(b), out) : jinja_lacks(&r->at, "a power that is no integer");
     }
     if (is_number(a) && is_number(b))
         return a->kind == JV_REAL || b->kind == JV_REAL ? reals(r, op, real_of(a), real_of(b), out)

@@ -27,7 +27,7 @@ typedef enum jkind {
     JV_MACRO,
 } jkind;
 
-typedef enum jform { JF_LIST, JF_TUPLE, JF_ONCE } jform; /* JF_ONCE: a generator */
+typedef enum jform { JF_LIST, JF_TUPLE, JF_ONCE, JF_MARKUP } jform; /* JF_ONCE: a generator */
 
 struct jpair;
 struct jscope;
@@ -35,7 +35,7 @@ struct jloop;
 
 typedef struct jvalue {
     jkind kind;
-    jform form; /* of JV_LIST */
+    jform form; /* of JV_LIST; JF_MARKUP of JV_STRING: what safe or escape gave, which escapes what is added to it */
     union {
         bool b;
         int64_t i; /* JV_INT; JV_FUNCTION: which */
@@ -94,6 +94,7 @@ typedef struct jrun {
     const jinja_input *in;
     size_t loops;    /* around what is being done */
     jvalue captured; /* by the block set whose filters are being applied */
+    const jvalue *caller; /* what the call that is being made passes as caller; NULL: nothing */
 } jrun;
 
 pgr_status jv_spend(jrun *r, size_t work);
@@ -115,6 +116,9 @@ static inline jvalue jv_string(jstring s) {
 static inline jvalue jv_list(const jvalue *v, size_t n, jform form) {
     return (jvalue){.kind = JV_LIST, .form = form, .list = {v, n}};
 }
+static inline bool jv_is_markup(const jvalue *v) {
+    return v->kind == JV_STRING && v->form == JF_MARKUP;
+}
 jvalue jv_undefined(const char *name, size_t n);
 /* A copy; by the template if made. */
 pgr_status jv_text(jrun *r, const char *s, size_t n, bool made, jstring *out);
@@ -130,6 +134,7 @@ pgr_status jv_equal(jrun *r, const jvalue *a, const jvalue *b, bool *out);
 pgr_status jv_compare(jrun *r, const char *op, const jvalue *a, const jvalue *b, bool *out); /* < <= > >= */
 pgr_status jv_in(jrun *r, const jvalue *what, const jvalue *in, bool *out);
 pgr_status jv_str(jrun *r, const jvalue *v, jstring *out);                        /* as printed */
+pgr_status jv_repr(jrun *r, const jvalue *v, jstring *out); /* as it is printed inside a list */
 pgr_status jv_elements(jrun *r, const jvalue *v, const jvalue **list, size_t *n); /* what a loop goes over */
 const jvalue *jv_find(const jvalue *dict, const char *key, size_t n);
 jvariable *jv_variable(const jscope *s, const char *name, size_t n);

@@ -43,7 +43,7 @@ static void a_folder_is_its_gguf(void **state) {
         fail_msg("%s", err.message);
     assert_int_equal(tok_count(a.tok), tok_count(b.tok));
     assert_int_equal(a.chat.kind, b.chat.kind);
-    assert_int_equal(a.chat.kind, CHAT_CHATML);
+    assert_int_equal(a.chat.kind, CHAT_JINJA);
     chat_message m = {"user", "Which of 12 answers <|im_end|> is it?", strlen("Which of 12 answers <|im_end|> is it?")};
     ids x = {0}, y = {0};
     assert_int_equal(chat_render(&a.chat, a.tok, &m, 1, true, &x, NULL), PGR_OK);
@@ -167,7 +167,7 @@ static void markers_alone_make_no_chatml(void **state) {
     if (checkpoint_open(FOLDER("qwen3"), &c, &err) != PGR_OK) fail_msg("%s", err.message);
     for (size_t i = 0; i < 3; i++) {
         if (checkpoint_set_chat(&c, templates[i], &err) != PGR_OK) fail_msg("%s", err.message);
-        assert_int_equal(c.chat.kind, i < 2 ? CHAT_JINJA : CHAT_CHATML);
+        assert_int_equal(c.chat.kind, CHAT_JINJA);
     }
     checkpoint_close(&c);
 }

@@ -15,10 +15,15 @@ typedef struct opened {
 static void open_chat(const char *path, opened *o) {
     pgr_error err;
     gguf_string s;
+    char bos[64] = "";
+    size_t n = 0;
     if (gguf_open(path, &o->g, &err) != PGR_OK || tok_open(&o->g, &o->t, &err) != PGR_OK
-        || gguf_get_string(&o->g, "tokenizer.chat_template", &s, &err) != PGR_OK
-        || chat_recognise(s.s, s.n, path, o->t, NULL, NULL, &o->c, &err) != PGR_OK)
+        || gguf_get_string(&o->g, "tokenizer.chat_template", &s, &err) != PGR_OK)
         fail_msg("%s", err.message);
+    const char *text = tok_bos(o->t) < 0 ? NULL : tok_bytes(o->t, tok_bos(o->t), &n);
+    assert_true(n < sizeof bos);
+    if (n) memcpy(bos, text, n);
+    if (chat_recognise(s.s, s.n, path, o->t, n ? bos : NULL, NULL, &o->c, &err) != PGR_OK) fail_msg("%s", err.message);
 }
 
 static void close_chat(opened *o) {
@@ -53,12 +58,12 @@ static void check_case(const opened *o, const json_t *c, size_t index) {
     ids_free(&got);
 }
 
-static void golden(const char *file, const char *golden_file, chat_kind kind) {
+static void golden(const char *file, const char *golden_file) {
     opened o;
     json_t *root = json_load_file(golden_file, 0, NULL), *cases = json_object_get(root, "chat");
     assert_int_equal(json_array_size(cases), 7);
     open_chat(file, &o);
-    assert_int_equal(o.c.kind, kind);
+    assert_int_equal(o.c.kind, CHAT_JINJA);
     for (size_t i = 0; i < 7; i++) check_case(&o, json_array_get(cases, i), i);
     close_chat(&o);
     json_decref(root);
@@ -66,22 +71,22 @@ static void golden(const char *file, const char *golden_file, chat_kind kind) {
 
 static void golden_chatml_with_system(void **state) {
     (void)state;
-    golden(GOLDEN("tiny-llama.gguf"), GOLDEN("tokenizer/tiny.json"), CHAT_CHATML);
+    golden(GOLDEN("tiny-llama.gguf"), GOLDEN("tokenizer/tiny.json"));
 }
 
 static void golden_chatml_plain(void **state) {
     (void)state;
-    golden(GOLDEN("tokenizer/vocab-qwen2.gguf"), GOLDEN("tokenizer/qwen2.json"), CHAT_CHATML);
+    golden(GOLDEN("tokenizer/vocab-qwen2.gguf"), GOLDEN("tokenizer/qwen2.json"));
 }
 
 static void golden_llama3(void **state) {
     (void)state;
-    golden(GOLDEN("tokenizer/vocab-gpt2.gguf"), GOLDEN("tokenizer/gpt2.json"), CHAT_LLAMA3);
+    golden(GOLDEN("tokenizer/vocab-gpt2.gguf"), GOLDEN("tokenizer/gpt2.json"));
 }
 
 static void golden_llama31(void **state) {
     (void)state;
-    golden(GOLDEN("tokenizer/vocab-llama-bpe.gguf"), GOLDEN("tokenizer/llama-bpe.json"), CHAT_LLAMA3);
+    golden(GOLDEN("tokenizer/vocab-llama-bpe.gguf"), GOLDEN("tokenizer/llama-bpe.json"));
 }
 
 static void golden_default(void **state) {
@@ -90,7 +95,7 @@ static void golden_default(void **state) {
         print_message("golden_default: the model is not in the cache\n");
         skip();
     }
-    golden(default_model(), GOLDEN("tokenizer/default.json"), CHAT_CHATML);
+    golden(default_model(), GOLDEN("tokenizer/default.json"));
 }
 
 /* ---- recognition ---- */
@@ -102,49 +107,27 @@ static chat_template recognise(const opened *o, const char *text) {
     return c;
 }
 
-static void finds_the_default_system_text(void **state) {
+/* A marker that the file does not have as a control token could be forged by contents, which keep added tokens whole. */
+static void markers_must_be_control_tokens(void **state) {
     (void)state;
-    static const struct {
-        const char *text, *system;
-    } cases[] = {
-        {"{{'<|im_start|>system\nHello.<|im_end|>\n'}}", "Hello."},
-        {"{{\"<|im_start|>system\\nIt's \\\"me\\\".<|im_end|>\\n\"}}", "It's \"me\"."},
-        {"{{'<|im_start|>system\\n' + s + '<|im_end|>'}} or {{'<|im_start|>system\\nIt\\'s second<|im_end|>'}}",
-         "It's second"},
-        {"{{'<|im_start|>system\\n<|im_end|>'}}", ""},
-        {"{{'<|im_start|>system\\n' + s + '<|im_end|>'}}", NULL},
-        {"{{'<|im_start|>' + m.role + '\\n' + m.content + '<|im_end|>'}}", NULL},
-        {"{{'<|im_start|>system\\n bad escape \\x41<|im_end|>'}}", NULL},
-        {"{# a comment: <|im_start|>system\nno literal<|im_end|> #}", NULL},
-    };
     opened o;
+    ids out = {0};
+    pgr_error err;
+    chat_message m = {"user", "x", 1};
     open_chat(GOLDEN("tiny-llama.gguf"), &o);
     assert_string_equal(o.c.default_system, "You weigh answers for one reader and keep it short.");
-    assert_true(!o.c.trim && !o.c.bos && !o.c.system_always && !o.c.no_think);
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        chat_template c = recognise(&o, cases[i].text);
-        assert_int_equal(c.kind, CHAT_CHATML);
-        if (cases[i].system)
-            assert_string_equal(c.default_system, cases[i].system);
-        else
-            assert_null(c.default_system);
-        chat_free(&c);
-    }
-    close_chat(&o);
-}
-
-static void finds_the_date_lines(void **state) {
-    (void)state;
-    opened o;
-    open_chat(GOLDEN("tokenizer/vocab-llama-bpe.gguf"), &o);
-    assert_true(o.c.trim && o.c.bos && o.c.system_always);
-    assert_string_equal(o.c.system_prefix, "Cutting Knowledge Date: December 2023\nToday Date: 26 Jul 2024\n\n");
-    /* a date that only a clock knows is not one of the forms known by heart */
-    chat_template c =
-        recognise(&o, "<|start_header_id|><|end_header_id|><|eot_id|> {{ 'Cutting Knowledge Date: May 2020\\n' }}"
-                      "{%- set date_string = strftime_now('%d') %}{{ 'Today Date: ' + date_string }}");
+    chat_template c = recognise(&o, "<|im_start|>{{ messages[0].content }}");
     assert_int_equal(c.kind, CHAT_JINJA);
     chat_free(&c);
+    c = recognise(
+        &o, "<|start_header_id|>{{ messages[0].content }}"); /* no token of the file: plain text, as in the reference */
+    assert_int_equal(c.kind, CHAT_JINJA);
+    assert_int_equal(chat_render(&c, o.t, &m, 1, true, &out, &err), PGR_OK);
+    for (size_t i = 0; i < out.n; i++) assert_int_not_equal(tok_type_of(o.t, out.v[i]), TOK_CONTROL);
+    ids_free(&out);
+    chat_free(&c);
+    assert_int_equal(chat_check_builtin("chatml", o.t, &err), PGR_OK);
+    assert_int_equal(chat_check_builtin("llama3", o.t, &err), PGR_E_UNSUPPORTED);
     close_chat(&o);
 }
 
@@ -156,7 +139,7 @@ static void unknown_templates(void **state) {
     ids out = {0};
     pgr_error err;
     chat_message m = {"user", "x", 1};
-    assert_int_equal(c.kind, CHAT_NONE);
+    assert_int_equal(c.kind, CHAT_JINJA); /* an error where it is reached, and that is here */
     assert_int_equal(chat_render(&c, o.t, &m, 1, true, &out, &err), PGR_E_UNSUPPORTED);
     assert_string_equal(err.message,
                         "t: the chat template uses the filter wordwrap (line 1), which is not supported; give "
@@ -166,14 +149,6 @@ static void unknown_templates(void **state) {
     assert_int_equal(c.kind, CHAT_NONE);
     assert_int_equal(chat_render(&c, o.t, &m, 1, true, &out, &err), PGR_E_UNSUPPORTED);
     assert_non_null(strstr(err.message, "--chat-template"));
-    chat_free(&c);
-    /* Llama-3 markers, but the vocabulary has no such tokens */
-    c = recognise(&o, "<|start_header_id|><|end_header_id|><|eot_id|>");
-    assert_int_equal(c.kind, CHAT_NONE);
-    assert_int_equal(chat_render(&c, o.t, &m, 1, true, &out, &err), PGR_E_UNSUPPORTED);
-    assert_string_equal(err.message,
-                        "t: the chat template uses <|start_header_id|>, which is not a token of the file; give "
-                        "another one with --chat-template FILE");
     chat_free(&c);
     assert_string_equal(chat_name(CHAT_NONE), "none");
     assert_string_equal(chat_name(CHAT_JINJA), "interpreted");
@@ -216,23 +191,6 @@ static void contents_never_become_control_tokens(void **state) {
     }
 }
 
-static void empty_think_block(void **state) {
-    (void)state;
-    opened o;
-    open_chat(GOLDEN("tokenizer/vocab-qwen2.gguf"), &o);
-    chat_template c = recognise(&o, "'<|im_start|>' '<|im_end|>' {% if enable_thinking is false %}");
-    ids out = {0};
-    assert_true(c.no_think && !c.default_system);
-    assert_int_equal(chat_render(&c, o.t, &(chat_message){"user", "x", 1}, 1, true, &out, NULL), PGR_OK);
-    int32_t think = tok_find(o.t, "<think>"), unthink = tok_find(o.t, "</think>");
-    size_t found = 0;
-    for (size_t i = 0; i < out.n; i++) found += out.v[i] == think || out.v[i] == unthink;
-    assert_int_equal(found, 2);
-    ids_free(&out);
-    chat_free(&c);
-    close_chat(&o);
-}
-
 static opened shared;
 
 static bool recognise_and_render(void) {
@@ -265,12 +223,10 @@ int main(void) {
         cmocka_unit_test(golden_llama3),
         cmocka_unit_test(golden_llama31),
         cmocka_unit_test(golden_default),
-        cmocka_unit_test(finds_the_default_system_text),
-        cmocka_unit_test(finds_the_date_lines),
+        cmocka_unit_test(markers_must_be_control_tokens),
         cmocka_unit_test(unknown_templates),
         cmocka_unit_test(wrong_conversations),
         cmocka_unit_test(contents_never_become_control_tokens),
-        cmocka_unit_test(empty_think_block),
         cmocka_unit_test(failing_allocations),
     };
     return cmocka_run_group_tests_name("chat", tests, NULL, NULL);

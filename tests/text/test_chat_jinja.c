@@ -191,67 +191,97 @@ static void golden_pieces(void **state) {
     json_decref(root);
 }
 
-/* ---- forms known by heart ---- */
+/* ---- reached or not ---- */
 
-/* Both ways give the same ids for every conversation. */
-static void same_both_ways(const tokenizer *t, const char *template, size_t n, chat_kind kind) {
-    json_t *root = load(GOLDEN("chat/chat.json"));
-    const json_t *messages;
-    chat_template known, run = {.kind = CHAT_JINJA, .now = 1753000000};
-    pgr_error err;
-    if (chat_recognise(template, n, "t", t, NULL, NULL, &known, &err) != PGR_OK
-        || jinja_parse(template, n, "t", &run.program, &err) != PGR_OK)
-        fail_msg("%s", err.message);
-    assert_int_equal(known.kind, kind);
-    if (tok_bos(t) >= 0) {
-        buf b = {0};
-        size_t len;
-        const char *s = tok_bytes(t, tok_bos(t), &len);
-        buf_add(&b, s, len);
-        run.bos_text = buf_take(&b);
+/* What the interpreter lacks is no error where no conversation comes to it. */
+static void what_is_not_reached_does_not_matter(void **state) {
+    (void)state;
+    static const char *const lacking[] = {"{{ x | wordwrap }}",
+                                          "{{ 'a' is filter }}",
+                                          "{% include 'x' %}",
+                                          "{% from 'x' import y as z %}",
+                                          "{% block b %}{% if 1 %}x{% endif %}{% endblock b %}",
+                                          "{% for x in y recursive %}{{ loop(x) }}{% endfor %}",
+                                          "{{ f(*x, **y) }}",
+                                          "{{ lipsum() }}",
+                                          "{% set z = x | groupby('a') | batch(3) %}"};
+    chat_message m = {"user", "x", 1};
+    for (size_t i = 0; i < sizeof lacking / sizeof *lacking; i++) {
+        static const char *const around[] = {"{%% if tools %%}%s{%% endif %%}ok",
+                                             "{%% macro m() %%}%s{%% endmacro %%}ok",
+                                             "{%% for t in [] %%}%s{%% endfor %%}ok"};
+        for (size_t k = 0; k < 4; k++) {
+            buf template = {0}, text = {0}, made = {0};
+            pgr_error err = {0};
+            const char *hole = k < 3 ? strstr(around[k], "%s") : NULL;
+            if (hole) {
+                for (const char *c = around[k]; c < hole; c += 1 + (*c == '%' && c[1] == '%')) buf_putc(&template, *c);
+                buf_puts(&template, lacking[i]);
+                for (const char *c = hole + 2; *c; c += 1 + (*c == '%' && c[1] == '%')) buf_putc(&template, *c);
+            } else {
+                buf_puts(&template, lacking[i]); /* and where it is reached, it is refused by name */
+            }
+            pgr_status s = render_piece(template.data, template.n, &m, 1, 0, &text, &made, &err);
+            if (hole && (s != PGR_OK || strcmp(text.data, "ok") != 0)) fail_msg("%s: %s", template.data, err.message);
+            if (!hole && s != PGR_E_UNSUPPORTED) fail_msg("%s: %d %s", template.data, s, err.message);
+            buf_free(&template);
+            buf_free(&text);
+            buf_free(&made);
+        }
     }
-    for (size_t i = 0; (messages = json_array_get(json_object_get(root, "conversations"), i)); i++) {
-        conversation talk = read_messages(messages);
-        ids a = {0}, b = {0};
-        bool generate = i % 3 != 0;
-        if (chat_render(&known, t, talk.m, talk.n, generate, &a, &err) != PGR_OK
-            || chat_render(&run, t, talk.m, talk.n, generate, &b, &err) != PGR_OK)
-            fail_msg("%s", err.message);
-        if (a.n != b.n || memcmp(a.v, b.v, a.n * sizeof *a.v) != 0) fail_msg("conversation %zu differs", i);
-        ids_free(&a);
-        ids_free(&b);
-    }
-    chat_free(&known);
-    chat_free(&run);
-    json_decref(root);
 }
 
-static void known_forms_are_the_same_interpreted(void **state) {
-    (void)state;
-    static const struct {
-        const char *file;
-        chat_kind kind;
-    } files[] = {{GOLDEN("tiny-llama.gguf"), CHAT_CHATML},
-                 {GOLDEN("tokenizer/vocab-qwen2.gguf"), CHAT_CHATML},
-                 {GOLDEN("tokenizer/vocab-gpt2.gguf"), CHAT_LLAMA3},
-                 {GOLDEN("tokenizer/vocab-llama-bpe.gguf"), CHAT_LLAMA3},
-                 {NULL, CHAT_CHATML}};
-    for (size_t i = 0; i < 5; i++) {
-        gguf g;
-        tokenizer *t = NULL;
-        gguf_string s;
-        pgr_error err;
-        const char *path = files[i].file ? files[i].file : default_model();
-        if (!path) continue; /* the default model is not in the cache: test_chat counts that */
-        if (gguf_open(path, &g, &err) != PGR_OK || tok_open(&g, &t, &err) != PGR_OK
-            || gguf_get_string(&g, "tokenizer.chat_template", &s, &err) != PGR_OK)
-            fail_msg("%s", err.message);
-        same_both_ways(t, s.s, s.n, files[i].kind);
-        const char *builtin = chat_builtin(files[i].kind == CHAT_CHATML ? "chatml" : "llama3");
-        same_both_ways(t, builtin, strlen(builtin), files[i].kind);
-        tok_close(t);
-        gguf_close(&g);
+/* ---- system turns ---- */
+
+static void check_talk(const chat_template *c, const tokenizer *t, const chat_message *m, size_t n, const char *want) {
+    ids out = {0};
+    buf text = {0};
+    pgr_error err = {0};
+    pgr_status s = chat_render(c, t, m, n, true, &out, &err);
+    if (!want) {
+        assert_int_equal(s, PGR_E_ARG);
+    } else {
+        if (s != PGR_OK) fail_msg("%s", err.message);
+        assert_int_equal(tok_decode(t, out.v, out.n, &text, &err), PGR_OK);
+        assert_string_equal(text.data, want);
     }
+    ids_free(&out);
+    buf_free(&text);
+}
+
+static void system_turns_go_where_there_is_room(void **state) {
+    (void)state;
+    static const char each[] = "{% for m in messages %}[{{ m.role }}: {{ m.content }}]{% endfor %}";
+    static const struct {
+        const char *head, *system, *talk, *default_system;
+        bool none;
+    } cases[] = {
+        {"", "[system: S][user: U]", "[user: U]", NULL, false},
+        {"{% if messages[0].role == 'system' %}{{ raise_exception('no system') }}{% endif %}", "[user: S\n\nU]",
+         "[user: U]", NULL, true},
+        {"{% set messages = messages | rejectattr('role', 'equalto', 'system') | list %}", "[user: S\n\nU]",
+         "[user: U]", NULL, true},
+        {"{% if messages[0].role != 'system' %}[system: Be kind.]{% endif %}", "[system: S][user: U]",
+         "[system: Be kind.][user: U]", "Be kind.", false},
+    };
+    tokenizer *t = open_tokenizer("llama3");
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const chat_message talk[] = {{"system", "S", 1}, {"user", "U", 1}}, odd[] = {{"system", "S", 1}};
+        char template[400];
+        chat_template c;
+        pgr_error err;
+        snprintf(template, sizeof template, "%s%s", cases[i].head, each);
+        assert_int_equal(chat_recognise(template, strlen(template), "t", t, NULL, NULL, &c, &err), PGR_OK);
+        assert_int_equal(c.kind, CHAT_JINJA);
+        assert_int_equal(c.no_system, cases[i].none);
+        assert_int_equal(c.default_system != NULL, cases[i].default_system != NULL);
+        if (c.default_system) assert_string_equal(c.default_system, cases[i].default_system);
+        check_talk(&c, t, talk, 2, cases[i].system);
+        check_talk(&c, t, talk + 1, 1, cases[i].talk);
+        check_talk(&c, t, odd, 1, cases[i].none ? NULL : "[system: S]");
+        chat_free(&c);
+    }
+    tok_close(t);
 }
 
 /* ---- where bytes come from ---- */
@@ -344,18 +374,23 @@ static void what_is_outside_is_named(void **state) {
         const char *template, *what;
     } cases[] = {
         {"{{ x | wordwrap }}", "the filter wordwrap (line 1)"},
-        {"\n{{ x | safe }}", "the filter safe (line 2)"},
-        {"{% raw %}{% endraw %}", "{% raw %} (line 1)"},
+        {"\n{{ x | urlize }}", "the filter urlize (line 2)"},
         {"a\n\n  {% include 'x' %}", "{% include %} (line 3)"},
-        {"{% with a = 1 %}{% endwith %}", "{% with %}"},
-        {"{% call m() %}{% endcall %}", "{% call %}"},
-        {"{% filter upper %}x{% endfilter %}", "{% filter %}"},
-        {"{{ 2 ** 3 }}", "the operator **"},
+        {"{% block b %}x{% endblock %}", "{% block %}"},
+        {"{% autoescape true %}x{% endautoescape b %}", "{% autoescape %}"},
+        {"{% do x %}", "{% do %}"},
+        {"{% call messages[0].get('role') %}{% endcall %}", "a call block of anything but a macro"},
+        {"{% call range(3) %}{% endcall %}", "a call block of anything but a macro"},
+        {"{{ 2 ** 0.5 }}", "a power that is no integer"},
+        {"{{ 10 ** 19 }}", "integers beyond 64 bits"},
+        {"{{ ('a' | safe) + '<' }}", "the operator + on a safe or escaped string"},
+        {"{{ ('a' | e).upper() }}", "a method of a safe or escaped string"},
         {"{{ '%s' % 1 }}", "the operator % on a string"},
-        {"{{ [1] }}", "a list as text"},
-        {"{{ messages[0] }}", "a dictionary as text"},
+        {"{{ messages | map(attribute='role') }}", "a generator as text"},
+        {"{{ ['\xf0\x9f\x98\x80'] }}", "a list with characters that Python may print as escapes"},
         {"{{ x is filter }}", "the test filter"},
         {"{{ 'a'.zfill(3) }}", "the method zfill of a string"},
+        {"{{ '\xc3\xa9'.isalpha() }}", "the kind of characters beyond ASCII"},
         {"{{ 'a'.zfill }}", "the method zfill of a string without a call"},
         {"{{ messages.append(1) }}", "the method append of a list"},
         {"{{ messages[0].pop('role') }}", "the method pop of a dictionary"},
@@ -374,7 +409,7 @@ static void what_is_outside_is_named(void **state) {
         {"{{ 0x10 }}", "the number 0x10"},
         {"{{ 99999999999999999999 }}", "the number 99999999999999999999"},
         {"{{ 9223372036854775807 + 1 }}", "integers beyond 64 bits"},
-        {"{{ 1 / 3e9 }}", "the number 3e9"},
+        {"{{ 1_ }}", "the number 1_"},
         {"{{ 1 / 100000 }}", "printed with an exponent"},
         {"{{ 'abc'[::2] }}", "a slice of a string in steps"},
         {"{{ f(*x) }}", "arguments from a list"},
@@ -478,7 +513,7 @@ static void templates_that_are_given(void **state) {
     assert_int_equal(c.chat.kind, CHAT_JINJA);
     assert_string_equal(c.chat_from, GOLDEN("chat/colon.jinja"));
     assert_int_equal(checkpoint_set_chat(&c, "chatml", &err), PGR_OK);
-    assert_int_equal(c.chat.kind, CHAT_CHATML);
+    assert_int_equal(c.chat.kind, CHAT_JINJA);
     assert_string_equal(c.chat_from, "chatml");
     assert_int_equal(checkpoint_set_chat(&c, "{{ messages[0].content }}", &err), PGR_OK);
     assert_int_equal(c.chat.kind, CHAT_JINJA);
@@ -486,7 +521,7 @@ static void templates_that_are_given(void **state) {
     assert_non_null(strstr(err.message, "<|start_header_id|>, which is not a token"));
     assert_int_equal(checkpoint_set_chat(&c, "chatlm", &err), PGR_E_IO);
     assert_string_equal(err.message, "chatlm: no such file, expected a chat template's file or text, chatml or llama3");
-    assert_int_equal(checkpoint_set_chat(&c, "{{ x | e }}", &err), PGR_E_UNSUPPORTED);
+    assert_int_equal(checkpoint_set_chat(&c, "{{ x | }}", &err), PGR_E_UNSUPPORTED);
     assert_int_equal(c.chat.kind, CHAT_JINJA); /* as it was */
     checkpoint_close(&c);
 }
@@ -502,8 +537,33 @@ static folder small_folder(const char *tokenizer_config, const char *template) {
         assert_int_equal(symlink(target, link), 0);
     }
     if (tokenizer_config) folder_puts(&f, "tokenizer_config.json", tokenizer_config);
-    folder_puts(&f, "chat_template.jinja", template);
+    if (template) folder_puts(&f, "chat_template.jinja", template);
     return f;
+}
+
+/* A list of templates without a default one: missed where a conversation is rendered, not before. */
+static void a_list_without_default(void **state) {
+    (void)state;
+    static const char config[] = "{\"chat_template\":[{\"name\":\"tool_use\",\"template\":\"{{ x }}\"}]}";
+    folder f = small_folder(config, NULL);
+    checkpoint c;
+    pgr_error err;
+    chat_message m = {"user", "x", 1};
+    ids out = {0};
+    char *text = NULL;
+    assert_int_equal(checkpoint_open(f.path, &c, &err), PGR_OK);
+    assert_int_equal(c.chat.kind, CHAT_NONE);
+    assert_int_equal(chat_render(&c.chat, c.tok, &m, 1, true, &out, &err), PGR_E_UNSUPPORTED);
+    assert_non_null(
+        strstr(err.message, "chat_template: none of 1 is named \"default\"; give one with --chat-template"));
+    assert_int_equal(checkpoint_set_chat(&c, "chatml", &err), PGR_OK);
+    assert_int_equal(chat_render(&c.chat, c.tok, &m, 1, true, &out, &err), PGR_OK);
+    ids_free(&out);
+    checkpoint_close(&c);
+    assert_int_equal(pgr_inspect(f.path, NULL, false, &text, &err), PGR_OK);
+    assert_non_null(strstr(text, "chat template   none: "));
+    pgr_free(text);
+    folder_remove(&f);
 }
 
 /* A folder's templates see what tokenizer_config.json says, else the texts of the ids, as a GGUF file's do. */
@@ -537,7 +597,7 @@ static void templates_see_the_files_tokens(void **state) {
 
 static void unusable_templates_fail_when_rendered(void **state) {
     (void)state;
-    folder f = small_folder("{}", "\n{{ x | e }}");
+    folder f = small_folder("{}", "\n{% do x %}");
     checkpoint c;
     pgr_error err;
     chat_message m = {"user", "x", 1};
@@ -547,12 +607,12 @@ static void unusable_templates_fail_when_rendered(void **state) {
     assert_int_equal(chat_render(&c.chat, c.tok, &m, 1, true, &out, &err), PGR_E_UNSUPPORTED);
     assert_int_equal(strncmp(err.message, f.path, strlen(f.path)), 0);
     assert_string_equal(err.message + strlen(f.path),
-                        "/chat_template.jinja: the chat template uses the filter e (line 2), "
+                        "/chat_template.jinja: the chat template uses {% do %} (line 2), "
                         "which is not supported; give another one with --chat-template FILE");
     checkpoint_close(&c);
     assert_int_equal(pgr_inspect(f.path, NULL, false, &text, &err), PGR_OK);
     assert_non_null(strstr(text, "chat template   none: /tmp/"));
-    assert_non_null(strstr(text, "the filter e (line 2), which is not supported"));
+    assert_non_null(strstr(text, "uses {% do %} (line 2), which is not supported"));
     pgr_free(text);
     assert_int_equal(pgr_inspect(f.path, NULL, true, &text, &err), PGR_OK);
     assert_non_null(strstr(text, "\"why_not\":\"/tmp/"));
@@ -566,16 +626,17 @@ static void inspect_says_which(void **state) {
     char *text = NULL;
     pgr_error err;
     assert_int_equal(pgr_inspect(GOLDEN("tiny-llama.gguf"), NULL, false, &text, &err), PGR_OK);
-    assert_non_null(strstr(text, "chat template   ChatML (tokenizer.chat_template)"));
+    assert_non_null(strstr(text, "chat template   interpreted (tokenizer.chat_template), default system turn: You "
+                                 "weigh answers for one reader"));
     pgr_free(text);
     o.chat_template = GOLDEN("chat/colon.jinja");
     assert_int_equal(pgr_inspect(GOLDEN("tiny-llama.gguf"), &o, false, &text, &err), PGR_OK);
-    assert_non_null(strstr(text, "chat template   interpreted (" GOLDEN("chat/colon.jinja") "): neither ChatML nor"));
+    assert_non_null(strstr(text, "chat template   interpreted (" GOLDEN("chat/colon.jinja") ")"));
     pgr_free(text);
     assert_int_equal(pgr_inspect(GOLDEN("tiny-llama.gguf"), &o, true, &text, &err), PGR_OK);
     assert_non_null(strstr(text, "\"kind\":\"interpreted\",\"from\":"));
     pgr_free(text);
-    o.chat_template = "{{ x | e }}";
+    o.chat_template = "{{ x | }}";
     assert_int_equal(pgr_inspect(GOLDEN("tiny-llama.gguf"), &o, true, &text, &err), PGR_E_UNSUPPORTED);
 }
 
@@ -621,7 +682,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(golden_pieces),
         cmocka_unit_test(golden_templates),
-        cmocka_unit_test(known_forms_are_the_same_interpreted),
+        cmocka_unit_test(what_is_not_reached_does_not_matter),
+        cmocka_unit_test(system_turns_go_where_there_is_room),
         cmocka_unit_test(origins_are_kept),
         cmocka_unit_test(control_tokens_are_the_templates_own),
         cmocka_unit_test(what_is_outside_is_named),
@@ -629,6 +691,7 @@ int main(void) {
         cmocka_unit_test(bytes_that_are_no_text),
         cmocka_unit_test(templates_that_are_given),
         cmocka_unit_test(templates_see_the_files_tokens),
+        cmocka_unit_test(a_list_without_default),
         cmocka_unit_test(unusable_templates_fail_when_rendered),
         cmocka_unit_test(inspect_says_which),
         cmocka_unit_test(failing_allocations),

@@ -17,6 +17,7 @@ void file_map_drop(const file_map *m, size_t offset, size_t size); /* those page
 /* The whole file, at most 1 GiB, replaces what out held; out stays as it was on error. */
 pgr_status file_read(const char *path /* "-": standard input */, buf *out, pgr_error *err);
 bool file_exists(const char *path);
+bool file_is_folder(const char *path); /* false where nothing is */
 /* $PGENRM_HOME, else $XDG_CACHE_HOME/pgenrm, else ~/.cache/pgenrm. The caller's (mem_free); NULL when out of memory. */
 char *file_cache_folder(void);
 

@@ -3,23 +3,15 @@
 
 #include <string.h>
 
+#include "base/hash.h"
 #include "base/mem.h"
 #include "base/rng.h"
 
-/* FNV-1a, 64 bits; the NUL at the end counts, so that neighbouring texts do not run together. */
-static uint64_t hash_text(uint64_t h, const char *s) {
-    do {
-        h = (h ^ (unsigned char)*s) * 0x100000001B3u;
-    } while (*s++);
-    return h;
-}
-
 uint64_t ask_key(const bench_data *d, const bench_row *row, uint64_t seed) {
-    uint64_t h = 0xCBF29CE484222325u;
-    h = hash_text(h, d->users[row->user].id);
-    h = hash_text(h, row->record.conversation_id);
+    uint64_t h = hash_whole_text(HASH_BEGIN, d->users[row->user].id);
+    h = hash_whole_text(h, row->record.conversation_id);
     /* The order of the two must not show in the key: their hashes are added. */
-    uint64_t a = hash_text(h, row->record.pair.chosen), b = hash_text(h, row->record.pair.rejected);
+    uint64_t a = hash_whole_text(h, row->record.pair.chosen), b = hash_whole_text(h, row->record.pair.rejected);
     uint64_t key = 0;
     const uint32_t counter[4] = {(uint32_t)(a + b), (uint32_t)((a + b) >> 32), 0x42454E43, 0};
     const uint32_t seeds[2] = {(uint32_t)seed, (uint32_t)(seed >> 32)};

@@ -3,11 +3,11 @@
 
 #include <string.h>
 
+#include "base/hash.h"
 #include "base/mem.h"
 
 static size_t slot_of(const distinct *d, const char *text) {
-    uint64_t h = 0xcbf29ce484222325u; /* FNV-1a */
-    for (const char *p = text; *p; p++) h = (h ^ (unsigned char)*p) * 0x100000001b3u;
+    uint64_t h = hash_text(HASH_BEGIN, text);
     size_t i = (size_t)(h ^ h >> 32) & (d->n_slot - 1);
     while (d->slots[i] && strcmp(d->texts[d->slots[i] - 1], text) != 0) i = (i + 1) & (d->n_slot - 1);
     return i;

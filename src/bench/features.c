@@ -4,6 +4,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/hash.h"
+
 enum { WORD_SLOTS = 8192, WORDS_MAX = 4096 }; /* words beyond are not looked at for variety and for the query's */
 
 /* ---- words ------------------------------------------------------------------------------------------------------ */
@@ -25,8 +27,8 @@ typedef struct word {
 static bool next_word(const char *s, word *w) {
     while (*s && !is_word_byte((unsigned char)*s)) s++;
     w->at = s;
-    w->hash = 0xcbf29ce484222325u; /* FNV-1a */
-    for (; is_word_byte((unsigned char)*s); s++) w->hash = (w->hash ^ (unsigned char)lower(*s)) * 0x100000001b3u;
+    w->hash = HASH_BEGIN;
+    for (; is_word_byte((unsigned char)*s); s++) w->hash = hash_value(w->hash, (unsigned char)lower(*s));
     w->n = (size_t)(s - w->at);
     w->hash |= 1;
     return w->n > 0;

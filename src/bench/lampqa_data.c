@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "base/hash.h"
 #include "base/mem.h"
 #include "base/rng.h"
 #include "base/watch.h"
@@ -15,8 +16,7 @@ enum { PROFILE_STREAM = 1, ORDER_STREAM = 2 };
 /* ---- questions --------------------------------------------------------------------------------------------------- */
 
 static uint64_t key_of(const char *id, uint64_t seed) {
-    uint64_t h = 0xCBF29CE484222325u, key = 0; /* FNV-1a */
-    for (; *id; id++) h = (h ^ (unsigned char)*id) * 0x100000001B3u;
+    uint64_t h = hash_text(HASH_BEGIN, id), key = 0;
     const uint32_t counter[4] = {(uint32_t)h, (uint32_t)(h >> 32), 0x4C614D50, 0};
     const uint32_t seeds[2] = {(uint32_t)seed, (uint32_t)(seed >> 32)};
     uint32_t mixed[4];

@@ -11,6 +11,7 @@
 
 #include "base/file.h"
 #include "base/file_out.h"
+#include "base/hash.h"
 #include "base/mem.h"
 #include "infer/engine.h"
 
@@ -192,28 +193,22 @@ pgr_status plan_check(const pgr_bench_options *o, bool engine, pgr_error *err) {
 
 /* ---- settings ---------------------------------------------------------------------------------------------------- */
 
-static uint64_t hash_text(uint64_t h, const char *s) {
-    do {
-        h = (h ^ (unsigned char)*s) * 0x100000001B3u; /* FNV-1a */
-    } while (*s++);
-    return h;
-}
-
 static uint64_t hash_pair(uint64_t h, const preference_pair *p) {
-    for (size_t i = 0; i < p->n_context; i++) h = hash_text(hash_text(h, p->context[i].role), p->context[i].text);
-    return hash_text(hash_text(h, p->chosen), p->rejected);
+    for (size_t i = 0; i < p->n_context; i++)
+        h = hash_whole_text(hash_whole_text(h, p->context[i].role), p->context[i].text);
+    return hash_whole_text(hash_whole_text(h, p->chosen), p->rejected);
 }
 
 uint64_t plan_digest(const bench_data *d) {
-    uint64_t h = 0xCBF29CE484222325u;
+    uint64_t h = HASH_BEGIN;
     for (size_t i = 0; i < d->n_row; i++) {
         const bench_row *r = &d->rows[i];
-        h = hash_text(h, d->users[r->user].id);
-        h = hash_text(h, r->record.conversation_id);
-        h = hash_text(h, r->train ? "train" : "asked");
+        h = hash_whole_text(h, d->users[r->user].id);
+        h = hash_whole_text(h, r->record.conversation_id);
+        h = hash_whole_text(h, r->train ? "train" : "asked");
         h = hash_pair(h, &r->record.pair);
     }
-    for (size_t i = 0; i < d->n_user; i++) h = hash_text(h, d->users[i].demographics);
+    for (size_t i = 0; i < d->n_user; i++) h = hash_whole_text(h, d->users[i].demographics);
     return h;
 }
 

@@ -1,19 +1,20 @@
-/* export_plan.c - owns which tensors a new file has: those of weights.h, found and checked as weights.c does, with the names,
+/* export_plan.c - owns which tensors a new file has: those of weights.h, bound as weights.c does, with the names,
  * types and order of rows of the new file, and with what adapters change. */
 #include <math.h>
 #include <string.h>
 
 #include "export/export.h"
+#include "format/bind.h"
 
 typedef struct planner {
     const checkpoint *c;
+    binding tensors;
     const export_adapter *adapters;
     size_t n_adapter;
     export_names names;
     export_types types;
     const char *prefix; /* of Hugging Face names */
     export_plan *plan;
-    bool *used; /* (n_tensor of the source) */
     pgr_error *err;
 } planner;
 
@@ -27,35 +28,8 @@ typedef struct wanted {
 /* ---- finding ---- */
 
 static pgr_status find(planner *p, const wanted *w, const source_tensor **out) {
-    const tensor_source *s = &p->c->source;
-    const char *name = s->names == SOURCE_GGUF ? w->gguf : w->hf;
-    const source_tensor *t = source_find(s, name);
-    if (!t) return fail(p->err, PGR_E_FORMAT, "%s: tensor %s is missing", s->path, name);
-    if (!quant_known(t->type))
-        return fail(p->err, PGR_E_UNSUPPORTED, "%s: tensor %s has type %s (%u), which is not read", s->path, name,
-                    quant_name(t->type), t->type);
-    if (t->dim[0] != w->cols || t->dim[1] != w->rows || t->dim[2] != 1 || t->dim[3] != 1)
-        return fail(p->err, PGR_E_FORMAT, "%s: tensor %s has shape %zu x %zu, expected %zu rows of %zu", s->path, name,
-                    t->dim[1] * t->dim[2] * t->dim[3], t->dim[0], w->rows, w->cols);
-    p->used[t - s->tensors] = true;
-    *out = t;
-    return PGR_OK;
-}
-
-/* Tables of rotations that old Hugging Face files hold; they are not copied. */
-static bool is_rope_buffer(const planner *p, const char *name) {
-    static const char ending[] = ".rotary_emb.inv_freq";
-    size_t n = strlen(name), m = sizeof ending - 1;
-    return p->c->source.names == SOURCE_HF && n > m && strcmp(name + n - m, ending) == 0;
-}
-
-static pgr_status check_all_used(const planner *p) {
-    const tensor_source *s = &p->c->source;
-    for (size_t i = 0; i < s->n_tensor; i++)
-        if (!p->used[i] && !is_rope_buffer(p, s->tensors[i].name))
-            return fail(p->err, PGR_E_UNSUPPORTED, "%s: tensor %.128s is not part of the architecture that we compute",
-                        s->path, s->tensors[i].name);
-    return PGR_OK;
+    const char *name = p->c->source.names == SOURCE_GGUF ? w->gguf : w->hf;
+    return bind_tensor(&p->tensors, name, w->rows, w->cols, out);
 }
 
 /* ---- types ---- */
@@ -264,14 +238,14 @@ static pgr_status add_ends(planner *p, const config *c, bool *untied) {
         "token_embd.weight", arena_printf(a, "%sembed_tokens.weight", p->prefix), c->n_vocab, c->n_embd, true, false};
     wanted norm = {"output_norm.weight", arena_printf(a, "%snorm.weight", p->prefix), 1, c->n_embd, false, false};
     wanted head = {"output.weight", "lm_head.weight", c->n_vocab, c->n_embd, true, false};
-    const source_tensor *embd,
-        *own = source_find(&p->c->source, p->c->source.names == SOURCE_GGUF ? head.gguf : head.hf);
+    const char *own_head = p->c->source.names == SOURCE_GGUF ? head.gguf : head.hf;
+    const source_tensor *embd, *own = source_find(&p->c->source, own_head);
     if (!lookup.hf || !norm.hf) return fail_mem(p->err);
     PGR_TRY(find(p, &lookup, &embd));
     bool tied = c->tied || !own, changed = false;
     for (size_t i = 0; i < p->n_adapter; i++)
         changed |= changes_lookup(p->adapters[i].lora) || changes_head(p->adapters[i].lora);
-    if (own && tied) p->used[own - p->c->source.tensors] = true; /* a copy that nobody reads */
+    if (tied) bind_skip(&p->tensors, own_head); /* a copy that nobody reads */
     if (!tied) PGR_TRY(find(p, &head, &own));
     *untied = tied && changed;
     PGR_TRY(add_lookup(p, &lookup, embd));
@@ -286,7 +260,8 @@ static pgr_status fill(planner *p, const config *c, bool *untied) {
     if (c->rope_kind == ROPE_LLAMA3 && p->names == EXPORT_GGUF) PGR_TRY(add_rope(p, c));
     PGR_TRY(copy_rope(p, c));
     for (size_t i = 0; i < c->n_layer; i++) PGR_TRY(add_layer(p, c, i));
-    return check_all_used(p);
+    bind_skip_ending(&p->tensors, WEIGHTS_ROPE_TABLES);
+    return bind_end(&p->tensors, "architecture");
 }
 
 pgr_status export_plan_make(const checkpoint *c, const export_adapter *adapters, size_t n, export_names names,
@@ -298,9 +273,9 @@ pgr_status export_plan_make(const checkpoint *c, const export_adapter *adapters,
     plan.tensors = arena_array(&plan.arena, c->config.n_layer * per_layer + 4, sizeof *plan.tensors);
     planner p = {
         .c = c, .adapters = adapters, .n_adapter = n, .names = names, .types = types, .plan = &plan, .err = err};
-    p.used = arena_array(&plan.arena, c->source.n_tensor + 1, sizeof *p.used);
-    p.prefix = source_find(&c->source, "model.embed_tokens.weight") ? "model." : "";
-    pgr_status status = plan.tensors && p.used ? fill(&p, &c->config, untied) : fail_mem(err);
+    p.prefix = bind_prefix(&c->source, "model.", "embed_tokens.weight");
+    pgr_status status = plan.tensors ? bind_begin(&p.tensors, &c->source, &plan.arena, err) : fail_mem(err);
+    if (status == PGR_OK) status = fill(&p, &c->config, untied);
     if (status == PGR_OK)
         *out = plan;
     else

@@ -1,10 +1,10 @@
 /* inspect_adapter.c - what a LoRA adapter is, without the model that it goes on: format, ranks, scales, targets, tensors in place of
  * the model's. Whether it fits a model is for lora_open. Also tells adapters, encoders and models apart. */
 #include <string.h>
-#include <sys/stat.h>
 
 #include "base/json.h"
 #include "export/inspect_parts.h"
+#include "format/bind.h"
 #include "format/encoder_config.h"
 #include "model/lora_config.h"
 #include "model/lora_names.h"
@@ -33,11 +33,6 @@ typedef struct look {
 
 /* ---- which kind of file ---- */
 
-static bool is_folder(const char *path) {
-    struct stat st;
-    return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
-}
-
 static pgr_status has_file(const char *folder, const char *name, bool *out, pgr_error *err) {
     buf path = {0};
     buf_printf(&path, "%s/%s", folder, name);
@@ -60,7 +55,7 @@ static pgr_status gguf_is_adapter(const char *path, bool *out, pgr_error *err) {
 pgr_status inspect_kind_of(const char *path, inspect_kind *out, pgr_error *err) {
     bool adapter = false, config = false, encoder = false;
     encoder_config c;
-    if (!is_folder(path)) {
+    if (!file_is_folder(path)) {
         PGR_TRY(gguf_is_adapter(path, &adapter, err));
     } else {
         PGR_TRY(has_file(path, "config.json", &config, err));
@@ -155,9 +150,7 @@ static pgr_status take_a(look *l, const char *module, const lora_ending *e, cons
 static pgr_status take_tensor(look *l, const source_tensor *t) {
     size_t n;
     const lora_ending *e = lora_ending_of(t->name, l->is_peft, &n);
-    if (!quant_known(t->type))
-        return fail(l->err, PGR_E_UNSUPPORTED, "%s: tensor %.128s has type %s (%u), which is not read", l->path,
-                    t->name, quant_name(t->type), t->type);
+    PGR_TRY(bind_check_type(l->path, t, l->err));
     const char *module = arena_strndup(&l->arena, t->name, n);
     if (!module) return fail_mem(l->err);
     if (e->part == LORA_PART_NONE)
@@ -169,7 +162,7 @@ static pgr_status take_tensor(look *l, const source_tensor *t) {
 }
 
 static pgr_status read_adapter(look *l) {
-    PGR_TRY(is_folder(l->path) ? open_peft(l) : open_gguf(l));
+    PGR_TRY(file_is_folder(l->path) ? open_peft(l) : open_gguf(l));
     l->targets = arena_array(&l->arena, l->source.n_tensor + 1, sizeof *l->targets);
     l->replaced = arena_array(&l->arena, l->source.n_tensor + 1, sizeof *l->replaced);
     if (!l->targets || !l->replaced) return fail_mem(l->err);

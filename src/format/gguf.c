@@ -7,6 +7,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/hash.h"
 #include "base/mem.h"
 
 enum {
@@ -93,8 +94,7 @@ static pgr_status take_string(cursor *c, const char *what, gguf_string *out) {
 /* ---- names: a hash of n names, open addressing; slot value is index + 1 ---- */
 
 static uint64_t hash_name(const char *s, size_t n) {
-    uint64_t h = 0xcbf29ce484222325u; /* FNV-1a */
-    for (size_t i = 0; i < n; i++) h = (h ^ (uint8_t)s[i]) * 0x100000001b3u;
+    uint64_t h = hash_bytes(HASH_BEGIN, s, n);
     return h ^ h >> 29;
 }
 

@@ -3,11 +3,11 @@
 
 #include <string.h>
 
+#include "base/hash.h"
 #include "format/gguf.h"
 
 static uint64_t hash_name(const char *s) {
-    uint64_t h = 0xcbf29ce484222325u; /* FNV-1a */
-    while (*s) h = (h ^ (uint8_t)*s++) * 0x100000001b3u;
+    uint64_t h = hash_text(HASH_BEGIN, s);
     return h ^ h >> 32;
 }
 

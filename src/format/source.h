@@ -1,4 +1,4 @@
-/* source.h - the tensors of a model file by name, whatever the format: weights.c binds from it. */
+/* source.h - the tensors of a model file by name, whatever the format; bind.h takes them. */
 #ifndef PGR_FORMAT_SOURCE_H
 #define PGR_FORMAT_SOURCE_H
 

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/hash.h"
 #include "base/mem.h"
 #include "infer/dfa.h"
 
@@ -82,25 +83,21 @@ static size_t count_nodes(const token_text *v, size_t n) {
     return nodes;
 }
 
-static uint64_t mix(uint64_t h, uint64_t x) {
-    return (h ^ x) * 0x100000001B3u;
-} /* FNV-1a by words */
-
 /* Nodes of the sorted tokens. open: (max_depth + 1) the node at each depth on the way to the last token. */
 static void fill(token_trie *t, const token_text *v, uint32_t *open) {
     size_t n = 0, depth = 0;
-    t->id = mix(0xCBF29CE484222325u, t->n_word);
+    t->id = hash_value(HASH_BEGIN, t->n_word);
     for (size_t i = 0; i < t->n_token; i++) {
         size_t same = i ? common_prefix(&v[i - 1], &v[i]) : 0;
         for (; depth > same; depth--) t->nodes[open[depth]].skip = (uint32_t)n;
         for (; depth < v[i].n; depth++) {
             t->nodes[n] =
                 (trie_node){.token = (uint32_t)i, .depth = (uint32_t)depth + 1, .byte = (uint8_t)v[i].s[depth]};
-            t->id = mix(mix(t->id, t->nodes[n].byte), depth);
+            t->id = hash_value(hash_value(t->id, t->nodes[n].byte), depth);
             open[depth + 1] = (uint32_t)n++;
         }
         t->tokens[i] = v[i].id;
-        t->id = mix(t->id, (uint64_t)(uint32_t)v[i].id << 32);
+        t->id = hash_value(t->id, (uint64_t)(uint32_t)v[i].id << 32);
     }
     for (; depth > 0; depth--) t->nodes[open[depth]].skip = (uint32_t)n;
     t->nodes[n] = (trie_node){.token = (uint32_t)t->n_token};

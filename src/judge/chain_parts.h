@@ -1,33 +1,14 @@
-/* chain_parts.h - inside of the chain parser: spans of text, numbers as people write them, the tolerant object reader,
- * and what the two forms share. Only src/judge/chain*.c include it. */
+/* chain_parts.h - inside of the chain parser: the tolerant object reader, rubrics in prose, and what the two forms
+ * share. Only src/judge/chain*.c include it. */
 #ifndef PGR_JUDGE_CHAIN_PARTS_H
 #define PGR_JUDGE_CHAIN_PARTS_H
 
 #include "judge/chain.h"
-
-typedef struct span { /* s <= end */
-    const char *s, *end;
-} span;
+#include "judge/span.h"
 
 enum { NAME_BYTES = 80, REASON_BYTES = 600, PERSONA_BYTES = 400, VALUE_BYTES = 40 };
 
-/* ---- spans (chain.c) ---- */
-bool is_blank(char c); /* space, tab, line break */
-bool is_digit(char c);
-bool is_alnum(char c); /* ASCII letters and digits, and every byte of other scripts */
-char lower_ascii(char c);
-const char *skip_blank(const char *s, const char *end);
-span span_trim(span t);
-bool span_begins(span t, const char *prefix);    /* ASCII case ignored */
-const char *span_find(span t, const char *what); /* first place, ASCII case ignored; NULL */
-span span_line(const char *s, const char *end);  /* up to the line break */
-/* Copy in the arena: blanks and control characters to single spaces, at most max bytes. NULL: out of memory. */
-char *span_copy(arena *a, span t, size_t max);
-
-/* An unsigned decimal number ("7", "7.25", ".5") at *s; moves *s behind it. */
-bool number_read(const char **s, const char *end, double *out);
-
-/* ---- what both forms do (chain.c) ---- */
+/* ---- what both forms do (chain_parts.c) ---- */
 double *nan_array(arena *a, size_t n); /* NULL: out of memory */
 /* Adds a criterion with every score NaN. NULL: there are CHAIN_MAX_CRITERIA, or out of memory (then *mem). */
 chain_criterion *chain_add(chain *c, arena *a, size_t n_response, span name, double weight, span reason, bool *mem);
@@ -43,8 +24,7 @@ pgr_status chain_refuse(chain *c, char *reason, pgr_error *err);
 pgr_status compact_parse(span text, size_t n_response, arena *a, chain *c, pgr_error *err);
 pgr_status full_parse(span text, size_t n_response, arena *a, chain *c, pgr_error *err);
 
-/* Criteria, weights, reasons and per-criterion scores of a rubric in prose (chain_rubric.c). Adds to c what it finds.
- */
+/* Criteria, weights, reasons and per-criterion scores of a rubric in prose (chain_rubric.c), added to c. */
 pgr_status rubric_criteria(span text, size_t n_response, arena *a, chain *c, pgr_error *err);
 pgr_status rubric_scores(span text, size_t n_response, arena *a, chain *c, pgr_error *err);
 /* The text with typographic dashes, signs and bullets as ASCII and bold marks gone. */
@@ -65,8 +45,8 @@ typedef struct node {
 /* The object that begins at text.s ('{'). Takes single quotes, bare words, trailing and missing commas, quotes inside
  * strings where they cannot be the end, and objects that are cut off. */
 pgr_status object_read(span text, arena *a, node **out, pgr_error *err);
-bool key_is(const node *n,
-            const char *plain); /* letters and digits compared, case ignored: "Better Response" is betterresponse */
+/* Letters and digits compared, case ignored: "Better Response" is betterresponse. */
+bool key_is(const node *n, const char *plain);
 size_t key_plain(span key, char *out, size_t size);
 
 #endif

@@ -8,6 +8,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/hash.h"
 #include "base/text.h"
 #include "judge/facts_lexicon.h"
 
@@ -76,7 +77,7 @@ static void word_push(word *w, uint32_t c) {
         memcpy(w->lower + w->n, bytes, n);
         w->n += n;
     }
-    for (size_t i = 0; i < n; i++) w->hash = (w->hash ^ (unsigned char)bytes[i]) * 0x100000001b3u; /* FNV-1a */
+    w->hash = hash_bytes(w->hash, bytes, n);
     w->chars++;
 }
 
@@ -84,7 +85,7 @@ static void word_push(word *w, uint32_t c) {
 static bool next_word(const char *s, const char *end, word *w) {
     size_t len;
     memset(w, 0, sizeof *w);
-    uint64_t before = w->hash = 0xcbf29ce484222325u;
+    uint64_t before = w->hash = HASH_BEGIN;
     uint32_t last = 0;
     for (; s < end; s += len) {
         uint32_t c = char_at(s, end, &len);

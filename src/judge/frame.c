@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "base/file.h"
-#include "base/mem.h"
 #include "judge/facts.h"
 #include "judge/frame_parts.h"
 
@@ -29,12 +28,6 @@ pgr_status frame_open(const char *name, frame **out, pgr_error *err) {
     if (status == PGR_OK) status = frame_parse(text.data ? text.data : "", text.n, name, out, err);
     buf_free(&text);
     return status;
-}
-
-void frame_close(frame *f) {
-    if (!f) return;
-    arena_free(&f->arena);
-    mem_free(f);
 }
 
 const char *frame_name(const frame *f) {

@@ -301,6 +301,12 @@ static pgr_status read_file(source *s) {
     return check(s);
 }
 
+void frame_close(frame *f) {
+    if (!f) return;
+    arena_free(&f->arena);
+    mem_free(f);
+}
+
 pgr_status frame_parse(const char *text, size_t n, const char *origin, frame **out, pgr_error *err) {
     frame *f = mem_zero(1, sizeof *f);
     if (!f) return fail_mem(err);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/hash.h"
 #include "base/mem.h"
 #include "base/rng.h"
 #include "judge/judging.h"
@@ -27,15 +28,14 @@ void embeddings_free(embeddings *e) {
     mem_free(e);
 }
 
-static size_t hash_text(const char *s) {
-    uint64_t h = UINT64_C(14695981039346656037); /* FNV-1a */
-    for (; *s; s++) h = (h ^ (uint8_t)*s) * UINT64_C(1099511628211);
+static size_t hash_of(const char *s) {
+    uint64_t h = hash_text(HASH_BEGIN, s);
     return (size_t)(h ^ h >> 32);
 }
 
 /* The place of the text, or the free one where it would go. */
 static size_t find_place(const embeddings *e, const char *text) {
-    size_t at = hash_text(text) & (e->cap - 1);
+    size_t at = hash_of(text) & (e->cap - 1);
     while (e->table[at] && strcmp(e->texts[e->table[at] - 1], text) != 0) at = (at + 1) & (e->cap - 1);
     return at;
 }

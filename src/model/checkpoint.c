@@ -2,17 +2,11 @@
 #include "model/checkpoint.h"
 
 #include <string.h>
-#include <sys/stat.h>
 
 #include "base/file.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "format/hf_config.h"
-
-static bool is_folder(const char *path) {
-    struct stat st;
-    return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
-}
 
 /* The last part of a path; trailing slashes do not count. */
 static pgr_status name_of_path(checkpoint *c, pgr_error *err) {
@@ -192,7 +186,7 @@ static pgr_status check_tokens(const checkpoint *c, pgr_error *err) {
 pgr_status checkpoint_open(const char *path, checkpoint *c, pgr_error *err) {
     *c = (checkpoint){.path = mem_strdup(path)};
     pgr_status s = c->path ? PGR_OK : fail_mem(err);
-    if (s == PGR_OK) s = is_folder(path) ? open_folder(c, err) : open_gguf(c, err);
+    if (s == PGR_OK) s = file_is_folder(path) ? open_folder(c, err) : open_gguf(c, err);
     if (s == PGR_OK) s = check_tokens(c, err);
     if (s != PGR_OK) checkpoint_close(c);
     return s;

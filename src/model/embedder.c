@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/stat.h>
 
 #include "base/mem.h"
 
@@ -151,11 +150,10 @@ static pgr_status check_sizes(const pgr_embedder *e, const char *path, pgr_error
 }
 
 static pgr_status open_parts(pgr_embedder *e, const char *path, const pgr_model_options *o, pgr_error *err) {
-    struct stat st;
     bool is_encoder = false;
     encoder_config c;
     e->say = (sentence_config){.normalise = true, .include_prompt = true};
-    if (stat(path, &st) == 0 && S_ISDIR(st.st_mode)) {
+    if (file_is_folder(path)) {
         PGR_TRY(encoder_config_read(path, &is_encoder, &c, err));
         PGR_TRY(sentence_read(path, &e->say, err));
     }

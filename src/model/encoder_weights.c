@@ -1,17 +1,17 @@
-/* encoder_weights.c - binds the tensors of encoder.h to a file: presence, type and shape are checked here and nowhere later. */
+/* encoder_weights.c - the tensors of encoder.h, bound to a file and packed for the products. */
 #include <stdio.h>
 #include <string.h>
 
 #include "base/mem.h"
 #include "base/watch.h"
+#include "format/bind.h"
 #include "model/encoder.h"
 
 typedef struct binder {
-    const tensor_source *s;
+    binding tensors;
     const char *prefix; /* "bert.", or "" where the bare encoder was saved */
     gemm_form form;
     encoder *e;
-    bool *bound;  /* (n_tensor) */
     float *stage; /* one field's matrix in fp32 */
     size_t done, total;
     const pgr_watch *watch;
@@ -20,28 +20,19 @@ typedef struct binder {
 } binder;
 
 /* LayerNorm.gamma and LayerNorm.beta: how the first checkpoints spell weight and bias. */
-static const source_tensor *find_spelled(binder *b) {
-    const source_tensor *t = source_find(b->s, b->name);
+static void spell_as_there(binder *b) {
     char *norm = strstr(b->name, "LayerNorm.");
-    if (t || !norm) return t;
-    char old[sizeof b->name + 8];
-    snprintf(old, sizeof old, "%.*sLayerNorm.%s", (int)(norm - b->name), b->name,
-             strcmp(norm, "LayerNorm.weight") == 0 ? "gamma" : "beta");
-    return source_find(b->s, old);
+    if (!norm || source_find(b->tensors.s, b->name)) return;
+    char old[sizeof b->name];
+    char *part = old + (norm - b->name) + strlen("LayerNorm.");
+    memcpy(old, b->name, sizeof old);
+    strcpy(part, strcmp(part, "weight") == 0 ? "gamma" : "beta"); /* no longer than what stood there */
+    if (source_find(b->tensors.s, old)) memcpy(b->name, old, sizeof old);
 }
 
 static pgr_status find_tensor(binder *b, size_t rows, size_t cols, const source_tensor **out) {
-    const source_tensor *t = find_spelled(b);
-    if (!t) return fail(b->err, PGR_E_FORMAT, "%s: tensor %s is missing", b->s->path, b->name);
-    if (!quant_known(t->type))
-        return fail(b->err, PGR_E_UNSUPPORTED, "%s: tensor %s has type %s (%u), which is not read", b->s->path, b->name,
-                    quant_name(t->type), t->type);
-    if (t->dim[0] != cols || t->dim[1] != rows || t->dim[2] != 1 || t->dim[3] != 1)
-        return fail(b->err, PGR_E_FORMAT, "%s: tensor %s has shape %zu x %zu, expected %zu rows of %zu", b->s->path,
-                    b->name, t->dim[1] * t->dim[2] * t->dim[3], t->dim[0], rows, cols);
-    b->bound[t - b->s->tensors] = true;
-    *out = t;
-    return PGR_OK;
+    spell_as_there(b);
+    return bind_tensor(&b->tensors, b->name, rows, cols, out);
 }
 
 /* Rows first to first + rows of a field of `all` rows; the field is allocated with its first part. */
@@ -93,30 +84,21 @@ static pgr_status bind_embeddings(binder *b, const encoder_config *c) {
 }
 
 /* What an embedding does not need: the pooler (of next-sentence prediction), and buffers that are not weights. */
-static bool is_unneeded(const binder *b, const char *name) {
+static void skip_unneeded(binder *b) {
     static const char *const names[] = {"pooler.dense.weight", "pooler.dense.bias", "embeddings.position_ids",
                                         "embeddings.token_type_ids"};
-    size_t n = strlen(b->prefix);
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        if (strncmp(name, b->prefix, n) == 0 && strcmp(name + n, names[i]) == 0) return true;
-    return false;
-}
-
-static pgr_status check_all_bound(const binder *b) {
-    for (size_t i = 0; i < b->s->n_tensor; i++) {
-        const char *name = b->s->tensors[i].name;
-        if (!b->bound[i] && !is_unneeded(b, name))
-            return fail(b->err, PGR_E_UNSUPPORTED, "%s: tensor %.128s is not part of the encoder that we compute",
-                        b->s->path, name);
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        snprintf(b->name, sizeof b->name, "%s%s", b->prefix, names[i]);
+        bind_skip(&b->tensors, b->name);
     }
-    return PGR_OK;
 }
 
 static pgr_status bind_all(binder *b) {
     const encoder_config *c = &b->e->config;
     PGR_TRY(bind_embeddings(b, c));
     for (size_t i = 0; i < c->n_layer; i++) PGR_TRY(bind_layer(b, c, i, &b->e->layers[i]));
-    return check_all_bound(b);
+    skip_unneeded(b);
+    return bind_end(&b->tensors, "encoder");
 }
 
 pgr_status encoder_open(const tensor_source *s, const encoder_config *c, gemm_form form, pool *threads,
@@ -125,17 +107,15 @@ pgr_status encoder_open(const tensor_source *s, const encoder_config *c, gemm_fo
     encoder e = {.config = *c, .k = kernels_best(), .threads = threads};
     size_t widest = 3 * c->n_embd > c->n_ff ? 3 * c->n_embd : c->n_ff;
     e.layers = arena_array(&e.arena, c->n_layer, sizeof *e.layers);
-    binder b = {.s = s,
-                .prefix = source_find(s, "bert.embeddings.word_embeddings.weight") ? "bert." : "",
+    binder b = {.prefix = bind_prefix(s, "bert.", "embeddings.word_embeddings.weight"),
                 .form = form,
                 .e = &e,
-                .bound = mem_zero(s->n_tensor + 1, sizeof(bool)),
                 .stage = mem_array(widest * c->n_embd, sizeof(float)),
                 .total = 4 * c->n_layer,
                 .watch = watch,
                 .err = err};
-    pgr_status status = e.layers && b.bound && b.stage ? bind_all(&b) : fail_mem(err);
-    mem_free(b.bound);
+    pgr_status status = e.layers && b.stage ? bind_begin(&b.tensors, s, &e.arena, err) : fail_mem(err);
+    if (status == PGR_OK) status = bind_all(&b);
     mem_free(b.stage);
     if (status == PGR_OK)
         *out = e;

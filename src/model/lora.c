@@ -3,8 +3,8 @@
 #include "model/lora.h"
 
 #include <string.h>
-#include <sys/stat.h>
 
+#include "format/bind.h"
 #include "model/lora_config.h"
 #include "model/lora_names.h"
 
@@ -83,12 +83,7 @@ static bool find_slot(const reader *r, const char *module, slot *out) {
 /* ---- values ---- */
 
 static pgr_status check_shape(const reader *r, const source_tensor *t, size_t rows, size_t cols) {
-    if (!quant_known(t->type))
-        return fail(r->err, PGR_E_UNSUPPORTED, "%s: tensor %.128s has type %s (%u), which is not read", r->out->path,
-                    t->name, quant_name(t->type), t->type);
-    if (t->dim[0] == cols && t->dim[1] == rows && t->dim[2] == 1 && t->dim[3] == 1) return PGR_OK;
-    return fail(r->err, PGR_E_FORMAT, "%s: tensor %.128s has shape %zu x %zu, expected %zu rows of %zu", r->out->path,
-                t->name, t->dim[1] * t->dim[2] * t->dim[3], t->dim[0], rows, cols);
+    return bind_check(r->out->path, t, rows, cols, r->err);
 }
 
 static pgr_status load(const reader *r, const source_tensor *t, size_t rows, size_t cols, float **out) {
@@ -318,8 +313,7 @@ static pgr_status finish(lora *l, pgr_status s) {
 }
 
 pgr_status lora_open(const char *path, const config *c, lora *out, pgr_error *err) {
-    struct stat st;
-    bool folder = stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+    bool folder = file_is_folder(path);
     pgr_status s = begin(out, path, err);
     if (s == PGR_OK && !folder) s = gguf_open(path, &out->gguf, err);
     if (s == PGR_OK) s = folder ? open_peft(out, c, err) : read_gguf(out, c, err);

@@ -1,20 +1,19 @@
-/* weights.c - binds the tensors of weights.h to a file: presence, type and shape are checked here and nowhere later. */
+/* weights.c - the tensors of weights.h, bound to a file and packed for the products. */
 #include "model/weights.h"
 
 #include <stdio.h>
-#include <string.h>
 
 #include "base/watch.h"
+#include "format/bind.h"
 
-/* Common to all look-ups while binding. `bound` has a flag per tensor of the source. */
+/* Common to all look-ups. */
 typedef struct binder {
-    const tensor_source *s;
+    binding tensors;
     const char *prefix; /* of Hugging Face names: "model.", or "" where the bare decoder was saved (embedding models) */
     gemm_form form;
     pool *threads;
     arena *arena;
     slab *packed;
-    bool *bound;
     size_t done, total;
     const pgr_watch *watch;
     pgr_error *err;
@@ -22,7 +21,7 @@ typedef struct binder {
 } binder;
 
 static const char *name_of(binder *b, const char *gguf, const char *hf) {
-    if (b->s->names == SOURCE_GGUF)
+    if (b->tensors.s->names == SOURCE_GGUF)
         snprintf(b->name, sizeof b->name, "%s", gguf);
     else
         snprintf(b->name, sizeof b->name, "%s%s", b->prefix, hf);
@@ -30,31 +29,16 @@ static const char *name_of(binder *b, const char *gguf, const char *hf) {
 }
 
 static const char *layer_name(binder *b, size_t layer, const char *gguf, const char *hf) {
-    if (b->s->names == SOURCE_GGUF)
+    if (b->tensors.s->names == SOURCE_GGUF)
         snprintf(b->name, sizeof b->name, "blk.%zu.%s", layer, gguf);
     else
         snprintf(b->name, sizeof b->name, "%slayers.%zu.%s", b->prefix, layer, hf);
     return b->name;
 }
 
-static pgr_status find_tensor(binder *b, const char *name, size_t rows, size_t cols, const source_tensor **out) {
-    const source_tensor *t = source_find(b->s, name);
-    if (!t) return fail(b->err, PGR_E_FORMAT, "%s: tensor %s is missing", b->s->path, name);
-    if (!quant_known(t->type))
-        return fail(b->err, PGR_E_UNSUPPORTED, "%s: tensor %s has type %s (%u), which is not read", b->s->path, name,
-                    quant_name(t->type), t->type);
-
-    if (t->dim[0] != cols || t->dim[1] != rows || t->dim[2] != 1 || t->dim[3] != 1)
-        return fail(b->err, PGR_E_FORMAT, "%s: tensor %s has shape %zu x %zu, expected %zu rows of %zu", b->s->path,
-                    name, t->dim[1] * t->dim[2] * t->dim[3], t->dim[0], rows, cols);
-    b->bound[t - b->s->tensors] = true;
-    *out = t;
-    return PGR_OK;
-}
-
 static pgr_status bind_vector(binder *b, const char *name, size_t n, float **out) {
     const source_tensor *t;
-    PGR_TRY(find_tensor(b, name, 1, n, &t));
+    PGR_TRY(bind_tensor(&b->tensors, name, 1, n, &t));
     float *v = arena_array(b->arena, n, sizeof *v);
     if (!v) return fail_mem(b->err);
     quant_dequant((quant_type)t->type, v, t->data, n);
@@ -82,7 +66,7 @@ static pgr_status bind_layer(binder *b, const config *c, size_t i, layer_weights
     LAYER_VECTORS(X)
 #undef X
 #define X(field, gguf, hf, rows, cols)                                                                                 \
-    PGR_TRY(find_tensor(b, layer_name(b, i, gguf, hf), rows, cols, &t[LAYER_##field]));
+    PGR_TRY(bind_tensor(&b->tensors, layer_name(b, i, gguf, hf), rows, cols, &t[LAYER_##field]));
     LAYER_MATRICES(X)
 #undef X
 #define X(field, first, n) PGR_TRY(make_product(b, &t[LAYER_##first], n, &l->field));
@@ -92,72 +76,50 @@ static pgr_status bind_layer(binder *b, const config *c, size_t i, layer_weights
 }
 
 static pgr_status bind_head(binder *b, const config *c, weights *w) {
-    const char *head = b->s->names == SOURCE_GGUF ? "output.weight" : "lm_head.weight";
-    PGR_TRY(
-        find_tensor(b, name_of(b, "token_embd.weight", "embed_tokens.weight"), c->n_vocab, c->n_embd, &w->token_embd));
+    const char *head = b->tensors.s->names == SOURCE_GGUF ? "output.weight" : "lm_head.weight";
+    PGR_TRY(bind_tensor(&b->tensors, name_of(b, "token_embd.weight", "embed_tokens.weight"), c->n_vocab, c->n_embd,
+                        &w->token_embd));
     PGR_TRY(bind_vector(b, name_of(b, "output_norm.weight", "norm.weight"), c->n_embd, &w->output_norm));
-    if (b->s->names == SOURCE_GGUF && source_find(b->s, "rope_freqs.weight"))
+    if (b->tensors.s->names == SOURCE_GGUF && source_find(b->tensors.s, "rope_freqs.weight"))
         PGR_TRY(bind_vector(b, "rope_freqs.weight", c->rope_dim / 2, &w->rope_freqs));
 
-    const source_tensor *own = source_find(b->s, head);
+    const source_tensor *own = source_find(b->tensors.s, head);
     w->tied = c->tied || !own;
-    if (w->tied && own) b->bound[own - b->s->tensors] = true; /* a copy of the embedding that nobody reads */
+    if (w->tied) bind_skip(&b->tensors, head); /* a copy of the embedding that nobody reads */
     if (w->tied)
         own = w->token_embd;
     else
-        PGR_TRY(find_tensor(b, head, c->n_vocab, c->n_embd, &own));
+        PGR_TRY(bind_tensor(&b->tensors, head, c->n_vocab, c->n_embd, &own));
     return make_product(b, &own, 1, &w->output);
-}
-
-/* The table of rotations that old Hugging Face files hold beside the weights; ours comes from the config. */
-static bool is_rope_buffer(const binder *b, const char *name) {
-    static const char ending[] = ".rotary_emb.inv_freq";
-    size_t n = strlen(name), m = sizeof ending - 1;
-    return b->s->names == SOURCE_HF && n > m && strcmp(name + n - m, ending) == 0;
-}
-
-/* A tensor that nobody asked for is a feature that we lack: say so rather than compute something else. */
-static pgr_status check_all_bound(binder *b) {
-    for (size_t i = 0; i < b->s->n_tensor; i++) {
-        const char *name = b->s->tensors[i].name;
-        if (!b->bound[i] && !is_rope_buffer(b, name))
-            return fail(b->err, PGR_E_UNSUPPORTED, "%s: tensor %.128s is not part of the architecture that we compute",
-                        b->s->path, name);
-    }
-    return PGR_OK;
 }
 
 static pgr_status bind_all(binder *b, const config *c, weights *out) {
     PGR_TRY(bind_head(b, c, out));
     for (size_t i = 0; i < c->n_layer; i++) PGR_TRY(bind_layer(b, c, i, &out->layers[i]));
-    return check_all_bound(b);
+    bind_skip_ending(&b->tensors, WEIGHTS_ROPE_TABLES);
+    return bind_end(&b->tensors, "architecture");
 }
 
 pgr_status weights_open(const tensor_source *s, const config *c, gemm_form form, pool *threads, const pgr_watch *watch,
                         weights *out, pgr_error *err) {
     weights w = {0};
     w.layers = arena_array(&w.arena, c->n_layer, sizeof *w.layers);
-    bool *bound = arena_array(&w.arena, s->n_tensor + 1, sizeof *bound);
-    if (!w.layers || !bound) {
-        arena_free(&w.arena);
-        return fail_mem(err);
-    }
-
 #define X(field, first, n) +1
     size_t products_per_layer = LAYER_PRODUCTS(X);
 #undef X
-    binder b = {.s = s,
-                .prefix = source_find(s, "model.embed_tokens.weight") ? "model." : "",
+    binder b = {.prefix = bind_prefix(s, "model.", "embed_tokens.weight"),
                 .form = form,
                 .threads = threads,
                 .arena = &w.arena,
                 .packed = &w.packed,
-                .bound = bound,
                 .total = c->n_layer * products_per_layer + 1,
                 .watch = watch,
                 .err = err};
-    w.n_layer = c->n_layer;
-    pgr_status status = bind_all(&b, c, &w);
+    pgr_status status = w.layers ? bind_begin(&b.tensors, s, &w.arena, err) : fail_mem(err);
+    if (status == PGR_OK) {
+        w.n_layer = c->n_layer;
+        status = bind_all(&b, c, &w);
+    }
     if (status != PGR_OK) {
         weights_close(&w);
         return status;

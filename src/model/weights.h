@@ -27,6 +27,9 @@
     X(ffn_up,      "ffn_up.weight",        "mlp.up_proj.weight",              c->n_ff,                    c->n_embd)    \
     X(ffn_down,    "ffn_down.weight",      "mlp.down_proj.weight",            c->n_embd,                  c->n_ff)
 
+/* How the tables of rotations end that old Hugging Face files hold beside the weights; ours come from the config. */
+#define WEIGHTS_ROPE_TABLES ".rotary_emb.inv_freq"
+
 /* The products of a layer: matrices with the same input stand one below the other, in the order of the list above. */
 /*         field        first         number of them */
 #define LAYER_PRODUCTS(X)                                                                                                  \

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <utf8proc.h>
 
+#include "base/hash.h"
 #include "base/mem.h"
 #include "base/text.h"
 
@@ -91,9 +92,7 @@ static uint64_t mix(uint64_t h) {
 }
 
 static uint64_t hash_of(const char *s) {
-    uint64_t h = 0xcbf29ce484222325u;
-    for (; *s; s++) h = (h ^ (uint8_t)*s) * 0x100000001b3u;
-    return mix(h);
+    return mix(hash_text(HASH_BEGIN, s));
 }
 
 /* ---- tables ---- */

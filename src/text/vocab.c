@@ -10,6 +10,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "base/hash.h"
 #include "base/mem.h"
 #include "base/text.h"
 
@@ -71,13 +72,6 @@ static size_t with_spaces(const char *s, size_t n, const char *space, char *out)
 
 /* ---- the index ---- */
 
-#define HASH_BEGIN 0xcbf29ce484222325u /* FNV-1a */
-
-static uint64_t hash_more(uint64_t h, const char *s, size_t n) {
-    for (size_t i = 0; i < n; i++) h = (h ^ (uint8_t)s[i]) * 0x100000001b3u;
-    return h;
-}
-
 /* The slot of s, whose hash is h, or the empty one where it belongs. */
 static size_t find_hashed(const tokenizer *t, uint64_t h, const char *s, size_t n) {
     size_t at = (size_t)(h ^ h >> 32) & t->index_mask;
@@ -89,7 +83,7 @@ static size_t find_hashed(const tokenizer *t, uint64_t h, const char *s, size_t 
 }
 
 static size_t find_slot(const tokenizer *t, const char *s, size_t n) {
-    return find_hashed(t, hash_more(HASH_BEGIN, s, n), s, n);
+    return find_hashed(t, hash_bytes(HASH_BEGIN, s, n), s, n);
 }
 
 int32_t vocab_find(const tokenizer *t, const char *s, size_t n) {
@@ -101,7 +95,7 @@ int32_t vocab_longest(const tokenizer *t, const char *s, size_t n, size_t least,
     uint64_t h = HASH_BEGIN;
     if (n > t->longest) n = t->longest;
     for (size_t i = 0; i < n; i++) {
-        h = hash_more(h, s + i, 1);
+        h = hash_value(h, (uint8_t)s[i]);
         bool inside = i + 1 < n && (uint8_t)s[i + 1] >> 6 == 2; /* of a character */
         int32_t id = i < least || inside ? -1 : t->index[find_hashed(t, h, s, i + 1)];
         if (id < 0) continue;

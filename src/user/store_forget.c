@@ -6,7 +6,8 @@
  * opening for writing if the program is killed in between. */
 #include <stdarg.h>
 
-#include "user/store_sql.h"
+#include "user/sql.h"
+#include "user/store_parts.h"
 
 #define SCRUB "scrub"
 

@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "user/fields.h"
-#include "user/store_sql.h"
+#include "user/sql.h"
 
 /* ---- texts that are kept as JSON --------------------------------------------------------------------------------- */
 

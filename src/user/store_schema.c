@@ -2,7 +2,8 @@
  * What was released is never edited, only followed by another one. */
 #include <stdarg.h>
 
-#include "user/store_sql.h"
+#include "user/sql.h"
+#include "user/store_parts.h"
 
 enum { APPLICATION_ID = 0x50475552 }; /* "PGUR": whose database it is */
 

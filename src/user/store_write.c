@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "user/record_json.h"
-#include "user/store_sql.h"
+#include "user/sql.h"
 
 enum { HASH = 16 }; /* bytes kept of a SHA-256: two pairs of one user that collide are out of reach */
 

@@ -4,7 +4,7 @@
 
 #include "base/mem.h"
 #include "user/record_json.h"
-#include "user/store_sql.h"
+#include "user/sql.h"
 
 /* ---- listing ----------------------------------------------------------------------------------------------------- */
 

@@ -6,7 +6,7 @@
 #include "base/watch.h"
 #include "user/dataset.h"
 #include "user/forms.h"
-#include "user/store_sql.h"
+#include "user/sql.h"
 
 enum { BATCH_RECORDS = 4096 };
 #define BATCH_BYTES ((uint64_t)32 << 20) /* of the file: what a kill can cost, and the log's growth */

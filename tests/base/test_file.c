@@ -105,6 +105,9 @@ static void errors_name_the_path(void **state) {
     write_file("x", 1);
     assert_true(file_exists(path));
     assert_false(file_exists("/no/such"));
+    assert_true(file_is_folder("/tmp"));
+    assert_false(file_is_folder(path));
+    assert_false(file_is_folder("/no/such"));
 }
 
 static bool read_and_free(void) {

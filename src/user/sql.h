@@ -1,6 +1,7 @@
-/* store_sql.h - the store's handle, its statements and how they are run. Private to store*.c. */
-#ifndef PGR_USER_STORE_SQL_H
-#define PGR_USER_STORE_SQL_H
+/* sql.h - the store's handle, its statements and how they are run. Private to src/user; the transactions of store.h are
+ * in sql.c too. */
+#ifndef PGR_USER_SQL_H
+#define PGR_USER_SQL_H
 
 #include <sqlite3.h>
 
@@ -35,15 +36,15 @@
                 "ON CONFLICT DO NOTHING")                                                                              \
     X(PAIR_SAME, "SELECT key, split FROM pairs WHERE user = ?1 AND hash = ?2")                                         \
     X(PAIR_COMPLETE, "UPDATE pairs SET chosen_score = coalesce(chosen_score, ?2), rejected_score = "                   \
-                     "coalesce(rejected_score, ?3), split = iif(split = '', ?4, split), subsets = iif(subsets = '[]', "\
-                     "?5, subsets), type = iif(type = '', ?6, type), attributes = iif(attributes = '', ?7, attributes) "\
-                     "WHERE key = ?1")                                                                                 \
-    X(PAIRS, "SELECT key, conversation, context, chosen, rejected, chosen_score, rejected_score, split, subsets, type, "\
-             "attributes FROM pairs WHERE user = ?1 AND (?2 IS NULL OR split = ?2) ORDER BY key")                      \
-    X(VECTOR_PUT, "INSERT INTO vectors(pair, what, embedder, v) VALUES(?1, ?2, ?3, ?4) ON CONFLICT DO UPDATE SET v = "  \
+                     "coalesce(rejected_score, ?3), split = iif(split = '', ?4, split), "                              \
+                     "subsets = iif(subsets = '[]', ?5, subsets), type = iif(type = '', ?6, type), "                   \
+                     "attributes = iif(attributes = '', ?7, attributes) WHERE key = ?1")                               \
+    X(PAIRS, "SELECT key, conversation, context, chosen, rejected, chosen_score, rejected_score, split, subsets, "     \
+             "type, attributes FROM pairs WHERE user = ?1 AND (?2 IS NULL OR split = ?2) ORDER BY key")                \
+    X(VECTOR_PUT, "INSERT INTO vectors(pair, what, embedder, v) VALUES(?1, ?2, ?3, ?4) ON CONFLICT DO UPDATE SET v = " \
                   "excluded.v")                                                                                        \
     X(VECTOR_GET, "SELECT v FROM vectors WHERE pair = ?1 AND what = ?2 AND embedder = ?3")                             \
-    X(ANALYSIS_PUT, "INSERT INTO analyses(pair, model, text) VALUES(?1, ?2, ?3) ON CONFLICT DO UPDATE SET text = "      \
+    X(ANALYSIS_PUT, "INSERT INTO analyses(pair, model, text) VALUES(?1, ?2, ?3) ON CONFLICT DO UPDATE SET text = "     \
                     "excluded.text")                                                                                   \
     X(ANALYSIS_GET, "SELECT text FROM analyses WHERE pair = ?1 AND model = ?2")                                        \
     X(CHORE_ADD, "INSERT INTO chores(name) VALUES(?1) ON CONFLICT DO NOTHING")                                         \
@@ -73,8 +74,9 @@ struct pgr_store {
 /* The error of a call to SQLite on this store: "PATH: ...". */
 pgr_status sql_fail(pgr_store *s, int rc, pgr_error *err);
 
-/* Runs a statement up to its first row, or its end (*row = false; row may be NULL where none is expected). types: one letter per
- * parameter: 't' const char * (NULL: null), 'i' int64_t, 'd' double (NaN: null), 'b' const void *, size_t. Texts must last until sql_end. */
+/* Runs a statement up to its first row, or its end (*row = false; row may be NULL where none is expected). types: one
+ * letter per parameter: 't' const char * (NULL: null), 'i' int64_t, 'd' double (NaN: null), 'b' const void *, size_t.
+ * Texts must last until sql_end. */
 pgr_status sql_run(pgr_store *s, sql_name name, bool *row, pgr_error *err, const char *types, ...);
 pgr_status sql_next(pgr_store *s, sql_name name, bool *row, pgr_error *err);
 void sql_end(pgr_store *s, sql_name name); /* in any case, after the last row that is wanted */
@@ -90,10 +92,5 @@ const char *sql_text(pgr_store *s, sql_name name, int column); /* until the next
 /* A text that is no parameter: pragmas, schema. */
 pgr_status sql_script(pgr_store *s, const char *text, pgr_error *err);
 pgr_status sql_pragma(pgr_store *s, const char *text, int64_t *out, pgr_error *err); /* its first column */
-
-/* Brings the tables to the version of this program, in one transaction. */
-pgr_status store_migrate(pgr_store *s, bool create, pgr_error *err);
-/* Removes the bytes of deleted rows from the file if that is still to be done. */
-pgr_status store_scrub(pgr_store *s, pgr_error *err);
 
 #endif

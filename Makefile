@@ -7,8 +7,8 @@ CMAKE  = cmake -G Ninja -S . -DPGR_WERROR=$(if $(CI),ON,OFF) $(if $(shell comman
 # $(call compile,FOLDER,TARGET,OPTIONS OF CMAKE)
 compile = $(CMAKE) -B $(1) $(3) > $(1).log 2>&1 || { cat $(1).log; exit 1; }; cmake --build $(1) -j $(JOBS) --target $(2)
 
-.PHONY: help all deps build model embedder demo test test-levels asan tsan clang aarch64 test-aarch64 fuzz bench kernels layers format \
-        install clean
+.PHONY: help all deps build model embedder demo test test-levels asan tsan clang aarch64 test-aarch64 fuzz bench kernels \
+        layers style format install clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 14
@@ -83,6 +83,9 @@ kernels: build ## speed of the kernels against the machine's ceiling
 layers: ## proves that no room includes a room above it, and that what code and pages cite is there
 	@tools/check_layers.py
 	@tools/check_citations.py
+
+style: ## proves that the .c files are as clang-format has them and no line of code is over 120 columns
+	@tools/check_style.py
 
 format: ## clang-format over our .c files (headers are laid out by hand)
 	@git ls-files "*.c" | xargs clang-format -i

@@ -1,9 +1,12 @@
 #!/usr/bin/env python3
-"""Cost curves of pgenrm: m chains on one prompt, and prompts of growing length; medians of interleaved repeats, and a picture.
+"""Cost curves of pgenrm: m chains on one prompt, and prompts of growing length; medians of interleaved repeats, and a
+picture.
 
-    ~/.cache/pgenrm-peers/venv_ov/bin/python bench/curves.py --svg docs/speed.svg          needs matplotlib for the picture
+    ~/.cache/pgenrm-peers/venv_ov/bin/python bench/curves.py --svg docs/speed.svg          needs matplotlib for the
+    picture
 
-Every job is that of bench/target_job.py (sampled chains at temperature 1, none ends early, new token ids in every repeat)."""
+Every job is that of bench/target_job.py (sampled chains at temperature 1, none ends early, new token ids in every
+repeat)."""
 import argparse
 import json
 import pathlib
@@ -43,8 +46,10 @@ def picture(path, results, names, ms, prompts, base):
     figure, axes = plt.subplots(1, 2, figsize=(10, 4))
     for name in names:
         axes[0].plot(ms, [median(results[name, base, m], "seconds") for m in ms], marker="o", label=name)
-        axes[1].plot(prompts, [median(results[name, p, 24], "seconds") for p in prompts], marker="o", label=f"{name}, 24 chains")
-        axes[1].plot(prompts, [median(results[name, p, 24], "prefill_s") for p in prompts], marker=".", linestyle=":", label=f"{name}, the prompt alone")
+        axes[1].plot(prompts, [median(results[name, p, 24], "seconds") for p in prompts], marker="o",
+                     label=f"{name}, 24 chains")
+        axes[1].plot(prompts, [median(results[name, p, 24], "prefill_s") for p in prompts], marker=".", linestyle=":",
+                     label=f"{name}, the prompt alone")
     axes[0].set_xscale("log", base=2)
     axes[0].set_xticks(ms, [str(m) for m in ms])
     axes[0].set_xlabel(f"chains of 256 tokens on one prompt of {base}")
@@ -74,7 +79,8 @@ def main():
     p.add_argument("--svg", help="where the picture goes")
     args = p.parse_args()
     ms, prompts = [int(x) for x in args.chains.split(",")], [int(x) for x in args.prompts.split(",")]
-    workers = [target_job.Worker(d, [pathlib.Path(args.build) / "bench_job", args.model, d, 2]) for d in args.dtypes.split(",")]
+    workers = [target_job.Worker(d, [pathlib.Path(args.build) / "bench_job", args.model, d, 2])
+               for d in args.dtypes.split(",")]
     for w in workers:
         w.run(job(64, 2, 8, 0))
     results = run_all(workers, [(args.base, m) for m in ms] + [(n, 24) for n in prompts], args.repeats, args.tokens)
@@ -85,11 +91,13 @@ def main():
         print(f"{w.name}, prompt {args.base}:    m   seconds   of one chain   tokens/s while decoding")
         for m in ms:
             r = results[w.name, args.base, m]
-            print(f"{m:>{len(w.name) + 19}} {median(r, 'seconds'):9.2f} {median(r, 'seconds') / one:14.2f} {m * args.tokens / median(r, 'decode_s'):25.0f}")
+            print(f"{m:>{len(w.name) + 19}} {median(r, 'seconds'):9.2f} {median(r, 'seconds') / one:14.2f} "
+                  f"{m * args.tokens / median(r, 'decode_s'):25.0f}")
         print(f"\n{w.name}, 24 chains:   prompt   seconds   prompt alone   prompt tokens/s   tokens/s while decoding")
         for n in prompts:
             r = results[w.name, n, 24]
-            print(f"{n:>{len(w.name) + 22}} {median(r, 'seconds'):9.2f} {median(r, 'prefill_s'):14.2f} {n / median(r, 'prefill_s'):17.0f} {24 * args.tokens / median(r, 'decode_s'):25.0f}")
+            print(f"{n:>{len(w.name) + 22}} {median(r, 'seconds'):9.2f} {median(r, 'prefill_s'):14.2f} "
+                  f"{n / median(r, 'prefill_s'):17.0f} {24 * args.tokens / median(r, 'decode_s'):25.0f}")
         print()
     if args.svg:
         picture(args.svg, results, [w.name for w in workers], ms, prompts, args.base)

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""kill_any.py: kills a command with SIGKILL at random moments and proves that nothing is lost: a killed run goes on, and its end is that of one never killed.
+"""kill_any.py: kills a command with SIGKILL at random moments and proves that nothing is lost: a killed run goes on,
+and its end is that of one never killed.
 
     bench/kill_any.py --times 50 --start CMD --run CMD --check CMD --result CMD
 
@@ -49,7 +50,8 @@ def main():
     killed = ended = rounds = 0
     shell(o.start)
     while killed < o.times:
-        run = subprocess.Popen(o.run, shell=True, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        run = subprocess.Popen(o.run, shell=True, start_new_session=True, stdout=subprocess.DEVNULL,
+                               stderr=subprocess.DEVNULL)
         try:
             status = run.wait(draw.uniform(0, length))
             if status != 0:

@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""Measures one greedy continuation of a long prompt by a large model: time to load, prompt and tokens per second, memory.
+"""Measures one greedy continuation of a long prompt by a large model: time to load, prompt and tokens per second,
+memory.
 
     tools/random_llama.py /tmp/llama8b && bench/large.py -m /tmp/llama8b
 
-While the program runs, its resident memory is read every 50 ms: its own (anonymous) and the part that is pages of mapped files, which the
-system may take back at any time. One call per --dtype; the model's file may or may not lie in the page cache, so the time to
-load has both beside it (--cold asks the system to drop the file first)."""
+While the program runs, its resident memory is read every 50 ms: its own (anonymous) and the part that is pages of
+mapped files, which the system may take back at any time. One call per --dtype; the model's file may or may not lie in
+the page cache, so the time to load has both beside it (--cold asks the system to drop the file first)."""
 import argparse
 import json
 import os
@@ -37,7 +38,8 @@ def drop_from_page_cache(model):
 
 
 def prompt_of(program, n_token):
-    """Words of the measuring text, as many as make up at most n_token tokens with what the tokenizer puts before them."""
+    """Words of the measuring text, as many as make up at most n_token tokens with what the tokenizer puts before
+    them."""
     words = (measure.TEXT + "\n").split(" ") * (1 + n_token // 200)
     low, high = 1, len(words)
     while low < high:
@@ -83,14 +85,17 @@ def main():
                 drop_from_page_cache(args.model)
             program = measure.Program(args, dtype)
             value, wall, cpu, (own, files, both) = watch(
-                [program.path, "generate", *program.common, "--json", "-q", "--raw", "--prompt-file", str(file), "--temperature", "0",
+                [program.path, "generate", *program.common, "--json", "-q", "--raw", "--prompt-file", str(file),
+                 "--temperature", "0",
                  "--ignore-eos", "--max-tokens", str(args.tokens)])
             timing, n, ids = value["timing"], len(value["prompt_tokens"]), value["samples"][0]["tokens"]
             print(f"\n--dtype {dtype}: {wall:.1f} s in all, {cpu:.1f} s of processors")
             print(f"  load       {timing['load_s']:7.1f} s")
             print(f"  prompt     {timing['prefill_s']:7.1f} s  {n} tokens, {n / timing['prefill_s']:.1f} per second")
-            print(f"  writing    {timing['decode_s']:7.1f} s  {len(ids)} tokens, {timing['decode_s'] / max(len(ids) - 1, 1):.2f} s each after the first")
-            print(f"  memory     {both / 1e9:7.2f} GB at most; at most {own / 1e9:.2f} GB its own, {files / 1e9:.2f} GB of mapped files")
+            print(f"  writing    {timing['decode_s']:7.1f} s  {len(ids)} tokens, "
+                  f"{timing['decode_s'] / max(len(ids) - 1, 1):.2f} s each after the first")
+            print(f"  memory     {both / 1e9:7.2f} GB at most; at most {own / 1e9:.2f} GB its own, {files / 1e9:.2f} "
+                  f"GB of mapped files")
             print(f"  ids        {' '.join(map(str, ids))}", flush=True)
 
 

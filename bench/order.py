@@ -8,9 +8,9 @@ Three orders of the compact frame's user message; the system message (instructio
     history first     about the user, query, responses (the frame as it is)
     query first       query, about the user, responses
     history last      query, responses, about the user
-Tokens to compute are prompt_tokens - cached_tokens of one `score` over all requests of a case: what the prefix tree finds, not
-an estimate. Pro prompts are the request with other users' histories. Chains of one token, by the model's first layer alone (needs
-gguf): how many tokens there are to compute depends on neither."""
+Tokens to compute are prompt_tokens - cached_tokens of one `score` over all requests of a case: what the prefix tree
+finds, not an estimate. Pro prompts are the request with other users' histories. Chains of one token, by the model's
+first layer alone (needs gguf): how many tokens there are to compute depends on neither."""
 import argparse
 import collections
 import json
@@ -26,7 +26,8 @@ import measure  # noqa: E402
 
 USER = ["{demographics}", "{criteria}", "{history}"]
 QUERY, RESPONSES = "Question: {query}", "{responses}"
-ORDERS = {"history first": [*USER, QUERY, RESPONSES], "query first": [QUERY, *USER, RESPONSES], "history last": [QUERY, RESPONSES, *USER]}
+ORDERS = {"history first": [*USER, QUERY, RESPONSES], "query first": [QUERY, *USER, RESPONSES],
+          "history last": [QUERY, RESPONSES, *USER]}
 MIXED = "Ind, 8 other users with one chain each"
 HISTORY = 6  # pairs, as many as the frame shows
 
@@ -74,7 +75,8 @@ def pair_of(row):
 
 
 def request_of(name, row, pairs):
-    return {"id": name, "user": {"id": row["user_id"], "history": [pair_of(p) for p in pairs[:HISTORY]]}, "messages": row["context"], "ind": 2,
+    return {"id": name, "user": {"id": row["user_id"], "history": [pair_of(p) for p in pairs[:HISTORY]]},
+            "messages": row["context"], "ind": 2,
             "responses": [row["chosen"]["content"], row["rejected"]["content"]], "seed": 1}
 
 
@@ -97,7 +99,8 @@ def users_with_history(rows, n_test):
 
 def cases(data, n):
     """{case: requests} from PRISM and MT-bench in equal parts."""
-    out = {"one request per user": [], "8 queries of one user": [], "Ind, 1 other user": [], "Ind, 4 other users": [], "Ind, 8 other users": [], MIXED: []}
+    out = {"one request per user": [], "8 queries of one user": [], "Ind, 1 other user": [], "Ind, 4 other users": [],
+           "Ind, 8 other users": [], MIXED: []}
     for k, name in enumerate(("prism", "mt_bench")):
         rows = chains.read_rows(data / chains.FILES[name])
         random.Random(f"order {name}").shuffle(rows)
@@ -128,7 +131,8 @@ def count_tokens(program, folder, frames, requests, words):
     """{order: (prompt tokens, of them computed)} over all requests."""
     out = {}
     for name in ORDERS:
-        run = program.run("score", "--json", "-q", "--max-tokens", 1, "--frame", frames[name, False], *words, write_requests(folder, requests), accept=(0, 3))
+        run = program.run("score", "--json", "-q", "--max-tokens", 1, "--frame", frames[name, False], *words,
+                          write_requests(folder, requests), accept=(0, 3))
         usage = [r["usage"] for r in run.values()]
         if len(usage) != len(requests):
             sys.exit(f"{len(requests) - len(usage)} requests were not judged: {run.stderr.strip()[:1000]}")
@@ -143,7 +147,8 @@ def report_tokens(program, folder, frames, args):
     for case, requests in cases(args.data, args.requests).items():
         if args.case not in case:
             continue
-        for swap, words in (("both orders of the responses", []), ("one order", ["--no-swap"]))[:1 if case == MIXED else 2]:
+        for swap, words in (("both orders of the responses", []), ("one order", ["--no-swap"]))[:1 if case == MIXED
+                                                                                                else 2]:
             counts = count_tokens(program, folder, frames, requests, words)
             base = counts["history first"][1]
             cells = " | ".join(f"{computed} ({100 * computed / base:.0f} %)" for _, computed in counts.values())
@@ -156,9 +161,11 @@ def report_accuracy(program, folder, frames, args):
     users = [e[0]["user"]["id"] for e in entries]
     points, base = {}, None
     print(f"{len(entries)} pairs x {args.ind} chains; a tie counts as half; standard errors by user\n")
-    print("| order | accuracy | minus history first | flip rate | chains that parsed | wall clock |\n|---|---|---|---|---|---|")
+    print("| order | accuracy | minus history first | flip rate | chains that parsed | wall clock "
+          "|\n|---|---|---|---|---|---|")
     for name in ORDERS:
-        run = program.run("score", "--json", "-q", "--ind", args.ind, "--frame", frames[name, True], write_requests(folder, [e[0] for e in entries]), accept=(0, 3))
+        run = program.run("score", "--json", "-q", "--ind", args.ind, "--frame", frames[name, True],
+                          write_requests(folder, [e[0] for e in entries]), accept=(0, 3))
         results = {r["id"]: r for r in run.values()}
         points[name] = [chains.verdict_points(results[e[0]["id"]], e[1]) for e in entries]
         base = base or points[name]
@@ -166,7 +173,8 @@ def report_accuracy(program, folder, frames, args):
         more, more_se = chains.clustered_mean([p - b for p, b in zip(points[name], base)], users)
         flips = [r["chains"]["flip_rate"] for r in results.values() if r["chains"]["flip_rate"] is not None]
         parsed, requested = (sum(r["chains"]["ind"][key] for r in results.values()) for key in ("parsed", "requested"))
-        print(f"| {name} | {mean:.3f} +- {se:.3f} | {more:+.3f} +- {more_se:.3f} | {statistics.fmean(flips):.3f} | {parsed} of {requested} | {run.wall:.0f} s |", flush=True)
+        print(f"| {name} | {mean:.3f} +- {se:.3f} | {more:+.3f} +- {more_se:.3f} | {statistics.fmean(flips):.3f} | "
+              f"{parsed} of {requested} | {run.wall:.0f} s |", flush=True)
     mean, se = chains.clustered_mean([chains.longest_points(e[0], e[1]) for e in entries], users)
     print(f"| longest answer wins | {mean:.3f} +- {se:.3f} | | | | |")
 
@@ -175,10 +183,12 @@ def main():
     about, _, more = __doc__.partition("\n")
     p = argparse.ArgumentParser(description=about, epilog=more, formatter_class=argparse.RawDescriptionHelpFormatter)
     measure.add_common(p)
-    p.add_argument("--data", type=pathlib.Path, default=measure.ROOT.parent / "shared" / "data", help="folder of the data (default: ../shared/data)")
+    p.add_argument("--data", type=pathlib.Path, default=measure.ROOT.parent / "shared" / "data",
+                   help="folder of the data (default: ../shared/data)")
     p.add_argument("--accuracy", action="store_true", help="judge pairs under each order, too")
     p.add_argument("--no-tokens", action="store_true", help="leave out the count of tokens")
-    p.add_argument("--requests", type=int, default=3, help="of each case and data set; twice and eight times as many for the first two (default: 3)")
+    p.add_argument("--requests", type=int, default=3,
+                   help="of each case and data set; twice and eight times as many for the first two (default: 3)")
     p.add_argument("--case", default="", metavar="WORDS", help="only cases with these words in their name")
     p.add_argument("--rows", type=int, default=64, help="pairs (default: 64)")
     p.add_argument("--ind", type=int, default=4, help="chains per pair (default: 4)")

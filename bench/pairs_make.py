@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
-"""pairs_make.py PAIRS [USERS] > pairs.jsonl: PersonalRewardBench records of made-up users, the same for the same numbers.
-Prompts and responses are runs of common words, 20 to 400 of them, like the lengths of real ones."""
+"""pairs_make.py PAIRS [USERS] > pairs.jsonl: PersonalRewardBench records of made-up users, the same for the same
+numbers. Prompts and responses are runs of common words, 20 to 400 of them, like the lengths of real ones."""
 import json
 import random
 import sys
 
-WORDS = ("time year people way day man thing woman life child world school state family student group country problem hand "
-         "part place case week company system program question work government number night point home water room mother area "
-         "money story fact month lot right study book eye job word business issue side kind head house service friend").split()
+WORDS = ("time year people way day man thing woman life child world school state family student group country problem "
+         "hand part place case week company system program question work government number night point home water room "
+         "mother area money story fact month lot right study book eye job word business issue side kind head house "
+         "service friend").split()
 
 
 def text(rng, least, most):

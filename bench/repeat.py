@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Checks that the same seed gives the same chains: texts, tokens, log-probabilities and scores equal to the last digit.
 
-Compared are 1 and 2 threads (score and generate), a chain among 2 and among 16 (score --ind), a sample alone and in a batch
-of 16 (generate -n), a request alone and as one of several in a call, two calls that are the same; and that another seed gives
-other chains, so that the comparison can fail. Ends with 1 if anything differs."""
+Compared are 1 and 2 threads (score and generate), a chain among 2 and among 16 (score --ind), a sample alone and in a
+batch of 16 (generate -n), a request alone and as one of several in a call, two calls that are the same; and that
+another seed gives other chains, so that the comparison can fail. Ends with 1 if anything differs."""
 import argparse
 import pathlib
 import sys
@@ -42,42 +42,50 @@ def add(table, what, a, b):
 
 def check_score(program, args, dtype, table):
     def score(ind, *files, **more):
-        return program.run("score", "--json", "-q", "--chains", "--seed", more.pop("seed", 7), "--ind", ind, *files, accept=(0, 3), **more).values()
+        return program.run("score", "--json", "-q", "--chains", "--seed", more.pop("seed", 7), "--ind", ind, *files,
+                           accept=(0, 3), **more).values()
 
     one, two = score(args.n, args.request, threads=1)[0], score(args.n, args.request, threads=2)[0]
     add(table, f"{dtype}: score, 1 and 2 threads", one["samples"], two["samples"])
     same = without_clocks(one) == without_clocks(two)
     table.add("  the whole result but its clocks", "equal" if same else "different", "equal", same)
-    add(table, f"{dtype}: score, the same call again", two["samples"], score(args.n, args.request, threads=2)[0]["samples"])
+    add(table, f"{dtype}: score, the same call again", two["samples"],
+        score(args.n, args.request, threads=2)[0]["samples"])
     few = score(2, args.request, threads=2)[0]["samples"]
     add(table, f"{dtype}: score, --ind 2 against the first two of --ind {args.n}", few, two["samples"][:2])
     among = score(args.n, args.other, args.request, threads=2)
     add(table, f"{dtype}: score, a request alone and after another one", two["samples"], among[-1]["samples"])
     other = score(2, args.request, threads=2, seed=8)[0]["samples"]
-    table.add(f"{dtype}: score, another seed", "other chains" if first_difference(few, other) else "the same chains", "other", bool(first_difference(few, other)))
+    table.add(f"{dtype}: score, another seed", "other chains" if first_difference(few, other) else "the same chains",
+              "other", bool(first_difference(few, other)))
 
 
 def check_generate(program, args, dtype, folder, table):
     for k, prompt in enumerate(PROMPTS):
         def generate(n, threads):
-            return program.generate(folder, prompt, "--raw", "--seed", 7, "-n", n, "--max-tokens", args.tokens, threads=threads)["samples"]
+            return program.generate(folder, prompt, "--raw", "--seed", 7, "-n", n, "--max-tokens", args.tokens,
+                                    threads=threads)["samples"]
 
         batch = generate(args.n, 2)
         add(table, f"{dtype}: generate, prompt {k}, 1 and 2 threads", generate(args.n, 1), batch)
         add(table, f"{dtype}: generate, prompt {k}, sample 0 alone and among {args.n}", generate(1, 2), batch[:1])
         add(table, f"{dtype}: generate, prompt {k}, samples 0-4 of 5 and of {args.n}", generate(5, 2), batch[:5])
-        table.add("  different texts among them", len({s["text"] for s in batch}), "> 1", len({s["text"] for s in batch}) > 1)
+        table.add("  different texts among them", len({s["text"] for s in batch}), "> 1",
+                  len({s["text"] for s in batch}) > 1)
 
 
 def main():
     about, _, more = __doc__.partition("\n")
     p = argparse.ArgumentParser(description=about, epilog=more, formatter_class=argparse.RawDescriptionHelpFormatter)
     measure.add_common(p)
-    p.add_argument("--request", default=str(measure.ROOT / "examples" / "request.json"), help="default: examples/request.json")
-    p.add_argument("--other", default=str(measure.ROOT / "examples" / "new_user.json"), help="request judged before it (default: examples/new_user.json)")
+    p.add_argument("--request", default=str(measure.ROOT / "examples" / "request.json"),
+                   help="default: examples/request.json")
+    p.add_argument("--other", default=str(measure.ROOT / "examples" / "new_user.json"),
+                   help="request judged before it (default: examples/new_user.json)")
     p.add_argument("-n", type=int, default=16, help="chains of the batch (default: 16)")
     p.add_argument("--tokens", type=int, default=64, help="tokens of a sample (default: 64)")
-    p.add_argument("--dtype", default="auto", help="arithmetic, several separated by commas: auto,f32,bf16,int8 (default: auto)")
+    p.add_argument("--dtype", default="auto",
+                   help="arithmetic, several separated by commas: auto,f32,bf16,int8 (default: auto)")
     args = p.parse_args()
 
     table = measure.Table()

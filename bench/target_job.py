@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """Many chains on one prompt: pgenrm against OpenVINO GenAI and llama.cpp, in one run, interleaved.
 
-Jobs: ind-24 (24 sampled chains of 256 tokens on one prompt of 1,536 tokens), pro (16 chains on one prompt and 8 on 8 further
-prompts that share its first tokens, the instructions), single (one chain). Every engine gets the same token ids, new ones in every
-repeat, so that nothing is known of an earlier repeat. Each engine is a process that has loaded its model and has its KV cache
-(pgenrm: memory for 24,576 tokens at its start; OpenVINO GenAI: 4 GB; llama.cpp: a context); only the job is timed. Memory is the most
-that a process held at any time of the run.
+Jobs: ind-24 (24 sampled chains of 256 tokens on one prompt of 1,536 tokens), pro (16 chains on one prompt and 8 on 8
+further prompts that share its first tokens, the instructions), single (one chain). Every engine gets the same token
+ids, new ones in every repeat, so that nothing is known of an earlier repeat. Each engine is a process that has loaded
+its model and has its KV cache (pgenrm: memory for 24,576 tokens at its start; OpenVINO GenAI: 4 GB; llama.cpp: a
+context); only the job is timed. Memory is the most that a process held at any time of the run.
 Medians of the repeats; the ratio is peer / pgenrm of the medians, and of each repeat (least and largest)."""
 import argparse
 import json
@@ -25,7 +25,8 @@ PEERS = pathlib.Path.home() / ".cache" / "pgenrm-peers"
 class Worker:
     def __init__(self, name, command):
         self.name, self.times, self.detail = name, {}, {}
-        self.process = subprocess.Popen([str(c) for c in command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        self.process = subprocess.Popen([str(c) for c in command], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                        stderr=subprocess.DEVNULL, text=True)
         if not self.process.stdout.readline():
             sys.exit(f"{name} did not start: {' '.join(map(str, command))}")
 
@@ -70,7 +71,8 @@ def main():
     p.add_argument("--shared", type=int, default=384, help="tokens that all prompts of `pro` begin with (default: 384)")
     p.add_argument("--tokens", type=int, default=256, help="of each chain (default: 256)")
     p.add_argument("--peers", default=str(PEERS), help="where bench/peers/install.sh put them")
-    p.add_argument("--files", help="folder of the model's files: ov, *.gguf (default: that of --peers; bench/peers/random_models.sh makes others)")
+    p.add_argument("--files", help="folder of the model's files: ov, *.gguf (default: that of --peers; "
+                   "bench/peers/random_models.sh makes others)")
     p.add_argument("--model", default=None, help="file for pgenrm (default: Q4_1.gguf of --files, else its bf16.gguf)")
     p.add_argument("--build", default=str(ROOT / "build"))
     p.add_argument("--only", default="", help="names of engines, by commas (default: all)")
@@ -81,14 +83,17 @@ def main():
     model = args.model or str(next(f for f in (files / "Q4_1.gguf", files / "bf16.gguf") if f.exists()))
     here = ROOT / "bench" / "peers"
     commands = {f"pgenrm {d}": [build / "bench_job", model, d, 2] for d in ("int8", "bf16")}
-    commands["openvino bf16"] = [peers / "venv_ov/bin/python", here / "openvino_worker.py", files / "ov", "INFERENCE_PRECISION_HINT=bf16"]
+    commands["openvino bf16"] = [peers / "venv_ov/bin/python", here / "openvino_worker.py", files / "ov",
+                                 "INFERENCE_PRECISION_HINT=bf16"]
     for kind in ("Q4_1", "q8_0", "bf16"):
         if (files / f"{kind}.gguf").exists():
-            commands[f"llama.cpp {kind}"] = [peers / "venv_lc/bin/python", here / "llama_cpp_worker.py", files / f"{kind}.gguf"]
+            commands[f"llama.cpp {kind}"] = [peers / "venv_lc/bin/python", here / "llama_cpp_worker.py",
+                                             files / f"{kind}.gguf"]
     wanted = [w for w in args.only.split(",") if w]
     workers = [Worker(n, c) for n, c in commands.items() if not wanted or n in wanted]
 
-    print(f"{measure.machine()}\n{files}\nprompt {args.prompt} tokens, chains of {args.tokens}, {args.repeats} repeats, interleaved; `pro` shares {args.shared}\n")
+    print(f"{measure.machine()}\n{files}\nprompt {args.prompt} tokens, chains of {args.tokens}, {args.repeats} "
+          f"repeats, interleaved; `pro` shares {args.shared}\n")
     warm = {"groups": [{"prompt": prompts(args, -1)(64), "n": 2}], "tokens": 8, "seed": 1}
     for w in workers:
         w.run(warm)
@@ -99,8 +104,10 @@ def main():
             for w in workers:
                 answer = w.run(job)
                 times[w.name].append(answer["seconds"])
-                extra = f"  prefill {answer['prefill_s']:.2f} decode {answer['decode_s']:.2f} cached {answer['cached']}" if "prefill_s" in answer else ""
-                print(f"{name:8} {k + 1}  {w.name:18} {answer['seconds']:7.2f} s  {answer['tokens'] / answer['seconds']:7.1f} tokens/s{extra}", flush=True)
+                extra = (f"  prefill {answer['prefill_s']:.2f} decode {answer['decode_s']:.2f} cached "
+                         f"{answer['cached']}" if "prefill_s" in answer else "")
+                print(f"{name:8} {k + 1}  {w.name:18} {answer['seconds']:7.2f} s  "
+                      f"{answer['tokens'] / answer['seconds']:7.1f} tokens/s{extra}", flush=True)
         own = [w.name for w in workers if w.name.startswith("pgenrm")]
         print()
         for n, t in times.items():
@@ -108,7 +115,8 @@ def main():
             for o in own:
                 if not n.startswith("pgenrm"):
                     each = [a / b for a, b in zip(t, times[o])]
-                    row += f"   {statistics.median(t) / statistics.median(times[o]):5.2f} x {o} ({min(each):.2f} to {max(each):.2f})"
+                    row += (f"   {statistics.median(t) / statistics.median(times[o]):5.2f} x {o} ({min(each):.2f} to "
+                            f"{max(each):.2f})")
             print(row)
         print()
     for w in workers:

@@ -3,8 +3,9 @@
 
     bench/together.py                        32 requests x 4 chains, 3 repeats in turn, minima
 
-The requests are those of bench/chains.py. One by one is `score --deadline 100000`: with a deadline every request is judged alone (one call of
-the library each, prefixes shared over the calls); the other run is the same without it. Ends with 1 if the chains differ."""
+The requests are those of bench/chains.py. One by one is `score --deadline 100000`: with a deadline every request is
+judged alone (one call of the library each, prefixes shared over the calls); the other run is the same without it. Ends
+with 1 if the chains differ."""
 import argparse
 import json
 import os
@@ -23,14 +24,16 @@ def main():
     about, _, more = __doc__.partition("\n")
     p = argparse.ArgumentParser(description=about, epilog=more, formatter_class=argparse.RawDescriptionHelpFormatter)
     measure.add_common(p)
-    p.add_argument("--data", type=pathlib.Path, default=measure.ROOT.parent / "shared" / "data", help="folder of the data (default: ../shared/data)")
+    p.add_argument("--data", type=pathlib.Path, default=measure.ROOT.parent / "shared" / "data",
+                   help="folder of the data (default: ../shared/data)")
     p.add_argument("--rows", type=int, default=32, help="requests (default: 32)")
     p.add_argument("--ind", type=int, default=4, help="chains per request (default: 4)")
     p.add_argument("--repeats", type=int, default=3)
     p.add_argument("--dtype", default="auto", choices=["auto", "f32", "bf16", "int8"])
     args = p.parse_args()
     program, entries = measure.Program(args, args.dtype), chains.build(args.data, args.rows, "1")
-    print(f"{measure.machine()}\nscore --ind {args.ind} --dtype {args.dtype} -t {args.threads}, {len(entries)} requests, minima of {args.repeats}\n")
+    print(f"{measure.machine()}\nscore --ind {args.ind} --dtype {args.dtype} -t {args.threads}, {len(entries)} "
+          f"requests, minima of {args.repeats}\n")
 
     runs = {way: [] for way in WAYS}
     with tempfile.TemporaryDirectory(prefix="pgenrm-") as folder:
@@ -40,14 +43,16 @@ def main():
             for way, words in WAYS.items():
                 run = program.run("score", "--json", "-q", "--chains", "--ind", args.ind, *words, file, accept=(0, 3))
                 runs[way].append(run)
-                print(f"{way:10}  wall {run.wall:6.1f} s  processor {run.cpu:6.1f} s  load {os.getloadavg()[0]:.1f}", flush=True)
+                print(f"{way:10}  wall {run.wall:6.1f} s  processor {run.cpu:6.1f} s  load {os.getloadavg()[0]:.1f}",
+                      flush=True)
 
     table = measure.Table()
     samples = {}
     for way in WAYS:
         results = runs[way][0].values()
         samples[way] = {r["id"]: r["samples"] for r in results}
-        prompt, cached, written = (sum(r["usage"][key] for r in results) for key in ("prompt_tokens", "cached_tokens", "completion_tokens"))
+        prompt, cached, written = (sum(r["usage"][key] for r in results)
+                                   for key in ("prompt_tokens", "cached_tokens", "completion_tokens"))
         wall, cpu = min(r.wall for r in runs[way]), min(r.cpu for r in runs[way])
         table.add(f"{way}: wall clock, processor time", f"{wall:.1f} s, {cpu:.1f} s")
         table.add("  prompt tokens, of them cached, written", f"{prompt}, {cached}, {written}")

@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
-"""Do int8 and bf16 give the same verdicts? Judges the same requests with both, and compares with what another seed changes.
+"""Do int8 and bf16 give the same verdicts? Judges the same requests with both, and compares with what another seed
+changes.
 
     bench/verdicts.py                                 42 requests x 8 chains, four runs
     bench/verdicts.py --rows 6 --ind 2                a quick look
 
-Requests are those of bench/chains.py (real preference data). Runs: bf16 and int8, each with two seeds. Two dtypes at one seed use the
-same random numbers, but a chain that parts from its double at one token goes on differently, so the right measure is the
-disagreement of two seeds of one dtype: the noise floor of so many chains. Compared are the best response (ties and no
-verdict count as one more answer) and the mean scores of the responses."""
+Requests are those of bench/chains.py (real preference data). Runs: bf16 and int8, each with two seeds. Two dtypes at
+one seed use the same random numbers, but a chain that parts from its double at one token goes on differently, so the
+right measure is the disagreement of two seeds of one dtype: the noise floor of so many chains. Compared are the best
+response (ties and no verdict count as one more answer) and the mean scores of the responses."""
 import argparse
 import itertools
 import json
@@ -43,7 +44,8 @@ def scores(result):
 
 
 def compare(a, b):
-    """Share of requests with the same answer, its standard error, mean |difference| of scores, mean difference (b - a)."""
+    """Share of requests with the same answer, its standard error, mean |difference| of scores, mean difference (b -
+    a)."""
     ids = sorted(a.keys() & b.keys())
     same = [float(answer(a[i]) == answer(b[i])) for i in ids]
     diffs = [y - x for i in ids for x, y in zip(scores(a[i]), scores(b[i])) if x is not None and y is not None]
@@ -55,7 +57,8 @@ def main():
     about, _, more = __doc__.partition("\n")
     p = argparse.ArgumentParser(description=about, epilog=more, formatter_class=argparse.RawDescriptionHelpFormatter)
     measure.add_common(p)
-    p.add_argument("--data", type=pathlib.Path, default=measure.ROOT.parent / "shared" / "data", help="folder of the data (default: ../shared/data)")
+    p.add_argument("--data", type=pathlib.Path, default=measure.ROOT.parent / "shared" / "data",
+                   help="folder of the data (default: ../shared/data)")
     p.add_argument("--rows", type=int, default=42, help="requests, a third from each data set (default: 42)")
     p.add_argument("--ind", type=int, default=8, help="chains per request (default: 8)")
     p.add_argument("--dtypes", default="bf16,int8", help="two of auto, f32, bf16, int8 (default: bf16,int8)")
@@ -72,11 +75,14 @@ def main():
         results, run = judge(args, dtype, entries, seed)
         runs[dtype, k] = results
         right = statistics.fmean(chains.verdict_points(r, places[i]) for i, r in results.items())
-        table.add(f"{dtype}, seeds {'AB'[k]}: judged; accuracy; ties", f"{len(results)}; {right:.3f}; {sum(r['tie'] for r in results.values())}", "all", len(results) == len(entries))
+        table.add(f"{dtype}, seeds {'AB'[k]}: judged; accuracy; ties",
+                  f"{len(results)}; {right:.3f}; {sum(r['tie'] for r in results.values())}", "all",
+                  len(results) == len(entries))
         table.add("  processor time", f"{run.cpu:.1f} s")
     for (x, a), (y, b) in itertools.combinations(runs.items(), 2):
         same, error, distance, shift = compare(a, b)
-        name = f"{x[0]} {'AB'[x[1]]} and {y[0]} {'AB'[y[1]]}" + (" (noise floor)" if x[0] == y[0] else ", same seeds" if x[1] == y[1] else "")
+        name = f"{x[0]} {'AB'[x[1]]} and {y[0]} {'AB'[y[1]]}" + (" (noise floor)" if x[0] == y[0] else ", same seeds"
+                                                                 if x[1] == y[1] else "")
         table.add(f"{name}: same best", f"{same:.3f} +- {error:.3f}")
         table.add("  scores: mean |difference|, mean difference", f"{distance:.3f}, {shift:+.3f}")
     return table.show()

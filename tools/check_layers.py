@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Proves the layering: a room includes, directly, nothing but itself and what src/rooms.txt lists for it; cmd/ sees the public
-headers only."""
+"""Proves the layering: a room includes, directly, nothing but itself and what src/rooms.txt lists for it; cmd/ sees the
+public headers only."""
 import pathlib
 import re
 import sys
@@ -37,7 +37,8 @@ def main():
             files += 1
             for n, name in includes(path):
                 if name.split("/")[0] not in [room, *needs[room]]:
-                    wrong.append(f"{path.relative_to(ROOT)}:{n}: {name}, but src/rooms.txt gives {room}: {' '.join(needs[room])}")
+                    wrong.append(f"{path.relative_to(ROOT)}:{n}: {name}, but src/rooms.txt gives {room}: "
+                                 f"{' '.join(needs[room])}")
     for path in sorted((ROOT / "cmd").glob("*.[ch]")):
         files += 1
         for n, name in includes(path):
@@ -45,7 +46,8 @@ def main():
                 wrong.append(f"{path.relative_to(ROOT)}:{n}: cmd includes {name}, expected public headers only")
     rooms = {p.name for p in (ROOT / "src").iterdir() if p.is_dir()}
     wrong += [f"src/{room} is not in src/rooms.txt" for room in sorted(rooms - set(needs))]
-    print("\n".join(wrong) if wrong else f"layers: {files} files in {len(needs)} rooms, every include is one that src/rooms.txt allows")
+    print("\n".join(wrong) if wrong
+          else f"layers: {files} files in {len(needs)} rooms, every include is one that src/rooms.txt allows")
     return 1 if wrong or not files else 0
 
 

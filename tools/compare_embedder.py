@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """Compares `pgenrm embed` with Hugging Face transformers (PyTorch, fp32) on 200 sentences, then times both in turn.
 
-    tools/compare_embedder.py [BUILD [THREADS]]    build folder (build), threads (2); needs torch and transformers, and `make embedder`
+    tools/compare_embedder.py [BUILD [THREADS]]    build folder (build), threads (2); needs torch and transformers, and
+    `make embedder`
 
-Sentences: a list made here of many lengths, scripts and oddities, and where ../shared/data/mt_bench.jsonl is there every second
-one from it. Largest difference of a component must be below 1e-5. Times: both with as many threads, the same batches of 32 texts,
-sorted by length; PyTorch pads each batch to its longest text. 5 repeats in turn after one that does not count; the median. The
-texts are put to tokens inside the time on both sides.
+Sentences: a list made here of many lengths, scripts and oddities, and where ../shared/data/mt_bench.jsonl is there
+every second one from it. Largest difference of a component must be below 1e-5. Times: both with as many threads, the
+same batches of 32 texts, sorted by length; PyTorch pads each batch to its longest text. 5 repeats in turn after one
+that does not count; the median. The texts are put to tokens inside the time on both sides.
 """
 import json
 import os
@@ -23,23 +24,32 @@ from tokenizers import Tokenizer
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 BUILD = sys.argv[1] if len(sys.argv) > 1 else os.path.join(ROOT, "build")
-CACHE = os.environ.get("PGENRM_HOME") or os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "pgenrm")
+CACHE = os.environ.get("PGENRM_HOME") or os.path.join(os.environ.get("XDG_CACHE_HOME")
+                                                      or os.path.expanduser("~/.cache"), "pgenrm")
 MODEL = os.path.join(CACHE, "all-MiniLM-L6-v2")
 N, BATCH, REPEATS, MAX_TOKENS, BOUND = 200, 32, 5, 256, 1e-5
 THREADS = int(sys.argv[2]) if len(sys.argv) > 2 else 2
 
-ODD = ["", " ", "a", "A.", "ÀÉÎõü naïve façade", "Straße, groß, ßß", "日本語の文章です。", "中文混 English 混排", "Ελληνικά Σίσυφος", "Привет, мир!",
-       "नमस्ते दुनिया", "안녕하세요 세계", "🙂👍🏽 emoji \u200d text", "tab\tand\x0bcontrol\x07bytes", "x" * 150, "supercalifragilisticexpialidocious " * 12,
-       "1234567890 3.14159 1,000,000", "e-mail: a.b@c.org, http://example.org/?q=1&r=2", "((([[[{{{}}}]]])))", "İstanbul ıI ŞĞ", "ﬁligree ﬂow ½ ²",
-       "don't can't won't it's", "[CLS is not a token] [MASK ]", "\u00a0non\u00a0breaking\u3000spaces", "الكتاب على الطاولة", "ไทยไม่มีช่องว่าง"]
-WORDS = ("the reader asks a question and two answers come back one of them is longer with numbers warnings lists while other short warm funny polite "
-         "judge weighs brevity facts tone persona rubric criteria history prefers dislikes because library recipe engine contract medicine planet "
+ODD = ["", " ", "a", "A.", "ÀÉÎõü naïve façade", "Straße, groß, ßß", "日本語の文章です。", "中文混 English 混排", "Ελληνικά Σίσυφος",
+       "Привет, мир!",
+       "नमस्ते दुनिया", "안녕하세요 세계", "🙂👍🏽 emoji \u200d text", "tab\tand\x0bcontrol\x07bytes", "x" * 150,
+       "supercalifragilisticexpialidocious " * 12,
+       "1234567890 3.14159 1,000,000", "e-mail: a.b@c.org, http://example.org/?q=1&r=2", "((([[[{{{}}}]]])))",
+       "İstanbul ıI ŞĞ", "ﬁligree ﬂow ½ ²",
+       "don't can't won't it's", "[CLS is not a token] [MASK ]", "\u00a0non\u00a0breaking\u3000spaces",
+       "الكتاب على الطاولة", "ไทยไม่มีช่องว่าง"]
+WORDS = ("the reader asks a question and two answers come back one of them is longer with numbers warnings lists "
+         "while other short warm funny polite "
+         "judge weighs brevity facts tone persona rubric criteria history prefers dislikes because library recipe "
+         "engine contract medicine planet "
          "Norwegian quarterly photosynthesis unreliable bicycle trustworthiness re-entry COVID-19 iPhone").split()
 
 
 def sentences():
     rng = random.Random(7)
-    made = [" ".join(rng.choice(WORDS) for _ in range(int(2 ** rng.uniform(1, 6) if rng.random() < 0.97 else 230))) + rng.choice([".", "?", "!", " ..."]) for _ in range(N)]
+    made = [" ".join(rng.choice(WORDS)
+                     for _ in range(int(2 ** rng.uniform(1, 6) if rng.random() < 0.97 else 230))) + rng.choice(
+                         [".", "?", "!", " ..."]) for _ in range(N)]
     path = os.path.join(ROOT, "..", "shared", "data", "mt_bench.jsonl")
     if os.path.exists(path):
         real = []
@@ -76,7 +86,8 @@ class Reference:
 
 
 def compare(reference, texts, path):
-    out = subprocess.run([os.path.join(BUILD, "pgenrm"), "embed", "--json", "-q", "-m", MODEL, path], check=True, capture_output=True, text=True).stdout
+    out = subprocess.run([os.path.join(BUILD, "pgenrm"), "embed", "--json", "-q", "-m", MODEL, path], check=True,
+                         capture_output=True, text=True).stdout
     ours = [json.loads(line) for line in out.splitlines()]
     assert len(ours) == len(texts), (len(ours), len(texts))
     worst, wrong = 0.0, 0
@@ -85,14 +96,15 @@ def compare(reference, texts, path):
         worst = max(worst, (torch.tensor(o["embedding"], dtype=torch.float64) - want[0].double()).abs().max().item())
         wrong += o["tokens"] != tokens.item()
     cut = sum("cut" in o for o in ours)
-    print(f"{len(texts)} sentences, {sum(o['tokens'] for o in ours)} tokens, {cut} cut: other numbers of tokens {wrong}, largest difference {worst:.3g}"
+    print(f"{len(texts)} sentences, {sum(o['tokens'] for o in ours)} tokens, {cut} cut: other numbers of tokens "
+          f"{wrong}, largest difference {worst:.3g}"
           f" (bound {BOUND:g})", flush=True)
     return worst < BOUND and wrong == 0
 
 
 def time_both(reference, texts, path):
-    ours = subprocess.Popen([os.path.join(BUILD, "bench_embed"), MODEL, path, str(BATCH), str(THREADS)], stdin=subprocess.PIPE,
-                            stdout=subprocess.PIPE, text=True)
+    ours = subprocess.Popen([os.path.join(BUILD, "bench_embed"), MODEL, path, str(BATCH), str(THREADS)],
+                            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def run_ours():
         ours.stdin.write("\n")
@@ -116,7 +128,8 @@ def time_both(reference, texts, path):
 def main():
     os.environ["TOKENIZERS_PARALLELISM"] = "true"
     os.environ["RAYON_NUM_THREADS"] = str(THREADS)
-    subprocess.run(["cmake", "--build", BUILD, "--target", "bench_embed", "pgenrm"], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(["cmake", "--build", BUILD, "--target", "bench_embed", "pgenrm"], check=True,
+                   stdout=subprocess.DEVNULL)
     reference = Reference()
     texts = sentences()
     with tempfile.TemporaryDirectory() as folder:

@@ -1,15 +1,17 @@
 #!/usr/bin/env python3
-"""Compares what `pgenrm convert` and `pgenrm merge` write in three programs: pgenrm, Hugging Face transformers and llama.cpp.
+"""Compares what `pgenrm convert` and `pgenrm merge` write in three programs: pgenrm, Hugging Face transformers and
+llama.cpp.
 
     python3 -m venv /tmp/hf && /tmp/hf/bin/pip install torch transformers accelerate gguf peft
     python3 -m venv /tmp/lc && /tmp/lc/bin/pip install llama-cpp-python gguf
     /tmp/hf/bin/python tools/compare_exports.py --llama /tmp/lc/bin/python
 
-Greedy continuations of 20 prompts (40 tokens each) on the same token ids, for every tiny family of tests/golden (converted) and
-three merges of adapters; the reference is transformers in fp32 on the folder, for merges with PEFT's adapters unmerged. Rows of
-the vocabulary beyond the tokenizer's ids and end tokens are chosen by none of them. With --default the default model too: GGUF to F32 and
-Q8_0. Ends with 1 if a bound fails. Without bounds: Q8_0 files (llama.cpp rounds activations to 8 bits there; on a copy of the
-same file with fp32 weights it does not, and that has a bound), and transformers reading GGUF.
+Greedy continuations of 20 prompts (40 tokens each) on the same token ids, for every tiny family of tests/golden
+(converted) and three merges of adapters; the reference is transformers in fp32 on the folder, for merges with PEFT's
+adapters unmerged. Rows of the vocabulary beyond the tokenizer's ids and end tokens are chosen by none of them. With
+--default the default model too: GGUF to F32 and Q8_0. Ends with 1 if a bound fails. Without bounds: Q8_0 files
+(llama.cpp rounds activations to 8 bits there; on a copy of the same file with fp32 weights it does not, and that has a
+bound), and transformers reading GGUF.
 
     compare_exports.py --peer FILE RULES < prompts      (run by --llama's Python) ids of llama.cpp, one JSON line each
 """
@@ -40,7 +42,8 @@ def peer(path, rules):
     import llama_cpp
     import numpy as np
     f32 = 0
-    llama = llama_cpp.Llama(model_path=path, n_ctx=512, n_batch=512, logits_all=True, n_threads=2, n_threads_batch=2, verbose=False, type_k=f32, type_v=f32)
+    llama = llama_cpp.Llama(model_path=path, n_ctx=512, n_batch=512, logits_all=True, n_threads=2, n_threads_batch=2,
+                            verbose=False, type_k=f32, type_v=f32)
     print(json.dumps({"version": llama_cpp.__version__}))
     for line in sys.stdin:
         ask = json.loads(line)
@@ -56,7 +59,8 @@ def peer(path, rules):
 
 
 def rules_of(path):
-    """What a GGUF file's tokenizer lets be chosen: no unused tokens at its end, and no end tokens, as `generate --ignore-eos`"""
+    """What a GGUF file's tokenizer lets be chosen: no unused tokens at its end, and no end tokens, as `generate
+    --ignore-eos`"""
     import gguf
     fields = gguf.GGUFReader(path).fields
     tokens, types = (fields[f"tokenizer.ggml.{key}"].contents() for key in ("tokens", "token_type"))
@@ -69,7 +73,8 @@ def rules_of(path):
 def llama_cpp_greedy(python, path, prompts, rules, n):
     import subprocess
     asks = "".join(json.dumps({"ids": ids, "text": text, "n": n}) + "\n" for text, ids in prompts)
-    done = subprocess.run([python, __file__, "--peer", str(path), json.dumps(rules)], input=asks, capture_output=True, text=True)
+    done = subprocess.run([python, __file__, "--peer", str(path), json.dumps(rules)], input=asks, capture_output=True,
+                          text=True)
     if done.returncode:
         return None, None, done.stderr.strip().split("\n")[-1]
     lines = [json.loads(line) for line in done.stdout.splitlines()]
@@ -79,7 +84,8 @@ def llama_cpp_greedy(python, path, prompts, rules, n):
 # ---- transformers ----
 
 def transformers_greedy(model, prompts, rules, n):
-    """Continuations, and the smallest margin between the best and the second-best logit on the way, relative to the largest."""
+    """Continuations, and the smallest margin between the best and the second-best logit on the way, relative to the
+    largest."""
     import torch
     out, margin = [], float("inf")
     with torch.no_grad():
@@ -101,7 +107,8 @@ def transformers_greedy(model, prompts, rules, n):
 def load(folder, **more):
     import torch
     import transformers
-    return transformers.AutoModelForCausalLM.from_pretrained(str(folder), dtype=torch.float32, attn_implementation="eager", **more).eval()
+    return transformers.AutoModelForCausalLM.from_pretrained(str(folder), dtype=torch.float32,
+                                                             attn_implementation="eager", **more).eval()
 
 
 def load_unmerged(base, adapters):
@@ -132,8 +139,10 @@ class Comparison:
     def ours(self, model, n):
         """(text, ids) and continuation of every prompt."""
         p = self.program(model)
-        got = [p.generate(self.work, text, "--raw", "--temperature", 0, "--max-tokens", n, "--ignore-eos") for text in self.prompts]
-        return [(text, g["prompt_tokens"]) for text, g in zip(self.prompts, got)], [g["samples"][0]["tokens"] for g in got]
+        got = [p.generate(self.work, text, "--raw", "--temperature", 0, "--max-tokens", n, "--ignore-eos")
+               for text in self.prompts]
+        return [(text, g["prompt_tokens"]) for text, g in zip(self.prompts, got)], [g["samples"][0]["tokens"]
+                                                                                    for g in got]
 
     def row(self, what, a, b, bound=True):
         """Equal continuations, and equal tokens up to the first difference of each."""
@@ -167,10 +176,12 @@ class Comparison:
         if written[0] == "merge":
             out = self.work / "merged"
             self.write(*written, "--type", "f32", "--out", out)
-            self.row(f"{name}: F32 folder, transformers", want, transformers_greedy(load(out), prompts, rules, N_TOKENS)[0])
+            self.row(f"{name}: F32 folder, transformers", want,
+                     transformers_greedy(load(out), prompts, rules, N_TOKENS)[0])
         try:
             model = load(self.work, gguf_file=f32.name)
-            self.row(f"{name}: F32 GGUF, transformers", want, transformers_greedy(model, prompts, rules, N_TOKENS)[0], False)
+            self.row(f"{name}: F32 GGUF, transformers", want, transformers_greedy(model, prompts, rules, N_TOKENS)[0],
+                     False)
         except Exception as e:  # a reader that lacks something is a result
             self.table.add(f"{name}: F32 GGUF, transformers", f"{type(e).__name__}: {str(e)[:60]}")
         self.write(*written, "--type", "q8_0", "--out", q8)
@@ -211,7 +222,8 @@ def main():
     warnings.simplefilter("ignore")
     table = measure.Table()
     wanted = [x for x in args.only.split(",") if x]
-    print(f"{measure.machine()}\ntransformers {transformers.__version__}, torch {torch.__version__}; {args.prompts} prompts x {N_TOKENS} tokens\n")
+    print(f"{measure.machine()}\ntransformers {transformers.__version__}, torch {torch.__version__}; {args.prompts} "
+          f"prompts x {N_TOKENS} tokens\n")
     with tempfile.TemporaryDirectory(prefix="pgenrm-") as work:
         c = Comparison(args, table, work)
         for name in FAMILIES:

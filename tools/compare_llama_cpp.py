@@ -4,11 +4,12 @@
     python3 -m venv /tmp/lc && /tmp/lc/bin/pip install llama-cpp-python gguf
     /tmp/lc/bin/python tools/compare_llama_cpp.py
 
-Three things: token ids of varied lines (tools/lines.py), greedy continuations of 20 prompts, log-probabilities of a text.
-llama.cpp rounds activations to 8 bits before every product with 4-bit weights, we do not. So the same is run a second time
-on a copy of the file with its weights written out in fp32 (a temporary file, about 540 MB), where it rounds nothing: the
-difference that is left there is the order of sums, and its bound is tight. How far llama.cpp is from itself on the two
-files is the size of its rounding, and the bound on the original file stands above that. Ends with 1 if a bound fails."""
+Three things: token ids of varied lines (tools/lines.py), greedy continuations of 20 prompts, log-probabilities of a
+text. llama.cpp rounds activations to 8 bits before every product with 4-bit weights, we do not. So the same is run a
+second time on a copy of the file with its weights written out in fp32 (a temporary file, about 540 MB), where it rounds
+nothing: the difference that is left there is the order of sums, and its bound is tight. How far llama.cpp is from
+itself on the two files is the size of its rounding, and the bound on the original file stands above that. Ends with 1
+if a bound fails."""
 import argparse
 import json
 import math
@@ -34,9 +35,10 @@ class Peer:
     """llama.cpp on one file."""
 
     def __init__(self, path, threads, **more):
-        self.llama = llama_cpp.Llama(model_path=str(path), n_ctx=N_CONTEXT, n_batch=512, logits_all=True, n_threads=threads,
-                                     n_threads_batch=threads, verbose=False, **more)
-        self.ends = {self.llama.token_eos(), llama_cpp.llama_vocab_eot(llama_cpp.llama_model_get_vocab(self.llama._model.model))}
+        self.llama = llama_cpp.Llama(model_path=str(path), n_ctx=N_CONTEXT, n_batch=512, logits_all=True,
+                                     n_threads=threads, n_threads_batch=threads, verbose=False, **more)
+        self.ends = {self.llama.token_eos(),
+                     llama_cpp.llama_vocab_eot(llama_cpp.llama_model_get_vocab(self.llama._model.model))}
 
     def tokenize(self, text):
         return self.llama.tokenize(text.encode(), add_bos=False, special=False)
@@ -73,7 +75,8 @@ def log_softmax(x):
 # ---- token ids ----
 
 def our_ids(program, folder, lines):
-    """ids of every line. `tokenize --file` takes one line per item; what holds a line break goes alone, as an argument."""
+    """ids of every line. `tokenize --file` takes one line per item; what holds a line break goes alone, as an
+    argument."""
     out = [None] * len(lines)
     plain = [i for i, text in enumerate(lines) if "\n" not in text and "\r" not in text]
     file = pathlib.Path(folder) / "lines.txt"
@@ -90,7 +93,8 @@ def our_ids(program, folder, lines):
 
 
 def varied_lines():
-    text = subprocess.run([sys.executable, str(measure.ROOT / "tools" / "lines.py")], check=True, capture_output=True).stdout
+    text = subprocess.run([sys.executable, str(measure.ROOT / "tools" / "lines.py")], check=True,
+                          capture_output=True).stdout
     return [json.loads(line) for line in text.decode().split("\n") if line]
 
 
@@ -107,7 +111,8 @@ def compare_ids(program, peer, folder, n_line, table):
     for i in wrong[:8]:
         print(f"line {i} {lines[i]!r}\n  ours   {ours[i]}\n  theirs {theirs[i]}")
     total = sum(map(len, theirs))
-    table.add("lines with equal token ids", f"{len(lines) - len(wrong)} of {len(lines)} ({total} ids)", "all", not wrong and len(lines) == n_line)
+    table.add("lines with equal token ids", f"{len(lines) - len(wrong)} of {len(lines)} ({total} ids)", "all",
+              not wrong and len(lines) == n_line)
 
 
 # ---- greedy continuations ----
@@ -117,7 +122,8 @@ def strip_end(ids, ends):
 
 
 def compare_greedy(prompts, ours, peer, n, what, bound, table):
-    """ours: (prompt ids, continuation) per prompt; bound: share that must be equal. A difference is shown with the peer's margin between its own choice and ours."""
+    """ours: (prompt ids, continuation) per prompt; bound: share that must be equal. A difference is shown with the
+    peer's margin between its own choice and ours."""
     equal, margins = 0, []
     for k, (prompt, mine) in enumerate(ours):
         theirs, rows = peer.greedy(prompt, n)
@@ -130,8 +136,10 @@ def compare_greedy(prompts, ours, peer, n, what, bound, table):
             best = np.sort(rows[at])[-2:]
             gap = float(best[1] - rows[at][mine[at]]) if at < len(mine) else float("nan")
             margins.append(float(best[1] - best[0]))
-            print(f"{what}, prompt {k} {prompts[k][:40]!r}: differs at token {at}; theirs has a top-2 margin of {margins[-1]:.4f} nats, our token is {gap:.4f} below its best")
-    table.add(f"{what}: greedy continuations equal", f"{equal} of {len(ours)} x {n} tokens", f">= {math.ceil(bound * len(ours))}", equal >= bound * len(ours))
+            print(f"{what}, prompt {k} {prompts[k][:40]!r}: differs at token {at}; theirs has a top-2 margin of "
+                  f"{margins[-1]:.4f} nats, our token is {gap:.4f} below its best")
+    table.add(f"{what}: greedy continuations equal", f"{equal} of {len(ours)} x {n} tokens",
+              f">= {math.ceil(bound * len(ours))}", equal >= bound * len(ours))
     if margins:
         table.add("  largest top-2 margin where they differ", f"{max(margins):.4f} nats")
 
@@ -140,22 +148,26 @@ def main():
     about, _, more = __doc__.partition("\n")
     p = argparse.ArgumentParser(description=about, epilog=more, formatter_class=argparse.RawDescriptionHelpFormatter)
     measure.add_common(p)
-    p.add_argument("--dtype", default="auto", choices=["auto", "f32", "bf16", "int8"], help="our arithmetic; the tight bounds are for auto and f32")
+    p.add_argument("--dtype", default="auto", choices=["auto", "f32", "bf16", "int8"],
+                   help="our arithmetic; the tight bounds are for auto and f32")
     p.add_argument("--lines", type=int, default=2000, help="lines to tokenize (default: 2000)")
-    p.add_argument("--more", type=int, default=0, metavar="N", help="N lines of tools/lines.py as prompts beyond the 20 (default: 0)")
+    p.add_argument("--more", type=int, default=0, metavar="N",
+                   help="N lines of tools/lines.py as prompts beyond the 20 (default: 0)")
     p.add_argument("--tokens", type=int, default=30, help="tokens of a continuation (default: 30)")
     p.add_argument("--text-tokens", type=int, default=300, help="tokens of the text (default: 300)")
     args = p.parse_args()
 
     model = pathlib.Path(args.model) if args.model else measure.default_model()
     program, table, tight = measure.Program(args, args.dtype), measure.Table(), args.dtype in ("auto", "f32")
-    print(f"{measure.machine()}\n{model.name}, --dtype {args.dtype}, against llama-cpp-python {llama_cpp.__version__}\n")
+    print(f"{measure.machine()}\n{model.name}, --dtype {args.dtype}, against llama-cpp-python "
+          f"{llama_cpp.__version__}\n")
     prompts = measure.PROMPTS + long_lines(args.more)
     with tempfile.TemporaryDirectory(prefix="pgenrm-") as folder:
         peer = Peer(model, args.threads)
         compare_ids(program, peer, folder, args.lines, table)
 
-        ours = [(g["prompt_tokens"], g["samples"][0]["tokens"]) for g in (program.greedy(folder, text, args.tokens) for text in prompts)]
+        ours = [(g["prompt_tokens"], g["samples"][0]["tokens"])
+                for g in (program.greedy(folder, text, args.tokens) for text in prompts)]
         wrong = [k for k, (ids, _) in enumerate(ours) if ids != peer.tokenize(prompts[k])]
         table.add("prompts with equal token ids", f"{len(ours) - len(wrong)} of {len(ours)}", "all", not wrong)
         compare_greedy(prompts, ours, peer, args.tokens, "same file", GREEDY_BOUND, table)
@@ -166,17 +178,20 @@ def main():
             sys.exit(f"the text has {len(ids)} tokens, expected {args.text_tokens}")
         theirs = peer.logprobs(ids)
         most, mean = measure.differences(mine, theirs)
-        table.add(f"same file: log-probabilities of {len(ids)} tokens, largest difference", f"{most:.4f} nats", f"<= {LOGPROB_BOUND}", most <= LOGPROB_BOUND)
+        table.add(f"same file: log-probabilities of {len(ids)} tokens, largest difference", f"{most:.4f} nats",
+                  f"<= {LOGPROB_BOUND}", most <= LOGPROB_BOUND)
         table.add("  mean difference", f"{mean:.4f} nats")
 
         copy = pathlib.Path(folder) / "f32.gguf"
         measure.write_f32_copy(str(model), str(copy))
         exact = Peer(copy, args.threads, type_k=F32, type_v=F32)
-        compare_greedy(prompts, ours, exact, args.tokens, "fp32 copy", F32_GREEDY_BOUND if tight else GREEDY_BOUND, table)
+        compare_greedy(prompts, ours, exact, args.tokens, "fp32 copy", F32_GREEDY_BOUND if tight else GREEDY_BOUND,
+                       table)
         exact_theirs = exact.logprobs(ids)
         bound = F32_BOUND if tight else LOGPROB_BOUND
         most, mean = measure.differences(mine, exact_theirs)
-        table.add(f"fp32 copy: log-probabilities of {len(ids)} tokens, largest difference", f"{most:.6f} nats", f"<= {bound}", most <= bound)
+        table.add(f"fp32 copy: log-probabilities of {len(ids)} tokens, largest difference", f"{most:.6f} nats",
+                  f"<= {bound}", most <= bound)
         table.add("  mean difference", f"{mean:.6f} nats")
         most, mean = measure.differences(theirs, exact_theirs)
         table.add("llama.cpp against itself, same file and fp32 copy: largest difference", f"{most:.4f} nats")

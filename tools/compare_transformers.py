@@ -4,9 +4,10 @@
     python3 -m venv /tmp/hf && /tmp/hf/bin/pip install torch transformers accelerate gguf
     /tmp/hf/bin/python tools/compare_transformers.py
 
-On our token ids (transformers builds a wrong tokenizer for this file): log-probabilities of a text, and greedy continuations
-of 20 prompts. --dtype auto and f32 compute in fp32 on the same dequantised weights as transformers does, so their bounds are
-tight; bf16 and int8 round weights and activations and are reported without a bound. Ends with 1 if a bound fails."""
+On our token ids (transformers builds a wrong tokenizer for this file): log-probabilities of a text, and greedy
+continuations of 20 prompts. --dtype auto and f32 compute in fp32 on the same dequantised weights as transformers does,
+so their bounds are tight; bf16 and int8 round weights and activations and are reported without a bound. Ends with 1 if
+a bound fails."""
 import argparse
 import pathlib
 import sys
@@ -26,7 +27,8 @@ def open_peer(path, threads):
     torch.set_num_threads(threads)
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
-    return transformers.AutoModelForCausalLM.from_pretrained(str(path.parent), gguf_file=path.name, dtype=torch.float32).eval()
+    return transformers.AutoModelForCausalLM.from_pretrained(str(path.parent), gguf_file=path.name,
+                                                             dtype=torch.float32).eval()
 
 
 @torch.no_grad()
@@ -83,16 +85,19 @@ def compare_greedy(program, peer, folder, n, dtype, cache, ends, table):
         margin = f"{margins[at]:.4f} nats" if at < len(margins) else "unknown"
         print(f"{dtype}, prompt {k} {text[:40]!r}: differs at token {at}; transformers' top-2 margin there is {margin}")
     bounded = dtype in BOUNDED
-    table.add(f"{dtype}: greedy continuations equal", f"{equal} of {total} x {n} tokens", "all" if bounded else "", equal == total if bounded else None)
+    table.add(f"{dtype}: greedy continuations equal", f"{equal} of {total} x {n} tokens", "all" if bounded else "",
+              equal == total if bounded else None)
     if equal:
-        table.add("  largest log-probability difference in equal ones", f"{far:.6f} nats", f"<= {LOGPROB_BOUND}" if bounded else "", far <= LOGPROB_BOUND if bounded else None)
+        table.add("  largest log-probability difference in equal ones", f"{far:.6f} nats", f"<= {LOGPROB_BOUND}"
+                  if bounded else "", far <= LOGPROB_BOUND if bounded else None)
 
 
 def main():
     about, _, more = __doc__.partition("\n")
     p = argparse.ArgumentParser(description=about, epilog=more, formatter_class=argparse.RawDescriptionHelpFormatter)
     measure.add_common(p)
-    p.add_argument("--dtype", default=",".join(DTYPES), help="our arithmetic, separated by commas (default: auto,f32,bf16,int8)")
+    p.add_argument("--dtype", default=",".join(DTYPES),
+                   help="our arithmetic, separated by commas (default: auto,f32,bf16,int8)")
     p.add_argument("--tokens", type=int, default=30, help="tokens of a continuation (default: 30)")
     p.add_argument("--text-tokens", type=int, default=300, help="tokens of the text (default: 300)")
     args = p.parse_args()
@@ -103,8 +108,10 @@ def main():
     model = pathlib.Path(args.model) if args.model else measure.default_model()
     measure.Program(args)  # ends here if the program is missing
     peer, table, cache = open_peer(model, args.threads), measure.Table(), {}
-    ends = {peer.config.eos_token_id, 0} if isinstance(peer.config.eos_token_id, int) else set(peer.config.eos_token_id) | {0}
-    print(f"{measure.machine()}\n{model.name} against transformers {transformers.__version__}, torch {torch.__version__}, fp32\n")
+    ends = {peer.config.eos_token_id, 0} if isinstance(peer.config.eos_token_id,
+                                                       int) else set(peer.config.eos_token_id) | {0}
+    print(f"{measure.machine()}\n{model.name} against transformers {transformers.__version__}, torch "
+          f"{torch.__version__}, fp32\n")
     with tempfile.TemporaryDirectory(prefix="pgenrm-") as folder:
         for dtype in dtypes:
             program = measure.Program(args, dtype)

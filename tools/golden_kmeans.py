@@ -2,7 +2,8 @@
 """tests/golden/kmeans.json: k-means by scikit-learn from given centres, and singular values by numpy, on small sets.
 
     python3 -m venv /tmp/sk && /tmp/sk/bin/pip install numpy scikit-learn && /tmp/sk/bin/python tools/golden_kmeans.py
-With --table: prints inertias of scikit-learn and of `bench_kmeans` (built; its rows come through a file) from the same centres."""
+With --table: prints inertias of scikit-learn and of `bench_kmeans` (built; its rows come through a file) from the same
+centres."""
 import json
 import pathlib
 import subprocess
@@ -37,7 +38,8 @@ def small():
     rng = np.random.default_rng(6)
     x = np.round(blobs(rng, 120, 5, 4, 0.6), 3)
     cases = [case("blobs", x, x[:4])]
-    cases.append(case("offset", (x[:60] + np.float32(1000)).astype(np.float32), (x[:3] + np.float32(1000)).astype(np.float32)))
+    cases.append(case("offset", (x[:60] + np.float32(1000)).astype(np.float32),
+                      (x[:3] + np.float32(1000)).astype(np.float32)))
     twice = np.repeat(np.round(blobs(rng, 12, 3, 3, 0.5), 3), 4, axis=0)
     cases.append(case("duplicates", twice, twice[[0, 4, 8]]))
     tiny = np.round(blobs(rng, 9, 3, 3, 0.5), 3)
@@ -71,9 +73,12 @@ def table():
         began = time.time()
         theirs = lloyd(x, starts)
         t = time.time() - began
-        ours = json.loads(subprocess.check_output([str(ROOT / "build/bench_kmeans"), "/tmp/kmeans.f32", str(n), str(d), str(k)]))
-        print(f"| {name}: {n} | {d} | {k} | {ours['inertia']:.9g} | {theirs.inertia_:.9g} | {ours['inertia'] / theirs.inertia_ - 1:+.1e} "
-              f"| {ours['repaired']} | {ours['seconds']:.2f} ({ours['passes']} passes) | {t:.2f} ({theirs.n_iter_}) |", flush=True)
+        ours = json.loads(subprocess.check_output([str(ROOT / "build/bench_kmeans"), "/tmp/kmeans.f32", str(n), str(d),
+                                                   str(k)]))
+        print(f"| {name}: {n} | {d} | {k} | {ours['inertia']:.9g} | {theirs.inertia_:.9g} | "
+              f"{ours['inertia'] / theirs.inertia_ - 1:+.1e} "
+              f"| {ours['repaired']} | {ours['seconds']:.2f} ({ours['passes']} passes) | {t:.2f} ({theirs.n_iter_}) |",
+              flush=True)
 
 
 if __name__ == "__main__":

@@ -2,8 +2,9 @@
 """Writes tests/golden/quant/TYPE.bin: what PyPI `gguf` makes of a few blocks of every type that src/math/quant.h lists.
 
 A file is: u32 number of blocks, u32 values per block, the blocks, the values (fp32, little-endian). Scales are random,
-extreme, subnormal and zero in turn, the other bytes random. And quantise.bin, what it makes of rows of values: u32 values
-per row, the rows (fp32), and per type of QUANTISED the rows in that type. Needs gguf and numpy; run it from the repository root."""
+extreme, subnormal and zero in turn, the other bytes random. And quantise.bin, what it makes of rows of values: u32
+values per row, the rows (fp32), and per type of QUANTISED the rows in that type. Needs gguf and numpy; run it from the
+repository root."""
 import pathlib
 
 import gguf
@@ -46,8 +47,10 @@ QUANTISED = ["F16", "BF16", "Q8_0", "Q4_0"]
 
 
 def rows(rng):
-    """Blocks of very different sizes, with values half way between two steps, equal magnitudes, signed zeros and subnormals."""
-    x = rng.normal(0, 1, (64, 64)).astype(np.float32) * np.float32(10.0) ** rng.integers(-6, 4, (64, 1)).astype(np.float32)
+    """Blocks of very different sizes, with values half way between two steps, equal magnitudes, signed zeros and
+    subnormals."""
+    x = rng.normal(0, 1, (64, 64)).astype(np.float32) * np.float32(10.0) ** rng.integers(-6, 4, (64, 1)).astype(
+        np.float32)
     x[0] = np.arange(-32, 32) / 2
     x[1] = np.tile([8, -8, 7.5, -7.5, 3.5, 0.5, -0.5, -3.5], 8)
     x[2] = np.tile([-8, 8, 7.5, -7.5, 3.5, 0.5, -0.5, -3.5], 8)

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""tests/golden/refine.json: the refinement of prototypes (docs/method.md) in PyTorch with autograd and torch.optim.AdamW: a small
-problem, its batches, the loss of every step, the parameters at the end.
+"""tests/golden/refine.json: the refinement of prototypes (docs/method.md) in PyTorch with autograd and
+torch.optim.AdamW: a small problem, its batches, the loss of every step, the parameters at the end.
 
     python3 -m venv /tmp/hf && /tmp/hf/bin/pip install torch && /tmp/hf/bin/python tools/golden_refine.py"""
 import json
@@ -12,7 +12,8 @@ import torch
 torch.set_default_dtype(torch.float64)
 torch.manual_seed(11)
 D, K, N, BATCH, EPOCHS = 5, 3, 26, 4, 3
-SETTINGS = {"rho": 0.5, "beta": 1.7, "lambda_q": 0.8, "lambda_s": 1.2, "lambda_cent": 0.05, "lambda_tr": 0.03, "ema": 0.9, "rate": 0.02, "decay": 0.01}
+SETTINGS = {"rho": 0.5, "beta": 1.7, "lambda_q": 0.8, "lambda_s": 1.2, "lambda_cent": 0.05, "lambda_tr": 0.03,
+            "ema": 0.9, "rate": 0.02, "decay": 0.01}
 
 
 def rows(*shape):
@@ -22,9 +23,11 @@ def rows(*shape):
 
 def main():
     s = SETTINGS
-    samples = [{"cluster": i % K if i < 20 else 1, "asked": rows(3, D), "history": rows((i * 7) % 4, 3, D)} for i in range(N)]
+    samples = [{"cluster": i % K if i < 20 else 1, "asked": rows(3, D), "history": rows((i * 7) % 4, 3, D)}
+               for i in range(N)]
     mean = (rows(K, D) * 0.7).float().double()
-    start = {"W": torch.randn(D, 2 * D) * 0.5, "b": torch.randn(D) * 0.1, "W_q": torch.randn(D, D) * 0.3, "W_s": torch.randn(D, D) * 0.4}
+    start = {"W": torch.randn(D, 2 * D) * 0.5, "b": torch.randn(D) * 0.1, "W_q": torch.randn(D, D) * 0.3,
+             "W_s": torch.randn(D, D) * 0.4}
     p = {n: torch.nn.Parameter(v.clone()) for n, v in start.items()}
     # one parameter per prototype: AdamW leaves alone what had no gradient
     A = [torch.nn.Parameter(m / m.norm()) for m in mean]
@@ -66,8 +69,10 @@ def main():
     end = sum((flat(p[n]) for n in ("W", "b", "W_q", "W_s")), []) + sum((flat(a) for a in A), [])
     out = pathlib.Path(__file__).resolve().parent.parent / "tests/golden/refine.json"
     out.write_text(json.dumps({
-        "d": D, "k": K, "settings": s, "mean": flat(mean), "start": sum((flat(start[n]) for n in ("W", "b", "W_q", "W_s")), []),
-        "samples": [{"cluster": t["cluster"], "asked": flat(t["asked"]), "history": flat(t["history"])} for t in samples],
+        "d": D, "k": K, "settings": s, "mean": flat(mean),
+        "start": sum((flat(start[n]) for n in ("W", "b", "W_q", "W_s")), []),
+        "samples": [{"cluster": t["cluster"], "asked": flat(t["asked"]), "history": flat(t["history"])}
+                    for t in samples],
         "batches": batches, "losses": losses, "end": end}, separators=(",", ":")) + "\n")
     print(out, out.stat().st_size, "bytes", len(losses), "steps, loss", losses[0], "->", losses[-1])
 

@@ -38,17 +38,24 @@ PROMPTS = [
 ]
 
 # Prose with numbers, names, a quotation, a list and a formula; the scripts compare its first 300 tokens.
-TEXT = """The small harbour of Kelby wakes before the sun does. At a quarter past four the first boats leave, their lamps moving
-slowly past the grey wall, and by half past five the baker has lit both ovens. Nobody in the town thinks of this as hard work; it is
+TEXT = """The small harbour of Kelby wakes before the sun does. At a quarter past four the first boats leave, their \
+lamps moving
+slowly past the grey wall, and by half past five the baker has lit both ovens. Nobody in the town thinks of this as \
+hard work; it is
 simply the order of things, as it was for their parents.
 
-Last spring the council asked every household one question: should the old ice house become a museum, a workshop or a row of flats?
-Of 412 answers, 198 wanted the workshop, 131 the museum and 83 the flats. "We have enough places to look at," said Ruth Amsel, who
-repairs nets, "and too few where you can learn to make something." The mayor counted the votes twice, then wrote the result on the
+Last spring the council asked every household one question: should the old ice house become a museum, a workshop or a \
+row of flats?
+Of 412 answers, 198 wanted the workshop, 131 the museum and 83 the flats. "We have enough places to look at," said \
+Ruth Amsel, who
+repairs nets, "and too few where you can learn to make something." The mayor counted the votes twice, then wrote the \
+result on the
 board outside the post office, in chalk, where the rain would take it by the weekend.
 
-What happened next surprised the engineers. The walls of the ice house are more than a metre thick: two layers of brick with sawdust
-between them. In August, when the street outside reached 34 degrees, the room stayed at 17 without any machine at all. They had planned
+What happened next surprised the engineers. The walls of the ice house are more than a metre thick: two layers of \
+brick with sawdust
+between them. In August, when the street outside reached 34 degrees, the room stayed at 17 without any machine at all. \
+They had planned
 to install three cooling units for 26,000 euros. Instead they bought:
 
 - four long benches of oak,
@@ -56,9 +63,12 @@ to install three cooling units for 26,000 euros. Instead they bought:
 - lamps that do not flicker,
 - and a kettle.
 
-One of the students wrote a program that reads the thermometer every ten minutes. Its heart is a single line, average = total / count,
-and she is rather proud that it has not failed once. If you visit, ask her to show you the curve for the night of the storm. It hardly
-moves, and that, she says, is the whole point of a good wall. The children of the town come on Saturdays, when the lathe is covered, and
+One of the students wrote a program that reads the thermometer every ten minutes. Its heart is a single line, average \
+= total / count,
+and she is rather proud that it has not failed once. If you visit, ask her to show you the curve for the night of the \
+storm. It hardly
+moves, and that, she says, is the whole point of a good wall. The children of the town come on Saturdays, when the \
+lathe is covered, and
 build boats from whatever is left over; the best of them float."""
 
 
@@ -75,7 +85,8 @@ def default_model():
 
 def add_common(parser):
     """Options that every script has."""
-    parser.add_argument("--pgenrm", default=str(ROOT / "build" / "pgenrm"), metavar="PROGRAM", help="the program to measure (default: build/pgenrm)")
+    parser.add_argument("--pgenrm", default=str(ROOT / "build" / "pgenrm"), metavar="PROGRAM",
+                        help="the program to measure (default: build/pgenrm)")
     parser.add_argument("-m", "--model", default=None, help="GGUF file (default: the default model)")
     parser.add_argument("-t", "--threads", type=int, default=2, help="threads of the program (default: 2)")
 
@@ -97,7 +108,8 @@ class Run:
         self.peak_mib = usage.ru_maxrss / 1024
         self.cpu = usage.ru_utime + usage.ru_stime
         if self.rc not in accept:
-            sys.exit(f"{' '.join(argv)[:300]}\nended with status {self.rc}, expected {' or '.join(map(str, accept))}:\n{self.stderr.strip()[:2000]}")
+            sys.exit(f"{' '.join(argv)[:300]}\nended with status {self.rc}, expected "
+                     f"{' or '.join(map(str, accept))}:\n{self.stderr.strip()[:2000]}")
 
     def values(self):
         """The JSON values on standard output, one per line."""
@@ -144,7 +156,8 @@ def write_f32_copy(source, target):
         if name.startswith("GGUF.") or name in ("general.architecture", "general.file_type"):
             continue
         kind = field.types[0]
-        writer.add_key_value(name, field.contents(), kind, sub_type=field.types[-1] if kind == gguf.GGUFValueType.ARRAY else None)
+        writer.add_key_value(name, field.contents(), kind, sub_type=field.types[-1] if kind == gguf.GGUFValueType.ARRAY
+                             else None)
     for tensor in reader.tensors:
         writer.add_tensor(tensor.name, gguf.quants.dequantize(tensor.data, tensor.tensor_type).astype(np.float32))
     writer.write_header_to_file()
@@ -190,6 +203,8 @@ def differences(a, b):
 
 def machine():
     """One line on the machine that the numbers come from."""
-    names = [line.split(":", 1)[1].strip() for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
+    names = [line.split(":", 1)[1].strip() for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines()
+             if line.startswith("model name")]
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    return f"{names[0] if names else 'unknown CPU'}, {os.cpu_count()} cores, {memory:.0f} GiB, load {os.getloadavg()[0]:.1f}, {time.strftime('%Y-%m-%d %H:%M %z')}"
+    return (f"{names[0] if names else 'unknown CPU'}, {os.cpu_count()} cores, {memory:.0f} GiB, load "
+            f"{os.getloadavg()[0]:.1f}, {time.strftime('%Y-%m-%d %H:%M %z')}")

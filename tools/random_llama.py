@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
-"""Writes a random checkpoint in the shape of a published one, in BF16: Llama-3.1-8B-Instruct (8.03 billion weights, 16.1 GB in
-four shards), Llama-3.2-1B (1.24 billion) or Qwen3-0.6B (0.6 billion).
+"""Writes a random checkpoint in the shape of a published one, in BF16: Llama-3.1-8B-Instruct (8.03 billion weights,
+16.1 GB in four shards), Llama-3.2-1B (1.24 billion) or Qwen3-0.6B (0.6 billion).
 
     tools/random_llama.py FOLDER [--shape llama-3.1-8b] [--layers N] [--seed 1]          needs numpy
 
-For measuring load, memory and speed at the size that users run; its text is noise. config.json is written as transformers 4.x wrote the
-published ones (rope_scaling, torch_dtype), tensors have the published names and order, weights are normal with deviation 0.02
-(those that add to the residual stream 0.02 / sqrt(2 layers)). The tokenizer has 128,000 tokens from merges of random pairs and 256
-control tokens whatever the shape; rows of the embedding beyond it are padding. Delete the folder after use.
+For measuring load, memory and speed at the size that users run; its text is noise. config.json is written as
+transformers 4.x wrote the published ones (rope_scaling, torch_dtype), tensors have the published names and order,
+weights are normal with deviation 0.02 (those that add to the residual stream 0.02 / sqrt(2 layers)). The tokenizer has
+128,000 tokens from merges of random pairs and 256 control tokens whatever the shape; rows of the embedding beyond it
+are padding. Delete the folder after use.
 """
 import argparse
 import json
@@ -19,16 +20,23 @@ import numpy as np
 
 N_TOKEN, N_BASE = 128256, 128000  # of the tokenizer; of them from merges
 SHAPES = {
-    "llama-3.1-8b": dict(type="llama", layers=32, width=4096, ff=14336, heads=32, heads_kv=8, head_dim=128, rows=128256, factor=8.0, tied=False),
-    "llama-3.2-1b": dict(type="llama", layers=16, width=2048, ff=8192, heads=32, heads_kv=8, head_dim=64, rows=128256, factor=32.0, tied=True),
-    "qwen3-0.6b": dict(type="qwen3", layers=28, width=1024, ff=3072, heads=16, heads_kv=8, head_dim=128, rows=151936, factor=None, tied=True),
+    "llama-3.1-8b": dict(type="llama", layers=32, width=4096, ff=14336, heads=32, heads_kv=8, head_dim=128, rows=128256,
+                         factor=8.0, tied=False),
+    "llama-3.2-1b": dict(type="llama", layers=16, width=2048, ff=8192, heads=32, heads_kv=8, head_dim=64, rows=128256,
+                         factor=32.0, tied=True),
+    "qwen3-0.6b": dict(type="qwen3", layers=28, width=1024, ff=3072, heads=16, heads_kv=8, head_dim=128, rows=151936,
+                       factor=None, tied=True),
 }
 SHARD, CHUNK = 5_000_000_000, 1 << 24  # bytes of a shard, weights drawn at once
-PATTERN = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+")
-CONTROL = {128000: "<|begin_of_text|>", 128001: "<|end_of_text|>", 128006: "<|start_header_id|>", 128007: "<|end_header_id|>",
+PATTERN = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| "
+           r"?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+")
+CONTROL = {128000: "<|begin_of_text|>", 128001: "<|end_of_text|>", 128006: "<|start_header_id|>",
+           128007: "<|end_header_id|>",
            128008: "<|eom_id|>", 128009: "<|eot_id|>"}
-TEMPLATE = ("{% for m in messages %}{% if loop.first %}{{ bos_token }}{% endif %}{{ '<|start_header_id|>' + m['role'] + '<|end_header_id|>\n\n' "
-            "+ m['content'] | trim + '<|eot_id|>' }}{% endfor %}{% if add_generation_prompt %}{{ '<|start_header_id|>assistant<|end_header_id|>\n\n' }}{% endif %}")
+TEMPLATE = ("{% for m in messages %}{% if loop.first %}{{ bos_token }}{% endif %}"
+            "{{ '<|start_header_id|>' + m['role'] + '<|end_header_id|>\n\n' "
+            "+ m['content'] | trim + '<|eot_id|>' }}{% endfor %}{% if add_generation_prompt %}"
+            "{{ '<|start_header_id|>assistant<|end_header_id|>\n\n' }}{% endif %}")
 
 
 def tensors(c):
@@ -80,7 +88,8 @@ def write_tensor(f, shape, deviation, table, rng):
     values = None if deviation is None else bf16(table * deviation)
     for first in range(0, n, CHUNK):
         count = min(CHUNK, n - first)
-        drawn = np.full(count, 0x3F80, np.uint16) if values is None else values[np.frombuffer(rng.bytes(2 * count), np.uint16)]
+        drawn = np.full(count, 0x3F80,
+                        np.uint16) if values is None else values[np.frombuffer(rng.bytes(2 * count), np.uint16)]
         f.write(drawn.tobytes())
 
 
@@ -109,26 +118,37 @@ def write_weights(folder, c, seed):
 
 def write_config(folder, c):
     llama = c["type"] == "llama"
-    scaling = {"factor": c["factor"], "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 8192, "rope_type": "llama3"}
+    scaling = {"factor": c["factor"], "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+               "original_max_position_embeddings": 8192, "rope_type": "llama3"}
     write_json(folder, "config.json", {
-        "architectures": ["LlamaForCausalLM" if llama else "Qwen3ForCausalLM"], "attention_bias": False, "attention_dropout": 0.0,
-        "bos_token_id": 128000, "eos_token_id": [128001, 128008, 128009], "head_dim": c["head_dim"], "hidden_act": "silu",
+        "architectures": ["LlamaForCausalLM" if llama else "Qwen3ForCausalLM"], "attention_bias": False,
+        "attention_dropout": 0.0,
+        "bos_token_id": 128000, "eos_token_id": [128001, 128008, 128009], "head_dim": c["head_dim"],
+        "hidden_act": "silu",
         "hidden_size": c["width"], "initializer_range": 0.02, "intermediate_size": c["ff"],
-        "max_position_embeddings": 131072 if llama else 40960, "model_type": c["type"], "num_attention_heads": c["heads"],
-        "num_hidden_layers": c["layers"], "num_key_value_heads": c["heads_kv"], "rms_norm_eps": 1e-05 if llama else 1e-06,
-        "rope_scaling": scaling if llama else None, "rope_theta": 500000.0 if llama else 1000000, "tie_word_embeddings": c["tied"],
-        "torch_dtype": "bfloat16", "transformers_version": "4.42.3" if llama else "4.51.0", "use_cache": True, "vocab_size": c["rows"],
-        **({"mlp_bias": False, "pretraining_tp": 1} if llama else {"sliding_window": None, "use_sliding_window": False, "max_window_layers": c["layers"]})})
-    write_json(folder, "generation_config.json", {"bos_token_id": 128000, "do_sample": True, "eos_token_id": [128001, 128008, 128009],
+        "max_position_embeddings": 131072 if llama else 40960, "model_type": c["type"],
+        "num_attention_heads": c["heads"],
+        "num_hidden_layers": c["layers"], "num_key_value_heads": c["heads_kv"], "rms_norm_eps": 1e-05 if llama
+        else 1e-06,
+        "rope_scaling": scaling if llama else None, "rope_theta": 500000.0 if llama else 1000000,
+        "tie_word_embeddings": c["tied"],
+        "torch_dtype": "bfloat16", "transformers_version": "4.42.3" if llama else "4.51.0", "use_cache": True,
+        "vocab_size": c["rows"],
+        **({"mlp_bias": False, "pretraining_tp": 1} if llama
+           else {"sliding_window": None, "use_sliding_window": False, "max_window_layers": c["layers"]})})
+    write_json(folder, "generation_config.json",
+               {"bos_token_id": 128000, "do_sample": True, "eos_token_id": [128001, 128008, 128009],
                                                   "temperature": 0.6, "top_p": 0.9, "transformers_version": "4.42.3"})
-    write_json(folder, "tokenizer_config.json", {"bos_token": CONTROL[128000], "eos_token": CONTROL[128009], "chat_template": TEMPLATE,
+    write_json(folder, "tokenizer_config.json",
+               {"bos_token": CONTROL[128000], "eos_token": CONTROL[128009], "chat_template": TEMPLATE,
                                                  "clean_up_tokenization_spaces": True, "model_max_length": 131072})
 
 
 def merged_tokens(alphabet, seed):
     """Letters first: tokens of up to 12 characters, each from two earlier ones of up to 6."""
     draw = random.Random(seed)
-    letters = [c for c in alphabet if c.isascii() and c.isalpha()] + ["\u0120" + c for c in "abcdefghijklmnopqrstuvwxyz"]
+    letters = [c for c in alphabet if c.isascii() and c.isalpha()] + ["\u0120" + c
+                                                                      for c in "abcdefghijklmnopqrstuvwxyz"]
     tokens, merges = list(alphabet), []
     vocab = set(tokens)
     for c in letters:
@@ -155,7 +175,8 @@ def write_tokenizer(folder, seed):
     rest = [b for b in range(256) if b not in keep]
     alphabet = sorted([chr(b) for b in keep] + [chr(256 + i) for i in range(len(rest))])
     tokens, merges = merged_tokens(alphabet, seed)
-    added = [{"id": i, "content": CONTROL.get(i, f"<|reserved_special_token_{i - N_BASE}|>"), "single_word": False, "lstrip": False,
+    added = [{"id": i, "content": CONTROL.get(i, f"<|reserved_special_token_{i - N_BASE}|>"), "single_word": False,
+              "lstrip": False,
               "rstrip": False, "normalized": False, "special": True} for i in range(N_BASE, N_TOKEN)]
     byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}
     begin = {"SpecialToken": {"id": CONTROL[128000], "type_id": 0}}
@@ -165,10 +186,13 @@ def write_tokenizer(folder, seed):
             {"type": "Split", "pattern": {"Regex": PATTERN}, "behavior": "Isolated", "invert": False}, byte_level]},
         "post_processor": {"type": "TemplateProcessing",
                            "single": [begin, {"Sequence": {"id": "A", "type_id": 0}}],
-                           "pair": [begin, {"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 1}}],
-                           "special_tokens": {CONTROL[128000]: {"id": CONTROL[128000], "ids": [128000], "tokens": [CONTROL[128000]]}}},
+                           "pair": [begin, {"Sequence": {"id": "A", "type_id": 0}},
+                                    {"Sequence": {"id": "B", "type_id": 1}}],
+                           "special_tokens": {CONTROL[128000]: {"id": CONTROL[128000], "ids": [128000],
+                                                                "tokens": [CONTROL[128000]]}}},
         "decoder": byte_level,
-        "model": {"type": "BPE", "dropout": None, "unk_token": None, "continuing_subword_prefix": None, "end_of_word_suffix": None,
+        "model": {"type": "BPE", "dropout": None, "unk_token": None, "continuing_subword_prefix": None,
+                  "end_of_word_suffix": None,
                   "fuse_unk": False, "byte_fallback": False, "ignore_merges": True,
                   "vocab": {t: i for i, t in enumerate(tokens)}, "merges": merges}})
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Writes tests/golden/tiny-FAMILY.gguf, random models of the families below, and tests/golden/tiny-FAMILY.json, what Hugging
-Face transformers computes with the same weights in fp32 (see tiny_model.py for the form of the JSON).
+"""Writes tests/golden/tiny-FAMILY.gguf, random models of the families below, and tests/golden/tiny-FAMILY.json, what
+Hugging Face transformers computes with the same weights in fp32 (see tiny_model.py for the form of the JSON).
 
     tools/tiny_families.py [FAMILY ...]          needs gguf, numpy, tokenizers, torch, transformers
 
@@ -10,9 +10,9 @@ Face transformers computes with the same weights in fp32 (see tiny_model.py for 
     llama31   the rope scaling of Llama 3.1, with every kind of wavelength: left, between, slowed; tied head
     mistral   the llama architecture with heads narrower than width / heads, one KV head, and a head of its own
 
-Beside them tests/golden/hf-tiny-FAMILY/, folders as transformers saves them, with what it computes after loading them again
-in fp32 (logits.json): weights rounded to F16 or BF16, one file or shards. Loading again matters: a model that was cast has
-a rounded table of rotations too.
+Beside them tests/golden/hf-tiny-FAMILY/, folders as transformers saves them, with what it computes after loading them
+again in fp32 (logits.json): weights rounded to F16 or BF16, one file or shards. Loading again matters: a model that was
+cast has a rounded table of rotations too.
 
 Names of tensors are those of the gguf package; rope_freqs.weight and the order of rows of q and k are what llama.cpp's
 converter writes.
@@ -27,7 +27,8 @@ import gguf
 import numpy as np
 import torch
 from tokenizers import decoders
-from transformers import (LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM, PreTrainedTokenizerFast, Qwen2Config,
+from transformers import (LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM, PreTrainedTokenizerFast,
+                          Qwen2Config,
                           Qwen2ForCausalLM, Qwen3Config, Qwen3ForCausalLM)
 
 import tiny_model
@@ -41,12 +42,14 @@ LLAMA3 = {"rope_type": "llama3", "rope_theta": 10000.0, "factor": 8.0, "low_freq
 FAMILIES = {
     # name: (GGUF architecture, classes, width, KV heads, values per head, tied head, rope, seed, what else differs)
     "qwen2": ("qwen2", Qwen2Config, Qwen2ForCausalLM, 32, 2, 8, False, PLAIN, 1, {"use_sliding_window": False}),
-    "qwen3": ("qwen3", Qwen3Config, Qwen3ForCausalLM, 32, 2, 16, True, PLAIN, 2, {"use_sliding_window": False, "attention_bias": False}),
+    "qwen3": ("qwen3", Qwen3Config, Qwen3ForCausalLM, 32, 2, 16, True, PLAIN, 2,
+              {"use_sliding_window": False, "attention_bias": False}),
     "llama31": ("llama", LlamaConfig, LlamaForCausalLM, 32, 2, 8, True, LLAMA3, 3, {}),
     "mistral": ("llama", MistralConfig, MistralForCausalLM, 48, 1, 8, False, PLAIN, 4, {"sliding_window": None}),
 }
 
-FOLDERS = {"qwen2": (torch.float16, "1GB"), "qwen3": (torch.bfloat16, "1GB"), "llama31": (torch.float16, "30KB"), "mistral": (torch.bfloat16, "70KB")}
+FOLDERS = {"qwen2": (torch.float16, "1GB"), "qwen3": (torch.bfloat16, "1GB"), "llama31": (torch.float16, "30KB"),
+           "mistral": (torch.bfloat16, "70KB")}
 
 
 def build_model(family, n_token):
@@ -54,9 +57,10 @@ def build_model(family, n_token):
     _, config_class, model_class, width, n_kv, head_dim, tied, rope, seed, other = FAMILIES[family]
     n_vocab = n_token + (N_PAD if family == "qwen2" else 0)
     config = config_class(vocab_size=n_vocab, hidden_size=width, intermediate_size=N_FF, num_hidden_layers=N_LAYER,
-                          num_attention_heads=N_HEAD, num_key_value_heads=n_kv, head_dim=head_dim, max_position_embeddings=N_CTX,
-                          rms_norm_eps=EPS, tie_word_embeddings=tied, rope_parameters=dict(rope), bos_token_id=None, eos_token_id=2,
-                          attn_implementation="eager", **other)
+                          num_attention_heads=N_HEAD, num_key_value_heads=n_kv, head_dim=head_dim,
+                          max_position_embeddings=N_CTX, rms_norm_eps=EPS, tie_word_embeddings=tied,
+                          rope_parameters=dict(rope), bos_token_id=None, eos_token_id=2, attn_implementation="eager",
+                          **other)
     model = model_class(config).to(torch.float32).eval()
     rng = np.random.default_rng(seed)
     with torch.no_grad():
@@ -81,7 +85,8 @@ def rope_divisors(head_dim, rope):
     out = []
     for i in range(0, head_dim, 2):
         wave = 2 * math.pi * rope["rope_theta"] ** (i / head_dim)
-        original, low, high = (rope[k] for k in ("original_max_position_embeddings", "low_freq_factor", "high_freq_factor"))
+        original, low, high = (rope[k] for k in ("original_max_position_embeddings", "low_freq_factor",
+                                                 "high_freq_factor"))
         if wave < original / high:
             out.append(1.0)
         elif wave > original / low:
@@ -111,10 +116,12 @@ def write_gguf(path, family, model, tokens, merges):
     if arch == "llama":
         w.add_rope_dimension_count(head_dim)
     types = [gguf.TokenType.CONTROL if t in CONTROL else gguf.TokenType.NORMAL for t in tokens]
-    tiny_model.write_tokenizer(w, tokens, types, merges, "smollm", CHAT_TEMPLATE, tokens.index("<|im_start|>"), tokens.index("<|im_end|>"), False)
+    tiny_model.write_tokenizer(w, tokens, types, merges, "smollm", CHAT_TEMPLATE, tokens.index("<|im_start|>"),
+                               tokens.index("<|im_end|>"), False)
     if rope is LLAMA3:
         w.add_tensor("rope_freqs.weight", rope_divisors(head_dim, rope))
-    names = gguf.get_tensor_name_map({"llama": gguf.MODEL_ARCH.LLAMA, "qwen2": gguf.MODEL_ARCH.QWEN2, "qwen3": gguf.MODEL_ARCH.QWEN3}[arch], N_LAYER)
+    names = gguf.get_tensor_name_map({"llama": gguf.MODEL_ARCH.LLAMA, "qwen2": gguf.MODEL_ARCH.QWEN2,
+                                      "qwen3": gguf.MODEL_ARCH.QWEN3}[arch], N_LAYER)
     for name, v in model.state_dict().items():
         if name == "lm_head.weight" and tied:
             continue
@@ -132,8 +139,8 @@ def write_folder(folder, family, model, tokenizer, prompt, n_token):
     shutil.rmtree(folder, ignore_errors=True)
     model.to(dtype).save_pretrained(folder, max_shard_size=shard)
     tokenizer.decoder = decoders.ByteLevel()
-    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<|im_start|>", eos_token="<|im_end|>", pad_token="<|endoftext|>",
-                                   clean_up_tokenization_spaces=False)
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<|im_start|>", eos_token="<|im_end|>",
+                                   pad_token="<|endoftext|>", clean_up_tokenization_spaces=False)
     fast.chat_template = CHAT_TEMPLATE
     fast.save_pretrained(folder)
     loaded = FAMILIES[family][2].from_pretrained(folder, dtype=torch.float32, attn_implementation="eager").eval()
@@ -152,12 +159,14 @@ def write_golden(path, model, prompt, n_token):
 def main():
     torch.set_num_threads(1)
     tokenizer, tokens, merges = tiny_model.train_tokenizer(N_MERGE)
-    prompt = tokenizer.encode("A reader asks 3 questions, and each answer is weighed: brevity 40, facts 35, tone 25. " * 3).ids[:64]
+    prompt = tokenizer.encode("A reader asks 3 questions, and each answer is weighed: brevity 40, facts 35, tone 25. "
+                              * 3).ids[:64]
     for family in sys.argv[1:] or FAMILIES:
         model = build_model(family, len(tokens))
         write_gguf(os.path.join(GOLDEN, f"tiny-{family}.gguf"), family, model, tokens, merges)
         print(f"{family}: " + write_golden(os.path.join(GOLDEN, f"tiny-{family}.json"), model, prompt, len(tokens)))
-        print("    folder: " + write_folder(os.path.join(GOLDEN, f"hf-tiny-{family}"), family, model, tokenizer, prompt, len(tokens)))
+        print("    folder: " + write_folder(os.path.join(GOLDEN, f"hf-tiny-{family}"), family, model, tokenizer, prompt,
+                                            len(tokens)))
 
 
 if __name__ == "__main__":

@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""Writes tests/golden/hf-tiny-llama/: the model of tests/golden/tiny-llama.gguf as Hugging Face folders, written by transformers.
+"""Writes tests/golden/hf-tiny-llama/: the model of tests/golden/tiny-llama.gguf as Hugging Face folders, written by
+transformers.
 
     tools/tiny_hf.py             needs what tools/tiny_model.py needs
 
-    f32/    one model.safetensors, tokenizer, chat template; the same weights, so tests/golden/tiny-llama.json holds for it
-    bf16/   weights rounded to BF16 in three shards with their index, and config.json only
+    f32/    one model.safetensors, tokenizer, chat template; the same weights, so tests/golden/tiny-llama.json holds for
+    it bf16/   weights rounded to BF16 in three shards with their index, and config.json only
 """
 import os
 import shutil
@@ -34,7 +35,8 @@ def main():
     os.remove(os.path.join(folder, "bf16", "generation_config.json"))
     for where, _, files in os.walk(folder):
         for name in sorted(files):
-            print(f"{os.path.getsize(os.path.join(where, name)):8d}  {os.path.relpath(os.path.join(where, name), folder)}")
+            print(f"{os.path.getsize(os.path.join(where, name)):8d}  "
+                  f"{os.path.relpath(os.path.join(where, name), folder)}")
 
 
 if __name__ == "__main__":

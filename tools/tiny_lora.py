@@ -1,14 +1,15 @@
 #!/usr/bin/env python3
-"""Writes tests/golden/lora/: adapters as PEFT saves them, the same as GGUF files, and what PEFT and transformers compute with
-them in fp32 (form of the JSON: tiny_model.py); and tests/fuzz/corpus/adapter/. Run after tools/tiny_families.py and tools/tiny_hf.py.
+"""Writes tests/golden/lora/: adapters as PEFT saves them, the same as GGUF files, and what PEFT and transformers
+compute with them in fp32 (form of the JSON: tiny_model.py); and tests/fuzz/corpus/adapter/. Run after
+tools/tiny_families.py and tools/tiny_hf.py.
 
     tools/tiny_lora.py           needs gguf, numpy, peft, safetensors, torch, transformers
 
     llama-qv     on hf-tiny-llama/f32 (tiny-llama.gguf): q and v, rank 4
     llama-more   on the same: k, o, down, the embedding and the head, rank 3, rslora
     llama-both   logits only: llama-qv at scale 0.5 and llama-more at scale 2, both active
-    qwen3-all    on hf-tiny-qwen3: every matrix, patterns of ranks and alphas, rslora, norms and head in modules_to_save; the
-                 base's head is tied to the embedding. No GGUF file: that has no patterns
+    qwen3-all    on hf-tiny-qwen3: every matrix, patterns of ranks and alphas, rslora, norms and head in
+                 modules_to_save; the base's head is tied to the embedding. No GGUF file: that has no patterns
 """
 import json
 import os
@@ -32,9 +33,12 @@ LLAMA, QWEN3 = os.path.join(GOLDEN, "hf-tiny-llama", "f32"), os.path.join(GOLDEN
 ADAPTERS = {
     # name: (base, seed, config)
     "llama-qv": (LLAMA, 1, dict(r=4, lora_alpha=8, target_modules=["q_proj", "v_proj"])),
-    "llama-more": (LLAMA, 2, dict(r=3, lora_alpha=5, use_rslora=True, target_modules=["k_proj", "o_proj", "down_proj", "embed_tokens", "lm_head"])),
-    "qwen3-all": (QWEN3, 3, dict(r=4, lora_alpha=6, use_rslora=True, target_modules="all-linear", rank_pattern={"q_proj": 2, r"layers\.1\.mlp\.(up|down)_proj": 7},
-                                 alpha_pattern={"self_attn.k_proj": 9, r"model\.layers\.0\.mlp\.gate_proj": 1.5}, modules_to_save=["lm_head", "norm"])),
+    "llama-more": (LLAMA, 2, dict(r=3, lora_alpha=5, use_rslora=True,
+                                  target_modules=["k_proj", "o_proj", "down_proj", "embed_tokens", "lm_head"])),
+    "qwen3-all": (QWEN3, 3, dict(r=4, lora_alpha=6, use_rslora=True, target_modules="all-linear",
+                                 rank_pattern={"q_proj": 2, r"layers\.1\.mlp\.(up|down)_proj": 7},
+                                 alpha_pattern={"self_attn.k_proj": 9, r"model\.layers\.0\.mlp\.gate_proj": 1.5},
+                                 modules_to_save=["lm_head", "norm"])),
 }
 
 
@@ -97,12 +101,18 @@ def write_seeds():
     os.makedirs(corpus, exist_ok=True)
     rng = np.random.default_rng(9)
     noise = lambda *shape: rng.standard_normal(shape).astype(np.float32)
-    layer, config = "base_model.model.model.layers.0.", {"peft_type": "LORA", "r": 2, "lora_alpha": 4, "rank_pattern": {"lm_head": 1}, "alpha_pattern": {".*_proj": 3}}
-    tensors = {layer + "self_attn.q_proj.lora_A.weight": noise(2, 4), layer + "self_attn.q_proj.lora_B.weight": noise(8, 2),
-               layer + "mlp.down_proj.lora_A.weight": noise(2, 3).astype(np.float16), layer + "mlp.down_proj.lora_B.weight": noise(4, 2),
+    layer, config = "base_model.model.model.layers.0.", {"peft_type": "LORA", "r": 2, "lora_alpha": 4,
+                                                         "rank_pattern": {"lm_head": 1},
+                                                         "alpha_pattern": {".*_proj": 3}}
+    tensors = {layer + "self_attn.q_proj.lora_A.weight": noise(2, 4),
+               layer + "self_attn.q_proj.lora_B.weight": noise(8, 2),
+               layer + "mlp.down_proj.lora_A.weight": noise(2, 3).astype(np.float16),
+               layer + "mlp.down_proj.lora_B.weight": noise(4, 2),
                layer + "input_layernorm.weight": noise(4), "base_model.model.lm_head.lora_A.weight": noise(1, 4),
-               "base_model.model.lm_head.lora_B.weight": noise(5, 1), "base_model.model.model.embed_tokens.lora_embedding_A": noise(2, 5),
-               "base_model.model.model.embed_tokens.lora_embedding_B": noise(4, 2), "base_model.model.model.embed_tokens.weight": noise(5, 4)}
+               "base_model.model.lm_head.lora_B.weight": noise(5, 1),
+               "base_model.model.model.embed_tokens.lora_embedding_A": noise(2, 5),
+               "base_model.model.model.embed_tokens.lora_embedding_B": noise(4, 2),
+               "base_model.model.model.embed_tokens.weight": noise(5, 4)}
     text = json.dumps(config).encode()
     for name, kind in (("peft", 1), ("peft_interleaved", 5)):
         with open(os.path.join(corpus, name), "wb") as f:

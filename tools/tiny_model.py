@@ -4,10 +4,10 @@ Hugging Face transformers computes with the same weights in fp32.
 
     tools/tiny_model.py          needs gguf, numpy, tokenizers, torch, transformers
 
-The tokenizer is trained here, on the text below. Weights come from a fixed seed. GGUF files of this architecture hold the
-rows of q and k in the order of interleaved rotation, so they are permuted when written. Check of the JSON: `rows` holds
-logits after the prompt's tokens 0..pos; `greedy` continues the prompt; `gap` is the smallest difference between the best
-and the second-best logit along it, far above what the order of summation can change.
+The tokenizer is trained here, on the text below. Weights come from a fixed seed. GGUF files of this architecture hold
+the rows of q and k in the order of interleaved rotation, so they are permuted when written. Check of the JSON: `rows`
+holds logits after the prompt's tokens 0..pos; `greedy` continues the prompt; `gap` is the smallest difference between
+the best and the second-best logit along it, far above what the order of summation can change.
 """
 import json
 import os
@@ -23,23 +23,34 @@ N_LAYER, N_EMBD, N_HEAD, N_HEAD_KV, HEAD_DIM, N_FF, N_CTX = 2, 64, 4, 2, 16, 96,
 EPS, ROPE_BASE, N_MERGE, SEED = 1e-5, 10000.0, 400, 4
 CONTROL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 
-CHAT_TEMPLATE = ("{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}{{ '<|im_start|>system\n"
-                 "You weigh answers for one reader and keep it short.<|im_end|>\n' }}{% endif %}{{'<|im_start|>' + message['role'] + '\n' + "
-                 "message['content'] + '<|im_end|>' + '\n'}}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}")
+CHAT_TEMPLATE = ("{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}"
+                 "{{ '<|im_start|>system\n"
+                 "You weigh answers for one reader and keep it short.<|im_end|>\n' }}{% endif %}"
+                 "{{'<|im_start|>' + message['role'] + '\n' + "
+                 "message['content'] + '<|im_end|>' + '\n'}}{% endfor %}{% if add_generation_prompt %}"
+                 "{{ '<|im_start|>assistant\n' }}{% endif %}")
 
 TEXTS = """
-A reader asks a question and two answers come back. One of them is longer, with a list of steps and a warning at the end; the other is a single warm sentence that asks a question in return.
-Which one is better? That depends on the reader. Some people want the answer first and the reasons later, others want to be heard before they are told anything.
-The judge looks at what this reader chose before. In the first pair she took the shorter text. In the second pair she took the one with numbers. In the third she took the polite one, although it was wrong.
-So the persona is: a practical person who likes numbers, dislikes long lists, and forgives mistakes that are made kindly. The rubric follows from the persona: brevity 40 percent, facts 35 percent, tone 25 percent.
-Each criterion gets a score from 1 to 10, and the total is the weighted sum of the scores. If the weights do not add up to 100 something went wrong, and the chain says so.
-It isn't hard to see why we'd rather count than guess: they're cheap, they don't argue, and you'll find the same result tomorrow. I've tried it, he's tried it, she'd try it too.
+A reader asks a question and two answers come back. One of them is longer, with a list of steps and a warning at the \
+end; the other is a single warm sentence that asks a question in return.
+Which one is better? That depends on the reader. Some people want the answer first and the reasons later, others want \
+to be heard before they are told anything.
+The judge looks at what this reader chose before. In the first pair she took the shorter text. In the second pair she \
+took the one with numbers. In the third she took the polite one, although it was wrong.
+So the persona is: a practical person who likes numbers, dislikes long lists, and forgives mistakes that are made \
+kindly. The rubric follows from the persona: brevity 40 percent, facts 35 percent, tone 25 percent.
+Each criterion gets a score from 1 to 10, and the total is the weighted sum of the scores. If the weights do not add \
+up to 100 something went wrong, and the chain says so.
+It isn't hard to see why we'd rather count than guess: they're cheap, they don't argue, and you'll find the same \
+result tomorrow. I've tried it, he's tried it, she'd try it too.
 for (int i = 0; i < n; i++) { total += weight[i] * score[i]; } return total / 100.0;
 def score(persona, response):\n    return sum(w * s for w, s in zip(persona.weights, response.scores))
 {"persona": "likes short answers", "criteria": [{"name": "brevity", "weight": 40, "score": 7}], "total": 6.5}
-On 12 March 2024 the library lent 318 books, 27 films and 4 telescopes; 95 % came back in time. The rest cost 0.50 a day.
+On 12 March 2024 the library lent 318 books, 27 films and 4 telescopes; 95 % came back in time. The rest cost 0.50 a \
+day.
 Der Leser fragt, und zwei Antworten kommen zurück. Die eine ist länger, die andere ist wärmer. Welche ist die bessere?
-La lectrice pose une question et deux réponses arrivent. L'une est longue, l'autre est chaleureuse. Laquelle préfère-t-elle ?
+La lectrice pose une question et deux réponses arrivent. L'une est longue, l'autre est chaleureuse. Laquelle \
+préfère-t-elle ?
 La lectora hace una pregunta y llegan dos respuestas. Una es más larga, la otra es más amable. ¿Cuál prefiere?
 Читатель задаёт вопрос, и приходят два ответа. Один длиннее, другой теплее. Какой из них лучше?
 读者提出一个问题，得到两个回答。一个更长，一个更亲切。哪一个更好？ 読者が質問をすると、二つの答えが返ってくる。
@@ -59,8 +70,8 @@ def train_tokenizer(n_merge=N_MERGE):
     t.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Digits(individual_digits=True),
                                                pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)])
     alphabet = sorted(spelling().values())
-    trainer = trainers.BpeTrainer(vocab_size=256 + n_merge + len(CONTROL), special_tokens=CONTROL, initial_alphabet=alphabet,
-                                  show_progress=False, min_frequency=1)
+    trainer = trainers.BpeTrainer(vocab_size=256 + n_merge + len(CONTROL), special_tokens=CONTROL,
+                                  initial_alphabet=alphabet, show_progress=False, min_frequency=1)
     t.train_from_iterator(TEXTS.strip().split("\n"), trainer)
     state = json.loads(t.to_str())["model"]
     tokens = [tok for tok, _ in sorted(state["vocab"].items(), key=lambda kv: kv[1])]
@@ -72,8 +83,9 @@ def train_tokenizer(n_merge=N_MERGE):
 def build_model(n_vocab):
     """The model with random weights that are large enough for the logits to vary."""
     rng = np.random.default_rng(SEED)
-    config = LlamaConfig(vocab_size=n_vocab, hidden_size=N_EMBD, intermediate_size=N_FF, num_hidden_layers=N_LAYER, num_attention_heads=N_HEAD,
-                         num_key_value_heads=N_HEAD_KV, head_dim=HEAD_DIM, max_position_embeddings=N_CTX, rms_norm_eps=EPS, tie_word_embeddings=True,
+    config = LlamaConfig(vocab_size=n_vocab, hidden_size=N_EMBD, intermediate_size=N_FF, num_hidden_layers=N_LAYER,
+                         num_attention_heads=N_HEAD, num_key_value_heads=N_HEAD_KV, head_dim=HEAD_DIM,
+                         max_position_embeddings=N_CTX, rms_norm_eps=EPS, tie_word_embeddings=True,
                          rope_parameters={"rope_type": "default", "rope_theta": ROPE_BASE}, attn_implementation="eager")
     model = LlamaForCausalLM(config).to(torch.float32).eval()
     with torch.no_grad():
@@ -128,9 +140,12 @@ def write_gguf(path, model, tokens, merges):
     w.add_rope_dimension_count(HEAD_DIM)
     w.add_file_type(0)
     types = [gguf.TokenType.CONTROL if t in CONTROL else gguf.TokenType.NORMAL for t in tokens]
-    write_tokenizer(w, tokens, types, merges, "smollm", CHAT_TEMPLATE, tokens.index("<|im_start|>"), tokens.index("<|im_end|>"), False)
-    names = {"self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v", "self_attn.o_proj": "attn_output",
-             "mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up", "mlp.down_proj": "ffn_down", "input_layernorm": "attn_norm",
+    write_tokenizer(w, tokens, types, merges, "smollm", CHAT_TEMPLATE, tokens.index("<|im_start|>"),
+                    tokens.index("<|im_end|>"), False)
+    names = {"self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v",
+             "self_attn.o_proj": "attn_output",
+             "mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up", "mlp.down_proj": "ffn_down",
+             "input_layernorm": "attn_norm",
              "post_attention_layernorm": "ffn_norm"}
     state = {k: v.numpy() for k, v in model.state_dict().items()}
     w.add_tensor("token_embd.weight", state["model.embed_tokens.weight"])
@@ -183,12 +198,14 @@ def main():
     model = build_model(len(tokens))
     write_gguf(os.path.join(GOLDEN, "tiny-llama.gguf"), model, tokens, merges)
     write_seed(os.path.join(os.path.dirname(GOLDEN), "fuzz", "corpus", "gguf", "micro-llama.gguf"), tokens, merges)
-    prompt = tokenizer.encode("A reader asks 3 questions, and each answer is weighed: brevity 40, facts 35, tone 25. " * 3).ids[:64]
+    prompt = tokenizer.encode("A reader asks 3 questions, and each answer is weighed: brevity 40, facts 35, tone 25. "
+                              * 3).ids[:64]
     out = golden(model, prompt, len(tokens))
     with open(os.path.join(GOLDEN, "tiny-llama.json"), "w") as f:
         json.dump(out, f)
         f.write("\n")
-    print(f"{len(tokens)} tokens, logits {np.std(out['rows'][-1]['logits']):.2f} std, greedy {out['greedy']}, gap {out['gap']:.4f}")
+    print(f"{len(tokens)} tokens, logits {np.std(out['rows'][-1]['logits']):.2f} std, greedy {out['greedy']}, gap "
+          f"{out['gap']:.4f}")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 #!/bin/bash
-# Installs what bench/target_job.py compares with, into $1 (default ~/.cache/pgenrm-peers): two virtual environments, the default
-# model as OpenVINO reads it (exported in fp16) and as llama.cpp reads it (the file itself, Q8_0, BF16). About 15 minutes,
-# most of it for compiling llama.cpp. What is there already is kept.
+# Installs what bench/target_job.py compares with, into $1 (default ~/.cache/pgenrm-peers): two virtual environments, the
+# default model as OpenVINO reads it (exported in fp16) and as llama.cpp reads it (the file itself, Q8_0, BF16). About
+# 15 minutes, most of it for compiling llama.cpp. What is there already is kept.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 to=${1:-$HOME/.cache/pgenrm-peers}
@@ -21,11 +21,13 @@ fi
 if [ ! -d "$to/ov" ]; then
     "$to/venv_ov/bin/python" -m pip --version > /dev/null
     "$to/venv_ov/bin/python" "$here/gguf_to_folder.py" "$model" "$to/hf"
-    "$to/venv_ov/bin/python" -m optimum.commands.optimum_cli export openvino -m "$to/hf" --task text-generation-with-past --weight-format fp16 "$to/ov.part"
+    "$to/venv_ov/bin/python" -m optimum.commands.optimum_cli export openvino -m "$to/hf" \
+        --task text-generation-with-past --weight-format fp16 "$to/ov.part"
     mv "$to/ov.part" "$to/ov"
 fi
 ln -sf "$model" "$to/Q4_1.gguf"
 for type in q8_0 bf16; do
-    [ -f "$to/$type.gguf" ] || "${PGENRM:-$here/../../build/pgenrm}" convert "$to/Q4_1.gguf" --type "$type" --out "$to/$type.gguf"
+    [ -f "$to/$type.gguf" ] ||
+        "${PGENRM:-$here/../../build/pgenrm}" convert "$to/Q4_1.gguf" --type "$type" --out "$to/$type.gguf"
 done
 echo "peers are in $to"

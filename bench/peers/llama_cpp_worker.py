@@ -1,6 +1,6 @@
 """llama.cpp as a worker of target_job.py, by its low-level API: one prompt is computed once and its cells are shared
-(llama_memory_seq_cp), all chains decode in one batch, sampling by its own sampler chain. Prompts that begin alike share that beginning.
-Protocol: openvino_worker.py.        usage: llama_cpp_worker.py FILE.gguf [threads]"""
+(llama_memory_seq_cp), all chains decode in one batch, sampling by its own sampler chain. Prompts that begin alike share
+that beginning. Protocol: openvino_worker.py.        usage: llama_cpp_worker.py FILE.gguf [threads]"""
 import json
 import sys
 import time

@@ -1,5 +1,6 @@
-"""OpenVINO GenAI as a worker of target_job.py: reads jobs as JSON lines {"groups": [{"prompt": [ids], "n": chains}], "tokens": N,
-"seed": S}, answers each with {"seconds", "tokens"}. Loads before the first job; only the job itself is timed.
+"""OpenVINO GenAI as a worker of target_job.py: reads jobs as JSON lines {"groups": [{"prompt": [ids], "n": chains}],
+"tokens": N, "seed": S}, answers each with {"seconds", "tokens"}. Loads before the first job; only the job itself is
+timed.
 
 usage: openvino_worker.py FOLDER [key=value...]   properties of the pipeline, e.g. INFERENCE_PRECISION_HINT=bf16"""
 import json
@@ -19,7 +20,8 @@ def main():
     scheduler.max_num_batched_tokens = int(properties.pop("batched", "2048"))
     scheduler.enable_prefix_caching = True  # what several prompts of a job share is computed once
     threads = properties.pop("threads", "2")
-    pipe = genai.ContinuousBatchingPipeline(sys.argv[1], scheduler, "CPU", {"INFERENCE_NUM_THREADS": threads, **properties})
+    pipe = genai.ContinuousBatchingPipeline(sys.argv[1], scheduler, "CPU",
+                                            {"INFERENCE_NUM_THREADS": threads, **properties})
     print(json.dumps({"ready": True}), flush=True)
     for line in sys.stdin:
         job = json.loads(line)

@@ -277,6 +277,7 @@ typedef void (*block_fn)(float *out, size_t ldo, size_t rows, size_t columns, co
                            const char *panel, size_t steps, bool add) {                                                \
         kind##_block(R, out, ldo, rows, columns, x, quad_bytes, panel, steps, add);                                    \
     }
+/* clang-format off */
 #define BLOCKS(kind)                                                                                                   \
     BLOCK(kind, 1)                                                                                                     \
     BLOCK(kind, 2)                                                                                                     \
@@ -285,8 +286,11 @@ typedef void (*block_fn)(float *out, size_t ldo, size_t rows, size_t columns, co
     BLOCK(kind, 8)                                                                                                     \
     BLOCK(kind, 12)                                                                                                    \
     BLOCK(kind, 16)                                                                                                    \
-    BLOCK(kind, 20) BLOCK(kind, 24) static const block_fn kind##_blocks[] = {                                          \
+    BLOCK(kind, 20)                                                                                                    \
+    BLOCK(kind, 24)                                                                                                    \
+    static const block_fn kind##_blocks[] = {                                                                          \
         kind##_1, kind##_2, kind##_3, kind##_4, kind##_8, kind##_12, kind##_16, kind##_20, kind##_24};
+/* clang-format on */
 BLOCKS(bf16)
 BLOCKS(int8)
 

@@ -12,7 +12,8 @@ typedef struct file_map {
 
 pgr_status file_map_open(const char *path, file_map *out, pgr_error *err);
 void file_map_close(file_map *m);
-void file_map_drop(const file_map *m, size_t offset, size_t size); /* those pages may leave memory; reads bring them back */
+/* those pages may leave memory; reads bring them back */
+void file_map_drop(const file_map *m, size_t offset, size_t size);
 
 /* The whole file, at most 1 GiB, replaces what out held; out stays as it was on error. */
 pgr_status file_read(const char *path /* "-": standard input */, buf *out, pgr_error *err);

@@ -1,5 +1,5 @@
-/* file_out.h - a file that gets its name when it is whole: written as PATH.part, renamed by file_out_commit. Until then an
- * older file of that name stays as it is. */
+/* file_out.h - a file that gets its name when it is whole: written as PATH.part, renamed by file_out_commit. Until then
+ * an older file of that name stays as it is. */
 #ifndef PGR_BASE_FILE_OUT_H
 #define PGR_BASE_FILE_OUT_H
 

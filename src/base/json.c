@@ -10,8 +10,8 @@
 #include "base/text.h"
 
 /* jansson reports some failed allocations as syntax errors: out_of_memory tells them apart. Others it does not notice
- * (2.14: a string's characters that its buffer had no room for are left out, and the copy of the string then runs beyond
- * its end), so once one has failed in a parse, all that follow fail, the copy's among them. */
+ * (2.14: a string's characters that its buffer had no room for are left out, and the copy of the string then runs
+ * beyond its end), so once one has failed in a parse, all that follow fail, the copy's among them. */
 static _Thread_local bool out_of_memory, parsing;
 
 static void *json_alloc(size_t size) {

@@ -9,8 +9,10 @@
 
 void json_setup(void); /* routes jansson through mem.h; every parse and create below does it, repeated calls are free */
 
-/* Error: "ORIGIN:LINE: ...". Duplicate keys are errors. *out is the caller's (json_decref). first_line: number of the first line. */
-pgr_status json_parse(const char *text, size_t len, const char *origin, size_t first_line, json_t **out, pgr_error *err);
+/* Error: "ORIGIN:LINE: ...". Duplicate keys are errors. *out is the caller's (json_decref).
+ * first_line: number of the first line. */
+pgr_status json_parse(const char *text, size_t len, const char *origin, size_t first_line, json_t **out,
+                      pgr_error *err);
 /* The same with every number read as a real: for files of others that hold whole numbers beyond 64 bits. */
 pgr_status json_parse_reals(const char *text, size_t len, const char *origin, size_t first_line, json_t **out,
                             pgr_error *err);

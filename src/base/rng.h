@@ -1,5 +1,5 @@
-/* rng.h - counter-based random numbers: Philox4x32-10 (Salmon et al., SC 2011). A number depends on its key alone, not on
- * how many were drawn before it, so a sample does not depend on the batch or on the threads. */
+/* rng.h - counter-based random numbers: Philox4x32-10 (Salmon et al., SC 2011). A number depends on its key alone, not
+ * on how many were drawn before it, so a sample does not depend on the batch or on the threads. */
 #ifndef PGR_BASE_RNG_H
 #define PGR_BASE_RNG_H
 

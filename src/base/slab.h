@@ -1,5 +1,6 @@
 /* slab.h - memory for arrays that live and die together and are read all over again (packed weights, pages of the KV
- * cache): in blocks of pages of 2 MB where the system has them, so that few addresses have to be looked up. Not thread-safe. */
+ * cache): in blocks of pages of 2 MB where the system has them, so that few addresses have to be looked up. Not
+ * thread-safe. */
 #ifndef PGR_BASE_SLAB_H
 #define PGR_BASE_SLAB_H
 

@@ -12,7 +12,8 @@ bool utf8_valid(const char *s, size_t n);
 bool utf8_is_space(uint32_t code);                    /* Unicode's White_Space */
 size_t utf8_put(char out[4], uint32_t code);         /* bytes written */
 size_t utf8_complete(const char *s, size_t n);       /* largest prefix that does not end inside a character */
-size_t utf8_clip(const char *s, size_t n, size_t max); /* largest prefix of at most max bytes that ends at a character */
+/* largest prefix of at most max bytes that ends at a character */
+size_t utf8_clip(const char *s, size_t n, size_t max);
 int text_width(const char *s, size_t n);             /* columns on a terminal */
 
 /* The entry of known (NULL-terminated) nearest to word by edit distance, NULL if none is near. */

@@ -1,5 +1,5 @@
-/* watch.h - the caller's side of a long call: what it is told and whether it is to stop. A pgr_watch that is NULL, or all zero, is
- * nobody watching. */
+/* watch.h - the caller's side of a long call: what it is told and whether it is to stop. A pgr_watch that is NULL, or
+ * all zero, is nobody watching. */
 #ifndef PGR_BASE_WATCH_H
 #define PGR_BASE_WATCH_H
 
@@ -14,7 +14,8 @@ static inline pgr_status watch_check(const pgr_watch *w, pgr_error *err) {
     return watch_cancelled(w) ? fail(err, PGR_E_CANCELLED, "%s", pgr_status_text(PGR_E_CANCELLED)) : PGR_OK;
 }
 
-static inline void watch_report(const pgr_watch *w, const char *label, uint64_t done, uint64_t total, const char *unit) {
+static inline void watch_report(const pgr_watch *w, const char *label, uint64_t done, uint64_t total,
+                                const char *unit) {
     if (w && w->progress) w->progress(w->progress_ctx, label, done, total, unit);
 }
 

@@ -1,4 +1,5 @@
-/* bench.c - pgr_bench: each data set is read, its cells are filled with verdicts, and the verdicts become rows and a report. */
+/* bench.c - pgr_bench: each data set is read, its cells are filled with verdicts,
+ * and the verdicts become rows and a report. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>

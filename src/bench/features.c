@@ -1,4 +1,5 @@
-/* features.c - counts what features.h lists, in one pass over the words and one over the lines; no memory is allocated. */
+/* features.c - counts what features.h lists, in one pass over the words and one over the lines;
+ * no memory is allocated. */
 #include "bench/features.h"
 
 #include <math.h>

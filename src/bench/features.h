@@ -1,12 +1,13 @@
-/* features.h - surface attributes of a response for the statistical methods: the facts of judge/facts.h and what else can be counted
- * without knowing what a text means. */
+/* features.h - surface attributes of a response for the statistical methods: the facts of judge/facts.h and what else
+ * can be counted without knowing what a text means. */
 #ifndef PGR_BENCH_FEATURES_H
 #define PGR_BENCH_FEATURES_H
 
 #include "judge/facts.h"
 
 /* clang-format off */
-/*        id             name               what is measured (log: of 1 + n; root: square root; rates per 100 words, 20 words added) */
+/*    id            name             what is measured (log: of 1 + n; root: square root; rates per 100 words, 20 words
+ *                                   added) */
 #define FEATURES(X)                                                                                                    \
     X(CHARACTERS,   "characters",    "log characters")                                                                 \
     X(BULK,         "bulk",          "square of log characters, above 4")                                              \

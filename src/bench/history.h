@@ -1,4 +1,5 @@
-/* history.h - which pairs a method may know of a user: draws of his own, or a stranger's. Every method of a seed is given the same. */
+/* history.h - which pairs a method may know of a user: draws of his own, or a stranger's.
+ * Every method of a seed is given the same. */
 #ifndef PGR_BENCH_HISTORY_H
 #define PGR_BENCH_HISTORY_H
 

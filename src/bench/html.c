@@ -1,4 +1,5 @@
-/* html.c - the report as one page: a section per data set with its plots and its table. Well-formed XML, nothing from the net. */
+/* html.c - the report as one page: a section per data set with its plots and its table. Well-formed XML,
+ * nothing from the net. */
 #include <math.h>
 #include <string.h>
 

@@ -1,4 +1,5 @@
-/* lampqa.c - pgr_lampqa: every question becomes a request with the generators' answers, the judge's scores become means and ranks. */
+/* lampqa.c - pgr_lampqa: every question becomes a request with the generators' answers,
+ * the judge's scores become means and ranks. */
 #include "bench/lampqa.h"
 
 #include <math.h>

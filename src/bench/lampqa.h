@@ -1,4 +1,5 @@
-/* lampqa.h - LaMP-QA in memory: the questions that every generator answered, what is shown of their askers, the true scores. */
+/* lampqa.h - LaMP-QA in memory: the questions that every generator answered, what is shown of their askers,
+ * the true scores. */
 #ifndef PGR_BENCH_LAMPQA_H
 #define PGR_BENCH_LAMPQA_H
 
@@ -27,13 +28,14 @@ typedef struct lampqa_data {
     bench_notes notes;
 } lampqa_data;
 
-/* Everything that the options name; of the questions those stay that all answered, at most `limit` of a category. out is to be freed, also
- * after an error. */
+/* Everything that the options name; of the questions those stay that all answered, at most `limit` of a category. out
+ * is to be freed, also after an error. */
 pgr_status lampqa_load(const pgr_lampqa_options *o, lampqa_data *out, pgr_error *err);
 void lampqa_free(lampqa_data *d);
 
 /* The parts of lampqa_load that read JSON which others wrote, text (n). */
-pgr_status lampqa_answers(lampqa_data *d, size_t generator, const char *text, size_t n, const char *origin, pgr_error *err);
+pgr_status lampqa_answers(lampqa_data *d, size_t generator, const char *text, size_t n, const char *origin,
+                          pgr_error *err);
 pgr_status lampqa_truth(lampqa_data *d, const char *text, size_t n, const char *origin, pgr_error *err);
 
 /* The answers' order in a question's request: order[i] is the generator at place i, drawn by the question's key. */

@@ -1,4 +1,5 @@
-/* lbfgs.h - the minimum of a smooth convex function by L-BFGS (Nocedal and Wright, Numerical Optimization, algorithm 7.5). */
+/* lbfgs.h - the minimum of a smooth convex function by L-BFGS (Nocedal and Wright, Numerical Optimization,
+ * algorithm 7.5). */
 #ifndef PGR_BENCH_LBFGS_H
 #define PGR_BENCH_LBFGS_H
 

@@ -57,8 +57,8 @@ static bool goes_on(const char *text, const char *root) {
     return n > 0 && strncmp(text, root, n) == 0 && text[n] == '\n';
 }
 
-/* A conversation that begins with the whole of another one and a line break is the same question: in the order of bytes it
- * follows the other directly, or after others that go on from it too. */
+/* A conversation that begins with the whole of another one and a line break is the same question: in the order of bytes
+ * it follows the other directly, or after others that go on from it too. */
 static pgr_status number_questions(bench_data *d, const numbering *t, pgr_error *err) {
     size_t n = t->contexts.n;
     context_order *order = mem_array(n + 1, sizeof *order);

@@ -1,4 +1,5 @@
-/* plan.h - what a benchmark run is made of: cells, the settings that decide its numbers, and how verdicts are stored. */
+/* plan.h - what a benchmark run is made of: cells, the settings that decide its numbers,
+ * and how verdicts are stored. */
 #ifndef PGR_BENCH_PLAN_H
 #define PGR_BENCH_PLAN_H
 
@@ -37,12 +38,12 @@ pgr_status plan_note(bench_notes *notes, arena *a, pgr_error *err, const char *f
 /* Checks what can be told without the data. */
 pgr_status plan_check(const pgr_bench_options *o, bool engine, pgr_error *err);
 
-/* Everything that the numbers depend on, as an object: the options, the model's fingerprint (a number that its weights, its arithmetic and
- * its adapters decide) and the data's digests. engine may be NULL. *out: json_decref. */
+/* Everything that the numbers depend on, as an object: the options, the model's fingerprint (a number that its weights,
+ * its arithmetic and its adapters decide) and the data's digests. engine may be NULL. *out: json_decref. */
 pgr_status plan_settings(const pgr_bench_options *o, pgr_engine *engine, const bench_data *const *sets, size_t n_set,
                          json_t **out, pgr_error *err);
-/* The folder is made where it is missing. A folder without a plan gets this one; one with a plan must be resumed, with the same
- * settings: else PGR_E_ARG that names the first difference. */
+/* The folder is made where it is missing. A folder without a plan gets this one; one with a plan must be resumed, with
+ * the same settings: else PGR_E_ARG that names the first difference. */
 pgr_status plan_keep(const char *folder, const json_t *settings, bool resume, pgr_error *err);
 
 uint64_t plan_digest(const bench_data *d); /* of all texts, users and roles of the rows */

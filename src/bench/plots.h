@@ -6,7 +6,8 @@
 #include "pgenrm_bench.h"
 
 void html_text(buf *out, const char *s);                    /* escaped; bytes that are not UTF-8 become U+FFFD */
-void row_name(const pgr_bench_row *r, buf *out);            /* "p-genrm Ind-8,Pro-4, stranger's history" as plain text */
+/* "p-genrm Ind-8,Pro-4, stranger's history" as plain text */
+void row_name(const pgr_bench_row *r, buf *out);
 
 /* Each appends nothing where no row has what it shows.                        rows: (n) of one data set */
 void plot_accuracy(const pgr_bench_row *rows, size_t n, buf *out);

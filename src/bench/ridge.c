@@ -1,5 +1,5 @@
-/* ridge.c - the loss, its gradient, and the fit by L-BFGS. The parameters are scaled by the roots of their penalties, which makes the
- * penalty |q|^2 / 2 and the problem well conditioned whatever the penalties are. */
+/* ridge.c - the loss, its gradient, and the fit by L-BFGS. The parameters are scaled by the roots of their penalties,
+ * which makes the penalty |q|^2 / 2 and the problem well conditioned whatever the penalties are. */
 #include "bench/ridge.h"
 
 #include <math.h>
@@ -8,7 +8,8 @@
 #include "base/mem.h"
 #include "bench/lbfgs.h"
 
-/* The penalty makes the loss strongly convex with constant 1 in q: a gradient of norm g is at most g away from the minimum. */
+/* The penalty makes the loss strongly convex with constant 1 in q: a gradient of norm g is at most g away from the
+ * minimum. */
 static const double TOLERANCE = 1e-4;
 enum { MAX_ITER = 2000 };
 

@@ -1,11 +1,13 @@
-/* ridge.h - Bradley-Terry with a ridge: why the chosen response of a pair was chosen, from its attributes, from who chooses, and from
- * the response itself.
+/* ridge.h - Bradley-Terry with a ridge: why the chosen response of a pair was chosen, from its attributes, from who
+ * chooses, and from the response itself.
  *
  *     z = w.x + v_user.x' + t_chosen - t_rejected          P(chosen is chosen) = 1 / (1 + exp(-z))
- *     loss = sum_rows log(1 + exp(-z)) + (attribute |w_a|^2 + embedding |w_e|^2 + personal sum_users |v|^2 + item |t|^2) / 2
+ *     loss = sum_rows log(1 + exp(-z))
+ *            + (attribute |w_a|^2 + embedding |w_e|^2 + personal sum_users |v|^2 + item |t|^2) / 2
  *
- * x: differences chosen - rejected, attributes first, then embeddings; x': the first n_personal of them. The penalties are one over the
- * variances of normal priors: v is a user's departure from w, which one without pairs has none of. INFINITY leaves a part out. */
+ * x: differences chosen - rejected, attributes first, then embeddings; x': the first n_personal of them. The penalties
+ * are one over the variances of normal priors: v is a user's departure from w, which one without pairs has none of.
+ * INFINITY leaves a part out. */
 #ifndef PGR_BENCH_RIDGE_H
 #define PGR_BENCH_RIDGE_H
 
@@ -31,8 +33,8 @@ typedef struct ridge_model {
 pgr_status ridge_model_create(const ridge_rows *r, ridge_model *m, pgr_error *err); /* all zero */
 void ridge_model_free(ridge_model *m);
 
-/* Fits to the rows listed in `list` (n), starting from what m holds: a neighbouring penalty's model saves time and changes the result by
- * no more than the tolerance. */
+/* Fits to the rows listed in `list` (n), starting from what m holds: a neighbouring penalty's model saves time and
+ * changes the result by no more than the tolerance. */
 pgr_status ridge_fit(const ridge_rows *r, const size_t *list, size_t n, const ridge_penalty *p, pgr_cancel *cancel,
                      ridge_model *m, pgr_error *err);
 
@@ -45,8 +47,8 @@ pgr_status ridge_fit_user(const ridge_rows *r, const ridge_model *m, const size_
 
 double ridge_loss(double z); /* log(1 + exp(-z)) */
 
-/* Value and gradient that ridge_fit minimises, for the tests: q (ridge_n) are the parameters in the order w, personal, item without the
- * parts left out, each times the root of its penalty. */
+/* Value and gradient that ridge_fit minimises, for the tests: q (ridge_n) are the parameters in the order w, personal,
+ * item without the parts left out, each times the root of its penalty. */
 typedef struct ridge_problem {
     const ridge_rows *r;
     const size_t *list;

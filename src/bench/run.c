@@ -1,5 +1,5 @@
-/* run.c - fills a table of verdicts; see run.h. A verdict depends on its row, its cell and its run alone, so that it does not matter
- * which others are known already. */
+/* run.c - fills a table of verdicts; see run.h. A verdict depends on its row, its cell and its run alone, so that it
+ * does not matter which others are known already. */
 #include "bench/run.h"
 
 #include <math.h>

@@ -15,7 +15,8 @@ typedef struct run_input {
     bench_notes *notes;
 } run_input;
 
-/* Every verdict that is not known yet. On error, PGR_E_CANCELLED after *cancel among them, those that are known are in the journal. */
+/* Every verdict that is not known yet. On error, PGR_E_CANCELLED after *cancel among them,
+ * those that are known are in the journal. */
 pgr_status run_cells(const run_input *in, verdict_table *t, pgr_error *err);
 
 #endif

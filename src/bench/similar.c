@@ -1,6 +1,7 @@
-/* similar.c - the methods `similar-users` and `embedding-users`: what everybody says of a pair (items and attributes, ridge.h) and how the
- * user's prototype departs from it. The prototypes are latent classes of voters (classes.h); a user is placed by his votes, or by the
- * mean of his normalised embedding differences at the nearest centre of k-means. */
+/* similar.c - the methods `similar-users` and `embedding-users`: what everybody says of a pair (items and attributes,
+ * ridge.h) and how the user's prototype departs from it. The prototypes are latent classes of voters (classes.h); a
+ * user is placed by his votes, or by the mean of his normalised embedding differences at the nearest centre of
+ * k-means. */
 #include <math.h>
 #include <string.h>
 

@@ -94,8 +94,8 @@ pgr_status stat_embed(stat *s, pgr_error *err) {
 
 /* ---- folds ------------------------------------------------------------------------------------------------------ */
 
-/* Are the asked rows about questions that train rows ask too (statements of one consultation)? Then it is not the question that keeps
- * train and test apart but the pair, and so it is between the folds. */
+/* Are the asked rows about questions that train rows ask too (statements of one consultation)? Then it is not the
+ * question that keeps train and test apart but the pair, and so it is between the folds. */
 static pgr_status questions_recur(const bench_data *d, bool *recur, pgr_error *err) {
     bool *known = mem_zero(d->n_question + 1, sizeof *known);
     if (!known) return fail_mem(err);

@@ -37,7 +37,8 @@ static mean_se by_user(const work *w, const double *v) {
 
 /* ---- accuracy ---------------------------------------------------------------------------------------------------- */
 
-/* The mean of the groups' means over the rows; group[u] < 0: the user's rows are left out. NULL: each user is a group. */
+/* The mean of the groups' means over the rows; group[u] < 0: the user's rows are left out.
+ * NULL: each user is a group. */
 static double macro(const work *w, const double *v, const int *group, size_t n_group) {
     double *sums = w->residuals, total = 0;
     size_t *n = w->counts, used = 0;
@@ -158,8 +159,8 @@ static void add_differences(const work *w, size_t cell, pgr_bench_row *out) {
 
 /* ---- calibration ------------------------------------------------------------------------------------------------- */
 
-/* The cell's verdicts into p (that the response shown first is better), y (whether it is) and whose. Which is shown first is
- * the row's parity: a map fitted on p of the chosen response alone would see one outcome only. */
+/* The cell's verdicts into p (that the response shown first is better), y (whether it is) and whose. Which is shown
+ * first is the row's parity: a map fitted on p of the chosen response alone would see one outcome only. */
 static size_t gather(const work *w, size_t cell) {
     size_t n = 0;
     for (size_t r = 0; r < w->n_run; r++)

@@ -1,5 +1,5 @@
-/* synth.c - draws the truth, the users and their choices. Every user has random numbers of his own, so that more users or rows change
- * nothing in those before. */
+/* synth.c - draws the truth, the users and their choices. Every user has random numbers of his own, so that more users
+ * or rows change nothing in those before. */
 #include "bench/synth.h"
 
 #include <math.h>

@@ -1,9 +1,10 @@
-/* synth.h - synthetic users with known truth: latent weights over measured facts (judge/facts.h), choices between real responses.
+/* synth.h - synthetic users with known truth: latent weights over measured facts (judge/facts.h), choices between real
+ * responses.
  *
  * A user of prototype k asks queries of a kind s (told by words, synth_kind) and weighs facts by
  *     w(u, s) = common + base_k + scenario_ks + own_u
- * each term on a few facts; w is scaled so that the utility difference of two random responses has standard deviation 1. He
- * prefers a to b with probability sigmoid(w . (facts of a - facts of b) / noise)  (Bradley-Terry). */
+ * each term on a few facts; w is scaled so that the utility difference of two random responses has standard deviation
+ * 1. He prefers a to b with probability sigmoid(w . (facts of a - facts of b) / noise)  (Bradley-Terry). */
 #ifndef PGR_BENCH_SYNTH_H
 #define PGR_BENCH_SYNTH_H
 
@@ -61,8 +62,8 @@ pgr_status synth_texts_load(const char *path, size_t max_bytes, const pgr_watch 
                             synth_texts *out, pgr_error *err);
 void synth_texts_free(synth_texts *t);
 /* One line of such a file: `name` and `number` are for messages. On error nothing of it was added but memory. */
-pgr_status synth_texts_add(synth_texts *t, const char *text, size_t n, const char *name, size_t number, size_t max_bytes,
-                           pgr_error *err);
+pgr_status synth_texts_add(synth_texts *t, const char *text, size_t n, const char *name, size_t number,
+                           size_t max_bytes, pgr_error *err);
 
 /* Marks the held-out prompts of texts, draws users and rows; they stand until synth_free. */
 pgr_status synth_draw(synth_texts *texts, const pgr_synth_options *o, synth *out, pgr_error *err);

@@ -1,5 +1,5 @@
-/* synth_ladder.c - what is won by knowing more: the longest answer, what most like, a few pairs of the user's own, users like him, the
- * truth. Fitted on the train rows of known users, asked on the test rows of held-out ones.
+/* synth_ladder.c - what is won by knowing more: the longest answer, what most like, a few pairs of the user's own,
+ * users like him, the truth. Fitted on the train rows of known users, asked on the test rows of held-out ones.
  *
  * x: features of a row (FEATURES): the differences of facts, and again in the place of the row's kind of query */
 #include <math.h>
@@ -150,8 +150,8 @@ static pgr_status fit_prototypes(ladder *l, const uint32_t *assign, size_t n_use
     return PGR_OK;
 }
 
-/* k-means over each known user's own weights, then rounds of: fit the prototypes, move every user to the one that his choices
- * are likeliest under. vectors: (n_user, N_FACT), assign: (n_user), rows: (n_known), like: (K) */
+/* k-means over each known user's own weights, then rounds of: fit the prototypes, move every user to the one that his
+ * choices are likeliest under. vectors: (n_user, N_FACT), assign: (n_user), rows: (n_known), like: (K) */
 static pgr_status find_prototypes(ladder *l, float *vectors, uint32_t *assign, size_t *rows, double *like,
                                   pgr_error *err) {
     size_t n_user = l->n_known / l->n_train;

@@ -1,4 +1,5 @@
-/* synth_texts.c - the responses that synthetic users choose between: read, measured, their queries sorted into kinds. */
+/* synth_texts.c - the responses that synthetic users choose between: read, measured,
+ * their queries sorted into kinds. */
 #include <stdio.h>
 #include <string.h>
 

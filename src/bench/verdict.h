@@ -1,4 +1,5 @@
-/* verdict.h - what the methods said, row by row, and its journal: a JSON line per verdict, written as soon as it is there. */
+/* verdict.h - what the methods said, row by row, and its journal: a JSON line per verdict,
+ * written as soon as it is there. */
 #ifndef PGR_BENCH_VERDICT_H
 #define PGR_BENCH_VERDICT_H
 
@@ -31,14 +32,16 @@ typedef struct journal {
     char *path;
 } journal;
 
-/* Opens FOLDER/verdicts.jsonl for appending (folder NULL: none). A last line without an end is the trace of a kill: it is cut off. */
+/* Opens FOLDER/verdicts.jsonl for appending (folder NULL: none).
+ * A last line without an end is the trace of a kill: it is cut off. */
 pgr_status journal_open(const char *folder, journal *out, pgr_error *err);
 void journal_close(journal *j);
-/* The table's part of the journal into the table. Lines of other data sets or of cells that are not asked are passed over; a line of another
- * shape is an error with its number. */
+/* The table's part of the journal into the table. Lines of other data sets or of cells that are not asked are passed
+ * over; a line of another shape is an error with its number. */
 pgr_status journal_read(const journal *j, verdict_table *t, pgr_error *err);
 /* What journal_read does with one line, without its end. origin: FILE:LINE. */
-pgr_status verdict_parse(const char *line, size_t n, const char *origin, size_t number, verdict_table *t, pgr_error *err);
+pgr_status verdict_parse(const char *line, size_t n, const char *origin, size_t number, verdict_table *t,
+                         pgr_error *err);
 /* Appends the verdict in one write. */
 pgr_status journal_add(const journal *j, const verdict_table *t, size_t cell, size_t run, size_t row, pgr_error *err);
 void verdict_write(const verdict_table *t, size_t cell, size_t run, size_t row, buf *out); /* the line with its end */

@@ -1,4 +1,5 @@
-/* convert.c - the public calls that write models, pgr_convert and pgr_merge. Owns their order of work: check, open, write. */
+/* convert.c - the public calls that write models, pgr_convert and pgr_merge. Owns their order of work: check,
+ * open, write. */
 #include <math.h>
 #include <string.h>
 #include <sys/stat.h>

@@ -1,5 +1,5 @@
-/* export.c - owns the making of tensors for a new file: rows in their new order, adapters added in fp32, rounded to the new
- * type; in chunks, the rows of a chunk by all threads. */
+/* export.c - owns the making of tensors for a new file: rows in their new order, adapters added in fp32, rounded to the
+ * new type; in chunks, the rows of a chunk by all threads. */
 #include "export/export.h"
 
 #include <stdatomic.h>
@@ -24,8 +24,8 @@ typedef struct chunk {
     atomic_size_t wrong; /* a row whose values do not fit the type, + 1; 0: none */
 } chunk;
 
-/* The row of the model's own tensor that stands in row r of the new one. Within a head, the first and the second half of the
- * rows alternate: rotated values 2i, 2i + 1 there are i, head_dim / 2 + i here. */
+/* The row of the model's own tensor that stands in row r of the new one. Within a head, the first and the second half
+ * of the rows alternate: rotated values 2i, 2i + 1 there are i, head_dim / 2 + i here. */
 static size_t source_row(const export_tensor *t, size_t r) {
     if (t->head_dim == 0) return r;
     size_t in_head = r % t->head_dim;

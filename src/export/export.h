@@ -13,7 +13,8 @@ typedef struct export_tensor {
     const float *values;        /* (rows, cols) in place of from; NULL: from */
     size_t rows, cols;
     bool matrix;                /* (rows, cols); else a vector, rows is 1 */
-    size_t head_dim;            /* rows are put in the order of interleaved rotation, within heads of so many; 0: they stay */
+    size_t head_dim;            /* rows are put in the order of interleaved rotation, within heads of so many;
+                                 * 0: they stay */
     const lowrank *deltas;      /* (n_delta) what adapters add, their user's scale in it */
     size_t n_delta;
     quant_type type;
@@ -40,8 +41,9 @@ typedef struct export_adapter {
     float scale;
 } export_adapter;
 
-/* The plan for all tensors of c's model with n adapters merged in. Every tensor of c is used or refused by name, as when a
- * model is opened. *untied: the head, which was the embedding, is a tensor of its own now. adapters must outlive the plan. */
+/* The plan for all tensors of c's model with n adapters merged in. Every tensor of c is used or refused by name, as
+ * when a model is opened. *untied: the head, which was the embedding, is a tensor of its own now. adapters must outlive
+ * the plan. */
 pgr_status export_plan_make(const checkpoint *c, const export_adapter *adapters, size_t n, export_names names,
                             export_types types, export_plan *out, bool *untied, pgr_error *err);
 void export_plan_free(export_plan *p);

@@ -1,5 +1,5 @@
-/* export_folder.c - owns what a new Hugging Face folder holds and how it comes to be: everything is written into FOLDER.part,
- * which becomes FOLDER when it is whole. */
+/* export_folder.c - owns what a new Hugging Face folder holds and how it comes to be: everything is written into
+ * FOLDER.part, which becomes FOLDER when it is whole. */
 #include "export/export_folder.h"
 
 #include <dirent.h>

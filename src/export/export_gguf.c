@@ -1,5 +1,5 @@
-/* export_gguf.c - owns what stands in a GGUF file beside the weights: of a Hugging Face folder the keys of its architecture,
- * its tokenizer and chat template; of another GGUF file its own keys. */
+/* export_gguf.c - owns what stands in a GGUF file beside the weights: of a Hugging Face folder the keys of its
+ * architecture, its tokenizer and chat template; of another GGUF file its own keys. */
 #include "export/export_gguf.h"
 
 #include <string.h>

@@ -39,7 +39,8 @@ static quant_type fitting(quant_type type, size_t cols) {
     return cols % quant_block(type) == 0 ? type : QUANT_F16;
 }
 
-/* What a changed tensor is written as that is to keep its type: Q8_0 stands in for the packed types that we do not write. */
+/* What a changed tensor is written as that is to keep its type: Q8_0 stands in for the packed types that we do not
+ * write. */
 static quant_type kept(uint32_t type) {
     return quant_writable(type) && type != QUANT_Q4_0 ? (quant_type)type : QUANT_Q8_0;
 }
@@ -77,7 +78,8 @@ static pgr_status layer_names(planner *p, size_t layer, wanted *w) {
     return w->gguf && w->hf ? PGR_OK : fail_mem(p->err);
 }
 
-/* Tensors that stand in place of the model's own: at scale 1 only, and of one adapter only, as when adapters are set. */
+/* Tensors that stand in place of the model's own: at scale 1 only, and of one adapter only,
+ * as when adapters are set. */
 static pgr_status check_whole(const planner *p, const export_tensor *t, const export_adapter *a, bool taken) {
     if (taken) return fail(p->err, PGR_E_ARG, "%s: another adapter replaces tensor %s too", a->lora->path, t->name);
     if (a->scale != 1.0f)
@@ -118,7 +120,8 @@ static pgr_status add_vector(planner *p, size_t layer, wanted w, size_t offset) 
     return PGR_OK;
 }
 
-/* Room for the deltas of one tensor; those that are there are filled in. offset: of lora_factors in lora_layer or lora. */
+/* Room for the deltas of one tensor; those that are there are filled in.
+ * offset: of lora_factors in lora_layer or lora. */
 static pgr_status add_deltas(planner *p, export_tensor *t,
                              const lora_factors *(*of)(const lora *l, size_t layer, size_t offset), size_t layer,
                              size_t offset) {

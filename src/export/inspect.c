@@ -1,5 +1,5 @@
-/* inspect.c - what a file holds and what will be used and why: pgr_inspect. Reads the directory, no weights. Language models here,
- * adapters and encoders in files of their own. */
+/* inspect.c - what a file holds and what will be used and why: pgr_inspect. Reads the directory, no weights. Language
+ * models here, adapters and encoders in files of their own. */
 #include <string.h>
 
 #include "base/json.h"

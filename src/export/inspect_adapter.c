@@ -1,5 +1,6 @@
-/* inspect_adapter.c - what a LoRA adapter is, without the model that it goes on: format, ranks, scales, targets, tensors in place of
- * the model's. Whether it fits a model is for lora_open. Also tells adapters, encoders and models apart. */
+/* inspect_adapter.c - what a LoRA adapter is, without the model that it goes on: format, ranks, scales, targets,
+ * tensors in place of the model's. Whether it fits a model is for lora_open. Also tells adapters,
+ * encoders and models apart. */
 #include <string.h>
 
 #include "base/json.h"

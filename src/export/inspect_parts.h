@@ -1,4 +1,5 @@
-/* inspect_parts.h - what the three reports of pgr_inspect share: of a language model, of a LoRA adapter, of an encoder. */
+/* inspect_parts.h - what the three reports of pgr_inspect share: of a language model, of a LoRA adapter,
+ * of an encoder. */
 #ifndef PGR_EXPORT_INSPECT_PARTS_H
 #define PGR_EXPORT_INSPECT_PARTS_H
 

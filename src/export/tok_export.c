@@ -1,5 +1,5 @@
-/* tok_export.c - owns the way from a tokenizer.json to tokenizer.ggml.*: byte-level BPE as "gpt2" with its merges and the name
- * of its pre-tokeniser, SentencePiece-style BPE as "llama" with scores that give the same order of merges. */
+/* tok_export.c - owns the way from a tokenizer.json to tokenizer.ggml.*: byte-level BPE as "gpt2" with its merges and
+ * the name of its pre-tokeniser, SentencePiece-style BPE as "llama" with scores that give the same order of merges. */
 #include "export/tok_export.h"
 
 #include <inttypes.h>
@@ -183,8 +183,8 @@ static size_t count_cuts(const tokenizer *t, int32_t id) {
     return count;
 }
 
-/* Readers of scores merge every two tokens that make up a third, the best score first: the list of merges must be all of
- * these, and those that give one token must stand together. Then score -k for the k-th token of the list. */
+/* Readers of scores merge every two tokens that make up a third, the best score first: the list of merges must be all
+ * of these, and those that give one token must stand together. Then score -k for the k-th token of the list. */
 static pgr_status score_tokens(const exporter *e, float *scores, buf *scratch) {
     const tokenizer *t = e->t;
     size_t n = json_array_size(e->merges), all = 0;

@@ -1,5 +1,5 @@
-/* bind.h - takes a model's tensors from a source: each by name, its type and shape checked here and nowhere later, and in
- * the end none is left that nobody asked for. */
+/* bind.h - takes a model's tensors from a source: each by name, its type and shape checked here and nowhere later, and
+ * in the end none is left that nobody asked for. */
 #ifndef PGR_FORMAT_BIND_H
 #define PGR_FORMAT_BIND_H
 
@@ -29,8 +29,8 @@ pgr_status bind_end(const binding *b, const char *whole);
 pgr_status bind_check_type(const char *path, const source_tensor *t, pgr_error *err);
 pgr_status bind_check(const char *path, const source_tensor *t, size_t rows, size_t cols, pgr_error *err);
 
-/* Hugging Face names begin with `prefix` or, where the bare inner model was saved, with nothing: which, by the one tensor
- * that every such model has. */
+/* Hugging Face names begin with `prefix` or, where the bare inner model was saved, with nothing: which, by the one
+ * tensor that every such model has. */
 const char *bind_prefix(const tensor_source *s, const char *prefix, const char *name);
 
 #endif

@@ -86,8 +86,8 @@ pgr_status config_check(const config *c, const char *path, pgr_error *err) {
     return PGR_OK;
 }
 
-/* Llama 3.1: a pair that makes fewer than `low` turns in the original context is slowed by factor, one that makes more than
- * `high` is left, and between them the share of either changes linearly with the turns. */
+/* Llama 3.1: a pair that makes fewer than `low` turns in the original context is slowed by factor, one that makes more
+ * than `high` is left, and between them the share of either changes linearly with the turns. */
 static double llama3_freq(const config *c, double freq) {
     double turns = (double)c->rope_original_ctx * freq / (2.0 * 3.14159265358979323846);
     if (turns < c->rope_low) return freq / c->rope_factor;

@@ -39,11 +39,12 @@ typedef struct arch_row {
 const arch_row *arch_find(const char *name); /* NULL: not supported */
 const char *arch_list(void);                 /* "a, b", for messages */
 
-/* Everything that later code relies on without a look: ranges, and what must fit what. Each reader of configs ends with it.
- * path is for messages. */
+/* Everything that later code relies on without a look: ranges, and what must fit what. Each reader of configs ends with
+ * it. path is for messages. */
 pgr_status config_check(const config *c, const char *path, pgr_error *err);
 
-/* By what the angle of pair i < rope_dim / 2 of a head grows from position to position; scaled where there is a scaling. */
+/* By what the angle of pair i < rope_dim / 2 of a head grows from position to position;
+ * scaled where there is a scaling. */
 double config_rope_freq(const config *c, size_t i);
 
 pgr_status config_from_gguf(const gguf *g, config *out, pgr_error *err);

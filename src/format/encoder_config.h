@@ -1,5 +1,5 @@
-/* encoder_config.h - the numbers that drive an encoder of the BERT family, from a Hugging Face folder's config.json. What is not
- * understood is refused by the key's name. */
+/* encoder_config.h - the numbers that drive an encoder of the BERT family, from a Hugging Face folder's config.json.
+ * What is not understood is refused by the key's name. */
 #ifndef PGR_FORMAT_ENCODER_CONFIG_H
 #define PGR_FORMAT_ENCODER_CONFIG_H
 

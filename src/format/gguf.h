@@ -58,13 +58,15 @@ void gguf_close(gguf *g);
 const gguf_value *gguf_find(const gguf *g, const char *key); /* NULL if absent */
 const gguf_tensor *gguf_find_tensor(const gguf *g, const char *name);
 
-/* Typed look-ups. Absent: PGR_E_FORMAT, or with a fallback the fallback. A wrong kind is always an error naming the key. */
+/* Typed look-ups. Absent: PGR_E_FORMAT, or with a fallback the fallback.
+ * A wrong kind is always an error naming the key. */
 pgr_status gguf_get_u32(const gguf *g, const char *key, uint32_t *out, pgr_error *err);
 pgr_status gguf_get_u32_or(const gguf *g, const char *key, uint32_t fallback, uint32_t *out, pgr_error *err);
 pgr_status gguf_get_f32_or(const gguf *g, const char *key, float fallback, float *out, pgr_error *err);
 pgr_status gguf_get_bool_or(const gguf *g, const char *key, bool fallback, bool *out, pgr_error *err);
 pgr_status gguf_get_string(const gguf *g, const char *key, gguf_string *out, pgr_error *err); /* absent: error */
-pgr_status gguf_get_array(const gguf *g, const char *key, gguf_kind item, const gguf_value **out, pgr_error *err); /* absent: error */
+/* absent: error */
+pgr_status gguf_get_array(const gguf *g, const char *key, gguf_kind item, const gguf_value **out, pgr_error *err);
 int32_t gguf_array_i32(const gguf_value *array, size_t i); /* of an array of I32 or U32 */
 float gguf_array_f32(const gguf_value *array, size_t i);   /* of an array of F32 */
 

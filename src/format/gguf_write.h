@@ -1,5 +1,5 @@
-/* gguf_write.h - writes GGUF v3 files: keys, the directory of tensors, then the tensors' bytes in that order, which need not
- * fit into memory. The file gets its name when it is whole. */
+/* gguf_write.h - writes GGUF v3 files: keys, the directory of tensors, then the tensors' bytes in that order, which
+ * need not fit into memory. The file gets its name when it is whole. */
 #ifndef PGR_FORMAT_GGUF_WRITE_H
 #define PGR_FORMAT_GGUF_WRITE_H
 

@@ -1,5 +1,5 @@
-/* hf_config.c - owns the table of model_types and the reading of config.json and generation_config.json. A key is either
- * understood and in range, known to change nothing here, or refused by its name. */
+/* hf_config.c - owns the table of model_types and the reading of config.json and generation_config.json. A key is
+ * either understood and in range, known to change nothing here, or refused by its name. */
 #include "format/hf_config.h"
 
 #include <math.h>

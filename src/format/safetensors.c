@@ -1,5 +1,5 @@
-/* safetensors.c - owns the reading of safetensors files and of the index over several of them. Header, shapes and offsets
- * come from the file and are checked against its size before they are used; names are left to others. */
+/* safetensors.c - owns the reading of safetensors files and of the index over several of them. Header, shapes and
+ * offsets come from the file and are checked against its size before they are used; names are left to others. */
 #include "format/safetensors.h"
 
 #include <inttypes.h>

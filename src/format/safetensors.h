@@ -7,9 +7,9 @@
 #include "base/file.h"
 #include "format/source.h"
 
-/* Tensors have the types F32, F16 and BF16. Whole numbers (I64 position ids and the like) are kept as tensors whose type is not
- * known; a tensor of any other dtype (I8, U8, F8_*, F64 ...) is an error that names it. Data stands at any address:
- * quant_dequant reads it, a cast to float * does not. */
+/* Tensors have the types F32, F16 and BF16. Whole numbers (I64 position ids and the like) are kept as tensors whose
+ * type is not known; a tensor of any other dtype (I8, U8, F8_*, F64 ...) is an error that names it. Data stands at any
+ * address: quant_dequant reads it, a cast to float * does not. */
 typedef struct safetensors {
     tensor_source source; /* SOURCE_HF */
     file_map *maps;       /* (n_map) one per file */

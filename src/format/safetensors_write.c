@@ -1,5 +1,5 @@
-/* safetensors_write.c - owns the bytes of safetensors files as they are written: the header padded to 8 bytes, the data in the
- * header's order without holes; the index over several. */
+/* safetensors_write.c - owns the bytes of safetensors files as they are written: the header padded to 8 bytes, the data
+ * in the header's order without holes; the index over several. */
 #include "format/safetensors_write.h"
 
 #include <stdio.h>

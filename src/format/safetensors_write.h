@@ -1,5 +1,5 @@
-/* safetensors_write.h - writes a folder's weights: model.safetensors, or where they are larger than a limit several files of at
- * most that size (at least one tensor each) with model.safetensors.index.json. */
+/* safetensors_write.h - writes a folder's weights: model.safetensors, or where they are larger than a limit several
+ * files of at most that size (at least one tensor each) with model.safetensors.index.json. */
 #ifndef PGR_FORMAT_SAFETENSORS_WRITE_H
 #define PGR_FORMAT_SAFETENSORS_WRITE_H
 

@@ -1,5 +1,5 @@
-/* sentence.h - what the files of sentence-transformers beside a model say: modules.json, the pooling module's config.json,
- * sentence_bert_config.json. Modules and poolings that we lack are refused by name. */
+/* sentence.h - what the files of sentence-transformers beside a model say: modules.json, the pooling module's
+ * config.json, sentence_bert_config.json. Modules and poolings that we lack are refused by name. */
 #ifndef PGR_FORMAT_SENTENCE_H
 #define PGR_FORMAT_SENTENCE_H
 
@@ -18,7 +18,8 @@ typedef struct sentence_config {
     bool lower_case;   /* texts are put in lower case before anything else */
 } sentence_config;
 
-/* A folder's files; one without modules.json gives the defaults, whatever else there is but sentence_bert_config.json. */
+/* A folder's files; one without modules.json gives the defaults,
+ * whatever else there is but sentence_bert_config.json. */
 pgr_status sentence_read(const char *folder, sentence_config *out, pgr_error *err);
 
 /* The same over texts in memory; origin begins messages, fields that a file does not name stay as they are.

@@ -1,4 +1,5 @@
-/* source.c - owns the index of a source's tensors by name, and GGUF files as sources. Names are C strings from here on. */
+/* source.c - owns the index of a source's tensors by name, and GGUF files as sources.
+ * Names are C strings from here on. */
 #include "format/source.h"
 
 #include <string.h>

@@ -1,4 +1,5 @@
-/* hub_cache.h - what is on disk already: the record of an earlier pull, and the cache of Hugging Face's own programs. */
+/* hub_cache.h - what is on disk already: the record of an earlier pull,
+ * and the cache of Hugging Face's own programs. */
 #ifndef PGR_HUB_HUB_CACHE_H
 #define PGR_HUB_HUB_CACHE_H
 
@@ -17,7 +18,8 @@ pgr_status record_read(const char *folder, pull_record *out, pgr_error *err);
 void record_free(pull_record *r);
 /* *size is the file's size if it is as the earlier pull left it, else -1. */
 pgr_status record_holds(const pull_record *r, const char *folder, const char *name, int64_t *size, pgr_error *err);
-/* files (n): those that are there; others of the same commit in `old` that still hold are kept. Replaces the record at once. */
+/* files (n): those that are there; others of the same commit in `old` that still hold are kept.
+ * Replaces the record at once. */
 pgr_status record_write(const char *folder, const hub_model *m, const char *commit, bool complete,
                         hub_file *const *files, size_t n, const pull_record *old, pgr_error *err);
 
@@ -31,7 +33,8 @@ char *hub_cache_snapshot(const char *cache, const hub_model *m, const char *comm
 /* The files below a snapshot, in the order of their names; none if it is not there. */
 pgr_status hub_cache_list(const char *snapshot, const char *commit, hub_list *out, pgr_error *err);
 
-/* FOLDER/NAME becomes a link to the snapshot's file if that is there with the file's size; *linked says so. Sets f->size. */
+/* FOLDER/NAME becomes a link to the snapshot's file if that is there with the file's size; *linked says so.
+ * Sets f->size. */
 pgr_status hub_cache_link(const char *snapshot, const char *folder, hub_file *f, bool *linked, pgr_error *err);
 
 #endif

@@ -9,7 +9,8 @@
 typedef struct http_reply {
     long status;             /* of the last hop */
     char etag[200];          /* of the last hop, as sent; "" if none */
-    char linked_etag[200];   /* X-Linked-Etag of the first hop that has one: the hub's word on what a redirect leads to */
+    char linked_etag[200];   /* X-Linked-Etag of the first hop that has one: the hub's word on what a redirect leads
+                              * to */
     int64_t linked_size;     /* X-Linked-Size, -1 if none */
     int64_t length;          /* Content-Length of the last hop, -1 if none */
     int64_t from, total;     /* Content-Range of a 206; -1 if none */

@@ -28,16 +28,18 @@ typedef struct chain {
     chain_criterion *criteria;
     size_t n_criterion;
     double *declared;     /* (n_response) by place: totals that the chain states; NaN where missing */
-    double *recomputed;   /* (n_response) weighted sums of the criterion scores; all NaN unless every weight and score is there */
+    double *recomputed;   /* (n_response) weighted sums of the criterion scores;
+                           * all NaN unless every weight and score is there */
     double weight_sum;    /* of the weights as written, before normalisation; NaN if none */
 } chain;
 
 /* parsed: the declared scores of all n_response places are there, finite and in 0..10 for CHAIN_FULL and 1..10 for
  * CHAIN_COMPACT. Memory is the arena's. Only running out of memory is an error. */
-pgr_status chain_parse(chain_form form, const char *text, size_t n, size_t n_response, arena *a, chain *out, pgr_error *err);
+pgr_status chain_parse(chain_form form, const char *text, size_t n, size_t n_response, arena *a, chain *out,
+                       pgr_error *err);
 
-/* The compact form's totals from the criterion lines of a chain so far: "A 7.2, B 4.1" (one decimal, weights normalised).
- * PGR_E_FORMAT where no criterion line is complete. */
+/* The compact form's totals from the criterion lines of a chain so far: "A 7.2, B 4.1" (one decimal, weights
+ * normalised). PGR_E_FORMAT where no criterion line is complete. */
 pgr_status chain_totals(const char *text, size_t n, size_t n_response, buf *out, pgr_error *err);
 
 #endif

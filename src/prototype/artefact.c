@@ -1,5 +1,5 @@
-/* artefact.c - reading the prototypes' file: the footer leads to the table, the table to the sections; every size follows from meta and
- * is compared. */
+/* artefact.c - reading the prototypes' file: the footer leads to the table, the table to the sections; every size
+ * follows from meta and is compared. */
 #include "prototype/artefact.h"
 
 #include <math.h>

@@ -1,9 +1,9 @@
-/* artefact.h - the prototypes of a store as one versioned file: settings, prototypes before and after refinement, the members of each
- * with their vectors. Read by mapping it: a million members cost pages, not memory.
+/* artefact.h - the prototypes of a store as one versioned file: settings, prototypes before and after refinement, the
+ * members of each with their vectors. Read by mapping it: a million members cost pages, not memory.
  *
  *     header   "PGRPROTO", version, 64 bytes
- *     sections each at a multiple of 64 bytes: meta (JSON), numbers, before, after, refine, start, row_user, ids_at, ids, scales, errors,
- *              codes, vectors
+ *     sections each at a multiple of 64 bytes: meta (JSON), numbers, before, after, refine, start, row_user,
+ *              ids_at, ids, scales, errors, codes, vectors
  *     table    name, offset, bytes, CRC-32 of every section
  *     footer   where the table is, its CRC-32, the file's size, "PGRPROTO"
  *
@@ -41,7 +41,8 @@ typedef struct artefact {
     const uint64_t *start;       /* (k + 1) members of prototype j are rows start[j] to start[j + 1] - 1 */
     const uint32_t *row_user;    /* (n_row) whose row it is */
     const uint64_t *ids_at;      /* (n_user + 1) */
-    const char *ids;             /* user u's id is ids + ids_at[u], NUL-terminated; ascending by strcmp, so that u is its rank */
+    const char *ids;             /* user u's id is ids + ids_at[u], NUL-terminated; ascending by strcmp,
+                                  * so that u is its rank */
     const float *vectors;        /* (n_row, dims) of length 1 */
     const int8_t *codes;         /* (n_row, dims) vectors[r] is about scales[r] * codes[r] */
     const float *scales;         /* (n_row) */
@@ -51,7 +52,8 @@ typedef struct artefact {
     arena arena;
 } artefact;
 
-/* Which checksums are compared. Whatever is chosen, every size and index is checked, so that a damaged file cannot lead outside it. */
+/* Which checksums are compared. Whatever is chosen, every size and index is checked,
+ * so that a damaged file cannot lead outside it. */
 typedef enum artefact_check {
     ARTEFACT_CHECK_SMALL, /* all but those of vectors and codes beyond 256 MiB, which would have to be read whole */
     ARTEFACT_CHECK_ALL,
@@ -64,15 +66,16 @@ pgr_status artefact_open_memory(const void *data, size_t size, const char *name,
                                 pgr_error *err); /* data: the caller's, must outlive out, aligned to 8 bytes */
 void artefact_close(artefact *a);
 
-/* Writes a's file, whole or not at all. Row r of the file is row order[r] of a->vectors and a->row_user (order NULL: r). codes, scales and
- * errors are computed, the others taken from a. The same contents give the same bytes. */
+/* Writes a's file, whole or not at all. Row r of the file is row order[r] of a->vectors and a->row_user (order NULL:
+ * r). codes, scales and errors are computed, the others taken from a. The same contents give the same bytes. */
 pgr_status artefact_write(const artefact *a, const uint32_t *order, const char *path, pgr_error *err);
 
 const char *artefact_id(const artefact *a, size_t user);
 size_t artefact_find(const artefact *a, const char *id); /* n_user: not in it */
 double artefact_get(const artefact *a, const char *setting, double otherwise);
 
-/* code[i] = round(v[i] / scale), scale = max|v| / 127; 0 and zeros for a vector of zeros.     Returns the scale; *error: as artefact.errors. */
+/* code[i] = round(v[i] / scale), scale = max|v| / 127; 0 and zeros for a vector of zeros.     Returns the scale;
+ * *error: as artefact.errors. */
 float artefact_code(int8_t *code, const float *v, size_t n, float *error);
 
 #endif

@@ -1,5 +1,5 @@
-/* artefact_meta.c - the section "meta" of the prototypes' file: one JSON object. Its numbers have at most 15 characters: where a longer one
- * finds no memory jansson 2.14 ends the program. */
+/* artefact_meta.c - the section "meta" of the prototypes' file: one JSON object. Its numbers have at most 15
+ * characters: where a longer one finds no memory jansson 2.14 ends the program. */
 #include <math.h>
 #include <string.h>
 

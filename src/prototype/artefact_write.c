@@ -1,4 +1,5 @@
-/* artefact_write.c - writing the prototypes' file, section by section: memory for one row beyond what the caller holds. */
+/* artefact_write.c - writing the prototypes' file,
+ * section by section: memory for one row beyond what the caller holds. */
 #include <math.h>
 #include <string.h>
 #include <zlib.h>

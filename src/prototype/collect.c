@@ -161,7 +161,8 @@ typedef struct asking { /* requests for analyses */
     size_t n, done;
 } asking;
 
-/* Pair i as it is judged, with up to three of the user's others as history, drawn by the pair's number; the pair's answers in drawn order. */
+/* Pair i as it is judged, with up to three of the user's others as history, drawn by the pair's number;
+ * the pair's answers in drawn order. */
 static const pgr_request *request_of(const person *p, size_t i, arena *a) {
     struct pgr_request *r = arena_alloc(a, sizeof *r);
     preference_pair *history = arena_array(a, HISTORY, sizeof *history);

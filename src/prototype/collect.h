@@ -1,5 +1,5 @@
-/* collect.h - the users of a store as rows of a matrix: vectors that are missing are computed and kept in the store, batch by batch, so that a
- * build that was cut off goes on where it was. */
+/* collect.h - the users of a store as rows of a matrix: vectors that are missing are computed and kept in the store,
+ * batch by batch, so that a build that was cut off goes on where it was. */
 #ifndef PGR_PROTOTYPE_COLLECT_H
 #define PGR_PROTOTYPE_COLLECT_H
 
@@ -26,16 +26,21 @@ typedef struct collection {
 
 /* ids of all users with at least one pair that counts. */
 pgr_status collect_users(collection *c, pgr_error *err);
-/* Vectors of all their pairs into the store: chosen, rejected, query, and for PGR_PROTO_ANALYSIS analysis. Nothing for hashed texts. */
+/* Vectors of all their pairs into the store: chosen, rejected, query, and for PGR_PROTO_ANALYSIS analysis.
+ * Nothing for hashed texts. */
 pgr_status collect_vectors(collection *c, pgr_error *err);
 pgr_status collect_rows(collection *c, pgr_error *err);
 void collect_free(collection *c);
 
-/* The vectors of a person's pairs from the store, else computed (and not kept).   out: (p->n, 2, dims) chosen, rejected */
+/* The vectors of a person's pairs from the store, else computed (and not kept).   out: (p->n, 2, dims)
+ * chosen, rejected */
 pgr_status collect_pair_vectors(const collection *c, const person *p, float *out, pgr_error *err);
-/* One vector per pair. what: "query" or "analysis"; *found[i] = false: there is none.      out: (p->n, dims), found: (p->n) */
-pgr_status collect_one_vector(const collection *c, const person *p, const char *what, float *out, bool *found, pgr_error *err);
+/* One vector per pair. what: "query" or "analysis"; *found[i] = false: there is none.      out: (p->n, dims),
+ * found: (p->n) */
+pgr_status collect_one_vector(const collection *c, const person *p, const char *what, float *out, bool *found,
+                              pgr_error *err);
 
-pgr_status collect_step(const collection *c, const char *label, size_t done, size_t total, const char *unit, pgr_error *err);
+pgr_status collect_step(const collection *c, const char *label, size_t done, size_t total, const char *unit,
+                        pgr_error *err);
 
 #endif

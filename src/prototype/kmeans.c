@@ -1,5 +1,6 @@
-/* kmeans.c - k-means. Distances for the choice of a centre come from one fp32 product of rows and centres, both less the rows' mean, so
- * that a common offset costs no digits; near ties are decided in double. Inertia and centres are sums in double, in a fixed order whatever the threads.
+/* kmeans.c - k-means. Distances for the choice of a centre come from one fp32 product of rows and centres, both less
+ * the rows' mean, so that a common offset costs no digits; near ties are decided in double. Inertia and centres are
+ * sums in double, in a fixed order whatever the threads.
  *
  * n rows, d columns, k centres, i row, c centre */
 #include "prototype/kmeans.h"
@@ -111,8 +112,8 @@ static void shift_row(void *ctx, size_t m, size_t worker) {
     for (size_t j = 0; j < r->d; j++) r->block[m * r->d + j] = x[j] - r->mean[j];
 }
 
-/* The centre of row i, whose scores are s: |x - c|^2 is smallest where x.c - |c|^2 / 2 is largest. Scores within their rounding of the best are
- * decided by distances in double. */
+/* The centre of row i, whose scores are s: |x - c|^2 is smallest where x.c - |c|^2 / 2 is largest. Scores within their
+ * rounding of the best are decided by distances in double. */
 static void pick_centre(run *r, size_t i, const float *s) {
     size_t best = 0;
     for (size_t c = 1; c < r->k; c++)

@@ -137,8 +137,8 @@ static double y_of(const map *m, size_t i) {
     return TOP + PLOT - MARGIN - (m->at[2 * i + 1] - m->low[1]) * m->scale;
 }
 
-/* One of red (n = 0), green (8), blue (4) of a colour by hue in degrees, saturation .7 and lightness: the usual formula. As #rrggbb, since not
- * every program reads hsl(). */
+/* One of red (n = 0), green (8), blue (4) of a colour by hue in degrees, saturation .7 and lightness: the usual
+ * formula. As #rrggbb, since not every program reads hsl(). */
 static int channel(double hue, double light, int n) {
     double k = fmod(n + hue / 30, 12), a = 0.7 * fmin(light, 1 - light);
     return (int)lrint(255 * (light - a * fmax(-1, fmin(fmin(k - 3, 9 - k), 1))));

@@ -1,5 +1,5 @@
-/* neighbours.c - bucketed search. Codes give every row an interval that its cosine lies in; rows whose interval ends below the n-th best
- * beginning are out; the exact vectors rank the rest. */
+/* neighbours.c - bucketed search. Codes give every row an interval that its cosine lies in; rows whose interval ends
+ * below the n-th best beginning are out; the exact vectors rank the rest. */
 #include "prototype/neighbours.h"
 
 #include <math.h>
@@ -62,7 +62,8 @@ static int by_similarity(const void *x, const void *y) {
     return a->row < b->row ? -1 : a->row > b->row;
 }
 
-/* Puts u into best (n_best of at most n distinct users, in order) if he is good enough; a user stays once, with his best row. */
+/* Puts u into best (n_best of at most n distinct users, in order) if he is good enough; a user stays once,
+ * with his best row. */
 static size_t put_best(near_user *best, size_t n_best, size_t n, near_user u) {
     size_t at = 0;
     while (at < n_best && best[at].user != u.user) at++;
@@ -101,8 +102,8 @@ static pgr_status keep(search *s, candidate c) {
     return PGR_OK;
 }
 
-/* v.r = (sv qv).(sr qr) + v.er + ev.(sr qr), so that |v.r - sv sr qv.qr| <= |v| |er| + |ev| (|r| + |er|); |r| = 1, its rounding and
- * that of the sums are far below the 1e-5 allowed for them. */
+/* v.r = (sv qv).(sr qr) + v.er + ev.(sr qr), so that |v.r - sv sr qv.qr| <= |v| |er| + |ev| (|r| + |er|); |r| = 1, its
+ * rounding and that of the sums are far below the 1e-5 allowed for them. */
 static pgr_status scan(search *s, uint64_t from, uint64_t to) {
     const artefact *a = s->a;
     int32_t dots[BLOCK];

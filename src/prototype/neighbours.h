@@ -15,12 +15,13 @@ typedef struct near_prototype {
     double distance2; /* squared distance */
 } near_prototype;
 
-/* The n nearest prototypes (after refinement), nearest first, of equal ones the lower number. out (n), n <= a->k.   v: (a->dims) */
+/* The n nearest prototypes (after refinement), nearest first, of equal ones the lower number. out (n), n <= a->k.
+ *   v: (a->dims) */
 pgr_status neighbours_prototypes(const artefact *a, const float *v, size_t n, near_prototype *out, pgr_error *err);
 
-/* The n users most similar to v, most similar first, ties by id; `self` (a->n_user: nobody) is left out. Members of the n_probe nearest
- * prototypes are looked at, and of further ones only while fewer than n users were found. The ranking is that of the exact vectors: 8-bit codes
- * only rule out rows that cannot be among the n.
+/* The n users most similar to v, most similar first, ties by id; `self` (a->n_user: nobody) is left out. Members of the
+ * n_probe nearest prototypes are looked at, and of further ones only while fewer than n users were found. The ranking
+ * is that of the exact vectors: 8-bit codes only rule out rows that cannot be among the n.
  *     out (n), *n_out <= n is how many there are.       v: (a->dims) of length 1
  * threads: any number at once on one artefact. */
 pgr_status neighbours_find(const artefact *a, const float *v, size_t self, size_t n, size_t n_probe, near_user *out,

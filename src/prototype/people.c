@@ -227,7 +227,8 @@ pgr_status people_neighbours(people *p, const pgr_request *r, size_t n, arena *a
 
 /* ---- relevance ---- */
 
-/* Texts one after another, those of the request first: candidates, query; then per pair: query, and chosen, rejected unless given. */
+/* Texts one after another, those of the request first: candidates, query; then per pair: query, and chosen,
+ * rejected unless given. */
 typedef struct relevance {
     arena arena;
     const char **texts;

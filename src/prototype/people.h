@@ -1,4 +1,5 @@
-/* people.h - who is similar to a request's user: the bridge from the store, the prototypes and the embedder to judging. */
+/* people.h - who is similar to a request's user: the bridge from the store,
+ * the prototypes and the embedder to judging. */
 #ifndef PGR_PROTOTYPE_PEOPLE_H
 #define PGR_PROTOTYPE_PEOPLE_H
 
@@ -9,8 +10,10 @@ typedef struct pgr_people people; /* the public pgr_people: store + prototypes +
 typedef struct neighbour {
     const char *user_id;
     double similarity;             /* cosine to the request's user, -1..1 */
-    const preference_pair *pairs;  /* (n_pair) of the neighbour: those that counted in the build, no others (no test rows) */
-    const float *vectors;          /* (n_pair, 2, dims) embeddings of chosen and rejected as the store has them; NULL: none */
+    const preference_pair *pairs;  /* (n_pair) of the neighbour: those that counted in the build,
+                                    * no others (no test rows) */
+    const float *vectors;          /* (n_pair, 2, dims) embeddings of chosen and rejected as the store has them;
+                                    * NULL: none */
     size_t n_pair;
 } neighbour;
 
@@ -19,7 +22,8 @@ typedef struct neighbourhood {
     size_t n;
     int prototype;     /* the nearest one; -1: none could be told */
     double similarity; /* to it */
-    size_t n_evidence; /* pairs of the request's user that placed him; 0: he was placed by other things, or not at all (cold start) */
+    size_t n_evidence; /* pairs of the request's user that placed him; 0: he was placed by other things,
+                        * or not at all (cold start) */
 } neighbourhood;
 
 /* The n users most similar to the request's user (docs/method.md): embed the user by his history, take the nearest
@@ -34,21 +38,23 @@ pgr_status people_neighbours(people *p, const pgr_request *r, size_t n, arena *a
 
 /* The same, placed by a preference analysis that a chain wrote about this request (docs/method.md), where the
  * prototypes are of analyses; else, or with NULL, people_neighbours. */
-pgr_status people_neighbours_by(people *p, const pgr_request *r, const char *analysis, size_t n, arena *a, neighbourhood *out,
-                                pgr_error *err);
+pgr_status people_neighbours_by(people *p, const pgr_request *r, const char *analysis, size_t n, arena *a,
+                                neighbourhood *out, pgr_error *err);
 
-/* How much each pair says about this request: the greatest cosine between one of the pair's texts and one of the request's
- * candidates, plus half the cosine of the queries. out (n). vectors: as in neighbour, or NULL: embedded here. Without an embedder (prototypes
- * of votes) a cosine is 1 for equal texts and about 0 for others. */
-pgr_status people_relevance(people *p, const pgr_request *r, const preference_pair *pairs, const float *vectors, size_t n,
-                            double *out, pgr_error *err);
+/* How much each pair says about this request: the greatest cosine between one of the pair's texts and one of the
+ * request's candidates, plus half the cosine of the queries. out (n). vectors: as in neighbour, or NULL: embedded here.
+ * Without an embedder (prototypes of votes) a cosine is 1 for equal texts and about 0 for others. */
+pgr_status people_relevance(people *p, const pgr_request *r, const preference_pair *pairs, const float *vectors,
+                            size_t n, double *out, pgr_error *err);
 
 /* How many of the nearest prototypes are searched; 1 (the method's) if never called. */
 void people_set_probe(people *p, size_t n_probe);
 
-bool people_by_analysis(const people *p); /* the prototypes are of analyses: people_neighbours_by places a request better */
+/* the prototypes are of analyses: people_neighbours_by places a request better */
+bool people_by_analysis(const people *p);
 
-size_t people_dims(const people *p);
-const char *people_split(const people *p); /* of the pairs that count: "history" (neither test nor val), "all" or a split */ /* of neighbour.vectors */
+size_t people_dims(const people *p); /* of neighbour.vectors */
+/* of the pairs that count: "history" (neither test nor val), "all" or a split */
+const char *people_split(const people *p);
 
 #endif

@@ -1,5 +1,5 @@
-/* refine.c - attentive refinement: loss, gradient, AdamW. Everything in double; rows of the matrices are the tasks of the pool, every
- * sum runs in one fixed order.
+/* refine.c - attentive refinement: loss, gradient, AdamW. Everything in double; rows of the matrices are the tasks of
+ * the pool, every sum runs in one fixed order.
  *
  * d values of an embedding, s sample of a batch (S), t triple of the batch's histories (T), r row of a matrix */
 #include "prototype/refine.h"

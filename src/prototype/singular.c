@@ -1,5 +1,5 @@
-/* singular.c - singular values as square roots of the eigenvalues of the smaller Gram matrix, by Householder's tridiagonal form and QL
- * iterations with implicit shifts (values only; Golub and Van Loan, chapter 8). */
+/* singular.c - singular values as square roots of the eigenvalues of the smaller Gram matrix, by Householder's
+ * tridiagonal form and QL iterations with implicit shifts (values only; Golub and Van Loan, chapter 8). */
 #include "prototype/singular.h"
 
 #include <math.h>
@@ -25,7 +25,8 @@ static double dot(const double *a, const double *b, size_t n) {
     return (s[0] + s[1]) + (s[2] + s[3]);
 }
 
-/* Reflection that leaves only the last entry of row v (n); v becomes the reflection's vector, beta its 2 / |v|^2. Returns the entry. */
+/* Reflection that leaves only the last entry of row v (n); v becomes the reflection's vector,
+ * beta its 2 / |v|^2. Returns the entry. */
 static double householder(double *v, size_t n, double *beta) {
     double scale = 0, norm2 = 0;
     for (size_t i = 0; i < n; i++) scale = fabs(v[i]) > scale ? fabs(v[i]) : scale;
@@ -38,7 +39,8 @@ static double householder(double *v, size_t n, double *beta) {
     return alpha;
 }
 
-/* a -> tridiagonal: diagonal in values, values[i]'s neighbour i + 1 in off[i + 1]. Works on the lower triangle, last row first. */
+/* a -> tridiagonal: diagonal in values, values[i]'s neighbour i + 1 in off[i + 1]. Works on the lower triangle,
+ * last row first. */
 static void tridiagonal(double *a, size_t n, double *off, double *values) {
     for (size_t m = n; m-- > 1;) {
         double beta, *v = a + m * n;
@@ -64,7 +66,8 @@ static int by_size(const void *a, const void *b) {
     return x < y ? 1 : x > y ? -1 : 0;
 }
 
-/* One QL step with Wilkinson's shift on the unreduced block l..m of diagonal d and neighbours e (e[i] beside d[i] and d[i + 1]). */
+/* One QL step with Wilkinson's shift on the unreduced block l..m of diagonal d and neighbours e (e[i] beside d[i] and
+ * d[i + 1]). */
 static void ql_step(double *d, double *e, size_t l, size_t m) {
     double g = (d[l + 1] - d[l]) / (2 * e[l]), r = hypot(g, 1), s = 1, c = 1, p = 0;
     g = d[m] - d[l] + e[l] / (g + copysign(r, g));

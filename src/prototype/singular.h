@@ -1,4 +1,5 @@
-/* singular.h - how many directions the rows of a matrix really use: its singular values, and the number of prototypes that they suggest. */
+/* singular.h - how many directions the rows of a matrix really use: its singular values,
+ * and the number of prototypes that they suggest. */
 #ifndef PGR_PROTOTYPE_SINGULAR_H
 #define PGR_PROTOTYPE_SINGULAR_H
 
@@ -6,7 +7,8 @@
 
 typedef struct singular_curve {
     double *values;    /* (n_value) singular values of the rows less their mean, largest first */
-    double *explained; /* (n_value) share of the squared sum in the first 1, 2, ... values; the last is 1 (0 if all rows are equal) */
+    double *explained; /* (n_value) share of the squared sum in the first 1, 2, ... values;
+                        * the last is 1 (0 if all rows are equal) */
     size_t n_value;    /* the smaller of n_used and d */
     size_t n_used;     /* rows that were taken: of more than SINGULAR_ROWS every n / SINGULAR_ROWS-th */
     double threshold;  /* values above it stand out from noise */

@@ -67,7 +67,8 @@ static uint64_t hash_of(const char *s) {
 
 /* ---- hashed ---- */
 
-/* Every value is +-1/sqrt(dims), its sign a random bit keyed by the text: length 1, inner products of different texts about 1/sqrt(dims). */
+/* Every value is +-1/sqrt(dims), its sign a random bit keyed by the text: length 1,
+ * inner products of different texts about 1/sqrt(dims). */
 static void hash_vector(const char *text, size_t dims, float *out) {
     uint64_t h = hash_of(text);
     float one = (float)(1.0 / sqrt((double)dims));

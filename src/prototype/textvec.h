@@ -1,5 +1,6 @@
-/* textvec.h - texts to vectors of one space: an embedder's, with a cache, or random directions named by a hash of the text ("votes"): there
- * the same text is the same direction, different ones are nearly at right angles, and no model is needed. */
+/* textvec.h - texts to vectors of one space: an embedder's, with a cache, or random directions named by a hash of the
+ * text ("votes"): there the same text is the same direction, different ones are nearly at right angles,
+ * and no model is needed. */
 #ifndef PGR_PROTOTYPE_TEXTVEC_H
 #define PGR_PROTOTYPE_TEXTVEC_H
 
@@ -9,7 +10,8 @@ typedef struct textvec textvec;
 
 enum { TEXTVEC_HASH_DIMS = 512 };
 
-/* e NULL: hashed texts of `dims` values (a multiple of 128); else e's, whatever dims says. e must outlive it. threads: one at a time. */
+/* e NULL: hashed texts of `dims` values (a multiple of 128); else e's, whatever dims says. e must outlive it.
+ * threads: one at a time. */
 pgr_status textvec_create(pgr_embedder *e, size_t dims, textvec **out, pgr_error *err);
 void textvec_free(textvec *t); /* NULL is fine */
 
@@ -19,7 +21,8 @@ const char *textvec_name(const textvec *t); /* the embedder's; "" for hashed tex
 /* out (n, dims); texts that are equal are computed once, and again only when the cache has let go of them. */
 pgr_status textvec_of(textvec *t, const char *const *texts, size_t n, pgr_cancel *cancel, float *out, pgr_error *err);
 
-/* What stands for a conversation: its turns, the newest first, since the end of a text too long for the embedder is cut off. Appends to out. */
+/* What stands for a conversation: its turns, the newest first,
+ * since the end of a text too long for the embedder is cut off. Appends to out. */
 void textvec_put_turns(buf *out, const turn *turns, size_t n);
 
 #endif

@@ -8,7 +8,8 @@
 const char *uservec_by_name(pgr_proto_by by); /* "votes", "choices", "analysis" */
 pgr_proto_by uservec_by_of(const char *name);  /* of one of these names */
 
-/* A user of the store and those of his pairs that count: rule is "history" (all splits but test and val), "all", or a split's name. */
+/* A user of the store and those of his pairs that count: rule is "history" (all splits but test and val), "all",
+ * or a split's name. */
 typedef struct person {
     user_record user;
     const preference_pair *pairs; /* (n) */
@@ -20,12 +21,12 @@ typedef struct person {
 pgr_status person_load(store *s, const char *id, const char *rule, arena *a, person *out, bool *found, pgr_error *err);
 bool person_counts(const char *rule, const char *split);
 
-/* Votes and choices: the sum over pairs of chosen - rejected (choices: of length 1 each), of length 1. false: nothing to go by.
- * vectors: (n_pair, 2, dims) chosen, rejected; sum: (dims) scratch; out: (dims) */
+/* Votes and choices: the sum over pairs of chosen - rejected (choices: of length 1 each), of length 1. false: nothing
+ * to go by. vectors: (n_pair, 2, dims) chosen, rejected; sum: (dims) scratch; out: (dims) */
 bool uservec_sum(pgr_proto_by by, const float *vectors, size_t n_pair, size_t dims, double *sum, float *out);
 
 /* The same from texts. *found = false: nothing to go by. */
-pgr_status uservec_of_pairs(textvec *t, pgr_proto_by by, const preference_pair *pairs, size_t n, pgr_cancel *cancel, float *out,
-                            bool *found, pgr_error *err);
+pgr_status uservec_of_pairs(textvec *t, pgr_proto_by by, const preference_pair *pairs, size_t n, pgr_cancel *cancel,
+                            float *out, bool *found, pgr_error *err);
 
 #endif

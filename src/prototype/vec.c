@@ -1,5 +1,5 @@
-/* vec.c - vector operations. Sums run in LANES partial sums of fixed places, added in a fixed order at the end: the compiler can use
- * vector registers without being allowed to reorder anything. */
+/* vec.c - vector operations. Sums run in LANES partial sums of fixed places, added in a fixed order at the end: the
+ * compiler can use vector registers without being allowed to reorder anything. */
 #include "prototype/vec.h"
 
 #include <math.h>

@@ -1,4 +1,5 @@
-/* vec.h - the few vector operations that prototypes need; sums in double, so that results do not hang on the order of lanes. */
+/* vec.h - the few vector operations that prototypes need; sums in double,
+ * so that results do not hang on the order of lanes. */
 #ifndef PGR_PROTOTYPE_VEC_H
 #define PGR_PROTOTYPE_VEC_H
 
@@ -6,6 +7,7 @@
 
 double vec_dot(const float *a, const float *b, size_t n);
 double vec_distance2(const float *a, const float *b, size_t n); /* squared */
-double vec_normalise(float *v, size_t n);                       /* to length 1; returns the length before; 0: v is as it was */
+/* to length 1; returns the length before; 0: v is as it was */
+double vec_normalise(float *v, size_t n);
 
 #endif

@@ -1,5 +1,5 @@
-/* words.h - what sets a group of texts apart: words more frequent in one side (chosen) than in the other (rejected), by log-odds with a
- * prior (Monroe, Colaresi and Quinn 2008). */
+/* words.h - what sets a group of texts apart: words more frequent in one side (chosen) than in the other (rejected), by
+ * log-odds with a prior (Monroe, Colaresi and Quinn 2008). */
 #ifndef PGR_PROTOTYPE_WORDS_H
 #define PGR_PROTOTYPE_WORDS_H
 
@@ -17,8 +17,10 @@ void words_free(words *w); /* NULL is fine */
 pgr_status words_add(words *w, size_t group, bool chosen, const char *text, pgr_error *err);
 
 /* (n_group) lists of at most n words with z > 1, the greatest first, each ending with NULL. Memory of the arena.
- *     delta = log((c + p) / (C + P - c - p)) - log((r + p) / (R + P - r - p)),  z = delta / sqrt(1 / (c + p) + 1 / (r + p))
- * c, r: the word in the group's chosen and rejected texts, C, R: all words there; p: its share of all texts times P = 500. */
+ *     delta = log((c + p) / (C + P - c - p)) - log((r + p) / (R + P - r - p))
+ *     z     = delta / sqrt(1 / (c + p) + 1 / (r + p))
+ * c, r: the word in the group's chosen and rejected texts, C, R: all words there;
+ * p: its share of all texts times P = 500. */
 pgr_status words_typical(const words *w, size_t n, arena *a, const char *const **out, pgr_error *err);
 
 #endif

@@ -1,5 +1,5 @@
-/* pretok.c - owns the patterns, the steps and PCRE2. Text is checked for UTF-8 here, so that PCRE2 need not check it again for
- * every piece (which would make the cutting quadratic). */
+/* pretok.c - owns the patterns, the steps and PCRE2. Text is checked for UTF-8 here, so that PCRE2 need not check it
+ * again for every piece (which would make the cutting quadratic). */
 #include "text/pretok.h"
 
 #define PCRE2_CODE_UNIT_WIDTH 8
@@ -49,7 +49,7 @@ static const pretok_row rows[] = {
     {"gpt-2",      pretok_gpt2,    false,         false,    false},
     {"llama-bpe",  llama3_pattern, true,          true,     false},
     {"llama3",     llama3_pattern, true,          true,     false},
-    {"qwen2",      qwen2_pattern,  false,         false,    true}, /* tokenizer.json of Qwen 2, 2.5, 3; llama.cpp omits it */
+    {"qwen2",      qwen2_pattern,  false,         false,    true}, /* of Qwen 2, 2.5, 3; llama.cpp omits it */
 };
 /* clang-format on */
 

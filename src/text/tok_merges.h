@@ -6,7 +6,8 @@
 #include "base/buf.h"
 #include "text/vocab.h"
 
-/* Where the value of model.merges lies in text. false: there is none, or the text is no JSON as far as it was looked at. */
+/* Where the value of model.merges lies in text. false: there is none,
+ * or the text is no JSON as far as it was looked at. */
 bool merges_find(const char *text, size_t n, text_span *out);
 /* The text with an empty array in its place, and as many lines. */
 pgr_status merges_cut_out(const char *text, size_t n, text_span merges, buf *out, pgr_error *err);

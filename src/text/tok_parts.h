@@ -26,7 +26,8 @@ pgr_status tok_read_decoder(tokenizer *t, const json_t *v, tok_decoder *out, pgr
 /* After the vocabulary: ids must be in range. */
 pgr_status tok_read_around(tokenizer *t, const json_t *v, pgr_error *err);
 
-/* Typed fields of an object. path: of the object. Absent or null: the fallback; a NULL fallback means the field must be there. */
+/* Typed fields of an object. path: of the object. Absent or null: the fallback;
+ * a NULL fallback means the field must be there. */
 pgr_status tok_field_string(const tokenizer *t, const json_t *v, const char *path, const char *key,
                             const char *fallback, const char **out, pgr_error *err);
 pgr_status tok_field_bool(const tokenizer *t, const json_t *v, const char *path, const char *key, bool fallback,

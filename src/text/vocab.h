@@ -66,8 +66,8 @@ typedef struct text_span {
 
 text_span vocab_bytes(const tokenizer *t, int32_t id);
 
-/* Fills in types, texts, index, added tokens and the tokens of single bytes and characters. Before it: by_char, norm and
- * bpe_init. space: by characters, what the file writes for a space ("" if it writes a space). */
+/* Fills in types, texts, index, added tokens and the tokens of single bytes and characters. Before it: by_char, norm
+ * and bpe_init. space: by characters, what the file writes for a space ("" if it writes a space). */
 pgr_status vocab_build(tokenizer *t, const vocab_token *v, size_t n, const char *space, pgr_error *err);
 /* "<0x0A>" */
 bool vocab_is_byte(const char *s, size_t n, uint8_t *byte);
@@ -76,7 +76,8 @@ bool vocab_is_byte(const char *s, size_t n, uint8_t *byte);
 pgr_status vocab_merge(tokenizer *t, const char *key, text_span left, text_span right, uint32_t rank, buf *scratch,
                        pgr_error *err);
 int32_t vocab_find(const tokenizer *t, const char *s, size_t n); /* by what merging compares; -1 */
-/* The longest one of more than `least` bytes that s begins with, and its length; -1. Of valid UTF-8 it is whole characters. */
+/* The longest one of more than `least` bytes that s begins with, and its length; -1.
+ * Of valid UTF-8 it is whole characters. */
 int32_t vocab_longest(const tokenizer *t, const char *s, size_t n, size_t least, size_t *len);
 
 /* Marks the control tokens with well-known names of an end of turn. */

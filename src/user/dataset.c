@@ -1,5 +1,5 @@
-/* dataset.c - records out of a stream of JSON values: which form each has, what becomes of bad ones, handing them out one at a time.
- * The forms themselves are in forms*.c. */
+/* dataset.c - records out of a stream of JSON values: which form each has, what becomes of bad ones, handing them out
+ * one at a time. The forms themselves are in forms*.c. */
 #include "user/dataset.h"
 
 #include <string.h>

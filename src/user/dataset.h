@@ -1,6 +1,6 @@
-/* dataset.h - data-set files as a stream of records: JSON lines or JSON arrays, plain or gzip, one record in memory at a time.
- * Forms: PersonalRewardBench's record, raw PRISM (survey, conversations, utterances), LaMP-QA, our own users and demographics
- * ({"user_id", "demographics"}). */
+/* dataset.h - data-set files as a stream of records: JSON lines or JSON arrays, plain or gzip, one record in memory at
+ * a time. Forms: PersonalRewardBench's record, raw PRISM (survey, conversations, utterances), LaMP-QA, our own users
+ * and demographics ({"user_id", "demographics"}). */
 #ifndef PGR_USER_DATASET_H
 #define PGR_USER_DATASET_H
 
@@ -20,13 +20,14 @@ typedef struct record {
 
 typedef struct dataset dataset;
 
-/* form: "prb", "prism", "lampqa", "user", or NULL: told by the first record's keys. skip_bad: bad lines are counted, not errors. */
+/* form: "prb", "prism", "lampqa", "user", or NULL: told by the first record's keys.
+ * skip_bad: bad lines are counted, not errors. */
 pgr_status dataset_open(const char *path /* "-": standard input */, const char *form, bool skip_bad, dataset **out,
                         pgr_error *err);
 void dataset_close(dataset *d);
 
-/* The next record, its memory from the arena, which the caller resets when it likes. *more = false at the end: out is not written.
- * Error: "FILE:LINE: what was found, what was expected"; the stream is then at its end. */
+/* The next record, its memory from the arena, which the caller resets when it likes. *more = false at the end: out is
+ * not written. Error: "FILE:LINE: what was found, what was expected"; the stream is then at its end. */
 pgr_status dataset_next(dataset *d, arena *a, record *out, bool *more, pgr_error *err);
 
 size_t dataset_skipped(const dataset *d);  /* bad lines so far */

@@ -1,5 +1,5 @@
-/* fields.h - the parts that requests, records and users have in common, read from JSON into an arena: texts, turns, pairs, users.
- * Every message is "FILE: field.path: found X, expected Y". */
+/* fields.h - the parts that requests, records and users have in common, read from JSON into an arena: texts, turns,
+ * pairs, users. Every message is "FILE: field.path: found X, expected Y". */
 #ifndef PGR_USER_FIELDS_H
 #define PGR_USER_FIELDS_H
 
@@ -36,9 +36,10 @@ pgr_status field_string(const field_reader *in, const json_t *v, const field_pat
 /* A string with something to read in it. */
 pgr_status field_text(const field_reader *in, const json_t *v, const field_path *p, const char **out);
 /* parent.key if it is given, else out stays as it is. */
-pgr_status field_optional_string(const field_reader *in, const json_t *object, const char *key, const field_path *parent,
-                                 const char **out);
-/* The name of a thing: text, or a whole number, which becomes text; not blank. out stays as it is where it is not given. */
+pgr_status field_optional_string(const field_reader *in, const json_t *object, const char *key,
+                                 const field_path *parent, const char **out);
+/* The name of a thing: text, or a whole number, which becomes text; not blank.
+ * out stays as it is where it is not given. */
 pgr_status field_optional_id(const field_reader *in, const json_t *object, const char *key, const char **out);
 pgr_status field_optional_number(const field_reader *in, const json_t *object, const char *key, double *out);
 
@@ -51,7 +52,8 @@ pgr_status field_question(const field_reader *in, const json_t *object, const ch
                           const turn **out, size_t *n);
 
 /* A string or a list of strings; a blank string is none. */
-pgr_status field_strings(const field_reader *in, const json_t *v, const field_path *p, const char *const **out, size_t *n);
+pgr_status field_strings(const field_reader *in, const json_t *v, const field_path *p, const char *const **out,
+                         size_t *n);
 /* A text, or an object of plain values, which becomes "key: value" lines in the file's order, nulls left out. */
 pgr_status field_lines(const field_reader *in, json_t *v, const field_path *p, const char **out);
 

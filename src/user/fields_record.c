@@ -5,8 +5,8 @@
 #include "base/text.h"
 #include "user/fields.h"
 
-/* The columns of PersonalRewardBench and of data sets written in its form. Those that say nothing about the pair are read
- * over; so are columns that begin with one of RECORD_PREFIXES. */
+/* The columns of PersonalRewardBench and of data sets written in its form. Those that say nothing about the pair are
+ * read over; so are columns that begin with one of RECORD_PREFIXES. */
 static const char *const RECORD_KEYS[] = {"user_id",
                                           "conversation_id",
                                           "context",

@@ -18,7 +18,8 @@ typedef struct form {
     const char *family; /* the name that dataset_open takes */
     const char *what;   /* "a PersonalRewardBench record" */
     bool (*tells)(const json_t *object);
-    pgr_status (*read)(const field_reader *in, json_t *object, record_list *out); /* NULL: values that go together, prism.h */
+    /* NULL: values that go together, prism.h */
+    pgr_status (*read)(const field_reader *in, json_t *object, record_list *out);
 } form;
 extern const form FORMS[]; /* the last has family NULL; the first that tells is it */
 

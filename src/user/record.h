@@ -1,4 +1,5 @@
-/* record.h - what data sets and the store hold: users and their preference pairs. Plain structs, memory of whoever made them. */
+/* record.h - what data sets and the store hold: users and their preference pairs. Plain structs,
+ * memory of whoever made them. */
 #ifndef PGR_USER_RECORD_H
 #define PGR_USER_RECORD_H
 

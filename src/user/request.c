@@ -1,5 +1,6 @@
-/* request.c - reads a scoring request from JSON: our own object (docs/requests.md) or a PersonalRewardBench record (fields.h
- * reads the parts). Everything is copied into the request's arena; how it becomes a prompt is the judge's business. */
+/* request.c - reads a scoring request from JSON: our own object (docs/requests.md) or a PersonalRewardBench record
+ * (fields.h reads the parts). Everything is copied into the request's arena; how it becomes a prompt is the judge's
+ * business. */
 #include "user/request.h"
 
 #include <string.h>

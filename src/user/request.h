@@ -21,7 +21,8 @@ struct pgr_request {
     const char *origin;  /* file name, for messages */
     const char *id;      /* "" if none */
     const char *user_id; /* "" if none */
-    const char *donor;   /* of a control whose history is another user's: that user, no neighbour either; NULL if none */
+    const char *donor;   /* of a control whose history is another user's: that user, no neighbour either;
+                          * NULL if none */
     const preference_pair *history;
     size_t n_history;
     const char *const *criteria; /* (n_criteria) stated by the user */
@@ -33,7 +34,8 @@ struct pgr_request {
     size_t n_response;
     int ind, pro, history_pairs; /* -1: not given */
     int64_t seed;                /* -1: not given */
-    int chosen;                  /* index of the response known to be preferred (a PersonalRewardBench record: 0), else -1 */
+    int chosen;                  /* index of the response known to be preferred (a PersonalRewardBench record: 0),
+                                  * else -1 */
 };
 
 #endif

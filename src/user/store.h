@@ -1,5 +1,5 @@
-/* store.h - users, their pairs and what was computed of them, in one SQLite file (WAL; one writer, many readers). What is derived
- * (embeddings, analyses) belongs to a user's rows by foreign keys: forgetting a user removes all of it. */
+/* store.h - users, their pairs and what was computed of them, in one SQLite file (WAL; one writer, many readers). What
+ * is derived (embeddings, analyses) belongs to a user's rows by foreign keys: forgetting a user removes all of it. */
 #ifndef PGR_USER_STORE_H
 #define PGR_USER_STORE_H
 
@@ -13,7 +13,8 @@ pgr_status store_commit(store *s, pgr_error *err);
 void store_rollback(store *s);
 
 pgr_status store_put_user(store *s, const user_record *u, pgr_error *err);            /* adds or completes */
-pgr_status store_put_pair(store *s, const pair_record *p, bool *added, pgr_error *err); /* the same pair twice is one; makes its user */
+/* the same pair twice is one; makes its user */
+pgr_status store_put_pair(store *s, const pair_record *p, bool *added, pgr_error *err);
 
 typedef struct stored_user {
     user_record user;
@@ -28,22 +29,23 @@ pgr_status store_load_user(store *s, const char *id, const char *split, arena *a
 pgr_status store_has_user(store *s, const char *id, bool *there, pgr_error *err);
 pgr_status store_count(store *s, size_t *n_user, size_t *n_pair, pgr_error *err);
 
-/* Calls fn with every user in the order of keys; a status other than PGR_OK ends the walk and is returned. The memory is fn's
- * for the call only. */
+/* Calls fn with every user in the order of keys; a status other than PGR_OK ends the walk and is returned. The memory
+ * is fn's for the call only. */
 typedef pgr_status (*store_user_fn)(void *ctx, const stored_user *u, pgr_error *err);
 pgr_status store_each_user(store *s, const char *split, store_user_fn fn, void *ctx, pgr_error *err);
 
-/* Derived vectors of a pair: what ("chosen", "rejected", "query", "analysis"), of which embedder (its name and dimension). */
-pgr_status store_put_vector(store *s, int64_t pair_key, const char *what, const char *embedder, const float *v, size_t n,
-                            pgr_error *err);
+/* Derived vectors of a pair: what ("chosen", "rejected", "query", "analysis"),
+ * of which embedder (its name and dimension). */
+pgr_status store_put_vector(store *s, int64_t pair_key, const char *what, const char *embedder, const float *v,
+                            size_t n, pgr_error *err);
 /* *found = false: not there; out (n) is then not written. */
 pgr_status store_get_vector(store *s, int64_t pair_key, const char *what, const char *embedder, float *out, size_t n,
                             bool *found, pgr_error *err);
 
 /* The preference analysis (Part 1) that a model wrote for a pair. */
 pgr_status store_put_analysis(store *s, int64_t pair_key, const char *model, const char *text, pgr_error *err);
-pgr_status store_get_analysis(store *s, int64_t pair_key, const char *model, arena *a, const char **out /* NULL: none */,
-                              pgr_error *err);
+pgr_status store_get_analysis(store *s, int64_t pair_key, const char *model, arena *a,
+                              const char **out /* NULL: none */, pgr_error *err);
 
 /* How long a call waits for another program that uses the store; 10,000 at first. */
 void store_set_patience(store *s, int milliseconds);

@@ -1,9 +1,9 @@
 /* store_forget.c - forgetting users: the rows, and then their bytes in the file.
  *
- * Overwriting deleted rows (secure_delete) is not enough: a row that SQLite once moved between pages leaves a copy in the
- * unused part of a page. So the file is rewritten from what its tables hold (VACUUM), and the log, which has older pages, is
- * emptied before and after. That this is still to be done is noted in the transaction that deletes, and done at the next
- * opening for writing if the program is killed in between. */
+ * Overwriting deleted rows (secure_delete) is not enough: a row that SQLite once moved between pages leaves a copy in
+ * the unused part of a page. So the file is rewritten from what its tables hold (VACUUM), and the log, which has older
+ * pages, is emptied before and after. That this is still to be done is noted in the transaction that deletes, and done
+ * at the next opening for writing if the program is killed in between. */
 #include <stdarg.h>
 
 #include "user/sql.h"

@@ -142,7 +142,8 @@ pgr_status store_count(store *s, size_t *n_user, size_t *n_pair, pgr_error *err)
     return read_count(s, SQL_PAIR_COUNT, n_pair, err);
 }
 
-/* The user behind `after` in the order of keys; *more = false: there is none. No statement is left open, so that fn may write. */
+/* The user behind `after` in the order of keys; *more = false: there is none. No statement is left open,
+ * so that fn may write. */
 static pgr_status next_user(store *s, int64_t after, const char *split, arena *a, stored_user *out, bool *more,
                             pgr_error *err) {
     pgr_status status = sql_run(s, SQL_USER_NEXT, more, err, "i", after);

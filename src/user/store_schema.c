@@ -1,5 +1,5 @@
-/* store_schema.c - the tables of a store and how older ones become today's: a list of migrations, each from version i to i + 1.
- * What was released is never edited, only followed by another one. */
+/* store_schema.c - the tables of a store and how older ones become today's: a list of migrations, each from version i
+ * to i + 1. What was released is never edited, only followed by another one. */
 #include <stdarg.h>
 
 #include "user/sql.h"
@@ -8,7 +8,8 @@
 enum { APPLICATION_ID = 0x50475552 }; /* "PGUR": whose database it is */
 
 static const char *const MIGRATIONS[] = {
-    /* 1: users and their pairs. Keys are never given out twice (AUTOINCREMENT), so that what remembers one cannot mean another. */
+    /* 1: users and their pairs. Keys are never given out twice (AUTOINCREMENT),
+     * so that what remembers one cannot mean another. */
     "CREATE TABLE users(key INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, demographics TEXT NOT NULL,"
     "  criteria TEXT NOT NULL);" /* a JSON array of texts */
     "CREATE TABLE pairs(key INTEGER PRIMARY KEY AUTOINCREMENT, user INTEGER NOT NULL REFERENCES users ON DELETE "

@@ -76,7 +76,8 @@ static void hash_pair(const pair_record *p, uint8_t out[HASH]) {
     sha256_digest(&c, HASH, out);
 }
 
-/* The pair is there already: what was not known of it is filled in. A split that differs would let test pairs into a history. */
+/* The pair is there already: what was not known of it is filled in.
+ * A split that differs would let test pairs into a history. */
 static pgr_status complete_pair(store *s, int64_t user, const uint8_t *hash, const pair_record *p, const char *subsets,
                                 pgr_error *err) {
     bool there = false;

@@ -1,5 +1,5 @@
-/* stream.c - cuts a file into JSON values without parsing them: lines are cut at line breaks, an array's items at commas
- * outside strings and brackets. Reading is zlib's, which takes plain files as they are. */
+/* stream.c - cuts a file into JSON values without parsing them: lines are cut at line breaks, an array's items at
+ * commas outside strings and brackets. Reading is zlib's, which takes plain files as they are. */
 #include "user/stream.h"
 
 #include <errno.h>

@@ -20,8 +20,8 @@ pgr_status stream_open(const char *path /* "-": standard input */, stream **out,
 void stream_close(stream *s);
 const char *stream_name(const stream *s); /* for messages */
 
-/* *more = false at the end. PGR_E_LIMIT, "FILE:LINE: ...": a value that is too long; it has been passed over, so that the next call goes on behind it.
- * After any other error the stream is at its end. */
+/* *more = false at the end. PGR_E_LIMIT, "FILE:LINE: ...": a value that is too long; it has been passed over, so that
+ * the next call goes on behind it. After any other error the stream is at its end. */
 pgr_status stream_next(stream *s, stream_value *out, bool *more, pgr_error *err);
 
 uint64_t stream_read(const stream *s); /* bytes of the file so far, compressed ones if it is */

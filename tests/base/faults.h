@@ -17,8 +17,8 @@
 #include <cmocka.h>
 
 /* work() does something and frees it again; true if it worked. Runs it once in peace, then once per allocation with
- * that one failing, and for every `step`-th with that one and all after it: each must then report failure, and nothing may
- * leak. Returns the number of allocations. */
+ * that one failing, and for every `step`-th with that one and all after it: each must then report failure, and nothing
+ * may leak. Returns the number of allocations. */
 static inline long fail_allocations(bool (*work)(void), long step) {
     long live = mem_live(), count = mem_count();
     assert_true(work());

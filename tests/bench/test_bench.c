@@ -1,5 +1,5 @@
-/* test_bench.c - the runner on a tiny random model and made data: what is asked, what is kept, that a run that ended anywhere goes
- * on to the same numbers, and that the report is well-formed. */
+/* test_bench.c - the runner on a tiny random model and made data: what is asked, what is kept, that a run that ended
+ * anywhere goes on to the same numbers, and that the report is well-formed. */
 #include <math.h>
 #include <sys/stat.h>
 #include <unistd.h>

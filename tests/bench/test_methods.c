@@ -1,5 +1,5 @@
-/* test_methods.c - the statistical methods on choices whose reasons are known: each finds what it is made for, a stranger's history helps
- * nobody, and no method learns from the rows that are asked. */
+/* test_methods.c - the statistical methods on choices whose reasons are known: each finds what it is made for, a
+ * stranger's history helps nobody, and no method learns from the rows that are asked. */
 #include <math.h>
 
 #include "../base/faults.h"
@@ -112,8 +112,8 @@ static const char *statement(world *w, size_t i) {
     return arena_printf(&w->a, "s%c", (char)('a' + i)); /* all look alike: no attribute says anything */
 }
 
-/* Pairs of a statement that is good in the user's eyes and one that is not, no statement pair of a user both in train and test.
- * good(u, i): users of two camps, or all alike. */
+/* Pairs of a statement that is good in the user's eyes and one that is not, no statement pair of a user both in train
+ * and test. good(u, i): users of two camps, or all alike. */
 static void statements(world *w, bool camps) {
     rng r = {.seed = 2};
     for (int train = 1; train >= 0; train--)
@@ -205,8 +205,8 @@ static void run_all(const world *w, double p[][MOST], bench_method_options o) {
     bench_data_free(d);
 }
 
-/* The labels of asked rows turned round: every answer turns round with them and is the same otherwise. All texts that are asked about are
- * in train rows, so that they keep their numbers. 1e-9: sums in another order. */
+/* The labels of asked rows turned round: every answer turns round with them and is the same otherwise. All texts that
+ * are asked about are in train rows, so that they keep their numbers. 1e-9: sums in another order. */
 static void test_no_leak(void **state) {
     (void)state;
     static double p[16][MOST], q[16][MOST];

@@ -116,7 +116,8 @@ static void test_limit(void **state) {
 enum { USERS = 40, PAIRS = 6 };
 static const turn QUESTION[2][1] = {{{"user", "one"}}, {{"user", "two"}}};
 
-/* Even users answer question one, odd ones question two; the last but one has no history, and the last is alone with his question. */
+/* Even users answer question one, odd ones question two; the last but one has no history,
+ * and the last is alone with his question. */
 static bench_data *two_rooms(void) {
     static const turn alone[1] = {{"user", "alone"}};
     static char ids[USERS][8], texts[USERS * PAIRS][8];

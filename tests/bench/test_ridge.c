@@ -1,4 +1,5 @@
-/* test_ridge.c - the minimiser on functions whose minimum is known, the loss's gradient against differences, fits worked out by hand. */
+/* test_ridge.c - the minimiser on functions whose minimum is known, the loss's gradient against differences,
+ * fits worked out by hand. */
 #include <math.h>
 
 #include "../base/faults.h"
@@ -63,7 +64,8 @@ static void fill(void) {
     }
 }
 
-/* Every part on and off. Differences of steps of 1e-5 are good to 1e-10 of a value of 50, over 2e-5: 1e-8 would be luck. */
+/* Every part on and off. Differences of steps of 1e-5 are good to 1e-10 of a value of 50,
+ * over 2e-5: 1e-8 would be luck. */
 static void test_gradient(void **state) {
     (void)state;
     fill();
@@ -113,8 +115,8 @@ static void test_one_weight(void **state) {
     ridge_model_free(&m);
 }
 
-/* Two users with opposite taste: the common weight is none, theirs are opposite, and what a user's rows give alone beside the common
- * weights is what the common fit gave him. The far start ends where the near one does. */
+/* Two users with opposite taste: the common weight is none, theirs are opposite, and what a user's rows give alone
+ * beside the common weights is what the common fit gave him. The far start ends where the near one does. */
 static void test_personal(void **state) {
     (void)state;
     static float taste[20];

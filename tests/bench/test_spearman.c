@@ -21,7 +21,8 @@ static void test_ranks(void **state) {
     for (size_t i = 0; i < 5; i++) assert_near(rank_of(v, 5, i), ranks[i]);
 }
 
-/* Orders of six with sums of squared rank differences 18, 16, 14, 12, 10: 1 - 6 sum / 210, the grid of LaMP-QA's six generators. */
+/* Orders of six with sums of squared rank differences 18, 16, 14, 12, 10: 1 - 6 sum / 210,
+ * the grid of LaMP-QA's six generators. */
 static void test_grid(void **state) {
     (void)state;
     static const double truth[6] = {1, 2, 3, 4, 5, 6};

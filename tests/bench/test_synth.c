@@ -1,4 +1,5 @@
-/* test_synth.c - synthetic users: the same file again, held-out prompts and users, truth that is true, a ladder in the right order, refusals. */
+/* test_synth.c - synthetic users: the same file again, held-out prompts and users, truth that is true,
+ * a ladder in the right order, refusals. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -125,7 +126,8 @@ static const pgr_synth_step *find(const pgr_synth_report *r, const char *name, s
     return NULL;
 }
 
-/* Nobody beats the oracle; own pairs help, a stranger's do not; more pairs help more; prototypes help where users are their prototypes. */
+/* Nobody beats the oracle; own pairs help, a stranger's do not; more pairs help more;
+ * prototypes help where users are their prototypes. */
 static void test_ladder(void **state) {
     (void)state;
     pgr_synth_options o = options();

@@ -1,4 +1,5 @@
-/* test_bench.c - `pgenrm bench` as a program: what it prints, what it refuses, and that kill -9 at any moment loses no verdict. */
+/* test_bench.c - `pgenrm bench` as a program: what it prints, what it refuses,
+ * and that kill -9 at any moment loses no verdict. */
 #include "../base/faults.h"
 #include "run_program.h"
 

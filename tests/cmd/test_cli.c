@@ -230,7 +230,8 @@ static void test_perplexity(void **state) {
     run_free(&r);
 }
 
-/* What a grammar forces is text like any other: a stop text in it ends the chain, and a named token may end the turn. */
+/* What a grammar forces is text like any other: a stop text in it ends the chain,
+ * and a named token may end the turn. */
 static void stop_texts_hold_in_forced_text(void **state) {
     (void)state;
     static const struct {
@@ -497,8 +498,8 @@ static void test_score_jsonl(void **state) {
     run_free(&both);
 }
 
-/* Requests that are judged together give what each gives alone, in the requests' order, though the last are the first to
- * be done; one that cannot be judged takes no other along. */
+/* Requests that are judged together give what each gives alone, in the requests' order, though the last are the first
+ * to be done; one that cannot be judged takes no other along. */
 static void test_score_together(void **state) {
     (void)state;
     static const char MANY[] =

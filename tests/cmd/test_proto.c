@@ -131,8 +131,8 @@ static void test_refusals(void **state) {
     }
 }
 
-/* Kill -9 at moments drawn over the length of a whole build; then the build is run to its end: the same bytes as never killed. bench/kill_any.py does it
- * fifty times. */
+/* Kill -9 at moments drawn over the length of a whole build; then the build is run to its end: the same bytes as never
+ * killed. bench/kill_any.py does it fifty times. */
 static void test_killed(void **state) {
     (void)state;
     struct timespec from, to;

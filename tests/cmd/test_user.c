@@ -174,8 +174,8 @@ static void assert_whole(void) {
     sqlite3_close(db);
 }
 
-/* Killed again and again, each time a little later: never damaged, and at the end what an import in peace makes. 5 kills here;
- * bench/kill.py does 50. */
+/* Killed again and again, each time a little later: never damaged, and at the end what an import in peace makes. 5
+ * kills here; bench/kill.py does 50. */
 static void test_kills(void **state) {
     (void)state;
     write_pairs();

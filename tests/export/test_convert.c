@@ -1,5 +1,6 @@
-/* test_convert.c - GGUF files made of the tiny folders give the folders' numbers and token ids; what cannot be written leaves
- * nothing behind. That llama.cpp and transformers give the same tokens is checked by tools/compare_exports.py. */
+/* test_convert.c - GGUF files made of the tiny folders give the folders' numbers and token ids; what cannot be written
+ * leaves nothing behind. That llama.cpp and transformers give the same tokens is checked by
+ * tools/compare_exports.py. */
 #include "export_fixture.h"
 
 #include "export/export.h"
@@ -66,7 +67,8 @@ static void f32_gives_the_folders_numbers(void **state) {
 
 /* ---- packed types: every value within what its type can say ---- */
 
-/* Largest error of a value in a block whose largest magnitude is top, from the rounding of the value and of the scale (11 bits) */
+/* Largest error of a value in a block whose largest magnitude is top,
+ * from the rounding of the value and of the scale (11 bits) */
 static double bound_of(uint32_t type, double x, double top) {
     switch (type) {
     case QUANT_F32:

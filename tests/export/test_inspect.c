@@ -118,7 +118,8 @@ static void no_chat_template(void **state) {
 
 /* ---- memory ---- */
 
-/* 2 layers, 2 KV heads of 16: 2 * 2 * 16 * 2 values of 4 bytes, where the CPU has the kernels of 2, or of 1 and three scales of 4. */
+/* 2 layers, 2 KV heads of 16: 2 * 2 * 16 * 2 values of 4 bytes, where the CPU has the kernels of 2,
+ * or of 1 and three scales of 4. */
 static void cache_size(void **state) {
     (void)state;
     bool bf16 = kernels_best()->attn_chunk_bf16 != kernels_ref()->attn_chunk_bf16;

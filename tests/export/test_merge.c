@@ -1,5 +1,5 @@
-/* test_merge.c - merged models give what PEFT computes unmerged (tools/tiny_lora.py), as folders and as GGUF files, whole and in
- * shards; what cannot be merged is refused and leaves nothing behind. */
+/* test_merge.c - merged models give what PEFT computes unmerged (tools/tiny_lora.py), as folders and as GGUF files,
+ * whole and in shards; what cannot be merged is refused and leaves nothing behind. */
 #include "export_fixture.h"
 
 #include "export/export_folder.h"

@@ -1,4 +1,5 @@
-/* test_tok_export.c - a tokenizer.json as GGUF keys gives the same ids, or is refused by the name of what is missing there. */
+/* test_tok_export.c - a tokenizer.json as GGUF keys gives the same ids,
+ * or is refused by the name of what is missing there. */
 #include "../text/tok_golden.h"
 
 #include <unistd.h>

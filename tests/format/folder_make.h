@@ -1,4 +1,5 @@
-/* folder_make.h - for tests: a temporary folder with files in it, gone at the end; safetensors files from their header. */
+/* folder_make.h - for tests: a temporary folder with files in it, gone at the end;
+ * safetensors files from their header. */
 #ifndef PGR_TESTS_FOLDER_MAKE_H
 #define PGR_TESTS_FOLDER_MAKE_H
 

@@ -1,4 +1,5 @@
-/* test_bind.c - tensors taken from a source: what is missing, of another type or shape, or asked for by nobody is named. */
+/* test_bind.c - tensors taken from a source: what is missing, of another type or shape,
+ * or asked for by nobody is named. */
 #include "gguf_make.h"
 
 #include "format/bind.h"

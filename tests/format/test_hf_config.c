@@ -1,5 +1,5 @@
-/* test_hf_config.c - config.json as transformers 4.x and 5.x write it gives the same numbers; what the forward pass lacks is
- * refused by the key's name; end tokens and chat templates from each place that has them. */
+/* test_hf_config.c - config.json as transformers 4.x and 5.x write it gives the same numbers; what the forward pass
+ * lacks is refused by the key's name; end tokens and chat templates from each place that has them. */
 #include "folder_make.h"
 
 #include "base/json.h"

@@ -1,6 +1,6 @@
 /* fuzz_adapter.c - any bytes as an adapter, the first byte says what: a GGUF file, a PEFT adapter (two bytes of length,
- * adapter_config.json, safetensors), or adapter_config.json alone; and the order of the model's rows. An error, or factors and tensors of
- * the model's shapes. */
+ * adapter_config.json, safetensors), or adapter_config.json alone; and the order of the model's rows. An error, or
+ * factors and tensors of the model's shapes. */
 #include <stdint.h>
 #include <string.h>
 

@@ -1,4 +1,5 @@
-/* fuzz_artefact.c - any bytes as a file of prototypes, checksums compared and not: an error, or one that can be searched and asked. */
+/* fuzz_artefact.c - any bytes as a file of prototypes, checksums compared and not: an error,
+ * or one that can be searched and asked. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>

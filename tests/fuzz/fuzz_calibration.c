@@ -1,4 +1,5 @@
-/* fuzz_calibration.c - any bytes as a calibration file: an error that names the file, or a map that rises and stays inside 0..1. */
+/* fuzz_calibration.c - any bytes as a calibration file: an error that names the file,
+ * or a map that rises and stays inside 0..1. */
 #include <math.h>
 #include <stdint.h>
 #include <string.h>

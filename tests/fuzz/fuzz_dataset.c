@@ -1,5 +1,5 @@
-/* fuzz_dataset.c - any bytes as a data file: records whose parts all hold, then an end or an error; never a crash or a leak.
- * The first byte says whether bad values are passed over. */
+/* fuzz_dataset.c - any bytes as a data file: records whose parts all hold, then an end or an error; never a crash or a
+ * leak. The first byte says whether bad values are passed over. */
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>

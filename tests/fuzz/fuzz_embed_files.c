@@ -1,5 +1,5 @@
-/* fuzz_embed_files.c - any bytes as the files of an embedding model (an encoder's config.json, modules.json, the pooling
- * module's config.json, sentence_bert_config.json): an error, or values in range. */
+/* fuzz_embed_files.c - any bytes as the files of an embedding model (an encoder's config.json, modules.json, the
+ * pooling module's config.json, sentence_bert_config.json): an error, or values in range. */
 #include <stdint.h>
 #include <string.h>
 

@@ -1,6 +1,6 @@
-/* fuzz_grammar.c - any bytes, up to the first 0xFF, as a grammar; the bytes behind it step through it. What holds for every
- * state: it reaches the end, a byte brings it nearer by one at most, what is forced is allowed, and a walk by the shortest way
- * ends. */
+/* fuzz_grammar.c - any bytes, up to the first 0xFF, as a grammar; the bytes behind it step through it. What holds for
+ * every state: it reaches the end, a byte brings it nearer by one at most, what is forced is allowed, and a walk by the
+ * shortest way ends. */
 #include <stdint.h>
 #include <string.h>
 

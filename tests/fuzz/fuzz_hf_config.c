@@ -1,5 +1,5 @@
-/* fuzz_hf_config.c - any bytes as config.json, generation_config.json and tokenizer_config.json: an error, or numbers in
- * range and text. */
+/* fuzz_hf_config.c - any bytes as config.json, generation_config.json and tokenizer_config.json: an error, or numbers
+ * in range and text. */
 #include <stdint.h>
 #include <string.h>
 

@@ -1,5 +1,5 @@
-/* fuzz_hub.c - any bytes as a hub's list of files: an error, or names that stay below the model's folder, each once, with
- * addresses that hold nothing but what an address may; the same bytes as an ETag and as a model's name. */
+/* fuzz_hub.c - any bytes as a hub's list of files: an error, or names that stay below the model's folder, each once,
+ * with addresses that hold nothing but what an address may; the same bytes as an ETag and as a model's name. */
 #include <stdint.h>
 #include <string.h>
 

@@ -1,5 +1,5 @@
-/* fuzz_lampqa.c - any bytes as a generator's answers and as true scores: an error that names the file, or answers that are not blank and a
- * finite score for each generator. */
+/* fuzz_lampqa.c - any bytes as a generator's answers and as true scores: an error that names the file, or answers that
+ * are not blank and a finite score for each generator. */
 #include <math.h>
 #include <string.h>
 

@@ -1,4 +1,5 @@
-/* fuzz_responses.c - any bytes as a line of responses for synthetic users: an error, or prompts of two or more different responses. */
+/* fuzz_responses.c - any bytes as a line of responses for synthetic users: an error,
+ * or prompts of two or more different responses. */
 #include <string.h>
 
 #include "bench/synth.h"

@@ -1,5 +1,5 @@
-/* fuzz_safetensors.c - any bytes as a safetensors file and as the index of a sharded one: an error, or tensors that lie in
- * the file and cover it exactly, and files that can only be in the index's folder. */
+/* fuzz_safetensors.c - any bytes as a safetensors file and as the index of a sharded one: an error, or tensors that lie
+ * in the file and cover it exactly, and files that can only be in the index's folder. */
 #include <stdint.h>
 #include <string.h>
 

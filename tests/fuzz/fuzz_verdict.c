@@ -1,5 +1,5 @@
-/* fuzz_verdict.c - any bytes as a line of a journal: an error that names file and line, or a verdict inside its bounds that is
- * written and read back the same. */
+/* fuzz_verdict.c - any bytes as a line of a journal: an error that names file and line, or a verdict inside its bounds
+ * that is written and read back the same. */
 #include <math.h>
 #include <stdint.h>
 #include <string.h>

@@ -1,5 +1,5 @@
-/* fuzz_vocab_txt.c - any bytes as a tokenizer_config.json, a NUL byte and a vocab.txt: an error, or a tokenizer whose ids
- * are in range, which makes no control token of text. */
+/* fuzz_vocab_txt.c - any bytes as a tokenizer_config.json, a NUL byte and a vocab.txt: an error, or a tokenizer whose
+ * ids are in range, which makes no control token of text. */
 #include <stdint.h>
 #include <string.h>
 

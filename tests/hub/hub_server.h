@@ -1,5 +1,5 @@
-/* hub_server.h - for tests: an HTTP server on 127.0.0.1 with a port of its own, that serves what a table says, misbehaves
- * as a table says, and remembers who asked for what. A thread per connection, one request per connection. */
+/* hub_server.h - for tests: an HTTP server on 127.0.0.1 with a port of its own, that serves what a table says,
+ * misbehaves as a table says, and remembers who asked for what. A thread per connection, one request per connection. */
 #ifndef PGR_TESTS_HUB_HUB_SERVER_H
 #define PGR_TESTS_HUB_HUB_SERVER_H
 
@@ -104,8 +104,10 @@ static inline void answer(int fd, const route *r, const asked *a, bool faulty) {
     size_t from = 0;
     if (faulty && r->silent) return;
     if (faulty && r->fault_status) {
-        n = snprintf(head, sizeof head, "HTTP/1.1 %d Trouble\r\n%s%s%sContent-Length: 5\r\nConnection: close\r\n\r\noops\n",
-                     r->fault_status, r->retry_after ? "Retry-After: " : "", r->retry_after ? r->retry_after : "",
+        n = snprintf(head, sizeof head,
+                     "HTTP/1.1 %d Trouble\r\n%s%s%sContent-Length: 5\r\nConnection: close\r\n\r\noops\n",
+                     r->fault_status,
+                     r->retry_after ? "Retry-After: " : "", r->retry_after ? r->retry_after : "",
                      r->retry_after ? "\r\n" : "");
         send_all(fd, head, (size_t)n);
         return;

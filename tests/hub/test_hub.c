@@ -1,5 +1,5 @@
-/* test_hub.c - pgr_pull against servers of the test's own on 127.0.0.1: what a hub does well, and what it, the network and
- * the disk do badly. */
+/* test_hub.c - pgr_pull against servers of the test's own on 127.0.0.1: what a hub does well, and what it, the network
+ * and the disk do badly. */
 #include "../base/faults.h"
 #include "hub_fixture.h"
 

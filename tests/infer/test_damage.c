@@ -1,7 +1,7 @@
 /* test_damage.c - every golden model file cut off at 200 places and with one byte changed, 500 times (2,000 times with
  * PGENRM_DAMAGE=full in the environment, 10 s): its reader gives an error with a message or a result that can be used,
- * keeps no memory, and reads nothing beyond the bytes (they end where the allocation does). A sample of the damages goes
- * through opening the whole model and writing tokens or embedding texts. */
+ * keeps no memory, and reads nothing beyond the bytes (they end where the allocation does). A sample of the damages
+ * goes through opening the whole model and writing tokens or embedding texts. */
 #include <dirent.h>
 #include <math.h>
 #include <sys/stat.h>
@@ -302,7 +302,8 @@ static void put_bytes(const char *path, const void *bytes, size_t n) {
     assert_int_equal(fclose(f), 0);
 }
 
-/* A folder of links to what lies beside `path`, that one a file of its own; of 1_Pooling/config.json beside 1_Pooling. */
+/* A folder of links to what lies beside `path`, that one a file of its own;
+ * of 1_Pooling/config.json beside 1_Pooling. */
 static void link_folder(char *folder, char *own, const char *path) {
     const char *name = strrchr(path, '/'), *inner = strstr(path, "/1_Pooling/");
     char from[400];

@@ -1,4 +1,5 @@
-/* The engine on a tiny model: a chain is a function of (model, prompt, settings, seed, request, sample) and of nothing else. */
+/* The engine on a tiny model: a chain is a function of (model, prompt, settings, seed, request, sample)
+ * and of nothing else. */
 #include <math.h>
 
 #include "../base/faults.h"
@@ -132,7 +133,8 @@ static void small_batches_and_shared_prompts(void **state) {
     assert_int_equal(shared.cached_tokens, common);
     assert_int_equal(alone.cached_tokens, 0);
 
-    /* a later call: all but the last token, which gives the logits, is known; without a cache only what the call shares */
+    /* a later call: all but the last token, which gives the logits, is known;
+     * without a cache only what the call shares */
     infer_output again = run_on(fresh, both, 2, NULL), other = run_on(forgetful, both, 2, NULL);
     assert_int_equal(again.cached_tokens, p.n - 1 + q.n - 1);
     assert_int_equal(other.cached_tokens, common);
@@ -465,8 +467,8 @@ static void chains_wait_for_pages(void **state) {
     ids_free(&p);
 }
 
-/* Longer chains ask for no more memory than short ones: what a token needs is there before the first. (Pages, which are memory of
- * the cache, are there after the first pass.) */
+/* Longer chains ask for no more memory than short ones: what a token needs is there before the first. (Pages, which are
+ * memory of the cache, are there after the first pass.) */
 static void tokens_need_no_allocation(void **state) {
     (void)state;
     ids p = encode("A short prompt");

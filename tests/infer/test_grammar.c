@@ -1,5 +1,6 @@
-/* test_grammar.c - what grammars accept, against lists, against POSIX regular expressions on random grammars and against the
- * definition of UTF-8; distances against a search; token masks against walking each token; messages, limits, memory. */
+/* test_grammar.c - what grammars accept, against lists, against POSIX regular expressions on random grammars and
+ * against the definition of UTF-8; distances against a search; token masks against walking each token; messages,
+ * limits, memory. */
 #include "../base/faults.h"
 
 #include <regex.h>

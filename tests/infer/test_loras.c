@@ -1,4 +1,5 @@
-/* test_loras.c - adapters of an engine: swapped between calls without a trace of those before, in the prefix cache too. */
+/* test_loras.c - adapters of an engine: swapped between calls without a trace of those before,
+ * in the prefix cache too. */
 #include "../base/faults.h"
 #include "infer/engine.h"
 
@@ -59,8 +60,8 @@ static bool same(const pgr_generation *a, const pgr_generation *b) {
     return true;
 }
 
-/* One engine goes through all sets, each twice (the second time from its prefix cache), and writes what a new engine with that set
- * writes, bit for bit. */
+/* One engine goes through all sets, each twice (the second time from its prefix cache), and writes what a new engine
+ * with that set writes, bit for bit. */
 static void swapping_leaves_no_trace(void **state) {
     (void)state;
     static const int order[] = {0, 1, 1, 2, 0, 0, 3, 1, 3, 0};

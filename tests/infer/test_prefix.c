@@ -1,5 +1,6 @@
-/* test_prefix.c - the prefix tree against a list of all that was put in: the longest beginning is found, its pages hold what
- * was computed for exactly these tokens, eviction takes the least recently used ends, and every page comes back. */
+/* test_prefix.c - the prefix tree against a list of all that was put in: the longest beginning is found, its pages hold
+ * what was computed for exactly these tokens, eviction takes the least recently used ends,
+ * and every page comes back. */
 #include "../base/faults.h"
 #include "infer/prefix.h"
 

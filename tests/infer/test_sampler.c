@@ -1,5 +1,5 @@
-/* test_sampler.c - what is drawn, counted over a grid of u, against probabilities computed here; cuts against a sort; masks,
- * padding, ties, extremes. */
+/* test_sampler.c - what is drawn, counted over a grid of u, against probabilities computed here; cuts against a sort;
+ * masks, padding, ties, extremes. */
 #include "../base/faults.h"
 
 #include <math.h>
@@ -82,8 +82,8 @@ static int32_t pick(sampler *s, const float *logits, size_t n, const uint64_t *m
     return token;
 }
 
-/* u = (i + 1/2) / N: a token of probability p must come N p times, give or take one at either end of its interval; and in
- * the order of ids. */
+/* u = (i + 1/2) / N: a token of probability p must come N p times, give or take one at either end of its interval; and
+ * in the order of ids. */
 static void check_distribution(sampler *s, const float *logits, size_t n, const uint64_t *mask, const pgr_sampling *o,
                                const reference *want, size_t n_grid) {
     static size_t count[MAX_VOCAB];

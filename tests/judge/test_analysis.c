@@ -1,4 +1,5 @@
-/* test_analysis.c - preference analyses on a tiny random model: one text per request, made of its chain's persona and criteria. */
+/* test_analysis.c - preference analyses on a tiny random model: one text per request,
+ * made of its chain's persona and criteria. */
 #include "../base/faults.h"
 #include "infer/engine.h"
 #include "judge/judge.h"

@@ -1,4 +1,5 @@
-/* test_calibration.c - calibration against scikit-learn's and SciPy's numbers, known answers, its file, and its error measure. */
+/* test_calibration.c - calibration against scikit-learn's and SciPy's numbers, known answers, its file,
+ * and its error measure. */
 #include <math.h>
 #include <unistd.h>
 

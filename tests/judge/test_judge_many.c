@@ -1,5 +1,5 @@
-/* pgr_judge_many on a tiny random model: each request's result is that of the request alone, and only its own failure can
- * take it away. */
+/* pgr_judge_many on a tiny random model: each request's result is that of the request alone, and only its own failure
+ * can take it away. */
 #include <math.h>
 
 #include "../base/faults.h"

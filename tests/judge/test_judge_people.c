@@ -1,5 +1,5 @@
-/* test_judge_people.c - from a store to a verdict: users are added, prototypes built, and a request is judged under its own history
- * and under those of people of its own camp. */
+/* test_judge_people.c - from a store to a verdict: users are added, prototypes built, and a request is judged under its
+ * own history and under those of people of its own camp. */
 #include <math.h>
 #include <unistd.h>
 

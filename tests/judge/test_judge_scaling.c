@@ -1,6 +1,6 @@
-/* test_judge_scaling.c - test-time scaling on a tiny random model: chains under neighbours' histories beside the own, cold start,
- * which pairs are shown, draws, and stopping when the verdict is settled. What the model writes is nonsense; which prompts it
- * saw, and what is made of its chains, must hold. */
+/* test_judge_scaling.c - test-time scaling on a tiny random model: chains under neighbours' histories beside the own,
+ * cold start, which pairs are shown, draws, and stopping when the verdict is settled. What the model writes is
+ * nonsense; which prompts it saw, and what is made of its chains, must hold. */
 #include <math.h>
 
 #include "../base/faults.h"
@@ -440,7 +440,8 @@ static void stops_when_settled(void **state) {
     pgr_engine_free(fresh);
 }
 
-/* Later rounds take the prompt from the cache: but for its last token, whose logits are needed, nothing is computed again. */
+/* Later rounds take the prompt from the cache: but for its last token, whose logits are needed,
+ * nothing is computed again. */
 static void rounds_do_not_compute_the_prompt_again(void **state) {
     (void)state;
     pgr_request *r = user_with(4);

@@ -128,8 +128,8 @@ static void same_row(const char *what, const kernels *kn, const chunk *c, const 
 
 /* ---- against double ---- */
 
-/* Scores of row r in double; *ds bounds the error of any score: a sum of dim products in fp32 is within dim U of the sum
- * of sizes, in whatever order, and a bf16 pair's subnormals may be flushed. */
+/* Scores of row r in double; *ds bounds the error of any score: a sum of dim products in fp32 is within dim U of the
+ * sum of sizes, in whatever order, and a bf16 pair's subnormals may be flushed. */
 static void true_scores(const chunk *c, size_t r, float scale, double *s, double *ds) {
     *ds = 0;
     for (size_t t = 0; t < c->n_valid[r]; t++) {
@@ -145,7 +145,8 @@ static void true_scores(const chunk *c, size_t r, float scale, double *s, double
 }
 
 /* With the row's own maximum m given, each weight is off by e: the score's ds, the rounding of s - m, 2.5 U of exp, and
- * for bf16 one rounding and 8e-5 of its shorter exp; the sums over n tokens add n U. Factor 1.01 for the second-order terms, TINY for what underflows. */
+ * for bf16 one rounding and 8e-5 of its shorter exp; the sums over n tokens add n U. Factor 1.01 for the second-order
+ * terms, TINY for what underflows. */
 static void check_row(const kernels *kn, const chunk *c, size_t r, float scale, const result *out) {
     double s[ATTN_CHUNK], ds, top = -INFINITY, range = 0, sum = 0;
     size_t n = c->n_valid[r];

@@ -1,5 +1,6 @@
-/* test_attn_int8.c - attention over chunks with K and V in int8, at every level that this CPU has: how values become bytes, sums of
- * weights and values against double arithmetic on those bytes, and that a row's bits depend on nothing but its own tokens. */
+/* test_attn_int8.c - attention over chunks with K and V in int8, at every level that this CPU has: how values become
+ * bytes, sums of weights and values against double arithmetic on those bytes, and that a row's bits depend on nothing
+ * but its own tokens. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -58,7 +59,8 @@ static void put(chunk *c) {
                                        1.0f / sqrtf((float)c->dim));
 }
 
-/* Values of V have sizes of their own: the first token, as in trained models, takes much weight and has little value. */
+/* Values of V have sizes of their own: the first token, as in trained models,
+ * takes much weight and has little value. */
 static chunk random_chunk(size_t R, size_t dim, size_t n_page) {
     chunk c = {.R = R, .dim = dim, .n_page = n_page};
     c.q = normals(R * dim, 1.5f);
@@ -129,8 +131,8 @@ static double log_weight(const chunk *c, size_t r, size_t t, double *size) {
     return s + (double)page.v_log[t % KV_PAGE];
 }
 
-/* A weight w is off by 8e-5 of itself (the exponential), and by the roundings of what it is the exponential of: 8 U of the largest
- * score there is leave room. Its byte is then certain, unless it lies so close to the middle of two. */
+/* A weight w is off by 8e-5 of itself (the exponential), and by the roundings of what it is the exponential of: 8 U of
+ * the largest score there is leave room. Its byte is then certain, unless it lies so close to the middle of two. */
 static void check_row(const kernels *kn, const chunk *c, size_t r, const result *out) {
     double u[ATTN_CHUNK], w[ATTN_CHUNK], top = -INFINITY, size, most = 0, sum = 0;
     size_t n = c->n_valid[r];
@@ -314,10 +316,10 @@ typedef struct merge_bound {
     double off[MERGE_DIM], sum, part;
 } merge_bound;
 
-/* A chunk's numerator is sum_t round(w) byte with w = exp(u - its maximum): each token is off by half a byte's count and by the
- * error of w (tol of check_row), times its byte; 255 is where both w and its count end. Its sum is off by tol and n U of
- * itself. A merge multiplies by exp of a difference of maxima (off by U of it, and 2.5 U) and rounds twice; what becomes smaller
- * than TINY may vanish. All in units of the largest of the chunks' maxima. */
+/* A chunk's numerator is sum_t round(w) byte with w = exp(u - its maximum): each token is off by half a byte's count
+ * and by the error of w (tol of check_row), times its byte; 255 is where both w and its count end. Its sum is off by
+ * tol and n U of itself. A merge multiplies by exp of a difference of maxima (off by U of it, and 2.5 U) and rounds
+ * twice; what becomes smaller than TINY may vanish. All in units of the largest of the chunks' maxima. */
 static merge_bound bound_merge(const chunk *c, size_t r) {
     enum { TINY_EXP = -126 };
     double top[CHUNKS], most = 0, all = -INFINITY, size, tiny = 0;
@@ -363,8 +365,9 @@ static double check_merged(const kernels *kn, const chunk *c, const result *out,
     return used;
 }
 
-/* Chunks merged, whatever the sizes of V: all zero in one, 1e-30, 1e30. The bound is that of the worst case, all halves of bytes with
- * the same sign; over so many draws a good part of it is reached, so it is not far from what there can be. */
+/* Chunks merged, whatever the sizes of V: all zero in one, 1e-30, 1e30. The bound is that of the worst case, all halves
+ * of bytes with the same sign; over so many draws a good part of it is reached,
+ * so it is not far from what there can be. */
 static void test_merge(void **unused) {
     (void)unused;
     enum { DRAWS = 100 };

@@ -46,8 +46,8 @@ static gemm_weights *create(gemm_form form, quant_type t, const void *data, size
 
 enum { INT8_BLOCK = 64 }; /* gemm.h */
 
-/* int8: a factor is off by half a step of its block. A step is the block's largest value / 127; that of weights is rounded up
- * to bf16, by at most 2^-7 of it (and U-sized errors of steps and quotients: 0.1 %). */
+/* int8: a factor is off by half a step of its block. A step is the block's largest value / 127; that of weights is
+ * rounded up to bf16, by at most 2^-7 of it (and U-sized errors of steps and quotients: 0.1 %). */
 static double int8_bound(const float *x, const float *w, size_t K) {
     double off = 0;
     for (size_t k0 = 0; k0 < K; k0 += INT8_BLOCK) {
@@ -191,7 +191,8 @@ static void test_invariance(void **state) {
     for (int i = 0; i < 3; i++) pool_free(pools[i]);
 }
 
-/* The levels agree too: GEMM_FILE has one order of sums, so has GEMM_INT8. GEMM_F32 without AVX-512 is the arithmetic of GEMM_FILE. */
+/* The levels agree too: GEMM_FILE has one order of sums, so has GEMM_INT8.
+ * GEMM_F32 without AVX-512 is the arithmetic of GEMM_FILE. */
 static void test_levels(void **state) {
     (void)state;
     enum { N = 50, K = 160, M = 9 };

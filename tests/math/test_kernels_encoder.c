@@ -1,4 +1,5 @@
-/* test_kernels_encoder.c - LayerNorm and GELU of every level of kernels that this CPU has, against double arithmetic. */
+/* test_kernels_encoder.c - LayerNorm and GELU of every level of kernels that this CPU has,
+ * against double arithmetic. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -23,8 +24,8 @@ static void fill(float *x, size_t n, double scale, double shift) {
     for (size_t i = 0; i < n; i++) x[i] = (float)(rng_normal(&stream) * scale + shift);
 }
 
-/* The sums are double. In units of U, with d = (x - mean) / sd: the mean as a float (|mean| / sd), the difference, 1 / sd and
- * their product (1 each of d), the last addition (1 of the result). */
+/* The sums are double. In units of U, with d = (x - mean) / sd: the mean as a float (|mean| / sd), the difference, 1 /
+ * sd and their product (1 each of d), the last addition (1 of the result). */
 static void check_layernorm(const kernels *k, size_t n, double shift) {
     float x[600], w[600], b[600], out[600];
     fill(x, n, 2.0, shift), fill(w, n, 1.0, 0), fill(b, n, 1.0, 0), fill(out, n + 1, 1.0, 0);
@@ -69,9 +70,9 @@ static double gelu_tanh(double x) {
     return x / (1 + exp(-2 * sqrt(2 / 3.14159265358979323846) * (x + 0.044715 * x * x * x)));
 }
 
-/* The part below zero is at most 0.17: times (its exponent's error 3 + exp 2.5 + products 3) U, and U of the result. The fit
- * adds 3.2e-10. Together below 1e-7 + U |result|, the promise. gelu_tanh: u is good to 3 U, times |u| below 1 where the
- * result is not yet x or 0; exp; sum and quotient U each of the result. */
+/* The part below zero is at most 0.17: times (its exponent's error 3 + exp 2.5 + products 3) U, and U of the result.
+ * The fit adds 3.2e-10. Together below 1e-7 + U |result|, the promise. gelu_tanh: u is good to 3 U, times |u| below 1
+ * where the result is not yet x or 0; exp; sum and quotient U each of the result. */
 static void check_gelu(const kernels *k, const char *name, void (*run)(float *, size_t), double (*exact)(double),
                        double roundings) {
     enum { N = 20001 };

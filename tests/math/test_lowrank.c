@@ -35,8 +35,8 @@ static void drop(problem *p) {
     free(p->out);
 }
 
-/* fp32 chains of K and r terms below 1: the rounding of a sum grows with the root of its length, 2^-24 each step of a value up to
- * its length; 1e-5 of the largest possible sum is far above that and far below any wrong term. */
+/* fp32 chains of K and r terms below 1: the rounding of a sum grows with the root of its length, 2^-24 each step of a
+ * value up to its length; 1e-5 of the largest possible sum is far above that and far below any wrong term. */
 static void against_double(void **state) {
     (void)state;
     static const size_t sizes[][4] = {{1, 1, 1, 1},      {64, 64, 4, 3},     {65, 300, 3, 1},  {130, 576, 64, 5},

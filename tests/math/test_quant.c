@@ -1,4 +1,5 @@
-/* test_quant.c - dequantisation against PyPI `gguf` bit for bit (tools/golden_quant.py), every f16 and bf16 both ways. */
+/* test_quant.c - dequantisation against PyPI `gguf` bit for bit (tools/golden_quant.py),
+ * every f16 and bf16 both ways. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -82,8 +83,8 @@ static void check_tile(const kernels *k, quant_type t, const golden *g, size_t s
     free(tile);
 }
 
-/* dequant_tile of every level gives the bits of quant_dequant, for any number of rows, any width of whole blocks, at any
- * address, and reads nothing beyond the rows. */
+/* dequant_tile of every level gives the bits of quant_dequant, for any number of rows, any width of whole blocks, at
+ * any address, and reads nothing beyond the rows. */
 static void check_tiles(const kernels *k, quant_type t, const char *name, size_t bytes) {
     golden g = golden_read(name, bytes);
     size_t total = (size_t)g.n_block * g.block, step = g.block == 1 ? 5 : g.block, shift = 0;

@@ -1,4 +1,5 @@
-/* embed_golden.h - for tests: tests/golden/hf-tiny-NAME/embeddings.json (tools/tiny_embed.py) and comparison with it. */
+/* embed_golden.h - for tests: tests/golden/hf-tiny-NAME/embeddings.json (tools/tiny_embed.py)
+ * and comparison with it. */
 #ifndef PGR_TESTS_EMBED_GOLDEN_H
 #define PGR_TESTS_EMBED_GOLDEN_H
 
@@ -21,7 +22,8 @@ static inline json_t *read_json(const char *path) {
     return v;
 }
 
-/* The largest difference of a component of v, n vectors of dims values each scaled to length 1 here, from vectors[name]. */
+/* The largest difference of a component of v, n vectors of dims values each scaled to length 1 here,
+ * from vectors[name]. */
 static inline double vector_error(const json_t *golden, const char *name, const float *v, size_t n, size_t dims) {
     const json_t *want = json_object_get(json_object_get(golden, "vectors"), name);
     double worst = 0;

@@ -1,5 +1,5 @@
-/* forward_golden.h - for tests: a tiny model, its golden prompt run once, and the comparison with what transformers computes
- * (tools/tiny_model.py). */
+/* forward_golden.h - for tests: a tiny model, its golden prompt run once, and the comparison with what transformers
+ * computes (tools/tiny_model.py). */
 #ifndef PGR_TESTS_FORWARD_GOLDEN_H
 #define PGR_TESTS_FORWARD_GOLDEN_H
 

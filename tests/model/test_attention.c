@@ -1,5 +1,5 @@
-/* test_attention.c - attention over shared pages against its definition in double, in fp32, bf16 and int8; and a row's bits, which
- * must not depend on the rows beside it, on what is shared, or on whether it stands in a long run. */
+/* test_attention.c - attention over shared pages against its definition in double, in fp32, bf16 and int8; and a row's
+ * bits, which must not depend on the rows beside it, on what is shared, or on whether it stands in a long run. */
 #include "../base/faults.h"
 #include "model/attention.h"
 
@@ -138,10 +138,10 @@ static void define(const world *w, const forward_row *row, double *out) {
     }
 }
 
-/* fp32: scores of 16 terms and sums of up to 1,200 terms, each off by about 6e-8 of values below 4: 2e-5 leaves a factor of ten.
- * bf16: every p is rounded to 2^-9 of itself; what is left of that in a mean of normal values is below 2^-8.
- * int8: every weight is off by up to 1/510 of the chunk's largest (test_math_attn_int8 checks that to the byte), errors of either sign
- * in a mean of up to 256 values: 0.0094 is the most that was seen, 0.02 the bound. */
+/* fp32: scores of 16 terms and sums of up to 1,200 terms, each off by about 6e-8 of values below 4: 2e-5 leaves a
+ * factor of ten. bf16: every p is rounded to 2^-9 of itself; what is left of that in a mean of normal values is below
+ * 2^-8. int8: every weight is off by up to 1/510 of the chunk's largest (test_math_attn_int8 checks that to the byte),
+ * errors of either sign in a mean of up to 256 values: 0.0094 is the most that was seen, 0.02 the bound. */
 static void check_row(const world *w, const forward_row *row, const float *out) {
     double want[H * HD], bound = w->kv.type == KV_F32 ? 2e-5 : w->kv.type == KV_BF16 ? 4e-3 : 2e-2;
     define(w, row, want);

@@ -1,5 +1,6 @@
-/* A model from a Hugging Face folder is the same model: logits and greedy tokens of transformers (logits.json beside the weights,
- * tools/tiny_families.py, tools/tiny_hf.py), tokens and turns of the folder's own tokenizer.json and chat template. */
+/* A model from a Hugging Face folder is the same model: logits and greedy tokens of transformers (logits.json beside
+ * the weights, tools/tiny_families.py, tools/tiny_hf.py), tokens and turns of the folder's own tokenizer.json and chat
+ * template. */
 #include "forward_golden.h"
 
 #include <sys/stat.h>
@@ -105,7 +106,8 @@ static void without_a_template_it_opens(void **state) {
     remove_folder(path);
 }
 
-/* Copies the folder's safetensors with a head beside the embedding: a copy of it, or its rows from the last to the first. */
+/* Copies the folder's safetensors with a head beside the embedding: a copy of it,
+ * or its rows from the last to the first. */
 static void put_head(const char *path, const char *from, bool reversed) {
     static const char embd[] = "\"model.embed_tokens.weight\":{";
     char name[300], header[1 << 14], entry[300];
@@ -136,7 +138,8 @@ static void put_head(const char *path, const char *from, bool reversed) {
     fclose(f);
 }
 
-/* hf-tiny-qwen3 says that its head is its embedding. A head in the file that is another one counts, as in transformers 5.23. */
+/* hf-tiny-qwen3 says that its head is its embedding. A head in the file that is another one counts,
+ * as in transformers 5.23. */
 static void a_head_that_differs_counts(void **state) {
     (void)state;
     for (int reversed = 0; reversed < 2; reversed++) {

@@ -1,5 +1,5 @@
-/* test_embedder.c - pgr_embed from text to vectors against what transformers computes (tools/tiny_embed.py), and that a vector
- * depends on its own text alone. */
+/* test_embedder.c - pgr_embed from text to vectors against what transformers computes (tools/tiny_embed.py), and that a
+ * vector depends on its own text alone. */
 #include "embed_golden.h"
 
 #include "pgenrm.h"

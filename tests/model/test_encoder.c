@@ -1,5 +1,5 @@
-/* test_encoder.c - the encoder over a tiny random BERT that transformers wrote (tools/tiny_embed.py): hidden states for all
- * activations and forms of weights, batches, spellings of tensor names, and what is refused. */
+/* test_encoder.c - the encoder over a tiny random BERT that transformers wrote (tools/tiny_embed.py): hidden states for
+ * all activations and forms of weights, batches, spellings of tensor names, and what is refused. */
 #include "embed_golden.h"
 
 #include "format/safetensors.h"
@@ -81,8 +81,8 @@ static double error_of(fixture *x, const float *hidden, const char *act, bool me
     return vector_error(x->golden, name, v, x->n, D);
 }
 
-/* fp32: the promise is 1e-5 (issue 4); a few roundings of 6e-8 per layer stay far below it. bf16 keeps 8 bits, int8 7 of
- * the largest value of a row: two layers of four products each. */
+/* fp32: the promise is 1e-5 (issue 4); a few roundings of 6e-8 per layer stay far below it. bf16 keeps 8 bits, int8 7
+ * of the largest value of a row: two layers of four products each. */
 static void hidden_states_of_transformers(void **state) {
     (void)state;
     static const char *const acts[] = {

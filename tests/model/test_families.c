@@ -4,9 +4,9 @@
 
 #define GOLDEN(name, ending) PGR_SOURCE_DIR "/tests/golden/tiny-" name ending
 
-/* fp32: as in test_forward.c. bf16: weights and activations rounded to 8 bits (4e-3 each) per product, 7 products deep: 3e-2.
- * int8: steps of 1/127 of a row's largest value, twice per product, 7 deep, with rows as short as 32 where little averages
- * out: 1.5e-1. */
+/* fp32: as in test_forward.c. bf16: weights and activations rounded to 8 bits (4e-3 each) per product, 7 products deep:
+ * 3e-2. int8: steps of 1/127 of a row's largest value, twice per product, 7 deep, with rows as short as 32 where little
+ * averages out: 1.5e-1. */
 static const struct {
     const char *name, *model, *json;
 } families[] = {

@@ -1,6 +1,6 @@
-/* test_family_folders.c - the forward pass over Hugging Face folders as transformers writes them (tools/tiny_families.py,
- * tools/tiny_hf.py): config.json and safetensors in F32, F16 and BF16, whole and in shards, against what transformers computes
- * from the same files in fp32. */
+/* test_family_folders.c - the forward pass over Hugging Face folders as transformers writes them
+ * (tools/tiny_families.py, tools/tiny_hf.py): config.json and safetensors in F32, F16 and BF16, whole and in shards,
+ * against what transformers computes from the same files in fp32. */
 #include "forward_golden.h"
 
 #include "format/hf_config.h"
@@ -91,8 +91,8 @@ static void logits_of_transformers(void **state) {
         }
 }
 
-/* config.json and GGUF say the same of the same model, but for the order of rotated values, and for rope scaling and tied
- * heads, which GGUF files show by their tensors. */
+/* config.json and GGUF say the same of the same model, but for the order of rotated values, and for rope scaling and
+ * tied heads, which GGUF files show by their tensors. */
 static void configs_agree(void **state) {
     (void)state;
     for (size_t i = 0; i < sizeof folders / sizeof *folders; i++) {
@@ -113,7 +113,8 @@ static void configs_agree(void **state) {
     }
 }
 
-/* A tied config wins over a head that the file holds; checkpoint.c unties one whose head differs (test_checkpoint.c). */
+/* A tied config wins over a head that the file holds;
+ * checkpoint.c unties one whose head differs (test_checkpoint.c). */
 static void a_tied_head_is_the_embedding(void **state) {
     (void)state;
     fixture x;

@@ -1,5 +1,5 @@
-/* The forward pass against Hugging Face transformers (tests/golden/tiny-llama.json, tools/tiny_model.py), and against itself:
- * however rows are batched, chunked or shared, a row's logits are the same bits. */
+/* The forward pass against Hugging Face transformers (tests/golden/tiny-llama.json, tools/tiny_model.py), and against
+ * itself: however rows are batched, chunked or shared, a row's logits are the same bits. */
 #include "forward_golden.h"
 
 #define GOLDEN_FILE(name) PGR_SOURCE_DIR "/tests/golden/" name
@@ -10,9 +10,9 @@ static bool open_tiny(fixture *x, pgr_dtype dtype, int threads) {
 
 static void logits_of_transformers(void **state) {
     (void)state;
-    /* fp32: 2 layers of sums of 64 to 96 terms, each sum off by about sqrt(n) * 6e-8 relative: 2e-5 leaves room for ten of them.
-     * bf16: weights and activations rounded to 8 bits (4e-3 each) per product, 7 products deep: 3e-2. int8: steps of 1/127 of a row's
-     * largest value, twice per product: 1e-1. */
+    /* fp32: 2 layers of sums of 64 to 96 terms, each sum off by about sqrt(n) * 6e-8 relative: 2e-5 leaves room for ten
+     * of them. bf16: weights and activations rounded to 8 bits (4e-3 each) per product, 7 products deep: 3e-2. int8:
+     * steps of 1/127 of a row's largest value, twice per product: 1e-1. */
     struct {
         pgr_dtype dtype;
         double bound;

@@ -1,5 +1,5 @@
-/* test_lora.c - adapters at run time against what PEFT computes (tools/tiny_lora.py), from both formats on both kinds of base;
- * swapping; and what is refused, by name. */
+/* test_lora.c - adapters at run time against what PEFT computes (tools/tiny_lora.py), from both formats on both kinds
+ * of base; swapping; and what is refused, by name. */
 #include "../format/folder_make.h"
 #include "../format/gguf_make.h"
 #include "forward_golden.h"
@@ -66,10 +66,11 @@ static void close_case(fixture *x, size_t i, pgr_lora **loras) {
     close_fixture(x);
 }
 
-/* Bounds: as in test_families.c; bf16 twice that, since what an adapter adds at scale 2 is as large as the model's own products and
- * its input is rounded as theirs is. Without the adapter the logits are far from these, and with none again they have their bits
- * back. bf16 keeps K, V and the weights of attention in bf16, too: a score of 10 is off by 10 * 2^-8, which an adapter of this size on
- * q and k makes of scores that the bare model has below 1; that is as much again. */
+/* Bounds: as in test_families.c; bf16 twice that, since what an adapter adds at scale 2 is as large as the model's own
+ * products and its input is rounded as theirs is. Without the adapter the logits are far from these, and with none
+ * again they have their bits back. bf16 keeps K, V and the weights of attention in bf16, too: a score of 10 is off by
+ * 10 * 2^-8, which an adapter of this size on q and k makes of scores that the bare model has below 1;
+ * that is as much again. */
 static void logits_of_peft(void **state) {
     (void)state;
     static const struct {

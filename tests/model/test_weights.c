@@ -1,4 +1,5 @@
-/* test_weights.c - binding a large tensor: once it is converted, the file's pages leave memory, so that a model never needs both. */
+/* test_weights.c - binding a large tensor: once it is converted, the file's pages leave memory,
+ * so that a model never needs both. */
 #include "../format/folder_make.h"
 
 #include "model/weights.h"

@@ -26,7 +26,8 @@ static inline made make_artefact(size_t k, size_t d, size_t n_user, size_t per_u
     static const char *const list[] = {"naïve", "\"quoted\"", NULL}, *const none[] = {NULL};
     size_t n = n_user * per_user;
     made m = {.vectors = calloc(n * d, sizeof(float)), .protos = calloc(k * d, sizeof(float)), .row_user = calloc(n, 4),
-              .order = calloc(n, 4), .start = calloc(k + 1, 8), .ids_at = calloc(n_user + 1, 8), .ids = calloc(n_user, 12)};
+              .order = calloc(n, 4), .start = calloc(k + 1, 8), .ids_at = calloc(n_user + 1, 8), .ids = calloc(n_user,
+                                                                                                               12)};
     const char *const **words = calloc(k, sizeof *words);
     uint32_t *assign = calloc(n, 4);
     rng r = {.seed = 7};
@@ -53,11 +54,12 @@ static inline made make_artefact(size_t k, size_t d, size_t n_user, size_t per_u
     for (size_t u = 0; u < n_user; u++)
         m.ids_at[u + 1] = m.ids_at[u] + 1 + (uint64_t)snprintf(m.ids + m.ids_at[u], 12, "u%07zu", u);
     free(assign);
-    m.a = (artefact){.by = "choices", .embedder = "mini", .model = "", .split = "history", .dims = d, .k = k, .n_row = n,
-                     .n_user = n_user, .n_pair = 3 * n, .seed = UINT64_MAX, .inertia = 12.5, .settings = MADE_SETTINGS,
-                     .n_setting = 2, .singular = MADE_SINGULAR, .n_singular = 3, .losses = MADE_LOSSES, .n_loss = 2,
-                     .words = words, .before = m.protos, .after = m.protos, .refine = m.protos, .n_refine = d,
-                     .start = m.start, .row_user = m.row_user, .ids_at = m.ids_at, .ids = m.ids, .vectors = m.vectors};
+    m.a = (artefact){.by = "choices", .embedder = "mini", .model = "", .split = "history", .dims = d, .k = k,
+                     .n_row = n, .n_user = n_user, .n_pair = 3 * n, .seed = UINT64_MAX, .inertia = 12.5,
+                     .settings = MADE_SETTINGS, .n_setting = 2, .singular = MADE_SINGULAR, .n_singular = 3,
+                     .losses = MADE_LOSSES, .n_loss = 2, .words = words, .before = m.protos, .after = m.protos,
+                     .refine = m.protos, .n_refine = d, .start = m.start, .row_user = m.row_user,
+                     .ids_at = m.ids_at, .ids = m.ids, .vectors = m.vectors};
     return m;
 }
 

@@ -17,8 +17,8 @@ static const char *const KIND_TEXTS[2][6] = {
     {"A motor wants petrol and speed.", "Speed makes the motor roar.", "Petrol is what the motor drinks.",
      "Racing needs speed.", "The motor roars with petrol.", "Racing drivers love speed."}};
 
-/* Users "a00", "b01", "a02".. of kinds 0 and 1 in turn, each with n_pair pairs of split train and one of split test, in which he
- * chooses "SECRET". The store is the caller's (pgr_store_close). */
+/* Users "a00", "b01", "a02".. of kinds 0 and 1 in turn, each with n_pair pairs of split train and one of split test, in
+ * which he chooses "SECRET". The store is the caller's (pgr_store_close). */
 static inline pgr_store *make_store(const char *path, size_t first, size_t n_user, size_t n_pair) {
     pgr_store *s;
     pgr_error err;
@@ -33,9 +33,11 @@ static inline pgr_store *make_store(const char *path, size_t first, size_t n_use
             const turn ask = {"user", i % 2 ? "Which do you like?" : "What is better?"};
             snprintf(id, sizeof id, "%c%02zu", "ab"[u % 2], u);
             snprintf(conversation, sizeof conversation, "%s-%zu", id, i);
-            pair_record p = {.user_id = id, .conversation_id = conversation, .pair = {&ask, 1, KIND_TEXTS[u % 2][rng_below(&r, 6)],
-                             KIND_TEXTS[1 - u % 2][rng_below(&r, 6)]}, .chosen_score = NAN, .rejected_score = NAN, .split = "train",
-                             .type = "", .choice_attributes = ""};
+            const char *chosen = KIND_TEXTS[u % 2][rng_below(&r, 6)];
+            pair_record p = {.user_id = id, .conversation_id = conversation,
+                             .pair = {&ask, 1, chosen, KIND_TEXTS[1 - u % 2][rng_below(&r, 6)]},
+                             .chosen_score = NAN, .rejected_score = NAN, .split = "train", .type = "",
+                             .choice_attributes = ""};
             if (i == n_pair) {
                 p.split = "test";
                 p.pair.chosen = "SECRET";

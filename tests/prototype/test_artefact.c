@@ -1,4 +1,5 @@
-/* The prototypes' file: what is written comes back; any damage is an error that names file and part; no allocation failure leaks. */
+/* The prototypes' file: what is written comes back; any damage is an error that names file and part;
+ * no allocation failure leaks. */
 #include "../base/faults.h"
 
 #include <math.h>
@@ -70,7 +71,8 @@ static void test_same_bytes(void **state) {
     free_made(&m);
 }
 
-/* Every byte of the file flipped, and every length it can be cut to: an error, and never one without the file's name. */
+/* Every byte of the file flipped, and every length it can be cut to: an error,
+ * and never one without the file's name. */
 static void test_damage(void **state) {
     (void)state;
     made m = make_artefact(2, 5, 6, 1, 1);

@@ -1,4 +1,5 @@
-/* From a store to prototypes: the right groups, the right pairs, the same bytes whether the build was cut off or not. */
+/* From a store to prototypes: the right groups, the right pairs,
+ * the same bytes whether the build was cut off or not. */
 #include "../base/faults.h"
 
 #include <math.h>

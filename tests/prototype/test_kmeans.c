@@ -1,4 +1,5 @@
-/* test_kmeans.c - k-means against scikit-learn from the same starts, its repairs and refusals, its seeds and threads; k-means++. */
+/* test_kmeans.c - k-means against scikit-learn from the same starts, its repairs and refusals,
+ * its seeds and threads; k-means++. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>

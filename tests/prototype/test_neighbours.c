@@ -1,5 +1,5 @@
-/* Neighbours: with all prototypes opened the same list as sorting every exact cosine; distinct users, never oneself, ties by id; few probes
- * find most of clustered data. */
+/* Neighbours: with all prototypes opened the same list as sorting every exact cosine; distinct users, never oneself,
+ * ties by id; few probes find most of clustered data. */
 #include "../base/faults.h"
 
 #include <math.h>

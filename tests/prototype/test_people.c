@@ -1,4 +1,5 @@
-/* Who is similar to a request's user: his kind, never himself, no test rows; cold starts say so; the same statement is the most relevant. */
+/* Who is similar to a request's user: his kind, never himself, no test rows; cold starts say so;
+ * the same statement is the most relevant. */
 #include "../base/faults.h"
 
 #include "made_store.h"

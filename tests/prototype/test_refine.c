@@ -1,5 +1,5 @@
-/* test_refine.c - the refinement against PyTorch step by step, its gradients against finite differences, its refusals; that it learns, and
- * is the same for any number of threads. */
+/* test_refine.c - the refinement against PyTorch step by step, its gradients against finite differences, its refusals;
+ * that it learns, and is the same for any number of threads. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -155,8 +155,8 @@ static double loss_at(refine *r, const refine_sample *const *batch, size_t n) {
     return loss;
 }
 
-/* Every value of W, b, W_q, W_s and a_j, both regularisers weighing as much as the rest. Central differences with step h err by h^2 times a
- * third derivative of order 1 and by rounding / h: 1e-5 gives about 1e-10. */
+/* Every value of W, b, W_q, W_s and a_j, both regularisers weighing as much as the rest. Central differences with step
+ * h err by h^2 times a third derivative of order 1 and by rounding / h: 1e-5 gives about 1e-10. */
 static void test_gradient(void **state) {
     (void)state;
     refine_options o = refine_options_default();
@@ -265,7 +265,8 @@ static void test_train(void **state) {
     pool_free(two);
 }
 
-/* The regularisers hold the prototypes: a heavy lambda_cent keeps them at their means' directions, a heavy lambda_tr near their past. */
+/* The regularisers hold the prototypes: a heavy lambda_cent keeps them at their means' directions,
+ * a heavy lambda_tr near their past. */
 static void test_regularisers(void **state) {
     (void)state;
     double moved[3];

@@ -1,4 +1,5 @@
-/* test_singular.c - eigenvalues against matrices whose eigenvalues are known, singular values against numpy, the suggested k. */
+/* test_singular.c - eigenvalues against matrices whose eigenvalues are known, singular values against numpy,
+ * the suggested k. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,4 +1,5 @@
-/* Typical words by log-odds with a prior against the equation computed here; hashed texts: the same text is the same direction. */
+/* Typical words by log-odds with a prior against the equation computed here;
+ * hashed texts: the same text is the same direction. */
 #include "../base/faults.h"
 
 #include <math.h>
@@ -38,7 +39,8 @@ static void test_rare(void **state) {
     assert_int_equal(words_create(1, &w, NULL), PGR_OK);
     assert_int_equal(words_add(w, 0, true, "once twice twice thrice thrice thrice", NULL), PGR_OK);
     assert_int_equal(words_add(w, 0, false, "thrice thrice thrice other other", NULL), PGR_OK);
-    /* p(twice) = 500 * 2 / 11 = 90.9; delta = log(92.9 / 413.1) - log(90.9 / 414.1) = .024; z = .024 / sqrt(1/92.9 + 1/90.9) = .16 */
+    /* p(twice) = 500 * 2 / 11 = 90.9; delta = log(92.9 / 413.1) - log(90.9 / 414.1) = .024;
+     * z = .024 / sqrt(1/92.9 + 1/90.9) = .16 */
     assert_int_equal(words_typical(w, 3, &a, &list, NULL), PGR_OK);
     assert_null(list[0]);
     words_free(w);

@@ -1,5 +1,6 @@
-/* test_tok_bert.c - WordPiece and BERT's way with text: ids against PyPI `tokenizers` (tools/tokenizer_files.py, and the
- * default embedder's own file where it is there), every character, vocab.txt folders, refusals, failing allocations. */
+/* test_tok_bert.c - WordPiece and BERT's way with text: ids against PyPI `tokenizers` (tools/tokenizer_files.py, and
+ * the default embedder's own file where it is there), every character, vocab.txt folders, refusals, failing
+ * allocations. */
 #include "tok_golden.h"
 
 #include <unistd.h>

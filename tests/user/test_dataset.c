@@ -1,4 +1,5 @@
-/* test_dataset.c - files of records: what each form becomes, lines and arrays, plain and packed, and what is said of bad ones. */
+/* test_dataset.c - files of records: what each form becomes, lines and arrays, plain and packed,
+ * and what is said of bad ones. */
 #include <math.h>
 
 #include "../base/faults.h"

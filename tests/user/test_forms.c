@@ -46,20 +46,16 @@ static void test_conversation(void **state) {
     (void)state;
     arena a = {0};
     size_t n = 0;
-    record *r = read_all(
-        CONVERSATION(
-            USER("0", "q1") "," MODEL("0", "a", "10", "false") "," MODEL("0", "b", "95", "true") "," MODEL("0", "EMPTY STRING", "1", "false") "," MODEL(
-                "0", "d", "3",
-                "false") "," USER("1",
-                                  "q2") "," MODEL("1", "e", "50",
-                                                  "true") "," MODEL("1", "f", "40",
-                                                                    "false") "," MODEL("1", "e", "20",
-                                                                                       "false") "," USER("2",
-                                                                                                         "q3") "," MODEL("2",
-                                                                                                                         "g",
-                                                                                                                         "7",
-                                                                                                                         "true")),
-        NULL, &a, &n);
+    /* clang-format off */
+    record *r = read_all(CONVERSATION(
+        USER("0", "q1") ","
+        MODEL("0", "a", "10", "false") "," MODEL("0", "b", "95", "true") ","
+        MODEL("0", "EMPTY STRING", "1", "false") "," MODEL("0", "d", "3", "false") ","
+        USER("1", "q2") ","
+        MODEL("1", "e", "50", "true") "," MODEL("1", "f", "40", "false") "," MODEL("1", "e", "20", "false") ","
+        USER("2", "q3") ","
+        MODEL("2", "g", "7", "true")), NULL, &a, &n);
+    /* clang-format on */
     assert_int_equal(n, 3); /* not the empty response, not one like the chosen one, none of the last turn */
     const pair_record *p = &r[0].pair;
     assert_string_equal(p->user_id, "u1");

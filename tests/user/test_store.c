@@ -1,5 +1,5 @@
-/* test_store.c - a store of users: what goes in comes out, once; all of a batch or none; older, newer and foreign files; what
- * is derived goes with its user. */
+/* test_store.c - a store of users: what goes in comes out, once; all of a batch or none; older, newer and foreign
+ * files; what is derived goes with its user. */
 #include <math.h>
 #include <sqlite3.h>
 

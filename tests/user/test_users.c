@@ -1,5 +1,5 @@
-/* test_users.c - the public calls on users: import and what becomes of bad files, add, list, load, export and back, completing a
- * request, and forgetting, down to the file's bytes. */
+/* test_users.c - the public calls on users: import and what becomes of bad files, add, list, load, export and back,
+ * completing a request, and forgetting, down to the file's bytes. */
 #include <sys/stat.h>
 
 #include "../base/faults.h"
@@ -223,7 +223,8 @@ static const char *const SECRET_IDS[SECRET_USERS] = {"SECRETuser0", "SECRETuser1
                                                      "SECRETuser4", "SECRETuser5", "SECRETuser6", "SECRETuser7",
                                                      "SECRETuser8", "SECRETuser9"};
 
-/* One of 40 users' pairs; every fourth user is a secret one, with "SECRET" in every text. Rows grow when they are completed. */
+/* One of 40 users' pairs; every fourth user is a secret one, with "SECRET" in every text.
+ * Rows grow when they are completed. */
 static void fill_row(pgr_store *s, size_t i, bool complete) {
     static const size_t sizes[] = {3, 100, 900, 5000};
     static const turn secret_query = {"user", "SECRETquery of a pair"}, query = {"user", "which one?"};

@@ -1,4 +1,5 @@
-/* test_utterances.c - PRISM's utterances: the pairs of the conversations file out of single lines, and lines out of place. */
+/* test_utterances.c - PRISM's utterances: the pairs of the conversations file out of single lines,
+ * and lines out of place. */
 #include <math.h>
 
 #include "../base/faults.h"

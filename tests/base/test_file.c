@@ -1,31 +1,21 @@
 /* test_file.c - mapping, dropping pages, whole files, standard input, and what the errors say. */
 #include "faults.h"
+#include "scratch.h"
 
 #include <unistd.h>
 
 #include "base/file.h"
 
-static char folder[] = "/tmp/pgr_test_file_XXXXXX";
-static char path[64];
+static char path[100];
 
-static int make_folder(void **state) {
-    (void)state;
-    if (!mkdtemp(folder)) return -1;
-    snprintf(path, sizeof path, "%s/f", folder);
+static int setup(void **state) {
+    if (make_folder(state) != 0) return -1;
+    snprintf(path, sizeof path, "%s/f", scratch);
     return 0;
 }
 
-static int remove_folder(void **state) {
-    (void)state;
-    unlink(path);
-    return rmdir(folder);
-}
-
 static void write_file(const char *data, size_t n) {
-    FILE *f = fopen(path, "wb");
-    assert_non_null(f);
-    assert_int_equal(fwrite(data, 1, n, f), n);
-    assert_int_equal(fclose(f), 0);
+    write_bytes("f", data, n);
 }
 
 static void maps_and_drops(void **state) {
@@ -133,5 +123,5 @@ int main(void) {
         cmocka_unit_test(reads_whole_files),    cmocka_unit_test(reads_standard_input),
         cmocka_unit_test(errors_name_the_path), cmocka_unit_test(survives_failed_allocations),
     };
-    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+    return cmocka_run_group_tests(tests, setup, remove_folder);
 }

@@ -4,25 +4,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "../base/faults.h"
+#include "../base/scratch.h"
+#include "../judge/tiny_engine.h"
 #include "base/file.h"
 #include "bench/ask.h"
 #include "bench/summary.h"
-
-#define TINY PGR_SOURCE_DIR "/tests/golden/tiny-llama.gguf"
-#define MINI PGR_SOURCE_DIR "/tests/golden/mini.frame"
-
-static char FOLDER[64];
-static pgr_model *MODEL;
-static pgr_engine *ENGINE;
-
-static const char *path_of(const char *name) {
-    static char paths[4][160];
-    static int turn;
-    char *p = paths[turn++ % 4];
-    snprintf(p, sizeof paths[0], "%s/%s", FOLDER, name);
-    return p;
-}
 
 /* Four users with three train rows and two that are asked; the chosen text is the longer one for half of them. */
 static void write_data(const char *path) {
@@ -43,22 +29,13 @@ static void write_data(const char *path) {
 }
 
 static int setup(void **state) {
-    (void)state;
-    strcpy(FOLDER, "/tmp/pgenrm-bench-XXXXXX");
-    if (!mkdtemp(FOLDER)) return -1;
+    if (make_folder(state) != 0) return -1;
     write_data(path_of("trees.jsonl"));
-    pgr_error err = {0};
-    if (pgr_model_open(TINY, NULL, &MODEL, &err) != PGR_OK) fail_msg("%s", err.message);
-    return pgr_engine_create(MODEL, NULL, &ENGINE, NULL);
+    return tiny_begin(state);
 }
 
 static int teardown(void **state) {
-    (void)state;
-    pgr_engine_free(ENGINE);
-    pgr_model_close(MODEL);
-    char command[100];
-    snprintf(command, sizeof command, "rm -rf %s", FOLDER);
-    return system(command);
+    return tiny_end(state) != 0 ? -1 : remove_folder(state);
 }
 
 static bench_data *load(void) {
@@ -266,7 +243,7 @@ static void goes_on_to_the_same_numbers(void **state) {
     char *whole = run_to_end(&o);
     char folder[100];
     for (size_t stop = 0; stop < 40; stop += 7) {
-        snprintf(folder, sizeof folder, "%s/stopped-%zu", FOLDER, stop);
+        snprintf(folder, sizeof folder, "%s/stopped-%zu", scratch, stop);
         o.out = folder;
         o.resume = false;
         STOP_AFTER_ON = true;
@@ -295,7 +272,7 @@ static void torn_lines_are_cut(void **state) {
     const char *data[] = {path_of("trees.jsonl")};
     pgr_bench_options o = options(data);
     char folder[100], journal_path[140];
-    snprintf(folder, sizeof folder, "%s/torn", FOLDER);
+    snprintf(folder, sizeof folder, "%s/torn", scratch);
     snprintf(journal_path, sizeof journal_path, "%s/verdicts.jsonl", folder);
     o.out = folder;
     char *whole = run_to_end(&o);
@@ -332,7 +309,7 @@ static void other_settings_are_refused(void **state) {
     static const int zero[] = {0}, twice[] = {4, 4};
     pgr_bench_options o = options(data);
     char folder[100];
-    snprintf(folder, sizeof folder, "%s/settings", FOLDER);
+    snprintf(folder, sizeof folder, "%s/settings", scratch);
     o.out = folder;
     o.ind = zero;
     pgr_bench_report *report = NULL;

@@ -2,46 +2,20 @@
 #include <math.h>
 #include <unistd.h>
 
-#include "../base/faults.h"
+#include "../base/scratch.h"
+#include "../judge/tiny_engine.h"
 #include "bench/lampqa.h"
 
-#define TINY PGR_SOURCE_DIR "/tests/golden/tiny-llama.gguf"
-#define MINI PGR_SOURCE_DIR "/tests/golden/mini.frame"
 #define DATA PGR_SOURCE_DIR "/examples/lampqa/"
 
 static const char *const ANSWERS[] = {DATA "brief.json", DATA "lists.json", DATA "warm.json"};
-static char FOLDER[64];
-static pgr_model *MODEL;
-static pgr_engine *ENGINE;
 
 static int setup(void **state) {
-    (void)state;
-    strcpy(FOLDER, "/tmp/pgenrm-lampqa-XXXXXX");
-    if (!mkdtemp(FOLDER)) return -1;
-    pgr_error err = {0};
-    if (pgr_model_open(TINY, NULL, &MODEL, &err) != PGR_OK) fail_msg("%s", err.message);
-    return pgr_engine_create(MODEL, NULL, &ENGINE, NULL);
+    return make_folder(state) != 0 ? -1 : tiny_begin(state);
 }
 
 static int teardown(void **state) {
-    (void)state;
-    pgr_engine_free(ENGINE);
-    pgr_model_close(MODEL);
-    char command[100];
-    snprintf(command, sizeof command, "rm -rf %s", FOLDER);
-    return system(command);
-}
-
-static const char *write_file(const char *name, const char *text) {
-    static char paths[4][160];
-    static int turn;
-    char *path = paths[turn++ % 4];
-    snprintf(path, sizeof paths[0], "%s/%s", FOLDER, name);
-    FILE *f = fopen(path, "wb");
-    assert_non_null(f);
-    assert_true(fputs(text, f) >= 0);
-    assert_int_equal(fclose(f), 0);
-    return path;
+    return tiny_end(state) != 0 ? -1 : remove_folder(state);
 }
 
 static pgr_lampqa_options options(void) {
@@ -174,7 +148,7 @@ static const char *truth_of(const pgr_lampqa_report *r, double sign) {
         n += (size_t)snprintf(text + n, sizeof text - n, "}");
     }
     snprintf(text + n, sizeof text - n, "}");
-    return write_file(sign > 0 ? "same.json" : "turned.json", text);
+    return write_text(sign > 0 ? "same.json" : "turned.json", text);
 }
 
 static void generators_are_ranked(void **state) {
@@ -213,7 +187,7 @@ static void generators_are_ranked(void **state) {
 static void ties_have_no_correlation(void **state) {
     (void)state;
     pgr_lampqa_options o = options();
-    o.truth = write_file("flat.json", "{\"warm\": 1, \"lists\": 1, \"brief\": 1}");
+    o.truth = write_text("flat.json", "{\"warm\": 1, \"lists\": 1, \"brief\": 1}");
     pgr_lampqa_report *r = run(&o);
     assert_true(isnan(r->spearman) && isnan(r->rows[0].spearman));
     assert_string_equal(r->rows[0].why_not, "all true scores are equal");
@@ -251,7 +225,7 @@ static void unanswered_questions_are_left_out(void **state) {
     (void)state;
     pgr_lampqa_options o = options();
     const char *answers[] = {DATA "brief.json",
-                             write_file("part.json",
+                             write_text("part.json",
                                         "{\"a1\": [{\"output\": \"One.\"}], \"s1\": [{\"output\": \" \"}], \"s2\": "
                                         "[{\"output\": \"Two.\", \"log\": 1}], \"zz\": [{\"output\": \"Three.\"}]}")};
     o.responses = answers;
@@ -282,19 +256,19 @@ static void bad_answers(void **state) {
     };
     pgr_lampqa_options o = options();
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
-        const char *answers[] = {DATA "brief.json", write_file("bad.json", bad[i].text)};
+        const char *answers[] = {DATA "brief.json", write_text("bad.json", bad[i].text)};
         o.responses = answers;
         o.n_response = 2;
         refused(&o, i + 1 < sizeof bad / sizeof *bad ? PGR_E_FORMAT : PGR_E_ARG, bad[i].what);
     }
-    const char *twins[] = {DATA "brief.json", write_file("brief.json", "{}")};
+    const char *twins[] = {DATA "brief.json", write_text("brief.json", "{}")};
     o.responses = twins;
     refused(&o, PGR_E_ARG, "another generator is also called brief");
     o.n_response = 1;
     refused(&o, PGR_E_ARG, "found 1 response file, expected 2 to 26");
     o = options();
     o.questions =
-        write_file("twice.jsonl",
+        write_text("twice.jsonl",
                    "{\"id\":1,\"question\":\"Q?\",\"profile\":[]}\n{\"id\":1,\"question\":\"Q?\",\"profile\":[]}\n");
     refused(&o, PGR_E_FORMAT, "twice.jsonl:2: id: found \"1\" again");
 }
@@ -316,7 +290,7 @@ static void bad_truths(void **state) {
     };
     pgr_lampqa_options o = options();
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
-        o.truth = write_file("truth.json", bad[i].text);
+        o.truth = write_text("truth.json", bad[i].text);
         refused(&o, bad[i].status, bad[i].what);
     }
 }

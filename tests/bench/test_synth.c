@@ -1,14 +1,11 @@
 /* test_synth.c - synthetic users: the same file again, held-out prompts and users, truth that is true,
  * a ladder in the right order, refusals. */
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "../base/faults.h"
+#include "../base/scratch.h"
+
 #include "base/file.h"
 #include "base/file_out.h"
 #include "bench/synth.h"
@@ -16,7 +13,7 @@
 
 #define RESPONSES PGR_SOURCE_DIR "/examples/responses.jsonl"
 
-static char made[64], again[64];
+static char made[100], again[100];
 
 static pgr_synth_options options(void) {
     pgr_synth_options o = pgr_synth_options_default();
@@ -215,15 +212,17 @@ static void test_kinds(void **state) {
         assert_string_equal(synth_kind_name(synth_kind(all[i].query, strlen(all[i].query))), all[i].kind);
 }
 
+static int setup(void **state) {
+    if (make_folder(state) != 0) return -1;
+    snprintf(made, sizeof made, "%s/made.jsonl", scratch);
+    snprintf(again, sizeof again, "%s/again.jsonl", scratch);
+    return 0;
+}
+
 int main(void) {
-    snprintf(made, sizeof made, "/tmp/pgenrm-synth-%d.jsonl", (int)getpid());
-    snprintf(again, sizeof again, "/tmp/pgenrm-synth2-%d.jsonl", (int)getpid());
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_same_again), cmocka_unit_test(test_records),
                                        cmocka_unit_test(test_truth),      cmocka_unit_test(test_ladder),
                                        cmocka_unit_test(test_refusals),   cmocka_unit_test(test_memory),
                                        cmocka_unit_test(test_kinds)};
-    int failed = cmocka_run_group_tests(tests, NULL, NULL);
-    unlink(made);
-    unlink(again);
-    return failed;
+    return cmocka_run_group_tests(tests, setup, remove_folder);
 }

@@ -1,4 +1,4 @@
-/* export_fixture.h - for tests: a folder to write into, a limit on the size of files, adapters and plans by hand. */
+/* export_fixture.h - for tests: a limit on the size of files, adapters and plans by hand. */
 #ifndef PGR_TESTS_EXPORT_FIXTURE_H
 #define PGR_TESTS_EXPORT_FIXTURE_H
 
@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "../base/scratch.h"
 #include "../model/forward_golden.h"
 
 #define GOLDEN(name) PGR_SOURCE_DIR "/tests/golden/" name
@@ -22,28 +23,10 @@ static const struct {
 };
 enum { N_FAMILY = sizeof families / sizeof *families };
 
-static char scratch[64];
-
-static int scratch_begin(void **state) {
-    (void)state;
-    strcpy(scratch, "/tmp/pgenrm-export-XXXXXX");
-    return mkdtemp(scratch) ? 0 : -1;
-}
-
-static int scratch_end(void **state) {
-    char command[128];
-    (void)state;
-    snprintf(command, sizeof command, "rm -rf %s", scratch);
-    return system(command);
-}
-
-/* One of four buffers in turn. */
-static const char *scratch_path(const char *name) {
-    static char paths[4][160];
-    static int turn;
-    char *p = paths[turn++ % 4];
-    snprintf(p, sizeof paths[0], "%s/%s", scratch, name);
-    return p;
+/* Progress that cancels at once: ctx is the pgr_cancel. */
+static inline void cancel_now(void *ctx, const char *label, uint64_t done, uint64_t total, const char *unit) {
+    (void)label, (void)done, (void)total, (void)unit;
+    *(pgr_cancel *)ctx = 1;
 }
 
 static inline size_t count_entries(void) {

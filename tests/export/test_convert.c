@@ -16,7 +16,7 @@ static pgr_status convert(const char *model, const char *out, pgr_file_type type
 
 static const char *converted(const char *model, const char *name, pgr_file_type type) {
     pgr_error err;
-    const char *path = scratch_path(name);
+    const char *path = path_of(name);
     if (convert(model, path, type, true, &err) != PGR_OK) fail_msg("%s: %s", model, err.message);
     return path;
 }
@@ -189,7 +189,7 @@ static void assert_fails(pgr_status want, const char *says, pgr_status got, cons
 static void older_files_are_safe(void **state) {
     (void)state;
     pgr_error err = {0};
-    const char *path = scratch_path("model.gguf");
+    const char *path = path_of("model.gguf");
     assert_int_equal(convert(families[1].folder, path, PGR_FILE_F32, false, &err), PGR_OK);
     assert_fails(PGR_E_ARG, "model.gguf: exists; --force replaces it",
                  convert(families[2].folder, path, PGR_FILE_F32, false, &err), &err);
@@ -208,11 +208,6 @@ static void older_files_are_safe(void **state) {
     assert_int_equal(count_entries(), 1);
 }
 
-static void cancel_now(void *ctx, const char *label, uint64_t done, uint64_t total, const char *unit) {
-    (void)label, (void)done, (void)total, (void)unit;
-    *(pgr_cancel *)ctx = 1;
-}
-
 static void cancelled_leaves_nothing(void **state) {
     (void)state;
     pgr_error err = {0};
@@ -221,7 +216,7 @@ static void cancelled_leaves_nothing(void **state) {
     o.watch.cancel = &cancel;
     o.watch.progress = cancel_now;
     o.watch.progress_ctx = (void *)(uintptr_t)&cancel;
-    assert_int_equal(pgr_convert(families[1].folder, scratch_path("x.gguf"), &o, NULL, &err), PGR_E_CANCELLED);
+    assert_int_equal(pgr_convert(families[1].folder, path_of("x.gguf"), &o, NULL, &err), PGR_E_CANCELLED);
     assert_int_equal(count_entries(), 0);
 }
 
@@ -230,8 +225,7 @@ static bool convert_gguf(void) {
     o.type = PGR_FILE_Q8_0;
     o.force = true;
     o.n_thread = 1;
-    return pgr_convert(PGR_SOURCE_DIR "/tests/golden/tokenizer/../tiny-llama31.gguf", scratch_path("x.gguf"), &o, NULL,
-                       NULL)
+    return pgr_convert(PGR_SOURCE_DIR "/tests/golden/tokenizer/../tiny-llama31.gguf", path_of("x.gguf"), &o, NULL, NULL)
            == PGR_OK;
 }
 
@@ -240,11 +234,11 @@ static void out_of_memory(void **state) {
     print_message("GGUF: %ld allocations\n", fail_each_allocation(convert_gguf));
     /* a folder: every 41st of its allocations, most of which are jansson's */
     long before = mem_count(), live = mem_live();
-    assert_int_equal(convert(families[3].folder, scratch_path("y.gguf"), PGR_FILE_F32, true, NULL), PGR_OK);
+    assert_int_equal(convert(families[3].folder, path_of("y.gguf"), PGR_FILE_F32, true, NULL), PGR_OK);
     long n = mem_count() - before;
     for (long i = 1; i <= n; i += 41) {
         mem_fail_nth(i);
-        pgr_status s = convert(families[3].folder, scratch_path("z.gguf"), PGR_FILE_F32, true, NULL);
+        pgr_status s = convert(families[3].folder, path_of("z.gguf"), PGR_FILE_F32, true, NULL);
         mem_fail_nth(0);
         if (s != PGR_E_MEM || mem_live() != live)
             fail_msg("allocation %ld of %ld: status %d, live %ld", i, n, s, mem_live() - live);
@@ -316,7 +310,7 @@ static void writer_gives_what_the_reader_takes(void **state) {
     (void)state;
     gguf g;
     gguf_writer w = {0};
-    const char *path = scratch_path("w.gguf");
+    const char *path = path_of("w.gguf");
     float five[5] = {1, 2, 3, 4, 5}, row[32] = {7};
     uint32_t u;
     gguf_string s;
@@ -346,7 +340,7 @@ static void writer_gives_what_the_reader_takes(void **state) {
 }
 
 int main(void) {
-#define T(f) cmocka_unit_test_setup_teardown(f, scratch_begin, scratch_end)
+#define T(f) cmocka_unit_test_setup_teardown(f, make_folder, remove_folder)
     const struct CMUnitTest tests[] = {
         T(f32_gives_the_folders_numbers),
         T(packed_types_are_within_their_bounds),

@@ -58,11 +58,11 @@ static void f32_gives_the_numbers_of_peft(void **state) {
     (void)state;
     for (size_t i = 0; i < N_CASE; i++) {
         char path[160];
-        strcpy(path, scratch_path("merged.gguf"));
+        strcpy(path, path_of("merged.gguf"));
         merged(i, path, PGR_FILE_F32);
         check_numbers(path, i);
         if (strstr(cases[i].base, ".gguf")) continue;
-        strcpy(path, scratch_path("merged"));
+        strcpy(path, path_of("merged"));
         merged(i, path, PGR_FILE_F32);
         check_numbers(path, i);
     }
@@ -74,8 +74,8 @@ static void rounded_once(void **state) {
     size_t i = N_CASE - 1, n = 0;
     char exact[160], half[160];
     safetensors a, b;
-    strcpy(exact, scratch_path("exact"));
-    strcpy(half, scratch_path("half"));
+    strcpy(exact, path_of("exact"));
+    strcpy(half, path_of("half"));
     merged(i, exact, PGR_FILE_F32);
     merged(i, half, PGR_FILE_KEEP);
     assert_int_equal(safetensors_open(exact, &a, NULL), PGR_OK);
@@ -118,8 +118,8 @@ static void config_follows(void **state) {
         assert_int_equal(system(command), 0);
         pgr_error err = {0};
         char base[160], out[160];
-        strcpy(base, scratch_path("base"));
-        strcpy(out, scratch_path("out"));
+        strcpy(base, path_of("base"));
+        strcpy(out, path_of("out"));
         if (merge(base, &(pgr_adapter){LORA("llama-more"), 1}, 1, out, PGR_FILE_F16, false, &err) != PGR_OK)
             fail_msg("%s", err.message);
         snprintf(command, sizeof command,
@@ -140,8 +140,8 @@ static void shards_hold_the_same(void **state) {
     pgr_written w;
     pgr_error err = {0};
     char whole[160], parts[160];
-    strcpy(whole, scratch_path("whole"));
-    strcpy(parts, scratch_path("parts//"));
+    strcpy(whole, path_of("whole"));
+    strcpy(parts, path_of("parts//"));
     assert_int_equal(checkpoint_open(LLAMA, &c, NULL), PGR_OK);
     assert_int_equal(lora_open(LORA("llama-qv"), &c.config, &l, NULL), PGR_OK);
     export_adapter adapter = {&l, 1};
@@ -168,16 +168,15 @@ static void shards_hold_the_same(void **state) {
     safetensors_close(&b);
 
     /* one file in the place of several: none of those may stay */
-    assert_int_equal(
-        merge(LLAMA, &(pgr_adapter){LORA("llama-qv"), 1}, 1, scratch_path("parts"), PGR_FILE_KEEP, false, &err),
-        PGR_E_ARG);
+    assert_int_equal(merge(LLAMA, &(pgr_adapter){LORA("llama-qv"), 1}, 1, path_of("parts"), PGR_FILE_KEEP, false, &err),
+                     PGR_E_ARG);
     assert_non_null(strstr(err.message, "--force replaces a model in it"));
-    assert_int_equal(
-        merge(LLAMA, &(pgr_adapter){LORA("llama-qv"), 1}, 1, scratch_path("parts"), PGR_FILE_F16, true, &err), PGR_OK);
-    assert_true(file_exists(scratch_path("parts/model.safetensors"))
-                && !file_exists(scratch_path("parts/model.safetensors.index.json")));
-    assert_false(file_exists(scratch_path("parts/model-00001-of-00005.safetensors")));
-    assert_int_equal(safetensors_open(scratch_path("parts"), &b, NULL), PGR_OK);
+    assert_int_equal(merge(LLAMA, &(pgr_adapter){LORA("llama-qv"), 1}, 1, path_of("parts"), PGR_FILE_F16, true, &err),
+                     PGR_OK);
+    assert_true(file_exists(path_of("parts/model.safetensors"))
+                && !file_exists(path_of("parts/model.safetensors.index.json")));
+    assert_false(file_exists(path_of("parts/model-00001-of-00005.safetensors")));
+    assert_int_equal(safetensors_open(path_of("parts"), &b, NULL), PGR_OK);
     assert_int_equal(b.source.tensors[0].type, QUANT_F16);
     safetensors_close(&b);
     assert_int_equal(count_entries(), 2);
@@ -191,8 +190,8 @@ static void packed_bases_change_where_merged(void **state) {
     char base[160], out[160];
     pgr_write_options o = pgr_write_options_default();
     o.type = PGR_FILE_Q4_0;
-    strcpy(base, scratch_path("q4.gguf"));
-    strcpy(out, scratch_path("merged.gguf"));
+    strcpy(base, path_of("q4.gguf"));
+    strcpy(out, path_of("merged.gguf"));
     assert_int_equal(pgr_convert(LLAMA, base, &o, NULL, NULL), PGR_OK);
     assert_int_equal(merge(base, &(pgr_adapter){LORA("llama-qv.gguf"), 1}, 1, out, PGR_FILE_KEEP, false, NULL), PGR_OK);
     assert_int_equal(gguf_open(base, &a, NULL), PGR_OK);
@@ -228,8 +227,8 @@ static void what_cannot_be_merged(void **state) {
     const pgr_adapter qv = {LORA("llama-qv"), 1}, all[] = {{LORA("qwen3-all"), 1}, {LORA("qwen3-all"), 1}};
     const pgr_adapter half = {LORA("qwen3-all"), 0.5f}, none = {"/no/such/adapter", 1}, nan = {LORA("llama-qv"), NAN};
     char out[160], file[160];
-    strcpy(out, scratch_path("out"));
-    strcpy(file, scratch_path("out.gguf"));
+    strcpy(out, path_of("out"));
+    strcpy(file, path_of("out.gguf"));
     refuse(LLAMA, &qv, 0, out, PGR_FILE_KEEP, PGR_E_ARG, "no adapter to merge");
     refuse(LLAMA, &nan, 1, out, PGR_FILE_KEEP, PGR_E_ARG, "its scale is not a number");
     refuse(LLAMA, &none, 1, out, PGR_FILE_KEEP, PGR_E_IO, "/no/such/adapter");
@@ -250,7 +249,7 @@ static void the_model_itself_is_safe(void **state) {
     pgr_error err = {0};
     char out[160];
     const pgr_adapter qv = {LORA("llama-qv"), 1};
-    strcpy(out, scratch_path("out"));
+    strcpy(out, path_of("out"));
     assert_int_equal(merge(LLAMA, &qv, 1, out, PGR_FILE_F32, false, &err), PGR_OK);
     assert_int_equal(merge(out, &qv, 1, out, PGR_FILE_F32, true, &err), PGR_E_ARG);
     assert_non_null(strstr(err.message, "is the folder of the model itself"));
@@ -263,11 +262,6 @@ static void the_model_itself_is_safe(void **state) {
     check_numbers(out, 0); /* as it was */
 }
 
-static void cancel_now(void *ctx, const char *label, uint64_t done, uint64_t total, const char *unit) {
-    (void)label, (void)done, (void)total, (void)unit;
-    *(pgr_cancel *)ctx = 1;
-}
-
 static void cancelled_leaves_nothing(void **state) {
     (void)state;
     pgr_error err = {0};
@@ -276,13 +270,13 @@ static void cancelled_leaves_nothing(void **state) {
     o.watch.cancel = &cancel;
     o.watch.progress = cancel_now;
     o.watch.progress_ctx = (void *)(uintptr_t)&cancel;
-    assert_int_equal(pgr_merge(LLAMA, &(pgr_adapter){LORA("llama-qv"), 1}, 1, scratch_path("x"), &o, NULL, &err),
+    assert_int_equal(pgr_merge(LLAMA, &(pgr_adapter){LORA("llama-qv"), 1}, 1, path_of("x"), &o, NULL, &err),
                      PGR_E_CANCELLED);
     assert_int_equal(count_entries(), 0);
 }
 
 static bool merge_gguf(void) {
-    return merge(GOLDEN("tiny-llama31.gguf"), &(pgr_adapter){scratch_path("../none"), 1}, 1, scratch_path("x.gguf"),
+    return merge(GOLDEN("tiny-llama31.gguf"), &(pgr_adapter){path_of("../none"), 1}, 1, path_of("x.gguf"),
                  PGR_FILE_KEEP, true, NULL)
            == PGR_OK;
 }
@@ -292,7 +286,7 @@ static void out_of_memory(void **state) {
     (void)state;
     assert_false(merge_gguf());
     char out[160];
-    strcpy(out, scratch_path("out"));
+    strcpy(out, path_of("out"));
     long before = mem_count(), live = mem_live();
     merged(N_CASE - 1, out, PGR_FILE_F32);
     long n = mem_count() - before;
@@ -308,7 +302,7 @@ static void out_of_memory(void **state) {
 }
 
 int main(void) {
-#define T(f) cmocka_unit_test_setup_teardown(f, scratch_begin, scratch_end)
+#define T(f) cmocka_unit_test_setup_teardown(f, make_folder, remove_folder)
     const struct CMUnitTest tests[] = {
         T(f32_gives_the_numbers_of_peft),
         T(rounded_once),

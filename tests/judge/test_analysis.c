@@ -1,32 +1,7 @@
 /* test_analysis.c - preference analyses on a tiny random model: one text per request,
  * made of its chain's persona and criteria. */
-#include "../base/faults.h"
-#include "infer/engine.h"
 #include "judge/judge.h"
-
-#define TINY PGR_SOURCE_DIR "/tests/golden/tiny-llama.gguf"
-#define MINI PGR_SOURCE_DIR "/tests/golden/mini.frame"
-
-static pgr_model *MODEL;
-
-static int setup(void **state) {
-    (void)state;
-    pgr_error err = {0};
-    if (pgr_model_open(TINY, NULL, &MODEL, &err) != PGR_OK) fail_msg("%s", err.message);
-    return 0;
-}
-
-static int teardown(void **state) {
-    (void)state;
-    pgr_model_close(MODEL);
-    return 0;
-}
-
-static pgr_request *parse(const char *text) {
-    pgr_request *r = NULL;
-    assert_int_equal(pgr_request_parse(text, strlen(text), "test", &r, NULL), PGR_OK);
-    return r;
-}
+#include "tiny_engine.h"
 
 static void persona_and_criteria(void **state) {
     (void)state;
@@ -94,5 +69,5 @@ int main(void) {
         cmocka_unit_test(persona_and_criteria),
         cmocka_unit_test(every_allocation_failed_in_turn),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, tiny_begin, tiny_end);
 }

@@ -1,14 +1,8 @@
 /* pgr_judge end to end on a tiny random model: what it writes is nonsense, everything around it must hold. */
 #include <math.h>
 
-#include "../base/faults.h"
 #include "base/clock.h"
-#include "infer/engine.h"
-
-#define TINY PGR_SOURCE_DIR "/tests/golden/tiny-llama.gguf"
-
-static pgr_model *MODEL;
-static pgr_engine *ENGINE;
+#include "tiny_engine.h"
 
 static const char REQUEST[] =
     "{\"id\": \"r1\", \"user\": {\"id\": \"u1\", \"history\": ["
@@ -20,20 +14,6 @@ static const char REQUEST[] =
     "\"query\": \"Where is Oslo?\", \"responses\": [\"In Norway.\", \"Oslo is the capital of Norway, a country in the "
     "north.\", \"I am not sure, sorry!\"],"
     "\"history\": 2}";
-
-static int setup(void **state) {
-    (void)state;
-    pgr_error err = {0};
-    if (pgr_model_open(TINY, NULL, &MODEL, &err) != PGR_OK) fail_msg("%s", err.message);
-    return pgr_engine_create(MODEL, NULL, &ENGINE, NULL);
-}
-
-static int teardown(void **state) {
-    (void)state;
-    pgr_engine_free(ENGINE);
-    pgr_model_close(MODEL);
-    return 0;
-}
 
 static pgr_result *judge(pgr_judge_options o) {
     pgr_request *r = NULL;
@@ -260,5 +240,5 @@ int main(void) {
         cmocka_unit_test(long_history_is_shortened),
         cmocka_unit_test(every_allocation_failed_in_turn),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, tiny_begin, tiny_end);
 }

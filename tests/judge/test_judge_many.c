@@ -2,12 +2,7 @@
  * can take it away. */
 #include <math.h>
 
-#include "../base/faults.h"
-#include "infer/engine.h"
-
-#define TINY PGR_SOURCE_DIR "/tests/golden/tiny-llama.gguf"
-#define MINI PGR_SOURCE_DIR "/tests/golden/mini.frame"
-#define MANY PGR_SOURCE_DIR "/tests/golden/many.frame"
+#include "tiny_engine.h"
 
 #define HISTORY_1                                                                                                      \
     "\"user\": {\"id\": \"u1\", \"history\": [{\"query\": \"How do I boil rice?\", \"chosen\": \"Ten minutes.\", "     \
@@ -26,31 +21,16 @@ static const char *const REQUESTS[] = {
 };
 enum { N = sizeof REQUESTS / sizeof *REQUESTS };
 
-static pgr_model *MODEL;
-static pgr_engine *ENGINE;
 static pgr_request *LIST[N];
 
-static pgr_request *parse(const char *text, const char *origin) {
-    pgr_request *r = NULL;
-    pgr_error err = {0};
-    if (pgr_request_parse(text, strlen(text), origin, &r, &err) != PGR_OK) fail_msg("%s", err.message);
-    return r;
-}
-
 static int setup(void **state) {
-    (void)state;
-    pgr_error err = {0};
-    if (pgr_model_open(TINY, NULL, &MODEL, &err) != PGR_OK) fail_msg("%s", err.message);
-    for (size_t i = 0; i < N; i++) LIST[i] = parse(REQUESTS[i], "test");
-    return pgr_engine_create(MODEL, NULL, &ENGINE, NULL);
+    for (size_t i = 0; i < N; i++) LIST[i] = parse(REQUESTS[i]);
+    return tiny_begin(state);
 }
 
 static int teardown(void **state) {
-    (void)state;
     for (size_t i = 0; i < N; i++) pgr_request_free(LIST[i]);
-    pgr_engine_free(ENGINE);
-    pgr_model_close(MODEL);
-    return 0;
+    return tiny_end(state);
 }
 
 static pgr_judge_options options(int ind) {
@@ -147,8 +127,8 @@ static void shared_beginnings_are_counted(void **state) {
 static void one_failure_is_its_own(void **state) {
     (void)state;
     pgr_request *bad[] = {
-        parse("{\"query\": \"q\", \"responses\": [\"a\", \"b\"], \"pro\": 2}", "pro.json"),
-        parse("{\"query\": \"q\", \"responses\": [\"a\", \"b\"], \"ind\": 0}", "none.json"),
+        parse_as("{\"query\": \"q\", \"responses\": [\"a\", \"b\"], \"pro\": 2}", "pro.json"),
+        parse_as("{\"query\": \"q\", \"responses\": [\"a\", \"b\"], \"ind\": 0}", "none.json"),
     };
     const pgr_request *list[] = {bad[0], LIST[0], bad[1], LIST[3]};
     pgr_judge_options o = options(-1);
@@ -185,7 +165,7 @@ static void every_number_of_responses_at_once(void **state) {
         size_t n = (size_t)snprintf(text, sizeof text, "{\"query\": \"Which?\", \"responses\": [\"x\"");
         for (size_t i = 0; i <= k; i++) n += (size_t)snprintf(text + n, sizeof text - n, ",\"%zu\"", i);
         snprintf(text + n, sizeof text - n, "]}");
-        list[k] = parse(text, "test");
+        list[k] = parse(text);
     }
     pgr_judge_options o = options(1);
     o.frame = MANY;
@@ -268,7 +248,7 @@ static void pages_are_waited_for(void **state) {
     char text[3000], words[1500] = "";
     for (size_t i = 0; i < 100; i++) strcat(words, "seven boats ");
     snprintf(text, sizeof text, "{\"query\": \"%s\", \"responses\": [\"%s\", \"b\"]}", words, words);
-    pgr_request *big = parse(text, "big.json");
+    pgr_request *big = parse_as(text, "big.json");
     const pgr_request *list[] = {LIST[0], LIST[1], big, LIST[2], LIST[3]};
     pgr_engine_options eo = pgr_engine_options_default();
     eo.n_kv_token = 928; /* 29 pages: a prompt of 560 tokens and a chain; the big one has 800 */

@@ -3,17 +3,14 @@
 #include <math.h>
 #include <unistd.h>
 
-#include "../base/faults.h"
+#include "../base/scratch.h"
+#include "tiny_engine.h"
 
-#define TINY PGR_SOURCE_DIR "/tests/golden/tiny-llama.gguf"
-#define MINI PGR_SOURCE_DIR "/tests/golden/mini.frame"
 #define BERT PGR_SOURCE_DIR "/tests/golden/hf-tiny-bert"
 
 enum { USERS = 12, TOPICS = 4 };
 
-static pgr_model *MODEL;
-static pgr_engine *ENGINE;
-static char FOLDER[] = "/tmp/pgr_judge_people_XXXXXX", STORE[60], PROTOS[60];
+static char STORE[80], PROTOS[80];
 
 #define WELL(call)                                                                                                     \
     do {                                                                                                               \
@@ -41,14 +38,13 @@ static void add_users(pgr_store *s) {
 static int setup(void **state) {
     (void)state;
     pgr_store *s = NULL;
-    assert_non_null(mkdtemp(FOLDER));
-    snprintf(STORE, sizeof STORE, "%s/u.db", FOLDER);
-    snprintf(PROTOS, sizeof PROTOS, "%s/analysis.protos", FOLDER);
-    WELL(pgr_model_open(TINY, NULL, &MODEL, &err));
-    WELL(pgr_engine_create(MODEL, NULL, &ENGINE, &err));
+    assert_int_equal(make_folder(state), 0);
+    assert_int_equal(tiny_begin(state), 0);
+    snprintf(STORE, sizeof STORE, "%s/u.db", scratch);
+    snprintf(PROTOS, sizeof PROTOS, "%s/analysis.protos", scratch);
     WELL(pgr_store_open(STORE, PGR_STORE_CREATE, &s, &err));
     add_users(s);
-    char votes[80];
+    char votes[100];
     snprintf(votes, sizeof votes, "%s.protos", STORE);
     pgr_proto_options o = pgr_proto_options_default();
     o.by = PGR_PROTO_VOTES;
@@ -72,18 +68,7 @@ static int setup(void **state) {
 }
 
 static int teardown(void **state) {
-    (void)state;
-    char command[100];
-    pgr_engine_free(ENGINE);
-    pgr_model_close(MODEL);
-    snprintf(command, sizeof command, "rm -r %s", FOLDER);
-    return system(command);
-}
-
-static pgr_request *parse(const char *text) {
-    pgr_request *r = NULL;
-    WELL(pgr_request_parse(text, strlen(text), "test", &r, &err));
-    return r;
+    return tiny_end(state) != 0 ? -1 : remove_folder(state);
 }
 
 static pgr_result *judge(pgr_people *p, const pgr_request *r, int ind, int pro) {

@@ -3,29 +3,8 @@
  * nonsense; which prompts it saw, and what is made of its chains, must hold. */
 #include <math.h>
 
-#include "../base/faults.h"
-#include "infer/engine.h"
 #include "judge/judge.h"
-
-#define TINY PGR_SOURCE_DIR "/tests/golden/tiny-llama.gguf"
-#define MINI PGR_SOURCE_DIR "/tests/golden/mini.frame"
-
-static pgr_model *MODEL;
-static pgr_engine *ENGINE;
-
-static int setup(void **state) {
-    (void)state;
-    pgr_error err = {0};
-    if (pgr_model_open(TINY, NULL, &MODEL, &err) != PGR_OK) fail_msg("%s", err.message);
-    return pgr_engine_create(MODEL, NULL, &ENGINE, NULL);
-}
-
-static int teardown(void **state) {
-    (void)state;
-    pgr_engine_free(ENGINE);
-    pgr_model_close(MODEL);
-    return 0;
-}
+#include "tiny_engine.h"
 
 /* ---- a small town ---- */
 
@@ -70,13 +49,6 @@ static pgr_status relevance(void *ctx, const pgr_request *r, const preference_pa
 static town make_town(size_t n) {
     return (town){
         .n = n, .similarity = {0.9, 0.6, 0.3, -0.2}, .n_pair = {2, 2, 2, 2}, .id = {"anna", "bert", "cleo", "dora"}};
-}
-
-static pgr_request *parse(const char *text) {
-    pgr_request *r = NULL;
-    pgr_error err = {0};
-    if (pgr_request_parse(text, strlen(text), "test", &r, &err) != PGR_OK) fail_msg("%s", err.message);
-    return r;
 }
 
 #define NO_HISTORY "{\"user\": {\"id\": \"u1\"}, \"query\": \"Tea?\", \"responses\": [\"Yes.\", \"No, coffee.\"]}"
@@ -533,5 +505,5 @@ int main(void) {
         cmocka_unit_test(calibration_decides_when_to_stop),
         cmocka_unit_test(every_allocation_failed_in_turn),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, tiny_begin, tiny_end);
 }

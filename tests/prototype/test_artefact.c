@@ -1,6 +1,7 @@
 /* The prototypes' file: what is written comes back; any damage is an error that names file and part;
  * no allocation failure leaks. */
 #include "../base/faults.h"
+#include "../base/scratch.h"
 
 #include <math.h>
 #include <unistd.h>
@@ -8,17 +9,12 @@
 #include "base/file.h"
 #include "made_artefact.h"
 
-static char path[] = "/tmp/pgenrm-artefact-XXXXXX";
+static char path[100];
 
 static int setup(void **state) {
-    (void)state;
-    int fd = mkstemp(path);
-    return fd < 0 ? -1 : close(fd);
-}
-
-static int teardown(void **state) {
-    (void)state;
-    return unlink(path);
+    if (make_folder(state) != 0) return -1;
+    snprintf(path, sizeof path, "%s/users.protos", scratch);
+    return 0;
 }
 
 static void test_round_trip(void **state) {
@@ -141,5 +137,5 @@ int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_round_trip), cmocka_unit_test(test_same_bytes),
                                        cmocka_unit_test(test_damage), cmocka_unit_test(test_memory),
                                        cmocka_unit_test(test_files)};
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, setup, remove_folder);
 }

@@ -1,6 +1,7 @@
 /* From a store to prototypes: the right groups, the right pairs,
  * the same bytes whether the build was cut off or not. */
 #include "../base/faults.h"
+#include "../base/scratch.h"
 
 #include <math.h>
 
@@ -11,23 +12,19 @@
 
 #define BERT PGR_SOURCE_DIR "/tests/golden/hf-tiny-bert"
 
-static char folder[] = "/tmp/pgenrm-build-XXXXXX";
-static char db[64], protos[80];
+static char db[80], protos[100];
 static pgr_embedder *bert;
 
 static int setup(void **state) {
-    (void)state;
-    if (!mkdtemp(folder)) return -1;
-    snprintf(db, sizeof db, "%s/users.db", folder);
+    if (make_folder(state) != 0) return -1;
+    snprintf(db, sizeof db, "%s/users.db", scratch);
     snprintf(protos, sizeof protos, "%s.protos", db);
     return pgr_embedder_open(BERT, NULL, &bert, NULL);
 }
 
 static int teardown(void **state) {
-    (void)state;
     pgr_embedder_close(bert);
-    remove_store(db);
-    return rmdir(folder);
+    return remove_folder(state);
 }
 
 static pgr_proto_options options(pgr_proto_by by) {

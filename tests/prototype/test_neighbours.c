@@ -1,6 +1,7 @@
 /* Neighbours: with all prototypes opened the same list as sorting every exact cosine; distinct users, never oneself,
  * ties by id; few probes find most of clustered data. */
 #include "../base/faults.h"
+#include "../base/scratch.h"
 
 #include <math.h>
 #include <unistd.h>
@@ -8,17 +9,12 @@
 #include "made_artefact.h"
 #include "prototype/neighbours.h"
 
-static char path[] = "/tmp/pgenrm-neighbours-XXXXXX";
+static char path[100];
 
 static int setup(void **state) {
-    (void)state;
-    int fd = mkstemp(path);
-    return fd < 0 ? -1 : close(fd);
-}
-
-static int teardown(void **state) {
-    (void)state;
-    return unlink(path);
+    if (make_folder(state) != 0) return -1;
+    snprintf(path, sizeof path, "%s/users.protos", scratch);
+    return 0;
 }
 
 static artefact made_file(size_t k, size_t d, size_t n_user, size_t per_user, double spread) {
@@ -139,5 +135,5 @@ static void test_memory(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_exact), cmocka_unit_test(test_ties_and_few),
                                        cmocka_unit_test(test_probes), cmocka_unit_test(test_memory)};
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, setup, remove_folder);
 }

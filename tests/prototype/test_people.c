@@ -1,25 +1,19 @@
 /* Who is similar to a request's user: his kind, never himself, no test rows; cold starts say so;
  * the same statement is the most relevant. */
 #include "../base/faults.h"
+#include "../base/scratch.h"
 
 #include "made_store.h"
 #include "prototype/people.h"
 
 #define BERT PGR_SOURCE_DIR "/tests/golden/hf-tiny-bert"
 
-static char folder[] = "/tmp/pgenrm-people-XXXXXX";
-static char db[64];
+static char db[80];
 
 static int setup(void **state) {
-    (void)state;
-    if (!mkdtemp(folder)) return -1;
-    snprintf(db, sizeof db, "%s/users.db", folder);
+    if (make_folder(state) != 0) return -1;
+    snprintf(db, sizeof db, "%s/users.db", scratch);
     return 0;
-}
-
-static int teardown(void **state) {
-    (void)state;
-    return rmdir(folder);
 }
 
 static people *open_people(pgr_proto_by by, const char *embedder) {
@@ -27,7 +21,7 @@ static people *open_people(pgr_proto_by by, const char *embedder) {
     pgr_embedder *e = NULL;
     pgr_proto_options o = pgr_proto_options_default();
     pgr_error err;
-    char protos[80];
+    char protos[100];
     people *p;
     snprintf(protos, sizeof protos, "%s.protos", db);
     assert_int_equal(pgr_embedder_open(BERT, NULL, &e, &err), PGR_OK);
@@ -212,5 +206,5 @@ int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_votes),     cmocka_unit_test(test_choices),
                                        cmocka_unit_test(test_relevance), cmocka_unit_test(test_forgotten),
                                        cmocka_unit_test(test_errors),    cmocka_unit_test(test_memory)};
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, setup, remove_folder);
 }

@@ -1,46 +1,37 @@
-/* dataset_make.h - small data files for the tests of the user room: written into a folder of the test's own. */
+/* dataset_make.h - small data files for the tests of the user room: written into its scratch folder and read back. */
 #ifndef PGR_TESTS_DATASET_MAKE_H
 #define PGR_TESTS_DATASET_MAKE_H
 
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
+#include "../base/faults.h"
+#include "../base/scratch.h"
+
 #include <zlib.h>
 
-static char folder[64];
+#include "user/dataset.h"
 
-static inline int make_folder(void **state) {
-    (void)state;
-    strcpy(folder, "/tmp/pgenrm-user-XXXXXX");
-    return mkdtemp(folder) ? 0 : -1;
+/* All records of a file, 100 at most; *n of them. Fails on an error. */
+static inline record *records_of(const char *path, const char *form, arena *a, size_t *n) {
+    dataset *d = NULL;
+    pgr_error err = {0};
+    if (dataset_open(path, form, false, &d, &err) != PGR_OK) fail_msg("%s", err.message);
+    record *all = arena_array(a, 100, sizeof *all);
+    bool more = true;
+    for (*n = 0; more; *n += more)
+        if (dataset_next(d, a, &all[*n], &more, &err) != PGR_OK) fail_msg("%s", err.message);
+    dataset_close(d);
+    return all;
 }
 
-static inline int remove_folder(void **state) {
-    (void)state;
-    char command[100];
-    snprintf(command, sizeof command, "rm -rf %s", folder);
-    return system(command);
-}
-
-/* One of eight buffers in turn. */
-static inline const char *path_of(const char *name) {
-    static char paths[8][160];
-    static int turn;
-    char *p = paths[turn++ % 8];
-    snprintf(p, sizeof paths[0], "%s/%s", folder, name);
-    return p;
-}
-
-static inline const char *write_bytes(const char *name, const void *bytes, size_t n) {
-    const char *path = path_of(name);
-    FILE *f = fopen(path, "wb");
-    if (!f || fwrite(bytes, 1, n, f) != n || fclose(f) != 0) abort();
-    return path;
-}
-
-static inline const char *write_text(const char *name, const char *text) {
-    return write_bytes(name, text, strlen(text));
+/* Those of the file "mem", for fail_each_allocation. */
+static inline bool read_mem(void) {
+    dataset *d = NULL;
+    arena a = {0};
+    record r;
+    bool more = true, good = dataset_open(path_of("mem"), NULL, false, &d, NULL) == PGR_OK;
+    while (good && more) good = dataset_next(d, &a, &r, &more, NULL) == PGR_OK;
+    dataset_close(d);
+    arena_free(&a);
+    return good;
 }
 
 static inline const char *write_gzip(const char *name, const char *text) {

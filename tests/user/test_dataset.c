@@ -7,19 +7,6 @@
 #include "user/dataset.h"
 #include "user/stream.h"
 
-/* All records of a file; *n of them. Fails on an error. */
-static record *read_all(const char *path, const char *form, arena *a, size_t *n) {
-    dataset *d = NULL;
-    pgr_error err = {0};
-    if (dataset_open(path, form, false, &d, &err) != PGR_OK) fail_msg("%s", err.message);
-    record *all = arena_array(a, 100, sizeof *all);
-    bool more = true;
-    for (*n = 0; more; *n += more)
-        if (dataset_next(d, a, &all[*n], &more, &err) != PGR_OK) fail_msg("%s", err.message);
-    dataset_close(d);
-    return all;
-}
-
 /* The message of the first error, which must come after `good` records; the stream is then at its end. */
 static void assert_refused(const char *path, const char *form, size_t good, pgr_status want, const char *message) {
     dataset *d = NULL;
@@ -30,7 +17,8 @@ static void assert_refused(const char *path, const char *form, size_t good, pgr_
     long live = mem_live();
     pgr_status status = dataset_open(path, form, false, &d, &err);
     for (; status == PGR_OK && more; good -= status == PGR_OK) status = dataset_next(d, &a, &r, &more, &err);
-    const char *said = strncmp(err.message, folder, strlen(folder)) == 0 ? err.message + strlen(folder) : err.message;
+    const char *said =
+        strncmp(err.message, scratch, strlen(scratch)) == 0 ? err.message + strlen(scratch) : err.message;
     assert_string_equal(said, message);
     assert_int_equal(status, want);
     assert_int_equal(good, 0);
@@ -55,7 +43,7 @@ static void test_record(void **state) {
         "\"prediction_gemini/gemini-1.5-pro\":\"1\",\"reasoning_flip_x\":null,\"agreement\":0.5}\n");
     arena a = {0};
     size_t n = 0;
-    record *r = read_all(path, NULL, &a, &n);
+    record *r = records_of(path, NULL, &a, &n);
     assert_int_equal(n, 1);
     assert_int_equal(r->kind, RECORD_PAIR);
     assert_int_equal(r->line, 2);
@@ -88,7 +76,7 @@ static void test_users(void **state) {
                            "\"rejected\":\"\"}]}\n");
     arena a = {0};
     size_t n = 0;
-    record *r = read_all(path, NULL, &a, &n);
+    record *r = records_of(path, NULL, &a, &n);
     assert_int_equal(n, 5);
     assert_int_equal(r[0].kind, RECORD_USER);
     assert_string_equal(r[0].user.demographics, "The person is 41.");
@@ -128,7 +116,7 @@ static void test_containers(void **state) {
     for (size_t i = 0; i < sizeof paths / sizeof *paths; i++) {
         arena a = {0};
         size_t n = 0;
-        record *r = read_all(paths[i], NULL, &a, &n);
+        record *r = records_of(paths[i], NULL, &a, &n);
         assert_int_equal(n, 2);
         assert_string_equal(r[0].pair.user_id, "u1");
         assert_string_equal(r[0].pair.pair.chosen, "a]},{");
@@ -139,9 +127,9 @@ static void test_containers(void **state) {
     }
     arena a = {0};
     size_t n = 1;
-    read_all(write_text("empty.jsonl", "\n \n"), NULL, &a, &n);
+    records_of(write_text("empty.jsonl", "\n \n"), NULL, &a, &n);
     assert_int_equal(n, 0);
-    read_all(write_text("none.json", "[ ]"), NULL, &a, &n);
+    records_of(write_text("none.json", "[ ]"), NULL, &a, &n);
     assert_int_equal(n, 0);
     arena_free(&a);
 }

@@ -5,16 +5,8 @@
 #include "dataset_make.h"
 #include "user/dataset.h"
 
-static record *read_all(const char *text, const char *form, arena *a, size_t *n) {
-    dataset *d = NULL;
-    pgr_error err = {0};
-    if (dataset_open(write_text("f", text), form, false, &d, &err) != PGR_OK) fail_msg("%s", err.message);
-    record *all = arena_array(a, 20, sizeof *all);
-    bool more = true;
-    for (*n = 0; more; *n += more)
-        if (dataset_next(d, a, &all[*n], &more, &err) != PGR_OK) fail_msg("%s", err.message);
-    dataset_close(d);
-    return all;
+static record *records_in(const char *text, const char *form, arena *a, size_t *n) {
+    return records_of(write_text("f", text), form, a, n);
 }
 
 static void assert_refused(const char *text, pgr_status want, const char *message) {
@@ -25,7 +17,7 @@ static void assert_refused(const char *text, pgr_status want, const char *messag
     bool more;
     assert_int_equal(dataset_open(write_text("f", text), NULL, false, &d, &err), PGR_OK);
     assert_int_equal(dataset_next(d, &a, &r, &more, &err), want);
-    if (strcmp(err.message + strlen(folder), message) != 0) fail_msg("%s\nwanted: %s", err.message, message);
+    if (strcmp(err.message + strlen(scratch), message) != 0) fail_msg("%s\nwanted: %s", err.message, message);
     dataset_close(d);
     arena_free(&a);
 }
@@ -47,7 +39,7 @@ static void test_conversation(void **state) {
     arena a = {0};
     size_t n = 0;
     /* clang-format off */
-    record *r = read_all(CONVERSATION(
+    record *r = records_in(CONVERSATION(
         USER("0", "q1") ","
         MODEL("0", "a", "10", "false") "," MODEL("0", "b", "95", "true") ","
         MODEL("0", "EMPTY STRING", "1", "false") "," MODEL("0", "d", "3", "false") ","
@@ -83,7 +75,7 @@ static void test_survey(void **state) {
     (void)state;
     arena a = {0};
     size_t n = 0;
-    record *r = read_all(
+    record *r = records_in(
         "[{\"user_id\":\"u1\",\"survey_only\":false,\"self_description\":\"I like tea.\",\"system_string\":\"Be "
         "short.\","
         "\"age\":\"25-34\",\"gender\":\"Female\",\"education\":\"Prefer not to "
@@ -115,7 +107,7 @@ static void test_lampqa(void **state) {
     (void)state;
     arena a = {0};
     size_t n = 0;
-    record *r = read_all(
+    record *r = records_in(
         "[{\"id\":12,\"question\":\"How?\",\"profile\":[{\"id\":\"p1\",\"text\":\"one\"},{\"id\":\"p2\","
         "\"text\":\"two\"}],\"narrative\":\"why I ask\",\"rubric_aspects\":[{\"aspect\":\"cost\",\"reason\":"
         "\"r\",\"evidence\":\"e\"}],\"category\":\"arts\"},{\"id\":\"b\",\"question\":\"Why?\",\"profile\":[]}]",
@@ -163,25 +155,14 @@ static void test_mistakes(void **state) {
         assert_refused(mistakes[i].text, PGR_E_FORMAT, mistakes[i].message);
 }
 
-static bool read_once(void) {
-    dataset *d = NULL;
-    arena a = {0};
-    record r;
-    bool more = true, good = dataset_open(path_of("mem"), NULL, false, &d, NULL) == PGR_OK;
-    while (good && more) good = dataset_next(d, &a, &r, &more, NULL) == PGR_OK;
-    dataset_close(d);
-    arena_free(&a);
-    return good;
-}
-
 static void test_out_of_memory(void **state) {
     (void)state;
     write_text("mem", CONVERSATION(USER("0", "q1") "," MODEL("0", "a", "10", "false") "," MODEL(
                           "0", "b", "95", "true")) "{\"user_id\":\"u1\",\"survey_only\":false,\"self_description\":"
                                                    "\"tea\",\"age\":\"25\",\"stated_prefs\":{\"values\":5}}");
-    assert_true(fail_each_allocation(read_once) > 20);
+    assert_true(fail_each_allocation(read_mem) > 20);
     write_text("mem", "{\"id\":12,\"question\":\"How?\",\"profile\":[{\"id\":\"p1\",\"text\":\"one\"}]}");
-    assert_true(fail_each_allocation(read_once) > 10);
+    assert_true(fail_each_allocation(read_mem) > 10);
 }
 
 int main(void) {

@@ -19,5 +19,6 @@ int text_width(const char *s, size_t n);             /* columns on a terminal */
 /* The entry of known (NULL-terminated) nearest to word by edit distance, NULL if none is near. */
 const char *text_nearest(const char *word, const char *const *known);
 bool text_starts(const char *s, const char *prefix);
+bool text_is_ascii(const char *s, size_t n);
 
 #endif

@@ -102,24 +102,18 @@ static void put_text(unsigned flags, const char *s, size_t n, buf *out) {
     }
 }
 
-static bool is_ascii(const char *s, size_t n) {
-    for (size_t i = 0; i < n; i++)
-        if ((unsigned char)s[i] >= 0x80) return false;
-    return true;
-}
-
-pgr_status bert_normalise(unsigned flags, normal_work *w, const char *s, size_t n, buf *out, pgr_error *err) {
-    if (!(flags & BERT_STRIP) || is_ascii(s, n)) {
+pgr_status bert_normalise(unsigned flags, buf *clean, decomposed *d, const char *s, size_t n, buf *out,
+                          pgr_error *err) {
+    if (!(flags & BERT_STRIP) || text_is_ascii(s, n)) {
         put_text(flags, s, n, out);
         return out->failed ? fail_mem(err) : PGR_OK;
     }
-    size_t count;
-    buf_clear(&w->clean);
-    put_text(flags & (BERT_CLEAN | BERT_CJK), s, n, &w->clean); /* valid UTF-8 from here on */
-    if (w->clean.failed) return fail_mem(err);
-    PGR_TRY(normal_decompose(w, w->clean.data, w->clean.n, &count, err));
-    for (size_t i = 0; i < count; i++) {
-        uint32_t c = (uint32_t)w->points[i];
+    buf_clear(clean);
+    put_text(flags & (BERT_CLEAN | BERT_CJK), s, n, clean); /* valid UTF-8 from here on */
+    if (clean->failed) return fail_mem(err);
+    PGR_TRY(decompose(d, clean->data, clean->n, err));
+    for (size_t i = 0; i < d->n; i++) {
+        uint32_t c = (uint32_t)d->points[i];
         if (c >= 0x80 && AMONG(marks, c)) continue;
         if (flags & BERT_LOWER)
             put_lower(c, out);

@@ -5,7 +5,7 @@
 
 #include <stdbool.h>
 
-#include "text/normal.h"
+#include "text/decompose.h"
 
 enum {                 /* of a normal_step NORMAL_BERT, in this order */
        BERT_CLEAN = 1, /* control characters go (format and private use, too), every white space becomes a space */
@@ -14,8 +14,9 @@ enum {                 /* of a normal_step NORMAL_BERT, in this order */
        BERT_LOWER = 8, /* each character by itself: no rule for a final sigma */
 };
 
-/* Appends the normalised text. A byte that is not UTF-8 counts as U+FFFD, which BERT_CLEAN takes out. */
-pgr_status bert_normalise(unsigned flags, normal_work *w, const char *s, size_t n, buf *out, pgr_error *err);
+/* Appends the normalised text. A byte that is not UTF-8 counts as U+FFFD, which BERT_CLEAN takes out. clean, d: to work
+ * in. */
+pgr_status bert_normalise(unsigned flags, buf *clean, decomposed *d, const char *s, size_t n, buf *out, pgr_error *err);
 
 /* The end of the next word from *at on, which moves to its begin; n where there is none. White space is between words,
  * a punctuation character is one by itself. A byte that is not UTF-8 is a character of a word. */

@@ -5,6 +5,7 @@
 
 #include "base/buf.h"
 #include "base/status.h"
+#include "text/decompose.h"
 
 typedef enum normal_kind {
     NORMAL_NFC,     /* Unicode's canonical composition; bytes that are not UTF-8 stay as they are */
@@ -30,16 +31,12 @@ typedef struct normaliser {
 typedef struct normal_work {
     buf text[2]; /* results of the steps, in turn */
     buf clean;   /* within a step */
-    int32_t *points;
-    size_t cap;
+    decomposed points;
 } normal_work; /* all zero at first, given back by normal_work_free */
 
 /* The text after all steps: s itself where nothing changed, else memory of w, until its next use. */
 pgr_status normal_apply(const normaliser *n, normal_work *w, const char *s, size_t len, const char **out,
                         size_t *n_out, pgr_error *err);
 void normal_work_free(normal_work *w);
-
-/* The code points of n bytes of valid UTF-8 after canonical decomposition, marks in order: (*count) at w->points. */
-pgr_status normal_decompose(normal_work *w, const char *s, size_t n, size_t *count, pgr_error *err);
 
 #endif

@@ -94,6 +94,9 @@ static void sees_prefixes(void **state) {
     assert_true(text_starts("general.name", "general."));
     assert_true(text_starts("x", ""));
     assert_false(text_starts("gen", "general"));
+    assert_true(text_is_ascii("a\x7f\n", 3));
+    assert_true(text_is_ascii("\xc3", 0));
+    assert_false(text_is_ascii("a\x80", 2));
 }
 
 int main(void) {

@@ -1,5 +1,5 @@
-/* bench_embed.c - texts per second of pgr_embed, driven by tools/compare_embedder.py: for every line that comes on standard
- * input embeds all texts once and prints the seconds.
+/* bench_embed.c - texts per second of pgr_embed, driven by tools/compare_embedder.py: for every line that comes on
+ * standard input embeds all texts once and prints the seconds.
  *
  *     bench_embed MODEL TEXTS BATCH THREADS      TEXTS: one text per line; BATCH: texts per call */
 #include <stdio.h>

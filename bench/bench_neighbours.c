@@ -2,9 +2,10 @@
  *
  *     bench_neighbours USERS DIMS K clustered|flat FILE [keep]
  *
- * clustered: 200 directions, every user one of them plus noise as long as it (cosine .5 between two of a direction); flat: noise alone, the worst
- * case. k-means from every (USERS / 65,536)-th row, then every row to its nearest prototype. The vectors lie in FILE.vectors, mapped, so that they
- * can leave memory. 200 queries by users of the file and 200 by new ones, 8 neighbours each; recall against the exact search of all rows. */
+ * clustered: 200 directions, every user one of them plus noise as long as it (cosine .5 between two of a direction);
+ * flat: noise alone, the worst case. k-means from every (USERS / 65,536)-th row, then every row to its nearest
+ * prototype. The vectors lie in FILE.vectors, mapped, so that they can leave memory. 200 queries by users of the file
+ * and 200 by new ones, 8 neighbours each; recall against the exact search of all rows. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -181,7 +182,8 @@ static void measure(const artefact *a, size_t n_probe, float *v) {
     fflush(stdout);
 }
 
-/* The exact search is that of the codes' intervals with all prototypes opened; here it is compared with plain products of all rows. */
+/* The exact search is that of the codes' intervals with all prototypes opened;
+ * here it is compared with plain products of all rows. */
 static void check_truth(const artefact *a, float *v) {
     for (size_t q = 0; q < 6; q++) {
         size_t user = query(q, v);

@@ -1,10 +1,12 @@
-/* bench_people.c - do neighbours agree with a user on what he has not been asked? For every test pair of a store: who of 8 (and 1, 2, 4, 16, 32) users
- * chose one of the two statements more often than it was rejected, in their own train pairs?
+/* bench_people.c - do neighbours agree with a user on what he has not been asked? For every test pair of a store: who
+ * of 8 (and 1, 2, 4, 16, 32) users chose one of the two statements more often than it was rejected, in their own train
+ * pairs?
  *
  *     bench_people STORE PROTOTYPES [EMBEDDER [PROBE]]
  *
- * Voters: the most similar users (people_neighbours, placed by the train pairs), as many random users, as many random users of the same consultation (the
- * id up to its last "_"), and everybody. A pair without a vote, or with a tie, counts half. Standard errors are clustered by user. */
+ * Voters: the most similar users (people_neighbours, placed by the train pairs), as many random users, as many random
+ * users of the same consultation (the id up to its last "_"), and everybody. A pair without a vote, or with a tie,
+ * counts half. Standard errors are clustered by user. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>

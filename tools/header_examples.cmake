@@ -1,5 +1,6 @@
-# Writes the examples of the public headers HEADERS into the C file OUT: the lines of a header's opening comment that begin with
-# " *     " become the body of `example_NAME(void)`, NAME being the header's without its ending. A header without one is an error.
+# Writes the examples of the public headers HEADERS into the C file OUT: the lines of a header's opening comment that
+# begin with " *     " become the body of `example_NAME(void)`, NAME being the header's without its ending. A header
+# without one is an error.
 set(body "/* made by tools/header_examples.cmake from include/ */\n")
 foreach(file ${HEADERS})
   get_filename_component(header ${file} NAME)

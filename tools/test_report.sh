@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# test_report.sh BUILD LABEL: what the last ctest run in BUILD did, test by test: ctest counts programs and hides what passing ones
-# print. Names the skipped tests and the skipped parts of tests, then "LABEL: N passed, N failed, N skipped", which is also kept in
-# BUILD/LABEL.report. A program that is not cmocka's, or did not end well, is one test.
+# test_report.sh BUILD LABEL: what the last ctest run in BUILD did, test by test: ctest counts programs and hides what
+# passing ones print. Names the skipped tests and the skipped parts of tests, then "LABEL: N passed, N failed, N
+# skipped", which is also kept in BUILD/LABEL.report. A program that is not cmocka's, or did not end well, is one test.
 set -euo pipefail
 awk -v label="$2" '
     function close_program() {

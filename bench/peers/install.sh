@@ -1,7 +1,7 @@
 #!/bin/bash
-# Installs what bench/target_job.py compares with, into $1 (default ~/.cache/pgenrm-peers): two virtual environments, the
-# default model as OpenVINO reads it (exported in fp16) and as llama.cpp reads it (the file itself, Q8_0, BF16). About
-# 15 minutes, most of it for compiling llama.cpp. What is there already is kept.
+# Installs what bench/target_job.py compares with, into $1 (default ~/.cache/pgenrm-peers): two virtual environments,
+# the default model as OpenVINO reads it (exported in fp16) and as llama.cpp reads it (the file itself, Q8_0, BF16).
+# About 15 minutes, most of it for compiling llama.cpp. What is there already is kept.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 to=${1:-$HOME/.cache/pgenrm-peers}

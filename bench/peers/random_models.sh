@@ -1,8 +1,8 @@
 #!/bin/bash
 # Random models in the shape of published ones, as all engines of bench/target_job.py read them:
-# $1/SHAPE/{ov,q8_0.gguf,bf16.gguf} ($1: default ~/.cache/pgenrm-peers, where install.sh put the peers). Shapes: those of
-# tools/random_llama.py, default qwen3-0.6b and llama-3.2-1b: 4.5 and 8.7 GB of disk together with what is deleted at the
-# end, half an hour at most. What is there is kept.
+# $1/SHAPE/{ov,q8_0.gguf,bf16.gguf} ($1: default ~/.cache/pgenrm-peers, where install.sh put the peers). Shapes: those
+# of tools/random_llama.py, default qwen3-0.6b and llama-3.2-1b: 4.5 and 8.7 GB of disk together with what is deleted at
+# the end, half an hour at most. What is there is kept.
 #
 #     bench/peers/random_models.sh
 #     bench/target_job.py --files ~/.cache/pgenrm-peers/qwen3-0.6b --only "pgenrm int8,openvino bf16,llama.cpp q8_0" \

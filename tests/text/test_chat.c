@@ -107,7 +107,8 @@ static chat_template recognise(const opened *o, const char *text) {
     return c;
 }
 
-/* A marker that the file does not have as a control token could be forged by contents, which keep added tokens whole. */
+/* A marker that the file does not have as a control token could be forged by contents,
+ * which keep added tokens whole. */
 static void markers_must_be_control_tokens(void **state) {
     (void)state;
     opened o;

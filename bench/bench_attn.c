@@ -8,7 +8,8 @@
 #include <string.h>
 #include <time.h>
 
-#include "math/cpu/kernels.h"
+#include "math/cpu/features.h"
+#include "math/cpu/level.h"
 
 enum { PAGES = ATTN_CHUNK / KV_PAGE, MAX_R = 96, MAX_DIM = 128 };
 

@@ -10,7 +10,8 @@
 #include "base/pool.h"
 #include "base/rng.h"
 #include "math/cpu/gemm.h"
-#include "math/cpu/kernels.h"
+#include "math/cpu/features.h"
+#include "math/cpu/level.h"
 
 /* Wall clock; with one thread its processor time, which other processes disturb less. */
 static bool alone;
@@ -150,7 +151,8 @@ static void bench_shape(gemm_form form, const char *name, quant_type type, size_
     for (size_t i = 0; i < sizeof Ms / sizeof *Ms && Ms[i] <= M_max; i++) {
         double rate = 2.0 * (double)Ms[i] * (double)N * (double)K
                       / time_run(w, Ms[i] <= 64 ? n : 1, out, x, Ms[i], threads) / 1e9;
-        printf("  M %zu %.0f (%.0f %%)", Ms[i], rate, 100 * rate / top);
+        printf("  M %zu %.0f", Ms[i], rate);
+        if (top > 0) printf(" (%.0f %%)", 100 * rate / top);
         fflush(stdout);
     }
     printf("\n");
@@ -168,8 +170,8 @@ static void bench_shapes(const double top[N_PEAK], pool *threads) {
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
         size_t N = shapes[i][0], K = shapes[i][1], M = shapes[i][2];
         if (N < 3000 && K < 2000) bench_shape(GEMM_FILE, "file", QUANT_Q4_1, N, K, 256, threads, top[PEAK_FP32]);
-        if (top[PEAK_BF16] > 0) bench_shape(GEMM_BF16, "bf16", QUANT_Q8_0, N, K, M, threads, top[PEAK_BF16]);
-        if (top[PEAK_INT8] > 0) bench_shape(GEMM_INT8, "int8", QUANT_Q8_0, N, K, M, threads, top[PEAK_INT8]);
+        if (cpu_best()->fast_bf16) bench_shape(GEMM_BF16, "bf16", QUANT_Q8_0, N, K, M, threads, top[PEAK_BF16]);
+        if (cpu_best()->fast_int8) bench_shape(GEMM_INT8, "int8", QUANT_Q8_0, N, K, M, threads, top[PEAK_INT8]);
     }
 }
 
@@ -258,8 +260,8 @@ int main(int argc, char **argv) {
         bool can;
     } forms[] = {{GEMM_FILE, "file", true},
                  {GEMM_F32, "f32", true},
-                 {GEMM_BF16, "bf16", top[PEAK_BF16] > 0},
-                 {GEMM_INT8, "int8", top[PEAK_INT8] > 0}};
+                 {GEMM_BF16, "bf16", cpu_best()->fast_bf16},
+                 {GEMM_INT8, "int8", cpu_best()->fast_int8}};
     for (size_t i = 0; i < 4; i++)
         if (forms[i].can) bench_decode(forms[i].form, forms[i].name, threads);
     bench_shapes(top, threads);

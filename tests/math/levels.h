@@ -1,4 +1,5 @@
-/* levels.h - the levels that a test of kernels goes over: those that this machine has, up to PGENRM_CPU. What is drawn inside
+/* levels.h - the levels that a test of kernels goes over: those that this machine has, up to PGENRM_CPU. What is
+ * drawn inside
  * FOR_LEVELS is the same for every level, so that no test's data depend on how many a machine has. */
 #ifndef TESTS_MATH_LEVELS_H
 #define TESTS_MATH_LEVELS_H
@@ -7,26 +8,24 @@
 #include <string.h>
 
 #include "base/rng.h"
-#include "math/cpu/kernels.h"
+#include "math/cpu/level.h"
 
-static const kernels *levels[3];
+enum { MOST_LEVELS = 4 };
+
+static const kernels *levels[MOST_LEVELS];
 static size_t n_level;
 static rng stream;
 
-/* For cmocka's setup of a group; counts what is missing as skips. */
+/* For cmocka's setup of a group; names what is missing as skips. */
 static inline int find_levels(void **state) {
     (void)state;
+    do levels[n_level] = cpu_level_at(n_level)->kernels;
+    while (cpu_level_at(n_level++) != cpu_best());
+#if defined(__x86_64__)
     static const char *const names[] = {"ref", "avx2", "avx512"};
-    const kernels *all[] = {kernels_ref(), kernels_avx2(), kernels_avx512()};
-    const kernels *best = kernels_best();
-    bool below = true;
-    for (size_t i = 0; i < 3; i++) {
-        if (below && all[i])
-            levels[n_level++] = all[i];
-        else
-            print_message("skipped: level %s is not on this CPU, or above PGENRM_CPU\n", names[i]);
-        if (all[i] == best) below = false;
-    }
+    for (size_t i = n_level; i < 3; i++)
+        print_message("skipped: level %s is not on this CPU, or above PGENRM_CPU\n", names[i]);
+#endif
     return 0;
 }
 

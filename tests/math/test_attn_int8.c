@@ -19,7 +19,6 @@ enum { PAGES = ATTN_CHUNK / KV_PAGE, MAX_R = 260 };
 
 static int setup(void **state) {
     stream = (rng){.seed = 5, .stream = 4};
-    if (!cpu_detect().avx512_vnni) print_message("skipped: no AVX-512 VNNI on this CPU, int8 is plain C only\n");
     return find_levels(state);
 }
 
@@ -221,7 +220,7 @@ static void test_masks(void **unused) {
     chunk c = random_chunk(37, 64, 3);
     for (size_t r = 0; r < c.R; r++) c.n_valid[r] = (uint32_t)rng_below(&stream, 42);
     c.n_valid[5] = 0;
-    result before[3];
+    result before[MOST_LEVELS];
     FOR_LEVELS (l) before[l] = run(levels[l], &c, 0, c.R);
     for (size_t i = 41 * c.dim; i < 3 * KV_PAGE * c.dim; i++)
         c.k[i] = i % 3 ? 3e38f : NAN, c.v[i] = i % 2 ? 3e38f : INFINITY;
@@ -372,7 +371,7 @@ static void test_merge(void **unused) {
     (void)unused;
     enum { DRAWS = 100 };
     const float sizes[] = {1.0f, 0.0f, 1e-30f, 1e30f};
-    double used[3] = {0};
+    double used[MOST_LEVELS] = {0};
     for (size_t draw = 0; draw < DRAWS; draw++)
         for (size_t kind = 0; kind < 4; kind++) {
             chunk c[CHUNKS];

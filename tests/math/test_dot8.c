@@ -7,7 +7,7 @@
 
 #include <cmocka.h>
 
-#include "math/cpu/dot8.h"
+#include "math/cpu/level.h"
 
 enum { ROWS = 5, MOST = 1100 };
 
@@ -18,6 +18,10 @@ static void check(size_t n, const int8_t *q, const int8_t *rows) {
         int64_t sum = 0;
         for (size_t i = 0; i < n; i++) sum += (int64_t)q[i] * rows[r * n + i];
         assert_int_equal(out[r], sum);
+    }
+    for (size_t l = 0; cpu_level_at(l); l++) {
+        cpu_level_at(l)->dot8_rows(fast, q, rows, ROWS, n);
+        assert_memory_equal(fast, out, sizeof out);
     }
     dot8_rows(fast, q, rows, ROWS, n);
     assert_memory_equal(fast, out, sizeof out);

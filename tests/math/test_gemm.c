@@ -11,7 +11,7 @@
 
 #include "base/mem.h"
 #include "math/cpu/gemm.h"
-#include "math/cpu/kernels.h"
+#include "math/cpu/level.h"
 
 #include <cmocka.h> /* after ours: it has a macro named fail */
 
@@ -29,25 +29,17 @@ static float *floats(size_t n) {
     return x;
 }
 
-/* NULL where this CPU has no such form: counted as a skip by name. */
 static gemm_weights *create(gemm_form form, quant_type t, const void *data, size_t N, size_t K, pool *threads) {
     gemm_weights *w = NULL;
-    pgr_error err = {0};
-    pgr_status status = gemm_create(form, t, data, N, K, threads, &w, &err);
-    if (status == PGR_E_UNSUPPORTED && form >= GEMM_BF16) {
-        print_message("skipped: %s\n", err.message);
-        return NULL;
-    }
-    assert_int_equal(status, PGR_OK);
+    assert_int_equal(gemm_create(form, t, data, N, K, threads, &w, NULL), PGR_OK);
     return w;
 }
 
 /* ---- accuracy ---- */
 
-enum { INT8_BLOCK = 64 }; /* gemm.h */
-
 /* int8: a factor is off by half a step of its block. A step is the block's largest value / 127; that of weights is
- * rounded up to bf16, by at most 2^-7 of it (and U-sized errors of steps and quotients: 0.1 %). */
+ * rounded up
+ * to bf16, by at most 2^-7 of it (and U-sized errors of steps and quotients: 0.1 %). */
 static double int8_bound(const float *x, const float *w, size_t K) {
     double off = 0;
     for (size_t k0 = 0; k0 < K; k0 += INT8_BLOCK) {
@@ -191,62 +183,96 @@ static void test_invariance(void **state) {
     for (int i = 0; i < 3; i++) pool_free(pools[i]);
 }
 
-/* The levels agree too: GEMM_FILE has one order of sums, so has GEMM_INT8.
- * GEMM_F32 without AVX-512 is the arithmetic of GEMM_FILE. */
-static void test_levels(void **state) {
-    (void)state;
-    enum { N = 50, K = 160, M = 9 };
-    uint8_t *data = random_blocks(QUANT_Q4_1, N * K);
-    float *x = floats(M * K), *want = floats(M * N), *out = floats(M * N), *want_int8 = floats(M * N);
-    x[3 * K + 40] = INFINITY, x[4 * K + 150] = NAN; /* the sums of these rows are no numbers at any level */
-    memset(x + 5 * K, 0, K * sizeof *x);
-    for (size_t k = 0; k < K; k++) x[6 * K + k] *= 1e-40f;
-    const char *const limits[] = {"ref", "avx2", "avx512"};
-    for (size_t i = 0; i < 3; i++) {
-        limit_cpu(limits[i]);
-        gemm_weights *file = create(GEMM_FILE, QUANT_Q4_1, data, N, K, NULL), *f32 = NULL, *bf16 = NULL;
-        gemm_weights *int8 = create(GEMM_INT8, QUANT_Q4_1, data, N, K, NULL);
-        assert_int_equal(gemm_run(int8, i == 0 ? want_int8 : out, x, M, NULL, NULL), PGR_OK);
-        if (i > 0) assert_memory_equal(out, want_int8, sizeof *out * M * N);
-        gemm_free(int8);
-        assert_int_equal(gemm_run(file, i == 0 ? want : out, x, M, NULL, NULL), PGR_OK);
-        if (i > 0) assert_memory_equal(out, want, sizeof *out * M * N);
-        if (i < 2) {
-            f32 = create(GEMM_F32, QUANT_Q4_1, data, N, K, NULL);
-            assert_int_equal(gemm_run(f32, out, x, M, NULL, NULL), PGR_OK);
-            assert_memory_equal(out, want, sizeof *out * M * N);
-            pgr_error err;
-            assert_int_equal(gemm_create(GEMM_BF16, QUANT_Q4_1, data, N, K, NULL, &bf16, &err), PGR_E_UNSUPPORTED);
-            assert_non_null(strstr(err.message, "bf16"));
-            assert_null(bf16);
-        }
-        gemm_free(file);
-        gemm_free(f32);
-    }
+/* ---- the levels agree, bit by bit ---- */
+
+/* A product at a level. */
+static void run_at(const cpu_level *l, gemm_form form, quant_type t, const void *data, size_t N, size_t K,
+                   const float *x, size_t M, float *out) {
+    limit_cpu(l->name);
+    gemm_weights *g = create(form, t, data, N, K, NULL);
+    assert_int_equal(gemm_run(g, out, x, M, NULL, NULL), PGR_OK);
+    gemm_free(g);
     limit_cpu(NULL);
-    free(data), free(x), free(want), free(out), free(want_int8);
 }
 
-/* Packed weights of the levels agree, where blocks are cut short, zeros, too small, huge or no numbers. */
+/* Whether plain C has the bits of the level's form: not where oneDNN sums in its own order, or AVX512_BF16
+ * multiplies pairs. */
+static bool as_defined(const cpu_level *l, gemm_form form) {
+    if (form == GEMM_F32) return !l->dnnl_f32;
+    return form != GEMM_BF16 || l->bf16->quad_bytes == gemm_bf16_quad_bytes;
+}
+
+static void check_levels(gemm_form form, quant_type t, const void *data, size_t N, size_t K, const float *x, size_t M) {
+    float *want = malloc(M * N * sizeof *want), *out = malloc(M * N * sizeof *out);
+    run_at(cpu_level_at(0), form, t, data, N, K, x, M, want);
+    for (size_t l = 1; cpu_level_at(l); l++) {
+        if (!as_defined(cpu_level_at(l), form)) continue;
+        run_at(cpu_level_at(l), form, t, data, N, K, x, M, out);
+        for (size_t i = 0; i < M * N; i++)
+            if (memcmp(out + i, want + i, sizeof *out) != 0 && !(isnan(out[i]) && isnan(want[i])))
+                fail_msg("%s %s M %zu: row %zu column %zu is %a, plain C %a", cpu_level_at(l)->name, form_names[form],
+                         M, i / N, i % N, (double)out[i], (double)want[i]);
+    }
+    free(want), free(out);
+}
+
+/* Rows with no numbers, zeros, tiny values; every number of rows that the kernels tell apart. GEMM_F32 by tiles is
+ * GEMM_FILE's
+ * arithmetic. */
+static void test_levels(void **state) {
+    (void)state;
+    enum { N = 50, K = 160, M = 25 };
+    uint8_t *data = random_blocks(QUANT_Q4_1, N * K);
+    float *x = floats(M * K), *file = floats(M * N), *f32 = floats(M * N);
+    x[3 * K + 40] = INFINITY, x[4 * K + 150] = NAN;
+    memset(x + 5 * K, 0, K * sizeof *x);
+    for (size_t k = 0; k < K; k++) x[6 * K + k] *= 1e-40f, x[7 * K + k] *= 1e30f;
+    for (size_t f = 0; f < 4; f++)
+        for (size_t m = 1; m <= M; m++) check_levels(forms[f], QUANT_Q4_1, data, N, K, x, m);
+    run_at(cpu_level_at(0), GEMM_FILE, QUANT_Q4_1, data, N, K, x, M, file);
+    run_at(cpu_level_at(0), GEMM_F32, QUANT_Q4_1, data, N, K, x, M, f32);
+    assert_memory_equal(file, f32, sizeof *file * M * N);
+    free(data), free(x), free(file), free(f32);
+}
+
+/* Packed weights: blocks that are cut short, zeros, too small, huge or no numbers. */
 static void test_level_packing(void **state) {
     (void)state;
-    enum { N = 21, K = 75, M = 3 };
-    float *w = floats(N * K), *x = floats(M * K), *want = floats(M * N), *out = floats(M * N);
-    memset(w + 2 * K, 0, K * sizeof *w);
-    for (size_t k = 0; k < K; k++) w[3 * K + k] *= 1e-40f, w[4 * K + k] *= 1e37f;
-    w[5 * K + 7] = NAN, w[6 * K + 40] = INFINITY, w[7 * K + 74] = -INFINITY, w[8 * K + 70] = 1e30f;
-    const char *const limits[] = {"ref", "avx512"};
-    for (size_t i = 0; i < 2; i++) {
-        limit_cpu(limits[i]);
-        gemm_weights *g = create(GEMM_INT8, QUANT_F32, w, N, K, NULL);
-        assert_int_equal(gemm_run(g, i == 0 ? want : out, x, M, NULL, NULL), PGR_OK);
-        gemm_free(g);
+    enum { N = 21, M = 3 };
+    const size_t Ks[] = {75, 64, 1, 3, 66, 127, 132};
+    for (size_t i = 0; i < sizeof Ks / sizeof *Ks; i++) {
+        size_t K = Ks[i], last = K - 1;
+        float *w = floats(N * K), *x = floats(M * K), *out = floats(M * N);
+        memset(w + 2 * K, 0, K * sizeof *w);
+        for (size_t k = 0; k < K; k++) w[3 * K + k] *= 1e-40f, w[4 * K + k] *= 1e37f;
+        w[5 * K + last / 2] = NAN, w[6 * K + last / 3] = INFINITY, w[7 * K + last] = -INFINITY, w[8 * K + last] = 1e30f;
+        check_levels(GEMM_INT8, QUANT_F32, w, N, K, x, M);
+        check_levels(GEMM_BF16, QUANT_F32, w, N, K, x, M);
+        run_at(cpu_level_at(0), GEMM_INT8, QUANT_F32, w, N, K, x, M, out);
+        for (size_t n = 5; n < 8; n++) assert_true(isnan(out[n]));
+        for (size_t n = 8; n < N; n++) assert_true(isfinite(out[n]));
+        free(w), free(x), free(out);
     }
-    limit_cpu(NULL);
-    assert_memory_equal(out, want, sizeof *out * M * N);
-    for (size_t n = 5; n < 8; n++) assert_true(isnan(out[n]));
-    for (size_t n = 8; n < N; n++) assert_true(isfinite(out[n]));
-    free(w), free(x), free(want), free(out);
+}
+
+/* Bytes at both ends of their range, of either sign: where sums of 16 bits saturate (255 x 127 x 2) a product
+ * without wider ones is
+ * wrong. Scales are powers of two, so the result is the integer sum: 127 x 127 for every value of K. */
+static void test_saturation(void **state) {
+    (void)state;
+    enum { N = 33, K = 192, M = 9 };
+    float *w = floats(N * K), *x = floats(M * K), *out = floats(M * N);
+    for (size_t kind = 0; kind < 4; kind++) {
+        for (size_t i = 0; i < N * K; i++) w[i] = kind & 1 && i % 2 ? -127.0f : 127.0f;
+        for (size_t i = 0; i < M * K; i++) x[i] = (kind & 2) && i % 2 ? -127.0f : kind == 1 ? -127.0f : 127.0f;
+        check_levels(GEMM_INT8, QUANT_F32, w, N, K, x, M);
+        for (size_t l = 0; cpu_level_at(l); l++) {
+            run_at(cpu_level_at(l), GEMM_INT8, QUANT_F32, w, N, K, x, M, out);
+            double want = kind == 1 || kind == 2 ? 0 : 127.0 * 127.0 * K;
+            for (size_t i = 0; i < M * N; i++) assert_true((double)out[i] == want);
+        }
+    }
+    free(w), free(x), free(out);
 }
 
 /* ---- stacks, and what comes before and after a product ---- */
@@ -459,6 +485,7 @@ int main(void) {
         cmocka_unit_test(test_callers),       cmocka_unit_test(test_out_of_memory),
         cmocka_unit_test(test_arguments),     cmocka_unit_test(test_stack_and_call),
         cmocka_unit_test(test_no_allocation), cmocka_unit_test(test_level_packing),
+        cmocka_unit_test(test_saturation),
     };
     return cmocka_run_group_tests(tests, setup, NULL);
 }

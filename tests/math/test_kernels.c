@@ -240,8 +240,19 @@ static void test_choice(void **state) {
     (void)state;
     limit_cpu("ref");
     assert_ptr_equal(kernels_best(), kernels_ref());
-    limit_cpu("avx2");
-    assert_ptr_equal(kernels_best(), kernels_avx2() ? kernels_avx2() : kernels_ref());
+    for (size_t i = 0; cpu_level_at(i); i++) {
+        limit_cpu(cpu_level_at(i)->name);
+        assert_ptr_equal(cpu_best(), cpu_level_at(i));
+        assert_ptr_equal(kernels_best(), cpu_level_at(i)->kernels);
+        assert_string_equal(kernels_best()->name, cpu_level_at(i)->name);
+    }
+    const cpu_level *last = cpu_best();
+    limit_cpu("avx512"); /* the highest name there is */
+    assert_ptr_equal(cpu_best(), last);
+    limit_cpu("pentium"); /* warned of */
+    assert_ptr_equal(cpu_best(), last);
+    limit_cpu("");
+    assert_ptr_equal(cpu_best(), last);
     limit_cpu(NULL);
     assert_ptr_equal(kernels_best(), levels[n_level - 1]);
 }

@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-#include "math/cpu/kernels.h"
+#include "math/cpu/level.h"
 #include "math/quant.h"
 
 typedef struct golden {
@@ -100,13 +100,8 @@ static void check_tiles(const kernels *k, quant_type t, const char *name, size_t
 
 static void test_tiles(void **state) {
     (void)state;
-    const kernels *levels[] = {kernels_ref(), kernels_avx2(), kernels_avx512()};
-    for (size_t l = 0; l < 3; l++) {
-        if (!levels[l]) {
-            print_message("skipped: no level %zu on this CPU\n", l);
-            continue;
-        }
-#define X(name, id, n, bytes) check_tiles(levels[l], QUANT_##name, #name, bytes);
+    for (size_t l = 0; cpu_level_at(l); l++) {
+#define X(name, id, n, bytes) check_tiles(cpu_level_at(l)->kernels, QUANT_##name, #name, bytes);
         QUANT_TYPES(X)
 #undef X
     }

@@ -1,7 +1,7 @@
 /* attn_avx512_bf16.c - attention over a chunk of tokens with the pair products of AVX-512 BF16. Algorithm: kernels_attn.h. */
 #include "math/cpu/kernels_level.h"
 
-#if defined(__AVX512BF16__)
+#if defined(__x86_64__)
 #include <math.h>
 #include <string.h>
 

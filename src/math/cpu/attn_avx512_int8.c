@@ -4,7 +4,7 @@
  * blocks of rows by two vectors (tokens for q k, dims for w v). A row's weights beyond its n_valid are 0. */
 #include "math/cpu/attn_int8.h"
 
-#if defined(__AVX512VNNI__)
+#if defined(__x86_64__)
 #include <math.h>
 #include <string.h>
 

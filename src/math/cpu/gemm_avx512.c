@@ -2,7 +2,7 @@
 #include "math/cpu/gemm_kernels.h"
 #include "math/cpu/kernels_level.h"
 
-#if defined(__AVX512VNNI__) && defined(__AVX512BF16__)
+#if defined(__x86_64__)
 #include <immintrin.h>
 #include <math.h>
 #include <string.h>
@@ -14,8 +14,10 @@
 #define UNROLL _Pragma("GCC unroll 24")
 #endif
 
-/* Bytes and blocks ahead of the line in use that are asked for into the second cache: main memory takes some hundred cycles, and
- * a core waits for more lines at once there than in the first. A single quad of int8 is gone through so fast that the first cache is
+/* Bytes and blocks ahead of the line in use that are asked for into the second cache: main memory takes some hundred
+ * cycles, and
+ * a core waits for more lines at once there than in the first. A single quad of int8 is gone through so fast that
+ * the first cache is
  * the better place (all measured). */
 enum { BF16_AHEAD = 8192, INT8_AHEAD = 8, INT8_AHEAD_QUAD = 4 };
 enum { LINE = 64 };
@@ -128,17 +130,13 @@ static void bf16_pack_column(void *panel, size_t column, const float *w, size_t 
 
 /* A block of gemm_ref.c's int8_pack_column: bytes q + 128, and the scale's bits. */
 INLINE uint16_t pack_block(__m512i *out, const __m512 v[INT8_BLOCK / 16]) {
-    float max = largest(v), scale = max / 127.0f;
-    uint32_t bits;
-    memcpy(&bits, &scale, sizeof bits);
-    bits = isfinite(max) ? (bits + 0xffff) >> 16 : 0x7fc0;
-    scale = bf16_to_f32((uint16_t)bits);
-    float inverse = 1.0f / scale;
+    uint16_t bits = gemm_int8_scale(largest(v));
+    float scale = bf16_to_f32(bits), inverse = 1.0f / scale;
     __m128i q[INT8_BLOCK / 16];
     bool usable = isfinite(scale) && isfinite(inverse);
     UNROLL for (size_t i = 0; i < INT8_BLOCK / 16; i++) q[i] = usable ? to_bytes(v[i], inverse) : _mm_setzero_si128();
     *out = _mm512_xor_si512(join(q), _mm512_set1_epi8((char)128));
-    return (uint16_t)bits;
+    return bits;
 }
 
 static void int8_pack_column(void *panel, size_t column, const float *w, size_t K) {
@@ -200,7 +198,8 @@ INLINE void bf16_block(const size_t R, float *out, size_t ldo, size_t rows, size
 
 enum { LINES = INT8_PANEL_BLOCK / LINE, HALVES = INT8_PANEL / 16, STRIP = 3 };
 
-/* One block by R rows of a quad: the integer sums, then into the fp32 sums; both in registers. Asks for the first 1 / n_quad of the
+/* One block by R rows of a quad: the integer sums, then into the fp32 sums; both in registers. Asks for the first 1
+ * / n_quad of the
  * block's lines at `ahead`. */
 INLINE void int8_step(const size_t R, const size_t n_quad, __m512 sum[QUAD][HALVES], const char *quad, const char *w,
                       const char *ahead) {
@@ -248,7 +247,8 @@ INLINE void int8_strip(const size_t R, const size_t n_quad, float *sums, bool fi
         _mm512_store_ps(sums + r * INT8_PANEL + h * 16, sum[r][h]);
 }
 
-/* Strips of a few blocks, which stay in the first cache while one quad after the other goes over them; each asks for its part of
+/* Strips of a few blocks, which stay in the first cache while one quad after the other goes over them; each asks for
+ * its part of
  * the lines of blocks further on. */
 INLINE void int8_block(const size_t R, float *out, size_t ldo, size_t rows, size_t columns, const char *x,
                        size_t quad_bytes, const char *panel, size_t n_block, bool add) {
@@ -303,10 +303,6 @@ static size_t bf16_quad_bytes(size_t K) {
     return bytes % 4096 ? bytes : bytes + LINE;
 }
 
-static size_t bf16_panel_bytes(size_t K) {
-    return (K + 1) / 2 * LINE;
-}
-
 static void bf16_multiply(float *out, size_t ldo, size_t rows, size_t columns, const void *x, const void *panel,
                           size_t K, bool add) {
     bf16_blocks[block_index(rows)](out, ldo, rows, columns, x, bf16_quad_bytes(K), panel, (K + 1) / 2, add);
@@ -321,20 +317,12 @@ static void int8_multiply(float *out, size_t ldo, size_t rows, size_t columns, c
 const gemm_kernels *gemm_int8_avx512(void) {
     static const gemm_kernels table = {INT8_PANEL,       gemm_int8_panel_bytes, gemm_int8_quad_bytes,
                                        int8_pack_column, int8_pack_quad,        int8_multiply};
-    return cpu_detect().avx512_vnni ? &table : NULL; /* AVX512_BF16 comes from its intrinsics only */
+    return &table;
 }
 
 const gemm_kernels *gemm_bf16_avx512(void) {
-    static const gemm_kernels table = {BF16_PANEL,       bf16_panel_bytes, bf16_quad_bytes,
-                                       bf16_pack_column, bf16_pack_quad,   bf16_multiply};
-    return cpu_detect().avx512_bf16 ? &table : NULL;
-}
-
-#else
-const gemm_kernels *gemm_int8_avx512(void) {
-    return NULL;
-}
-const gemm_kernels *gemm_bf16_avx512(void) {
-    return NULL;
+    static const gemm_kernels table = {BF16_PANEL,       gemm_bf16_panel_bytes, bf16_quad_bytes,
+                                       bf16_pack_column, bf16_pack_quad,        bf16_multiply};
+    return &table;
 }
 #endif

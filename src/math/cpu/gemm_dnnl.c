@@ -15,7 +15,7 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "math/cpu/kernels.h"
+#include "math/cpu/level.h"
 
 /* Heights of panels: 1 to 15 as they are, then 16, 32, 64. */
 enum { N_PANEL = 18 };
@@ -399,7 +399,7 @@ pgr_status dnnl_weights_create(const gemm_stack *stack, pool *threads, dnnl_weig
     w->n_slice = (w->N + w->width - 1) / w->width;
 
     bool joined = false;
-    pgr_status status = w->kernels == kernels_avx512() ? PGR_OK : PGR_E_UNSUPPORTED;
+    pgr_status status = cpu_best()->dnnl_f32 ? PGR_OK : PGR_E_UNSUPPORTED;
     if (status == PGR_OK) status = cache_join();
     joined = status == PGR_OK;
     if (status == PGR_OK) status = pack(w, stack, threads);

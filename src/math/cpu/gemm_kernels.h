@@ -1,22 +1,32 @@
-/* gemm_kernels.h - the packed layouts of weights and rows, and the kernels that read them. Internal to gemm_panels.c.
+/* gemm_kernels.h - the packed layouts of weights and rows, and the kernels that read them. Internal to math/cpu.
  *
- * Weights lie in panels of 16 (bf16) or 32 (int8) output columns, rows of x in quads of QUAD rows: both with k outermost, in
- * steps of 4 bytes a column or row, so that one instruction multiplies a line of a panel (64 bytes: a step of 16 columns) with a
- * step of one row. A kernel reads a panel from memory once for up to BLOCK_ROWS rows, with their sums in registers: bf16 all
+ * Weights lie in panels of 16 (bf16) or 32 (int8) output columns, rows of x in quads of QUAD rows: both with k
+ * outermost, in
+ * steps of 4 bytes a column or row, so that one instruction multiplies a line of a panel (64 bytes: a step of 16
+ * columns) with a
+ * step of one row. A kernel reads a panel from memory once for up to BLOCK_ROWS rows, with their sums in registers:
+ * bf16 all
  * rows, int8 quad by quad while a strip of the panel is in the first cache.
  *
  * bf16: a step is two values. Sums are fp32, one chain over k ascending.
- *   panel: [K / 2][column] two bf16                                          quad: [K / 2][row] two bf16
+ *   panel: [K / 2][column] two bf16                                          quad: [K][row] fp32
+ *   out[m][n] = sum over k, ascending, fused: x[m][k] * w[n][k], the same bits at every level but AVX512_BF16's,
+ * whose quads are
+ *   [K / 2][row] two bf16 and whose products go by pairs
  * int8: a step is four values; INT8_BLOCK values along k share a scale.
  *   panel: per block [16][column] four bytes q + 128, then [column] bf16 scale
  *   quad:  per block [16][row] four int8 q, then [row] int32 -128 * sum of q, [row] fp32 scale, then up to a whole line
  *   out[m][n] = sum over blocks, ascending, fused: (float)(exact integer sum of the block) * (scale[n] * scale[m]),
- * which has the same bits at every level. Values beyond K are zeros. */
+ * which has the same bits at every level. Values beyond K are zeros. A level may lay out its quads in its own way
+ * (gemm_avx2.c). */
 #ifndef PGR_MATH_CPU_GEMM_KERNELS_H
 #define PGR_MATH_CPU_GEMM_KERNELS_H
 
+#include <math.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
+#include <string.h>
 
 enum { QUAD = 4, BLOCK_ROWS = 24 };
 enum { BF16_PANEL = 16, INT8_PANEL = 32 }; /* columns */
@@ -43,11 +53,28 @@ typedef struct gemm_kernels {
 } gemm_kernels;
 
 const gemm_kernels *gemm_int8_ref(void);
-const gemm_kernels *gemm_int8_avx512(void); /* NULL where the CPU or the build has none */
-const gemm_kernels *gemm_bf16_avx512(void); /* NULL where the CPU or the build has none */
+const gemm_kernels *gemm_bf16_ref(void);
+#if defined(__x86_64__)
+const gemm_kernels *gemm_int8_avx2(void); /* need AVX2 and FMA */
+const gemm_kernels *gemm_bf16_avx2(void);
+const gemm_kernels *gemm_int8_avx512(void); /* needs AVX-512 with VNNI */
+const gemm_kernels *gemm_bf16_avx512(void); /* needs AVX-512 with BF16 */
+#endif
 
 /* For the tables of all levels. */
 size_t gemm_int8_panel_bytes(size_t K);
 size_t gemm_int8_quad_bytes(size_t K);
+size_t gemm_bf16_panel_bytes(size_t K);
+size_t gemm_bf16_quad_bytes(size_t K); /* of rows in fp32 */
+
+/* The scale of a block of weights by their largest size: max / 127 rounded up to bf16, so that every quotient fits a
+ * byte; NaN if a
+ * value is not finite. */
+static inline uint16_t gemm_int8_scale(float max) {
+    float scale = max / 127.0f;
+    uint32_t bits;
+    memcpy(&bits, &scale, sizeof bits);
+    return isfinite(max) ? (uint16_t)((bits + 0xffff) >> 16) : 0x7fc0;
+}
 
 #endif

@@ -13,8 +13,7 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "math/cpu/gemm_kernels.h"
-#include "math/cpu/kernels.h"
+#include "math/cpu/level.h"
 
 struct panel_weights {
     gemm_form form;
@@ -45,17 +44,9 @@ static void pack_task(void *ctx, size_t panel, size_t worker) {
     }
 }
 
-static const gemm_kernels *pick_kernels(gemm_form form) {
-    bool avx512 = kernels_best() == kernels_avx512(); /* PGENRM_CPU may lower it */
-    if (form == GEMM_BF16) return avx512 ? gemm_bf16_avx512() : NULL;
-    return avx512 && gemm_int8_avx512() ? gemm_int8_avx512() : gemm_int8_ref();
-}
-
 pgr_status panels_create(gemm_form form, const gemm_stack *s, slab *memory, pool *threads, panel_weights **out,
                          pgr_error *err) {
-    const gemm_kernels *kernels = pick_kernels(form);
-    if (!kernels) return fail(err, PGR_E_UNSUPPORTED, "products in bf16 need a CPU with AVX512_BF16");
-
+    const gemm_kernels *kernels = form == GEMM_BF16 ? cpu_best()->bf16 : cpu_best()->int8;
     panel_weights *w = mem_zero(1, sizeof *w);
     if (!w) return fail_mem(err);
     *w = (panel_weights){.form = form, .N = s->N, .K = s->K, .kernels = kernels};

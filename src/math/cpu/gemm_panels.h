@@ -6,7 +6,6 @@
 
 typedef struct panel_weights panel_weights;
 
-/* PGR_E_UNSUPPORTED where the CPU has no kernel for the form. */
 /* memory: where the panels go, for as long as they are used; NULL: their own. */
 pgr_status panels_create(gemm_form form, const gemm_stack *s, slab *memory, pool *threads, panel_weights **out,
                          pgr_error *err);

@@ -1,4 +1,5 @@
-/* gemm_ref.c - the int8 kernels in plain C: the definition, and what CPUs without AVX-512 VNNI run. */
+/* gemm_ref.c - products of packed weights in plain C: the definition, and what CPUs without a level of their own
+ * run. */
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
@@ -18,24 +19,21 @@ size_t gemm_int8_quad_bytes(size_t K) {
     return blocks(K) * INT8_QUAD_BLOCK + (blocks(K) * INT8_QUAD_BLOCK % 4096 ? 0 : 64);
 }
 
-/* The scale of a block: max|w| / 127 rounded up to bf16, so that every quotient fits a byte; NaN if a value is not finite. */
-static uint16_t block_scale(const float *w, size_t n) {
+/* The largest size; NaN if a value is not finite. */
+static float largest(const float *w, size_t n) {
     float max = 0.0f;
     for (size_t i = 0; i < n; i++) {
-        if (!isfinite(w[i])) return 0x7fc0;
+        if (!isfinite(w[i])) return NAN;
         max = fmaxf(max, fabsf(w[i]));
     }
-    float scale = max / 127.0f;
-    uint32_t bits;
-    memcpy(&bits, &scale, sizeof bits);
-    return (uint16_t)((bits + 0xffff) >> 16);
+    return max;
 }
 
 static void int8_pack_column(void *panel, size_t column, const float *w, size_t K) {
     uint8_t *block = panel;
     for (size_t k0 = 0; k0 < K; k0 += INT8_BLOCK, block += INT8_PANEL_BLOCK) {
         size_t n = K - k0 < INT8_BLOCK ? K - k0 : INT8_BLOCK;
-        uint16_t bits = block_scale(w + k0, n);
+        uint16_t bits = gemm_int8_scale(largest(w + k0, n));
         memcpy(block + INT8_BLOCK * INT8_PANEL + column * 2, &bits, sizeof bits);
 
         float scale = bf16_to_f32(bits), inverse = 1.0f / scale;
@@ -90,6 +88,47 @@ static void int8_multiply(float *out, size_t ldo, size_t rows, size_t columns, c
             float sum = int8_dot(quad, m % QUAD, panel, n, K);
             out[m * ldo + n] = add ? out[m * ldo + n] + sum : sum;
         }
+}
+
+/* ---- bf16 ---- */
+
+size_t gemm_bf16_panel_bytes(size_t K) {
+    return (K + 1) / 2 * BF16_PANEL * 4;
+}
+
+size_t gemm_bf16_quad_bytes(size_t K) {
+    size_t bytes = (K * QUAD * sizeof(float) + 63) / 64 * 64;
+    return bytes % 4096 ? bytes : bytes + 64;
+}
+
+static void bf16_pack_column(void *panel, size_t column, const float *w, size_t K) {
+    uint16_t *out = panel;
+    for (size_t k = 0; k < K; k++) out[(k / 2 * BF16_PANEL + column) * 2 + k % 2] = f32_to_bf16(w[k]);
+}
+
+static void bf16_pack_quad(void *quad, const float *x, size_t ldx, size_t rows, size_t K) {
+    float *out = quad;
+    for (size_t k = 0; k < K; k++)
+        for (size_t r = 0; r < QUAD; r++) out[k * QUAD + r] = r < rows ? x[r * ldx + k] : 0.0f;
+}
+
+static void bf16_multiply(float *out, size_t ldo, size_t rows, size_t columns, const void *x, const void *panel,
+                          size_t K, bool add) {
+    const uint16_t *w = panel;
+    for (size_t m = 0; m < rows; m++)
+        for (size_t n = 0; n < columns; n++) {
+            const float *quad = (const float *)x + m / QUAD * (gemm_bf16_quad_bytes(K) / sizeof(float));
+            float sum = 0.0f;
+            for (size_t k = 0; k < K; k++)
+                sum = fmaf(quad[k * QUAD + m % QUAD], bf16_to_f32(w[(k / 2 * BF16_PANEL + n) * 2 + k % 2]), sum);
+            out[m * ldo + n] = add ? out[m * ldo + n] + sum : sum;
+        }
+}
+
+const gemm_kernels *gemm_bf16_ref(void) {
+    static const gemm_kernels table = {BF16_PANEL,       gemm_bf16_panel_bytes, gemm_bf16_quad_bytes,
+                                       bf16_pack_column, bf16_pack_quad,        bf16_multiply};
+    return &table;
 }
 
 const gemm_kernels *gemm_int8_ref(void) {

@@ -1,4 +1,4 @@
-/* kernels.h - the table of kernels: one per CPU level, picked once at start. `*_ref` in kernels_ref.c is the definition.
+/* kernels.h - the table of kernels: one per CPU level (level.h). `*_ref` in kernels_ref.c is the definition.
  *
  * Every kernel treats each row by itself and in one fixed order, so that a row's result does not depend on how many rows
  * come with it. Output first, inputs const, dims last; no allocation, no globals, no model types. */
@@ -124,20 +124,12 @@ typedef struct kernels {
 } kernels;
 
 const kernels *kernels_ref(void);
-const kernels *kernels_avx2(void);   /* NULL where the CPU or the build has none */
-const kernels *kernels_avx512(void); /* NULL where the CPU or the build has none */
-const kernels *kernels_best(void);   /* PGENRM_CPU=ref|avx2|avx512 lowers the choice (tests) */
+const kernels *kernels_best(void); /* of cpu_best(), level.h */
 
 /* Token t's key and value into its page, laid out for attn_chunk or attn_chunk_bf16.           k, v: (dim), t < KV_PAGE */
 void attn_store(float *restrict page, const float *restrict k, const float *restrict v, size_t t, size_t dim);
 size_t attn_page_bytes(kv_type type, size_t dim); /* K and V of a page and head */
 void attn_store_bf16(uint16_t *restrict page, const uint16_t *restrict k, const uint16_t *restrict v, size_t t,
                      size_t dim);
-
-/* What the CPU offers. */
-typedef struct cpu_features {
-    bool avx2, fma, f16c, avx512, avx512_bf16, avx512_vnni;
-} cpu_features;
-cpu_features cpu_detect(void);
 
 #endif

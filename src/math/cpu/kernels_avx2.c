@@ -1,113 +1,16 @@
 /* kernels_avx2.c - the kernels in vectors of 8 floats (AVX2, FMA, F16C). Algorithms: kernels_simd.h. */
 #include "math/cpu/kernels_level.h"
 
-#if defined(__AVX2__) && defined(__FMA__) && defined(__F16C__)
-#include <immintrin.h>
+#if defined(__x86_64__)
 #include <string.h>
 
-#define LANES         8
+#include "math/cpu/simd_avx2.h"
+
 #define BLOCK_ROWS    6
 #define BLOCK_VECTORS 2
-#define OP            static inline __attribute__((always_inline))
 
 /* clang-format off: one operation a line */
-typedef __m256 vf;
-typedef __m256i vi;
 typedef __m256d vd;
-
-/* all ones in the first n lanes */
-OP vi first(size_t n) {
-    return _mm256_cmpgt_epi32(_mm256_set1_epi32((int)n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
-}
-
-OP vf v_load(const float *p) {
-    return _mm256_loadu_ps(p);
-}
-OP void v_store(float *p, vf v) {
-    _mm256_storeu_ps(p, v);
-}
-OP vf v_load_n(const float *p, size_t n) {
-    return _mm256_maskload_ps(p, first(n));
-}
-OP void v_store_n(float *p, vf v, size_t n) {
-    _mm256_maskstore_ps(p, first(n), v);
-}
-OP vf v_keep(vf v, size_t n, vf fill) {
-    return _mm256_blendv_ps(fill, v, _mm256_castsi256_ps(first(n)));
-}
-OP vf v_set1(float x) {
-    return _mm256_set1_ps(x);
-}
-OP vf v_zero(void) {
-    return _mm256_setzero_ps();
-}
-OP vf v_add(vf a, vf b) {
-    return _mm256_add_ps(a, b);
-}
-OP vf v_sub(vf a, vf b) {
-    return _mm256_sub_ps(a, b);
-}
-OP vf v_mul(vf a, vf b) {
-    return _mm256_mul_ps(a, b);
-}
-OP vf v_div(vf a, vf b) {
-    return _mm256_div_ps(a, b);
-}
-OP vf v_fma(vf a, vf b, vf c) {
-    return _mm256_fmadd_ps(a, b, c);
-}
-OP vf v_max(vf a, vf b) {
-    return _mm256_max_ps(a, b);
-}
-OP vf v_min(vf a, vf b) {
-    return _mm256_min_ps(a, b);
-}
-OP vf v_round(vf a) {
-    return _mm256_round_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-}
-
-OP vf v_firsts(vf a) {
-    return _mm256_moveldup_ps(a);
-}
-OP vf v_seconds(vf a) {
-    return _mm256_movehdup_ps(a);
-}
-OP vf v_swap(vf a) {
-    return _mm256_permute_ps(a, 0xb1);
-}
-OP vf v_minus_first(vf a) {
-    return _mm256_xor_ps(a, _mm256_castsi256_ps(_mm256_set1_epi64x((long long)0x80000000)));
-}
-OP vf v_in_order(vf a) {
-    return _mm256_castpd_ps(_mm256_permute4x64_pd(_mm256_castps_pd(a), 0xd8));
-}
-OP vf v_evens(vf low, vf high) {
-    return v_in_order(_mm256_shuffle_ps(low, high, 0x88));
-}
-OP vf v_odds(vf low, vf high) {
-    return v_in_order(_mm256_shuffle_ps(low, high, 0xdd));
-}
-
-/* In two steps, so that both powers are normal; only the second one can round. */
-OP vf v_exp2_times(vf p, vf n) {
-    vi i = _mm256_cvtps_epi32(n), half = _mm256_srai_epi32(i, 1), rest = _mm256_sub_epi32(i, half);
-    vi bias = _mm256_set1_epi32(127);
-    vf a = _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(half, bias), 23));
-    vf b = _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(rest, bias), 23));
-    return _mm256_mul_ps(_mm256_mul_ps(p, a), b);
-}
-
-OP float v_sum(vf a) {
-    __m128 v = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
-    v = _mm_add_ps(v, _mm_movehl_ps(v, v));
-    return _mm_cvtss_f32(_mm_add_ss(v, _mm_movehdup_ps(v)));
-}
-
-OP float v_top(vf a) {
-    __m128 v = _mm_max_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
-    v = _mm_max_ps(v, _mm_movehl_ps(v, v));
-    return _mm_cvtss_f32(_mm_max_ss(v, _mm_movehdup_ps(v)));
-}
 
 OP vd vd_zero(void) {
     return _mm256_setzero_pd();
@@ -190,19 +93,18 @@ OP vi vi_dword(const uint8_t *p, const size_t offset[LANES]) {
     return _mm256_loadu_si256((const void *)lane);
 }
 
-/* only caches in bf16 use it, and those need AVX-512 */
-#define TO_BF16 kernel_to_bf16_ref
+static void to_bf16_avx2(uint16_t *restrict out, const float *restrict x, size_t n) {
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES) _mm_storeu_si128((void *)(out + i), v_to_bf16(v_load(x + i)));
+    for (; i < n; i++) out[i] = f32_to_bf16(x[i]);
+}
+
+#define TO_BF16 to_bf16_avx2
 
 #include "math/cpu/kernels_simd.h"
 
 const kernels *kernels_avx2(void) {
-    static const kernels table = SIMD_TABLE("avx2", kernel_attn_chunk_bf16_ref, ref);
-    cpu_features f = cpu_detect();
-    return f.avx2 && f.fma && f.f16c ? &table : NULL;
-}
-
-#else
-const kernels *kernels_avx2(void) {
-    return NULL;
+    static const kernels table = SIMD_TABLE("avx2", avx2, avx2);
+    return &table;
 }
 #endif

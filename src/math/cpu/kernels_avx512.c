@@ -1,7 +1,7 @@
 /* kernels_avx512.c - the kernels in vectors of 16 floats (AVX-512 F, BW, DQ, VL). Algorithms: kernels_simd.h. */
 #include "math/cpu/kernels_level.h"
 
-#if defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512DQ__) && defined(__AVX512VL__)
+#if defined(__x86_64__)
 #include <math.h>
 #include <string.h>
 
@@ -116,17 +116,9 @@ static void to_bf16_avx512(uint16_t *restrict out, const float *restrict x, size
 
 #include "math/cpu/kernels_simd.h"
 
-const kernels *kernels_avx512(void) {
-    static const kernels table = SIMD_TABLE("avx512", kernel_attn_chunk_bf16_ref, ref);
-    static const kernels table_int8 = SIMD_TABLE("avx512", kernel_attn_chunk_bf16_ref, avx512);
-    static const kernels table_both = SIMD_TABLE("avx512", kernel_attn_chunk_bf16_avx512, avx512);
-    cpu_features f = cpu_detect();
-    if (!f.avx512_vnni) return f.avx512 ? &table : NULL;
-    return f.avx512_bf16 ? &table_both : &table_int8;
-}
-
-#else
-const kernels *kernels_avx512(void) {
-    return NULL;
+const kernels *kernels_avx512(bool has_bf16, bool has_vnni) {
+    static const kernels tables[2][2] = {{SIMD_TABLE("avx512", avx2, avx2), SIMD_TABLE("avx512", avx2, avx512)},
+                                         {SIMD_TABLE("avx512", avx512, avx2), SIMD_TABLE("avx512", avx512, avx512)}};
+    return &tables[has_bf16][has_vnni];
 }
 #endif

@@ -286,8 +286,7 @@ static void transpose_tile_simd(float *restrict tile, const float *restrict rows
 
 #include "math/cpu/kernels_encoder.h"
 
-/* The level's table. bf16: its attn_chunk_bf16,
- * int8: how the names of what works on K and V in int8 end */
+/* The level's table. bf16, int8: how the names of what works on K and V of the type end */
 #define SIMD_TABLE(level, bf16, int8)                                                                                              \
     {.name = level,                                                                                                    \
      .rmsnorm = rmsnorm_simd,                                                                                          \
@@ -302,7 +301,7 @@ static void transpose_tile_simd(float *restrict tile, const float *restrict rows
      .transpose_tile = transpose_tile_simd,                                                                            \
      .dequant_tile = dequant_tile_simd,                                                                                \
      .attn_chunk = attn_chunk_simd,                                                                                    \
-     .attn_chunk_bf16 = bf16,                                                                                          \
+     .attn_chunk_bf16 = kernel_attn_chunk_bf16_##bf16,                                                                       \
      .attn_chunk_int8 = kernel_attn_chunk_int8_##int8,                                                                 \
      .attn_query_int8 = kernel_attn_query_int8_##int8,                                                                 \
      .attn_store_int8 = kernel_attn_store_int8_##int8,                                                                 \

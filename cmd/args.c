@@ -18,7 +18,6 @@ enum {
     COMMON_JSON,
     COMMON_LOG_LEVEL,
     COMMON_HELP,
-    OPTIONS_MAX = 64
 };
 
 static const option_row COMMON[] = {
@@ -149,6 +148,34 @@ const char *args_nearest(const char *word, const char *const *names) {
     return nearest;
 }
 
+/* ---- rows of the library ---- */
+
+enum { ROW_NAME = 48 };
+
+static bool has_option(const option_row *o, const char *name) {
+    for (; o->id; o++)
+        if (strcmp(o->name, name) == 0) return true;
+    return false;
+}
+
+static bool takes_row(const command *c, const pgr_option *row) {
+    return (row->use & c->rows_use) == c->rows_use && !has_option(c->options, row->name)
+           && !has_option(COMMON, row->name);
+}
+
+/* What is on by default is switched off by --no-NAME. */
+static void row_name(const pgr_option *row, char out[ROW_NAME]) {
+    bool on = row->type == PGR_OPTION_FLAG && row->standard != 0;
+    snprintf(out, ROW_NAME, "%s%s", on ? "no-" : "", row->name);
+}
+
+static int set_row(const command *c, int id, const char *value, void *ctx) {
+    pgr_error err = {0};
+    if (pgr_option_set(&c->rows()[id - OPT_ROWS], (char *)ctx + c->rows_at, value, &err) == PGR_OK) return EXIT_DONE;
+    complain("--%s", err.message);
+    return EXIT_USAGE;
+}
+
 /* ---- help ---- */
 
 /* The text in lines of at most `width` bytes, all but the first indented. */
@@ -163,16 +190,31 @@ static void print_column(const char *text, int indent, int width) {
     }
 }
 
-static void print_options(const command *c, const option_row *o) {
+static void print_option(char letter, const char *name, const char *value, const char *help) {
     enum { INDENT = 28, WIDTH = 100 - INDENT };
-    for (; o->id; o++) {
-        if (refused_by(c, o->id) >= 0) continue;
-        char left[64];
-        int n = snprintf(left, sizeof left, "  %c%c%s --%s%s%s", o->letter ? '-' : ' ', o->letter ? o->letter : ' ',
-                         o->letter ? "," : " ", o->name, o->value ? " " : "", o->value ? o->value : "");
-        printf("%-*s", INDENT, left);
-        if (n > INDENT - 2) printf("\n%*s", INDENT, "");
-        print_column(o->help, INDENT, WIDTH);
+    char left[64];
+    int n = snprintf(left, sizeof left, "  %c%c%s --%s%s%s", letter ? '-' : ' ', letter ? letter : ' ',
+                     letter ? "," : " ", name, value ? " " : "", value ? value : "");
+    printf("%-*s", INDENT, left);
+    if (n > INDENT - 2) printf("\n%*s", INDENT, "");
+    print_column(help, INDENT, WIDTH);
+}
+
+static void print_options(const command *c, const option_row *o) {
+    for (; o->id; o++)
+        if (refused_by(c, o->id) < 0) print_option(o->letter, o->name, o->value, o->help);
+}
+
+static void print_rows(const command *c) {
+    bool first = true;
+    for (const pgr_option *row = c->rows ? c->rows() : NULL; row && row->name; row++) {
+        char name[ROW_NAME], help[300];
+        if (!takes_row(c, row)) continue;
+        if (first) printf("\nOptions of judging:\n");
+        first = false;
+        row_name(row, name);
+        pgr_option_help(row, help, sizeof help);
+        print_option(0, name, row->value, help);
     }
 }
 
@@ -181,6 +223,7 @@ static void print_help(const command *c) {
     if (c->about) printf("\n%s\n", c->about);
     if (c->options->id) printf("\nOptions:\n");
     print_options(c, c->options);
+    print_rows(c);
     printf("\nCommon options:\n");
     print_options(c, COMMON);
     printf("\nExit status: 0 done; 1 it could not be done; 2 wrong usage; 3 done, but some items failed; 130 "
@@ -192,14 +235,15 @@ static void print_help(const command *c) {
 
 typedef struct parser {
     const command *c;
-    struct option longs[OPTIONS_MAX];
-    const char *names[OPTIONS_MAX];
-    char letters[OPTIONS_MAX * 2 + 2];
+    struct option longs[ARGS_MAX + 1]; /* (n), then zeros */
+    const char *names[ARGS_MAX + 1];
+    char row_names[ARGS_MAX][ROW_NAME];
+    char letters[ARGS_MAX * 2 + 2];
     size_t n;
 } parser;
 
 static void add_options(parser *p, const option_row *o) {
-    for (; o->id && p->n < OPTIONS_MAX - 1; o++) {
+    for (; o->id && p->n < ARGS_MAX; o++) {
         p->longs[p->n] = (struct option){o->name, o->value ? required_argument : no_argument, NULL, o->id};
         p->names[p->n++] = o->name;
         if (o->letter) {
@@ -207,6 +251,26 @@ static void add_options(parser *p, const option_row *o) {
             strcat(p->letters, letter);
         }
     }
+}
+
+static void add_rows(parser *p) {
+    const pgr_option *rows = p->c->rows ? p->c->rows() : NULL;
+    for (int i = 0; rows && rows[i].name && p->n < ARGS_MAX; i++) {
+        if (!takes_row(p->c, &rows[i])) continue;
+        row_name(&rows[i], p->row_names[p->n]);
+        p->names[p->n] = p->row_names[p->n];
+        p->longs[p->n] =
+            (struct option){p->names[p->n], rows[i].value ? required_argument : no_argument, NULL, OPT_ROWS + i};
+        p->n++;
+    }
+}
+
+/* What a command refuses beside another option is told by name. */
+static void keep_given(common_options *o, const command *c, int id) {
+    const char *name = id >= OPT_ROWS ? c->rows()[id - OPT_ROWS].name : NULL;
+    for (const option_row *own = c->options; !name && own->id; own++)
+        if (own->id == id) name = own->name;
+    if (o->n_given < ARGS_MAX) o->given[o->n_given++] = name;
 }
 
 /* getopt's '?': an unknown or ambiguous option, or a value where none is taken. */
@@ -299,6 +363,7 @@ int args_parse(const command *c, int argc, char **argv, common_options *common, 
     parser p = {.c = c, .letters = ":"}; /* ':' first: a missing value is told apart from an unknown option */
     add_options(&p, c->options);
     add_options(&p, COMMON);
+    add_rows(&p);
     *common = (common_options){.seed = -1};
     opterr = 0;
     optind = 1;
@@ -314,7 +379,10 @@ int args_parse(const command *c, int argc, char **argv, common_options *common, 
         int refused = refused_by(c, id);
         if (refused >= 0)
             return args_wrong(c, "--%s is not for %s: %s", REFUSABLE[refused].name, c->name, REFUSABLE[refused].why);
-        int status = id >= OPT_FIRST ? set(ctx, id, optarg) : set_common(common, id, optarg);
+        if (id >= OPT_FIRST) keep_given(common, c, id);
+        int status = id >= OPT_ROWS    ? set_row(c, id, optarg, ctx)
+                     : id >= OPT_FIRST ? set(ctx, id, optarg)
+                                       : set_common(common, id, optarg);
         if (status != EXIT_DONE) return status;
     }
     *operands = argv + optind;

@@ -15,7 +15,9 @@ typedef struct option_row {
     const char *help;
 } option_row;
 
-enum { OPT_FIRST = 1000 }; /* below are letters and the options that all commands share */
+enum { OPT_FIRST = 1000, OPT_ROWS = 5000 /* and more: the command's rows of the library */ }; /* below are letters and
+                                                                                               * the options that all
+                                                                                               * commands share */
 
 /* Common options that would change nothing where one might expect them to: the command refuses them. */
 enum { ARGS_NO_MODEL = 1, ARGS_NO_LORA = 2, ARGS_NO_CHAT_TEMPLATE = 4, ARGS_NO_DTYPE = 8, ARGS_NO_COMPUTING = 16 /* all of these, -t and --seed */ };
@@ -27,11 +29,15 @@ typedef struct command {
     const char *about;    /* lines of explanation, or NULL */
     const char *example;  /* a command that runs in the source folder */
     const option_row *options;
+    const pgr_option *(*rows)(void); /* of an options struct, taken besides its own and the common ones, which go
+                                      * before; may be NULL */
+    size_t rows_at;                  /* where that struct lies in the ctx of args_parse */
+    unsigned rows_use;               /* only rows that have all of these bits of pgr_option.use */
     unsigned without;     /* ARGS_NO_... together */
     int (*run)(const struct command *self, int argc, char **argv); /* an exit status */
 } command;
 
-enum { ARGS_MAX_LORA = 16 };
+enum { ARGS_MAX_LORA = 16, ARGS_MAX = 64 /* options of a command; given ones beyond are not kept */ };
 
 typedef struct lora_option { /* PATH[:SCALE] */
     const char *text;        /* the path is its first n bytes */
@@ -47,6 +53,8 @@ typedef struct common_options {
     int n_thread;
     int64_t seed; /* -1: not given */
     bool json, quiet;
+    const char *given[ARGS_MAX]; /* (n_given) the command's options, by name, as they came */
+    size_t n_given;
 } common_options;
 
 enum { ARGS_RUN = -1 };
@@ -59,8 +67,8 @@ typedef int (*args_set)(void *ctx, int id, const char *value);
 int args_parse(const command *c, int argc, char **argv, common_options *common, args_set set, void *ctx,
                char ***operands);
 
-/* A command that is made of others (NULL-terminated), such as `user import`: runs the one that argv[1] names, its name being the
- * second word of the other's; prints what there is for --help. */
+/* A command that is made of others (NULL-terminated), such as `user import`: runs the one that argv[1] names, its name
+ * being the second word of the other's; prints what there is for --help. */
 int args_dispatch(const command *self, const command *const *parts, int argc, char **argv);
 
 /* "pgenrm: ..., see `pgenrm COMMAND --help`"; EXIT_USAGE. */

@@ -14,8 +14,6 @@ enum {
     OPT_IND,
     OPT_PRO,
     OPT_HISTORY,
-    OPT_HISTORY_BY,
-    OPT_DRAWS,
     OPT_RUNS,
     OPT_LIMIT,
     OPT_SUBSET,
@@ -26,10 +24,6 @@ enum {
     OPT_EMBEDDER,
     OPT_STORE,
     OPT_PROTOTYPES,
-    OPT_FRAME,
-    OPT_TEMPERATURE,
-    OPT_MAX_TOKENS,
-    OPT_NO_SWAP,
     OPT_OUT,
     OPT_RESUME,
     OPT_CALIBRATION_OUT,
@@ -44,8 +38,6 @@ static const option_row OPTIONS[] = {
     {OPT_IND, 0, "ind", "N[,N...]", "chains under the user's own history; 0: no language model (default: 8)"},
     {OPT_PRO, 0, "pro", "N[,N...]", "chains under similar users' histories, with every number of --ind (default: 0)"},
     {OPT_HISTORY, 0, "history", "N", "pairs of a history that are used (default: the frame's; statistics: all)"},
-    {OPT_HISTORY_BY, 0, "history-by", "HOW", "which of them: random, relevant or recent (default: random)"},
-    {OPT_DRAWS, 0, "draws", "N", "choices of pairs that the chains of --ind are spread over (default: 1)"},
     {OPT_RUNS, 0, "runs", "N", "runs with seeds of their own (default: 1)"},
     {OPT_LIMIT, 0, "limit", "N", "pairs of a data set, spread over its users (default: all)"},
     {OPT_SUBSET, 0, "subset", "NAME", "only pairs of this subset: close, mirror..."},
@@ -58,10 +50,6 @@ static const option_row OPTIONS[] = {
      "for methods that embed texts (default: all-MiniLM-L6-v2, where it is there)"},
     {OPT_STORE, 0, "store", "FILE", "users for --pro (default: one made of the train rows)"},
     {OPT_PROTOTYPES, 0, "prototypes", "FILE", "their prototypes (default: FILE of --store with .protos at its end)"},
-    {OPT_FRAME, 0, "frame", "NAME|FILE", "prompt frame of p-genrm (default: by the model's size)"},
-    {OPT_TEMPERATURE, 0, "temperature", "T", "of sampling, 0 to 10 (default: 1)"},
-    {OPT_MAX_TOKENS, 0, "max-tokens", "N", "length of a chain of p-genrm (default: the frame's)"},
-    {OPT_NO_SWAP, 0, "no-swap", NULL, "show the responses in one order only"},
     {OPT_OUT, 0, "out", "FOLDER", "verdicts, rows and report go there"},
     {OPT_RESUME, 0, "resume", NULL, "go on with the run in the folder of --out"},
     {OPT_CALIBRATION_OUT, 0, "calibration-out", "FILE",
@@ -86,7 +74,6 @@ typedef struct bench_run {
     pgr_people *people;
     bool lampqa;
     const char *truth;
-    uint64_t given; /* bit per option of this command */
 } bench_run;
 
 /* ---- options ---- */
@@ -168,12 +155,7 @@ static int set_data_option(bench_run *r, int id, const char *value) {
 }
 
 static int set_option(void *ctx, int id, const char *value) {
-    static const char *const orders[] = {"random", "relevant", "recent", NULL}; /* as pgr_history_by */
     bench_run *r = ctx;
-    int64_t n = 0;
-    double v = 0;
-    int choice = 0, status = EXIT_DONE;
-    r->given |= (uint64_t)1 << (id - OPT_FIRST);
     switch (id) {
     case OPT_IND:
         return set_list(r, "ind", value, r->ind, &r->o.n_ind);
@@ -181,14 +163,6 @@ static int set_option(void *ctx, int id, const char *value) {
         return set_list(r, "pro", value, r->pro, &r->o.n_pro);
     case OPT_HISTORY:
         return set_count("history", value, 1, 100000, &r->o.judge.history);
-    case OPT_HISTORY_BY:
-        status = args_choice("history-by", value, orders, &choice);
-        r->o.judge.history_by = (pgr_history_by)choice;
-        break;
-    case OPT_DRAWS:
-        status = args_integer("draws", value, 1, 1024, &n);
-        r->o.judge.draws = (size_t)n;
-        break;
     case OPT_RUNS:
         return set_count("runs", value, 1, 1000, &r->o.runs);
     case OPT_BASELINES:
@@ -197,24 +171,10 @@ static int set_option(void *ctx, int id, const char *value) {
     case OPT_STRANGER:
         r->o.stranger = true;
         break;
-    case OPT_FRAME:
-        r->o.judge.frame = value;
-        break;
-    case OPT_TEMPERATURE:
-        status = args_real("temperature", value, 0, 10, &v);
-        r->o.judge.sampling.temperature = (float)v;
-        break;
-    case OPT_MAX_TOKENS:
-        status = args_integer("max-tokens", value, 1, 1 << 20, &n);
-        r->o.judge.max_tokens = (size_t)n;
-        break;
-    case OPT_NO_SWAP:
-        r->o.judge.swap = false;
-        break;
     default:
         return set_data_option(r, id, value);
     }
-    return status;
+    return EXIT_DONE;
 }
 
 /* ---- running ---- */
@@ -316,12 +276,13 @@ static int bench(bench_run *r) {
 
 /* Options of pairs would change nothing: they are refused. */
 static int check_lampqa(const bench_run *r, size_t n_operand) {
-    static const int taken[] = {OPT_IND,        OPT_HISTORY, OPT_LIMIT,  OPT_FRAME, OPT_TEMPERATURE,
-                                OPT_MAX_TOKENS, OPT_NO_SWAP, OPT_LAMPQA, OPT_TRUTH};
-    uint64_t rest = r->given;
-    for (size_t i = 0; i < sizeof taken / sizeof *taken; i++) rest &= ~((uint64_t)1 << (taken[i] - OPT_FIRST));
-    for (const option_row *o = OPTIONS; o->id; o++)
-        if (rest >> (o->id - OPT_FIRST) & 1) return args_wrong(r->self, "--%s does not go with --lampqa", o->name);
+    static const char *const taken[] = {"ind",        "history", "limit",  "frame", "temperature",
+                                        "max-tokens", "swap",    "lampqa", "truth"};
+    for (size_t i = 0; i < r->common.n_given; i++) {
+        size_t k = 0, n = sizeof taken / sizeof *taken;
+        while (k < n && strcmp(taken[k], r->common.given[i]) != 0) k++;
+        if (k == n) return args_wrong(r->self, "--%s does not go with --lampqa", r->common.given[i]);
+    }
     if (r->o.n_ind != 1 || r->ind[0] < 1) return args_wrong(r->self, "--lampqa takes one number above 0 with --ind");
     if (n_operand < 3)
         return args_wrong(r->self,
@@ -417,5 +378,8 @@ const command CMD_BENCH = {
                "examples/lampqa/lists.json "
                "examples/lampqa/warm.json",
     .options = OPTIONS,
+    .rows = pgr_judge_option_rows,
+    .rows_at = offsetof(bench_run, o.judge),
+    .rows_use = PGR_OPTION_VERDICT,
     .run = run,
 };

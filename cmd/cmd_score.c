@@ -10,38 +10,11 @@
 #include "report.h"
 
 enum {
-    OPT_IND = OPT_FIRST,
-    OPT_HISTORY,
-    OPT_FRAME,
-    OPT_TEMPERATURE,
-    OPT_MAX_TOKENS,
-    OPT_NO_SWAP,
-    OPT_SCORE,
-    OPT_DEADLINE,
-    OPT_CHAINS,
-};
-
-enum {
     GROUP_CHAINS = 4096, /* of the requests that are judged in one call */
     GROUP_REQUESTS = 256,
 };
 
-static const option_row OPTIONS[] = {
-    {OPT_IND, 0, "ind", "N", "chains under the user's own history, 0 to 1024 (default: the request's, else 8)"},
-    {OPT_HISTORY, 0, "history", "N", "pairs of the history that are shown (default: the request's, else the frame's)"},
-    {OPT_FRAME, 0, "frame", "NAME|FILE", "prompt frame: compact, full or a file (default: by the model's size)"},
-    {OPT_TEMPERATURE, 0, "temperature", "T", "of sampling, 0 to 10 (default: 1)"},
-    {OPT_MAX_TOKENS, 0, "max-tokens", "N", "length of a chain (default: the frame's)"},
-    {OPT_NO_SWAP, 0, "no-swap", NULL,
-     "show the responses in one order only; else half of the chains see them reversed"},
-    {OPT_SCORE, 0, "score", "KIND",
-     "which total counts: declared by the chain, recomputed from its criteria, or auto (default: auto)"},
-    {OPT_DEADLINE, 0, "deadline", "S",
-     "seconds per request, which is then judged alone; chains not finished by then count as failed"},
-    {OPT_CHAINS, 0, "chains", NULL, "print every chain too"},
-    JUDGE_OPTIONS,
-    {0, 0, NULL, NULL, NULL},
-};
+static const option_row OPTIONS[] = {JUDGE_OPTIONS, {0, 0, NULL, NULL, NULL}};
 
 typedef struct score_run {
     const command *self;
@@ -51,55 +24,12 @@ typedef struct score_run {
     pgr_request **requests;
     size_t n_request, n_bad; /* requests read; requests that could not be read or judged */
     bool some_failed;        /* a result has failed chains */
-    bool chains;
+    bool chains;             /* every chain is printed */
 } score_run;
 
-/* ---- options ---- */
-
-static int set_count(const char *name, const char *value, int64_t lo, int64_t hi, int *out) {
-    int64_t n = 0;
-    int status = args_integer(name, value, lo, hi, &n);
-    if (status == EXIT_DONE) *out = (int)n;
-    return status;
-}
-
 static int set_option(void *ctx, int id, const char *value) {
-    static const char *const kinds[] = {"auto", "declared", "recomputed", NULL};
     score_run *r = ctx;
-    if (id >= OPT_JUDGE_FIRST) return judge_args_set(&r->judge, id, value);
-    int64_t n = 0;
-    double v = 0;
-    int choice = 0, status = EXIT_DONE;
-    switch (id) {
-    case OPT_IND:
-        return set_count("ind", value, 0, 1024, &r->judge.o.ind);
-    case OPT_HISTORY:
-        return set_count("history", value, 0, 100000, &r->judge.o.history);
-    case OPT_FRAME:
-        r->judge.o.frame = value;
-        break;
-    case OPT_TEMPERATURE:
-        status = args_real("temperature", value, 0, 10, &v);
-        r->judge.o.sampling.temperature = (float)v;
-        break;
-    case OPT_MAX_TOKENS:
-        status = args_integer("max-tokens", value, 1, 1 << 20, &n);
-        r->judge.o.max_tokens = (size_t)n;
-        break;
-    case OPT_NO_SWAP:
-        r->judge.o.swap = false;
-        break;
-    case OPT_SCORE:
-        status = args_choice("score", value, kinds, &choice);
-        r->judge.o.score = (pgr_score_kind)choice;
-        break;
-    case OPT_DEADLINE:
-        return args_real("deadline", value, 0.001, 1e6, &r->judge.o.deadline_s);
-    case OPT_CHAINS:
-        r->chains = true;
-        break;
-    }
-    return status;
+    return judge_args_set(&r->judge, id, value);
 }
 
 /* ---- requests ---- */
@@ -251,8 +181,8 @@ static int judge_group(score_run *r, const session *s, size_t first, size_t n) {
     return g.status;
 }
 
-/* So many that the last chains of a group, which run with few beside them, count little, and that what a group holds (some
- * kilobytes per chain) stays small. A deadline is each request's own. */
+/* So many that the last chains of a group, which run with few beside them, count little, and that what a group holds
+ * (some kilobytes per chain) stays small. A deadline is each request's own. */
 static size_t group_size(const score_run *r) {
     if (r->judge.o.deadline_s > 0) return 1;
     size_t ind = r->judge.o.ind >= 0 ? (size_t)r->judge.o.ind : 8,
@@ -262,7 +192,8 @@ static size_t group_size(const score_run *r) {
 }
 
 static int judge_all(score_run *r, session *s) {
-    r->judge.o.keep_chains = r->chains || !r->common.json; /* the report names why chains failed */
+    r->chains = r->judge.o.keep_chains;
+    r->judge.o.keep_chains |= !r->common.json; /* the report names why chains failed */
     r->judge.o.seed = r->common.seed;
     r->judge.o.watch = bar_watch(s->bar);
     size_t most = group_size(r);
@@ -334,5 +265,7 @@ const command CMD_SCORE = {
              "result per line.",
     .example = "pgenrm score --ind 8 examples/request.json",
     .options = OPTIONS,
+    .rows = pgr_judge_option_rows,
+    .rows_at = offsetof(score_run, judge.o),
     .run = run,
 };

@@ -324,7 +324,8 @@ static int run_export(const command *self, int argc, char **argv) {
 
 /* ---- forget ---- */
 
-/* Prototypes that were built from the store hold names and vectors of its users too: they are another file, `proto build` makes it. */
+/* Prototypes that were built from the store hold names and vectors of its users too: they are another file, `proto
+ * build` makes it. */
 static void remind_of_prototypes(const pgr_store *s) {
     const char *path = pgr_store_path(s);
     char *file = must_alloc(strlen(path) + sizeof ".protos");

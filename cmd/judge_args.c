@@ -5,23 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-static int set_count(const char *name, const char *value, int64_t hi, size_t *out) {
-    int64_t n = 0;
-    int status = args_integer(name, value, 0, hi, &n);
-    if (status == EXIT_DONE) *out = (size_t)n;
-    return status;
-}
-
 int judge_args_set(judge_args *a, int id, const char *value) {
-    static const char *const by[] = {"random", "relevant", "recent", NULL};
-    static const char *const weights[] = {"uniform", "similarity", NULL};
-    size_t n = 0;
-    int choice = 0, status = EXIT_DONE;
     switch (id) {
-    case OPT_PRO:
-        status = set_count("pro", value, 1024, &n);
-        if (status == EXIT_DONE) a->o.pro = (int)n;
-        return status;
     case OPT_STORE:
         a->store_name = value;
         break;
@@ -31,29 +16,11 @@ int judge_args_set(judge_args *a, int id, const char *value) {
     case OPT_EMBEDDER:
         a->embedder_name = value;
         break;
-    case OPT_W_IND:
-        return args_real("w-ind", value, 0, 1e6, &a->o.w_ind);
-    case OPT_W_PRO:
-        return args_real("w-pro", value, 0, 1e6, &a->o.w_pro);
-    case OPT_NEIGHBOURS:
-        status = args_choice("neighbour-weights", value, weights, &choice);
-        a->o.neighbour_weights = (pgr_neighbour_weights)choice;
-        break;
-    case OPT_COLD_START:
-        return set_count("cold-start", value, 100000, &a->o.cold_pairs);
-    case OPT_HISTORY_BY:
-        status = args_choice("history-by", value, by, &choice);
-        a->o.history_by = (pgr_history_by)choice;
-        break;
-    case OPT_DRAWS:
-        return set_count("draws", value, 1024, &a->o.draws);
-    case OPT_ADAPTIVE:
-        return args_real("adaptive", value, 0.5, 1, &a->o.adaptive);
     case OPT_CALIBRATION:
         a->calibration = value;
         break;
     }
-    return status;
+    return EXIT_DONE;
 }
 
 static bool exists(const char *path) {

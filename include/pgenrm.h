@@ -95,6 +95,47 @@ pgr_progress_bar *pgr_progress_bar_create(bool quiet);
 void pgr_progress_bar_update(void *bar, const char *label, uint64_t done, uint64_t total, const char *unit);
 void pgr_progress_bar_free(pgr_progress_bar *bar); /* ends the line; NULL is fine */
 
+/* ---- options as rows ------------------------------------------------------------------------------------------- */
+
+/* One option of an options struct, said once: the command line, help, plan.json and JSON are made of such rows, and a
+ * program of yours can be too. A table of rows ends with a name that is NULL. */
+typedef enum pgr_option_type { /* of the member */
+    PGR_OPTION_INT,
+    PGR_OPTION_INT64,
+    PGR_OPTION_SIZE,   /* size_t */
+    PGR_OPTION_FLOAT,
+    PGR_OPTION_DOUBLE,
+    PGR_OPTION_CHOICE, /* an enum that counts from 0, as choices does */
+    PGR_OPTION_FLAG,   /* bool */
+    PGR_OPTION_TEXT,   /* const char *, NULL where it is not given */
+} pgr_option_type;
+
+enum { /* pgr_option.use, together */
+    PGR_OPTION_VERDICT = 1, /* another value may give other verdicts: a benchmark's settings have it */
+};
+
+typedef struct pgr_option {
+    const char *name;  /* "max-tokens"; in JSON "max_tokens" */
+    const char *value; /* what stands for its value in help: "N"; NULL for a flag */
+    const char *help;  /* without the default */
+    const char *unset; /* of one whose default is no value of it but stands for "not given": what counts then; else
+                        * NULL */
+    pgr_option_type type;
+    unsigned use;
+    size_t offset;              /* of the member, in its struct */
+    double standard;            /* the default; of a flag 0 or 1, of a choice its index */
+    double lo, hi;              /* of numbers, both included */
+    const char *const *choices; /* NULL at the end */
+} pgr_option;
+
+/* The row's member of *options becomes what text says; a flag (text NULL) becomes the opposite of its default. A text
+ * is not copied. On error *options is as before, and the message names option, what was found and what was expected. */
+pgr_status pgr_option_set(const pgr_option *row, void *options, const char *text, pgr_error *err);
+
+/* As snprintf; what pgr_option_set reads back, "true" or "false" of a flag, "" where nothing is given. */
+int pgr_option_print(const pgr_option *row, const void *options, char *out, size_t size);
+int pgr_option_help(const pgr_option *row, char *out, size_t size); /* the help with the default */
+
 /* ---- model ----------------------------------------------------------------------------------------------------- */
 
 typedef enum pgr_dtype {
@@ -737,6 +778,9 @@ typedef struct pgr_result {
 } pgr_result;
 
 pgr_judge_options pgr_judge_options_default(void);
+/* The rows of pgr_judge_options: what a command line, a configuration or JSON can say. Who is similar (people), what is
+ * opened and who watches is the program's. pgr_judge refuses a value out of its row's range. */
+const pgr_option *pgr_judge_option_rows(void);
 
 /* Score the request's responses for its user (docs/method.md): m chains under the user's own history (Ind-m) and n
  * under those of the most similar other users (Pro-n), one mean each, weighted. *out is the caller's (pgr_result_free).

@@ -13,9 +13,10 @@
 #include "base/file_out.h"
 #include "base/hash.h"
 #include "base/mem.h"
+#include "base/options.h"
 #include "infer/engine.h"
 
-enum { CHAINS_MAX = 1024, RUNS_MAX = 1000, N_SETTING = 29 /* without memory some are missing */ };
+enum { RUNS_MAX = 1000, PLAN_VERSION = 2 /* 1 had the judge's choices as numbers */ };
 
 pgr_bench_options pgr_bench_options_default(void) {
     static const int none[] = {0}, eight[] = {8};
@@ -147,8 +148,8 @@ pgr_status plan_cells(const pgr_bench_options *o, const bench_data *d, arena *a,
 static pgr_status check_list(const char *name, const int *list, size_t n, pgr_error *err) {
     if (n == 0) return fail(err, PGR_E_ARG, "bench: no %s, expected at least one number", name);
     for (size_t i = 0; i < n; i++) {
-        if (list[i] < 0 || list[i] > CHAINS_MAX)
-            return fail(err, PGR_E_ARG, "bench: %s is %d, expected 0 to %d chains", name, list[i], CHAINS_MAX);
+        if (list[i] < 0 || list[i] > REQUEST_CHAINS_MAX)
+            return fail(err, PGR_E_ARG, "bench: %s is %d, expected 0 to %d chains", name, list[i], REQUEST_CHAINS_MAX);
         for (size_t k = 0; k < i; k++)
             if (list[k] == list[i]) return fail(err, PGR_E_ARG, "bench: %s %d is given twice", name, list[i]);
     }
@@ -226,7 +227,11 @@ static pgr_status fingerprint(pgr_engine *e, double *out, pgr_error *err) {
 
 static json_t *numbers(const int *v, size_t n) {
     json_t *list = json_array();
-    for (size_t i = 0; i < n; i++) json_array_append_new(list, json_integer(v[i]));
+    for (size_t i = 0; i < n && list; i++) {
+        if (json_array_append_new(list, json_integer(v[i])) == 0) continue;
+        json_decref(list);
+        list = NULL;
+    }
     return list;
 }
 
@@ -234,23 +239,24 @@ static json_t *text_or_null(const char *s) {
     return s ? json_string(s) : json_null();
 }
 
-/* -1 and 0 stand for "as the model or the frame says", which the settings keep as they are. */
-static void put_judge(json_t *top, const pgr_judge_options *j) {
-    json_object_set_new(top, "history", json_integer(j->history));
-    json_object_set_new(top, "frame", text_or_null(j->frame));
-    json_object_set_new(top, "temperature", json_real((double)j->sampling.temperature));
-    json_object_set_new(top, "top_k", json_integer(j->sampling.top_k));
-    json_object_set_new(top, "top_p", json_real((double)j->sampling.top_p));
-    json_object_set_new(top, "min_p", json_real((double)j->sampling.min_p));
-    json_object_set_new(top, "max_tokens", json_integer((json_int_t)j->max_tokens));
-    json_object_set_new(top, "swap", json_boolean(j->swap));
-    json_object_set_new(top, "score", json_integer(j->score));
-    json_object_set_new(top, "history_by", json_integer(j->history_by));
-    json_object_set_new(top, "draws", json_integer((json_int_t)j->draws));
-    json_object_set_new(top, "weights", json_pack("[f,f,i]", j->w_ind, j->w_pro, (int)j->neighbour_weights));
-    json_object_set_new(top, "cold_pairs", json_integer((json_int_t)j->cold_pairs));
-    json_object_set_new(top, "store", json_string(j->people ? "given" : "made of the train rows"));
-    json_object_set_new(top, "adaptive", json_real(j->adaptive));
+typedef struct settings {
+    json_t *top;
+    bool failed; /* there was no memory for some */
+} settings;
+
+static void put(settings *s, const char *key, json_t *value) {
+    if (json_object_set_new(s->top, key, value) != 0) s->failed = true;
+}
+
+/* Of the judge what verdicts depend on, but for what a run has of its own: ind, pro and seed stand there already. */
+static void put_judge(settings *s, const pgr_judge_options *j) {
+    for (const pgr_option *row = pgr_judge_option_rows(); row->name; row++) {
+        char key[OPTION_KEY_MAX];
+        option_key(row, key);
+        if (!(row->use & PGR_OPTION_VERDICT) || json_object_get(s->top, key)) continue;
+        put(s, key, option_json(row, j));
+    }
+    put(s, "store", json_string(j->people ? "given" : "made of the train rows"));
 }
 
 static json_t *set_entry(const bench_data *d) {
@@ -266,28 +272,30 @@ pgr_status plan_settings(const pgr_bench_options *o, pgr_engine *engine, const b
     bool model = engine && asks_model(o);
     double mark = 0;
     if (model) PGR_TRY(fingerprint(engine, &mark, err));
-    json_t *top = json_object(), *data = json_array();
-    json_object_set_new(top, "version", json_integer(1));
-    for (size_t i = 0; i < n_set; i++) json_array_append_new(data, set_entry(sets[i]));
-    json_object_set_new(top, "data", data);
-    json_object_set_new(top, "split", text_or_null(o->split));
-    json_object_set_new(top, "subset", text_or_null(o->subset));
-    json_object_set_new(top, "limit", json_integer((json_int_t)o->limit));
-    json_object_set_new(top, "seed", json_integer((json_int_t)o->seed));
-    json_object_set_new(top, "runs", json_integer(o->runs));
-    json_object_set_new(top, "ind", numbers(o->ind, o->n_ind));
-    json_object_set_new(top, "pro", numbers(o->pro, o->n_pro));
-    json_object_set_new(top, "baselines", json_boolean(o->baselines));
-    json_object_set_new(top, "stranger", json_boolean(o->stranger));
-    json_object_set_new(top, "model", text_or_null(model ? engine_model(engine)->from.name : NULL));
-    json_object_set_new(top, "fingerprint", model ? json_real(mark) : json_null());
-    json_object_set_new(top, "embedder", text_or_null(o->embedder ? pgr_embedder_name(o->embedder) : NULL));
-    put_judge(top, &o->judge);
-    if (!top || json_object_size(top) != N_SETTING || json_array_size(data) != n_set) {
-        json_decref(top);
+    settings s = {.top = json_object()};
+    json_t *data = json_array();
+    put(&s, "version", json_integer(PLAN_VERSION));
+    for (size_t i = 0; i < n_set; i++)
+        if (json_array_append_new(data, set_entry(sets[i])) != 0) s.failed = true;
+    put(&s, "data", data);
+    put(&s, "split", text_or_null(o->split));
+    put(&s, "subset", text_or_null(o->subset));
+    put(&s, "limit", json_integer((json_int_t)o->limit));
+    put(&s, "seed", json_integer((json_int_t)o->seed));
+    put(&s, "runs", json_integer(o->runs));
+    put(&s, "ind", numbers(o->ind, o->n_ind));
+    put(&s, "pro", numbers(o->pro, o->n_pro));
+    put(&s, "baselines", json_boolean(o->baselines));
+    put(&s, "stranger", json_boolean(o->stranger));
+    put(&s, "model", text_or_null(model ? engine_model(engine)->from.name : NULL));
+    put(&s, "fingerprint", model ? json_real(mark) : json_null());
+    put(&s, "embedder", text_or_null(o->embedder ? pgr_embedder_name(o->embedder) : NULL));
+    put_judge(&s, &o->judge);
+    if (s.failed) {
+        json_decref(s.top);
         return fail_mem(err);
     }
-    *out = top;
+    *out = s.top;
     return PGR_OK;
 }
 

@@ -1,4 +1,5 @@
-/* aggregate.h - many chains become one score per response: means, standard errors, win probabilities, flips, persona. */
+/* aggregate.h - many chains become one score per response: means, standard errors, win probabilities, flips,
+ * persona. */
 #ifndef PGR_JUDGE_AGGREGATE_H
 #define PGR_JUDGE_AGGREGATE_H
 
@@ -9,7 +10,8 @@ typedef struct aggregate_chain {
     const size_t *order; /* (n_response) order[i]: the response shown at place i */
     bool cut;
     size_t neighbour;    /* 0: the user's own history; else that of neighbour - 1 */
-    size_t twin;         /* 0: none; else chain twin - 1 comes before and differs only in its order and its random numbers */
+    size_t twin;         /* 0: none; else chain twin - 1 comes before and differs only in its order and its random
+                          * numbers */
 } aggregate_chain;
 
 typedef struct aggregate_options {
@@ -21,8 +23,8 @@ typedef struct aggregate_options {
     const pgr_calibration *calibration; /* NULL: none */
 } aggregate_options;
 
-/* Fills best, tie, confidence, responses, the counts of chains, w_ind, w_pro, flip_rate, arithmetic_wrong, persona and criteria
- * of out; arrays from the arena. method in docs/scores.md. */
+/* Fills best, tie, confidence, responses, the counts of chains, w_ind, w_pro, flip_rate, arithmetic_wrong, persona and
+ * criteria of out; arrays from the arena. method in docs/scores.md. */
 pgr_status aggregate(const aggregate_chain *chains, size_t n_chain, size_t n_response, const aggregate_options *o,
                      arena *a, pgr_result *out, pgr_error *err);
 

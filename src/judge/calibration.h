@@ -1,5 +1,5 @@
-/* calibration.h - win probabilities against outcomes: fitting a temperature or a rising map, its file, applying it. The public
- * part is in pgenrm.h; docs/scores.md has the equations. */
+/* calibration.h - win probabilities against outcomes: fitting a temperature or a rising map, its file, applying it. The
+ * public part is in pgenrm.h; docs/scores.md has the equations. */
 #ifndef PGR_JUDGE_CALIBRATION_H
 #define PGR_JUDGE_CALIBRATION_H
 

@@ -8,7 +8,8 @@
 /* clang-format off */
 /*        id         word         what is measured
  * The last column is the standard deviation of chosen - rejected over 1,887 train rows of PRISM and of the MT-bench
- * expert votes, as bench/facts_sd.c prints it (the command is in its first lines). Rates count 20 words more than there are. */
+ * expert votes, as bench/facts_sd.c prints it (the command is in its first lines). Rates count 20 words more than there
+ * are. */
 #define FACTS(X)                                                                                                       \
     X(LENGTH,    "length",    "log of 1 + words",                                                    1.12)             \
     X(LISTS,     "lists",     "share of lines that are list items, square root",                     0.34)             \
@@ -42,7 +43,8 @@ int fact_find(const char *name, size_t n); /* -1: none */
 
 void facts_measure(const char *text, size_t n, const char *query, size_t n_query, facts *out);
 
-/* mine against others (mean of the n_other) in standard deviations: -3..3; 0 below .25, 1 slightly below .8, 2 plain below 1.5, 3 strongly */
+/* mine against others (mean of the n_other) in standard deviations: -3..3; 0 below .25, 1 slightly below .8, 2 plain
+ * below 1.5, 3 strongly */
 int facts_level(int fact, const facts *mine, const facts *others, size_t n_other);
 
 /* "length more strongly, lists less slightly": attribute before direction, strongest first, at most max of them;

@@ -17,19 +17,6 @@ enum {
 };
 static const size_t FULL_FRAME_PARAMETERS = 3000000000u; /* smaller models get the compact frame (docs/compact.md) */
 
-pgr_judge_options pgr_judge_options_default(void) {
-    return (pgr_judge_options){.ind = -1,
-                               .pro = -1,
-                               .history = -1,
-                               .seed = -1,
-                               .swap = true,
-                               .w_ind = 0.5,
-                               .w_pro = 0.5,
-                               .cold_pairs = 4,
-                               .draws = 1,
-                               .sampling = {.temperature = 1.0f, .top_p = 1.0f}};
-}
-
 /* ---- one request ----------------------------------------------------------------------------------------------- */
 
 static void release(judging *j) {
@@ -262,16 +249,6 @@ static void judge_batch(batch *b) {
     fail_rest(b, s, &err);
 }
 
-static pgr_status check_options(const pgr_judge_options *o, pgr_error *err) {
-    if (!(o->w_ind >= 0 && o->w_pro >= 0 && o->w_ind + o->w_pro > 0 && isfinite(o->w_ind + o->w_pro)))
-        return fail(err, PGR_E_ARG, "w_ind is %g and w_pro %g, expected weights of 0 or more, not both 0", o->w_ind,
-                    o->w_pro);
-    if (o->adaptive != 0 && !(o->adaptive >= 0.5 && o->adaptive <= 1))
-        return fail(err, PGR_E_ARG, "adaptive is %g, expected 0 or a probability from 0.5 to 1", o->adaptive);
-    if (o->draws > 1024) return fail(err, PGR_E_ARG, "draws is %zu, expected at most 1024", o->draws);
-    return PGR_OK;
-}
-
 static size_t parameters(const config *c) {
     size_t attn = c->n_embd * c->head_dim * 2 * (c->n_head + c->n_head_kv);
     return c->n_layer * (attn + 3 * c->n_embd * c->n_ff) + c->n_vocab * c->n_embd;
@@ -279,7 +256,7 @@ static size_t parameters(const config *c) {
 
 static pgr_status begin_batch(batch *b, pgr_error *err) {
     const char *name = b->o->frame;
-    PGR_TRY(check_options(b->o, err));
+    PGR_TRY(judge_options_check(b->o, err));
     if (b->m->chat.kind == CHAT_NONE)
         return fail(err, PGR_E_UNSUPPORTED, "%s: judging needs a chat template: %s", b->m->from.name,
                     b->m->chat.why ? b->m->chat.why : "none was read");

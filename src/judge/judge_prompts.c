@@ -8,9 +8,9 @@
 
 enum {
     DEFAULT_IND = 8,
-    MAX_CHAINS = 1024,           /* of a side */
-    HISTORY_STREAM = 0x48495354, /* the choice of history pairs has random streams of its own; neighbours' follow */
-    PRO_ID = 1 << 16,            /* prompts of neighbours are numbered from here on */
+    MAX_CHAINS = REQUEST_CHAINS_MAX, /* of a side */
+    HISTORY_STREAM = 0x48495354,     /* the choice of history pairs has random streams of its own; neighbours' follow */
+    PRO_ID = 1 << 16,                /* prompts of neighbours are numbered from here on */
 };
 
 /* ---- numbers --------------------------------------------------------------------------------------------------- */

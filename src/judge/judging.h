@@ -117,6 +117,7 @@ pgr_status judging_neighbours(judging *j, size_t n);
 /* ---- judge_prompts.c: settings, voices, prompts ---- */
 
 /* All that comes before the first chain. */
+pgr_status judge_options_check(const pgr_judge_options *o, pgr_error *err); /* ranges of the rows, weights */
 pgr_status judging_prepare(judging *j);
 /* What is asked of the engine for the chains of a prompt in this round; n_sample 0: none. */
 infer_request prompt_ask(const judging *j, const side *s, const prompt *p);

@@ -8,11 +8,11 @@
 
 #include "base/file.h"
 #include "base/mem.h"
+#include "base/options.h"
 #include "user/fields.h"
 
 enum {
     RESPONSES_MAX = 26, /* one letter each, A to Z */
-    CHAINS_MAX = 1024,  /* ind, pro */
 };
 #define REQUEST_BYTES_MAX ((size_t)64 << 20)
 
@@ -21,12 +21,25 @@ static const char *const REQUEST_KEYS[] = {"id",  "user", "query",   "messages",
 
 /* ---- the two forms ----------------------------------------------------------------------------------------------- */
 
-static pgr_status read_optional_integer(const field_reader *in, const json_t *object, const char *key, int64_t hi,
-                                        int64_t *out) {
-    const json_t *v = field_given(object, key);
-    if (!v) return PGR_OK;
-    field_path p = field_key(&FIELD_TOP, key);
-    return json_want_integer(v, field_at(in, &p), 0, hi, out, in->err);
+/* What a request may say of its own judging; the command line goes before it. */
+static const pgr_option NUMBERS[] = {
+    {.name = "ind", .type = PGR_OPTION_INT, .offset = offsetof(pgr_request, ind), .hi = REQUEST_CHAINS_MAX},
+    {.name = "pro", .type = PGR_OPTION_INT, .offset = offsetof(pgr_request, pro), .hi = REQUEST_CHAINS_MAX},
+    {.name = "history",
+     .type = PGR_OPTION_INT,
+     .offset = offsetof(pgr_request, history_pairs),
+     .hi = FIELD_HISTORY_MAX},
+    {.name = "seed", .type = PGR_OPTION_INT64, .offset = offsetof(pgr_request, seed), .hi = 0x1p63},
+    {0},
+};
+
+static pgr_status read_numbers(const field_reader *in, const json_t *top, pgr_request *r) {
+    for (const pgr_option *row = NUMBERS; row->name; row++) {
+        const json_t *v = field_given(top, row->name);
+        field_path p = field_key(&FIELD_TOP, row->name);
+        if (v) PGR_TRY(option_from_json(row, r, v, field_at(in, &p), in->err));
+    }
+    return PGR_OK;
 }
 
 static pgr_status read_user(const field_reader *in, const json_t *v, pgr_request *r) {
@@ -65,16 +78,7 @@ static pgr_status read_own(const field_reader *in, const json_t *top, pgr_reques
     if (field_given(top, "user")) PGR_TRY(read_user(in, field_given(top, "user"), r));
     PGR_TRY(field_question(in, top, "messages", &FIELD_TOP, &r->messages, &r->n_message));
     PGR_TRY(read_responses(in, json_object_get(top, "responses"), r));
-
-    int64_t ind = -1, pro = -1, history = -1;
-    PGR_TRY(read_optional_integer(in, top, "ind", CHAINS_MAX, &ind));
-    PGR_TRY(read_optional_integer(in, top, "pro", CHAINS_MAX, &pro));
-    PGR_TRY(read_optional_integer(in, top, "history", FIELD_HISTORY_MAX, &history));
-    PGR_TRY(read_optional_integer(in, top, "seed", INT64_MAX, &r->seed));
-    r->ind = (int)ind;
-    r->pro = (int)pro;
-    r->history_pairs = (int)history;
-    return PGR_OK;
+    return read_numbers(in, top, r);
 }
 
 /* A record has a preferred text and no list of responses. */

@@ -16,6 +16,8 @@ typedef struct preference_pair {
     const char *chosen, *rejected;
 } preference_pair;
 
+enum { REQUEST_CHAINS_MAX = 1024 }; /* ind, pro */
+
 struct pgr_request {
     arena arena;         /* owns everything below */
     const char *origin;  /* file name, for messages */

@@ -1,5 +1,5 @@
-/* test_headers.c - the examples in the opening comments of the public headers compile as they stand there (tools/header_examples.cmake
- * takes them out) and do what they say. */
+/* test_headers.c - the examples in the opening comments of the public headers compile as they stand there
+ * (tools/header_examples.cmake takes them out) and do what they say. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

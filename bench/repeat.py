@@ -2,10 +2,13 @@
 """Checks that the same seed gives the same chains: texts, tokens, log-probabilities and scores equal to the last digit.
 
 Compared are 1 and 2 threads (score and generate), a chain among 2 and among 16 (score --ind), a sample alone and in a
-batch of 16 (generate -n), a request alone and as one of several in a call, two calls that are the same; and that
-another seed gives other chains, so that the comparison can fail. Ends with 1 if anything differs."""
+batch of 16 (generate -n), a request alone and as one of several in a call, two calls that are the same; with --open,
+prompts submitted while others run against the same prompts alone (`cmake --build build --target bench_job` builds the
+worker); and that another seed gives other chains, so that the comparison can fail. Ends with 1 if anything differs."""
 import argparse
+import json
 import pathlib
+import subprocess
 import sys
 import tempfile
 
@@ -74,6 +77,52 @@ def check_generate(program, args, dtype, folder, table):
                   len({s["text"] for s in batch}) > 1)
 
 
+class Jobs:
+    """bench_job as a child: one line in, one line out."""
+
+    def __init__(self, args, dtype, threads):
+        model = args.model or measure.default_model()
+        self.child = subprocess.Popen([args.bench_job, model, dtype, str(threads), "0"], stdin=subprocess.PIPE,
+                                      stdout=subprocess.PIPE, text=True)
+        self.child.stdout.readline()
+
+    def digests(self, groups, tokens, seed=7):
+        self.child.stdin.write(json.dumps({"groups": groups, "tokens": tokens, "seed": seed}) + "\n")
+        self.child.stdin.flush()
+        return json.loads(self.child.stdout.readline())["digests"]
+
+    def close(self):
+        self.child.stdin.close()
+        self.child.wait()
+
+
+def open_groups(program):
+    """Short and long prompts, some with the same beginning: (ids, chains)."""
+    texts = [measure.TEXT, *measure.PROMPTS[:4]]
+    long, *short = [measure.ids_of(program.run("tokenize", "--json", "--", t).values()[0]) for t in texts]
+    return [(long[:300], 5), (short[0], 3), (long[:200] + short[1], 4), (long, 2), (short[2], 6), (long[:300], 2),
+            (short[3], 1)]
+
+
+def check_open(program, args, dtype, table):
+    made = [{"prompt": prompt, "n": n, "id": i} for i, (prompt, n) in enumerate(open_groups(program))]
+    jobs = Jobs(args, dtype, 2)
+    alone = [jobs.digests([g], args.tokens)[0] for g in made]
+    for name, steps in (("all at once", 0), ("one each step", 1), ("one every 5 steps", 5), ("one every 23 steps", 23)):
+        together = jobs.digests([g | {"after": i * steps} for i, g in enumerate(made)], args.tokens)
+        same = sum(a == b for a, b in zip(alone, together))
+        table.add(f"{dtype}: submitted while others run, {name}", f"{same} of {len(made)} equal to alone", "all",
+                  same == len(made))
+    differs = not set(jobs.digests(made, args.tokens, seed=8)) & set(alone)
+    table.add("  another seed", "other chains" if differs else "the same chains", "other", differs)
+    jobs.close()
+    one = Jobs(args, dtype, 1)
+    same = one.digests([g | {"after": 3 * i} for i, g in enumerate(made)], args.tokens) == alone
+    table.add(f"{dtype}: submitted while others run, 1 thread against alone with 2", "equal" if same else "different",
+              "equal", same)
+    one.close()
+
+
 def main():
     about, _, more = __doc__.partition("\n")
     p = argparse.ArgumentParser(description=about, epilog=more, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -86,6 +135,10 @@ def main():
     p.add_argument("--tokens", type=int, default=64, help="tokens of a sample (default: 64)")
     p.add_argument("--dtype", default="auto",
                    help="arithmetic, several separated by commas: auto,f32,bf16,int8 (default: auto)")
+    p.add_argument("--open", action="store_true",
+                   help="only: prompts submitted while others run, against the same alone")
+    p.add_argument("--bench-job", default=str(measure.ROOT / "build" / "bench_job"), metavar="PROGRAM",
+                   help="for --open (default: build/bench_job)")
     args = p.parse_args()
 
     table = measure.Table()
@@ -93,6 +146,9 @@ def main():
     with tempfile.TemporaryDirectory(prefix="pgenrm-") as folder:
         for dtype in args.dtype.split(","):
             program = measure.Program(args, dtype)
+            if args.open:
+                check_open(program, args, dtype, table)
+                continue
             check_score(program, args, dtype, table)
             check_generate(program, args, dtype, folder, table)
     return table.show()

@@ -188,7 +188,7 @@ static pgr_status run_set_with(bench *b, const bench_data *d, pgr_people *people
                          .t = &t,
                          .o = b->o,
                          .prototypes = prototypes,
-                         .model = b->engine ? engine_model(b->engine)->from.name : ""};
+                         .model = b->engine ? engine_about(b->engine)->name : ""};
     PGR_TRY(add_outcomes(b, &t));
     return add_rows(b, &sum);
 }

@@ -13,7 +13,9 @@
 #include "bench/spearman.h"
 #include "infer/engine.h"
 
-enum { GROUP_CHAINS = 2048, GROUP_REQUESTS = 128 }; /* of the requests that are judged in one call */
+enum {
+    GROUP_REQUESTS = 1024
+}; /* that are judged in one call: so many that the last ones, with few beside them, count little */
 
 typedef struct report { /* the public part comes first */
     pgr_lampqa_report public;
@@ -139,9 +141,7 @@ static pgr_status ask_group(lampqa *b, size_t first, size_t n) {
 }
 
 static pgr_status ask_all(lampqa *b) {
-    size_t cells = b->d.n_question * b->d.n_generator, chains = b->o->judge.ind > 0 ? (size_t)b->o->judge.ind : 8;
-    size_t most = GROUP_CHAINS / chains < 1 ? 1 : GROUP_CHAINS / chains;
-    if (most > GROUP_REQUESTS) most = GROUP_REQUESTS;
+    size_t cells = b->d.n_question * b->d.n_generator, most = GROUP_REQUESTS;
     b->scores = mem_array(cells, sizeof *b->scores);
     if (!b->scores) return fail_mem(b->err);
     for (size_t i = 0; i < cells; i++) b->scores[i] = NAN;
@@ -291,7 +291,7 @@ pgr_status pgr_lampqa(pgr_engine *engine, const pgr_lampqa_options *options, pgr
     report *made = mem_zero(1, sizeof *made);
     if (!made) return fail_mem(err);
     lampqa b = {.o = options, .engine = engine, .err = err, .made = made};
-    b.model = arena_strdup(&made->arena, pgr_model_name(engine_model(engine)));
+    b.model = arena_strdup(&made->arena, engine_about(engine)->name);
     pgr_status s = b.model ? run_all(&b) : fail_mem(err);
     lampqa_free(&b.d);
     mem_free(b.scores);

@@ -287,7 +287,7 @@ pgr_status plan_settings(const pgr_bench_options *o, pgr_engine *engine, const b
     put(&s, "pro", numbers(o->pro, o->n_pro));
     put(&s, "baselines", json_boolean(o->baselines));
     put(&s, "stranger", json_boolean(o->stranger));
-    put(&s, "model", text_or_null(model ? engine_model(engine)->from.name : NULL));
+    put(&s, "model", text_or_null(model ? engine_about(engine)->name : NULL));
     put(&s, "fingerprint", model ? json_real(mark) : json_null());
     put(&s, "embedder", text_or_null(o->embedder ? pgr_embedder_name(o->embedder) : NULL));
     put_judge(&s, &o->judge);

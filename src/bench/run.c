@@ -12,9 +12,8 @@
 #include "bench/ask.h"
 
 enum {
-    GROUP_CHAINS = 2048, /* of the requests that are judged in one call */
-    GROUP_REQUESTS = 128,
-};
+    GROUP_REQUESTS = 1024
+}; /* that are judged in one call: so many that the last ones, with few beside them, count little */
 
 typedef struct running {
     const run_input *in;
@@ -95,6 +94,7 @@ typedef struct group { /* of requests in one call */
     pgr_error errors[GROUP_REQUESTS];
     double last; /* when the verdict before was there */
     pgr_status status;
+    pgr_cancel stop; /* the caller's cancel, or a verdict that could not be saved: the rest is in vain */
 } group;
 
 /* Differences of the chains under the own history, in the order of their numbers. */
@@ -149,11 +149,19 @@ static pgr_status settle(group *g, size_t i) {
     return PGR_OK;
 }
 
+/* Each verdict is saved before the next step of the engine. */
 static void on_judged(void *ctx, size_t index) {
     group *g = ctx;
     if (g->status == PGR_OK) g->status = settle(g, index);
+    if (g->status != PGR_OK) g->stop = 1;
     pgr_result_free(g->results[index]);
     g->results[index] = NULL;
+}
+
+static void on_step(void *ctx, const char *label, uint64_t done, uint64_t total, const char *unit) {
+    (void)label, (void)done, (void)total, (void)unit;
+    group *g = ctx;
+    if (cancelled(g->r)) g->stop = 1;
 }
 
 static pgr_status judge_group(group *g) {
@@ -167,8 +175,7 @@ static pgr_status judge_group(group *g) {
     jo.frame = c->frame ? c->frame : jo.frame;
     if (c->frame) jo.max_tokens = 0;
     jo.keep_chains = true;
-    jo.watch.cancel = r->in->o->watch.cancel;
-    jo.watch.progress = NULL;
+    jo.watch = (pgr_watch){&g->stop, on_step, g};
     jo.judged = on_judged;
     jo.judged_ctx = g;
     g->last = clock_now();
@@ -207,16 +214,11 @@ static pgr_status run_group(running *r, size_t cell, size_t run, const size_t *r
     return s;
 }
 
-static size_t group_size(const bench_cell *c) {
-    size_t n = GROUP_CHAINS / (size_t)(c->ind + c->pro);
-    return n == 0 ? 1 : (n < GROUP_REQUESTS ? n : GROUP_REQUESTS);
-}
-
 static pgr_status run_prompts(running *r, size_t cell, size_t run) {
-    size_t rows[GROUP_REQUESTS], n = 0, most = group_size(&r->t->cells[cell]);
+    size_t rows[GROUP_REQUESTS], n = 0;
     for (size_t k = 0; k < r->t->n_row; k++) {
         if (!verdict_at(r->t, cell, run, r->order[k])->known) rows[n++] = r->order[k];
-        if (n == most || (n > 0 && k + 1 == r->t->n_row)) {
+        if (n == GROUP_REQUESTS || (n > 0 && k + 1 == r->t->n_row)) {
             PGR_TRY(run_group(r, cell, run, rows, n));
             n = 0;
         }

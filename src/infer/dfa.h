@@ -24,6 +24,7 @@ typedef struct dfa_state {
 } dfa_state;
 
 struct grammar {
+    size_t refs;
     nfa nfa;
     int32_t start;
 

@@ -1,35 +1,118 @@
-/* engine.h - runs many chains at once: computes each distinct prompt (and each shared beginning) once, forks it for its
- * samples, decodes all of them in one batch per step, under grammars, stop texts, a deadline and cancellation. */
+/* engine.h - the engine as everyone above it sees it: messages in, chains out. Requests come at any time, each with
+ * its own deadline, cancel flag, priority and adapters; every step does one batch step for all that are there; what
+ * has ended is taken, and of streams the new tokens. A request fails alone.
+ *
+ *     infer_ticket ticket;
+ *     pgr_status s = engine_submit(e, &request, &ticket, &err);   refused at once: settings, length, grammar
+ *     while (engine_step(e))
+ *         while (engine_take(e, owner, &event)) ...                ended, with chains or with an error of its own
+ *
+ * What a chain becomes depends on (model, adapters, prompt, settings, seed, id, sample) and on nothing else, to the
+ * bit: not on what else is in the batch, nor on when that came.
+ *
+ * No model and no tokenizer shows here: an engine may be this machine's (local.c) or stand behind an address. One
+ * thread at a time. A new kind of request (a distribution over given tokens at a place of a text, say) is a new field
+ * of infer_request and a list beside the chains in infer_result. */
 #ifndef PGR_INFER_ENGINE_H
 #define PGR_INFER_ENGINE_H
 
-#include "infer/grammar.h"
-#include "model/model.h"
+#include "base/buf.h"
+#include "base/status.h"
 
-/* Writes the text of a grammar's hole. chain: the chain's text so far. Called in the engine's thread. */
+/* ---- what an engine is ------------------------------------------------------------------------------------------- */
+
+enum { /* what an engine can do, bits */
+    ENGINE_CHAT = 1,     /* requests of messages */
+    ENGINE_GRAMMAR = 2,  /* grammars, with holes and forced continuations */
+    ENGINE_LOGPROBS = 4, /* log-probabilities of given tokens: engine_logprobs */
+    ENGINE_ADAPTERS = 8, /* adapters of its own for each request */
+};
+
+typedef struct engine_info {
+    const char *name;    /* of the model */
+    size_t n_ctx;        /* tokens of a prompt and its chain */
+    size_t n_parameter;
+    size_t n_vocab;
+    pgr_dtype dtype;     /* its arithmetic */
+    double load_s;       /* what opening the model took */
+    unsigned can;
+    const char *no_chat; /* why messages cannot be asked; NULL: they can */
+} engine_info;
+
+const engine_info *engine_about(const pgr_engine *e); /* valid as long as the engine */
+
+/* ---- texts and their tokens -------------------------------------------------------------------------------------- */
+
+typedef struct infer_message {
+    const char *role; /* "system", "user", "assistant" */
+    const char *text; /* (n) text: what looks like a control token in it is spelled out in ordinary ones */
+    size_t n;
+} infer_message;
+
+/* Tokens of a text by itself, and of a whole prompt of messages, as the engine will count them. */
+pgr_status engine_count(pgr_engine *e, const char *text, size_t n, size_t *out, pgr_error *err);
+pgr_status engine_count_messages(pgr_engine *e, const infer_message *messages, size_t n, size_t *out, pgr_error *err);
+
+/* Appends the text's first `keep` tokens, whole characters; all of it where it has no more. */
+pgr_status engine_clip(pgr_engine *e, const char *text, size_t n, size_t keep, buf *out, pgr_error *err);
+
+/* Appends the tokens of a text. flags: PGR_TOKENS_* */
+pgr_status engine_tokens(pgr_engine *e, const char *text, size_t n, int flags, ids *out, pgr_error *err);
+
+/* ---- requests ---------------------------------------------------------------------------------------------------- */
+
+/* Writes the text of a grammar's hole. chain: the chain's text so far. Called in the engine's thread. An error is the
+ * request's. */
 typedef pgr_status (*infer_fill_fn)(void *ctx, const char *hole, const char *chain, size_t n, buf *out, pgr_error *err);
 
+typedef struct infer_adapters {
+    pgr_lora *const *loras; /* (n) */
+    const float *scales;    /* (n) */
+    size_t n;               /* 0: the model as it is */
+} infer_adapters;
+
 typedef struct infer_request {
-    const int32_t *prompt; /* (n_prompt), n_prompt >= 1 */
+    /* The prompt is one of these three. */
+    const infer_message *messages; /* (n_message) in the model's chat template, with the assistant's turn begun */
+    size_t n_message;
+    const char *text; /* (n_text) as it is, by flags of PGR_TOKENS_* */
+    size_t n_text;
+    int text_flags;
+    const int32_t *prompt; /* (n_prompt) tokens, n_prompt >= 1 */
     size_t n_prompt;
+
     size_t n_sample;
     uint64_t seed;         /* random numbers are keyed by (seed, id, first_sample + i, position) */
     uint32_t id, first_sample;
     pgr_sampling sampling;
     size_t max_tokens;     /* of each chain, forced tokens counted */
+    bool shorten;          /* max_tokens becomes what the context has room for; else more than that is an error */
     bool ignore_eos;
     const char *const *stop; /* (n_stop) */
     size_t n_stop;
-    grammar *grammar;      /* NULL: none. A chain ends where the grammar must end */
+
+    const char *grammar;      /* (n_grammar) its text (grammar.h); NULL: none. A chain ends where it must end */
+    size_t n_grammar;
+    const char *grammar_name; /* for messages; NULL: "grammar" */
     const char *trigger;   /* the grammar starts after this text; NULL: at once. It is written for the chain where the
                               model ends its turn without it, and (cut) where it has not come when a quarter of the
                               limit is left, or as much as the grammar needs at least */
     infer_fill_fn fill;    /* needed where the grammar has holes */
     void *fill_ctx;
+
+    double deadline_s;        /* from the submission; 0: none. Chains that have not ended by then are handed over as
+                                 they are, with PGR_FINISH_DEADLINE */
+    const pgr_cancel *cancel; /* the request ends with PGR_E_CANCELLED in the step after it was set; NULL: none */
+    int priority;             /* the highest begins first, then the oldest; what runs is not interrupted */
+    const infer_adapters *adapters; /* NULL: those of pgr_engine_set_loras */
+    bool want_forced;         /* log-probabilities of forced tokens too */
+    bool stream;              /* new tokens are events before the end */
+    const void *owner;        /* who takes it: any address */
+    void *tag;                /* comes back with it */
 } infer_request;
 
 typedef struct infer_chain {
-    size_t request, sample; /* indices into the requests and their samples */
+    size_t sample;          /* index into the request's samples */
     buf text;               /* without a stop text */
     ids tokens;             /* EOS not among them */
     float *logprobs;        /* (tokens.n) temperature 1, full vocabulary; NaN for forced tokens unless want_forced */
@@ -41,48 +124,88 @@ typedef struct infer_chain {
 
 typedef struct infer_usage { /* of one request */
     size_t cached_tokens;    /* prompt tokens not computed because they were known */
-    double first_token_s;    /* from the call's start to its first chain's first token; 0: none was written */
+    double prompt_s;         /* from the submission until the prompt was read; 0: it never was */
+    double first_token_s;    /* until the first chain's first token; 0: none was written */
+    double total_s;          /* until the last chain's end */
 } infer_usage;
 
-/* The last chain of a request has ended; its chains are final from here on and stay until the call is over. Called in the
- * engine's thread; it may not call the engine. */
-typedef void (*infer_ended_fn)(void *ctx, size_t request, const infer_chain *chains /* (n_sample) */,
-                               const infer_usage *usage);
+typedef struct infer_result {
+    pgr_error error;     /* status PGR_OK, or why there are no chains */
+    ids prompt;          /* what was read */
+    infer_chain *chains; /* (n_chain) by sample */
+    size_t n_chain;
+    infer_usage usage;
+} infer_result;
+
+void infer_result_free(infer_result *r); /* NULL is fine */
+
+typedef uint64_t infer_ticket; /* of a submitted request; 0: none */
+
+/* Texts and arrays of the request are copied; fill_ctx, cancel and adapters must live until it is taken or cancelled.
+ * On error (the settings, a prompt that is too long, a grammar that does not compile) the engine is as before. */
+pgr_status engine_submit(pgr_engine *e, const infer_request *request, infer_ticket *out, pgr_error *err);
+
+/* The request ends at once and nobody is told: its chains stop, its pages are free. An ended or unknown one: nothing
+ * happens, or what is not taken yet is dropped. */
+void engine_cancel(pgr_engine *e, infer_ticket ticket);
+
+/* One batch step for everything that is there. False: nothing is left to be done, all have ended. */
+bool engine_step(pgr_engine *e);
+
+typedef enum infer_event_kind { INFER_PIECE, INFER_ENDED } infer_event_kind;
+
+typedef struct infer_event {
+    infer_event_kind kind;
+    infer_ticket ticket;
+    void *tag;
+    infer_result *result; /* INFER_ENDED: the taker's (infer_result_free) */
+    /* INFER_PIECE: what is new in a chain; valid until the next call. Text ends at a character and holds back what
+     * may become a stop text; all pieces together are the chain's text and tokens. */
+    size_t sample;
+    const char *text; /* (n_text) */
+    size_t n_text;
+    const int32_t *tokens; /* (n_token) */
+    const float *logprobs; /* (n_token) */
+    size_t n_token;
+} infer_event;
+
+/* The next thing that happened to the owner's requests, oldest first (NULL: to anyone's). False: nothing more. */
+bool engine_take(pgr_engine *e, const void *owner, infer_event *out);
+
+typedef struct engine_load {
+    size_t n_request;          /* that have not ended */
+    size_t n_running, n_waiting; /* chains */
+    uint64_t n_to_read, n_to_write; /* since the engine was created: tokens of all prompts, of all chains at most */
+    uint64_t n_read, n_written;     /* and those that were (known ones too) */
+} engine_load;
+
+engine_load engine_state(const pgr_engine *e);
+
+/* ---- closed batches and given text ------------------------------------------------------------------------------- */
 
 typedef struct infer_options {
-    double deadline_s; /* from the call's start; 0: none */
     pgr_watch watch;
-    infer_ended_fn ended; /* may be NULL. What it was told holds also where the call fails later */
-    void *ended_ctx;
-    bool want_forced;  /* log-probabilities of forced tokens too */
+    const infer_adapters *adapters; /* of infer_logprobs; NULL: those of pgr_engine_set_loras */
 } infer_options;
 
 typedef struct infer_output {
-    infer_chain *chains; /* (n_chain) by request, then sample */
+    infer_result **results; /* (n_result) by request */
+    size_t n_result;
+    infer_chain *chains; /* (n_chain) those of all results, by request, then sample; what they hold is the results' */
     size_t n_chain;
     size_t prompt_tokens, cached_tokens, completion_tokens; /* cached: prompt tokens not computed because shared */
-    double prefill_s, decode_s, first_token_s;
+    double prefill_s, decode_s, first_token_s; /* prefill: until the last prompt was read */
 } infer_output;
 
-/* What is wrong with a request that can be seen before anything is computed: its settings, or more tokens than the model's
- * context has. infer_run checks all of its requests so. */
-pgr_status infer_check(const pgr_engine *e, const infer_request *request, pgr_error *err);
-
-/* All chains of all requests, many users' prompts in one batch. On error nothing is handed over. */
+/* Submits all requests, steps until they have ended, and takes them. The first error ends it: nothing is handed over
+ * then. The requests' owner and tag are the call's. options may be NULL. */
 pgr_status infer_run(pgr_engine *e, const infer_request *requests, size_t n_request, const infer_options *options,
                      infer_output *out, pgr_error *err);
 void infer_output_free(infer_output *out);
 
-/* log p of every token given those before it: out[i] for i >= 1, out[0] is NaN.                    tokens, out: (n) */
+/* log p of every token given those before it: out[i] for i >= 1, out[0] is NaN. Done at once, whatever else waits.
+ *                                                                                                  tokens, out: (n) */
 pgr_status infer_logprobs(pgr_engine *e, const int32_t *tokens, size_t n, const infer_options *options, float *out,
                           pgr_error *err);
-
-enum { ENGINE_GRAMMARS = 26 }; /* as many as one frame can have: one for each number of responses */
-
-/* The grammar of a text, compiled at most once while the engine keeps it (the last ENGINE_GRAMMARS texts, with the token masks
- * that were found). Belongs to the engine; valid until ENGINE_GRAMMARS other texts were asked for. */
-pgr_status engine_grammar(pgr_engine *e, const char *text, size_t n, const char *origin, grammar **out, pgr_error *err);
-
-const pgr_model *engine_model(const pgr_engine *e);
 
 #endif

@@ -9,7 +9,6 @@
 /* What a pgr_generation points into; the public part comes first. */
 typedef struct generation {
     pgr_generation public;
-    ids prompt;
     infer_output output;
     pgr_sample *samples;
 } generation;
@@ -18,32 +17,30 @@ pgr_generate_options pgr_generate_options_default(void) {
     return (pgr_generate_options){.sampling = {.temperature = 1.0f, .top_p = 1.0f}, .n_sample = 1, .max_tokens = 256};
 }
 
-static pgr_status tokens_of_prompt(const pgr_model *m, const char *prompt, size_t len, const pgr_generate_options *o,
-                                   ids *out, pgr_error *err) {
-    int special = o->parse_special ? TOK_PARSE_SPECIAL : 0;
-    if (o->raw) return tok_encode(m->tok, prompt, len, special | TOK_BOS, out, err);
+/* One user turn, or the text as it is. */
+static pgr_status set_prompt(const char *prompt, size_t len, const pgr_generate_options *o, infer_message *turn,
+                             infer_request *r, pgr_error *err) {
+    if (o->raw) {
+        r->text = prompt;
+        r->n_text = len;
+        r->text_flags = PGR_TOKENS_BOS | (o->parse_special ? PGR_TOKENS_SPECIAL : 0);
+        return PGR_OK;
+    }
     if (o->parse_special)
         return fail(err, PGR_E_ARG, "control tokens in a prompt need the raw form: the chat template writes its own");
-    chat_message message = {.role = "user", .text = prompt, .n = len};
-    return chat_render(&m->chat, m->tok, &message, 1, true, out, err);
-}
-
-/* Fewer tokens than asked for where the context ends. */
-static pgr_status limit_tokens(const pgr_model *m, size_t n_prompt, size_t *max_tokens, pgr_error *err) {
-    if (n_prompt == 0) return fail(err, PGR_E_ARG, "the prompt is empty, expected at least one token");
-    if (n_prompt >= m->config.n_ctx)
-        return fail(err, PGR_E_LIMIT, "the prompt has %zu tokens, the model's context is %zu", n_prompt,
-                    m->config.n_ctx);
-    if (*max_tokens > m->config.n_ctx - n_prompt) *max_tokens = m->config.n_ctx - n_prompt;
+    *turn = (infer_message){"user", prompt, len};
+    r->messages = turn;
+    r->n_message = 1;
     return PGR_OK;
 }
 
 /* Token lists must belong to the caller even where they are empty. */
-static pgr_status hand_over(generation *g, const pgr_model *m, double start, pgr_error *err) {
-    g->samples = mem_zero(g->output.n_chain, sizeof *g->samples);
+static pgr_status hand_over(generation *g, double load_s, double start, pgr_error *err) {
+    const infer_result *made = g->output.results[0];
+    g->samples = mem_zero(made->n_chain, sizeof *g->samples);
     if (!g->samples) return fail_mem(err);
-    for (size_t i = 0; i < g->output.n_chain; i++) {
-        const infer_chain *c = &g->output.chains[i];
+    for (size_t i = 0; i < made->n_chain; i++) {
+        const infer_chain *c = &made->chains[i];
         g->samples[i] = (pgr_sample){.text = c->text.data ? c->text.data : "",
                                      .n_text = c->text.n,
                                      .tokens = c->tokens.v,
@@ -52,8 +49,8 @@ static pgr_status hand_over(generation *g, const pgr_model *m, double start, pgr
                                      .finish = c->finish};
     }
     g->public = (pgr_generation){
-        .prompt = g->prompt.v, .n_prompt = g->prompt.n, .samples = g->samples, .n_sample = g->output.n_chain};
-    g->public.timing = (pgr_timing){.load_s = m->load_s,
+        .prompt = made->prompt.v, .n_prompt = made->prompt.n, .samples = g->samples, .n_sample = made->n_chain};
+    g->public.timing = (pgr_timing){.load_s = load_s,
                                     .prefill_s = g->output.prefill_s,
                                     .decode_s = g->output.decode_s,
                                     .total_s = clock_now() - start};
@@ -62,31 +59,26 @@ static pgr_status hand_over(generation *g, const pgr_model *m, double start, pgr
 
 static pgr_status generate(pgr_engine *e, const char *prompt, size_t len, const pgr_generate_options *o, generation *g,
                            pgr_error *err) {
-    const pgr_model *m = engine_model(e);
     double start = clock_now();
-    PGR_TRY(tokens_of_prompt(m, prompt, len, o, &g->prompt, err));
-    if (g->prompt.failed) return fail_mem(err);
-
-    infer_request r = {.prompt = g->prompt.v,
-                       .n_prompt = g->prompt.n,
-                       .n_sample = o->n_sample,
+    infer_message turn;
+    infer_request r = {.n_sample = o->n_sample,
                        .seed = o->seed,
                        .sampling = o->sampling,
                        .max_tokens = o->max_tokens,
+                       .shorten = true,
                        .ignore_eos = o->ignore_eos,
                        .stop = o->stop,
                        .n_stop = o->n_stop,
-                       .trigger = o->grammar_trigger};
-    PGR_TRY(limit_tokens(m, r.n_prompt, &r.max_tokens, err));
-    infer_options io = {.deadline_s = o->deadline_s, .watch = o->watch, .want_forced = true};
-    if (o->grammar) {
-        const char *name = o->grammar_name ? o->grammar_name : "grammar";
-        PGR_TRY(engine_grammar(e, o->grammar, strlen(o->grammar), name, &r.grammar, err));
-    }
-    if (r.grammar && grammar_has_holes(r.grammar))
-        return fail(err, PGR_E_ARG, "grammar: holes (@name) are for frames, expected a grammar without them");
+                       .grammar = o->grammar,
+                       .n_grammar = o->grammar ? strlen(o->grammar) : 0,
+                       .grammar_name = o->grammar_name,
+                       .trigger = o->grammar_trigger,
+                       .deadline_s = o->deadline_s,
+                       .want_forced = true};
+    infer_options io = {.watch = o->watch};
+    PGR_TRY(set_prompt(prompt, len, o, &turn, &r, err));
     PGR_TRY(infer_run(e, &r, 1, &io, &g->output, err));
-    return hand_over(g, m, start, err);
+    return hand_over(g, engine_about(e)->load_s, start, err);
 }
 
 pgr_status pgr_generate(pgr_engine *e, const char *prompt, size_t len, const pgr_generate_options *options,
@@ -106,7 +98,6 @@ pgr_status pgr_generate(pgr_engine *e, const char *prompt, size_t len, const pgr
 void pgr_generation_free(pgr_generation *public) {
     generation *g = (generation *)public;
     if (!g) return;
-    ids_free(&g->prompt);
     infer_output_free(&g->output);
     mem_free(g->samples);
     mem_free(g);
@@ -132,16 +123,16 @@ static pgr_status score_windows(pgr_engine *e, size_t n_context, const infer_opt
 
 pgr_status pgr_perplexity_of(pgr_engine *e, const char *text, size_t len, size_t n_context, const pgr_watch *watch,
                              pgr_perplexity *out, pgr_error *err) {
-    const pgr_model *m = engine_model(e);
-    if (n_context == 0) n_context = m->config.n_ctx;
-    if (n_context < 2 || n_context > m->config.n_ctx)
-        return fail(err, PGR_E_ARG, "a window of %zu tokens, expected 2 to %zu", n_context, m->config.n_ctx);
+    size_t most = engine_about(e)->n_ctx;
+    if (n_context == 0) n_context = most;
+    if (n_context < 2 || n_context > most)
+        return fail(err, PGR_E_ARG, "a window of %zu tokens, expected 2 to %zu", n_context, most);
 
-    pgr_perplexity p = {0};
-    PGR_TRY(pgr_tokenize(m, text, len, PGR_TOKENS_BOS, &p.tokens, &p.n, err));
-    pgr_status s = PGR_OK;
+    ids list = {0};
+    pgr_status s = engine_tokens(e, text, len, PGR_TOKENS_BOS, &list, err);
+    pgr_perplexity p = {.tokens = list.v, .n = list.n};
     infer_options o = {.watch = watch ? *watch : (pgr_watch){0}};
-    if (p.n < 2) s = fail(err, PGR_E_ARG, "the text has %zu tokens, expected at least 2", p.n);
+    if (s == PGR_OK && p.n < 2) s = fail(err, PGR_E_ARG, "the text has %zu tokens, expected at least 2", p.n);
     if (s == PGR_OK && !(p.logprobs = mem_array(p.n, sizeof *p.logprobs))) s = fail_mem(err);
     if (s == PGR_OK) s = score_windows(e, n_context, &o, &p, err);
     if (s != PGR_OK)

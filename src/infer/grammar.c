@@ -222,16 +222,22 @@ static pgr_status create(grammar *g, const char *text, size_t n, const char *ori
 pgr_status grammar_compile(const char *text, size_t n, const char *origin, grammar **out, pgr_error *err) {
     grammar *g = mem_zero(1, sizeof *g);
     if (!g) return fail_mem(err);
+    g->refs = 1;
     pgr_status s = create(g, text, n, origin, err);
     if (s == PGR_OK)
         *out = g;
     else
-        grammar_free(g);
+        grammar_unref(g);
     return s;
 }
 
-void grammar_free(grammar *g) {
-    if (!g) return;
+grammar *grammar_ref(grammar *g) {
+    g->refs++;
+    return g;
+}
+
+void grammar_unref(grammar *g) {
+    if (!g || --g->refs > 0) return;
     masks_free(g);
     for (size_t i = 0; i < g->n_state; i++) mem_free(g->states[i].next);
     mem_free(g->states);

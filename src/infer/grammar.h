@@ -23,7 +23,9 @@ enum { GRAMMAR_HOLE_BYTES = 16 }; /* what a hole counts for in grammar_distance 
 /* Error: "ORIGIN:LINE: what was found, what was expected". Refuses recursion other than at a rule's end, unknown rules,
  * rules with a hole that root does not use, a root that matches no text, more than 200,000 NFA states (big repeats). */
 pgr_status grammar_compile(const char *text, size_t n, const char *origin, grammar **out, pgr_error *err);
-void grammar_free(grammar *g);
+/* Whoever keeps a grammar holds a reference to it; compiling makes the first. */
+grammar *grammar_ref(grammar *g);
+void grammar_unref(grammar *g); /* the last one frees it; NULL is fine */
 
 int grammar_start(const grammar *g);
 /* *out: the state after one byte, GRAMMAR_DEAD if it is not allowed. Errors, of every call that may make a state: out of memory,

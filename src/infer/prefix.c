@@ -1,5 +1,6 @@
-/* prefix.c - the radix tree of cached beginnings. Nodes are found by (parent, first token) in one hash table and stand in
- * one list by time of use. A use touches a node and then those above it, so that the list's end is always a leaf. */
+/* prefix.c - the radix tree of cached beginnings. Nodes are found by (parent, first token) in one hash table and
+ * stand in one list by time of use. A use touches a node and then those above it, so that the list's end is always a
+ * leaf. */
 #include "infer/prefix.h"
 
 #include <string.h>
@@ -8,7 +9,7 @@
 
 typedef struct node node;
 struct node {
-    node *parent;  /* NULL: the root */
+    node *parent;  /* NULL: a root */
     int32_t *edge; /* (n_edge) tokens from the parent to here */
     size_t n_edge;
     kv_seq seq; /* all tokens from the root to here */
@@ -17,9 +18,15 @@ struct node {
     node *newer, *older; /* list by use */
 };
 
+typedef struct root { /* of one key; has children, else it goes */
+    node node;        /* in no list and no bucket */
+    uint64_t key;
+} root;
+
 struct prefix_tree {
     kv_cache *kv;
-    node root; /* in no list and no bucket */
+    root **roots; /* (n_root) */
+    size_t n_root, cap_root;
     node *newest, *oldest;
     node **bucket; /* (n_bucket) a power of two */
     size_t n_bucket, n_node, n_token;
@@ -80,7 +87,7 @@ static void link_newest(prefix_tree *t, node *n) {
 
 /* From the bottom up: nodes above are always newer than those below. */
 static void touch(prefix_tree *t, node *n) {
-    for (; n != &t->root; n = n->parent) {
+    for (; n->parent; n = n->parent) {
         unlink_node(t, n);
         link_newest(t, n);
     }
@@ -137,12 +144,44 @@ static pgr_status split(prefix_tree *t, node *n, size_t k, node **upper, pgr_err
     return PGR_OK;
 }
 
+/* ---- roots ---- */
+
+static node *root_of(const prefix_tree *t, uint64_t key) {
+    for (size_t i = 0; i < t->n_root; i++)
+        if (t->roots[i]->key == key) return &t->roots[i]->node;
+    return NULL;
+}
+
+static pgr_status root_create(prefix_tree *t, uint64_t key, node **out, pgr_error *err) {
+    if (t->n_root == t->cap_root) {
+        size_t cap = t->cap_root ? 2 * t->cap_root : 4;
+        root **roots = mem_resize(t->roots, cap * sizeof *roots);
+        if (!roots) return fail_mem(err);
+        t->roots = roots;
+        t->cap_root = cap;
+    }
+    root *r = mem_zero(1, sizeof *r);
+    if (!r) return fail_mem(err);
+    r->key = key;
+    t->roots[t->n_root++] = r;
+    *out = &r->node;
+    return PGR_OK;
+}
+
+/* The root goes where nothing is left below it. */
+static void drop_root(prefix_tree *t, const node *n) {
+    if (n->parent || n->n_child > 0) return;
+    size_t i = 0;
+    while (&t->roots[i]->node != n) i++;
+    mem_free(t->roots[i]);
+    t->roots[i] = t->roots[--t->n_root];
+}
+
 /* ---- the walk ---- */
 
-/* The deepest node that lies on tokens wholly, and how many tokens of one of its children's edges follow (*next: that
- * child, NULL: none). */
-static node *walk(prefix_tree *t, const int32_t *tokens, size_t n, node **next, size_t *n_on_edge) {
-    node *at = &t->root;
+/* The deepest node from `at` (a root) on that lies on tokens wholly, and how many tokens of one of its children's
+ * edges follow (*next: that child, NULL: none). */
+static node *walk(prefix_tree *t, node *at, const int32_t *tokens, size_t n, node **next, size_t *n_on_edge) {
     size_t done = 0;
     for (;;) {
         *next = done < n ? child_of(t, at, tokens[done]) : NULL;
@@ -176,25 +215,28 @@ void prefix_free(prefix_tree *t) {
     if (!t) return;
     prefix_clear(t);
     mem_free(t->bucket);
+    mem_free(t->roots);
     mem_free(t);
 }
 
-pgr_status prefix_take(prefix_tree *t, const int32_t *tokens, size_t n, kv_seq *seq, pgr_error *err) {
-    node *next;
+pgr_status prefix_take(prefix_tree *t, uint64_t key, const int32_t *tokens, size_t n, kv_seq *seq, pgr_error *err) {
+    node *next, *root = root_of(t, key);
     size_t k;
-    node *at = walk(t, tokens, n, &next, &k);
+    if (!root) return PGR_OK;
+    node *at = walk(t, root, tokens, n, &next, &k);
     const node *from = k ? next : at; /* an edge that is left half-way has the pages up to there, too */
-    if (from == &t->root) return PGR_OK;
+    if (from == root) return PGR_OK;
     PGR_TRY(kv_fork(t->kv, seq, &from->seq, at->seq.n_token + k, err));
     touch(t, k ? next : at);
     return PGR_OK;
 }
 
-pgr_status prefix_put(prefix_tree *t, const int32_t *tokens, size_t n, const kv_seq *seq, pgr_error *err) {
-    PGR_ASSERT(seq->n_token >= n);
+/* What is not known yet of the tokens becomes a leaf; root: of their key. */
+static pgr_status put_below(prefix_tree *t, node *root, const int32_t *tokens, size_t n, const kv_seq *seq,
+                            pgr_error *err) {
     node *next;
     size_t k;
-    node *at = walk(t, tokens, n, &next, &k);
+    node *at = walk(t, root, tokens, n, &next, &k);
     size_t done = at->seq.n_token + k;
     if (done == n) { /* known, perhaps as the beginning of something longer */
         touch(t, k ? next : at);
@@ -209,6 +251,16 @@ pgr_status prefix_put(prefix_tree *t, const int32_t *tokens, size_t n, const kv_
     return PGR_OK;
 }
 
+pgr_status prefix_put(prefix_tree *t, uint64_t key, const int32_t *tokens, size_t n, const kv_seq *seq,
+                      pgr_error *err) {
+    PGR_ASSERT(seq->n_token >= n);
+    node *root = root_of(t, key);
+    if (!root) PGR_TRY(root_create(t, key, &root, err));
+    pgr_status s = put_below(t, root, tokens, n, seq, err);
+    drop_root(t, root);
+    return s;
+}
+
 bool prefix_evict(prefix_tree *t) {
     node *n = t->oldest;
     if (!n) return false;
@@ -216,6 +268,7 @@ bool prefix_evict(prefix_tree *t) {
     unlink_node(t, n);
     table_remove(t, n);
     n->parent->n_child--;
+    drop_root(t, n->parent);
     t->n_node--;
     t->n_token -= n->n_edge;
     node_free(t, n);

@@ -117,20 +117,20 @@ static pgr_status write_hole(writer *w, const char *hole, pgr_error *err) {
     return s;
 }
 
-/* Vocabularies have words with the space before them: a forced run that ends in a space before a choice leaves that space to the
- * token of the choice. state: of the grammar where the run began, at byte `from` of the text. */
+/* Vocabularies have words with the space before them: a forced run that ends in a space before a choice leaves that
+ * space to the token of the choice. state: of the grammar where the run began, at byte `from` of the text. */
 static pgr_status leave_space(writer *w, int state, size_t from, pgr_error *err) {
     buf *text = &w->chain->text;
-    if (text->n == from || text->data[text->n - 1] != ' ' || grammar_only_end(w->r->grammar, w->state)) return PGR_OK;
+    if (text->n == from || text->data[text->n - 1] != ' ' || grammar_only_end(w->grammar, w->state)) return PGR_OK;
     text->data[--text->n] = '\0';
-    return grammar_walk(w->r->grammar, state, text->data + from, text->n - from, &w->state, err);
+    return grammar_walk(w->grammar, state, text->data + from, text->n - from, &w->state, err);
 }
 
 /* All that has no choice: literal text, holes; up to a choice or the end. */
 static pgr_status write_forced(writer *w, pgr_error *err) {
     buf *text = &w->chain->text;
     size_t from = text->n, run_from = from;
-    grammar *g = w->r->grammar;
+    grammar *g = w->grammar;
     int run_state = w->state;
     while (!grammar_only_end(g, w->state)) {
         size_t before = text->n;
@@ -153,7 +153,7 @@ static pgr_status write_forced(writer *w, pgr_error *err) {
 }
 
 static pgr_status start_grammar(writer *w, pgr_error *err) {
-    w->state = grammar_start(w->r->grammar);
+    w->state = grammar_start(w->grammar);
     return write_forced(w, err);
 }
 
@@ -167,18 +167,20 @@ static pgr_status write_trigger(writer *w, pgr_error *err) {
 
 /* ---- begin ---- */
 
-pgr_status writer_check(const infer_request *r, pgr_error *err) {
+pgr_status writer_check(const infer_request *r, const grammar *g, const tokenizer *t, pgr_error *err) {
     PGR_TRY(sampler_check(&r->sampling, err));
-    if (r->n_prompt == 0) return fail(err, PGR_E_ARG, "the prompt is empty, expected at least one token");
     if (r->n_sample == 0 || r->max_tokens == 0)
         return fail(err, PGR_E_ARG, "n_sample is %zu and max_tokens %zu, expected at least 1", r->n_sample,
                     r->max_tokens);
     for (size_t i = 0; i < r->n_stop; i++)
         if (!r->stop[i][0]) return fail(err, PGR_E_ARG, "stop text %zu is empty", i + 1);
-    if (!r->grammar) return PGR_OK;
+    if (!g) return PGR_OK;
+    PGR_TRY(grammar_check_tokens(g, t, err));
+    if (grammar_has_holes(g) && !r->fill)
+        return fail(err, PGR_E_ARG, "grammar: holes (@name) are for frames, expected a grammar without them");
     if (r->trigger && !*r->trigger) return fail(err, PGR_E_ARG, "the text that the grammar starts after is empty");
 
-    size_t least = grammar_distance(r->grammar, grammar_start(r->grammar));
+    size_t least = grammar_distance(g, grammar_start(g));
     if (r->trigger) least += strlen(r->trigger) + 1;
     if (r->max_tokens < least)
         return fail(err, PGR_E_LIMIT, "max_tokens is %zu, the grammar may need up to %zu to end", r->max_tokens, least);
@@ -193,8 +195,8 @@ static pgr_status allowed(writer *w, size_t limit, const uint64_t **out, pgr_err
     *out = NULL;
     if (w->state >= 0) {
         const uint64_t *mask;
-        PGR_TRY(grammar_mask(w->r->grammar, sh->trie, w->state, limit, &mask, NULL, err));
-        bool may_end = grammar_accepts(w->r->grammar, w->state);
+        PGR_TRY(grammar_mask(w->grammar, sh->trie, w->state, limit, &mask, NULL, err));
+        bool may_end = grammar_accepts(w->grammar, w->state);
         for (size_t i = 0; i < sh->n_mask; i++) sh->mask[i] = mask[i] | (may_end ? sh->end_mask[i] : 0);
         *out = sh->mask;
     } else if (w->r->ignore_eos) {
@@ -213,11 +215,11 @@ static pgr_status pick(writer *w, const sampler_row *row, size_t limit, int32_t 
     return sampler_pick(w->shared->sampler, w->shared->k, row, mask, &w->r->sampling, u, token, logprob, err);
 }
 
-/* Under a grammar the chain must be able to end within the token limit: where the picked token leads too far, it is picked
- * again among those that do not. *next: the grammar's state after it. */
+/* Under a grammar the chain must be able to end within the token limit: where the picked token leads too far, it is
+ * picked again among those that do not. *next: the grammar's state after it. */
 static pgr_status pick_in_grammar(writer *w, const sampler_row *row, int32_t *token, float *logprob, int *next,
                                   pgr_error *err) {
-    grammar *g = w->r->grammar;
+    grammar *g = w->grammar;
     size_t left = tokens_left(w), closing = grammar_distance(g, w->state);
     size_t limit = left > closing ? left - 1 : (closing > 0 ? closing - 1 : 0);
 
@@ -259,12 +261,12 @@ static size_t trigger_end(const writer *w, size_t from) {
     return hit ? (size_t)(hit - text->data) + n : 0;
 }
 
-/* The token just taken completed the trigger at byte `end`: what follows it in the same token must be legal, else the token
- * is replaced by its bytes up to the trigger's end. */
+/* The token just taken completed the trigger at byte `end`: what follows it in the same token must be legal, else the
+ * token is replaced by its bytes up to the trigger's end. */
 static pgr_status enter_grammar(writer *w, size_t from, size_t end, int32_t token, float logprob, pgr_error *err) {
     buf *text = &w->chain->text;
     int state;
-    PGR_TRY(grammar_walk(w->r->grammar, grammar_start(w->r->grammar), text->data + end, text->n - end, &state, err));
+    PGR_TRY(grammar_walk(w->grammar, grammar_start(w->grammar), text->data + end, text->n - end, &state, err));
     if (state != GRAMMAR_DEAD) {
         PGR_TRY(push_token(w, token, logprob, false, err));
         w->state = state;
@@ -286,7 +288,7 @@ static pgr_status take_free(writer *w, int32_t token, float logprob, size_t from
 
 /* Where the trigger has not come, as much as the grammar needs, and at least a quarter of the limit, is kept for it. */
 static bool must_trigger(const writer *w) {
-    size_t least = grammar_distance(w->r->grammar, grammar_start(w->r->grammar)) + strlen(w->r->trigger) + 1;
+    size_t least = grammar_distance(w->grammar, grammar_start(w->grammar)) + strlen(w->r->trigger) + 1;
     size_t keep = least > w->r->max_tokens / 4 ? least : w->r->max_tokens / 4;
     return tokens_left(w) <= keep;
 }
@@ -322,14 +324,15 @@ static void end_where_due(writer *w, size_t from) {
     if (!w->done && tokens_left(w) == 0) finish(w, PGR_FINISH_LENGTH);
 }
 
-pgr_status writer_begin(writer *w, writer_shared *shared, const infer_request *r, infer_chain *chain, pgr_error *err) {
-    *w = (writer){.r = r, .shared = shared, .chain = chain};
+pgr_status writer_begin(writer *w, writer_shared *shared, const infer_request *r, grammar *g, infer_chain *chain,
+                        pgr_error *err) {
+    *w = (writer){.r = r, .grammar = g, .shared = shared, .chain = chain};
     size_t most = r->max_tokens < MOST_RESERVED ? r->max_tokens : MOST_RESERVED;
     PGR_TRY(reserve_tokens(chain, most, err));
     buf_reserve(&chain->text, most * BYTES_PER_TOKEN);
     if (chain->text.failed) return fail_mem(err);
-    w->state = !r->grammar ? WRITER_FREE : WRITER_WAITS;
-    if (!r->grammar || r->trigger) return PGR_OK;
+    w->state = !g ? WRITER_FREE : WRITER_WAITS;
+    if (!g || r->trigger) return PGR_OK;
     PGR_TRY(start_grammar(w, err));
     end_where_due(w, 0);
     return PGR_OK;

@@ -1,9 +1,10 @@
-/* writer.h - one chain while it is written: its text and tokens, the state of its grammar, what the program writes into it
- * (forced continuations, holes, a missing trigger) and when it ends. Knows nothing of batches and caches. */
+/* writer.h - one chain while it is written: its text and tokens, the state of its grammar, what the program writes
+ * into it (forced continuations, holes, a missing trigger) and when it ends. Knows nothing of batches and caches. */
 #ifndef PGR_INFER_WRITER_H
 #define PGR_INFER_WRITER_H
 
 #include "infer/engine.h"
+#include "infer/grammar.h"
 #include "infer/sampler.h"
 
 typedef struct writer_shared { /* of one engine */
@@ -19,6 +20,7 @@ typedef struct writer_shared { /* of one engine */
 
 typedef struct writer {
     const infer_request *r;
+    grammar *grammar; /* NULL: none */
     writer_shared *shared;
     infer_chain *chain;
     int state;     /* of the grammar, or one of the two below */
@@ -28,13 +30,15 @@ typedef struct writer {
 enum { WRITER_FREE = -2, WRITER_WAITS = -3 }; /* no grammar; the trigger has not come yet */
 
 /* Empty chain; writes what the grammar forces at its start. */
-pgr_status writer_begin(writer *w, writer_shared *shared, const infer_request *r, infer_chain *chain, pgr_error *err);
+pgr_status writer_begin(writer *w, writer_shared *shared, const infer_request *r, grammar *g, infer_chain *chain,
+                        pgr_error *err);
 
-/* Samples the next token from the logits after the chain's last one (prepared at the request's temperature) and appends it with
- * all that it forces. */
+/* Samples the next token from the logits after the chain's last one (prepared at the request's temperature) and
+ * appends it with all that it forces. */
 pgr_status writer_next(writer *w, const sampler_row *row, pgr_error *err);
 
-/* Checks what a request asks before anything is computed; the error names the field. */
-pgr_status writer_check(const infer_request *r, pgr_error *err);
+/* Checks what a request asks of its chains before anything is computed; the error names the field. g: of the request,
+ * NULL: none */
+pgr_status writer_check(const infer_request *r, const grammar *g, const tokenizer *t, pgr_error *err);
 
 #endif

@@ -3,8 +3,8 @@
 #ifndef PGR_JUDGE_FRAME_H
 #define PGR_JUDGE_FRAME_H
 
+#include "infer/engine.h"
 #include "judge/chain.h"
-#include "model/model.h"
 #include "user/request.h"
 
 typedef struct frame_file { /* compiled in by tools/embed.cmake; the last has name NULL */
@@ -28,7 +28,7 @@ size_t frame_max_tokens_more(const frame *f); /* added for every response beyond
 size_t frame_history(const frame *f);        /* pairs shown by default */
 const char *frame_trigger(const frame *f);   /* where the grammar starts; NULL: at the first token */
 
-/* Appends the grammar for n responses (text for grammar_compile); *has = false: the frame has none. */
+/* Appends the grammar for n responses (text for a request to the engine); *has = false: the frame has none. */
 pgr_status frame_grammar(const frame *f, size_t n_response, buf *out, bool *has, pgr_error *err);
 
 typedef struct frame_view { /* what of a request one prompt shows, and how */
@@ -39,16 +39,20 @@ typedef struct frame_view { /* what of a request one prompt shows, and how */
 } frame_view;
 
 typedef struct frame_prompt {
-    ids tokens;
+    infer_message messages[2]; /* (n_message) texts of the prompt's own */
+    size_t n_message;
+    size_t n_token; /* of the whole prompt, as the engine counts */
     pgr_clip *clips; /* (n_clip) texts that were shortened; memory and field names of the arena */
     size_t n_clip;
     size_t n_history; /* pairs shown after fitting into the budget */
 } frame_prompt;
 
-/* Renders the prompt for the model's chat template. Every text is clipped to the frame's own token limit for its kind; if
- * the prompt is still longer than view->budget, pairs beyond frame_history are dropped (oldest first), then limits are lowered
- * evenly, then the other pairs are dropped, until it fits; PGR_E_LIMIT if it cannot. What is shared by both orders comes first. */
-pgr_status frame_render(const frame *f, const pgr_model *m, const pgr_request *r, const frame_view *view, arena *a,
+/* Renders the messages of a prompt. The engine counts and clips; every text is clipped to the frame's own token limit
+ * for its kind; if the prompt is still longer than view->budget, pairs beyond frame_history are dropped (oldest
+ * first), then limits are lowered evenly, then the other pairs are dropped, until it fits; PGR_E_LIMIT if it cannot.
+ * What is shared by both orders comes first. */
+pgr_status frame_render(const frame *f, pgr_engine *e, const pgr_request *r, const frame_view *view, arena *a,
                         frame_prompt *out, pgr_error *err);
+void frame_prompt_free(frame_prompt *p); /* its messages */
 
 #endif

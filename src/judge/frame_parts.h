@@ -87,8 +87,7 @@ typedef struct talk_turn {
     const char *role; /* "User", "Assistant", "System" */
     const char *text; /* defused */
     size_t n;
-    const int32_t *tokens; /* (n_token) */
-    size_t n_token;
+    size_t n_token;   /* as the engine counts */
 } talk_turn;
 
 typedef struct talk { /* a text, or a conversation whose last turn matters most */
@@ -103,9 +102,9 @@ typedef struct talk { /* a text, or a conversation whose last turn matters most 
  * "[The Start of" becomes "[_The Start of". join: every run of blanks and line breaks becomes one space. */
 void text_defuse(const char *s, size_t n, bool join, buf *out);
 
-pgr_status talk_make(const frame *f, const tokenizer *t, int kind, const char *field, const turn *turns, size_t n_turn,
+pgr_status talk_make(const frame *f, pgr_engine *e, int kind, const char *field, const turn *turns, size_t n_turn,
                      arena *a, talk *out, pgr_error *err);
 /* Appends the talk clipped to limit tokens; *kept: how many of its tokens were shown. */
-pgr_status talk_show(const talk *k, const tokenizer *t, size_t limit, bool join, buf *out, size_t *kept, pgr_error *err);
+pgr_status talk_show(const talk *k, pgr_engine *e, size_t limit, bool join, buf *out, size_t *kept, pgr_error *err);
 
 #endif

@@ -21,7 +21,7 @@ typedef struct shown_response {
 
 typedef struct render {
     const frame *f;
-    const pgr_model *m;
+    pgr_engine *e;
     const pgr_request *r;
     arena tmp;                          /* everything below */
     arena *keep;                        /* the caller's: names in messages */
@@ -33,7 +33,7 @@ typedef struct render {
     pgr_clip *clips;           /* (n_clip) of this attempt */
     size_t n_clip;
     buf history, shown_responses, wrapped[2], system, user; /* of this attempt */
-    ids tokens;
+    size_t n_token;                                         /* of its prompt */
 } render;
 
 /* ---- what is shown ------------------------------------------------------------------------------------------------
@@ -45,7 +45,7 @@ static bool uses(const frame *f, int which, unsigned slots) {
 
 static pgr_status collect_text(render *x, int kind, const char *field, const char *text, talk *out, pgr_error *err) {
     turn one = {"user", text};
-    return talk_make(x->f, x->m->tok, kind, field, &one, 1, &x->tmp, out, err);
+    return talk_make(x->f, x->e, kind, field, &one, 1, &x->tmp, out, err);
 }
 
 static void measure(const char *text, const turn *context, size_t n_context, facts *out) {
@@ -68,7 +68,7 @@ static pgr_status collect_pair(render *x, size_t index, shown_pair *out, pgr_err
     const preference_pair *p = &x->r->history[index];
     out->index = index;
     const char *field = arena_printf(x->keep, "user.history[%zu].query", index);
-    PGR_TRY(talk_make(x->f, x->m->tok, KIND_HISTORY_QUERY, field, p->context, p->n_context, &x->tmp, &out->query, err));
+    PGR_TRY(talk_make(x->f, x->e, KIND_HISTORY_QUERY, field, p->context, p->n_context, &x->tmp, &out->query, err));
     field = arena_printf(x->keep, "user.history[%zu].chosen", index);
     PGR_TRY(collect_text(x, KIND_HISTORY_RESPONSE, field, p->chosen, &out->chosen, err));
     field = arena_printf(x->keep, "user.history[%zu].rejected", index);
@@ -123,7 +123,7 @@ static pgr_status collect_list(render *x, int kind, const char *field, const cha
 
 static pgr_status collect(render *x, const frame_view *view, pgr_error *err) {
     const pgr_request *r = x->r;
-    PGR_TRY(talk_make(x->f, x->m->tok, KIND_QUERY, "query", r->messages, r->n_message, &x->tmp, &x->query, err));
+    PGR_TRY(talk_make(x->f, x->e, KIND_QUERY, "query", r->messages, r->n_message, &x->tmp, &x->query, err));
     PGR_TRY(collect_list(x, KIND_CRITERIA, "user.criteria", r->criteria, r->n_criteria, &x->criteria, err));
     PGR_TRY(collect_list(x, KIND_DEMOGRAPHICS, "user.demographics", &r->demographics, 1, &x->demographics, err));
     x->n_pair = x->f->sections[SECTION_HISTORY].line ? view->n_history : 0;
@@ -148,7 +148,7 @@ static slot_text text_of(const buf *b) {
 /* The talk under the attempt's limit, appended to out; a clip is noted. */
 static pgr_status show(render *x, const talk *k, buf *out, pgr_error *err) {
     size_t kept;
-    PGR_TRY(talk_show(k, x->m->tok, x->limit[k->kind], x->f->join_lines, out, &kept, err));
+    PGR_TRY(talk_show(k, x->e, x->limit[k->kind], x->f->join_lines, out, &kept, err));
     if (kept < k->n_token) x->clips[x->n_clip++] = (pgr_clip){k->field, k->n_token, kept};
     return PGR_OK;
 }
@@ -221,16 +221,20 @@ static pgr_status show_wrapped(render *x, const talk *k, int which, int slot, bu
 static void clear(render *x) {
     buf *all[] = {&x->history, &x->shown_responses, &x->wrapped[0], &x->wrapped[1], &x->system, &x->user};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) buf_clear(all[i]);
-    x->tokens.n = 0;
+    x->n_token = 0;
     x->n_clip = 0;
 }
 
-static pgr_status tokens_of(render *x, pgr_error *err) {
-    chat_message messages[2] = {{"system", x->system.data, x->system.n},
-                                {"user", x->user.data ? x->user.data : "", x->user.n}};
-    size_t first = x->system.n ? 0 : 1;
-    PGR_TRY(chat_render(&x->m->chat, x->m->tok, messages + first, 2 - first, true, &x->tokens, err));
-    return x->tokens.failed ? fail_mem(err) : PGR_OK;
+static size_t messages_of(const render *x, infer_message out[2]) {
+    size_t n = 0;
+    if (x->system.n) out[n++] = (infer_message){"system", x->system.data, x->system.n};
+    out[n++] = (infer_message){"user", x->user.data ? x->user.data : "", x->user.n};
+    return n;
+}
+
+static pgr_status count_tokens(render *x, pgr_error *err) {
+    infer_message messages[2];
+    return engine_count_messages(x->e, messages, messages_of(x, messages), &x->n_token, err);
 }
 
 static pgr_status attempt(render *x, pgr_error *err) {
@@ -262,7 +266,7 @@ static pgr_status attempt(render *x, pgr_error *err) {
     buf_free(&query);
     buf_free(&words);
     if (status != PGR_OK) return status;
-    return failed ? fail_mem(err) : tokens_of(x, err);
+    return failed ? fail_mem(err) : count_tokens(x, err);
 }
 
 /* ---- until it fits --------------------------------------------------------------------------------------------- */
@@ -292,8 +296,8 @@ static void drop_oldest(render *x) {
  * one near the end. False: none are left beyond least. */
 static bool drop_pairs(render *x, size_t budget, size_t least) {
     if (x->n_pair <= least) return false;
-    size_t pair = x->tokens.n / x->n_pair + 1; /* more than a pair's mean: the rest of the prompt is in it */
-    size_t n = 1 + (x->tokens.n - budget) / pair / 2;
+    size_t pair = x->n_token / x->n_pair + 1; /* more than a pair's mean: the rest of the prompt is in it */
+    size_t n = 1 + (x->n_token - budget) / pair / 2;
     while (n-- > 0 && x->n_pair > least) drop_oldest(x);
     return true;
 }
@@ -304,35 +308,55 @@ static pgr_status fit(render *x, size_t budget, pgr_error *err) {
     double factor = 1.0;
     for (;;) {
         PGR_TRY(attempt(x, err));
-        if (x->tokens.n <= budget) return PGR_OK;
+        if (x->n_token <= budget) return PGR_OK;
         if (drop_pairs(x, budget, x->f->history)) continue;
         if (lower_limits(x, factor *= 0.8)) continue;
         if (drop_pairs(x, budget, 0)) continue;
         return fail(err, PGR_E_LIMIT,
                     "frame %s: the prompt needs %zu tokens with every text clipped to %d, there is room for %zu",
-                    x->f->name, x->tokens.n, LIMIT_FLOOR, budget);
+                    x->f->name, x->n_token, LIMIT_FLOOR, budget);
     }
 }
 
 static void render_free(render *x) {
     buf *all[] = {&x->history, &x->shown_responses, &x->wrapped[0], &x->wrapped[1], &x->system, &x->user};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) buf_free(all[i]);
-    ids_free(&x->tokens);
     arena_free(&x->tmp);
 }
 
-pgr_status frame_render(const frame *f, const pgr_model *m, const pgr_request *r, const frame_view *view, arena *a,
+/* The messages go over to the prompt, texts included. */
+static pgr_status take_messages(render *x, frame_prompt *out, pgr_error *err) {
+    buf *texts[2] = {&x->system, &x->user};
+    size_t n = messages_of(x, out->messages);
+    for (out->n_message = 0; out->n_message < n; out->n_message++) {
+        char *text = buf_take(texts[2 - n + out->n_message]);
+        if (!text) return fail_mem(err);
+        out->messages[out->n_message].text = text;
+    }
+    return PGR_OK;
+}
+
+pgr_status frame_render(const frame *f, pgr_engine *e, const pgr_request *r, const frame_view *view, arena *a,
                         frame_prompt *out, pgr_error *err) {
     if (uses(f, SECTION_RESPONSE, BIT(LABEL)) && r->n_response > MAX_LABELS)
         return fail(err, PGR_E_LIMIT, "frame %s: %zu responses, it has letters for %d", f->name, r->n_response,
                     MAX_LABELS);
-    render x = {.f = f, .m = m, .r = r, .keep = a};
+    render x = {.f = f, .e = e, .r = r, .keep = a};
     pgr_status status = collect(&x, view, err);
     if (status == PGR_OK) status = fit(&x, view->budget, err);
     if (status == PGR_OK) {
-        *out = (frame_prompt){x.tokens, x.clips, x.n_clip, x.n_pair};
-        x.tokens = (ids){0};
+        frame_prompt made = {.n_token = x.n_token, .clips = x.clips, .n_clip = x.n_clip, .n_history = x.n_pair};
+        status = take_messages(&x, &made, err);
+        if (status == PGR_OK)
+            *out = made;
+        else
+            frame_prompt_free(&made);
     }
     render_free(&x);
     return status;
+}
+
+void frame_prompt_free(frame_prompt *p) {
+    for (size_t i = 0; i < p->n_message; i++) mem_free((void *)(uintptr_t)p->messages[i].text);
+    p->n_message = 0;
 }

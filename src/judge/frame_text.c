@@ -2,7 +2,6 @@
  * at the end of a character, conversations with the last turn first served. */
 #include <string.h>
 
-#include "base/text.h"
 #include "judge/frame_parts.h"
 
 static const char CLIPPED[] = " [...]";
@@ -87,52 +86,45 @@ static const char *role_name(const char *role) {
     return strcmp(role, "assistant") == 0 ? "Assistant" : strcmp(role, "system") == 0 ? "System" : "User";
 }
 
-static pgr_status make_turn(const frame *f, const tokenizer *t, const turn *from, arena *a, talk_turn *out,
-                            pgr_error *err) {
+static pgr_status make_turn(const frame *f, pgr_engine *e, const turn *from, arena *a, talk_turn *out, pgr_error *err) {
     buf text = {0};
-    ids tokens = {0};
+    size_t n_token = 0;
     text_defuse(from->text, strlen(from->text), f->join_lines, &text);
     pgr_status status = text.failed ? fail_mem(err) : PGR_OK;
-    if (status == PGR_OK) status = tok_encode(t, text.data ? text.data : "", text.n, 0, &tokens, err);
-    if (status == PGR_OK && tokens.failed) status = fail_mem(err);
+    if (status == PGR_OK) status = engine_count(e, text.data ? text.data : "", text.n, &n_token, err);
     if (status == PGR_OK) {
         char *copy = arena_strndup(a, text.data ? text.data : "", text.n);
-        int32_t *v = arena_array(a, tokens.n, sizeof *v);
-        if (copy && v) {
-            if (tokens.n) memcpy(v, tokens.v, tokens.n * sizeof *v);
-            *out = (talk_turn){role_name(from->role), copy, text.n, v, tokens.n};
-        } else {
+        if (copy)
+            *out = (talk_turn){role_name(from->role), copy, text.n, n_token};
+        else
             status = fail_mem(err);
-        }
     }
     buf_free(&text);
-    ids_free(&tokens);
     return status;
 }
 
-pgr_status talk_make(const frame *f, const tokenizer *t, int kind, const char *field, const turn *turns, size_t n_turn,
+pgr_status talk_make(const frame *f, pgr_engine *e, int kind, const char *field, const turn *turns, size_t n_turn,
                      arena *a, talk *out, pgr_error *err) {
     *out = (talk){.field = field, .kind = kind, .n_turn = n_turn};
     out->turns = arena_array(a, n_turn, sizeof *out->turns);
     if (!out->turns || !field) return fail_mem(err);
     for (size_t i = 0; i < n_turn; i++) {
-        PGR_TRY(make_turn(f, t, &turns[i], a, &out->turns[i], err));
+        PGR_TRY(make_turn(f, e, &turns[i], a, &out->turns[i], err));
         out->n_token += out->turns[i].n_token;
     }
     return PGR_OK;
 }
 
 /* The first `keep` tokens of a turn, whole characters, with a sign that there was more. */
-static pgr_status show_turn(const talk_turn *k, const tokenizer *t, size_t keep, buf *out, pgr_error *err) {
+static pgr_status show_turn(const talk_turn *k, pgr_engine *e, size_t keep, buf *out, pgr_error *err) {
     if (keep >= k->n_token) {
         buf_add(out, k->text, k->n);
         return PGR_OK;
     }
     buf part = {0};
-    pgr_status status = tok_decode(t, k->tokens, keep, &part, err);
-    if (status == PGR_OK && part.failed) status = fail_mem(err);
+    pgr_status status = engine_clip(e, k->text, k->n, keep, &part, err);
     if (status == PGR_OK) {
-        size_t n = part.n ? utf8_complete(part.data, part.n) : 0;
+        size_t n = part.n;
         while (n && blank(part.data[n - 1])) n--;
         if (n) buf_add(out, part.data, n);
         buf_puts(out, CLIPPED + (n == 0)); /* no space in front of it where nothing was kept */
@@ -150,8 +142,7 @@ static void share_limit(const talk *k, size_t limit, size_t *keep) {
     }
 }
 
-pgr_status talk_show(const talk *k, const tokenizer *t, size_t limit, bool join, buf *out, size_t *kept,
-                     pgr_error *err) {
+pgr_status talk_show(const talk *k, pgr_engine *e, size_t limit, bool join, buf *out, size_t *kept, pgr_error *err) {
     arena a = {0};
     size_t *keep = arena_array(&a, k->n_turn, sizeof *keep);
     pgr_status status = keep ? PGR_OK : fail_mem(err);
@@ -168,7 +159,7 @@ pgr_status talk_show(const talk *k, const tokenizer *t, size_t limit, bool join,
         if (k->n_turn > 1) buf_printf(out, "%s%s: ", first ? "" : between, k->turns[i].role);
         first = false;
         *kept += keep[i];
-        status = show_turn(&k->turns[i], t, keep[i], out, err);
+        status = show_turn(&k->turns[i], e, keep[i], out, err);
     }
     arena_free(&a);
     return status;

@@ -1,7 +1,8 @@
 /* judge.c - test-time scaling (docs/method.md, "Test-time scaling"): a request becomes m chains under the user's own
- * history and n under those of similar users, half of them with the responses in reversed order, and the chains become
- * one result. The chains of all requests of a call are written in one batch, or (adaptive) in rounds that settled
- * requests leave; a request is settled, with a result or an error of its own, as soon as its last chain has ended. */
+ * history and n under those of similar users, half of them with the responses in reversed order, and the chains
+ * become one result. The requests of a call go through the engine together, as many at a time as keep it busy, each
+ * in one round or (adaptive) in several; a request is settled, with a result or an error of its own, as soon as its
+ * last chain has ended. */
 #include <math.h>
 #include <string.h>
 
@@ -12,18 +13,30 @@
 
 enum {
     FIRST_ROUND = 4, /* chains of the larger side; each further round doubles them */
-    ROUND_CHAINS =
-        128, /* of a round, all requests together: the slots filled twice, prompts few enough to stay in the cache */
+    AHEAD_CHAINS =
+        128, /* with the engine, of all requests together: its slots filled twice, prompts few enough for its cache */
 };
 static const size_t FULL_FRAME_PARAMETERS = 3000000000u; /* smaller models get the compact frame (docs/compact.md) */
 
 /* ---- one request ----------------------------------------------------------------------------------------------- */
 
+/* The prompt's chains are no longer with the engine. */
+static void leave_engine(batch *b, prompt *p) {
+    if (p->ticket == 0) return;
+    b->n_with_engine -= p->n_asked;
+    p->ticket = 0;
+}
+
 static void release(judging *j) {
     for (int k = 0; k < N_SIDE; k++)
-        for (size_t i = 0; i < j->sides[k].n_prompt && j->sides[k].prompts; i++)
-            ids_free(&j->sides[k].prompts[i].text.tokens);
+        for (size_t i = 0; i < j->sides[k].n_prompt && j->sides[k].prompts; i++) {
+            prompt *p = &j->sides[k].prompts[i];
+            engine_cancel(j->b->e, p->ticket);
+            leave_engine(j->b, p);
+            frame_prompt_free(&p->text);
+        }
     memset(j->sides, 0, sizeof j->sides);
+    buf_free(&j->grammar);
     arena_free(&j->tmp);
 }
 
@@ -45,8 +58,8 @@ static void settle(judging *j, pgr_status status) {
     if (b->o->judged) b->o->judged(b->o->judged_ctx, j->index);
 }
 
-/* All that is wanted of a side by round `round`: of n chains as large a part as FIRST_ROUND 2^round is of the larger side, and
- * whole pairs of orders. */
+/* All that is wanted of a side by round `round`: of n chains as large a part as FIRST_ROUND 2^round is of the larger
+ * side, and whole pairs of orders. */
 static size_t target_of(const judging *j, const side *s, size_t round) {
     size_t a = j->sides[SIDE_IND].n, b = j->sides[SIDE_PRO].n, larger = a > b ? a : b;
     size_t part = (size_t)FIRST_ROUND << round;
@@ -72,195 +85,136 @@ static pgr_status is_settled(judging *j, bool *enough) {
     return PGR_OK;
 }
 
-/* The last chain of the round has ended. */
-static void end_round(judging *j) {
-    bool enough = false;
-    if (j->status == PGR_OK) j->status = is_settled(j, &enough);
-    if (j->status == PGR_OK && enough) j->status = judging_result(j);
-    if (enough || j->status != PGR_OK) {
-        settle(j, j->status);
-    } else {
-        j->round++;
-        set_targets(j);
-    }
+/* ---- with the engine ------------------------------------------------------------------------------------------- */
+
+static double since_start(const batch *b) {
+    return clock_now() - b->start;
 }
 
-/* ---- one run of the engine ------------------------------------------------------------------------------------- */
-
-typedef struct asker { /* whose an engine's request is */
-    judging *j;
-    side *s;
-    prompt *p;
-} asker;
-
-typedef struct run {
-    batch *b;
-    infer_request *asked; /* (n) */
-    asker *askers;        /* (n) */
-    size_t n, cap;
-} run;
-
-static void chains_ended(void *ctx, size_t request, const infer_chain *chains, const infer_usage *usage) {
-    run *r = ctx;
-    asker *a = &r->askers[request];
-    judging *j = a->j;
-    double first = usage->first_token_s > 0 ? r->b->run_start - r->b->start + usage->first_token_s : 0;
-    if (j->first_token_s == 0 || (first > 0 && first < j->first_token_s)) j->first_token_s = first;
-    size_t n_prompt = r->asked[request].n_prompt;
-    if (!a->p->computed) j->prompt_tokens += n_prompt;
-    a->p->computed = true;
-    j->computed_tokens += n_prompt - usage->cached_tokens;
-    if (j->status == PGR_OK) j->status = judging_take(j, a->s, a->p, chains, r->asked[request].n_sample);
-    if (--j->n_open == 0) end_round(j);
+/* Seconds that are left to what is asked now; 0: no deadline. */
+static double time_left(const batch *b) {
+    double most = b->o->deadline_s, passed = since_start(b);
+    return most <= 0 ? 0 : most > passed ? most - passed : 1e-9;
 }
 
-static size_t chains_of_round(const judging *j) {
-    size_t n = 0;
-    for (int k = 0; k < N_SIDE; k++) {
-        const side *s = &j->sides[k];
-        for (size_t i = 0; i < s->n_prompt; i++) n += prompt_ask(j, s, &s->prompts[i]).n_sample;
-    }
-    return n;
-}
-
-static pgr_status add_request(run *r, infer_request q, asker a, pgr_error *err) {
-    if (r->n == r->cap) {
-        size_t cap = r->cap ? 2 * r->cap : 16;
-        infer_request *asked = mem_resize(r->asked, cap * sizeof *asked);
-        if (asked) r->asked = asked;
-        asker *askers = mem_resize(r->askers, cap * sizeof *askers);
-        if (askers) r->askers = askers;
-        if (!asked || !askers) return fail_mem(err);
-        r->cap = cap;
-    }
-    r->asked[r->n] = q;
-    r->askers[r->n++] = a;
+static pgr_status ask_prompt(judging *j, side *s, prompt *p) {
+    infer_request q = prompt_ask(j, s, p);
+    if (q.n_sample == 0) return PGR_OK;
+    q.deadline_s = time_left(j->b);
+    PGR_TRY(engine_submit(j->b->e, &q, &p->ticket, &j->error));
+    p->judging = j;
+    p->side = s;
+    p->n_asked = q.n_sample;
+    p->asked = since_start(j->b);
+    j->n_open++;
+    j->b->n_with_engine += q.n_sample;
     return PGR_OK;
 }
 
 /* What the round of this request still needs. */
-static pgr_status ask(run *r, judging *j, pgr_error *err) {
-    j->n_open = 0;
+static pgr_status ask(judging *j) {
     for (int k = 0; k < N_SIDE; k++)
-        for (size_t i = 0; i < j->sides[k].n_prompt; i++) {
-            side *s = &j->sides[k];
-            infer_request q = prompt_ask(j, s, &s->prompts[i]);
-            if (q.n_sample == 0) continue;
-            PGR_TRY(add_request(r, q, (asker){j, s, &s->prompts[i]}, err));
-            j->n_open++;
-        }
+        for (size_t i = 0; i < j->sides[k].n_prompt; i++)
+            PGR_TRY(judging_name(j, ask_prompt(j, &j->sides[k], &j->sides[k].prompts[i])));
     PGR_ASSERT(j->n_open > 0); /* every round adds chains */
     return PGR_OK;
 }
 
-/* Rounds show how many requests are done: nobody knows how many chains there will be. */
-static void report_settled(void *ctx, const char *label, uint64_t done, uint64_t total, const char *unit) {
-    (void)label, (void)done, (void)total, (void)unit;
-    const batch *b = ctx;
-    watch_report(&b->o->watch, "judging", b->n_settled, b->n, "requests");
+/* The last chain of the round has ended: the next one, or the result (*enough). */
+static pgr_status end_round(judging *j, bool *enough) {
+    PGR_TRY(is_settled(j, enough));
+    if (*enough) return judging_result(j);
+    j->round++;
+    set_targets(j);
+    return ask(j);
 }
 
-static pgr_status write_chains(run *r, pgr_error *err) {
-    batch *b = r->b;
-    const pgr_judge_options *o = b->o;
-    b->run_start = clock_now();
-    bool by_request = o->adaptive > 0 && b->n > 1;
-    double passed = b->run_start - b->start, left = o->deadline_s > passed ? o->deadline_s - passed : 1e-9;
-    pgr_watch by_requests = {o->watch.cancel, report_settled, b};
-    infer_options io = {.deadline_s = o->deadline_s > 0 ? left : 0,
-                        .watch = by_request ? by_requests : o->watch,
-                        .ended = chains_ended,
-                        .ended_ctx = r};
-    infer_output output = {0};
-    pgr_status s = r->n ? infer_run(b->e, r->asked, r->n, &io, &output, err) : PGR_OK;
-    infer_output_free(&output);
-    return s;
+static pgr_status take_chains(prompt *p, const infer_result *r) {
+    judging *j = p->judging;
+    double first = r->usage.first_token_s > 0 ? p->asked + r->usage.first_token_s : 0;
+    if (j->first_token_s == 0 || (first > 0 && first < j->first_token_s)) j->first_token_s = first;
+    if (!p->computed) j->prompt_tokens += r->prompt.n;
+    p->computed = true;
+    j->computed_tokens += r->prompt.n - r->usage.cached_tokens;
+    if (r->error.status == PGR_OK) return judging_take(j, p->side, p, r->chains, r->n_chain);
+    j->error = r->error;
+    return judging_name(j, r->error.status);
 }
 
-/* One round of the unsettled ones of these judgings, in one batch: of all of them, or (adaptive) of the first that have
- * ROUND_CHAINS together. What has been written when it fails stays. */
-static pgr_status run_round(batch *b, judging *list, size_t n, pgr_error *err) {
-    run r = {.b = b};
-    size_t n_chain = 0;
-    pgr_status s = PGR_OK;
-    for (judging *j = list; j < list + n && s == PGR_OK; j++) {
-        if (j->settled) continue;
-        size_t more = chains_of_round(j);
-        if (b->o->adaptive > 0 && n_chain > 0 && n_chain + more > ROUND_CHAINS) break;
-        n_chain += more;
-        s = ask(&r, j, err);
+static void chains_ended(batch *b, prompt *p, const infer_result *r) {
+    judging *j = p->judging;
+    bool enough = false;
+    leave_engine(b, p);
+    pgr_status s = take_chains(p, r);
+    if (s == PGR_OK && --j->n_open == 0) s = end_round(j, &enough);
+    if (s != PGR_OK || enough) settle(j, s);
+}
+
+static void take_all(batch *b) {
+    infer_event event;
+    while (engine_take(b->e, b, &event)) {
+        chains_ended(b, event.tag, event.result);
+        infer_result_free(event.result);
     }
-    if (s == PGR_OK) s = write_chains(&r, err);
-    mem_free(r.asked);
-    mem_free(r.askers);
-    return s;
-}
-
-static bool any_open(const judging *list, size_t n) {
-    for (size_t i = 0; i < n; i++)
-        if (!list[i].settled) return true;
-    return false;
-}
-
-static pgr_status run_rounds(batch *b, judging *list, size_t n, pgr_error *err) {
-    while (any_open(list, n)) PGR_TRY(run_round(b, list, n, err));
-    return PGR_OK;
 }
 
 /* ---- the batch ------------------------------------------------------------------------------------------------- */
 
+static pgr_status begin_request(judging *j) {
+    j->made = mem_zero(1, sizeof *j->made);
+    if (!j->made) return fail_mem(&j->error);
+    PGR_TRY(judging_prepare(j));
+    set_targets(j);
+    return ask(j);
+}
+
+static void begin_some(batch *b) {
+    while (b->n_begun < b->n && b->n_with_engine < AHEAD_CHAINS) {
+        if (b->source && b->n_with_engine == 0)
+            watch_report(&b->o->watch, "finding similar users", b->n_begun, b->n, "requests");
+        judging *j = &b->list[b->n_begun++];
+        pgr_status s = begin_request(j);
+        if (s != PGR_OK) settle(j, s);
+    }
+}
+
+/* Of one request its tokens; of many how many are done. */
+static void report(const batch *b, const engine_load *before) {
+    const pgr_watch *w = &b->o->watch;
+    engine_load now = engine_state(b->e);
+    uint64_t read = now.n_read - before->n_read, written = now.n_written - before->n_written;
+    if (b->n > 1)
+        watch_report(w, "judging", b->n_settled, b->n, "requests");
+    else if (written == 0)
+        watch_report(w, "reading the prompt", read, now.n_to_read - before->n_to_read, "tokens");
+    else
+        watch_report(w, "writing chains", written, now.n_to_write - before->n_to_write, "tokens");
+}
+
+static void judge_batch(batch *b) {
+    engine_load before = engine_state(b->e);
+    while (b->n_settled < b->n) {
+        begin_some(b);
+        engine_step(b->e);
+        take_all(b);
+        report(b, &before);
+    }
+}
+
+/* What is wrong with the call is wrong with all of its requests. */
 static void fail_rest(batch *b, pgr_status status, const pgr_error *why) {
     for (judging *j = b->list; j < b->list + b->n; j++) {
-        if (j->settled) continue;
         j->error = *why;
         settle(j, status);
     }
 }
 
-static bool stops_all(pgr_status s) {
-    return s == PGR_E_MEM || s == PGR_E_CANCELLED;
-}
-
-static pgr_status prepare(judging *j) {
-    j->made = mem_zero(1, sizeof *j->made);
-    if (!j->made) return fail_mem(&j->error);
-    PGR_TRY(judging_prepare(j));
-    set_targets(j);
-    return PGR_OK;
-}
-
-/* An error of the batch that does not stop all may be one request's doing: each then goes on alone. */
-static void judge_batch(batch *b) {
-    for (size_t i = 0; i < b->n; i++) {
-        if (b->source) watch_report(&b->o->watch, "finding similar users", i, b->n, "requests");
-        pgr_status s = prepare(&b->list[i]);
-        if (s != PGR_OK) settle(&b->list[i], s);
-    }
-    pgr_error err = {0};
-    pgr_status s = run_rounds(b, b->list, b->n, &err);
-    for (judging *j = b->list; j < b->list + b->n && s != PGR_OK && !stops_all(s); j++) {
-        if (j->settled) continue;
-        pgr_status alone = run_rounds(b, j, 1, &err);
-        if (stops_all(alone)) s = alone;
-        if (alone == PGR_OK || stops_all(alone)) continue;
-        j->error = err;
-        settle(j, judging_name(j, alone));
-    }
-    fail_rest(b, s, &err);
-}
-
-static size_t parameters(const config *c) {
-    size_t attn = c->n_embd * c->head_dim * 2 * (c->n_head + c->n_head_kv);
-    return c->n_layer * (attn + 3 * c->n_embd * c->n_ff) + c->n_vocab * c->n_embd;
-}
-
 static pgr_status begin_batch(batch *b, pgr_error *err) {
     const char *name = b->o->frame;
     PGR_TRY(judge_options_check(b->o, err));
-    if (b->m->chat.kind == CHAT_NONE)
-        return fail(err, PGR_E_UNSUPPORTED, "%s: judging needs a chat template: %s", b->m->from.name,
-                    b->m->chat.why ? b->m->chat.why : "none was read");
-    if (!name) name = parameters(&b->m->config) < FULL_FRAME_PARAMETERS ? "compact" : "full";
+    if (!(b->about->can & ENGINE_CHAT))
+        return fail(err, PGR_E_UNSUPPORTED, "%s: judging needs a chat template: %s", b->about->name, b->about->no_chat);
+    if (!name) name = b->about->n_parameter < FULL_FRAME_PARAMETERS ? "compact" : "full";
     return frame_open(name, &b->frame, err);
 }
 
@@ -275,7 +229,7 @@ pgr_status judge_many_from(pgr_engine *engine, const pgr_request *const *request
                            pgr_error *errors) {
     pgr_judge_options o = options ? *options : pgr_judge_options_default();
     batch b = {.e = engine,
-               .m = engine_model(engine),
+               .about = engine_about(engine),
                .o = &o,
                .source = source,
                .n = n,

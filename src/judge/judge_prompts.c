@@ -1,5 +1,5 @@
-/* judge_prompts.c - a request becomes prompts: its numbers settled, voices chosen (draws of the own history, neighbours),
- * every voice rendered for the orders of the responses that its chains see. */
+/* judge_prompts.c - a request becomes prompts: its numbers settled, voices chosen (draws of the own history,
+ * neighbours), every voice rendered for the orders of the responses that its chains see. */
 #include <math.h>
 #include <string.h>
 
@@ -24,7 +24,7 @@ pgr_status judging_name(judging *j, pgr_status status) {
 
 /* The frame's, but what more responses add leaves half of the context to the prompt. */
 static size_t default_max_tokens(const judging *j) {
-    size_t least = frame_max_tokens(j->b->frame), half = j->b->m->config.n_ctx / 2;
+    size_t least = frame_max_tokens(j->b->frame), half = j->b->about->n_ctx / 2;
     size_t all = least + (j->r->n_response - 2) * frame_max_tokens_more(j->b->frame);
     return all <= half ? all : (least > half ? least : half);
 }
@@ -55,21 +55,16 @@ static pgr_status settle_numbers(judging *j) {
     if (o->history >= 0) j->want_history = (size_t)o->history;
     j->seed = (uint64_t)(o->seed >= 0 ? o->seed : (j->r->seed >= 0 ? j->r->seed : 0));
     j->max_tokens = o->max_tokens ? o->max_tokens : default_max_tokens(j);
-    if (j->b->m->config.n_ctx < 64 || j->max_tokens > j->b->m->config.n_ctx - 64)
+    if (j->b->about->n_ctx < 64 || j->max_tokens > j->b->about->n_ctx - 64)
         return fail(&j->error, PGR_E_LIMIT, "chains of %zu tokens leave no room for a prompt in a context of %zu",
-                    j->max_tokens, j->b->m->config.n_ctx);
+                    j->max_tokens, j->b->about->n_ctx);
     return PGR_OK;
 }
 
-static pgr_status compile_grammar(judging *j) {
-    const frame *f = j->b->frame;
-    buf text = {0};
+static pgr_status write_grammar(judging *j) {
     bool has = false;
-    pgr_status s = frame_grammar(f, j->r->n_response, &text, &has, &j->error);
-    if (s == PGR_OK && text.failed) s = fail_mem(&j->error);
-    if (s == PGR_OK && has) s = engine_grammar(j->b->e, text.data, text.n, frame_name(f), &j->grammar, &j->error);
-    buf_free(&text);
-    return s;
+    PGR_TRY(frame_grammar(j->b->frame, j->r->n_response, &j->grammar, &has, &j->error));
+    return j->grammar.failed ? fail_mem(&j->error) : PGR_OK;
 }
 
 static pgr_status make_orders(judging *j) {
@@ -147,8 +142,8 @@ static pgr_status make_voice(judging *j, size_t k, voice *out) {
     return history_draw(j, ranks, who->n_pair, want, 0, &out->history);
 }
 
-/* Chain i is neighbour i's, given and reversed in turn; where there are fewer neighbours than chains it goes round again, every
- * neighbour then with his other order. */
+/* Chain i is neighbour i's, given and reversed in turn; where there are fewer neighbours than chains it goes round
+ * again, every neighbour then with his other order. */
 static pgr_status neighbours_side(judging *j) {
     side *s = &j->sides[SIDE_PRO];
     PGR_TRY(judging_neighbours(j, s->n));
@@ -193,8 +188,8 @@ static pgr_status render_prompt(judging *j, prompt *p, arena *keep) {
     frame_view view = {.history = p->voice->history,
                        .n_history = p->voice->n_history,
                        .order = j->order[p->order],
-                       .budget = j->b->m->config.n_ctx - j->max_tokens};
-    return frame_render(j->b->frame, j->b->m, p->voice->r, &view, keep, &p->text, &j->error);
+                       .budget = j->b->about->n_ctx - j->max_tokens};
+    return frame_render(j->b->frame, j->b->e, p->voice->r, &view, keep, &p->text, &j->error);
 }
 
 static pgr_status render_side(judging *j, side *s, bool first) {
@@ -202,9 +197,6 @@ static pgr_status render_side(judging *j, side *s, bool first) {
         prompt *p = &s->prompts[k];
         if (p->n_chain == 0) continue;
         PGR_TRY(render_prompt(j, p, first && k == 0 ? &j->made->arena : &j->tmp));
-        s->target = s->n;
-        infer_request q = prompt_ask(j, s, p);
-        PGR_TRY(infer_check(j->b->e, &q, &j->error));
     }
     return PGR_OK;
 }
@@ -216,29 +208,35 @@ static pgr_status fill_totals(void *ctx, const char *hole, const char *text, siz
     return chain_totals(text, n, j->r->n_response, out, err);
 }
 
-/* Random numbers are keyed by the request's seed, the prompt's number and the sample: they do not depend on its place in the
- * call, nor on the rounds. */
-infer_request prompt_ask(const judging *j, const side *s, const prompt *p) {
+/* Random numbers are keyed by the request's seed, the prompt's number and the sample: they do not depend on its place
+ * in the call, nor on the rounds. */
+infer_request prompt_ask(judging *j, const side *s, prompt *p) {
+    const pgr_judge_options *o = j->b->o;
     size_t end = p->n_written;
     while (end < p->n_chain && p->chains[end] < s->target) end++;
-    return (infer_request){.prompt = p->text.tokens.v,
-                           .n_prompt = p->text.tokens.n,
+    return (infer_request){.messages = p->text.messages,
+                           .n_message = p->text.n_message,
                            .n_sample = end - p->n_written,
                            .seed = j->seed,
                            .id = p->id,
                            .first_sample = (uint32_t)p->n_written,
-                           .sampling = j->b->o->sampling,
+                           .sampling = o->sampling,
                            .max_tokens = j->max_tokens,
-                           .grammar = j->grammar,
+                           .grammar = j->grammar.n ? j->grammar.data : NULL,
+                           .n_grammar = j->grammar.n,
+                           .grammar_name = frame_name(j->b->frame),
                            .trigger = frame_trigger(j->b->frame),
                            .fill = fill_totals,
-                           .fill_ctx = (void *)(uintptr_t)j}; /* which only reads it */
+                           .fill_ctx = j,
+                           .cancel = o->watch.cancel,
+                           .owner = j->b,
+                           .tag = p};
 }
 
 pgr_status judging_prepare(judging *j) {
     const pgr_judge_options *o = j->b->o;
     PGR_TRY(watch_check(&o->watch, &j->error));
-    PGR_TRY(compile_grammar(j));
+    PGR_TRY(write_grammar(j));
     PGR_TRY(judging_name(j, settle_numbers(j)));
     PGR_TRY(make_orders(j));
     PGR_TRY(own_side(j));

@@ -166,7 +166,7 @@ static void describe_history(const judging *j, pgr_result *out) {
 
 static pgr_status describe(judging *j, const heard *h, pgr_result *out) {
     out->id = arena_strdup(&j->made->arena, j->r->id);
-    out->model = arena_strdup(&j->made->arena, j->b->m->from.name);
+    out->model = arena_strdup(&j->made->arena, j->b->about->name);
     out->frame = arena_strdup(&j->made->arena, frame_name(j->b->frame));
     if (!out->id || !out->model || !out->frame) return fail_mem(&j->error);
     describe_history(j, out);

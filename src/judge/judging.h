@@ -1,8 +1,9 @@
 /* judging.h - one call of pgr_judge_many from the inside: the batch, its requests, the prompts and chains of each. Only
  * src/judge/judge*.c include it.
  *
- * A request has voices: the user's own history in D draws, then one voice per neighbour. A voice has a prompt for each order of
- * the responses, a prompt has chains. Chain i of a side (own, neighbours') is the same whatever else is written. */
+ * A request has voices: the user's own history in D draws, then one voice per neighbour. A voice has a prompt for
+ * each order of the responses, a prompt has chains. Chain i of a side (own, neighbours') is the same whatever else is
+ * written. */
 #ifndef PGR_JUDGE_JUDGING_H
 #define PGR_JUDGE_JUDGING_H
 
@@ -45,6 +46,12 @@ typedef struct prompt {
     size_t n_written; /* of them, from the first */
     frame_prompt text;
     bool computed;    /* was with the engine already */
+    /* while chains of it are with the engine: */
+    infer_ticket ticket; /* 0: none are */
+    size_t n_asked;
+    double asked; /* when, from the call's start */
+    struct judging *judging;
+    struct side *side;
 } prompt;
 
 typedef struct side {
@@ -65,7 +72,7 @@ typedef struct judging { /* one request of a call */
     const pgr_request *r;
     result *made;     /* until the request is settled */
     arena tmp;        /* what is needed until then */
-    grammar *grammar; /* the engine's */
+    buf grammar;      /* its text; empty: none */
     size_t max_tokens, want_history;
     uint64_t seed;
     size_t *order[2]; /* (n_response) as given, reversed */
@@ -76,11 +83,10 @@ typedef struct judging { /* one request of a call */
     double w_ind, w_pro;
     bool cold;
     size_t round;              /* from 0 */
-    size_t n_open;             /* prompts of this round that are with the engine */
+    size_t n_open;             /* prompts that are with the engine */
     size_t prompt_tokens, computed_tokens;
     double first_token_s; /* from the call's start; 0: no token */
     bool settled;         /* has its result or its error */
-    pgr_status status;    /* of what was done with its chains */
     pgr_error error;
 } judging;
 
@@ -88,21 +94,23 @@ typedef struct embeddings embeddings; /* texts of a call, each embedded once */
 
 struct batch { /* one call of pgr_judge_many */
     pgr_engine *e;
-    const pgr_model *m;
+    const engine_info *about; /* the engine */
     const pgr_judge_options *o;
     const judge_source *source; /* NULL: none */
     frame *frame;
     judging *list; /* (n) */
-    size_t n, n_settled;
+    size_t n, n_begun, n_settled; /* in the order of the list; of any */
+    size_t n_with_engine;   /* chains */
     embeddings *embeddings; /* NULL until one is needed */
-    double start, run_start;
+    double start;
     pgr_result **results; /* (n) the caller's */
     pgr_error *errors;    /* (n) the caller's, or NULL */
 };
 
 /* ---- judge_history.c: which pairs are shown ---- */
 
-/* ranks (n): the pairs of the history, those to be shown first come first. stream: of random numbers. vectors may be NULL. */
+/* ranks (n): the pairs of the history, those to be shown first come first. stream: of random numbers. vectors may be
+ * NULL. */
 pgr_status history_rank(judging *j, const preference_pair *pairs, const float *vectors, size_t n, size_t want,
                         uint32_t stream, size_t *ranks);
 /* The `want` pairs (at most n) of draw d, in the order in which they happened; memory of j->tmp. */
@@ -120,7 +128,7 @@ pgr_status judging_neighbours(judging *j, size_t n);
 pgr_status judge_options_check(const pgr_judge_options *o, pgr_error *err); /* ranges of the rows, weights */
 pgr_status judging_prepare(judging *j);
 /* What is asked of the engine for the chains of a prompt in this round; n_sample 0: none. */
-infer_request prompt_ask(const judging *j, const side *s, const prompt *p);
+infer_request prompt_ask(judging *j, const side *s, prompt *p);
 /* An error that stems from the request's texts and numbers begins with the request's name. */
 pgr_status judging_name(judging *j, pgr_status status);
 

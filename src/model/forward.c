@@ -107,14 +107,21 @@ pgr_status forward_set_loras(forward_state *f, pgr_lora *const *loras, const flo
     return PGR_OK;
 }
 
-/* What the adapters add to a product, in their order. terms: up to one with r 0   x: (n, K) rows ldx apart, out: ldo apart */
+void forward_swap_loras(forward_state *f, lora_set *set) {
+    lora_set before = f->loras;
+    f->loras = *set;
+    *set = before;
+}
+
+/* What the adapters add to a product, in their order. terms: up to one with r 0   x: (n, K) rows ldx apart, out: ldo
+ * apart */
 static void add_terms(const forward_state *f, const lowrank *terms, float *out, size_t ldo, const float *x, size_t ldx,
                       size_t n) {
     for (; terms->r > 0; terms++) lowrank_add(terms, out, ldo, x, ldx, n, f->m->threads);
 }
 
-/* A product of the layer, all rows, adapters included. Its matrices: n of them from `first` on, whose columns of out begin at
- * column[i] of N. */
+/* A product of the layer, all rows, adapters included. Its matrices: n of them from `first` on, whose columns of out
+ * begin at column[i] of N. */
 static pgr_status project(pass *p, const gemm_weights *w, gemm_call call, layer_matrix first, const size_t *column,
                           size_t n, size_t N, pgr_error *err) {
     forward_state *f = p->f;
@@ -126,7 +133,8 @@ static pgr_status project(pass *p, const gemm_weights *w, gemm_call call, layer_
     return PGR_OK;
 }
 
-/* out = Wout x                                                                                         out: (n, n_vocab) */
+/* out = Wout x                                                                                         out: (n,
+ * n_vocab) */
 static pgr_status project_head(forward_state *f, float *out, const float *x, size_t n, pgr_error *err) {
     bool adapted = f->loras.n > 0;
     PGR_TRY(gemm_run(adapted ? f->loras.output : f->m->weights.output, out, x, n, f->m->threads, err));
@@ -134,7 +142,8 @@ static pgr_status project_head(forward_state *f, float *out, const float *x, siz
     return PGR_OK;
 }
 
-/* x = the embedding's row of a token                                                                              x: (d) */
+/* x = the embedding's row of a token                                                                              x:
+ * (d) */
 static void look_up(const forward_state *f, float *x, size_t token) {
     size_t d = f->m->config.n_embd;
     const source_tensor *e = f->loras.n > 0 ? f->loras.token_embd : f->m->weights.token_embd;
@@ -257,7 +266,8 @@ static pgr_status run_layer(pass *p, pgr_error *err) {
     size_t d = f->m->config.n_embd, n_ff = f->m->config.n_ff;
     const size_t qkv[] = {0, f->n_q, f->n_q + f->n_kv}, gate_up[] = {0, n_ff}, whole[] = {0};
 
-    /* attention: x += Wo attention(Wq h, Wk h, Wv h), h = norm(x); biases and norms of heads where the family has them */
+    /* attention: x += Wo attention(Wq h, Wk h, Wv h), h = norm(x); biases and norms of heads where the family has
+     * them */
     gemm_call in = {.out = f->qkv, .x = f->h, .ldx = d, .before = attn_norm_row};
     PGR_TRY(project(p, l->attn_qkv, in, LAYER_attn_q, qkv, 3, f->n_qkv, err));
     pool_run(f->m->threads, p->n_row, attn_input_row, p);

@@ -19,9 +19,13 @@ typedef struct forward_state forward_state; /* activations for up to n_batch row
 pgr_status forward_create(const pgr_model *m, size_t n_batch, forward_state **out, pgr_error *err);
 void forward_free(forward_state *f);
 
-/* The adapters that all passes from now on apply; n 0: none, and the passes are those of the model as it is, bit for bit. What caches
- * hold of earlier passes belongs to the adapters of then. On error the set is as before. The adapters must outlive it. */
+/* The adapters that all passes from now on apply; n 0: none, and the passes are those of the model as it is, bit for
+ * bit. What caches hold of earlier passes belongs to the adapters of then. On error the set is as before. The
+ * adapters must outlive it. */
 pgr_status forward_set_loras(forward_state *f, pgr_lora *const *loras, const float *scales, size_t n, pgr_error *err);
+
+/* Exchanges the set that passes apply for another one, both made for the same model (lora_set_create); no work. */
+void forward_swap_loras(forward_state *f, lora_set *set);
 
 /* Computes the rows, stores their K and V (room was made by kv_reserve) and advances the sequences' n_token.
  * logits: (number of rows with want, n_vocab) in row order. n_row <= n_batch. */

@@ -2,6 +2,7 @@
 #include "model/lora_set.h"
 
 #include <math.h>
+#include <stdatomic.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -20,9 +21,11 @@ static pgr_status open_parts(pgr_lora *l, const char *path, pgr_error *err) {
 }
 
 pgr_status pgr_lora_open(const pgr_model *model, const char *path, pgr_lora **out, pgr_error *err) {
+    static _Atomic uint64_t last_version;
     pgr_lora *l = mem_zero(1, sizeof *l);
     if (!l) return fail_mem(err);
     l->m = model;
+    l->version = atomic_fetch_add(&last_version, 1) + 1;
     pgr_status s = open_parts(l, path, err);
     if (s != PGR_OK) {
         pgr_lora_close(l);

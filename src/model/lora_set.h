@@ -1,5 +1,5 @@
-/* lora_set.h - opened adapters of a model, and the set of them that a forward pass applies: for every matrix the low-rank terms that
- * come on top, for every other tensor the one that counts. */
+/* lora_set.h - opened adapters of a model, and the set of them that a forward pass applies: for every matrix the
+ * low-rank terms that come on top, for every other tensor the one that counts. */
 #ifndef PGR_MODEL_LORA_SET_H
 #define PGR_MODEL_LORA_SET_H
 
@@ -8,6 +8,7 @@
 
 struct pgr_lora {
     const pgr_model *m;
+    uint64_t version;     /* of its values, like no other's in this process: what caches know them by */
     lora file;
     gemm_weights *output; /* file.new_output in the model's form; NULL: none */
 };

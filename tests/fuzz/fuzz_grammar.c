@@ -81,6 +81,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         if (i % 8 == 0) check_nearer(g, state);
     }
     check_nearer(g, state);
-    grammar_free(g);
+    grammar_unref(g);
     return 0;
 }

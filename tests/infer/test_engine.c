@@ -4,6 +4,7 @@
 
 #include "../base/faults.h"
 #include "infer/engine.h"
+#include "model/model.h"
 
 #define TINY PGR_SOURCE_DIR "/tests/golden/tiny-llama.gguf"
 
@@ -204,11 +205,9 @@ static void stop_texts(void **state) {
     ids_free(&p);
 }
 
-static grammar *compile(const char *text) {
-    grammar *g = NULL;
-    pgr_error err = {0};
-    if (grammar_compile(text, strlen(text), "test", &g, &err) != PGR_OK) fail_msg("%s", err.message);
-    return g;
+static void set_grammar(infer_request *r, const char *text) {
+    r->grammar = text;
+    r->n_grammar = strlen(text);
 }
 
 static pgr_status fill(void *ctx, const char *hole, const char *chain, size_t n, buf *out, pgr_error *err) {
@@ -222,14 +221,15 @@ static pgr_status fill(void *ctx, const char *hole, const char *chain, size_t n,
 static void grammar_holes_and_forced_text(void **state) {
     (void)state;
     ids p = encode("Judge");
-    grammar *g = compile("root ::= \"score=\" [1-9] \" of ten, \" @sum \" end\" (\"!\" | \"?\")\n");
+    static const char g[] = "root ::= \"score=\" [1-9] \" of ten, \" @sum \" end\" (\"!\" | \"?\")\n";
     int calls = 0;
     infer_request r = request_of(&p, 6, 80);
-    r.grammar = g;
+    set_grammar(&r, g);
     r.fill = fill;
     r.fill_ctx = &calls;
-    infer_options o = {.want_forced = true};
-    infer_output out = run_on(ENGINE, &r, 1, &o), plain = run(&r, 1);
+    infer_output plain = run(&r, 1);
+    r.want_forced = true;
+    infer_output out = run(&r, 1);
     for (size_t i = 0; i < 6; i++) {
         const infer_chain *c = &out.chains[i];
         char digit, mark;
@@ -263,7 +263,6 @@ static void grammar_holes_and_forced_text(void **state) {
     assert_int_equal(calls, 12);
     infer_output_free(&out);
     infer_output_free(&plain);
-    grammar_free(g);
     ids_free(&p);
 }
 
@@ -271,10 +270,10 @@ static void grammar_holes_and_forced_text(void **state) {
 static void the_space_before_a_choice_is_the_choice_s(void **state) {
     (void)state;
     ids p = encode("Choose");
-    grammar *g = compile("root ::= \"pick: \" (\"one\" | \"of\" | \"the\") \"; \" @sum\n");
+    static const char g[] = "root ::= \"pick: \" (\"one\" | \"of\" | \"the\") \"; \" @sum\n";
     int calls = 0;
     infer_request r = request_of(&p, 8, 40);
-    r.grammar = g;
+    set_grammar(&r, g);
     r.fill = fill;
     r.fill_ctx = &calls;
     infer_output out = run(&r, 1);
@@ -287,16 +286,15 @@ static void the_space_before_a_choice_is_the_choice_s(void **state) {
         assert_non_null(strstr(c->text.data, "; <"));
     }
     infer_output_free(&out);
-    grammar_free(g);
     ids_free(&p);
 }
 
 static void grammar_ends_within_the_limit(void **state) {
     (void)state;
     ids p = encode("Count");
-    grammar *g = compile("root ::= \"a\" [a-z ]{0,400} \"; \" [0-9]{3} \"\\n\"\n");
+    static const char g[] = "root ::= \"a\" [a-z ]{0,400} \"; \" [0-9]{3} \"\\n\"\n";
     infer_request r = request_of(&p, 12, 24);
-    r.grammar = g;
+    set_grammar(&r, g);
     infer_output out = run(&r, 1);
     size_t cut = 0;
     for (size_t i = 0; i < out.n_chain; i++) {
@@ -313,16 +311,15 @@ static void grammar_ends_within_the_limit(void **state) {
     r.max_tokens = 5;
     assert_int_equal(infer_run(ENGINE, &r, 1, NULL, &out, &err), PGR_E_LIMIT);
     assert_non_null(strstr(err.message, "max_tokens is 5"));
-    grammar_free(g);
     ids_free(&p);
 }
 
 static void trigger_comes_always(void **state) {
     (void)state;
     ids p = encode("Think");
-    grammar *g = compile("root ::= \" {\" [0-9] \"}\"\n");
+    static const char g[] = "root ::= \" {\" [0-9] \"}\"\n";
     infer_request r = request_of(&p, 8, 60);
-    r.grammar = g;
+    set_grammar(&r, g);
     r.trigger = "<GO>";
     infer_output out = run(&r, 1);
     for (size_t i = 0; i < out.n_chain; i++) {
@@ -345,7 +342,6 @@ static void trigger_comes_always(void **state) {
         assert_ptr_equal(memchr(t->data, 'e', t->n), t->data + t->n - 5);
     }
     infer_output_free(&out);
-    grammar_free(g);
     ids_free(&p);
 }
 
@@ -354,8 +350,8 @@ static void deadline_gives_what_is_done(void **state) {
     ids p = encode("Slow");
     infer_request r = request_of(&p, 3, 1500);
     r.ignore_eos = true;
-    infer_options o = {.deadline_s = 0.05};
-    infer_output out = run_on(ENGINE, &r, 1, &o);
+    r.deadline_s = 0.05;
+    infer_output out = run(&r, 1);
     assert_int_equal(out.n_chain, 3);
     for (size_t i = 0; i < 3; i++) {
         assert_int_equal(out.chains[i].finish, PGR_FINISH_DEADLINE);
@@ -402,10 +398,9 @@ static void limits_are_errors(void **state) {
     r = request_of(&p, 0, 5);
     assert_int_equal(infer_run(ENGINE, &r, 1, NULL, &out, &err), PGR_E_ARG);
     r = request_of(&p, 1, 50);
-    r.grammar = compile("root ::= [a-z]{1,5}\n");
+    set_grammar(&r, "root ::= [a-z]{1,5}\n");
     r.trigger = "";
     assert_int_equal(infer_run(ENGINE, &r, 1, NULL, &out, &err), PGR_E_ARG);
-    grammar_free(r.grammar);
 
     pgr_engine *tight = NULL;
     pgr_engine_options o = pgr_engine_options_default();

@@ -4,6 +4,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "infer/engine.h"
+#include "model/model.h"
 
 #define GOLDEN(name) PGR_SOURCE_DIR "/tests/golden/" name
 

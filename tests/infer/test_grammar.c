@@ -69,7 +69,7 @@ static void accepts_what_the_text_says(void **state) {
             if (!accepts(g, *t)) fail_msg("%s does not accept '%s'", cases[i].grammar, *t);
         for (const char *const *t = cases[i].no; *t; t++)
             if (accepts(g, *t)) fail_msg("%s accepts '%s'", cases[i].grammar, *t);
-        grammar_free(g);
+        grammar_unref(g);
     }
 }
 
@@ -106,7 +106,7 @@ static void classes_hold_the_right_characters(void **state) {
             if (grammar_accepts(g, walk(g, bytes, utf8_put(bytes, c))) != cases[i].in(c))
                 fail_msg("%s is wrong for U+%04X", cases[i].grammar, (unsigned)c);
         }
-        grammar_free(g);
+        grammar_unref(g);
     }
 }
 
@@ -123,7 +123,7 @@ static void only_utf8_is_accepted(void **state) {
             if (grammar_accepts(g, walk(g, s, n)) != utf8_valid(s, n))
                 fail_msg("%02X %02X %02X %02X, first %zu bytes", s[0] & 255, s[1] & 255, s[2] & 255, s[3] & 255, n);
     }
-    grammar_free(g);
+    grammar_unref(g);
 }
 
 /* ---- random grammars ---- */
@@ -253,7 +253,7 @@ static void random_grammars_equal_regular_expressions(void **state) {
             if (search_distance(g, s) != grammar_distance(g, s)) fail_msg("distance of state %d of %s", s, text.data);
             check_forced(g, s);
         }
-        grammar_free(g);
+        grammar_unref(g);
         regfree(&compiled);
         buf_free(&text);
         buf_free(&re);
@@ -282,8 +282,8 @@ static void same_language(const char *round, const char *plain) {
     assert_in_range(n_yes, 1, 3000);
     for (int s = 0; s < (int)grammar_state_count(a); s++)
         if (search_distance(a, s) != grammar_distance(a, s)) fail_msg("distance of state %d of\n%s", s, round);
-    grammar_free(a);
-    grammar_free(b);
+    grammar_unref(a);
+    grammar_unref(b);
 }
 
 static void going_round_is_a_repeat(void **state) {
@@ -313,7 +313,7 @@ static void holes_stop_the_text(void **state) {
     assert_string_equal(err.message,
                         "test:1: hole @sum comes where other text may come too, expected it to be the only one");
     assert_int_equal(grammar_walk(g, grammar_start(g), "t ", 2, &s, &err), PGR_E_FORMAT);
-    grammar_free(g);
+    grammar_unref(g);
 
     g = compile("root ::= \"t \" [0-9] @sum \"\\n\" (@end | @x \"b\"{0})");
     assert_true(grammar_has_holes(g));
@@ -334,14 +334,14 @@ static void holes_stop_the_text(void **state) {
     assert_int_equal(grammar_after_hole(g, s, &s, &err), PGR_OK);
     assert_int_equal(grammar_walk(g, s, "\n", 1, &s, &err), PGR_E_FORMAT); /* two holes at once */
     buf_free(&out);
-    grammar_free(g);
+    grammar_unref(g);
 
     g = compile("root ::= @all");
     s = grammar_start(g);
     assert_string_equal(grammar_hole(g, s), "all");
     assert_int_equal(grammar_after_hole(g, s, &s, &err), PGR_OK);
     assert_true(grammar_only_end(g, s));
-    grammar_free(g);
+    grammar_unref(g);
 }
 
 /* ---- refusals ---- */
@@ -435,7 +435,7 @@ static void limits_hold(void **state) {
 
     g = compile("root ::= \"a\"{199990}"); /* large, and fine */
     assert_int_equal(grammar_distance(g, grammar_start(g)), 199990);
-    grammar_free(g);
+    grammar_unref(g);
 
     g = compile("root ::= [ab]* \"a\" [ab]{17}"); /* 2^18 states */
     rng r = {.seed = 1};
@@ -448,7 +448,7 @@ static void limits_hold(void **state) {
     assert_string_equal(
         err.message,
         "test: the grammar has too many states (50000 so far), expected one with fewer overlapping repeats");
-    grammar_free(g);
+    grammar_unref(g);
 }
 
 static void a_dead_state_stays_dead(void **state) {
@@ -463,8 +463,8 @@ static void a_dead_state_stays_dead(void **state) {
     assert_true(!grammar_accepts(g, s) && !grammar_only_end(g, s) && !grammar_hole(g, s) && out.n == 0);
     assert_true(grammar_distance(g, s) == SIZE_MAX);
     assert_false(grammar_has_holes(g));
-    grammar_free(g);
-    grammar_free(NULL);
+    grammar_unref(g);
+    grammar_unref(NULL);
 }
 
 /* ---- the examples of docs/grammar.md ---- */
@@ -472,7 +472,7 @@ static void a_dead_state_stays_dead(void **state) {
 static void check_fence(const char *kind, char *body, grammar **g, int *counts) {
     pgr_error err = {0};
     if (strcmp(kind, "gbnf") == 0) {
-        grammar_free(*g);
+        grammar_unref(*g);
         *g = compile(body);
         counts[0]++;
     } else if (strcmp(kind, "texts") == 0) {
@@ -486,7 +486,7 @@ static void check_fence(const char *kind, char *body, grammar **g, int *counts) 
             assert_non_null(strchr(body, '@'));
             status = grammar_walk(none, grammar_start(none), "total ", 6, &s, &err);
         }
-        grammar_free(none);
+        grammar_unref(none);
         char *want = strstr(body, "# example");
         assert_non_null(want);
         want[strcspn(want, "\n")] = '\0';
@@ -513,7 +513,7 @@ static void the_documented_examples_hold(void **state) {
     assert_in_range(counts[0], 6, 100);
     assert_in_range(counts[1], 10, 100);
     assert_in_range(counts[2], 8, 100);
-    grammar_free(g);
+    grammar_unref(g);
     buf_free(&doc);
 }
 
@@ -583,7 +583,7 @@ static void masks_equal_walking_each_token(void **state) {
             static const size_t limits[] = {SIZE_MAX, 0, 1, 2, 5, 9, SIZE_MAX};
             for (size_t k = 0; k < sizeof limits / sizeof *limits; k++) check_mask(g, &v, s, limits[k], &n_allowed);
         }
-        grammar_free(g);
+        grammar_unref(g);
     }
     assert_in_range(n_allowed, 10000, 10000000);
     close_vocabulary(&v);
@@ -603,7 +603,7 @@ static void masks_beyond_the_kept_ones_are_right(void **state) {
     for (int s = 0; s < n; s++) check_mask(g, &v, s, SIZE_MAX, &n_allowed);
     for (int s = 0; s < n; s++) assert_true((g->states[s].mask != NULL) == (s == grammar_start(g)));
     assert_in_range(mem_live() - live, 0, 31); /* states may have been added, masks not */
-    grammar_free(g);
+    grammar_unref(g);
     close_vocabulary(&v);
 }
 
@@ -639,13 +639,13 @@ static void tokens_are_meant_by_name(void **state) {
     assert_int_equal(grammar_walk_token(g, v.tok, s, tok_find(v.tok, "<|im_start|>"), &to, &err), PGR_OK);
     assert_int_equal(grammar_forced(g, &to, &out, &err), PGR_OK);
     assert_string_equal(out.data, "xy");
-    grammar_free(g);
+    grammar_unref(g);
 
     g = compile("root ::= \"x\" |\n  <|nobody|>");
     assert_int_equal(grammar_check_tokens(g, v.tok, &err), PGR_E_FORMAT);
     assert_string_equal(err.message,
                         "test:2: found the token <|nobody|>, expected a control or added token of the vocabulary");
-    grammar_free(g);
+    grammar_unref(g);
     buf_free(&out);
     close_vocabulary(&v);
 }
@@ -674,7 +674,7 @@ static bool compile_walk_and_mask(void) {
     else
         assert_int_equal(err.status, PGR_E_MEM);
     buf_free(&out);
-    grammar_free(g);
+    grammar_unref(g);
     trie_free(trie);
     return ok;
 }

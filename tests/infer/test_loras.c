@@ -2,6 +2,7 @@
  * in the prefix cache too. */
 #include "../base/faults.h"
 #include "infer/engine.h"
+#include "model/model.h"
 
 #define TINY PGR_SOURCE_DIR "/tests/golden/tiny-llama.gguf"
 #define LORA PGR_SOURCE_DIR "/tests/golden/lora/"

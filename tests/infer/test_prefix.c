@@ -30,16 +30,20 @@ static float *place(const kv_cache *c, const kv_seq *s, size_t pos) {
 }
 
 /* What the engine does with a prompt: take what is known, compute the rest, keep it. Returns how much was known. */
-static size_t use(prefix_tree *t, kv_cache *c, const text *x) {
+static size_t use_under(prefix_tree *t, kv_cache *c, uint64_t key, const text *x) {
     kv_seq s = {0};
-    assert_int_equal(prefix_take(t, x->t, x->n, &s, NULL), PGR_OK);
+    assert_int_equal(prefix_take(t, key, x->t, x->n, &s, NULL), PGR_OK);
     size_t known = s.n_token;
-    for (size_t i = 0; i < known; i++) assert_true(*place(c, &s, i) == content(x->t, i));
+    for (size_t i = 0; i < known; i++) assert_true(*place(c, &s, i) == content(x->t, i) + (float)key);
     assert_int_equal(kv_reserve(c, &s, x->n - known, NULL), PGR_OK);
-    for (; s.n_token < x->n; s.n_token++) *place(c, &s, s.n_token) = content(x->t, s.n_token);
-    assert_int_equal(prefix_put(t, x->t, x->n, &s, NULL), PGR_OK);
+    for (; s.n_token < x->n; s.n_token++) *place(c, &s, s.n_token) = content(x->t, s.n_token) + (float)key;
+    assert_int_equal(prefix_put(t, key, x->t, x->n, &s, NULL), PGR_OK);
     kv_release(c, &s);
     return known;
+}
+
+static size_t use(prefix_tree *t, kv_cache *c, const text *x) {
+    return use_under(t, c, 1, x);
 }
 
 static size_t common(const text *a, const text *b) {
@@ -108,6 +112,31 @@ static void evicts_without_harm(void **state) {
     kv_close(&c);
 }
 
+/* The same texts under several keys: each finds its own numbers, the oldest go whatever their key. */
+static void keys_have_nothing_in_common(void **state) {
+    (void)state;
+    static text kept[N_KEPT];
+    enum { KEYS = 5 };
+    kv_cache c;
+    prefix_tree *t;
+    rng r = {.seed = 13};
+    assert_int_equal(kv_init(&c, &SMALL, KV_F32, 1 << 24, NULL), PGR_OK);
+    assert_int_equal(prefix_create(&c, &t, NULL), PGR_OK);
+    for (size_t i = 0; i < N_KEPT; i++) {
+        kept[i] = random_text(&r, kept, i);
+        size_t want = 0, key = i % KEYS;
+        for (size_t k = 0; k < i; k++)
+            if (k % KEYS == key && common(&kept[i], &kept[k]) > want) want = common(&kept[i], &kept[k]);
+        assert_int_equal(use_under(t, &c, key, &kept[i]), want);
+    }
+    while (prefix_tokens(t) > 100) assert_true(prefix_evict(t));
+    for (size_t i = 0; i < N_KEPT; i++) use_under(t, &c, (i + 1) % KEYS, &kept[i]);
+    while (prefix_evict(t)) continue;
+    assert_int_equal(c.n_free, c.n_page);
+    prefix_free(t);
+    kv_close(&c);
+}
+
 static void oldest_use_goes_first(void **state) {
     (void)state;
     const text a = {{1, 2, 3}, 3}, b = {{1, 2, 4}, 3}, d = {{5, 6}, 2};
@@ -124,7 +153,7 @@ static void oldest_use_goes_first(void **state) {
     assert_true(prefix_evict(t)); /* 1 2 3: used before 1 2 4 was; what both share stays */
     assert_int_equal(prefix_tokens(t), 5);
     kv_seq s = {0};
-    assert_int_equal(prefix_take(t, a.t, 3, &s, NULL), PGR_OK);
+    assert_int_equal(prefix_take(t, 1, a.t, 3, &s, NULL), PGR_OK);
     assert_int_equal(s.n_token, 2);
     kv_release(&c, &s);
     assert_true(prefix_evict(t));
@@ -140,10 +169,10 @@ static bool three_uses(void) {
     kv_seq s[3] = {{0}};
     bool ok = kv_init(&c, &SMALL, KV_F32, 1 << 20, NULL) == PGR_OK && prefix_create(&c, &t, NULL) == PGR_OK;
     for (size_t i = 0; ok && i < 3; i++) {
-        ok = prefix_take(t, texts[i].t, texts[i].n, &s[i], NULL) == PGR_OK;
+        ok = prefix_take(t, i % 2, texts[i].t, texts[i].n, &s[i], NULL) == PGR_OK;
         ok = ok && kv_reserve(&c, &s[i], texts[i].n - s[i].n_token, NULL) == PGR_OK;
         s[i].n_token = texts[i].n;
-        ok = ok && prefix_put(t, texts[i].t, texts[i].n, &s[i], NULL) == PGR_OK;
+        ok = ok && prefix_put(t, i % 2, texts[i].t, texts[i].n, &s[i], NULL) == PGR_OK;
     }
     for (size_t i = 0; i < 3; i++) kv_release(&c, &s[i]);
     while (t && prefix_evict(t)) continue; /* in order, whatever failed */
@@ -159,9 +188,8 @@ static void survives_failed_allocations(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(finds_the_longest_beginning),
-        cmocka_unit_test(evicts_without_harm),
-        cmocka_unit_test(oldest_use_goes_first),
+        cmocka_unit_test(finds_the_longest_beginning), cmocka_unit_test(evicts_without_harm),
+        cmocka_unit_test(keys_have_nothing_in_common), cmocka_unit_test(oldest_use_goes_first),
         cmocka_unit_test(survives_failed_allocations),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

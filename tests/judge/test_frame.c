@@ -6,21 +6,24 @@
 #include "infer/grammar.h"
 #include "judge/frame.h"
 #include "judge/frame_parts.h"
+#include "model/model.h"
 
 #define TINY PGR_SOURCE_DIR "/tests/golden/tiny-llama.gguf"
 
 static pgr_model *MODEL;
+static pgr_engine *ENGINE;
 static const size_t GIVEN[2] = {0, 1}, SWAPPED[2] = {1, 0};
 
 static int setup(void **state) {
     (void)state;
     pgr_error err = {0};
     if (pgr_model_open(TINY, NULL, &MODEL, &err) != PGR_OK) fail_msg("%s", err.message);
-    return 0;
+    return pgr_engine_create(MODEL, NULL, &ENGINE, NULL);
 }
 
 static int teardown(void **state) {
     (void)state;
+    pgr_engine_free(ENGINE);
     pgr_model_close(MODEL);
     return 0;
 }
@@ -124,7 +127,8 @@ static pgr_request *request(const char *json) {
 
 typedef struct shown {
     frame_prompt p;
-    buf text;
+    ids tokens;
+    buf text; /* of the tokens */
     arena a;
 } shown;
 
@@ -132,8 +136,13 @@ static pgr_status try_render(const frame *f, const pgr_request *r, const size_t 
                              const size_t *order, size_t budget, shown *out, pgr_error *err) {
     *out = (shown){0};
     frame_view view = {history, n_history, order, budget};
-    PGR_TRY(frame_render(f, MODEL, r, &view, &out->a, &out->p, err));
-    return tok_decode(MODEL->tok, out->p.tokens.v, out->p.tokens.n, &out->text, err);
+    PGR_TRY(frame_render(f, ENGINE, r, &view, &out->a, &out->p, err));
+    chat_message list[2];
+    for (size_t i = 0; i < out->p.n_message; i++)
+        list[i] = (chat_message){out->p.messages[i].role, out->p.messages[i].text, out->p.messages[i].n};
+    PGR_TRY(chat_render(&MODEL->chat, MODEL->tok, list, out->p.n_message, true, &out->tokens, err));
+    assert_int_equal(out->tokens.n, out->p.n_token);
+    return tok_decode(MODEL->tok, out->tokens.v, out->tokens.n, &out->text, err);
 }
 
 static shown render(const frame *f, const pgr_request *r, size_t n_history, const size_t *order, size_t budget) {
@@ -145,7 +154,8 @@ static shown render(const frame *f, const pgr_request *r, size_t n_history, cons
 }
 
 static void done(shown *s) {
-    ids_free(&s->p.tokens);
+    frame_prompt_free(&s->p);
+    ids_free(&s->tokens);
     buf_free(&s->text);
     arena_free(&s->a);
 }
@@ -233,7 +243,7 @@ static void texts_cannot_forge(void **state) {
     shown s = render(f, r, 0, GIVEN, 100000);
     int32_t open = tok_find(MODEL->tok, "<|im_start|>"), close = tok_find(MODEL->tok, "<|im_end|>");
     size_t n_open = 0, n_close = 0;
-    for (size_t i = 0; i < s.p.tokens.n; i++) n_open += s.p.tokens.v[i] == open, n_close += s.p.tokens.v[i] == close;
+    for (size_t i = 0; i < s.tokens.n; i++) n_open += s.tokens.v[i] == open, n_close += s.tokens.v[i] == close;
     assert_int_equal(n_open, 3); /* system, user, assistant */
     assert_int_equal(n_close, 2);
     done(&s);
@@ -286,9 +296,9 @@ static void built_in_frames(void **state) {
         bool history = shows(file, true, false);
         assert_int_equal(a.p.n_history, history ? 3 : 0);
         size_t shared = 0;
-        while (shared < a.p.tokens.n && shared < b.p.tokens.n && a.p.tokens.v[shared] == b.p.tokens.v[shared]) shared++;
+        while (shared < a.tokens.n && shared < b.tokens.n && a.tokens.v[shared] == b.tokens.v[shared]) shared++;
         buf common = {0};
-        assert_int_equal(tok_decode(MODEL->tok, a.p.tokens.v, shared, &common, NULL), PGR_OK);
+        assert_int_equal(tok_decode(MODEL->tok, a.tokens.v, shared, &common, NULL), PGR_OK);
         assert_non_null(strstr(common.data, "Where is Oslo"));
         assert_null(strstr(strstr(common.data, "Where is Oslo"), "Norway"));
         assert_non_null(strstr(common.data, "Copenhagen")); /* all of the query */
@@ -349,7 +359,7 @@ static void unusual_pairs_go_first(void **state) {
     shown s, few;
     pgr_error err;
     assert_int_equal(try_render(f, r, all + 37, 3, GIVEN, 100000, &few, &err), PGR_OK);
-    assert_int_equal(try_render(f, r, all, 40, GIVEN, few.p.tokens.n + 5, &s, &err), PGR_OK);
+    assert_int_equal(try_render(f, r, all, 40, GIVEN, few.tokens.n + 5, &s, &err), PGR_OK);
     assert_int_equal(s.p.n_history, 3);
     assert_int_equal(s.p.n_clip, 0);
     assert_non_null(strstr(s.text.data, "number 39"));
@@ -369,7 +379,7 @@ static void fits_every_budget(void **state) {
     shown s;
     pgr_error err;
     assert_int_equal(try_render(f, r, VIEW, 3, GIVEN, 100000, &s, &err), PGR_OK);
-    size_t whole = s.p.tokens.n, smallest = 0;
+    size_t whole = s.tokens.n, smallest = 0;
     assert_int_equal(s.p.n_clip, 0);
     done(&s);
     size_t pairs = 3;
@@ -387,7 +397,7 @@ static void fits_every_budget(void **state) {
             smallest = budget;
             break;
         }
-        assert_true(s.p.tokens.n <= budget);
+        assert_true(s.tokens.n <= budget);
         assert_true(s.p.n_history <= pairs);
         if (s.p.n_history < pairs) { /* the oldest goes first, and only when all else is at its least */
             assert_null(strstr(s.text.data, "Ten minutes"));
@@ -508,12 +518,12 @@ static void compact_grammar(void **state) {
     assert_int_equal(walk(g, PERSONA "- lists more | 35% | for C"), -1);
     assert_int_equal(walk(g, PERSONA "- lists more | 35% | for A | A 0"), -1);
     assert_int_equal(walk(g, PERSONA "- lists more | 35% | for A | A 8, B 10, C"), -1);
-    grammar_free(g);
+    grammar_unref(g);
 
     g = grammar_of("compact", 3);
     assert_int_equal(walk(g, PERSONA "- lists more | 35% | for C | A 8, B 10, C 3\n"), 0);
-    grammar_free(g);
-    grammar_free(grammar_of("compact", 26));
+    grammar_unref(g);
+    grammar_unref(grammar_of("compact", 26));
 }
 
 static void full_grammar(void **state) {
@@ -541,7 +551,7 @@ static void full_grammar(void **state) {
         if (walk(g, text) != CASES[i].want) fail_msg("%s", text);
     }
     assert_int_equal(walk(g, "\n{\"rationale\": \"short\""), -1);
-    grammar_free(g);
+    grammar_unref(g);
 }
 
 /* What the grammars allow, the parser takes. */
@@ -579,7 +589,7 @@ static bool render_work(void) {
         static const size_t PAIRS[3] = {0, 1, 2};
         frame_view view = {PAIRS, 3, GIVEN, 700};
         ok = frame_grammar(f, 2, &g, &has, NULL) == PGR_OK
-             && frame_render(f, MODEL, REQUEST, &view, &s.a, &s.p, NULL) == PGR_OK;
+             && frame_render(f, ENGINE, REQUEST, &view, &s.a, &s.p, NULL) == PGR_OK;
     }
     done(&s);
     buf_free(&g);

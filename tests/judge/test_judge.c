@@ -2,6 +2,7 @@
 #include <math.h>
 
 #include "base/clock.h"
+#include "model/model.h"
 #include "tiny_engine.h"
 
 static const char REQUEST[] =
@@ -130,7 +131,10 @@ static void bad_settings_are_errors(void **state) {
     chat_kind kind = MODEL->chat.kind;
     MODEL->chat.kind = CHAT_NONE;
     o = options(1);
-    assert_int_equal(pgr_judge(ENGINE, r, &o, &out, &err), PGR_E_UNSUPPORTED);
+    pgr_engine *mute = NULL;
+    assert_int_equal(pgr_engine_create(MODEL, NULL, &mute, NULL), PGR_OK);
+    assert_int_equal(pgr_judge(mute, r, &o, &out, &err), PGR_E_UNSUPPORTED);
+    pgr_engine_free(mute);
     MODEL->chat.kind = kind;
     assert_non_null(strstr(err.message, "chat template"));
     assert_non_null(

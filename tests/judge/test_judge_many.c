@@ -227,6 +227,45 @@ static void cancelled_keeps_what_is_done(void **state) {
     for (size_t i = 0; i < N; i++) assert_null(r[i]); /* before it began */
 }
 
+enum { LONG = 90 }; /* requests: more than have slots */
+
+typedef struct arrivals {
+    pgr_result *results[LONG];
+    engine_load at[LONG]; /* the engine when the i-th was there */
+    size_t n;
+} arrivals;
+
+static void on_arrival(void *ctx, size_t index) {
+    arrivals *a = ctx;
+    assert_non_null(a->results[index]);
+    a->at[a->n++] = engine_state(ENGINE);
+}
+
+/* Results come while other prompts are still to be read: a call that is killed has lost what runs, not what ran. */
+static void results_come_one_by_one(void **state) {
+    (void)state;
+    static arrivals a;
+    const pgr_request *list[LONG];
+    for (size_t i = 0; i < LONG; i++) list[i] = LIST[i % N];
+    pgr_judge_options o = options(1);
+    o.judged = on_arrival;
+    o.judged_ctx = &a;
+    engine_load before = engine_state(ENGINE);
+    assert_int_equal(pgr_judge_many(ENGINE, list, LONG, &o, a.results, NULL), PGR_OK);
+    assert_int_equal(a.n, LONG);
+    size_t most = 0; /* that came between two steps in which something was written */
+    for (size_t i = 0, same = 1; i < LONG; i++, same++) {
+        if (i && a.at[i].n_written != a.at[i - 1].n_written) same = 1;
+        if (same > most) most = same;
+    }
+    uint64_t read = a.at[0].n_read - before.n_read, all = engine_state(ENGINE).n_read - before.n_read;
+    print_message("%zu at once at most; at the first %.2f of the prompts were read\n", most,
+                  (double)read / (double)all);
+    assert_true(most <= LONG / 10);
+    assert_true((double)read < 0.6 * (double)all);
+    free_results(a.results, LONG);
+}
+
 static void a_deadline_fails_chains_not_requests(void **state) {
     (void)state;
     pgr_judge_options o = options(3);
@@ -299,6 +338,7 @@ int main(void) {
         cmocka_unit_test(one_failure_is_its_own),
         cmocka_unit_test(every_number_of_responses_at_once),
         cmocka_unit_test(cancelled_keeps_what_is_done),
+        cmocka_unit_test(results_come_one_by_one),
         cmocka_unit_test(a_deadline_fails_chains_not_requests),
         cmocka_unit_test(pages_are_waited_for),
         cmocka_unit_test(every_allocation_failed_in_turn),

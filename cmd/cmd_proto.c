@@ -110,8 +110,10 @@ static int set_option(void *ctx, int id, const char *value) {
 
 static int find_paths(proto_run *r, const char *file) {
     pgr_error err = {0};
-    if (file) {
-        r->proto_path = must_dup(file, strlen(file));
+    if (file) { /* may be the proto_path that is there */
+        char *path = must_dup(file, strlen(file));
+        free(r->proto_path);
+        r->proto_path = path;
         return EXIT_DONE;
     }
     if (pgr_store_find(r->store, &r->store_path, &err) != PGR_OK) return complain_error(&err);

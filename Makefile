@@ -3,12 +3,14 @@ BUILD ?= build
 JOBS  ?= $(shell nproc 2>/dev/null || echo 2)
 export JOBS
 comma := ,
-CMAKE  = cmake -G Ninja -S . -DPGR_WERROR=$(if $(CI),ON,OFF) $(if $(shell command -v ccache),-DCMAKE_C_COMPILER_LAUNCHER=ccache)
+CMAKE  = cmake -G Ninja -S . -DPGR_WERROR=$(if $(CI),ON,OFF) \
+         $(if $(shell command -v ccache),-DCMAKE_C_COMPILER_LAUNCHER=ccache)
 # $(call compile,FOLDER,TARGET,OPTIONS OF CMAKE)
-compile = $(CMAKE) -B $(1) $(3) > $(1).log 2>&1 || { cat $(1).log; exit 1; }; cmake --build $(1) -j $(JOBS) --target $(2)
+compile = $(CMAKE) -B $(1) $(3) > $(1).log 2>&1 || { cat $(1).log; exit 1; }; \
+          cmake --build $(1) -j $(JOBS) --target $(2)
 
-.PHONY: help all deps build model embedder demo test test-levels asan tsan clang aarch64 test-aarch64 fuzz bench kernels \
-        layers style format install clean
+.PHONY: help all deps build model embedder demo test test-levels asan tsan clang aarch64 test-aarch64 fuzz bench \
+        kernels layers style format install clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 14

@@ -1,4 +1,5 @@
-# Cross-building for aarch64 with Debian's compiler and multiarch libraries, run under qemu-user (docs/platforms.md): `make aarch64`.
+# Cross-building for aarch64 with Debian's compiler and multiarch libraries, run under qemu-user: `make aarch64`
+# (docs/platforms.md).
 set(CMAKE_SYSTEM_NAME Linux)
 set(CMAKE_SYSTEM_PROCESSOR aarch64)
 set(CMAKE_C_COMPILER aarch64-linux-gnu-gcc)

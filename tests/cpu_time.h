@@ -1,4 +1,5 @@
-/* cpu_time.h - time that this process has computed, for tests that bound an effort: a busy machine makes them wait, not fail. */
+/* cpu_time.h - time that this process has computed, for tests that bound an effort: a busy machine makes them wait, not
+ * fail. */
 #ifndef PGR_TESTS_CPU_TIME_H
 #define PGR_TESTS_CPU_TIME_H
 

@@ -1,5 +1,5 @@
-/* gemm_dnnl_none.c - in place of gemm_dnnl.c in a build without oneDNN (PGR_DNNL=OFF): no weights are packed, so that GEMM_F32 is
- * computed by tiles. */
+/* gemm_dnnl_none.c - in place of gemm_dnnl.c in a build without oneDNN (PGR_DNNL=OFF): no weights are packed, so
+ * that GEMM_F32 is computed by tiles. */
 #include "base/mem.h"
 #include "math/cpu/gemm_dnnl.h"
 

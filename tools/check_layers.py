@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Proves the layering: a room includes, directly, nothing but itself and what src/rooms.txt lists for it; cmd/ sees the
-public headers only."""
+"""Proves the layering: a room includes, directly, nothing but itself and what src/rooms.txt lists for it, and of another
+room only the headers that stand in it, not those of its sub-folders; cmd/ sees the public headers only."""
 import pathlib
 import re
 import sys
@@ -39,6 +39,9 @@ def main():
                 if name.split("/")[0] not in [room, *needs[room]]:
                     wrong.append(f"{path.relative_to(ROOT)}:{n}: {name}, but src/rooms.txt gives {room}: "
                                  f"{' '.join(needs[room])}")
+                elif name.count("/") > 1 and name.split("/")[0] != room:
+                    wrong.append(f"{path.relative_to(ROOT)}:{n}: {name} is private to {name.split('/')[0]}, "
+                                 "expected a header directly in it")
     for path in sorted((ROOT / "cmd").glob("*.[ch]")):
         files += 1
         for n, name in includes(path):

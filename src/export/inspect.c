@@ -38,8 +38,8 @@ static pgr_status read_file(const char *path, const pgr_model_options *o, inspec
 
 /* With --dtype as given, on this CPU. */
 static size_t kv_bytes_per_token(const config *c, pgr_dtype dtype) {
-    kv_type type = model_dtype_kv(dtype, c->head_dim, kernels_best());
-    return c->n_layer * c->n_head_kv * attn_page_bytes(type, c->head_dim) / KV_PAGE;
+    kv_type type = model_dtype_kv(dtype, c->head_dim);
+    return c->n_layer * c->n_head_kv * kv_block_bytes(type, c->head_dim) / KV_PAGE;
 }
 
 /* ---- JSON ---- */
@@ -88,7 +88,7 @@ static void put_json(const inspection *in, buf *b) {
                                                : "true");
     inspect_put_or_null(b, "why_not", in->from.chat.why, "},");
     put_embedding_json(in, b);
-    inspect_put_field(b, "kernels", kernels_best()->name);
+    inspect_put_field(b, "kernels", ops_cpu_name());
     inspect_put_tensors(b, &in->from.source);
     buf_puts(b, "}");
 }
@@ -160,7 +160,7 @@ static void put_text(const inspection *in, buf *b) {
     put_chat(in, b);
     put_embedding(in, b);
     put_memory(in, b);
-    buf_printf(b, "kernels         %s\n", kernels_best()->name);
+    buf_printf(b, "kernels         %s\n", ops_cpu_name());
 }
 
 static pgr_status inspect_model(const char *path, const pgr_model_options *options, bool json, buf *b, pgr_error *err) {

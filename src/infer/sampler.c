@@ -149,7 +149,7 @@ static size_t cut_top_k(sampler *s, size_t n, size_t k) {
 }
 
 static size_t cut_min_p(sampler *s, const kernels *k, size_t n, float min_p) {
-    return min_p > 0.0f ? apply_cut(s, n, (cut){min_p * k->max(s->value, n), n}) : n;
+    return min_p > 0.0f ? apply_cut(s, n, (cut){min_p * vector_max(k, s->value, n), n}) : n;
 }
 
 static size_t cut_top_p(sampler *s, size_t n, float top_p) {
@@ -181,7 +181,7 @@ static double exp_blocks(sampler_row *row, const kernels *k, float scale) {
     double sum = 0.0;
     for (size_t i = 0, b = 0; i < row->n_token; i += BLOCK, b++) {
         size_t n = row->n_token - i < BLOCK ? row->n_token - i : BLOCK;
-        row->block[b] = k->exp_sum(row->p + i, row->logits + i, row->max, scale, n);
+        row->block[b] = vector_exp_sum(k, row->p + i, row->logits + i, row->max, scale, n);
         sum += row->block[b];
     }
     return sum;
@@ -191,7 +191,7 @@ void sampler_prepare(sampler_row *row, const kernels *k, const float *logits, si
     row->logits = logits;
     row->n_token = n_token;
     row->temperature = temperature;
-    row->max = n_token ? k->max(logits, n_token) : -INFINITY;
+    row->max = n_token ? vector_max(k, logits, n_token) : -INFINITY;
     row->sum = exp_blocks(row, k, 1.0f);
     if (temperature == 0.0f || temperature == 1.0f) return;
     exp_blocks(row, k, fminf(1.0f / temperature, 1e30f)); /* limited so that 0 * scale is a number */
@@ -304,7 +304,7 @@ static pgr_status pick_listed(sampler *s, const kernels *k, const sampler_row *r
     else {
         float scale = fminf(1.0f / settings->temperature, 1e30f); /* so that 0 * scale is a number */
         n = cut_top_k(s, n, (size_t)settings->top_k);
-        k->exp_sum(s->value, s->value, k->max(s->value, n), scale, n);
+        vector_exp_sum(k, s->value, s->value, vector_max(k, s->value, n), scale, n);
         n = cut_min_p(s, k, n, settings->min_p);
         n = cut_top_p(s, n, settings->top_p);
         at = draw(s->value, n, u);

@@ -4,7 +4,7 @@
 #define PGR_INFER_SAMPLER_H
 
 #include "base/status.h"
-#include "math/cpu/kernels.h"
+#include "math/vector.h"
 
 typedef struct sampler sampler; /* scratch for one vocabulary size; one thread at a time */
 

@@ -36,9 +36,9 @@ size_t quant_row_bytes(quant_type t, size_t n); /* n values, n a multiple of the
 void quant_dequant(quant_type t, float *restrict out, const void *restrict src, size_t n);
 
 bool quant_writable(uint32_t id); /* F32, F16, BF16, Q8_0, Q4_0: those that quant_quantise makes */
-/* A row in type t, bit-equal to PyPI `gguf`. Halves are rounded to nearest even, Q8_0 half away from zero, Q4_0 half up.
- * False: a value is not finite, or it or its block's scale does not fit into t; out is then not to be used.
- *                                                      n: a multiple of the block, src: (n), out: quant_row_bytes(t, n) */
+/* A row in type t, bit-equal to PyPI `gguf`. Halves are rounded to nearest even, Q8_0 half away from zero, Q4_0 half
+ * up. False: a value is not finite, or it or its block's scale does not fit into t; out is then not to be used.
+ *                                                   n: a multiple of the block, src: (n), out: quant_row_bytes(t, n) */
 bool quant_quantise(quant_type t, void *restrict out, const float *restrict src, size_t n);
 
 float f16_to_f32(uint16_t h);

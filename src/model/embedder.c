@@ -59,7 +59,8 @@ static pgr_status open_encoder(pgr_embedder *e, const char *folder, const encode
                     tok_count(e->tok), c->n_vocab);
     PGR_TRY(safetensors_open(folder, &e->files, err));
     PGR_TRY(pool_create(o->n_thread, &e->threads, err));
-    PGR_TRY(encoder_open(&e->files.source, c, encoder_form(o->dtype), e->threads, &o->watch, &e->encoder, err));
+    PGR_TRY(ops_create_cpu(e->threads, &e->ops, err));
+    PGR_TRY(encoder_open(&e->files.source, c, encoder_form(o->dtype), e->ops, &o->watch, &e->encoder, err));
     e->dims = c->n_embd;
     embedder_encoder_rule(c, &e->say);
     e->max_tokens = e->say.max_tokens;
@@ -183,6 +184,7 @@ void pgr_embedder_close(pgr_embedder *e) {
     mem_free(e->hidden);
     encoder_state_free(e->encoding);
     encoder_close(&e->encoder);
+    ops_free(e->ops);
     pool_free(e->threads);
     tok_close(e->own_tok);
     safetensors_close(&e->files);

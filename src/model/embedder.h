@@ -10,10 +10,11 @@
 
 struct pgr_embedder {
     char *name;
-    pgr_model *model; /* the decoder; NULL: an encoder, whose parts are the next four */
+    pgr_model *model; /* the decoder; NULL: an encoder, whose parts are the next five */
     safetensors files;
     tokenizer *own_tok;
     pool *threads;
+    ops *ops;
     encoder encoder;
 
     const tokenizer *tok; /* of either */

@@ -1,16 +1,16 @@
-/* encoder.h - an encoder of the BERT family: weights and the pass over a ragged batch of sentences. Word, position and type
- * embeddings, then layers of full (not causal) attention and feed-forward, each with a LayerNorm behind its sum. Read-only
- * after encoder_open. */
+/* encoder.h - an encoder of the BERT family: weights and the pass over a ragged batch of sentences. Word, position
+ * and type embeddings, then layers of full (not causal) attention and feed-forward, each with a LayerNorm behind its
+ * sum. Read-only after encoder_open. */
 #ifndef PGR_MODEL_ENCODER_H
 #define PGR_MODEL_ENCODER_H
 
-#include "math/cpu/gemm.h"
-#include "math/cpu/kernels.h"
 #include "format/encoder_config.h"
 #include "format/source.h"
+#include "math/ops.h"
 
-/* One list names, binds and checks all tensors: a field, the tensor's name, its first place in the field, its rows, the
- * field's rows, columns. Query, key and value stand one after another in one field, so that one product gives all three. */
+/* One list names, binds and checks all tensors: a field, the tensor's name, its first place in the field, its rows,
+ * the field's rows, columns. Query, key and value stand one after another in one field, so that one product gives all
+ * three. */
 /*         field        name in the file                        first     rows      all rows     cols     */
 #define ENCODER_VECTORS(X)                                                                                           \
     X(positions,   "embeddings.position_embeddings.weight",   0,         c->n_pos,  c->n_pos,    c->n_embd)         \
@@ -39,13 +39,12 @@
 
 typedef struct encoder_layer {
     float *qkv_b, *attn_out_b, *attn_norm, *attn_norm_b, *ffn_up_b, *ffn_down_b, *ffn_norm, *ffn_norm_b;
-    gemm_weights *qkv, *attn_out, *ffn_up, *ffn_down;
+    matrix *qkv, *attn_out, *ffn_up, *ffn_down;
 } encoder_layer;
 
 typedef struct encoder {
     encoder_config config;
-    const kernels *k;
-    pool *threads;
+    ops *ops;
     arena arena;
     const source_tensor *words;  /* (n_vocab, n_embd), rows dequantised when looked up */
     float *positions;            /* (n_pos, n_embd) */
@@ -54,9 +53,9 @@ typedef struct encoder {
     encoder_layer *layers;       /* (config.n_layer) */
 } encoder;
 
-/* Binds every tensor of c in s; one that c has no use for is an error that names it (but for the pooler's and buffers of
- * position ids). form: not GEMM_FILE. s and its files, and threads, must outlive the encoder. */
-pgr_status encoder_open(const tensor_source *s, const encoder_config *c, gemm_form form, pool *threads,
+/* Binds every tensor of c in s; one that c has no use for is an error that names it (but for the pooler's and buffers
+ * of position ids). form: not GEMM_FILE. s and its files, and o, must outlive the encoder. */
+pgr_status encoder_open(const tensor_source *s, const encoder_config *c, gemm_form form, ops *o,
                         const pgr_watch *watch /* may be NULL */, encoder *out, pgr_error *err);
 void encoder_close(encoder *e);
 
@@ -65,8 +64,9 @@ typedef struct encoder_state encoder_state; /* activations for up to n_row token
 pgr_status encoder_state_create(const encoder *e, size_t n_row, encoder_state **out, pgr_error *err);
 void encoder_state_free(encoder_state *s);
 
-/* Sentence i is ids[start[i]] to ids[start[i + 1] - 1], 1 to n_pos tokens; start: (n_seq + 1), start[0] is 0. *hidden: the last
- * layer's states, (start[n_seq], n_embd), valid until the next call. Each row depends on its own sentence alone, bit for bit. */
+/* Sentence i is ids[start[i]] to ids[start[i + 1] - 1], 1 to n_pos tokens; start: (n_seq + 1), start[0] is 0.
+ * *hidden: the last layer's states, (start[n_seq], n_embd), valid until the next call. Each row depends on its own
+ * sentence alone, bit for bit. */
 pgr_status encoder_run(encoder_state *s, const int32_t *ids, const size_t *start, size_t n_seq, const float **hidden,
                        pgr_error *err);
 

@@ -46,13 +46,13 @@ static pgr_status bind_vector(binder *b, size_t first, size_t rows, size_t all, 
 }
 
 /* The same through the stage; the last part makes the product's weights. */
-static pgr_status bind_matrix(binder *b, size_t first, size_t rows, size_t all, size_t cols, gemm_weights **out) {
+static pgr_status bind_matrix(binder *b, size_t first, size_t rows, size_t all, size_t cols, matrix **out) {
     const source_tensor *t;
     PGR_TRY(find_tensor(b, rows, cols, &t));
     quant_dequant((quant_type)t->type, b->stage + first * cols, t->data, rows * cols);
     if (t->map) file_map_drop(t->map, t->offset, t->bytes);
     if (first + rows < all) return PGR_OK;
-    PGR_TRY(gemm_create(b->form, QUANT_F32, b->stage, all, cols, b->e->threads, out, b->err));
+    PGR_TRY(matrix_create(b->e->ops, b->form, &(gemm_part){QUANT_F32, b->stage, all}, 1, cols, NULL, out, b->err));
     b->done++;
     watch_report(b->watch, "loading weights", b->done, b->total, "tensors");
     return watch_check(b->watch, b->err);
@@ -101,10 +101,10 @@ static pgr_status bind_all(binder *b) {
     return bind_end(&b->tensors, "encoder");
 }
 
-pgr_status encoder_open(const tensor_source *s, const encoder_config *c, gemm_form form, pool *threads,
-                        const pgr_watch *watch, encoder *out, pgr_error *err) {
+pgr_status encoder_open(const tensor_source *s, const encoder_config *c, gemm_form form, ops *o, const pgr_watch *watch,
+                        encoder *out, pgr_error *err) {
     PGR_ASSERT(form != GEMM_FILE); /* the stage does not last */
-    encoder e = {.config = *c, .k = kernels_best(), .threads = threads};
+    encoder e = {.config = *c, .ops = o};
     size_t widest = 3 * c->n_embd > c->n_ff ? 3 * c->n_embd : c->n_ff;
     e.layers = arena_array(&e.arena, c->n_layer, sizeof *e.layers);
     binder b = {.prefix = bind_prefix(s, "bert.", "embeddings.word_embeddings.weight"),
@@ -127,10 +127,10 @@ pgr_status encoder_open(const tensor_source *s, const encoder_config *c, gemm_fo
 void encoder_close(encoder *e) {
     for (size_t i = 0; e->layers && i < e->config.n_layer; i++) {
         encoder_layer *l = &e->layers[i];
-        gemm_free(l->qkv);
-        gemm_free(l->attn_out);
-        gemm_free(l->ffn_up);
-        gemm_free(l->ffn_down);
+        matrix_free(l->qkv);
+        matrix_free(l->attn_out);
+        matrix_free(l->ffn_up);
+        matrix_free(l->ffn_down);
     }
     arena_free(&e->arena);
     *e = (encoder){0};

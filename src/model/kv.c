@@ -7,11 +7,15 @@
 
 pgr_status kv_init(kv_cache *c, const config *m, kv_type type, size_t max_token, pgr_error *err) {
     *c = (kv_cache){.n_layer = m->n_layer, .n_head_kv = m->n_head_kv, .head_dim = m->head_dim, .type = type};
-    c->block_bytes = attn_page_bytes(type, c->head_dim);
+    c->block_bytes = kv_block_bytes(type, c->head_dim);
     c->page_bytes = c->n_layer * c->n_head_kv * c->block_bytes;
     c->max_page = (max_token + KV_PAGE - 1) / KV_PAGE;
     if (c->max_page >= UINT32_MAX) return fail(err, PGR_E_LIMIT, "a KV cache of %zu tokens is too large", max_token);
     return PGR_OK;
+}
+
+kv_pages kv_view(const kv_cache *c) {
+    return (kv_pages){c->type, c->n_head_kv, c->block_bytes, c->pages};
 }
 
 void kv_close(kv_cache *c) {

@@ -6,7 +6,6 @@
 #ifndef PGR_MODEL_LORA_H
 #define PGR_MODEL_LORA_H
 
-#include "math/cpu/lowrank.h"
 #include "format/gguf.h"
 #include "format/safetensors.h"
 #include "model/weights.h"

@@ -16,8 +16,8 @@ static pgr_status open_parts(pgr_lora *l, const char *path, pgr_error *err) {
     PGR_TRY(lora_open(path, &m->config, &l->file, err));
     const source_tensor *t = l->file.new_output;
     if (!t) return PGR_OK;
-    return gemm_create(model_form(m->dtype), (quant_type)t->type, t->data, t->dim[1], t->dim[0], m->threads, &l->output,
-                       err);
+    gemm_part part = {(quant_type)t->type, t->data, t->dim[1]};
+    return matrix_create(m->ops, model_form(m->dtype), &part, 1, t->dim[0], NULL, &l->output, err);
 }
 
 pgr_status pgr_lora_open(const pgr_model *model, const char *path, pgr_lora **out, pgr_error *err) {
@@ -37,51 +37,85 @@ pgr_status pgr_lora_open(const pgr_model *model, const char *path, pgr_lora **ou
 
 void pgr_lora_close(pgr_lora *l) {
     if (!l) return;
-    gemm_free(l->output);
+    matrix_free(l->output);
     lora_close(&l->file);
     mem_free(l);
 }
 
 /* ---- the set ---- */
 
-/* The lists: those of the layers, the embedding's, the head's. */
+/* The lists: those of the layers' products, the embedding's, the head's. */
 static size_t embedding_list(const lora_set *s) {
-    return s->n_layer * LAYER_N_MATRIX;
+    return s->n_layer * LAYER_N_PRODUCT;
 }
 
-static lowrank *list_at(const lora_set *s, size_t list) {
-    return s->terms + list * (s->n + 1);
+static term_list list_at(const lora_set *s, size_t list) {
+    return s->n > 0 ? s->lists[list] : (term_list){NULL, 0};
 }
 
-const lowrank *lora_terms(const lora_set *s, size_t layer, layer_matrix matrix) {
-    return list_at(s, layer * LAYER_N_MATRIX + matrix);
+term_list lora_terms(const lora_set *s, size_t layer, layer_product product) {
+    return list_at(s, layer * LAYER_N_PRODUCT + product);
 }
 
-const lowrank *lora_embedding_terms(const lora_set *s) {
+term_list lora_embedding_terms(const lora_set *s) {
     return list_at(s, embedding_list(s));
 }
 
-const lowrank *lora_head_terms(const lora_set *s) {
+term_list lora_head_terms(const lora_set *s) {
     return list_at(s, embedding_list(s) + 1);
 }
 
-/* One term more at the end of a list. */
-static void add_term(lora_set *s, size_t list, const lora_factors *f, float scale) {
-    if (f->r == 0) return;
-    lowrank *term = list_at(s, list);
-    while (term->r > 0) term++;
-    *term = *f;
-    term->scale *= scale;
+/* Where a layer's matrices stand: the list of their product, the first of its columns that is theirs. */
+typedef struct place {
+    size_t list, column;
+} place;
+
+static place place_of(const config *c, size_t layer, layer_matrix matrix) {
+    static const layer_matrix first[] = {
+#define X(field, first, n) LAYER_##first,
+        LAYER_PRODUCTS(X)
+#undef X
+    };
+    const size_t rows[] = {
+#define X(field, gguf, hf, rows, cols) rows,
+        LAYER_MATRICES(X)
+#undef X
+    };
+    size_t product = LAYER_N_PRODUCT - 1;
+    while (first[product] > matrix) product--;
+    place p = {layer * LAYER_N_PRODUCT + product, 0};
+    for (size_t i = first[product]; i < (size_t)matrix; i++) p.column += rows[i];
+    return p;
 }
 
-static void add_terms(lora_set *s, const lora *l, float scale) {
+/* One term more at the end of a list. */
+static void add_term(lora_set *s, place at, const lora_factors *f, float scale) {
+    if (f->r == 0) return;
+    term_list *list = &s->lists[at.list];
+    lowrank *term = &list->terms[list->n++];
+    *term = *f;
+    term->scale *= scale;
+    term->column = at.column;
+}
+
+static void add_terms(lora_set *s, const config *c, const lora *l, float scale) {
     for (size_t i = 0; i < s->n_layer; i++) {
-#define X(field, gguf, hf, rows, cols) add_term(s, i *LAYER_N_MATRIX + LAYER_##field, &l->layers[i].field, scale);
+#define X(field, gguf, hf, rows, cols) add_term(s, place_of(c, i, LAYER_##field), &l->layers[i].field, scale);
         LAYER_MATRICES(X)
 #undef X
     }
-    add_term(s, embedding_list(s), &l->token_embd, scale);
-    add_term(s, embedding_list(s) + 1, &l->output, scale);
+    add_term(s, (place){embedding_list(s), 0}, &l->token_embd, scale);
+    add_term(s, (place){embedding_list(s) + 1, 0}, &l->output, scale);
+}
+
+/* Room for every matrix of every adapter in each list. */
+static pgr_status make_lists(lora_set *s, pgr_error *err) {
+    size_t n_list = embedding_list(s) + 2, room = s->n * LAYER_N_MATRIX;
+    s->lists = arena_array(&s->arena, n_list, sizeof *s->lists);
+    lowrank *terms = arena_array(&s->arena, n_list * room, sizeof *terms);
+    if (!s->lists || !terms) return fail_mem(err);
+    for (size_t i = 0; i < n_list; i++) s->lists[i].terms = terms + i * room;
+    return PGR_OK;
 }
 
 /* Counts a tensor that the adapter brings in place of the model's: only one adapter may, and only at scale 1. */
@@ -122,16 +156,16 @@ static pgr_status replace(lora_set *s, const pgr_model *m, const pgr_lora *p, fl
 
 static pgr_status fill(lora_set *s, const pgr_model *m, pgr_lora *const *loras, const float *scales, size_t n,
                        pgr_error *err) {
-    s->terms = arena_array(&s->arena, (embedding_list(s) + 2) * (s->n + 1), sizeof *s->terms);
+    PGR_TRY(make_lists(s, err));
     s->layers = arena_array(&s->arena, m->config.n_layer, sizeof *s->layers);
-    if (!s->terms || !s->layers) return fail_mem(err);
+    if (!s->layers) return fail_mem(err);
     memcpy(s->layers, m->weights.layers, m->config.n_layer * sizeof *s->layers);
     s->token_embd = m->weights.token_embd;
     s->output_norm = m->weights.output_norm;
     s->output = m->weights.output;
     for (size_t i = 0; i < n; i++) {
         PGR_TRY(replace(s, m, loras[i], scales[i], err));
-        if (scales[i] != 0.0f) add_terms(s, &loras[i]->file, scales[i]);
+        if (scales[i] != 0.0f) add_terms(s, &m->config, &loras[i]->file, scales[i]);
     }
     return PGR_OK;
 }

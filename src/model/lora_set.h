@@ -10,18 +10,24 @@ struct pgr_lora {
     const pgr_model *m;
     uint64_t version;     /* of its values, like no other's in this process: what caches know them by */
     lora file;
-    gemm_weights *output; /* file.new_output in the model's form; NULL: none */
+    matrix *output; /* file.new_output in the model's form; NULL: none */
 };
+
+/* What adapters add to one product, in their order. */
+typedef struct term_list {
+    lowrank *terms;
+    size_t n;
+} term_list;
 
 /* All zero is the empty set: the model as it is. */
 typedef struct lora_set {
     size_t n;                /* adapters; 0: nothing below is set */
     size_t n_layer;
-    lowrank *terms;          /* lists of at most n and one with r 0 at their end: (n_layer, LAYER_N_MATRIX), embedding, head */
+    term_list *lists;        /* (n_layer, LAYER_N_PRODUCT), embedding, head */
     layer_weights *layers;   /* (n_layer) the model's, norms replaced */
     const source_tensor *token_embd;
     const float *output_norm;
-    const gemm_weights *output;
+    const matrix *output;
     arena arena;
 } lora_set;
 
@@ -30,9 +36,9 @@ pgr_status lora_set_create(const pgr_model *m, pgr_lora *const *loras, const flo
                            pgr_error *err);
 void lora_set_free(lora_set *s);
 
-/* Up to the term with r 0; the set must not be empty. */
-const lowrank *lora_terms(const lora_set *s, size_t layer, layer_matrix matrix);
-const lowrank *lora_embedding_terms(const lora_set *s);
-const lowrank *lora_head_terms(const lora_set *s);
+/* Of the empty set: empty lists. */
+term_list lora_terms(const lora_set *s, size_t layer, layer_product product);
+term_list lora_embedding_terms(const lora_set *s);
+term_list lora_head_terms(const lora_set *s);
 
 #endif

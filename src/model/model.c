@@ -68,15 +68,14 @@ gemm_form model_form(pgr_dtype dtype) {
     return GEMM_FILE;
 }
 
-kv_type model_dtype_kv(pgr_dtype dtype, size_t head_dim, const kernels *k) {
-    bool fits = head_dim % 16 == 0 && head_dim <= ATTN_DIM_INT8;
-    if (dtype == PGR_DTYPE_INT8 && fits && k->attn_chunk_int8 != kernels_ref()->attn_chunk_int8) return KV_INT8;
+kv_type model_dtype_kv(pgr_dtype dtype, size_t head_dim) {
+    if (dtype == PGR_DTYPE_INT8 && ops_cpu_attends(KV_INT8, head_dim)) return KV_INT8;
     bool rounded = dtype == PGR_DTYPE_BF16 || dtype == PGR_DTYPE_INT8;
-    return rounded && k->attn_chunk_bf16 != kernels_ref()->attn_chunk_bf16 ? KV_BF16 : KV_F32;
+    return rounded && ops_cpu_attends(KV_BF16, head_dim) ? KV_BF16 : KV_F32;
 }
 
 kv_type model_kv(const pgr_model *m) {
-    return model_dtype_kv(m->dtype, m->config.head_dim, m->k);
+    return model_dtype_kv(m->dtype, m->config.head_dim);
 }
 
 static pgr_status open_parts(pgr_model *m, const char *path, const pgr_model_options *o, pgr_error *err) {
@@ -86,7 +85,8 @@ static pgr_status open_parts(pgr_model *m, const char *path, const pgr_model_opt
     m->tok = m->from.tok;
     m->chat = m->from.chat;
     PGR_TRY(pool_create(o->n_thread, &m->threads, err));
-    return weights_open(&m->from.source, &m->config, model_form(o->dtype), m->threads, &o->watch, &m->weights, err);
+    PGR_TRY(ops_create_cpu(m->threads, &m->ops, err));
+    return weights_open(&m->from.source, &m->config, model_form(o->dtype), m->ops, &o->watch, &m->weights, err);
 }
 
 pgr_status pgr_model_open(const char *path, const pgr_model_options *options, pgr_model **out, pgr_error *err) {
@@ -98,7 +98,7 @@ pgr_status pgr_model_open(const char *path, const pgr_model_options *options, pg
 
     double start = clock_now();
     m->dtype = o.dtype;
-    m->k = kernels_best();
+    m->k = vector_kernels();
     pgr_status s = open_parts(m, path, &o, err);
     m->load_s = clock_now() - start;
     if (s != PGR_OK) {
@@ -112,6 +112,7 @@ pgr_status pgr_model_open(const char *path, const pgr_model_options *options, pg
 void pgr_model_close(pgr_model *m) {
     if (!m) return;
     weights_close(&m->weights);
+    ops_free(m->ops);
     pool_free(m->threads);
     checkpoint_close(&m->from);
     mem_free(m);

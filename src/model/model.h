@@ -2,7 +2,7 @@
 #ifndef PGR_MODEL_MODEL_H
 #define PGR_MODEL_MODEL_H
 
-#include "math/cpu/kernels.h"
+#include "math/vector.h"
 #include "model/checkpoint.h"
 #include "model/weights.h"
 
@@ -13,17 +13,19 @@ struct pgr_model {
     chat_template chat;
     weights weights;
     pool *threads;
-    const kernels *k;
+    ops *ops;         /* what computes it, on these threads */
+    const kernels *k; /* for what is done with its results in the host's memory */
     pgr_dtype dtype;
     double load_s;
 };
 
 gemm_form model_form(pgr_dtype dtype); /* the form of a model's matrices */
-/* How K and V are kept: as the matrices are rounded, where the CPU has products for it and int8's kernels take heads of that size. */
-kv_type model_dtype_kv(pgr_dtype dtype, size_t head_dim, const kernels *k);
+/* How K and V are kept: as the matrices are rounded, where the CPU has kernels for it that take heads of that size. */
+kv_type model_dtype_kv(pgr_dtype dtype, size_t head_dim);
 kv_type model_kv(const pgr_model *m);
 
-/* name as a path, else below the cache folder; *out is the caller's (mem_free). hint: how to get it, ends the message; "": none. */
+/* name as a path, else below the cache folder; *out is the caller's (mem_free). hint: how to get it, ends the
+ * message; "": none. */
 pgr_status model_find_path(const char *name, const char *hint, char **out, pgr_error *err);
 
 #endif

@@ -11,7 +11,7 @@ typedef struct binder {
     binding tensors;
     const char *prefix; /* of Hugging Face names: "model.", or "" where the bare decoder was saved (embedding models) */
     gemm_form form;
-    pool *threads;
+    ops *ops;
     arena *arena;
     slab *packed;
     size_t done, total;
@@ -47,11 +47,11 @@ static pgr_status bind_vector(binder *b, const char *name, size_t n, float **out
 }
 
 /* The matrices one below the other as one product. Pages of the file that are converted are given back: not read again. */
-static pgr_status make_product(binder *b, const source_tensor *const *tensors, size_t n, gemm_weights **out) {
+static pgr_status make_product(binder *b, const source_tensor *const *tensors, size_t n, matrix **out) {
     gemm_part parts[LAYER_N_MATRIX];
     for (size_t i = 0; i < n; i++)
         parts[i] = (gemm_part){(quant_type)tensors[i]->type, tensors[i]->data, tensors[i]->dim[1]};
-    PGR_TRY(gemm_create_stack(b->form, parts, n, tensors[0]->dim[0], b->packed, b->threads, out, b->err));
+    PGR_TRY(matrix_create(b->ops, b->form, parts, n, tensors[0]->dim[0], b->packed, out, b->err));
     for (size_t i = 0; b->form != GEMM_FILE && i < n; i++)
         if (tensors[i]->map) file_map_drop(tensors[i]->map, tensors[i]->offset, tensors[i]->bytes);
     b->done++;
@@ -100,7 +100,7 @@ static pgr_status bind_all(binder *b, const config *c, weights *out) {
     return bind_end(&b->tensors, "architecture");
 }
 
-pgr_status weights_open(const tensor_source *s, const config *c, gemm_form form, pool *threads, const pgr_watch *watch,
+pgr_status weights_open(const tensor_source *s, const config *c, gemm_form form, ops *o, const pgr_watch *watch,
                         weights *out, pgr_error *err) {
     weights w = {0};
     w.layers = arena_array(&w.arena, c->n_layer, sizeof *w.layers);
@@ -109,7 +109,7 @@ pgr_status weights_open(const tensor_source *s, const config *c, gemm_form form,
 #undef X
     binder b = {.prefix = bind_prefix(s, "model.", "embed_tokens.weight"),
                 .form = form,
-                .threads = threads,
+                .ops = o,
                 .arena = &w.arena,
                 .packed = &w.packed,
                 .total = c->n_layer * products_per_layer + 1,
@@ -130,20 +130,20 @@ pgr_status weights_open(const tensor_source *s, const config *c, gemm_form form,
 
 void weights_close(weights *w) {
     for (size_t i = 0; i < w->n_layer; i++) {
-#define X(field, first, n) gemm_free(w->layers[i].field);
+#define X(field, first, n) matrix_free(w->layers[i].field);
         LAYER_PRODUCTS(X)
 #undef X
     }
-    gemm_free(w->output);
+    matrix_free(w->output);
     slab_free(&w->packed);
     arena_free(&w->arena);
     *w = (weights){0};
 }
 
 size_t weights_bytes(const weights *w) {
-    size_t bytes = gemm_bytes(w->output);
+    size_t bytes = matrix_bytes(w->output);
     for (size_t i = 0; i < w->n_layer; i++) {
-#define X(field, first, n) bytes += gemm_bytes(w->layers[i].field);
+#define X(field, first, n) bytes += matrix_bytes(w->layers[i].field);
         LAYER_PRODUCTS(X)
 #undef X
     }

@@ -2,9 +2,9 @@
 #ifndef PGR_MODEL_WEIGHTS_H
 #define PGR_MODEL_WEIGHTS_H
 
-#include "math/cpu/gemm.h"
 #include "format/config.h"
 #include "format/source.h"
+#include "math/ops.h"
 
 /* A layer's tensors: name in GGUF files (after "blk.N."), name in Hugging Face files (after "model.layers.N."), shape. A
  * vector is bound where its condition holds; elsewhere its pointer is NULL and a file that has it is refused. */
@@ -45,11 +45,18 @@ typedef enum layer_matrix {
     LAYER_N_MATRIX
 } layer_matrix;
 
+typedef enum layer_product {
+#define X(field, first, n) PRODUCT_##field,
+    LAYER_PRODUCTS(X)
+#undef X
+    LAYER_N_PRODUCT
+} layer_product;
+
 typedef struct layer_weights {
 #define X(field, gguf, hf, n, where) float *field; /* (n) */
     LAYER_VECTORS(X)
 #undef X
-#define X(field, first, n) gemm_weights *field; /* (rows of its matrices, cols) */
+#define X(field, first, n) matrix *field; /* (rows of its matrices, cols) */
     LAYER_PRODUCTS(X)
 #undef X
 } layer_weights;
@@ -59,7 +66,7 @@ typedef struct weights {
     slab packed; /* of the products */
     const source_tensor *token_embd; /* (n_vocab, n_embd), rows dequantised when looked up */
     float *output_norm;              /* (n_embd) */
-    gemm_weights *output;            /* (n_vocab, n_embd); from token_embd where the file has no head */
+    matrix *output;                  /* (n_vocab, n_embd); from token_embd where the file has no head */
     bool tied;
     size_t n_layer;
     layer_weights *layers;           /* (n_layer) */
@@ -67,9 +74,9 @@ typedef struct weights {
 } weights;
 
 /* Binds every tensor of c in s, checks shape and type, converts to form. Errors name the tensor; one that c has no use for
- * is an error too. s and its files must outlive w. */
-pgr_status weights_open(const tensor_source *s, const config *c, gemm_form form, pool *threads,
-                        const pgr_watch *watch /* may be NULL */, weights *out, pgr_error *err);
+ * is an error too. s and its files, and o, must outlive w. */
+pgr_status weights_open(const tensor_source *s, const config *c, gemm_form form, ops *o, const pgr_watch *watch /* may be NULL */,
+                        weights *out, pgr_error *err);
 void weights_close(weights *w);
 size_t weights_bytes(const weights *w); /* memory of its own, beyond the mapped file */
 

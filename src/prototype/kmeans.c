@@ -11,7 +11,7 @@
 #include "base/mem.h"
 #include "base/rng.h"
 #include "base/watch.h"
-#include "math/cpu/gemm.h"
+#include "math/ops.h"
 #include "prototype/vec.h"
 
 enum { BLOCK = 4096 };               /* rows that are assigned at once */
@@ -152,19 +152,32 @@ static void shift_centres(run *r) {
     }
 }
 
-static pgr_status assign_rows(run *r, pgr_error *err) {
-    gemm_weights *w = NULL;
+static pgr_status score_block(run *r, ops *o, const matrix *w, pgr_error *err) {
+    pool_run(r->o->threads, r->n_block, shift_row, r);
+    project_call call = {.w = w, .out = r->scores, .x = r->block, .n = r->n_block};
+    return op_project(o, &call, err);
+}
+
+static pgr_status assign_blocks(run *r, ops *o, pgr_error *err) {
+    matrix *w = NULL;
     shift_centres(r);
-    PGR_TRY(gemm_create(GEMM_F32, QUANT_F32, r->shifted, r->k, r->d, r->o->threads, &w, err));
+    PGR_TRY(matrix_create(o, GEMM_F32, &(gemm_part){QUANT_F32, r->shifted, r->k}, 1, r->d, NULL, &w, err));
     pgr_status status = PGR_OK;
     for (r->first = 0; r->first < r->n && status == PGR_OK; r->first += BLOCK) {
         r->n_block = r->n - r->first < BLOCK ? r->n - r->first : BLOCK;
-        gemm_call call = {.out = r->scores, .x = r->block, .M = r->n_block, .before = shift_row, .ctx = r};
-        status = gemm_run_call(w, &call, r->o->threads, err);
+        status = score_block(r, o, w, err);
         if (status == PGR_OK) pool_run(r->o->threads, n_chunk(r->n_block), pick_chunk, r);
         if (status == PGR_OK) status = watch_check(&r->o->watch, err);
     }
-    gemm_free(w);
+    matrix_free(w);
+    return status;
+}
+
+static pgr_status assign_rows(run *r, pgr_error *err) {
+    ops *o = NULL;
+    PGR_TRY(ops_create_cpu(r->o->threads, &o, err));
+    pgr_status status = assign_blocks(r, o, err);
+    ops_free(o);
     return status;
 }
 

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "math/cpu/dot8.h"
+#include "math/vector.h"
 #include "prototype/vec.h"
 
 enum { BLOCK = 4096 }; /* rows that are scanned before their intervals are looked at */

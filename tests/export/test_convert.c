@@ -271,7 +271,7 @@ static void rows_and_adapters(void **state) {
     for (size_t i = 0; i < (size_t)ROWS * COLS; i++) w[i] = (float)(i % 8191) / 64;
     for (size_t i = 0; i < ROWS * R; i++) b[i] = (float)(i % 13) - 6;
     for (size_t i = 0; i < R * COLS; i++) a[i] = (float)(i % 7) - 3;
-    lowrank deltas[] = {{ROWS, COLS, R, a, b, 1}, {ROWS, COLS, 1, a, b, -2}};
+    lowrank deltas[] = {{ROWS, COLS, R, a, b, 1, 0}, {ROWS, COLS, 1, a, b, -2, 0}};
     source_tensor from = {.name = "w", .type = QUANT_F32, .n_dim = 2, .dim = {COLS, ROWS, 1, 1}, .data = w};
     export_tensor t = {
         .name = "w", .from = &from, .rows = ROWS, .cols = COLS, .matrix = true, .head_dim = HEAD, .type = QUANT_F32};

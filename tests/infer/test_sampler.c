@@ -6,6 +6,7 @@
 
 #include "base/rng.h"
 #include "infer/sampler.h"
+#include "math/cpu/kernels.h"
 
 enum { MAX_VOCAB = 1000 };
 

@@ -303,38 +303,30 @@ static void check_stack(gemm_form form, pool *threads) {
     free(x), free(out), free(one);
 }
 
-typedef struct maker {
-    const float *from; /* (STACK_M, STACK_K) */
-    float *x;          /* (STACK_M, STACK_LDX) */
-    int made[STACK_M];
-} maker;
-
-static void make_row(void *ctx, size_t m, size_t worker) {
-    (void)worker;
-    maker *k = ctx;
-    k->made[m]++;
-    memcpy(k->x + m * STACK_LDX, k->from + m * STACK_K, STACK_K * sizeof *k->x);
-}
-
 /* Rows made by `before` in rows further apart, and added to out: the bits of a plain product and one addition. */
 static void check_call(gemm_form form, size_t M, pool *threads) {
     enum { N = 131 };
     uint8_t *data = random_blocks(QUANT_Q4_1, N * STACK_K);
     float *from = floats(STACK_M * STACK_K), *x = floats(STACK_M * STACK_LDX);
-    float *plain = floats(STACK_M * N), *out = floats(STACK_M * N), *want = malloc(STACK_M * N * sizeof *want);
+    float *untouched = malloc(STACK_M * STACK_LDX * sizeof *x), *plain = floats(STACK_M * N),
+          *out = floats(STACK_M * N), *want = malloc(STACK_M * N * sizeof *want);
     gemm_weights *g = create(form, QUANT_Q4_1, data, N, STACK_K, threads);
     if (g) {
-        maker make = {.from = from, .x = x};
+        row_step copy = {.kind = STEP_COPY, .from = from, .ldf = STACK_K};
+        step_job make = {&copy, x, STACK_LDX, STACK_K, kernels_best()};
+        memcpy(untouched, x, STACK_M * STACK_LDX * sizeof *x);
         assert_int_equal(gemm_run(g, plain, from, M, threads, NULL), PGR_OK);
         memcpy(want, out, STACK_M * N * sizeof *out);
         for (size_t i = 0; i < M * N; i++) want[i] += plain[i];
-        gemm_call call = {.out = out, .x = x, .ldx = STACK_LDX, .M = M, .before = make_row, .ctx = &make, .add = true};
+        gemm_call call = {.out = out, .x = x, .ldx = STACK_LDX, .M = M, .before = &make, .add = true};
         assert_int_equal(gemm_run_call(g, &call, threads, NULL), PGR_OK);
         assert_memory_equal(out, want, STACK_M * N * sizeof *out);
-        for (size_t m = 0; m < STACK_M; m++) assert_int_equal(make.made[m], m < M);
+        for (size_t m = 0; m < STACK_M; m++)
+            assert_memory_equal(x + m * STACK_LDX, m < M ? from + m * STACK_K : untouched + m * STACK_LDX,
+                                STACK_K * sizeof *x);
     }
     gemm_free(g);
-    free(data), free(from), free(x), free(plain), free(out), free(want);
+    free(data), free(from), free(x), free(untouched), free(plain), free(out), free(want);
 }
 
 static void test_stack_and_call(void **state) {

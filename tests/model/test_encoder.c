@@ -12,6 +12,7 @@ typedef struct fixture {
     safetensors files;
     encoder_config c;
     pool *threads;
+    ops *ops;
     encoder e;
     encoder_state *s;
     int32_t ids[512];
@@ -43,7 +44,8 @@ static bool open_fixture(fixture *x, const char *folder, encoder_act act, gemm_f
     assert_true(is_encoder);
     x->c.act = act;
     assert_int_equal(pool_create(threads, &x->threads, NULL), PGR_OK);
-    pgr_status s = encoder_open(&x->files.source, &x->c, form, x->threads, NULL, &x->e, &err);
+    assert_int_equal(ops_create_cpu(x->threads, &x->ops, NULL), PGR_OK);
+    pgr_status s = encoder_open(&x->files.source, &x->c, form, x->ops, NULL, &x->e, &err);
     if (s == PGR_E_UNSUPPORTED && form != GEMM_F32) return false;
     if (s != PGR_OK) fail_msg("%s", err.message);
     read_ids(x);
@@ -54,6 +56,7 @@ static bool open_fixture(fixture *x, const char *folder, encoder_act act, gemm_f
 static void close_fixture(fixture *x) {
     encoder_state_free(x->s);
     encoder_close(&x->e);
+    ops_free(x->ops);
     pool_free(x->threads);
     safetensors_close(&x->files);
     json_decref(x->golden);
@@ -237,11 +240,14 @@ static void wrong_tensors_are_named(void **state) {
         encoder e;
         encoder_config c;
         bool is_encoder;
+        ops *o;
         pgr_error err;
         write_weights(&f, &cases[i].rule, 1, cases[i].extra);
         assert_int_equal(encoder_config_read(BERT, &is_encoder, &c, NULL), PGR_OK);
         assert_int_equal(safetensors_open(f.path, &s, NULL), PGR_OK);
-        assert_true(encoder_open(&s.source, &c, GEMM_F32, NULL, NULL, &e, &err) < 0);
+        assert_int_equal(ops_create_cpu(NULL, &o, NULL), PGR_OK);
+        assert_true(encoder_open(&s.source, &c, GEMM_F32, o, NULL, &e, &err) < 0);
+        ops_free(o);
         if (!strstr(err.message, cases[i].message)) fail_msg("\"%s\" lacks \"%s\"", err.message, cases[i].message);
         safetensors_close(&s);
     }
@@ -259,7 +265,10 @@ static void loading_can_be_cancelled(void **state) {
     pgr_watch watch = {.cancel = &cancel};
     assert_int_equal(encoder_config_read(BERT, &is_encoder, &c, NULL), PGR_OK);
     assert_int_equal(safetensors_open(BERT, &s, NULL), PGR_OK);
-    assert_int_equal(encoder_open(&s.source, &c, GEMM_F32, NULL, &watch, &e, &err), PGR_E_CANCELLED);
+    ops *o;
+    assert_int_equal(ops_create_cpu(NULL, &o, NULL), PGR_OK);
+    assert_int_equal(encoder_open(&s.source, &c, GEMM_F32, o, &watch, &e, &err), PGR_E_CANCELLED);
+    ops_free(o);
     safetensors_close(&s);
 }
 
@@ -273,7 +282,10 @@ static void shapes_follow_the_config(void **state) {
     assert_int_equal(encoder_config_read(BERT, &is_encoder, &c, NULL), PGR_OK);
     assert_int_equal(safetensors_open(BERT, &s, NULL), PGR_OK);
     c.n_ff = 64;
-    assert_int_equal(encoder_open(&s.source, &c, GEMM_F32, NULL, NULL, &e, &err), PGR_E_FORMAT);
+    ops *o;
+    assert_int_equal(ops_create_cpu(NULL, &o, NULL), PGR_OK);
+    assert_int_equal(encoder_open(&s.source, &c, GEMM_F32, o, NULL, &e, &err), PGR_E_FORMAT);
+    ops_free(o);
     assert_non_null(strstr(err.message, "intermediate.dense.bias has shape 1 x 48, expected 1 rows of 64"));
     safetensors_close(&s);
 }
@@ -351,13 +363,16 @@ static bool open_and_run(void) {
     const int32_t ids[] = {2, 7, 3};
     if (encoder_config_read(BERT, &is_encoder, &c, NULL) != PGR_OK) return false;
     if (safetensors_open(BERT, &s, NULL) != PGR_OK) return false;
-    bool worked = encoder_open(&s.source, &c, GEMM_F32, NULL, NULL, &e, NULL) == PGR_OK;
+    ops *o = NULL;
+    bool worked =
+        ops_create_cpu(NULL, &o, NULL) == PGR_OK && encoder_open(&s.source, &c, GEMM_F32, o, NULL, &e, NULL) == PGR_OK;
     if (worked) {
         worked = encoder_state_create(&e, 8, &es, NULL) == PGR_OK
                  && encoder_run(es, ids, (size_t[]){0, 3}, 1, &hidden, NULL) == PGR_OK;
         encoder_state_free(es);
         encoder_close(&e);
     }
+    ops_free(o);
     safetensors_close(&s);
     return worked;
 }

@@ -174,8 +174,7 @@ static void hugging_face_names(void **state) {
         assert_true(open_family(&x, i % 2, PGR_DTYPE_AUTO, 2)); /* qwen2, qwen3 */
         tensor_source s = renamed(x.m, &a, prefixes[i / 2], "model.layers.0.self_attn.rotary_emb.inv_freq");
         weights w;
-        if (weights_open(&s, &x.m->config, GEMM_FILE, x.m->threads, NULL, &w, &err) != PGR_OK)
-            fail_msg("%s", err.message);
+        if (weights_open(&s, &x.m->config, GEMM_FILE, x.m->ops, NULL, &w, &err) != PGR_OK) fail_msg("%s", err.message);
         assert_int_equal(w.tied, x.m->weights.tied);
 
         weights own = x.m->weights;
@@ -198,7 +197,7 @@ static void expect_refusal(const pgr_model *m, const tensor_source *s, const con
                            const char *message) {
     weights w;
     pgr_error err;
-    assert_int_equal(weights_open(s, c, GEMM_FILE, m->threads, NULL, &w, &err), status);
+    assert_int_equal(weights_open(s, c, GEMM_FILE, m->ops, NULL, &w, &err), status);
     if (!strstr(err.message, message)) fail_msg("%s", err.message);
 }
 
@@ -248,14 +247,14 @@ static bool open_qwen(void) {
     arena a = {0};
     config c;
     tensor_source s;
-    pool *threads = NULL;
+    ops *o = NULL;
     weights w;
     if (gguf_open(families[0].model, &g, NULL) != PGR_OK) return false;
     bool worked = config_from_gguf(&g, &c, NULL) == PGR_OK && source_from_gguf(&g, &a, &s, NULL) == PGR_OK
-                  && pool_create(1, &threads, NULL) == PGR_OK
-                  && weights_open(&s, &c, GEMM_FILE, threads, NULL, &w, NULL) == PGR_OK;
+                  && ops_create_cpu(NULL, &o, NULL) == PGR_OK
+                  && weights_open(&s, &c, GEMM_FILE, o, NULL, &w, NULL) == PGR_OK;
     if (worked) weights_close(&w);
-    pool_free(threads);
+    ops_free(o);
     arena_free(&a);
     gguf_close(&g);
     return worked;

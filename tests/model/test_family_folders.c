@@ -43,7 +43,7 @@ static void put_folder(fixture *x, swap *y, const char *folder, gemm_form form) 
     y->config = hf.c;
     y->config.tied = hf.tied;
     if (config_check(&y->config, folder, &err) != PGR_OK
-        || weights_open(&y->files.source, &y->config, form, x->m->threads, NULL, &y->weights, &err) != PGR_OK)
+        || weights_open(&y->files.source, &y->config, form, x->m->ops, NULL, &y->weights, &err) != PGR_OK)
         fail_msg("%s", err.message);
 
     exchange(x, y);
@@ -122,12 +122,13 @@ static void a_tied_head_is_the_embedding(void **state) {
     config c = x.m->config;
     weights w;
     c.tied = true;
-    assert_int_equal(weights_open(&x.m->from.source, &c, GEMM_FILE, x.m->threads, NULL, &w, NULL), PGR_OK);
+    assert_int_equal(weights_open(&x.m->from.source, &c, GEMM_FILE, x.m->ops, NULL, &w, NULL), PGR_OK);
     assert_true(w.tied && !x.m->weights.tied);
 
     float h[48], row[512], want[48];
     for (size_t i = 0; i < 48; i++) h[i] = i == 7;
-    assert_int_equal(gemm_run(w.output, row, h, 1, x.m->threads, NULL), PGR_OK);
+    project_call head = {.w = w.output, .out = row, .x = h, .n = 1};
+    assert_int_equal(op_project(x.m->ops, &head, NULL), PGR_OK);
     for (size_t v = 0; v < c.n_vocab; v++) {
         size_t bytes = quant_row_bytes((quant_type)w.token_embd->type, 48);
         quant_dequant((quant_type)w.token_embd->type, want, (const uint8_t *)w.token_embd->data + v * bytes, 48);

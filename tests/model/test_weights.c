@@ -15,6 +15,7 @@ typedef struct model_file {
     tensor_source source;
     config config;
     pool *threads;
+    ops *ops;
     arena arena;
 } model_file;
 
@@ -45,9 +46,11 @@ static void open_file(model_file *f) {
     assert_int_equal(source_index(&f->source, &f->arena, NULL), PGR_OK);
     f->config = (config){.n_vocab = N_VOCAB, .n_embd = WIDTH};
     assert_int_equal(pool_create(2, &f->threads, NULL), PGR_OK);
+    assert_int_equal(ops_create_cpu(f->threads, &f->ops, NULL), PGR_OK);
 }
 
 static void close_file(model_file *f) {
+    ops_free(f->ops);
     pool_free(f->threads);
     file_map_close(&f->map);
     arena_free(&f->arena);
@@ -83,7 +86,7 @@ static void converted_pages_leave_memory(void **state) {
         volatile uint8_t sum = 0;
         for (size_t at = 0; at < f.map.size; at += 4096) sum = (uint8_t)(sum + f.map.data[at]); /* all pages come */
         assert_true(resident(f.path) >= BYTES);
-        pgr_status s = weights_open(&f.source, &f.config, forms[i].form, f.threads, NULL, &w, &err);
+        pgr_status s = weights_open(&f.source, &f.config, forms[i].form, f.ops, NULL, &w, &err);
         if (s == PGR_E_UNSUPPORTED) {
             print_message("SKIP: %s\n", err.message);
             close_file(&f);
@@ -107,10 +110,10 @@ static void loading_can_be_cancelled(void **state) {
     pgr_cancel cancel = 1;
     pgr_watch watch = {.cancel = &cancel};
     open_file(&f);
-    assert_int_equal(weights_open(&f.source, &f.config, GEMM_F32, f.threads, &watch, &w, &err), PGR_E_CANCELLED);
+    assert_int_equal(weights_open(&f.source, &f.config, GEMM_F32, f.ops, &watch, &w, &err), PGR_E_CANCELLED);
     assert_string_equal(err.message, "cancelled");
     cancel = 0;
-    assert_int_equal(weights_open(&f.source, &f.config, GEMM_F32, f.threads, &watch, &w, &err), PGR_OK);
+    assert_int_equal(weights_open(&f.source, &f.config, GEMM_F32, f.ops, &watch, &w, &err), PGR_OK);
     weights_close(&w);
     close_file(&f);
 }

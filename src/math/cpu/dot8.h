@@ -1,13 +1,8 @@
-/* dot8.h - inner products of 8-bit rows: one query against many rows, exact. */
+/* dot8.h - the versions of dot8_rows (vector.h). Internal to the dot8*.c. */
 #ifndef PGR_MATH_CPU_DOT8_H
 #define PGR_MATH_CPU_DOT8_H
 
-#include <stddef.h>
-#include <stdint.h>
-
-/* out[r] = sum_i q[i] * rows[r][i]                         q: (n), rows: (n_row, n) dense, out: (n_row); n <= 65,536
- * by cpu_best(), level.h */
-void dot8_rows(int32_t *restrict out, const int8_t *restrict q, const int8_t *restrict rows, size_t n_row, size_t n);
+#include "math/vector.h"
 
 typedef void (*dot8_fn)(int32_t *restrict out, const int8_t *restrict q, const int8_t *restrict rows, size_t n_row,
                size_t n);

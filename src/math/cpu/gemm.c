@@ -137,7 +137,7 @@ static void run_tiles(const gemm_weights *w, const gemm_call *call, pool *thread
     job.width = panels > 1 ? (size_t)GEMM_TILE : pick_width(w->N, pool_size(threads)); /* panels even the work out */
     job.rows = (M + panels - 1) / panels;
     for (size_t i = 0; i < w->n_part; i++) job.n_range += n_ranges(&w->parts[i], job.width);
-    if (call->before) pool_run(threads, M, call->before, call->ctx);
+    if (call->before) step_run(call->before, M, threads);
     pool_run(threads, job.n_range * ((M + job.rows - 1) / job.rows), tile_task, &job);
 }
 

@@ -1,39 +1,25 @@
-/* gemm.h - matrix products with weights: out = x * W^T. W is (N, K) as GGUF stores it: N rows of K values.
+/* gemm.h - matrix products with weights: out = x * W^T. W is (N, K) as GGUF stores it: N rows of K values. How the
+ * forms of matrix.h are computed:
  *
- * GEMM_FILE  keeps the file's blocks, dequantises GEMM_TILE output columns at a time and multiplies in fp32 (any
- * CPU, least
- *            memory).
- * GEMM_F32   fp32, packed once, through oneDNN (AVX-512), or by tiles from fp32 rows.
- * GEMM_BF16  weights rounded to bf16, sums in fp32; own kernels. With AVX512_BF16 x is rounded to bf16, too; at
- * every other level
- *            it stays as it is, and the bits are the same.
- * GEMM_INT8  weights and x as 8-bit integers with a scale for every 64 values along K, exact sums within those, fp32
- *            between; own kernels, the same bits on any CPU.
+ * GEMM_FILE  dequantises GEMM_TILE output columns at a time and multiplies in fp32 (any CPU).
+ * GEMM_F32   through oneDNN (AVX-512), or by tiles from fp32 rows.
+ * GEMM_BF16  own kernels. With AVX512_BF16 x is rounded to bf16, too; at every other level it stays as it is, and the
+ *            bits are the same.
+ * GEMM_INT8  own kernels, the same bits on any CPU.
  * A row of out depends on its row of x alone: bit-equal whatever M, the rows beside it and the number of threads. */
 #ifndef PGR_MATH_CPU_GEMM_H
 #define PGR_MATH_CPU_GEMM_H
 
 #include <stdbool.h>
 
-#include "base/pool.h"
-#include "base/slab.h"
-#include "math/quant.h"
-
-typedef enum gemm_form { GEMM_FILE, GEMM_F32, GEMM_BF16, GEMM_INT8 } gemm_form;
+#include "math/cpu/step.h"
+#include "math/matrix.h"
 
 typedef struct gemm_weights gemm_weights;
 
-/* One of several matrices with the same input: N rows of K values of its type. */
-typedef struct gemm_part {
-    quant_type type;
-    const void *data; /* must stay valid for GEMM_FILE; else read once, while creating */
-    size_t N;
-} gemm_part;
-
 /* The parts one below the other as a single W of N = sum of theirs: a row of out is part 0's columns, then part 1's,
- * ... with
- * the bits that each part alone gives. parts: copied. memory: for packed weights, must stay as long as they; NULL:
- * their own. PGR_E_UNSUPPORTED (with the reason) where the CPU cannot run the form. */
+ * ... with the bits that each part alone gives. parts: copied. memory: for packed weights, must stay as long as they;
+ * NULL: their own. PGR_E_UNSUPPORTED (with the reason) where the CPU cannot run the form. */
 pgr_status gemm_create_stack(gemm_form form, const gemm_part *parts, size_t n_part, size_t K, slab *memory,
                              pool *threads, gemm_weights **out, pgr_error *err);
 /* A stack of one with its own memory. */
@@ -48,15 +34,12 @@ typedef struct gemm_call {
     const float *x; /* (M, K) rows ldx apart */
     size_t ldx;     /* 0: K */
     size_t M;
-    pool_fn before; /* NULL, or called once with task = m for every m < M, by any worker, before row m of x is read: a
-                     * norm or an activation that writes this row. It must not read another row of x nor out. */
-    void *ctx;      /* of before */
-    bool add;       /* out[m][n] += the sum (the finished sum is added), not = */
+    const step_job *before; /* NULL, or makes row m of x for every m < M before that is read */
+    bool add;               /* out[m][n] += the sum (the finished sum is added), not = */
 } gemm_call;
 
 /* threads: several calls on one w at once are fine. GEMM_BF16 and GEMM_INT8 are one job of the pool and need no
- * memory but what
- * the pool keeps. On an error out is arbitrary and before may have run. */
+ * memory but what the pool keeps. On an error out is arbitrary and before may have run. */
 pgr_status gemm_run_call(const gemm_weights *w, const gemm_call *call, pool *threads, pgr_error *err);
 
 /* out[m][n] = sum_k x[m][k] * W[n][k]                              x: (M, K) dense rows, out: (M, N) dense rows */

@@ -499,7 +499,7 @@ static void run_task(void *ctx, size_t task, size_t worker) {
 
 pgr_status dnnl_weights_run(const dnnl_weights *w, const gemm_call *call, pool *threads, pgr_error *err) {
     size_t M = call->M;
-    if (call->before) pool_run(threads, M, call->before, call->ctx);
+    if (call->before) step_run(call->before, M, threads);
     run_job job = {.w = w, .call = call, .x = call->x, .panel = pick_panel(w, M, pool_size(threads))};
     scratch *dense = NULL;
     if (call->ldx && call->ldx != w->K) {

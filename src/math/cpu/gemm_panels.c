@@ -110,11 +110,11 @@ static size_t cut(size_t n, size_t n_part, size_t i) {
     return n / n_part * i + n % n_part * i / n_part;
 }
 
-static void pack_rows(run_job *job, size_t task, size_t worker) {
+static void pack_rows(run_job *job, size_t task) {
     const gemm_call *call = job->call;
     for (size_t q = cut(job->n_quad, job->n_pack, task); q < cut(job->n_quad, job->n_pack, task + 1); q++) {
         size_t m = q * QUAD, rows = call->M - m < QUAD ? call->M - m : QUAD;
-        for (size_t r = 0; call->before && r < rows; r++) call->before(call->ctx, m + r, worker);
+        for (size_t r = 0; call->before && r < rows; r++) step_row(call->before, m + r);
         job->w->kernels->pack_quad((char *)job->quads + q * job->quad_bytes, call->x + m * job->ldx, job->ldx, rows,
                                    job->w->K);
     }
@@ -172,7 +172,7 @@ static size_t take_task(run_job *job, size_t worker) {
 static void run_task(void *ctx, size_t task, size_t worker) {
     run_job *job = ctx;
     if (task < job->n_pack) {
-        pack_rows(job, task, worker);
+        pack_rows(job, task);
         return;
     }
     wait_for_rows(job);

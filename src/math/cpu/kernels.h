@@ -9,25 +9,16 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "math/pages.h"
 #include "math/quant.h"
 
 enum { GEMM_TILE = 64 };   /* output columns that gemm_tile computes at once */
 enum { GEMM_CHUNK = 256 }; /* most values of a row that dequant_tile takes at once: every block size divides it */
-enum { KV_PAGE = 32 };   /* tokens in a page of the KV cache */
 enum { ATTN_CHUNK = 256 }; /* most tokens that attn_chunk takes at once, whole pages; chunks start at its multiples */
 enum { ATTN_SCRATCH = 12 * ATTN_CHUNK }; /* floats of working memory of attn_chunk; fastest at 64 bytes alignment */
 
 enum { ATTN_DIM_INT8 = 256 }; /* most values of a head that attn_chunk_int8 takes */
 #define ATTN_QUERY_INT8(dim) ((dim) + 8) /* bytes of a query of attn_chunk_int8 */
-
-/* How keys and values are kept in pages. */
-typedef enum kv_type { KV_F32, KV_BF16, KV_INT8 } kv_type;
-
-/* State of a softmax over some tokens for one query head (attention below): without tokens {-INFINITY, 0}. */
-typedef struct attn_state {
-    float max; /* largest score, or what the kernel says */
-    float sum; /* of exp(score - max) */
-} attn_state;
 
 typedef struct kernels {
     const char *name; /* "ref", "avx2", "avx512" */

@@ -1,5 +1,6 @@
-/* lowrank.c - a task owns a few rows: t = scale * a x by tiles of at most GEMM_TILE ranks, then out += b t by tiles. Every
- * sum is one chain of fused multiply-adds in ascending order, so that neither the split into tasks nor M changes a bit. */
+/* lowrank.c - a task owns a few rows: t = scale * a x by tiles of at most GEMM_TILE ranks, then out += b t by tiles.
+ * Every sum is one chain of fused multiply-adds in ascending order, so that neither the split into tasks nor M
+ * changes a bit. */
 #include "math/cpu/lowrank.h"
 
 #include "math/cpu/kernels.h"

@@ -1,10 +1,11 @@
-/* attention.c - the plan of a pass's attention and its two jobs. Legend: H query heads, G of them per KV head, hd values per
- * head; a tile is the query heads (rows x G) that one call of the kernel takes.
+/* attention.c - the plan of a pass's attention and its two jobs. Legend: H query heads, G of them per KV head, hd
+ * values per head; a tile is the query heads (rows x G) that one call of the kernel takes.
  *
- * Long runs of one sequence (prompts) go by tiles of consecutive rows, each tile through its chunks in order. Other rows
- * (chains) go by chunks: rows whose pages of a chunk are the same make a tile; partial results are kept and folded in order
- * of chunks. Both compute the same chunks and merge them in the same order, so they give the same bits. */
-#include "model/attention.h"
+ * Long runs of one sequence (prompts) go by tiles of consecutive rows, each tile through its chunks in order. Other
+ * rows (chains) go by chunks: rows whose pages of a chunk are the same make a tile; partial results are kept and
+ * folded in order of chunks. Both compute the same chunks and merge them in the same order, so they give the same
+ * bits. */
+#include "math/cpu/attention.h"
 
 #include <math.h>
 #include <string.h>
@@ -33,7 +34,9 @@ typedef struct wave {
 } wave;
 
 struct attention {
-    const pgr_model *m;
+    attn_shape shape;
+    pool *threads;
+    const kernels *k;
     size_t n_unit;     /* room for partial results of a row and chunk */
     size_t tile_heads; /* query heads of the largest tile */
     float *part;       /* (n_unit, H, hd) */
@@ -49,13 +52,13 @@ struct attention {
     size_t scratch_bytes;
 
     /* of the pass */
-    const kv_cache *kv;
-    kv_seq *const *seqs;
-    const forward_row *rows;
+    const kv_pages *kv;
+    const row_table *rows;
     const wave *wave; /* that is running */
     size_t layer, ldq_bytes;
     const void *q;
     float *out;
+    attn_state *softmax; /* (n_row, H) or NULL */
 };
 
 /* A worker's memory. */
@@ -72,7 +75,7 @@ static size_t round_up(size_t n) {
 }
 
 static size_t bench_bytes(const attention *a) {
-    size_t heads = a->tile_heads, values = heads * a->m->config.head_dim;
+    size_t heads = a->tile_heads, values = heads * a->shape.head_dim;
     return 3 * round_up(values * sizeof(float)) + 2 * round_up(heads * sizeof(attn_state))
            + round_up(heads * sizeof(uint32_t)) + round_up(ATTN_SCRATCH * sizeof(float));
 }
@@ -85,7 +88,7 @@ static void *take(uint8_t **at, size_t bytes) {
 
 static bench bench_of(const attention *a, size_t worker) {
     uint8_t *at = a->scratch + worker * a->scratch_bytes;
-    size_t heads = a->tile_heads, bytes = heads * a->m->config.head_dim * sizeof(float);
+    size_t heads = a->tile_heads, bytes = heads * a->shape.head_dim * sizeof(float);
     bench b;
     b.acc = take(&at, bytes);
     b.acc2 = take(&at, bytes);
@@ -99,7 +102,7 @@ static bench bench_of(const attention *a, size_t worker) {
 
 /* ---- create, free ---- */
 
-static size_t group_of(const config *c) {
+static size_t group_of(const attn_shape *c) {
     return c->n_head / c->n_head_kv;
 }
 
@@ -107,11 +110,13 @@ static size_t chunks_of(size_t n_token) {
     return (n_token + ATTN_CHUNK - 1) / ATTN_CHUNK;
 }
 
-pgr_status attention_create(const pgr_model *m, size_t n_batch, attention **out, pgr_error *err) {
-    const config *c = &m->config;
+pgr_status attention_create(const attn_shape *c, pool *threads, const kernels *k, attention **out, pgr_error *err) {
+    size_t n_batch = c->n_row;
     attention *a = mem_zero(1, sizeof *a);
     if (!a) return fail_mem(err);
-    a->m = m;
+    a->shape = *c;
+    a->threads = threads;
+    a->k = k;
     a->n_batch = n_batch;
     a->n_unit = PARTIAL_BYTES / (c->n_head * c->head_dim * sizeof(float));
     if (a->n_unit < chunks_of(c->n_ctx)) a->n_unit = chunks_of(c->n_ctx);
@@ -120,7 +125,7 @@ pgr_status attention_create(const pgr_model *m, size_t n_batch, attention **out,
 
     a->part = mem_aligned(a->n_unit * c->n_head * c->head_dim * sizeof *a->part, 64);
     a->state = mem_array(a->n_unit * c->n_head, sizeof *a->state);
-    a->scratch = mem_aligned(pool_size(m->threads) * a->scratch_bytes, 64);
+    a->scratch = mem_aligned(pool_size(threads) * a->scratch_bytes, 64);
     a->folded = mem_array(n_batch, sizeof *a->folded);
     a->unit_of = mem_array(n_batch, sizeof *a->unit_of);
     a->taken = mem_array(n_batch, sizeof *a->taken);
@@ -147,7 +152,7 @@ void attention_free(attention *a) {
 /* ---- the plan ---- */
 
 static size_t tokens_of(const attention *a, size_t row) {
-    return (size_t)a->rows[row].pos + 1;
+    return (size_t)a->rows->pos[row] + 1;
 }
 
 /* Tokens of the chunk that the row sees. */
@@ -157,7 +162,7 @@ static size_t valid_in(const attention *a, size_t row, size_t chunk) {
 }
 
 static size_t rows_per_tile(const attention *a) {
-    size_t G = group_of(&a->m->config);
+    size_t G = group_of(&a->shape);
     return G >= TILE ? 1 : TILE / G;
 }
 
@@ -169,7 +174,7 @@ static void add_tile(attention *a, const uint32_t *rows, size_t n, size_t chunk)
 
 static size_t run_length(const attention *a, size_t row, size_t n_row) {
     size_t n = 1;
-    while (row + n < n_row && a->rows[row + n].seq == a->rows[row].seq) n++;
+    while (row + n < n_row && a->rows->pages[row + n] == a->rows->pages[row]) n++;
     return n;
 }
 
@@ -186,9 +191,7 @@ static void add_run(attention *a, size_t row, size_t n) {
 static bool same_pages(const attention *a, size_t x, size_t y, size_t chunk) {
     size_t nx = valid_in(a, x, chunk), ny = valid_in(a, y, chunk), n = nx < ny ? nx : ny;
     size_t pages = (n + KV_PAGE - 1) / KV_PAGE, first = chunk * CHUNK_PAGES;
-    return memcmp(a->seqs[a->rows[x].seq]->page + first, a->seqs[a->rows[y].seq]->page + first,
-                  pages * sizeof(uint32_t))
-           == 0;
+    return memcmp(a->rows->pages[x] + first, a->rows->pages[y] + first, pages * sizeof(uint32_t)) == 0;
 }
 
 /* The row may still go into a tile of the chunk. */
@@ -196,8 +199,8 @@ static bool waits(const attention *a, size_t row, size_t chunk) {
     return !a->taken[row] && valid_in(a, row, chunk) > 0;
 }
 
-/* Tiles of one chunk for the rows `folded` [first, end): the first row that is in none yet, and all that share its pages. The
- * longest of them stands first in its tile: its pages are everyone's. */
+/* Tiles of one chunk for the rows `folded` [first, end): the first row that is in none yet, and all that share its
+ * pages. The longest of them stands first in its tile: its pages are everyone's. */
 static void add_chunk(attention *a, size_t first, size_t end, size_t chunk) {
     uint32_t group[TILE];
     size_t per = rows_per_tile(a);
@@ -226,14 +229,14 @@ static void close_wave(attention *a, wave *w) {
         if (chunks_of(tokens_of(a, a->folded[i])) > n_chunk) n_chunk = chunks_of(tokens_of(a, a->folded[i]));
     for (size_t c = 0; c < n_chunk; c++) add_chunk(a, w->first_row, a->n_folded, c);
     w->n_tile = a->n_tile - w->first_tile;
-    w->heads_per_task = w->n_tile >= MANY_TILES * pool_size(a->m->threads) ? a->m->config.n_head_kv : 1;
+    w->heads_per_task = w->n_tile >= MANY_TILES * pool_size(a->threads) ? a->shape.n_head_kv : 1;
     if (w->n_tile > 0) a->waves[a->n_wave++] = *w;
     *w = (wave){.first_tile = a->n_tile, .first_row = a->n_folded};
 }
 
-void attention_plan(attention *a, const kv_cache *kv, kv_seq *const *seqs, const forward_row *rows, size_t n_row) {
+void attention_plan(attention *a, const kv_pages *kv, const row_table *rows) {
+    size_t n_row = rows->n;
     a->kv = kv;
-    a->seqs = seqs;
     a->rows = rows;
     a->n_tile = a->n_list = a->n_folded = a->n_wave = 0;
     wave w = {0};
@@ -262,14 +265,14 @@ void attention_plan(attention *a, const kv_cache *kv, kv_seq *const *seqs, const
 
 /* A query head in the form of the cache. */
 static size_t query_bytes(const attention *a) {
-    size_t hd = a->m->config.head_dim;
+    size_t hd = a->shape.head_dim;
     return a->kv->type == KV_INT8 ? ATTN_QUERY_INT8(hd)
                                   : hd * (a->kv->type == KV_BF16 ? sizeof(uint16_t) : sizeof(float));
 }
 
 /* Query heads of the tile's rows, side by side. */
 static void gather_q(const attention *a, const tile *t, size_t head_kv, void *q) {
-    size_t n = group_of(&a->m->config) * query_bytes(a);
+    size_t n = group_of(&a->shape) * query_bytes(a);
     for (size_t i = 0; i < t->n_row; i++)
         memcpy((uint8_t *)q + i * n, (const uint8_t *)a->q + a->list[t->first + i] * a->ldq_bytes + head_kv * n, n);
 }
@@ -282,8 +285,8 @@ typedef struct span {
 
 static span span_of(const attention *a, size_t row, size_t chunk, size_t head_kv) {
     span s = {.n = (valid_in(a, row, chunk) + KV_PAGE - 1) / KV_PAGE};
-    const uint32_t *page = a->seqs[a->rows[row].seq]->page + chunk * CHUNK_PAGES;
-    for (size_t i = 0; i < s.n; i++) s.blocks[i] = kv_block(a->kv, page[i], a->layer, head_kv);
+    const uint32_t *page = a->rows->pages[row] + chunk * CHUNK_PAGES;
+    for (size_t i = 0; i < s.n; i++) s.blocks[i] = page_block(a->kv, page[i], a->layer, head_kv);
     return s;
 }
 
@@ -293,14 +296,15 @@ static void ask_for(const attention *a, const span *s, size_t first) {
             __builtin_prefetch((const char *)s->blocks[i] + at, 0, 2);
 }
 
-/* One chunk for n rows of the list. of: the pages of the longest, q: (n, G) heads, next: what is read after it, of may be it */
+/* One chunk for n rows of the list. of: the pages of the longest, q: (n, G) heads, next: what is read after it, of
+ * may be it */
 static void run_chunk(const attention *a, const uint32_t *list, size_t n, size_t chunk, const span *of, span next,
                       const void *q, float *acc, attn_state *state, const bench *b) {
-    const config *c = &a->m->config;
+    const attn_shape *c = &a->shape;
     size_t G = group_of(c), hd = c->head_dim;
     for (size_t i = 0; i < n; i++)
         for (size_t g = 0; g < G; g++) b->n_valid[i * G + g] = (uint32_t)valid_in(a, list[i], chunk);
-    const kernels *k = a->m->k;
+    const kernels *k = a->k;
     float scale = 1.0f / sqrtf((float)hd);
     switch (a->kv->type) {
     case KV_F32:
@@ -321,14 +325,17 @@ static void run_chunk(const attention *a, const uint32_t *list, size_t n, size_t
     }
 }
 
-static void finish_head(float *out, const float *acc, attn_state state, size_t hd) {
-    float inv = 1.0f / state.sum;
+/* Head h of a row from its sums. */
+static void finish_head(const attention *a, size_t row, size_t h, const float *acc, attn_state state) {
+    size_t at = row * a->shape.n_head + h, hd = a->shape.head_dim;
+    float *out = a->out + at * hd, inv = 1.0f / state.sum;
     for (size_t i = 0; i < hd; i++) out[i] = acc[i] * inv;
+    if (a->softmax) a->softmax[at] = state;
 }
 
 /* A tile of a run through its chunks: rows that end before a chunk are left out of it. */
 static void run_whole(const attention *a, const tile *t, size_t head_kv, const bench *b) {
-    const config *c = &a->m->config;
+    const attn_shape *c = &a->shape;
     size_t G = group_of(c), hd = c->head_dim;
     const uint32_t *list = a->list + t->first;
     uint32_t last = list[t->n_row - 1];
@@ -340,19 +347,19 @@ static void run_whole(const attention *a, const tile *t, size_t head_kv, const b
         const uint8_t *q = (const uint8_t *)b->q + skip * G * query_bytes(a);
         of = span_of(a, last, chunk, head_kv);
         run_chunk(a, list + skip, t->n_row - skip, chunk, &of, nothing, q, b->acc2, b->state2, b);
-        a->m->k->attn_merge(b->acc + skip * G * hd, b->state + skip * G, b->acc2, b->state2, (t->n_row - skip) * G, hd);
+        a->k->attn_merge(b->acc + skip * G * hd, b->state + skip * G, b->acc2, b->state2, (t->n_row - skip) * G, hd);
     }
     for (size_t r = 0; r < t->n_row * G; r++)
-        finish_head(a->out + (list[r / G] * c->n_head + head_kv * G + r % G) * hd, b->acc + r * hd, b->state[r], hd);
+        finish_head(a, list[r / G], head_kv * G + r % G, b->acc + r * hd, b->state[r]);
 }
 
 /* Where the partial results of a row and chunk are: the index of its first query head. */
 static size_t part_at(const attention *a, size_t row, size_t chunk) {
-    return (a->unit_of[row] + chunk) * a->m->config.n_head;
+    return (a->unit_of[row] + chunk) * a->shape.n_head;
 }
 
 static void run_part(const attention *a, const tile *t, size_t head_kv, const span *of, span next, const bench *b) {
-    const config *c = &a->m->config;
+    const attn_shape *c = &a->shape;
     size_t G = group_of(c), hd = c->head_dim;
     const uint32_t *list = a->list + t->first;
     gather_q(a, t, head_kv, b->q);
@@ -364,10 +371,11 @@ static void run_part(const attention *a, const tile *t, size_t head_kv, const sp
     }
 }
 
-/* The first span of a task, nothing beyond the last. Pages lie anywhere in memory, and a few query heads are done with one before
- * the next has come: so each span is asked for while the one before is worked on. Tasks are taken in order, by all threads in turn. */
+/* The first span of a task, nothing beyond the last. Pages lie anywhere in memory, and a few query heads are done
+ * with one before the next has come: so each span is asked for while the one before is worked on. Tasks are taken in
+ * order, by all threads in turn. */
 static span task_span(const attention *a, size_t task) {
-    size_t n_head_kv = a->m->config.n_head_kv, per = a->wave->heads_per_task, n = n_head_kv / per;
+    size_t n_head_kv = a->shape.n_head_kv, per = a->wave->heads_per_task, n = n_head_kv / per;
     if (task >= a->wave->n_tile * n) return (span){.n = 0};
     const tile *t = &a->tiles[a->wave->first_tile + task / n];
     return t->chunk == (size_t)WHOLE ? (span){.n = 0} : span_of(a, a->list[t->first], t->chunk, task % n * per);
@@ -376,9 +384,9 @@ static span task_span(const attention *a, size_t task) {
 /* A task: one KV head of a tile, or where there are many tiles all of them, one after the other. */
 static void tile_task(void *ctx, size_t task, size_t worker) {
     const attention *a = ctx;
-    size_t n_head_kv = a->m->config.n_head_kv, per = a->wave->heads_per_task;
+    size_t n_head_kv = a->shape.n_head_kv, per = a->wave->heads_per_task;
     const tile *t = &a->tiles[a->wave->first_tile + task / (n_head_kv / per)];
-    size_t first = task % (n_head_kv / per) * per, n_thread = pool_size(a->m->threads);
+    size_t first = task % (n_head_kv / per) * per, n_thread = pool_size(a->threads);
     bench b = bench_of(a, worker);
     if (t->chunk == (size_t)WHOLE) {
         for (size_t h = first; h < first + per; h++) run_whole(a, t, h, &b);
@@ -399,24 +407,24 @@ static void tile_task(void *ctx, size_t task, size_t worker) {
 static void fold_task(void *ctx, size_t task, size_t worker) {
     (void)worker;
     const attention *a = ctx;
-    const config *c = &a->m->config;
+    const attn_shape *c = &a->shape;
     size_t row = a->folded[a->wave->first_row + task], H = c->n_head, hd = c->head_dim;
     float *acc = a->part + part_at(a, row, 0) * hd;
     attn_state *state = a->state + part_at(a, row, 0);
     for (size_t chunk = 1; chunk < chunks_of(tokens_of(a, row)); chunk++)
-        a->m->k->attn_merge(acc, state, a->part + part_at(a, row, chunk) * hd, a->state + part_at(a, row, chunk), H,
-                            hd);
-    for (size_t h = 0; h < H; h++) finish_head(a->out + (row * H + h) * hd, acc + h * hd, state[h], hd);
+        a->k->attn_merge(acc, state, a->part + part_at(a, row, chunk) * hd, a->state + part_at(a, row, chunk), H, hd);
+    for (size_t h = 0; h < H; h++) finish_head(a, row, h, acc + h * hd, state[h]);
 }
 
-void attention_run(attention *a, size_t layer, float *out, const void *q, size_t ldq) {
-    pool *threads = a->m->threads;
+void attention_run(attention *a, size_t layer, float *out, attn_state *softmax, const void *q, size_t ldq) {
+    pool *threads = a->threads;
     a->layer = layer;
     a->out = out;
+    a->softmax = softmax;
     a->q = q;
     a->ldq_bytes = ldq * (a->kv->type == KV_F32 ? sizeof(float) : a->kv->type == KV_BF16 ? sizeof(uint16_t) : 1);
     for (a->wave = a->waves; a->wave < a->waves + a->n_wave; a->wave++) {
-        pool_run(threads, a->wave->n_tile * (a->m->config.n_head_kv / a->wave->heads_per_task), tile_task, a);
+        pool_run(threads, a->wave->n_tile * (a->shape.n_head_kv / a->wave->heads_per_task), tile_task, a);
         pool_run(threads, a->wave->n_row, fold_task, a);
     }
 }

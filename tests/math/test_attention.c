@@ -1,7 +1,6 @@
 /* test_attention.c - attention over shared pages against its definition in double, in fp32, bf16 and int8; and a row's
  * bits, which must not depend on the rows beside it, on what is shared, or on whether it stands in a long run. */
 #include "../base/faults.h"
-#include "model/attention.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -9,15 +8,23 @@
 
 #include "base/mem.h"
 #include "base/rng.h"
+#include "math/cpu/attention.h"
 #include "math/cpu/kernels_level.h"
+#include "model/kv.h"
 
 enum { H = 6, H_KV = 2, HD = 16, N_CTX = 2048, N_BATCH = 256, MAX_SEQ = 40, MAX_POS = 1200, LAYER = 1 };
 
+/* A row of a pass. */
+typedef struct query_row {
+    uint32_t seq, pos;
+} query_row;
+
 typedef struct world {
-    pgr_model m;
+    attn_shape shape;
+    pool *threads;
+    const kernels *k;
     kv_cache kv;
     kv_seq seqs[MAX_SEQ];
-    kv_seq *list[MAX_SEQ];
     float *keys[MAX_SEQ], *values[MAX_SEQ]; /* (MAX_POS, H_KV, HD) as rounded in the cache */
     size_t n_seq;
     attention *a;
@@ -26,14 +33,13 @@ typedef struct world {
 
 static world *make(kv_type type, int threads) {
     world *w = calloc(1, sizeof *w);
-    w->m.config =
-        (config){.n_layer = 2, .n_head = H, .n_head_kv = H_KV, .head_dim = HD, .n_embd = H * HD, .n_ctx = N_CTX};
-    w->m.k = kernels_best();
+    const config c = {.n_layer = 2, .n_head = H, .n_head_kv = H_KV, .head_dim = HD, .n_embd = H * HD, .n_ctx = N_CTX};
+    w->shape = (attn_shape){H, H_KV, HD, N_BATCH, N_CTX, type};
+    w->k = kernels_best();
     w->r = (rng){.seed = 7};
-    assert_int_equal(pool_create(threads, &w->m.threads, NULL), PGR_OK);
-    assert_int_equal(kv_init(&w->kv, &w->m.config, type, 1 << 20, NULL), PGR_OK);
-    assert_int_equal(attention_create(&w->m, N_BATCH, &w->a, NULL), PGR_OK);
-    for (size_t i = 0; i < MAX_SEQ; i++) w->list[i] = &w->seqs[i];
+    assert_int_equal(pool_create(threads, &w->threads, NULL), PGR_OK);
+    assert_int_equal(kv_init(&w->kv, &c, type, 1 << 20, NULL), PGR_OK);
+    assert_int_equal(attention_create(&w->shape, w->threads, w->k, &w->a, NULL), PGR_OK);
     return w;
 }
 
@@ -45,7 +51,7 @@ static void drop(world *w) {
     }
     attention_free(w->a);
     kv_close(&w->kv);
-    pool_free(w->m.threads);
+    pool_free(w->threads);
     free(w);
 }
 
@@ -64,7 +70,7 @@ static void store(world *w, void *block, const float *k, const float *v, size_t 
     for (size_t i = 0; i < HD; i++) k16[i] = f32_to_bf16(k[i]), v16[i] = f32_to_bf16(v[i]);
     if (w->kv.type == KV_F32) attn_store(block, k, v, t, HD);
     if (w->kv.type == KV_BF16) attn_store_bf16(block, k16, v16, t, HD);
-    if (w->kv.type == KV_INT8) w->m.k->attn_store_int8(block, k, v, t, HD);
+    if (w->kv.type == KV_INT8) w->k->attn_store_int8(block, k, v, t, HD);
 }
 
 /* A sequence of n tokens, the first `shared` of them those of an earlier one. */
@@ -93,28 +99,34 @@ static void add_sequence(world *w, size_t from, size_t shared, size_t n) {
 }
 
 /* One row's query, the same wherever the row stands. */
-static void query_of(const world *w, const forward_row *row, float *q) {
+static void query_of(const world *w, const query_row *row, float *q) {
     rng r = {.seed = 99, .stream = row->seq * 10000u + row->pos};
     for (size_t i = 0; i < (size_t)H * HD; i++) q[i] = (float)rng_normal(&r);
     for (size_t h = 0; h < H; h++) round_head(q + h * HD, w->kv.type);
 }
 
-static void run(world *w, const forward_row *rows, size_t n, float *out) {
+/* softmax: (n, H) or NULL */
+static void run(world *w, const query_row *rows, size_t n, float *out, attn_state *softmax) {
     static float q[N_BATCH * H * HD];
     static uint16_t q16[N_BATCH * H * HD];
     static uint8_t q8[N_BATCH * H * ATTN_QUERY_INT8(HD)];
     for (size_t i = 0; i < n; i++) query_of(w, &rows[i], q + i * H * HD);
     for (size_t i = 0; i < n * H * HD; i++) q16[i] = f32_to_bf16(q[i]);
     for (size_t i = 0; i < n * H && w->kv.type == KV_INT8; i++)
-        w->m.k->attn_query_int8(q8 + i * ATTN_QUERY_INT8(HD), q + i * HD, HD, 1.0f / sqrtf(HD));
+        w->k->attn_query_int8(q8 + i * ATTN_QUERY_INT8(HD), q + i * HD, HD, 1.0f / sqrtf(HD));
     const void *const by_type[] = {q, q16, q8};
-    attention_plan(w->a, &w->kv, w->list, rows, n);
-    attention_run(w->a, LAYER, out, by_type[w->kv.type],
+    static uint32_t pos[N_BATCH];
+    static const uint32_t *pages[N_BATCH];
+    for (size_t i = 0; i < n; i++) pos[i] = rows[i].pos, pages[i] = w->seqs[rows[i].seq].page;
+    kv_pages kv = kv_view(&w->kv);
+    row_table table = {n, pos, pages};
+    attention_plan(w->a, &kv, &table);
+    attention_run(w->a, LAYER, out, softmax, by_type[w->kv.type],
                   w->kv.type == KV_INT8 ? (size_t)H * ATTN_QUERY_INT8(HD) : (size_t)H * HD);
 }
 
-/* Softmax attention by its definition. */
-static void define(const world *w, const forward_row *row, double *out) {
+/* Softmax attention by its definition. total: (H) ln of the sum of exp(score) */
+static void define(const world *w, const query_row *row, double *out, double *total) {
     float q[H * HD];
     static double p[MAX_POS];
     query_of(w, row, q);
@@ -129,6 +141,7 @@ static void define(const world *w, const forward_row *row, double *out) {
             if (p[t] > max) max = p[t];
         }
         for (size_t t = 0; t <= row->pos; t++) sum += p[t] = exp(p[t] - max);
+        total[h] = max + log(sum);
         for (size_t i = 0; i < HD; i++) {
             double v = 0.0;
             for (size_t t = 0; t <= row->pos; t++)
@@ -138,32 +151,44 @@ static void define(const world *w, const forward_row *row, double *out) {
     }
 }
 
-/* fp32: scores of 16 terms and sums of up to 1,200 terms, each off by about 6e-8 of values below 4: 2e-5 leaves a
- * factor of ten. bf16: every p is rounded to 2^-9 of itself; what is left of that in a mean of normal values is below
- * 2^-8. int8: every weight is off by up to 1/510 of the chunk's largest (test_math_attn_int8 checks that to the byte),
- * errors of either sign in a mean of up to 256 values: 0.0094 is the most that was seen, 0.02 the bound. */
-static void check_row(const world *w, const forward_row *row, const float *out) {
-    double want[H * HD], bound = w->kv.type == KV_F32 ? 2e-5 : w->kv.type == KV_BF16 ? 4e-3 : 2e-2;
-    define(w, row, want);
+/* The values, and what is kept of the softmax. fp32: scores of 16 terms and sums of up to 1,200 terms, each off by
+ * about 6e-8 of values below 4: 2e-5 leaves a factor of ten. bf16: every p is rounded to 2^-9 of itself; what is left
+ * of that in a mean of normal values is below 2^-8. int8: every weight is off by up to 1/510 of the chunk's largest
+ * (test_math_attn_int8 checks that to the byte), errors of either sign in a mean of up to 256 values: 0.0094 is the
+ * most that was seen, 0.02 the bound. The sum's logarithm: its relative error, a mean of those of the weights, which
+ * bf16 rounds by up to 2^-9; the scores' own error is that of the products. int8's sum is of weights that are not
+ * rounded; its kernel's exp and scales are off by 1e-4 at most. */
+static void check_row(const world *w, const query_row *row, const float *out, const attn_state *softmax) {
+    double want[H * HD], total[H], bound = w->kv.type == KV_F32 ? 2e-5 : w->kv.type == KV_BF16 ? 4e-3 : 2e-2;
+    double total_bound = w->kv.type == KV_F32 ? 2e-5 : w->kv.type == KV_BF16 ? 0x1p-9 + 2e-5 : 1e-4;
+    define(w, row, want, total);
+    for (size_t h = 0; h < H; h++) {
+        double got = (double)softmax[h].max + log((double)softmax[h].sum);
+        if (!(fabs(got - total[h]) <= total_bound))
+            fail_msg("sequence %u, position %u, head %zu: log of the sum %g, want %g", row->seq, row->pos, h, got,
+                     total[h]);
+    }
     for (size_t i = 0; i < (size_t)H * HD; i++)
         if (!(fabs((double)out[i] - want[i]) <= bound))
             fail_msg("sequence %u, position %u, value %zu: %g, want %g", row->seq, row->pos, i, (double)out[i],
                      want[i]);
 }
 
-static void check_batch(world *w, const forward_row *rows, size_t n) {
+static void check_batch(world *w, const query_row *rows, size_t n) {
     static float out[N_BATCH * H * HD], alone[H * HD];
-    run(w, rows, n, out);
+    static attn_state softmax[N_BATCH * H], softmax_alone[H];
+    run(w, rows, n, out, softmax);
     for (size_t i = 0; i < n; i++) {
-        if (i % 5 == 0) check_row(w, &rows[i], out + i * H * HD);
-        run(w, &rows[i], 1, alone);
-        if (memcmp(alone, out + i * H * HD, sizeof alone) != 0)
+        if (i % 5 == 0) check_row(w, &rows[i], out + i * H * HD, softmax + i * H);
+        run(w, &rows[i], 1, alone, softmax_alone);
+        if (memcmp(alone, out + i * H * HD, sizeof alone) != 0
+            || memcmp(softmax_alone, softmax + i * H, sizeof softmax_alone) != 0)
             fail_msg("row %zu (sequence %u, position %u): other bits alone", i, rows[i].seq, rows[i].pos);
     }
 }
 
-static size_t add_rows(forward_row *rows, size_t at, size_t seq, size_t pos, size_t n) {
-    for (size_t i = 0; i < n; i++) rows[at + i] = (forward_row){.seq = (uint32_t)seq, .pos = (uint32_t)(pos + i)};
+static size_t add_rows(query_row *rows, size_t at, size_t seq, size_t pos, size_t n) {
+    for (size_t i = 0; i < n; i++) rows[at + i] = (query_row){.seq = (uint32_t)seq, .pos = (uint32_t)(pos + i)};
     return at + n;
 }
 
@@ -172,7 +197,7 @@ static void batches_of_all_kinds(void **state) {
     (void)state;
     for (int type = KV_F32; type <= KV_INT8; type++) {
         world *w = make((kv_type)type, 2);
-        forward_row rows[N_BATCH];
+        query_row rows[N_BATCH];
         size_t n = 0;
         add_sequence(w, 0, 0, 700);                                                  /* the prompt */
         for (size_t i = 0; i < 24; i++) add_sequence(w, 0, 700, 701 + 20 * i % 300); /* its chains */
@@ -194,7 +219,7 @@ static void long_runs_cross_chunks(void **state) {
     (void)state;
     for (int type = KV_F32; type <= KV_INT8; type++) {
         world *w = make((kv_type)type, 3);
-        forward_row rows[N_BATCH];
+        query_row rows[N_BATCH];
         add_sequence(w, 0, 0, 1200);
         const size_t starts[] = {0, 100, 255, 256, 944};
         for (size_t i = 0; i < 5; i++)
@@ -207,26 +232,26 @@ static void long_runs_cross_chunks(void **state) {
 static void waves(void **state) {
     (void)state;
     world *w = make(KV_F32, 2);
-    forward_row rows[N_BATCH];
+    query_row rows[N_BATCH];
     size_t n = 0;
     add_sequence(w, 0, 0, 1199);
     for (size_t i = 1; i < MAX_SEQ; i++) add_sequence(w, 0, 1180, 1190 + i % 9);
     for (size_t s = 0; s < MAX_SEQ; s++) n = add_rows(rows, n, s, w->seqs[s].n_token - 6, 6);
     static float whole[N_BATCH * H * HD], split[N_BATCH * H * HD];
-    run(w, rows, n, whole);
+    static attn_state softmax[N_BATCH * H];
+    run(w, rows, n, whole, softmax);
     size_t before = attention_set_room(w->a, 17);
-    run(w, rows, n, split);
+    run(w, rows, n, split, NULL);
     attention_set_room(w->a, before);
     assert_memory_equal(whole, split, n * H * HD * sizeof(float));
-    check_row(w, &rows[n - 1], whole + (n - 1) * H * HD);
+    check_row(w, &rows[n - 1], whole + (n - 1) * H * HD, softmax + (n - 1) * H);
     drop(w);
 }
 
 static bool create_once(void) {
-    pgr_model m = {.config = {.n_layer = 1, .n_head = 2, .n_head_kv = 1, .head_dim = 8, .n_embd = 16, .n_ctx = 600},
-                   .k = kernels_best()};
+    const attn_shape shape = {2, 1, 8, 4, 600, KV_F32};
     attention *a = NULL;
-    bool ok = attention_create(&m, 4, &a, NULL) == PGR_OK;
+    bool ok = attention_create(&shape, NULL, kernels_best(), &a, NULL) == PGR_OK;
     attention_free(a);
     return ok;
 }

@@ -1,0 +1,29 @@
+/* device.h - the CPU as a device of ops_table.h: threads and the kernels of a level. Internal to math/cpu. */
+#ifndef PGR_MATH_CPU_DEVICE_H
+#define PGR_MATH_CPU_DEVICE_H
+
+#include "math/cpu/gemm.h"
+#include "math/cpu/kernels.h"
+#include "math/ops_table.h"
+
+typedef struct cpu_ops {
+    ops base;
+    pool *threads; /* the creator's */
+    const kernels *k;
+} cpu_ops;
+
+static inline const cpu_ops *cpu_of(const ops *o) {
+    return (const cpu_ops *)o; /* its first member */
+}
+
+/* Rows of the table that have files of their own. */
+void cpu_embed(ops *o, float *x, const lookup *tables, size_t n_table, size_t n, size_t d);
+void cpu_angles(ops *o, float *cs, const uint32_t *pos, const float *freq, size_t n_freq, size_t n);
+pgr_status cpu_attn_create(ops *o, const attn_shape *shape, attn **out, pgr_error *err);
+void cpu_attn_free(attn *a);
+void cpu_attn_plan(attn *a, const kv_pages *kv, const row_table *rows);
+void cpu_attn_input(attn *a, size_t layer, const attn_input *in);
+void cpu_attn(attn *a, size_t layer, float *out, attn_state *softmax);
+pgr_status cpu_attn_full(ops *o, const full_attn *call, pgr_error *err);
+
+#endif

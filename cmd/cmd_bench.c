@@ -17,6 +17,7 @@ enum {
     OPT_RUNS,
     OPT_LIMIT,
     OPT_SUBSET,
+    OPT_USER_KEY,
     OPT_BASELINES,
     OPT_STRANGER,
     OPT_HISTORY_FROM,
@@ -41,6 +42,7 @@ static const option_row OPTIONS[] = {
     {OPT_RUNS, 0, "runs", "N", "runs with seeds of their own (default: 1)"},
     {OPT_LIMIT, 0, "limit", "N", "pairs of a data set, spread over its users (default: all)"},
     {OPT_SUBSET, 0, "subset", "NAME", "only pairs of this subset: close, mirror..."},
+    {OPT_USER_KEY, 0, "user-key", "KEY", "the column that names a row's user (default: user_id, or the form's own)"},
     {OPT_BASELINES, 0, "baselines", NULL,
      "the statistical methods too and, with --ind above 0, the judge's plain prompts"},
     {OPT_STRANGER, 0, "stranger", NULL, "every row that uses a history once more with another user's"},
@@ -117,6 +119,9 @@ static int set_data_option(bench_run *r, int id, const char *value) {
         break;
     case OPT_SUBSET:
         r->o.subset = value;
+        break;
+    case OPT_USER_KEY:
+        r->o.user_key = value;
         break;
     case OPT_LIMIT:
         status = args_integer("limit", value, 1, 1 << 30, &n);
@@ -368,9 +373,10 @@ const command CMD_BENCH = {
     .summary = "measure methods side by side on known choices",
     .about =
         "Asks every method which response of each pair the user chose, and compares: accuracy with its error, paired\n"
-        "differences, calibration, cost. Data: PersonalRewardBench records, plain or gzip; history is the users' "
-        "train\n"
-        "rows (docs/bench.md). With --out a killed run goes on with --resume; --json prints one object per row.\n"
+        "differences, calibration, cost. Data: PersonalRewardBench records or any other form of `user import`, plain "
+        "or\n"
+        "gzip; history is the users' train rows (docs/bench.md). With --out a killed run goes on with --resume; --json "
+        "prints one object per row.\n"
         "With --lampqa: QUESTIONS.jsonl RESPONSES.json RESPONSES.json..., generators ranked by the scores of their "
         "answers.",
     .example = "pgenrm bench --ind 0 --baselines examples/choices.jsonl\n"

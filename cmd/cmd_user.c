@@ -8,7 +8,7 @@
 #include "program.h"
 #include "table.h"
 
-enum { OPT_STORE = OPT_FIRST, OPT_FORM, OPT_SKIP_BAD, OPT_LIMIT };
+enum { OPT_STORE = OPT_FIRST, OPT_FORM, OPT_SKIP_BAD, OPT_LIMIT, OPT_USER, OPT_USER_KEY, OPT_WEIGHTS };
 
 #define STORE_ROW                                                                                                      \
     { OPT_STORE, 0, "store", "FILE", "the store of users (default: $PGENRM_STORE, else users.db in the cache folder)" }
@@ -18,6 +18,7 @@ typedef struct user_run {
     common_options common;
     const char *store;
     const char *form; /* of the files, or of what is exported */
+    const char *user, *user_key, *weights;
     bool skip_bad;
     int64_t limit;
     char **operands;
@@ -34,6 +35,15 @@ static int set_option(void *ctx, int id, const char *value) {
         break;
     case OPT_SKIP_BAD:
         r->skip_bad = true;
+        break;
+    case OPT_USER:
+        r->user = value;
+        break;
+    case OPT_USER_KEY:
+        r->user_key = value;
+        break;
+    case OPT_WEIGHTS:
+        r->weights = value;
         break;
     case OPT_LIMIT:
         return args_integer("limit", value, 0, INT64_MAX, &r->limit);
@@ -59,7 +69,21 @@ static void add_counts(pgr_imported *sum, const pgr_imported *one) {
     sum->pairs += one->pairs;
     sum->known += one->known;
     sum->skipped += one->skipped;
+    for (int i = 0; i < PGR_LEFT_N; i++) sum->left_out[i] += one->left_out[i];
     if (!sum->first_bad[0]) memcpy(sum->first_bad, one->first_bad, sizeof sum->first_bad);
+}
+
+/* What was left out, by reason: a line each for people, an object of those that there are for programs. */
+static void print_left_out(const pgr_imported *c, bool json) {
+    bool first = true;
+    for (int i = 0; i < PGR_LEFT_N; i++) {
+        if (!c->left_out[i]) continue;
+        if (json)
+            printf("%s\"%s\":%zu", first ? "" : ",", pgr_left_name((pgr_left)i), c->left_out[i]);
+        else
+            printf("  %zu left out: %s\n", c->left_out[i], pgr_left_text((pgr_left)i));
+        first = false;
+    }
 }
 
 static void print_counts(const user_run *r, const pgr_store *s, const pgr_imported *c) {
@@ -67,19 +91,27 @@ static void print_counts(const user_run *r, const pgr_store *s, const pgr_import
     if (r->common.json) {
         printf("{\"store\":");
         json_text(path, strlen(path));
-        printf(",\"users\":%zu,\"pairs\":%zu,\"known\":%zu,\"skipped\":%zu}\n", c->users, c->pairs, c->known,
-               c->skipped);
+        printf(",\"users\":%zu,\"pairs\":%zu,\"known\":%zu,\"skipped\":%zu,\"left_out\":{", c->users, c->pairs,
+               c->known, c->skipped);
+        print_left_out(c, true);
+        puts("}}");
         return;
     }
     printf("%zu new user%s, %zu new pair%s", c->users, c->users == 1 ? "" : "s", c->pairs, c->pairs == 1 ? "" : "s");
     if (c->known) printf(", %zu pair%s already there", c->known, c->known == 1 ? "" : "s");
     if (c->skipped) printf(", %zu bad record%s skipped", c->skipped, c->skipped == 1 ? "" : "s");
     printf(" (%s)\n", path);
+    print_left_out(c, false);
 }
 
 static pgr_status import_files(const user_run *r, pgr_store *s, pgr_imported *sum, pgr_error *err) {
     pgr_progress_bar *bar = pgr_progress_bar_create(r->common.quiet);
-    pgr_import_options o = {.form = r->form, .skip_bad = r->skip_bad, .watch = bar_watch(bar)};
+    pgr_import_options o = {.form = r->form,
+                            .skip_bad = r->skip_bad,
+                            .user = r->user,
+                            .user_key = r->user_key,
+                            .weights = r->weights,
+                            .watch = bar_watch(bar)};
     pgr_status status = PGR_OK;
     for (char **file = r->operands; *file && status == PGR_OK; file++) {
         pgr_imported one = {0};
@@ -364,7 +396,11 @@ static int run_forget(const command *self, int argc, char **argv) {
 
 static const option_row IMPORT_OPTIONS[] = {
     STORE_ROW,
-    {OPT_FORM, 0, "form", "FORM", "of the files: prb, user or prism (default: told by the first record)"},
+    {OPT_FORM, 0, "form", "FORM", "of the files (default: told by the first record)"},
+    {OPT_USER, 0, "user", "NAME", "whose the rows are that name nobody"},
+    {OPT_USER_KEY, 0, "user-key", "KEY", "the column that names a row's user (default: user_id, or the form's own)"},
+    {OPT_WEIGHTS, 0, "weights", "RM=W,...",
+     "of the form personalllm: reward models' scores to sum up for --user (default: each is a user)"},
     {OPT_SKIP_BAD, 0, "skip-bad", NULL, "count bad records and go on; else the first one ends the import"},
     {0, 0, NULL, NULL, NULL},
 };
@@ -386,9 +422,21 @@ static const command IMPORT = {
     .operands = "FILE...",
     .summary = "add the users and pairs of data sets",
     .about =
-        "Files are JSON lines or arrays, plain or gzip: PersonalRewardBench records, users with demographics, PRISM's\n"
-        "raw files, or what `user export` wrote (docs/users.md). A pair that is there already is not added again, so\n"
-        "that an import that was cut off is simply run again.",
+        "Files are JSON lines or arrays, plain or gzip. Forms (docs/users.md says what each becomes):\n"
+        "  prb            PersonalRewardBench, and what `user export` wrote\n"
+        "  user           users with criteria, demographics, history\n"
+        "  prism          PRISM's conversations, utterances, survey\n"
+        "  trl, hh        prompt, chosen, rejected; dialogues or transcripts that part ways (UltraFeedback binarized,\n"
+        "                 RewardBench 1 and 2, HH-RLHF)\n"
+        "  ultrafeedback  a pair for every two completions whose scores differ\n"
+        "  arena          Chatbot Arena; the user is the judge\n"
+        "  helpsteer3     HelpSteer3's preferences; their size is the weight\n"
+        "  multipref      MultiPref; each annotation is its evaluator's choice\n"
+        "  personalllm    PersonalLLM; each reward model is a user, or --weights make one\n"
+        "  shp, nectar    SHP; Nectar, rank by rank\n"
+        "A pair that is there already is not added again, so that an import that was cut off is simply run again. "
+        "Pairs\n"
+        "that teach nothing (ties, equal or empty texts) are left out and counted.",
     .example = "pgenrm user import examples/users.jsonl",
     .options = IMPORT_OPTIONS,
     .without = ARGS_NO_COMPUTING,

@@ -486,16 +486,34 @@ void pgr_store_close(pgr_store *store); /* NULL is fine */
 const char *pgr_store_path(const pgr_store *store);
 
 typedef struct pgr_import_options {
-    const char *form; /* "prb", "user", "prism", or NULL: told by the file's first record */
+    const char *form; /* one of docs/users.md's, or NULL: told by the file's first record */
     bool skip_bad;    /* bad records are counted, else the first one ends the import */
+    const char *user;     /* whose the rows are that name nobody; NULL: such a row is bad */
+    const char *user_key; /* the column that names a row's user; NULL: "user_id", or the form's own */
+    const char *weights;  /* of the form "personalllm": "gemma_2b=0.7,beaver_7b=0.3", scores to sum up for `user`;
+                             NULL: each reward model is a user */
     pgr_watch watch; /* progress: bytes of the file */
 } pgr_import_options;
+
+/* Why rows of a data set make no pair: nothing could be learnt from it. */
+typedef enum pgr_left {
+    PGR_LEFT_EMPTY,    /* a response is missing or blank */
+    PGR_LEFT_ALIKE,    /* both responses are the same text */
+    PGR_LEFT_TIE,      /* a tie, or equal scores */
+    PGR_LEFT_UNCHOSEN, /* nothing was chosen, or has no score */
+    PGR_LEFT_UNASKED,  /* the question is missing or blank */
+    PGR_LEFT_APART,    /* two dialogues that ask different questions */
+    PGR_LEFT_N
+} pgr_left;
+const char *pgr_left_name(pgr_left why); /* "tie" */
+const char *pgr_left_text(pgr_left why); /* "a tie, or equal scores" */
 
 typedef struct pgr_imported {
     size_t users;   /* new ones */
     size_t pairs;   /* new ones */
     size_t known;   /* pairs that were there already; what was missing of them is filled in */
     size_t skipped; /* bad records */
+    size_t left_out[PGR_LEFT_N]; /* pairs that were left out, by reason */
     char first_bad[480]; /* why the first of them was skipped; "" if none */
 } pgr_imported;
 

@@ -80,7 +80,7 @@ pgr_status pgr_synth(const char *responses, const char *out, const pgr_synth_opt
 
 /* What pgr_bench measures (docs/bench.md): methods side by side on the same pairs of a data set, with their errors. */
 typedef struct pgr_bench_options {
-    const char *const *data; /* (n_data) files of PersonalRewardBench records, plain or gzip; each is a set with rows of
+    const char *const *data; /* (n_data) files of pairs in any form of docs/users.md; each is a set with rows of
                               * its own */
     size_t n_data;
     const char *const *history_from; /* (n_history_from) files whose train rows are history too */
@@ -89,6 +89,7 @@ typedef struct pgr_bench_options {
     size_t n_users;
     const char *split;  /* the rows that are asked */
     const char *subset; /* only rows of this subset; NULL: all */
+    const char *user_key; /* the column that names a row's user; NULL: "user_id", or the form's own */
     size_t limit;       /* asked rows of a set, spread over its users; 0: all */
     const int *ind;     /* (n_ind) chains under the user's own history; {0}: no language model */
     size_t n_ind;

@@ -1,6 +1,7 @@
 /* json.c - jansson through mem.h, with messages that say where, what was found and what was expected. */
 #include "base/json.h"
 
+#include <float.h>
 #include <math.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -68,6 +69,10 @@ static pgr_status fail_json(const json_error_t *e, const char *origin, size_t li
 static pgr_status parse(const char *text, size_t len, size_t flags, const char *origin, size_t first_line, json_t **out,
                         pgr_error *err) {
     json_setup();
+    if (len >= 3 && memcmp(text, "\xEF\xBB\xBF", 3) == 0) { /* byte order mark */
+        text += 3;
+        len -= 3;
+    }
     json_error_t e = {.line = 1};
     out_of_memory = false;
     parsing = true;
@@ -92,8 +97,59 @@ pgr_status json_parse_reals(const char *text, size_t len, const char *origin, si
     return parse(text, len, JSON_DECODE_INT_AS_REAL, origin, first_line, out, err);
 }
 
+/* ---- numbers that are none --------------------------------------------------------------------------------------- */
+
+#define NO_NUMBER "1.7976931348623157e308" /* DBL_MAX: what stands in their place while jansson reads */
+
+bool json_is_nan(const json_t *v) {
+    return json_is_real(v) && json_real_value(v) >= DBL_MAX;
+}
+
+/* Length of the number's name that text begins with; 0: none. */
+static size_t no_number(const char *text, size_t n) {
+    static const char *const names[] = {"NaN", "Infinity", "-Infinity"};
+    for (size_t i = 0; i < 3; i++) {
+        size_t len = strlen(names[i]);
+        if (n >= len && memcmp(text, names[i], len) == 0) return len;
+    }
+    return 0;
+}
+
+/* The text with NO_NUMBER in the place of the names that stand outside strings. */
+static void replace_nan(buf *out, const char *text, size_t len) {
+    bool string = false, escaped = false;
+    for (size_t i = 0; i < len;) {
+        size_t n = string ? 0 : no_number(text + i, len - i);
+        if (n) {
+            buf_puts(out, NO_NUMBER);
+            i += n;
+            continue;
+        }
+        char c = text[i++];
+        if (string) {
+            string = escaped || c != '"';
+            escaped = !escaped && c == '\\';
+        } else {
+            string = c == '"';
+        }
+        buf_putc(out, c);
+    }
+}
+
+pgr_status json_parse_nan(const char *text, size_t len, const char *origin, size_t first_line, json_t **out,
+                          pgr_error *err) {
+    if (!len || (!memmem(text, len, "NaN", 3) && !memmem(text, len, "Infinity", 8)))
+        return parse(text, len, 0, origin, first_line, out, err);
+    buf b = {0};
+    replace_nan(&b, text, len);
+    pgr_status status = b.failed ? fail_mem(err) : parse(b.data, b.n, 0, origin, first_line, out, err);
+    buf_free(&b);
+    return status;
+}
+
 const char *json_kind(const json_t *v) {
     if (!v) return "nothing";
+    if (json_is_nan(v)) return "NaN";
     switch (json_typeof(v)) {
     case JSON_OBJECT:
         return "an object";

@@ -9,13 +9,19 @@
 
 void json_setup(void); /* routes jansson through mem.h; every parse and create below does it, repeated calls are free */
 
-/* Error: "ORIGIN:LINE: ...". Duplicate keys are errors. *out is the caller's (json_decref).
- * first_line: number of the first line. */
+/* Error: "ORIGIN:LINE: ...". A byte order mark at the beginning is read over. Duplicate keys are errors. *out is the
+ * caller's (json_decref). first_line: number of the first line. */
 pgr_status json_parse(const char *text, size_t len, const char *origin, size_t first_line, json_t **out,
                       pgr_error *err);
 /* The same with every number read as a real: for files of others that hold whole numbers beyond 64 bits. */
 pgr_status json_parse_reals(const char *text, size_t len, const char *origin, size_t first_line, json_t **out,
                             pgr_error *err);
+
+/* The same where Python wrote NaN, Infinity or -Infinity (json.dumps does, for numbers that are missing): a value
+ * that json_is_nan tells; to everything else it is a number. */
+pgr_status json_parse_nan(const char *text, size_t len, const char *origin, size_t first_line, json_t **out,
+                          pgr_error *err);
+bool json_is_nan(const json_t *v);
 
 /* Where a value stands, for messages: file and field path ("user.history[2].chosen"). */
 typedef struct json_at {

@@ -34,6 +34,15 @@ typedef struct bench {
 
 /* ---- data -------------------------------------------------------------------------------------------------------- */
 
+/* What the files had and nobody is asked, by reason: a note for each. */
+static pgr_status note_left_out(bench *b, const bench_data *d) {
+    for (int why = 0; why < PGR_LEFT_N; why++)
+        if (d->left_out[why])
+            PGR_TRY(plan_note(&b->notes, &b->made->arena, b->err, "%.100s: %zu left out: %s", d->name, d->left_out[why],
+                              pgr_left_text((pgr_left)why)));
+    return PGR_OK;
+}
+
 static pgr_status load_set(bench *b, size_t i) {
     const pgr_bench_options *o = b->o;
     bench_files f = {.paths = &o->data[i],
@@ -44,9 +53,11 @@ static pgr_status load_set(bench *b, size_t i) {
                      .n_users = o->n_users,
                      .split = o->split,
                      .subset = o->subset,
+                     .user_key = o->user_key,
                      .limit = o->limit,
                      .seed = o->seed};
     PGR_TRY(bench_load(&f, &b->sets[i], b->err));
+    PGR_TRY(note_left_out(b, b->sets[i]));
     for (size_t k = 0; k < i; k++)
         if (strcmp(b->sets[k]->name, b->sets[i]->name) == 0)
             return fail(b->err, PGR_E_ARG, "%s: another file is also called %s, expected names that differ", o->data[i],

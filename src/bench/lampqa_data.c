@@ -124,7 +124,7 @@ static pgr_status read_questions(lampqa_data *d, const pgr_lampqa_options *o, pg
     distinct ids = {0};
     const char *set = file_stem(&d->arena, o->questions);
     if (!set) return fail_mem(err);
-    PGR_TRY(dataset_open(o->questions, "lampqa", false, &in, err));
+    PGR_TRY(dataset_open(o->questions, &(dataset_options){.form = "lampqa"}, &in, err));
     pgr_status s = PGR_OK;
     for (bool more = true; s == PGR_OK && more;) {
         s = watch_check(&o->watch, err);

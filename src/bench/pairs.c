@@ -7,7 +7,7 @@
 #include "base/mem.h"
 #include "bench/distinct.h"
 #include "bench/history.h"
-#include "user/dataset.h"
+#include "user/rules.h"
 
 /* ---- numbering -------------------------------------------------------------------------------------------------- */
 
@@ -159,12 +159,18 @@ static bool in_subset(const pair_record *p, const char *subset) {
     return false;
 }
 
+/* As the rules name it; a name that they do not know is no row's. */
+static const char *split_name(const char *split) {
+    const char *name = rules_split_name(split);
+    return name ? name : split;
+}
+
 static bool is_train(const pair_record *p) {
     return strcmp(p->split, "train") == 0;
 }
 
 static bool is_asked(const pair_record *p, const char *split) {
-    return p->split[0] == '\0' || strcmp(p->split, split) == 0;
+    return p->split[0] == '\0' || strcmp(p->split, split_name(split)) == 0;
 }
 
 typedef enum what_rows { ROWS_ALL, ROWS_HISTORY } what_rows;
@@ -172,7 +178,7 @@ typedef enum what_rows { ROWS_ALL, ROWS_HISTORY } what_rows;
 static pgr_status read_pairs(bench_data *d, const bench_files *f, const char *path, what_rows what, rows *r,
                              pgr_error *err) {
     dataset *file = NULL;
-    PGR_TRY(dataset_open(path, NULL, false, &file, err));
+    PGR_TRY(dataset_open(path, &(dataset_options){.unnamed = UNNAMED_ALONE, .user_key = f->user_key}, &file, err));
     pgr_status status = PGR_OK;
     for (bool more = true; status == PGR_OK;) {
         record rec;
@@ -188,6 +194,7 @@ static pgr_status read_pairs(bench_data *d, const bench_files *f, const char *pa
         else if (what == ROWS_ALL && is_asked(&rec.pair, f->split) && in_subset(&rec.pair, f->subset))
             status = rows_add(r, &rec.pair, false, err);
     }
+    for (size_t i = 0; i < PGR_LEFT_N; i++) d->left_out[i] += dataset_left_out(file, (pgr_left)i);
     dataset_close(file);
     return status;
 }
@@ -244,7 +251,7 @@ static pgr_status limit_rows(bench_data *d, size_t limit, uint64_t seed, pgr_err
 
 static pgr_status read_users(bench_data *d, const char *path, const distinct *ids, pgr_error *err) {
     dataset *file = NULL;
-    PGR_TRY(dataset_open(path, NULL, false, &file, err));
+    PGR_TRY(dataset_open(path, NULL, &file, err));
     pgr_status status = PGR_OK;
     for (bool more = true; status == PGR_OK;) {
         record rec;
@@ -289,6 +296,8 @@ static pgr_status take_rows(bench_data *d, rows *r, pgr_error *err) {
 
 static pgr_status load_into(bench_data *d, const bench_files *f, rows *r, pgr_error *err) {
     if (f->n_path == 0) return fail(err, PGR_E_ARG, "no data file was given");
+    if (!rules_split_name(f->split))
+        return fail(err, PGR_E_ARG, "split: found \"%.40s\", expected %s", f->split, RULES_SPLITS);
     d->name = set_name(&d->arena, f->paths[0]);
     if (!d->name) return fail_mem(err);
     for (size_t i = 0; i < f->n_path; i++) PGR_TRY(read_pairs(d, f, f->paths[i], ROWS_ALL, r, err));

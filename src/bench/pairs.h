@@ -33,6 +33,7 @@ typedef struct bench_data {
     size_t n_user, n_question, n_item;
     const char **items; /* (n_item) distinct texts of responses */
     size_t n_test;      /* rows of the split that is asked */
+    size_t left_out[PGR_LEFT_N]; /* pairs of the files that were left out, by reason */
 } bench_data;
 
 /* Rows of `split` of the files are asked; their train rows (and those of history_from, which may be other files) are
@@ -46,6 +47,7 @@ typedef struct bench_files {
     const char *const *users;
     size_t n_users;
     const char *split, *subset;
+    const char *user_key; /* the column that names a row's user; NULL: "user_id", or the form's own. A row without one has a user of its own */
     size_t limit; /* asked rows, spread evenly over users by the seed; 0: all */
     uint64_t seed;
 } bench_files;

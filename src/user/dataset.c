@@ -1,18 +1,20 @@
-/* dataset.c - records out of a stream of JSON values: which form each has, what becomes of bad ones, handing them out
- * one at a time. The forms themselves are in forms*.c. */
+/* dataset.c - records out of a stream of JSON values: which form each has, what becomes of bad ones, handing them
+ * out one at a time. The forms themselves are in forms*.c, the rules that all follow in rules.c. */
 #include "user/dataset.h"
 
 #include <string.h>
 
 #include "base/mem.h"
+#include "user/forms.h"
 #include "user/prism.h"
 #include "user/stream.h"
 
 struct dataset {
     stream *in;
     const char *family; /* NULL: not told yet */
-    bool skip_bad, ended;
-    size_t skipped;
+    dataset_options with;
+    bool ended;
+    size_t skipped, left_out[PGR_LEFT_N];
     char first_bad[sizeof((pgr_error *)0)->message]; /* of what was skipped */
     char *place;                                     /* "FILE:LINE" of the value at hand */
     size_t place_size;
@@ -22,59 +24,19 @@ struct dataset {
     utterances *gathered;
 };
 
-/* ---- forms ------------------------------------------------------------------------------------------------------- */
-
-/* Users and pairs may stand in one file (an export does); of the others all lines are alike. */
-static bool fits(const char *family, const form *f) {
-    if (!family || strcmp(family, f->family) == 0) return true;
-    return strcmp(family, "own") == 0 && (strcmp(f->family, "prb") == 0 || strcmp(f->family, "user") == 0);
-}
-
-static pgr_status fail_form(const field_reader *in, const char *family, const json_t *v) {
-    char found[120] = "an object without keys", expected[420] = "";
-    json_t *object = (json_t *)(uintptr_t)v; /* jansson's iterators want no const; nothing is written */
-    void *it = json_object_iter(object);
-    if (it) snprintf(found, sizeof found, "an object that begins with the key \"%.40s\"", json_object_iter_key(it));
-    for (const form *f = FORMS; f->family; f++) {
-        size_t n = strlen(expected);
-        if (fits(family, f)) snprintf(expected + n, sizeof expected - n, "%s%s", n ? ", or " : "", f->what);
-    }
-    return field_fail(in, &FIELD_TOP, found, expected);
-}
-
-static pgr_status find_form(dataset *d, const field_reader *in, const json_t *v, const form **out) {
-    PGR_TRY(json_want_object(v, field_at(in, &FIELD_TOP), in->err));
-    for (const form *f = FORMS; f->family; f++)
-        if (fits(d->family, f) && f->tells(v)) {
-            *out = f;
-            return PGR_OK;
-        }
-    return fail_form(in, d->family, v);
-}
-
-static void settle_family(dataset *d, const form *f) {
-    bool own = strcmp(f->family, "prb") == 0 || strcmp(f->family, "user") == 0;
-    if (!d->family) d->family = own ? "own" : f->family;
-}
-
-static bool is_family(const char *name) {
-    for (const form *f = FORMS; f->family; f++)
-        if (strcmp(f->family, name) == 0) return true;
-    return false;
-}
-
 /* ---- values ------------------------------------------------------------------------------------------------------ */
 
 static pgr_status read_records(dataset *d, const stream_value *value, pgr_error *err) {
     json_t *top = NULL;
-    PGR_TRY(json_parse(value->text, value->n, stream_name(d->in), value->line, &top, err));
+    PGR_TRY(json_parse_nan(value->text, value->n, stream_name(d->in), value->line, &top, err));
     snprintf(d->place, d->place_size, "%s:%zu", stream_name(d->in), value->line);
     field_reader in = {.a = &d->memory, .file = d->place, .err = err};
     const form *f = NULL;
-    pgr_status status = find_form(d, &in, top, &f);
+    pgr_status status = json_want_object(top, field_at(&in, &FIELD_TOP), err);
+    if (status == PGR_OK) status = form_find(&in, d->family, top, &f);
     if (status == PGR_OK)
         status = f->read ? f->read(&in, top, &d->ready) : utterances_add(d->gathered, &in, top, value->line, &d->ready);
-    if (status == PGR_OK) settle_family(d, f);
+    if (status == PGR_OK && !d->family) d->family = f->family;
     json_decref(top);
     return status;
 }
@@ -90,7 +52,7 @@ static pgr_status read_rest(dataset *d, bool *more, pgr_error *err) {
 /* The records of the next value; none at the end of the file. A bad value is passed over where that was asked for. */
 static pgr_status read_value(dataset *d, bool *more, pgr_error *err) {
     arena_free(&d->memory);
-    d->ready = (record_list){0};
+    d->ready = (record_list){.with = &d->with};
     d->next = 0;
     stream_value value = {0};
     pgr_error why = {0};
@@ -103,8 +65,9 @@ static pgr_status read_value(dataset *d, bool *more, pgr_error *err) {
     } else if (status == PGR_OK) {
         status = read_rest(d, more, &why);
     }
+    for (size_t i = 0; i < PGR_LEFT_N && status == PGR_OK; i++) d->left_out[i] += d->ready.left_out[i];
     if (status == PGR_OK) return PGR_OK;
-    if (broken || !d->skip_bad || status == PGR_E_MEM || status == PGR_E_UNSUPPORTED)
+    if (broken || !d->with.skip_bad || status == PGR_E_MEM || status == PGR_E_UNSUPPORTED || status == PGR_E_ARG)
         return fail(err, status, "%s", why.message);
     d->ready.n = 0;
     if (d->skipped++ == 0) memcpy(d->first_bad, why.message, sizeof d->first_bad);
@@ -137,7 +100,7 @@ static bool copy_pair(arena *a, pair_record *p) {
     p->pair.context = turns;
     return copy_text(a, &p->user_id) && copy_text(a, &p->conversation_id) && copy_text(a, &p->pair.chosen)
            && copy_text(a, &p->pair.rejected) && copy_text(a, &p->split) && copy_text(a, &p->type)
-           && copy_text(a, &p->choice_attributes) && copy_texts(a, &p->subsets, p->n_subset);
+           && copy_text(a, &p->choice_attributes) && copy_text(a, &p->group) && copy_texts(a, &p->subsets, p->n_subset);
 }
 
 static bool copy_user(arena *a, user_record *u) {
@@ -164,14 +127,30 @@ static bool copy_record(arena *a, record *r) {
 
 /* ---- public to the library --------------------------------------------------------------------------------------- */
 
-pgr_status dataset_open(const char *path, const char *family, bool skip_bad, dataset **out, pgr_error *err) {
-    if (family && !is_family(family))
-        return fail(err, PGR_E_ARG, "%s: found the form \"%s\", expected prb, user, prism or lampqa", path, family);
+/* Names of the forms, each once. */
+static void list_forms(char *out, size_t size) {
+    size_t at = 0;
+    for (const form *f = FORMS; f->name && at < size; f++)
+        if (f == FORMS || strcmp(f->name, f[-1].name) != 0)
+            at += (size_t)snprintf(out + at, size - at, "%s%s", at ? ", " : "", f->name);
+}
+
+static pgr_status settle_form(dataset *d, const char *path, pgr_error *err) {
+    if (!d->with.form) return PGR_OK;
+    d->family = form_family(d->with.form);
+    char names[200];
+    list_forms(names, sizeof names);
+    return d->family
+               ? PGR_OK
+               : fail(err, PGR_E_ARG, "%s: found the form \"%.40s\", expected one of %s", path, d->with.form, names);
+}
+
+pgr_status dataset_open(const char *path, const dataset_options *options, dataset **out, pgr_error *err) {
     dataset *d = mem_zero(1, sizeof *d);
     if (!d) return fail_mem(err);
-    d->family = family;
-    d->skip_bad = skip_bad;
-    pgr_status status = stream_open(path, &d->in, err);
+    if (options) d->with = *options;
+    pgr_status status = settle_form(d, path, err);
+    if (status == PGR_OK) status = stream_open(path, &d->in, err);
     if (status == PGR_OK) {
         d->place_size = strlen(stream_name(d->in)) + 24;
         d->place = mem_alloc(d->place_size);
@@ -215,6 +194,9 @@ pgr_status dataset_next(dataset *d, arena *a, record *out, bool *more, pgr_error
 
 size_t dataset_skipped(const dataset *d) {
     return d->skipped;
+}
+size_t dataset_left_out(const dataset *d, pgr_left why) {
+    return d->left_out[why];
 }
 const char *dataset_first_bad(const dataset *d) {
     return d->first_bad;

@@ -39,7 +39,7 @@ pgr_status field_fail(const field_reader *in, const field_path *p, const char *f
 
 json_t *field_given(const json_t *object, const char *key) {
     json_t *v = json_object_get(object, key);
-    return json_is_null(v) ? NULL : v;
+    return json_is_null(v) || json_is_nan(v) ? NULL : v;
 }
 
 bool field_is_blank(const char *s) {
@@ -72,6 +72,39 @@ pgr_status field_text(const field_reader *in, const json_t *v, const field_path 
     return field_copy(in, text, out);
 }
 
+/* One {"type": "text", "text"} part. */
+static pgr_status put_part(const field_reader *in, const json_t *v, const field_path *p, buf *out) {
+    PGR_TRY(json_want_object(v, field_at(in, p), in->err));
+    field_path type_path = field_key(p, "type"), text_path = field_key(p, "text");
+    const char *type = NULL, *text = NULL;
+    PGR_TRY(json_want_string(json_object_get(v, "type"), field_at(in, &type_path), &type, in->err));
+    if (strcmp(type, "text") != 0) {
+        char found[60];
+        snprintf(found, sizeof found, "a part of the type \"%.*s\"", (int)utf8_clip(type, strlen(type), 30), type);
+        return field_fail(in, &type_path, found, "\"text\"");
+    }
+    PGR_TRY(json_want_string(json_object_get(v, "text"), field_at(in, &text_path), &text, in->err));
+    buf_puts(out, text);
+    return PGR_OK;
+}
+
+pgr_status field_content(const field_reader *in, const json_t *v, const field_path *p, const char **out) {
+    *out = "";
+    if (!v || json_is_null(v)) return PGR_OK;
+    if (json_is_string(v)) return field_string(in, v, p, out);
+    if (!json_is_array(v)) return field_fail(in, p, json_kind(v), "a string or a list of text parts");
+    buf text = {0};
+    pgr_status status = PGR_OK;
+    for (size_t i = 0; i < json_array_size(v) && status == PGR_OK; i++) {
+        field_path item = field_item(p, i);
+        status = put_part(in, json_array_get(v, i), &item, &text);
+    }
+    if (status == PGR_OK && text.failed) status = fail_mem(in->err);
+    if (status == PGR_OK) status = field_copy(in, text.n ? text.data : "", out);
+    buf_free(&text);
+    return status;
+}
+
 pgr_status field_optional_string(const field_reader *in, const json_t *object, const char *key,
                                  const field_path *parent, const char **out) {
     const json_t *v = field_given(object, key);
@@ -81,9 +114,10 @@ pgr_status field_optional_string(const field_reader *in, const json_t *object, c
 }
 
 pgr_status field_optional_id(const field_reader *in, const json_t *object, const char *key, const char **out) {
-    const json_t *v = field_given(object, key);
-    if (!v) return PGR_OK;
+    const json_t *v = json_object_get(object, key);
+    if (!v || json_is_null(v)) return PGR_OK;
     field_path p = field_key(&FIELD_TOP, key);
+    if (json_is_nan(v)) return field_fail(in, &p, "NaN", "text or a whole number");
     if (!json_is_integer(v)) return field_text(in, v, &p, out);
     char digits[24];
     snprintf(digits, sizeof digits, "%" PRId64, (int64_t)json_integer_value(v));
@@ -134,7 +168,7 @@ static bool put_plain(buf *b, const json_t *v) {
 static pgr_status put_lines(const field_reader *in, json_t *object, const field_path *p, buf *lines) {
     for (void *it = json_object_iter(object); it; it = json_object_iter_next(object, it)) {
         const json_t *v = json_object_iter_value(it);
-        if (json_is_null(v)) continue;
+        if (json_is_null(v) || json_is_nan(v)) continue;
         field_path item = field_key(p, json_object_iter_key(it));
         buf_printf(lines, "%s%s: ", lines->n ? "\n" : "", json_object_iter_key(it));
         if (!put_plain(lines, v))
@@ -174,23 +208,38 @@ static pgr_status read_role(const field_reader *in, const json_t *v, const field
     return field_fail(in, p, found, "\"user\", \"assistant\" or \"system\"");
 }
 
-static pgr_status read_turn(const field_reader *in, const json_t *v, const field_path *p, turn *out) {
-    PGR_TRY(field_keys(in, v, TURN_KEYS, p));
+static pgr_status read_turn(const field_reader *in, const json_t *v, const field_path *p, bool loose, turn *out) {
+    if (loose)
+        PGR_TRY(json_want_object(v, field_at(in, p), in->err));
+    else
+        PGR_TRY(field_keys(in, v, TURN_KEYS, p));
     field_path role = field_key(p, "role"), content = field_key(p, "content");
     PGR_TRY(read_role(in, json_object_get(v, "role"), &role, &out->role));
-    return field_string(in, json_object_get(v, "content"), &content, &out->text);
+    const json_t *text = json_object_get(v, "content");
+    if (loose || json_is_array(text)) return field_content(in, text, &content, &out->text);
+    return field_string(in, text, &content, &out->text);
 }
 
-pgr_status field_turns(const field_reader *in, const json_t *v, const field_path *p, const turn **out, size_t *n) {
+pgr_status field_dialogue(const field_reader *in, const json_t *v, const field_path *p, bool loose, turn **out,
+                          size_t *n) {
     PGR_TRY(json_want_array(v, field_at(in, p), in->err));
     size_t count = json_array_size(v);
-    if (count == 0) return field_fail(in, p, "an empty array", "at least one turn by the user");
     turn *turns = arena_array(in->a, count, sizeof *turns);
     if (!turns) return fail_mem(in->err);
     for (size_t i = 0; i < count; i++) {
         field_path item = field_item(p, i);
-        PGR_TRY(read_turn(in, json_array_get(v, i), &item, &turns[i]));
+        PGR_TRY(read_turn(in, json_array_get(v, i), &item, loose, &turns[i]));
     }
+    *out = turns;
+    *n = count;
+    return PGR_OK;
+}
+
+pgr_status field_turns(const field_reader *in, const json_t *v, const field_path *p, const turn **out, size_t *n) {
+    turn *turns = NULL;
+    size_t count = 0;
+    PGR_TRY(field_dialogue(in, v, p, false, &turns, &count));
+    if (count == 0) return field_fail(in, p, "an empty array", "at least one turn by the user");
     field_path last = field_item(p, count - 1);
     if (strcmp(turns[count - 1].role, "user") != 0) {
         field_path role = field_key(&last, "role");

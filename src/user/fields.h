@@ -23,7 +23,7 @@ json_at field_at(const field_reader *in, const field_path *p);
 /* "FILE: field: found X, expected Y" */
 pgr_status field_fail(const field_reader *in, const field_path *p, const char *found, const char *expected);
 
-/* A key that is absent and one that is null mean the same, not given: NULL. */
+/* A key that is absent and one that is null mean the same, not given: NULL. So does a number that is none (NaN). */
 json_t *field_given(const json_t *object, const char *key);
 bool field_is_blank(const char *s);
 pgr_status field_keys(const field_reader *in, const json_t *object, const char *const *known, const field_path *p);
@@ -35,15 +35,22 @@ pgr_status field_copy(const field_reader *in, const char *text, const char **out
 pgr_status field_string(const field_reader *in, const json_t *v, const field_path *p, const char **out);
 /* A string with something to read in it. */
 pgr_status field_text(const field_reader *in, const json_t *v, const field_path *p, const char **out);
+/* What a turn or a response says: a string, or a list of {"type": "text", "text"} parts, whose texts are joined; ""
+ * where it is not given. */
+pgr_status field_content(const field_reader *in, const json_t *v, const field_path *p, const char **out);
 /* parent.key if it is given, else out stays as it is. */
 pgr_status field_optional_string(const field_reader *in, const json_t *object, const char *key,
                                  const field_path *parent, const char **out);
-/* The name of a thing: text, or a whole number, which becomes text; not blank.
- * out stays as it is where it is not given. */
+/* The name of a thing: text, or a whole number, which becomes text; not blank, not NaN. out stays as it is where it
+ * is not given. */
 pgr_status field_optional_id(const field_reader *in, const json_t *object, const char *key, const char **out);
 pgr_status field_optional_number(const field_reader *in, const json_t *object, const char *key, double *out);
 
-/* A list of turns, the last one by the user and not blank. */
+/* A list of turns, {"role", "content"}. loose: data sets' turns, whose other keys are read over and whose content
+ * may be missing. */
+pgr_status field_dialogue(const field_reader *in, const json_t *v, const field_path *p, bool loose, turn **out,
+                          size_t *n);
+/* The same without other keys, at least one, the last one by the user and not blank. */
 pgr_status field_turns(const field_reader *in, const json_t *v, const field_path *p, const turn **out, size_t *n);
 /* One turn by the user, of this text, which must last as long as the arena. */
 pgr_status field_one_turn(const field_reader *in, const char *text, const turn **out);
@@ -66,9 +73,5 @@ typedef struct user_fields {
 
 enum { FIELD_HISTORY_MAX = 100000 }; /* pairs */
 pgr_status field_user(const field_reader *in, const json_t *v, const field_path *p, user_fields *out);
-
-/* A PersonalRewardBench record (docs/formats.md, "PersonalRewardBench"): all its columns are known by name, others
- * refused. Ids may be missing (""). */
-pgr_status field_pair_record(const field_reader *in, json_t *top, pair_record *out);
 
 #endif

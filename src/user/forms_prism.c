@@ -57,18 +57,16 @@ pgr_status prism_user(const field_reader *in, const json_t *v, const char **id) 
 
 /* ---- turns ------------------------------------------------------------------------------------------------------- */
 
-/* A pair of the turn's chosen response and another one; nothing is learnt where one is empty or both are alike. */
+/* A pair of the turn's chosen response and another one. */
 static pgr_status add_pair(const field_reader *in, const prism_dialogue *d, const prism_response *chosen,
                            const prism_response *other, record_list *out) {
-    if (!chosen->text[0] || !other->text[0] || strcmp(chosen->text, other->text) == 0) return PGR_OK;
-    record *r = NULL;
-    PGR_TRY(record_add(in, out, RECORD_PAIR, &r));
-    r->line = other->line;
-    r->pair = d->about;
-    r->pair.pair =
-        (preference_pair){.context = d->turns, .n_context = d->n, .chosen = chosen->text, .rejected = other->text};
-    r->pair.chosen_score = chosen->score;
-    r->pair.rejected_score = other->score;
+    pair_record p = d->about;
+    record *added = NULL;
+    p.pair = (preference_pair){.context = d->turns, .n_context = d->n, .chosen = chosen->text, .rejected = other->text};
+    p.chosen_score = chosen->score;
+    p.rejected_score = other->score;
+    PGR_TRY(rules_pair(in, out, &p, &added));
+    if (added) added->line = other->line;
     return PGR_OK;
 }
 
@@ -78,7 +76,8 @@ pgr_status prism_turn(const field_reader *in, prism_dialogue *d, const char *ask
     for (size_t i = 0; i < n; i++)
         if (responses[i].chosen) chosen = &responses[i];
     d->turns[d->n++] = (turn){.role = "user", .text = asked};
-    for (size_t i = 0; chosen && asked[0] && i < n; i++)
+    if (!chosen && n) rules_leave(out, PGR_LEFT_UNCHOSEN);
+    for (size_t i = 0; chosen && i < n; i++)
         if (&responses[i] != chosen) PGR_TRY(add_pair(in, d, chosen, &responses[i], out));
     if (chosen) d->turns[d->n++] = (turn){.role = "assistant", .text = chosen->text};
     return PGR_OK;
@@ -97,10 +96,6 @@ typedef struct conversation {
     size_t n;
     prism_dialogue dialogue;
 } conversation;
-
-bool form_conversation_tells(const json_t *v) {
-    return json_object_get(v, "conversation_history") != NULL;
-}
 
 static pgr_status read_entry(const field_reader *in, const json_t *v, const field_path *p, entry *out,
                              prism_response *content) {
@@ -152,7 +147,7 @@ static pgr_status read_turn(const field_reader *in, conversation *c, size_t firs
 }
 
 pgr_status form_conversation_read(const field_reader *in, json_t *v, record_list *out) {
-    conversation c = {.dialogue.about = {.conversation_id = "", .split = "", .type = "", .choice_attributes = ""}};
+    conversation c = {.dialogue.about = pair_record_none()};
     pair_record *about = &c.dialogue.about;
     PGR_TRY(field_columns(in, v, CONVERSATION_KEYS, CONVERSATION_PREFIXES));
     PGR_TRY(prism_user(in, v, &about->user_id));
@@ -169,15 +164,7 @@ pgr_status form_conversation_read(const field_reader *in, json_t *v, record_list
     return PGR_OK;
 }
 
-bool form_utterance_tells(const json_t *v) {
-    return json_object_get(v, "utterance_id") != NULL;
-}
-
 /* ---- survey ------------------------------------------------------------------------------------------------------ */
-
-bool form_survey_tells(const json_t *v) {
-    return json_object_get(v, "stated_prefs") || json_object_get(v, "survey_only");
-}
 
 static bool withheld(const char *text) {
     return !text[0] || strcmp(text, "Prefer not to say") == 0;
@@ -236,7 +223,7 @@ static pgr_status put_stated(const field_reader *in, const json_t *v, buf *b) {
         size_t best = N;
         for (size_t i = 0; i < N; i++) {
             const json_t *w = json_object_get(prefs, names[i]);
-            if (!said[i] && json_is_number(w)
+            if (!said[i] && json_is_number(w) && !json_is_nan(w)
                 && (best == N || json_number_value(w) > json_number_value(json_object_get(prefs, names[best]))))
                 best = i;
         }

@@ -24,8 +24,7 @@ pgr_status prism_text(const field_reader *in, const json_t *object, const char *
 pgr_status prism_user(const field_reader *in, const json_t *v, const char **id);
 
 /* One turn: what was asked and its n responses, at most one of them chosen. A pair of the chosen one and each other one
- * goes to out, none where one of them is empty or both are alike; the dialogue, which has room for two turns more,
- * goes on. */
+ * goes to out by the rules; the dialogue, which has room for two turns more, goes on. */
 pgr_status prism_turn(const field_reader *in, prism_dialogue *d, const char *asked, const prism_response *responses,
                       size_t n, record_list *out);
 

@@ -1,7 +1,9 @@
-/* record.h - what data sets and the store hold: users and their preference pairs. Plain structs,
- * memory of whoever made them. */
+/* record.h - what data sets and the store hold: users and their preference pairs. Plain structs, memory of whoever
+ * made them. */
 #ifndef PGR_USER_RECORD_H
 #define PGR_USER_RECORD_H
+
+#include <math.h>
 
 #include "user/request.h"
 
@@ -11,12 +13,27 @@ typedef struct pair_record {
     const char *user_id, *conversation_id;
     preference_pair pair;
     double chosen_score, rejected_score; /* the user's own; NaN: none */
+    double weight;                       /* how clear the choice was, 1 where nothing says more; more than 0 */
     const char *split;                   /* "train", "val", "test" or "" */
     const char *const *subsets;          /* (n_subset) names of parts of a test set that the row belongs to */
     size_t n_subset;
     const char *type;                    /* of the conversation: "unguided", ... */
     const char *choice_attributes;       /* what weighed in this choice: "key: value" lines */
+    const char *group;                   /* what pairs of one row of more than two responses share; "": none */
 } pair_record;
+
+/* A pair of which nothing is known. */
+static inline pair_record pair_record_none(void) {
+    return (pair_record){.user_id = "",
+                         .conversation_id = "",
+                         .chosen_score = NAN,
+                         .rejected_score = NAN,
+                         .weight = 1,
+                         .split = "",
+                         .type = "",
+                         .choice_attributes = "",
+                         .group = ""};
+}
 
 typedef struct user_record {
     const char *id;

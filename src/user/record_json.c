@@ -56,9 +56,11 @@ void json_put_pair_record(buf *b, const pair_record *p) {
     put_side(b, "rejected", p->pair.rejected);
     put_score(b, "chosen_score", p->chosen_score);
     put_score(b, "rejected_score", p->rejected_score);
+    if (p->weight != 1) put_score(b, "weight", p->weight);
     put_given(b, "split", p->split);
     put_given(b, "type", p->type);
     put_given(b, "choice_attributes", p->choice_attributes);
+    put_given(b, "group", p->group);
     if (p->n_subset) {
         buf_puts(b, ",\"subset\":");
         json_put_texts(b, p->subsets, p->n_subset);

@@ -1,5 +1,5 @@
-/* request.c - reads a scoring request from JSON: our own object (docs/requests.md) or a PersonalRewardBench record
- * (fields.h reads the parts). Everything is copied into the request's arena; how it becomes a prompt is the judge's
+/* request.c - reads a scoring request from JSON: our own object (docs/requests.md) or a record of a data set whose
+ * form is known (forms.h). Everything is copied into the request's arena; how it becomes a prompt is the judge's
  * business. */
 #include "user/request.h"
 
@@ -9,7 +9,7 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "base/options.h"
-#include "user/fields.h"
+#include "user/forms.h"
 
 enum {
     RESPONSES_MAX = 26, /* one letter each, A to Z */
@@ -19,7 +19,7 @@ enum {
 static const char *const REQUEST_KEYS[] = {"id",  "user", "query",   "messages", "responses",
                                            "ind", "pro",  "history", "seed",     NULL};
 
-/* ---- the two forms ----------------------------------------------------------------------------------------------- */
+/* ---- our own form ------------------------------------------------------------------------------------------------ */
 
 /* What a request may say of its own judging; the command line goes before it. */
 static const pgr_option NUMBERS[] = {
@@ -81,26 +81,77 @@ static pgr_status read_own(const field_reader *in, const json_t *top, pgr_reques
     return read_numbers(in, top, r);
 }
 
-/* A record has a preferred text and no list of responses. */
+/* ---- records ----------------------------------------------------------------------------------------------------- */
+
+/* A row of a data set: its keys are those of a form, or it has a preferred text; and no list of responses. */
 static bool is_record(const json_t *top) {
-    return !json_object_get(top, "responses") && (json_object_get(top, "chosen") || json_object_get(top, "rejected"));
+    if (json_object_get(top, "responses")) return false;
+    return form_tells_any(top) || json_object_get(top, "chosen") || json_object_get(top, "rejected");
+}
+
+static pgr_status fail_left_out(const field_reader *in, const record_list *pairs) {
+    for (size_t i = 0; i < PGR_LEFT_N; i++)
+        if (pairs->left_out[i])
+            return fail(in->err, PGR_E_FORMAT, "%s: this row makes no pair: %s", in->file, pgr_left_text((pgr_left)i));
+    return field_fail(in, &FIELD_TOP, "no responses", "a row that makes a pair");
+}
+
+static bool same_question(const pair_record *a, const pair_record *b) {
+    if (strcmp(a->user_id, b->user_id) != 0 || a->pair.n_context != b->pair.n_context) return false;
+    for (size_t i = 0; i < a->pair.n_context; i++)
+        if (strcmp(a->pair.context[i].text, b->pair.context[i].text) != 0) return false;
+    return true;
+}
+
+/* The place of a text in the list, which it is added to where it is not there and has room. */
+static size_t place_of(const char **texts, size_t *n, const char *text) {
+    size_t i = 0;
+    while (i < *n && strcmp(texts[i], text) != 0) i++;
+    if (i == *n && *n < RESPONSES_MAX) texts[(*n)++] = text;
+    return i;
+}
+
+/* The responses of a row's pairs, the one that is never rejected is the chosen one; two of them: none, one or both
+ * may be. */
+static pgr_status take_pairs(const field_reader *in, const record_list *pairs, pgr_request *r) {
+    const char **texts = arena_array(in->a, RESPONSES_MAX, sizeof *texts);
+    bool rejected[RESPONSES_MAX] = {false};
+    size_t n = 0;
+    if (!texts) return fail_mem(in->err);
+    for (size_t i = 0; i < pairs->n; i++) {
+        const pair_record *p = &pairs->v[i].pair;
+        if (!same_question(p, &pairs->v[0].pair))
+            return field_fail(in, &FIELD_TOP, "choices of several users in one row",
+                              "one user's (`user import`, `bench` take it)");
+        size_t chosen = place_of(texts, &n, p->pair.chosen), other = place_of(texts, &n, p->pair.rejected);
+        if (chosen == other && n < RESPONSES_MAX) texts[other = n++] = p->pair.rejected; /* of equal texts, too */
+        if (chosen >= RESPONSES_MAX || other >= RESPONSES_MAX)
+            return fail(in->err, PGR_E_FORMAT, "%s: responses: found more, expected 2 to %d", in->file, RESPONSES_MAX);
+        rejected[other] = true;
+    }
+    for (size_t i = n; i > 0; i--)
+        if (!rejected[i - 1]) r->chosen = (int)i - 1;
+    r->responses = texts;
+    r->n_response = n;
+    return PGR_OK;
 }
 
 static pgr_status read_record(const field_reader *in, json_t *top, pgr_request *r) {
-    pair_record record;
-    PGR_TRY(field_pair_record(in, top, &record));
-    const char **responses = arena_array(in->a, 2, sizeof *responses);
-    if (!responses) return fail_mem(in->err);
-    responses[0] = record.pair.chosen;
-    responses[1] = record.pair.rejected;
-    r->id = record.conversation_id;
-    r->user_id = record.user_id;
-    r->messages = record.pair.context;
-    r->n_message = record.pair.n_context;
-    r->responses = responses;
-    r->n_response = 2;
-    r->chosen = 0;
-    return PGR_OK;
+    const dataset_options with = {.unnamed = UNNAMED_NOBODY, .keep_alike = true};
+    record_list pairs = {.with = &with};
+    const form *f = NULL;
+    PGR_TRY(form_find(in, NULL, top, &f));
+    if (!f->read) return field_fail(in, &FIELD_TOP, f->what, "a request, or a row that makes a pair");
+    PGR_TRY(f->read(in, top, &pairs));
+    if (pairs.n == 0) return fail_left_out(in, &pairs);
+    if (pairs.v[0].kind != RECORD_PAIR)
+        return field_fail(in, &FIELD_TOP, f->what, "a request, or a row that makes a pair");
+    const pair_record *first = &pairs.v[0].pair;
+    r->id = first->conversation_id;
+    r->user_id = first->user_id;
+    r->messages = first->pair.context;
+    r->n_message = first->pair.n_context;
+    return take_pairs(in, &pairs, r);
 }
 
 /* ---- public ------------------------------------------------------------------------------------------------------ */
@@ -120,14 +171,10 @@ static size_t split_origin(char *file) {
 static pgr_status parse_json(const char *json, size_t len, const char *origin, json_t **out, pgr_error *err) {
     if (len > REQUEST_BYTES_MAX)
         return fail(err, PGR_E_LIMIT, "%s: found %zu bytes, expected at most %zu", origin, len, REQUEST_BYTES_MAX);
-    if (len >= 3 && memcmp(json, "\xEF\xBB\xBF", 3) == 0) { /* byte order mark */
-        json += 3;
-        len -= 3;
-    }
     char *file = mem_strdup(origin);
     if (!file) return fail_mem(err);
     size_t line = split_origin(file);
-    pgr_status status = json_parse(json, len, file, line, out, err);
+    pgr_status status = json_parse_nan(json, len, file, line, out, err);
     mem_free(file);
     return status;
 }

@@ -36,7 +36,7 @@ struct pgr_request {
     size_t n_response;
     int ind, pro, history_pairs; /* -1: not given */
     int64_t seed;                /* -1: not given */
-    int chosen;                  /* index of the response known to be preferred (a PersonalRewardBench record: 0),
+    int chosen;                  /* index of the response known to be preferred (a record's),
                                   * else -1 */
 };
 

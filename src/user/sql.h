@@ -32,7 +32,8 @@
     X(USER_COUNT, "SELECT count(*) FROM users")                                                                        \
     X(PAIR_COUNT, "SELECT count(*) FROM pairs")                                                                        \
     X(PAIR_ADD, "INSERT INTO pairs(user, hash, conversation, context, chosen, rejected, chosen_score, rejected_score, "\
-                "split, subsets, type, attributes) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12) "         \
+                "split, subsets, type, attributes, weight, best_of) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, "  \
+                "?11, ?12, ?13, ?14) "                                                                                 \
                 "ON CONFLICT DO NOTHING")                                                                              \
     X(PAIR_SAME, "SELECT key, split FROM pairs WHERE user = ?1 AND hash = ?2")                                         \
     X(PAIR_COMPLETE, "UPDATE pairs SET chosen_score = coalesce(chosen_score, ?2), rejected_score = "                   \
@@ -40,7 +41,8 @@
                      "subsets = iif(subsets = '[]', ?5, subsets), type = iif(type = '', ?6, type), "                   \
                      "attributes = iif(attributes = '', ?7, attributes) WHERE key = ?1")                               \
     X(PAIRS, "SELECT key, conversation, context, chosen, rejected, chosen_score, rejected_score, split, subsets, "     \
-             "type, attributes FROM pairs WHERE user = ?1 AND (?2 IS NULL OR split = ?2) ORDER BY key")                \
+             "type, attributes, weight, best_of FROM pairs WHERE user = ?1 AND (?2 IS NULL OR split = ?2) "            \
+             "ORDER BY key")                                                                                           \
     X(VECTOR_PUT, "INSERT INTO vectors(pair, what, embedder, v) VALUES(?1, ?2, ?3, ?4) ON CONFLICT DO UPDATE SET v = " \
                   "excluded.v")                                                                                        \
     X(VECTOR_GET, "SELECT v FROM vectors WHERE pair = ?1 AND what = ?2 AND embedder = ?3")                             \

@@ -74,8 +74,11 @@ static pgr_status read_pair(pgr_store *s, const char *user_id, arena *a, pair_li
                      .rejected_score = sql_real(s, SQL_PAIRS, 6),
                      .split = copy_column(s, SQL_PAIRS, 7, a),
                      .type = copy_column(s, SQL_PAIRS, 9, a),
-                     .choice_attributes = copy_column(s, SQL_PAIRS, 10, a)};
-    if (!p.conversation_id || !p.pair.chosen || !p.pair.rejected || !p.split || !p.type || !p.choice_attributes)
+                     .choice_attributes = copy_column(s, SQL_PAIRS, 10, a),
+                     .weight = sql_real(s, SQL_PAIRS, 11),
+                     .group = copy_column(s, SQL_PAIRS, 12, a)};
+    if (!p.conversation_id || !p.pair.chosen || !p.pair.rejected || !p.split || !p.type || !p.choice_attributes
+        || !p.group)
         return fail_mem(err);
     PGR_TRY(read_context(s, a, &p.pair, err));
     PGR_TRY(read_texts(s, SQL_PAIRS, 8, a, &p.subsets, &p.n_subset, err));

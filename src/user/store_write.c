@@ -105,9 +105,9 @@ pgr_status store_put_pair(store *s, const pair_record *p, bool *added, pgr_error
     json_put_turns(&s->scratch, p->pair.context, p->pair.n_context);
     if (s->scratch.failed) return fail_mem(err);
     const char *subsets = s->scratch.data;
-    PGR_TRY(sql_do(s, SQL_PAIR_ADD, err, "ibttttddtttt", user, hash, (size_t)HASH, p->conversation_id,
+    PGR_TRY(sql_do(s, SQL_PAIR_ADD, err, "ibttttddttttdt", user, hash, (size_t)HASH, p->conversation_id,
                    subsets + context, p->pair.chosen, p->pair.rejected, p->chosen_score, p->rejected_score, p->split,
-                   subsets, p->type, p->choice_attributes));
+                   subsets, p->type, p->choice_attributes, p->weight > 0 ? p->weight : 1, p->group ? p->group : ""));
     *added = sqlite3_changes(s->db) > 0;
     return *added ? PGR_OK : complete_pair(s, user, hash, p, subsets, err);
 }

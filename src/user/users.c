@@ -4,6 +4,7 @@
 
 #include "base/mem.h"
 #include "user/record_json.h"
+#include "user/rules.h"
 #include "user/sql.h"
 
 /* ---- listing ----------------------------------------------------------------------------------------------------- */
@@ -154,7 +155,7 @@ static bool has_response(const pgr_request *r, const char *text) {
 
 /* May the pair be shown for this request? Not where it is kept for tests, nor where it answers what is asked. */
 static bool may_show(const pgr_request *r, const pair_record *p) {
-    if (strcmp(p->split, "test") == 0 || strcmp(p->split, "val") == 0) return false;
+    if (!rules_is_history(p->split)) return false;
     const char *asked = r->messages[r->n_message - 1].text, *query = p->pair.context[p->pair.n_context - 1].text;
     return strcmp(asked, query) != 0 || !has_response(r, p->pair.chosen) || !has_response(r, p->pair.rejected);
 }

@@ -99,6 +99,7 @@ static pgr_status import_batch(import *m, pgr_error *err) {
     m->total.pairs += m->batch.pairs;
     m->total.known += m->batch.known;
     m->total.skipped = dataset_skipped(m->d) + m->refused;
+    for (size_t i = 0; i < PGR_LEFT_N; i++) m->total.left_out[i] = dataset_left_out(m->d, (pgr_left)i);
     return status;
 }
 
@@ -119,7 +120,9 @@ import m = {.s = store, .path = strcmp(path, "-") == 0 ? "standard input" :path 
     if (options) m.o = *options;
     const char *slash = strrchr(m.path, '/');
     snprintf(m.label, sizeof m.label, "import %.60s", slash && slash[1] ? slash + 1 : m.path);
-    pgr_status status = dataset_open(path, m.o.form, m.o.skip_bad, &m.d, err);
+    dataset_options with = {
+        .form = m.o.form, .skip_bad = m.o.skip_bad, .user = m.o.user, .user_key = m.o.user_key, .weights = m.o.weights};
+    pgr_status status = dataset_open(path, &with, &m.d, err);
     if (status == PGR_OK) status = import_all(&m, err);
     dataset_close(m.d);
     *out = m.total;
@@ -147,7 +150,8 @@ pgr_status pgr_user_add(pgr_store *store, const char *json, size_t len, const ch
     if (!origin) origin = "user";
     PGR_TRY(json_parse(json, len, origin, 1, &top, err));
     arena a = {0};
-    record_list list = {0};
+    const dataset_options with = {0};
+    record_list list = {.with = &with};
     pgr_imported count = {0};
     field_reader in = {.a = &a, .file = origin, .err = err};
     pgr_status status = json_want_object(top, field_at(&in, &FIELD_TOP), err);
@@ -155,6 +159,7 @@ pgr_status pgr_user_add(pgr_store *store, const char *json, size_t len, const ch
     if (status == PGR_OK) status = add_records(store, &list, &count, err);
     json_decref(top);
     arena_free(&a);
+    memcpy(count.left_out, list.left_out, sizeof count.left_out);
     if (status == PGR_OK) *out = count;
     return status;
 }

@@ -148,11 +148,10 @@ static pgr_status begin_conversation(utterances *u, const field_reader *in, cons
     u->now = (arena){0};
     u->held = u->cap = 0;
     u->interaction = NULL;
-    u->dialogue = (prism_dialogue){.about = {.user_id = l->user,
-                                             .conversation_id = l->conversation,
-                                             .type = l->type,
-                                             .split = "",
-                                             .choice_attributes = ""}};
+    u->dialogue = (prism_dialogue){.about = pair_record_none()};
+    u->dialogue.about.user_id = l->user;
+    u->dialogue.about.conversation_id = l->conversation;
+    u->dialogue.about.type = l->type;
     PGR_TRY(keep_text(u, in, &u->dialogue.about.user_id));
     PGR_TRY(keep_text(u, in, &u->dialogue.about.conversation_id));
     return keep_text(u, in, &u->dialogue.about.type);
@@ -200,7 +199,7 @@ static pgr_status add_response(utterances *u, const field_reader *in, const utte
 pgr_status utterances_end(utterances *u, const field_reader *in, record_list *out) {
     if (!u->open) return PGR_OK;
     u->open = false;
-    return prism_turn(in, &u->dialogue, u->prompt, u->responses, u->n_chosen == 1 ? u->n : 0, out);
+    return prism_turn(in, &u->dialogue, u->prompt, u->responses, u->n_chosen <= 1 ? u->n : 0, out);
 }
 
 pgr_status utterances_add(utterances *u, const field_reader *in, json_t *v, size_t line, record_list *out) {

@@ -31,12 +31,43 @@ static void errors_name_line_and_expectation(void **state) {
     bad("{\n\n!", 4, 40, "r.json:42: found '!', expected string or '}'");
 }
 
+/* A byte order mark at the beginning is read over, whoever reads. */
+static void byte_order_mark(void **state) {
+    (void)state;
+    json_t *v = NULL;
+    pgr_error err;
+    assert_int_equal(json_parse("\xef\xbb\xbf[7]", 6, "r", 1, &v, &err), PGR_OK);
+    assert_int_equal(json_integer_value(json_array_get(v, 0)), 7);
+    json_decref(v);
+    assert_int_equal(json_parse("\xef\xbb\xbf", 3, "r", 1, &v, &err), PGR_E_FORMAT);
+}
+
+/* NaN and infinities, as Python writes them, are values of their own kind outside strings, and text inside. */
+static void numbers_that_are_none(void **state) {
+    (void)state;
+    static const char text[] = "{\"NaN\": NaN, \"a\": [-Infinity, Infinity,1e300], \"b\": \"\\\"NaN\"}";
+    json_t *v = NULL;
+    pgr_error err;
+    if (json_parse_nan(text, sizeof text - 1, "r", 1, &v, &err) != PGR_OK) fail_msg("%s", err.message);
+    const json_t *a = json_object_get(v, "a");
+    assert_true(json_is_nan(json_object_get(v, "NaN")));
+    assert_true(json_is_nan(json_array_get(a, 0)) && json_is_nan(json_array_get(a, 1)));
+    assert_false(json_is_nan(json_array_get(a, 2)));
+    assert_string_equal(json_string_value(json_object_get(v, "b")), "\"NaN");
+    assert_string_equal(json_kind(json_object_get(v, "NaN")), "NaN");
+    assert_false(json_is_nan(NULL));
+    json_decref(v);
+    assert_int_equal(json_parse_nan("{\n\"a\": Nan}", 12, "r", 1, &v, &err), PGR_E_FORMAT);
+    assert_true(text_starts(err.message, "r:2: "));
+    assert_int_equal(json_parse_nan("[NaN 1]", 7, "r", 1, &v, &err), PGR_E_FORMAT);
+}
+
 /* Their wording is jansson's; what counts is that each is refused, with its line and without a crash. */
 static void refuses_hostile_texts(void **state) {
     (void)state;
     static const char *const texts[] = {
         "nul",           "[1e999]", "[01]", "['a']",          "{a: 1}",          "[\"\xff\"]", "[\"\xed\xa0\x80\"]",
-        "[\"\\ud800\"]", "[NaN]",   "[1,]", "\xef\xbb\xbf{}", "{\"\\u0000\": 1}"};
+        "[\"\\ud800\"]", "[NaN]",   "[1,]", "{\xef\xbb\xbf}", "{\"\\u0000\": 1}"};
     pgr_error err;
     json_t *v = NULL;
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
@@ -226,6 +257,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(errors_name_line_and_expectation),
         cmocka_unit_test(refuses_hostile_texts),
+        cmocka_unit_test(byte_order_mark),
+        cmocka_unit_test(numbers_that_are_none),
         cmocka_unit_test(whole_numbers_beyond_64_bits_as_reals),
         cmocka_unit_test(wants_kinds),
         cmocka_unit_test(only_known_keys),

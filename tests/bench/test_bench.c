@@ -334,7 +334,9 @@ static void other_settings_are_refused(void **state) {
     o.split = "train";
     refused(&o, "train rows are the history");
     o.split = "nothing";
-    refused(&o, "no row has the split \"nothing\"");
+    refused(&o, "split: found \"nothing\", expected train, validation (val, dev) or test");
+    o.split = "dev";
+    refused(&o, "no row has the split \"dev\"");
     o = options(more);
     o.n_data = 2;
     refused(&o, "also called trees");

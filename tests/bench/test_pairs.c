@@ -69,15 +69,51 @@ static void test_subset(void **state) {
     bench_data_free(close);
 }
 
+/* Files of other forms: what is left out is counted, a row that names nobody has a user of its own, --user-key names
+ * another column. */
+static void test_other_forms(void **state) {
+    (void)state;
+    const char *arena_rows[] = {PGR_SOURCE_DIR "/tests/golden/datasets/chatbot_arena.jsonl"};
+    bench_files f = {.paths = arena_rows, .n_path = 1, .split = "TEST"};
+    bench_data *d = load(&f);
+    assert_int_equal(d->n_test, 3);
+    assert_int_equal(d->n_user, 2);
+    assert_string_equal(d->users[0].id, "arena_user_1");
+    assert_int_equal(d->left_out[PGR_LEFT_TIE], 2);
+    assert_int_equal(d->left_out[PGR_LEFT_ALIKE], 1);
+    bench_data_free(d);
+    f.user_key = "language";
+    d = load(&f);
+    assert_int_equal(d->n_user, 1);
+    assert_string_equal(d->users[0].id, "English");
+    bench_data_free(d);
+    const char *rewardbench[] = {PGR_SOURCE_DIR "/tests/golden/datasets/rewardbench.jsonl"};
+    f = (bench_files){.paths = rewardbench, .n_path = 1, .split = "test", .subset = "alpacaeval-easy"};
+    d = load(&f);
+    assert_int_equal(d->n_test, 2);
+    assert_int_equal(d->n_user, 2);
+    bench_data_free(d);
+    const char *dev[] = {write_text("dev.jsonl", LINE("ann", "why?", "a", "b", "Validation", "")
+                                                     LINE("ann", "how?", "a", "b", "TRAIN", ""))};
+    f = (bench_files){.paths = dev, .n_path = 1, .split = "dev"};
+    d = load(&f);
+    assert_int_equal(d->n_test, 1);
+    assert_int_equal(d->users[0].n_train, 1);
+    bench_data_free(d);
+}
+
 static void test_mistakes(void **state) {
     (void)state;
     const char *paths[] = {write_text("a.jsonl", FILE_A)},
                *users[] = {write_text("u.jsonl", "{\"user_id\":\"cy\",\"demographics\":\"old\"}\n")};
-    bench_files f = {.paths = paths, .n_path = 1, .split = "none", .subset = "close"};
+    bench_files f = {.paths = paths, .n_path = 1, .split = "Dev", .subset = "close"};
     pgr_error err = {0};
     bench_data *d = NULL;
     assert_int_equal(bench_load(&f, &d, &err), PGR_E_ARG);
-    assert_non_null(strstr(err.message, "a.jsonl: no row has the split \"none\" and the subset \"close\""));
+    assert_non_null(strstr(err.message, "a.jsonl: no row has the split \"Dev\" and the subset \"close\""));
+    f.split = "none";
+    assert_int_equal(bench_load(&f, &d, &err), PGR_E_ARG);
+    assert_string_equal(err.message, "split: found \"none\", expected train, validation (val, dev) or test");
     f = (bench_files){.paths = users, .n_path = 1, .split = "test"};
     assert_int_equal(bench_load(&f, &d, &err), PGR_E_FORMAT);
     assert_non_null(strstr(err.message, "u.jsonl:1: this is no pair"));
@@ -201,9 +237,9 @@ static void test_out_of_memory(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_load),          cmocka_unit_test(test_subset),    cmocka_unit_test(test_mistakes),
-        cmocka_unit_test(test_limit),         cmocka_unit_test(test_strangers), cmocka_unit_test(test_draw),
-        cmocka_unit_test(test_out_of_memory),
+        cmocka_unit_test(test_load),     cmocka_unit_test(test_subset),        cmocka_unit_test(test_other_forms),
+        cmocka_unit_test(test_mistakes), cmocka_unit_test(test_limit),         cmocka_unit_test(test_strangers),
+        cmocka_unit_test(test_draw),     cmocka_unit_test(test_out_of_memory),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

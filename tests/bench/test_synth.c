@@ -64,7 +64,7 @@ static void test_records(void **state) {
     dataset *d = NULL;
     pgr_error err = {0};
     arena a = {0};
-    must(dataset_open(made, NULL, false, &d, &err), &err);
+    must(dataset_open(made, NULL, &d, &err), &err);
     bool more = true, held[16] = {false}, train[16] = {false};
     size_t n = 0, n_train = 0, n_held = 0;
     for (;;) {

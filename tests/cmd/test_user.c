@@ -81,7 +81,7 @@ static void test_work(void **state) {
     (void)state;
     setenv("PGENRM_STORE", scratch_path("work.db"), 1);
     assert_prints("pgenrm user import --json examples/users.jsonl",
-                  "\"users\":3,\"pairs\":9,\"known\":0,\"skipped\":0}");
+                  "\"users\":3,\"pairs\":9,\"known\":0,\"skipped\":0,\"left_out\":{}}");
     assert_prints("pgenrm user import examples/users.jsonl", "0 new users, 0 new pairs, 9 pairs already there (");
     assert_prints("pgenrm user add --json - < examples/user.json", "\"users\":1,\"pairs\":1,");
     assert_prints("pgenrm user list", "\nann       4     1         1  yes                 0         0\n");
@@ -107,16 +107,36 @@ static void test_work(void **state) {
     assert_prints("grep -c -a -e 'descale a kettle' -e dee $PGENRM_STORE || true", "0\n");
 }
 
+/* Another form's rows: whose they are, and what is left out. */
+static void test_other_forms(void **state) {
+    (void)state;
+    setenv("PGENRM_STORE", scratch_path("forms.db"), 1);
+    assert_prints("pgenrm user import tests/golden/datasets/chatbot_arena.jsonl",
+                  ")\n  1 left out: both responses are the same text\n  2 left out: a tie, or equal scores\n");
+    assert_prints("pgenrm user import --json tests/golden/datasets/chatbot_arena.jsonl",
+                  "\"users\":0,\"pairs\":0,\"known\":3,\"skipped\":0,\"left_out\":{\"alike\":1,\"tie\":2}}");
+    assert_ends("pgenrm user import tests/golden/datasets/shp.jsonl", 1, "or one for all such rows (--user)");
+    assert_prints("pgenrm user import --user me tests/golden/datasets/shp.jsonl", "1 new user, 2 new pairs (");
+    assert_prints("pgenrm user import --user-key domain tests/golden/datasets/shp.jsonl", "1 new user, 2 new pairs (");
+    assert_prints("pgenrm user import --weights gemma_2b=1 --user me tests/golden/datasets/personalllm.jsonl",
+                  "0 new users, 6 new pairs (");
+    assert_ends("pgenrm user import --weights gemma_2b --user me tests/golden/datasets/personalllm.jsonl", 1,
+                "weights: found \"gemma_2b\", expected REWARDMODEL=NUMBER,...");
+    assert_ends("pgenrm user import --form csv x", 1, "found the form \"csv\", expected one of prb, user, prism");
+    assert_prints("pgenrm bench --ind 0 --baselines -q tests/golden/datasets/chatbot_arena.jsonl",
+                  "chatbot_arena: 2 left out: a tie, or equal scores");
+}
+
 static void test_bad_records(void **state) {
     (void)state;
     setenv("PGENRM_STORE", scratch_path("bad.db"), 1);
     scratch_write("bad.jsonl", "{\"user_id\":\"u\",\"demographics\":\"d\"}\n{\"user_id\":\"u\",\"chosen\":1}\n{}\n"
                                "{\"user_id\":\"v\",\"demographics\":\"d\"}\n");
     assert_ends("cd $(dirname $PGENRM_STORE) && pgenrm user import bad.jsonl", 1,
-                "pgenrm: bad.jsonl:2: context: found nothing, expected an array");
+                "pgenrm: bad.jsonl:2: found an object with the keys \"user_id\", \"chosen\", expected");
     assert_prints("pgenrm user list", "1 user, 0 pairs");
     ran r = run_to("cd $(dirname $PGENRM_STORE) && pgenrm user import --skip-bad bad.jsonl", 3,
-                   "pgenrm: skipped bad.jsonl:2: context: ");
+                   "pgenrm: skipped bad.jsonl:2: found an object with the keys ");
     assert_non_null(strstr(r.out, "1 new user, 0 new pairs, 2 bad records skipped ("));
     run_free(&r);
 }
@@ -198,8 +218,8 @@ static void test_kills(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_usage),       cmocka_unit_test(test_examples), cmocka_unit_test(test_work),
-        cmocka_unit_test(test_bad_records), cmocka_unit_test(test_kills),
+        cmocka_unit_test(test_usage),       cmocka_unit_test(test_examples),    cmocka_unit_test(test_work),
+        cmocka_unit_test(test_other_forms), cmocka_unit_test(test_bad_records), cmocka_unit_test(test_kills),
     };
     return cmocka_run_group_tests(tests, begin, end);
 }

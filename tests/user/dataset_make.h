@@ -13,7 +13,7 @@
 static inline record *records_of(const char *path, const char *form, arena *a, size_t *n) {
     dataset *d = NULL;
     pgr_error err = {0};
-    if (dataset_open(path, form, false, &d, &err) != PGR_OK) fail_msg("%s", err.message);
+    if (dataset_open(path, &(dataset_options){.form = form}, &d, &err) != PGR_OK) fail_msg("%s", err.message);
     record *all = arena_array(a, 100, sizeof *all);
     bool more = true;
     for (*n = 0; more; *n += more)
@@ -27,7 +27,7 @@ static inline bool read_mem(void) {
     dataset *d = NULL;
     arena a = {0};
     record r;
-    bool more = true, good = dataset_open(path_of("mem"), NULL, false, &d, NULL) == PGR_OK;
+    bool more = true, good = dataset_open(path_of("mem"), NULL, &d, NULL) == PGR_OK;
     while (good && more) good = dataset_next(d, &a, &r, &more, NULL) == PGR_OK;
     dataset_close(d);
     arena_free(&a);

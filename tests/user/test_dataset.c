@@ -15,7 +15,7 @@ static void assert_refused(const char *path, const char *form, size_t good, pgr_
     record r;
     bool more = true;
     long live = mem_live();
-    pgr_status status = dataset_open(path, form, false, &d, &err);
+    pgr_status status = dataset_open(path, &(dataset_options){.form = form}, &d, &err);
     for (; status == PGR_OK && more; good -= status == PGR_OK) status = dataset_next(d, &a, &r, &more, &err);
     const char *said =
         strncmp(err.message, scratch, strlen(scratch)) == 0 ? err.message + strlen(scratch) : err.message;
@@ -73,7 +73,7 @@ static void test_users(void **state) {
                    "{\"user_id\":7,\"demographics\":{\"age\":20},\"criteria\":\"short\"}\n" ROW(
                        "u3", "x", "y",
                        "") "{\"id\":\"u2\",\"criteria\":[\"a\",\"b\"],\"history\":[{\"query\":\"q\",\"chosen\":\"c\","
-                           "\"rejected\":\"\"}]}\n");
+                           "\"rejected\":\"r\"},{\"query\":\"q\",\"chosen\":\"c\",\"rejected\":\"\"}]}\n");
     arena a = {0};
     size_t n = 0;
     record *r = records_of(path, NULL, &a, &n);
@@ -91,7 +91,7 @@ static void test_users(void **state) {
     assert_int_equal(r[4].line, 4);
     assert_string_equal(r[4].pair.user_id, "u2");
     assert_string_equal(r[4].pair.pair.context[0].text, "q");
-    assert_string_equal(r[4].pair.pair.rejected, "");
+    assert_string_equal(r[4].pair.pair.rejected, "r"); /* an empty one teaches nothing */
     assert_true(isnan(r[4].pair.chosen_score));
     arena_free(&a);
 }
@@ -144,20 +144,26 @@ static void test_mistakes(void **state) {
         {GOOD "{\"user_id\":\n", "/f:2: found end of file, expected a value", 1},
         {GOOD "[1]\n", "/f:2: found an array, expected an object", 1},
         {GOOD ROW("u1", "a", "b", ",\"splitt\":\"x\""), "/f:2: unknown key \"splitt\", expected perhaps \"split\"", 1},
-        {GOOD ROW("u1", "a", " ", ""), "/f:2: rejected: found only blanks, expected text", 1},
+        {GOOD ROW("u1", "a", "b", ",\"split\":\"holdout\""),
+         "/f:2: split: found \"holdout\", expected train, validation (val, dev) or test", 1},
+        {GOOD "{\"user_id\":NaN," CONTEXT ",\"chosen\":\"a\",\"rejected\":\"b\"}",
+         "/f:2: user_id: found NaN, expected text or a whole number", 1},
+        {GOOD "{\"user_id\":\"u\"," CONTEXT ",\"chosen\":NaN,\"rejected\":\"b\"}",
+         "/f:2: chosen: found NaN, expected a string or a list of text parts", 1},
+        {GOOD "{\"user_id\":\"u\"," CONTEXT
+              ",\"chosen\":[{\"type\":\"image_url\",\"image_url\":\"x\"}],\"rejected\":\"b\"}",
+         "/f:2: chosen[0].type: found a part of the type \"image_url\", expected \"text\"", 1},
         {GOOD ROW("", "a", "b", ""), "/f:2: user_id: found an empty string, expected text", 1},
         {GOOD "{" CONTEXT ",\"chosen\":\"a\",\"rejected\":\"b\"}",
-         "/f:2: user_id: found nothing, expected the user's name", 1},
+         "/f:2: user_id: found nothing, expected the user's name, or one for all such rows (--user), or another column "
+         "(--user-key)",
+         1},
         {GOOD ROW("u1", "a", "b", ",\"subset\":[1]"), "/f:2: subset[0]: found an integer, expected a string", 1},
         {GOOD ROW("u1", "a", "b", ",\"chosen_score\":\"9\""), "/f:2: chosen_score: found a string, expected a number",
          1},
         {"{\"user\":\"u1\"}\n",
-         "/f:1: found an object that begins with the key \"user\", expected PRISM's conversations "
-         "(conversation_history), or PRISM's survey (stated_prefs), or PRISM's utterances (utterance_id), or LaMP-QA's "
-         "questions (question, profile), or a "
-         "PersonalRewardBench record (user_id, "
-         "context, "
-         "chosen, rejected), or a user (user_id, demographics)",
+         "/f:1: found an object with the key \"user\", expected one of the forms prb, user, prism, lampqa, trl, hh, "
+         "ultrafeedback, arena, helpsteer3, multipref, personalllm, shp, nectar (docs/users.md)",
          0},
         {"{\"user_id\":\"u1\",\"id\":\"u1\",\"criteria\":\"x\"}\n",
          "/f:1: found both `id` and `user_id`, expected one of them", 0},
@@ -172,11 +178,14 @@ static void test_mistakes(void **state) {
         pgr_status want = strncmp(mistakes[i].text, "PAR1", 4) == 0 ? PGR_E_UNSUPPORTED : PGR_E_FORMAT;
         assert_refused(write_text("f", mistakes[i].text), NULL, mistakes[i].good, want, mistakes[i].message);
     }
-    assert_refused(write_text("f", "{\"user_id\":\"u\",\"demographics\":\"x\"}"), "prb", 0, PGR_E_FORMAT,
-                   "/f:1: found an object that begins with the key \"user_id\", expected a PersonalRewardBench record "
-                   "(user_id, context, chosen, rejected)");
-    assert_refused(write_text("f", ""), "csv", 0, PGR_E_ARG,
-                   "/f: found the form \"csv\", expected prb, user, prism or lampqa");
+    assert_refused(
+        write_text("f", "{\"user_id\":\"u\",\"demographics\":\"x\"}"), "prb", 0, PGR_E_FORMAT,
+        "/f:1: found an object with the keys \"user_id\", \"demographics\", expected a PersonalRewardBench record "
+        "(user_id, context, chosen, rejected)");
+    assert_refused(
+        write_text("f", ""), "csv", 0, PGR_E_ARG,
+        "/f: found the form \"csv\", expected one of prb, user, prism, lampqa, trl, hh, ultrafeedback, arena, "
+        "helpsteer3, multipref, personalllm, shp, nectar");
     assert_refused(path_of("absent"), NULL, 0, PGR_E_IO, "/absent: cannot be read: No such file or directory");
 }
 
@@ -203,7 +212,7 @@ static void test_skip_bad(void **state) {
     dataset *d = NULL;
     pgr_error err = {0};
     arena a = {0};
-    assert_int_equal(dataset_open(path, NULL, true, &d, &err), PGR_OK);
+    assert_int_equal(dataset_open(path, &(dataset_options){.skip_bad = true}, &d, &err), PGR_OK);
     record r;
     bool more = true;
     size_t n = 0;
@@ -231,7 +240,7 @@ static void test_long_value(void **state) {
     arena a = {0};
     record r;
     bool more = true;
-    assert_int_equal(dataset_open(path, NULL, true, &d, NULL), PGR_OK);
+    assert_int_equal(dataset_open(path, &(dataset_options){.skip_bad = true}, &d, NULL), PGR_OK);
     for (size_t i = 0; i < 2; i++) assert_int_equal(dataset_next(d, &a, &r, &more, NULL), PGR_OK);
     assert_true(more);
     assert_int_equal(r.line, 3);
@@ -246,7 +255,7 @@ static bool read_once(void) {
     dataset *d = NULL;
     arena a = {0};
     record r;
-    bool more = true, good = dataset_open(faulty, NULL, true, &d, NULL) == PGR_OK;
+    bool more = true, good = dataset_open(faulty, &(dataset_options){.skip_bad = true}, &d, NULL) == PGR_OK;
     while (good && more) good = dataset_next(d, &a, &r, &more, NULL) == PGR_OK;
     good = good && dataset_skipped(d) == 1;
     dataset_close(d);

@@ -15,7 +15,7 @@ static void assert_refused(const char *text, pgr_status want, const char *messag
     arena a = {0};
     record r;
     bool more;
-    assert_int_equal(dataset_open(write_text("f", text), NULL, false, &d, &err), PGR_OK);
+    assert_int_equal(dataset_open(write_text("f", text), NULL, &d, &err), PGR_OK);
     assert_int_equal(dataset_next(d, &a, &r, &more, &err), want);
     if (strcmp(err.message + strlen(scratch), message) != 0) fail_msg("%s\nwanted: %s", err.message, message);
     dataset_close(d);

@@ -106,6 +106,38 @@ static void test_record(void **state) {
     pgr_request_free(r);
 }
 
+/* Rows of other forms: the whole row is one request, whichever pairs it makes. */
+static void test_records_of_other_forms(void **state) {
+    (void)state;
+    pgr_request *r =
+        parse("{\"question_id\":\"q1\",\"judge\":\"j\",\"winner\":\"model_b\","
+              "\"conversation_a\":[{\"role\":\"user\",\"content\":\"x\"},{\"role\":\"assistant\",\"content\":\"a\"}],"
+              "\"conversation_b\":[{\"role\":\"user\",\"content\":\"x\"},{\"role\":\"assistant\",\"content\":\"b\"}]}");
+    assert_string_equal(r->id, "q1");
+    assert_string_equal(r->user_id, "j");
+    assert_int_equal(r->n_message, 1);
+    assert_string_equal(r->responses[0], "b");
+    assert_string_equal(r->responses[1], "a");
+    assert_int_equal(r->chosen, 0);
+    pgr_request_free(r);
+    r = parse("{\"id\":3,\"prompt\":\"x\",\"chosen\":[\"a\"],\"rejected\":[\"b\",\"c\",\"d\"],\"agreement\":NaN}");
+    assert_string_equal(r->id, "3");
+    assert_string_equal(r->user_id, "");
+    assert_int_equal(r->n_response, 4);
+    assert_string_equal(r->responses[3], "d");
+    assert_int_equal(r->chosen, 0);
+    pgr_request_free(r);
+    r = parse("{\"prompt\":\"x\",\"answers\":[{\"answer\":\"third\",\"rank\":3},{\"answer\":\"first\",\"rank\":1},"
+              "{\"answer\":\"second\",\"rank\":2}]}");
+    assert_int_equal(r->n_response, 3);
+    assert_string_equal(r->responses[r->chosen], "first");
+    pgr_request_free(r);
+    r = parse("{\"prompt\":\"x\",\"chosen\":\"same\",\"rejected\":\"same\"}"); /* may be asked: it is a tie */
+    assert_int_equal(r->n_response, 2);
+    assert_string_equal(r->responses[1], "same");
+    pgr_request_free(r);
+}
+
 #define Q  "\"query\":\"q\","
 #define RR "\"responses\":[\"a\",\"b\"]"
 
@@ -155,14 +187,27 @@ static void test_mistakes(void **state) {
         {"{\n\"query\": \"q\",\n\"responses\": [\"a\" \"b\"]}", "r.json:3: found '\"b\"', expected ']'"},
         {"{" Q Q RR "}", "r.json:1: duplicate object key near '\"query\"', expected each key once in an object"},
         {"{\"user_id\":\"u\",\"context\":[{\"role\":\"user\",\"content\":\"x\"}],\"chosen\":{\"content\":\"a\"}}",
-         "r.json: rejected: found nothing, expected an object with `content`, or a string"},
+         "r.json: found an object with the keys \"user_id\", \"context\", \"chosen\", expected a PersonalRewardBench "
+         "record "
+         "(user_id, context, chosen, rejected)"},
         {"{\"user_id\":\"u\",\"chosen\":{\"content\":\"a\"},\"rejected\":{\"content\":\"b\"}}",
-         "r.json: context: found nothing, expected an array"},
+         "r.json: prompt: found nothing, expected what was asked (or dialogues that tell it in `chosen` and "
+         "`rejected`)"},
         {"{\"user_idd\":\"u\",\"chosen\":{\"content\":\"a\"}}",
-         "r.json: unknown key \"user_idd\", expected perhaps \"user_id\""},
+         "r.json: found an object with the keys \"user_idd\", \"chosen\", expected dialogues or transcripts that part "
+         "ways, "
+         "as in HH-RLHF (chosen, rejected)"},
         {"{\"context\":[{\"role\":\"user\",\"content\":\"x\"}],\"chosen\":{\"content\":\"\"},\"rejected\":{\"content\":"
          "\"b\"}}",
-         "r.json: chosen.content: found an empty string, expected text"},
+         "r.json: this row makes no pair: a response is empty"},
+        {"{\"judge\":\"j\",\"winner\":\"tie\",\"conversation_a\":[],\"conversation_b\":[]}",
+         "r.json: this row makes no pair: a tie, or equal scores"},
+        {"{\"text\":\"q\",\"completion_a\":\"a\",\"completion_b\":\"b\",\"annotations\":[{\"evaluator\":1,\"overall_"
+         "pref\":"
+         "\"A-is-clearly-better\"},{\"evaluator\":2,\"overall_pref\":\"A-is-clearly-better\"}]}",
+         "r.json: found choices of several users in one row, expected one user's (`user import`, `bench` take it)"},
+        {"{\"utterance_id\":\"u\",\"chosen\":1}",
+         "r.json: found PRISM's utterances (utterance_id), expected a request, or a row that makes a pair"},
     };
     for (size_t i = 0; i < sizeof mistakes / sizeof *mistakes; i++)
         assert_refused(mistakes[i].json, mistakes[i].message);
@@ -261,7 +306,7 @@ static void test_out_of_memory(void **state) {
         "\"criteria\":[\"k\"],"
         "\"demographics\":{\"age\":4}},\"messages\":[{\"role\":\"user\",\"content\":\"q\"}]," RR ",\"seed\":1}",
         "{\"context\":[{\"role\":\"user\",\"content\":\"x\"}],\"chosen\":{\"content\":\"a\"},\"rejected\":{\"content\":"
-        "\"b\"},\"split\":\"t\"}"};
+        "\"b\"},\"split\":\"Test\"}"};
     for (size_t i = 0; i < 2; i++) {
         pgr_request *r = NULL;
         long nth = 1, live = mem_live();
@@ -286,6 +331,7 @@ int main(void) {
         cmocka_unit_test(test_full_request),
         cmocka_unit_test(test_least_request),
         cmocka_unit_test(test_record),
+        cmocka_unit_test(test_records_of_other_forms),
         cmocka_unit_test(test_mistakes),
         cmocka_unit_test(test_bytes_that_are_no_text),
         cmocka_unit_test(test_line_of_a_jsonl_file),

@@ -21,7 +21,9 @@ static pair_record full_pair(const char *user, const char *chosen) {
                          .subsets = SUBSETS,
                          .n_subset = 2,
                          .type = "unguided",
-                         .choice_attributes = "values: 3"};
+                         .choice_attributes = "values: 3",
+                         .weight = 2.5,
+                         .group = "g"};
 }
 
 static pgr_store *open_store(const char *path, pgr_store_mode mode) {
@@ -95,6 +97,8 @@ static void assert_full(const stored_user *u, size_t i, const char *chosen) {
     assert_string_equal(p->subsets[1], "mirror");
     assert_string_equal(p->type, "unguided");
     assert_string_equal(p->choice_attributes, "values: 3");
+    assert_true(p->weight == 2.5);
+    assert_string_equal(p->group, "g");
 }
 
 static void test_in_and_out(void **state) {
@@ -292,16 +296,16 @@ static void test_older_version(void **state) {
     assert_int_equal(store_get_analysis(s, u.pair_keys[0], "m", &a, &text, NULL), PGR_OK);
     arena_free(&a);
     pgr_store_close(s);
-    assert_int_equal(ask_sql(path, "PRAGMA user_version"), 2);
+    assert_int_equal(ask_sql(path, "PRAGMA user_version"), 3);
     assert_int_equal(ask_sql(path, "SELECT count(*) FROM vectors"), 0);
 }
 
 static void test_other_files(void **state) {
     (void)state;
     const char *path = path_of("new.db");
-    run_sql(path, VERSION_1 "PRAGMA user_version = 3");
+    run_sql(path, VERSION_1 "PRAGMA user_version = 4");
     assert_refused(path, PGR_STORE_CREATE, PGR_E_UNSUPPORTED,
-                   "found version 3 of the store, expected at most 2: a newer pgenrm wrote it");
+                   "found version 4 of the store, expected at most 3: a newer pgenrm wrote it");
     run_sql(path_of("other.db"), "CREATE TABLE t(x)");
     assert_refused(path_of("other.db"), PGR_STORE_CREATE, PGR_E_FORMAT,
                    "found an SQLite database of another program, expected a store of users");

@@ -58,7 +58,7 @@ static reading read_all(const char *text, bool skip_bad, arena *a) {
     reading r = {0};
     dataset *d = NULL;
     pgr_error err = {0};
-    assert_int_equal(dataset_open(write_text("f", text), NULL, skip_bad, &d, &err), PGR_OK);
+    assert_int_equal(dataset_open(write_text("f", text), &(dataset_options){.skip_bad = skip_bad}, &d, &err), PGR_OK);
     for (bool more = true; more && r.status == PGR_OK; r.n += more && r.status == PGR_OK) {
         assert_true(r.n < 20);
         r.status = dataset_next(d, a, &r.all[r.n], &more, &err);

@@ -18,6 +18,7 @@ typedef struct votes { /* what the chains that count say, in the request's order
     bool *pro;           /* (n_chain) whose side */
     double *share;       /* (n_chain) in the mean of its side: those of a side sum to 1 */
     double *scores;      /* (n_chain, n_response) */
+    const size_t *same;  /* (n_response) the first response with the same text */
 } votes;
 
 static double *numbers(arena *a, size_t n) {
@@ -47,6 +48,19 @@ static void unshuffle(const aggregate_chain *c, const double *by_place, size_t n
     for (size_t p = 0; p < n_response; p++) {
         PGR_ASSERT(c->order[p] < n_response);
         out[c->order[p]] = by_place[p];
+    }
+}
+
+/* Responses of the same text share the mean of what the chain gave them. */
+static void pool_same(const size_t *same, size_t n_response, double *scores) {
+    for (size_t first = 0; first < n_response; first++) {
+        if (same[first] != first) continue;
+        double sum = 0;
+        size_t n = 0;
+        for (size_t r = first; r < n_response; r++)
+            if (same[r] == first) sum += scores[r], n++;
+        for (size_t r = first; n > 1 && r < n_response; r++)
+            if (same[r] == first) scores[r] = sum / (double)n;
     }
 }
 
@@ -96,6 +110,7 @@ static pgr_status collect(const aggregate_chain *chains, pgr_score_kind kind, co
         v->counts[i] = c->parsed && complete(from, v->n_response);
         if (!v->counts[i]) continue;
         unshuffle(&chains[i], from, v->n_response, v->scores + i * v->n_response);
+        pool_same(v->same, v->n_response, v->scores + i * v->n_response);
         v->n++;
         v->n_of[v->pro[i]]++;
     }
@@ -168,6 +183,7 @@ static double difference(const votes *v, size_t c, size_t i, size_t j) {
  * count, with one chain before them that saw no difference, give or take one point: D = sum w d, m = n D / (n + 1),
  * v = (n (sum w (d - mean of its side)^2 + (D - m)^2) + m^2 + 1) / (n + 1), P = Phi(m / sqrt(v / (n + 1))). */
 static double beats(const votes *v, size_t i, size_t j, const pgr_calibration *calibration) {
+    if (v->same[i] == v->same[j]) return 0.5; /* known, whatever a map says */
     double means[N_SIDE] = {0, 0}, squares = 0.0, spread = 0.0;
     for (size_t c = 0; c < v->n_chain; c++)
         if (v->counts[c]) means[v->pro[c]] += v->share[c] * difference(v, c, i, j);
@@ -199,7 +215,7 @@ static void win_probabilities(const votes *v, const pgr_calibration *calibration
 /* Means over the parsed chains of one of the two scores, weighted as the scores are; NaN where no chain has it. */
 static pgr_status mean_of_kind(const aggregate_chain *chains, size_t n_chain, size_t n_response, bool declared,
                                const aggregate_options *o, arena *a, pgr_response_score *out, pgr_error *err) {
-    votes v = {.n_chain = n_chain, .n_response = n_response};
+    votes v = {.n_chain = n_chain, .n_response = n_response, .same = o->same};
     aggregate_options quiet = *o;
     quiet.counted = NULL;
     PGR_TRY(collect(chains, declared ? PGR_SCORE_DECLARED : PGR_SCORE_RECOMPUTED, &quiet, a, &v, err));
@@ -351,10 +367,21 @@ static void decide(const votes *v, const aggregate_options *o, double *means, pg
     out->confidence = out->responses[best].win;
 }
 
+static pgr_status all_different(size_t n_response, arena *a, const size_t **out, pgr_error *err) {
+    size_t *same = arena_array(a, n_response, sizeof *same);
+    if (!same) return fail_mem(err);
+    for (size_t r = 0; r < n_response; r++) same[r] = r;
+    *out = same;
+    return PGR_OK;
+}
+
 pgr_status aggregate(const aggregate_chain *chains, size_t n_chain, size_t n_response, const aggregate_options *o,
                      arena *a, pgr_result *out, pgr_error *err) {
     if (n_response == 0 || n_chain > SIZE_MAX / n_response) return fail(err, PGR_E_ARG, "aggregate: no responses");
-    votes v = {.n_chain = n_chain, .n_response = n_response};
+    aggregate_options with = *o;
+    if (!with.same) PGR_TRY(all_different(n_response, a, &with.same, err));
+    o = &with;
+    votes v = {.n_chain = n_chain, .n_response = n_response, .same = o->same};
     out->score_used = choose_kind(chains, n_chain, n_response, o->kind);
     PGR_TRY(collect(chains, out->score_used, o, a, &v, err));
     pgr_response_score *scores = arena_array(a, n_response, sizeof *scores);

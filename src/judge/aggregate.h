@@ -9,17 +9,18 @@ typedef struct aggregate_chain {
     const chain *chain;
     const size_t *order; /* (n_response) order[i]: the response shown at place i */
     bool cut;
-    size_t neighbour;    /* 0: the user's own history; else that of neighbour - 1 */
-    size_t twin;         /* 0: none; else chain twin - 1 comes before and differs only in its order and its random
+    size_t neighbour; /* 0: the user's own history; else that of neighbour - 1 */
+    size_t twin;      /* 0: none; else chain twin - 1 comes before and differs only in its order and its random
                           * numbers */
 } aggregate_chain;
 
 typedef struct aggregate_options {
-    pgr_score_kind kind; /* AUTO: recomputed if every parsed chain has it, else declared */
-    double w_ind, w_pro; /* >= 0, not both 0 */
+    pgr_score_kind kind;             /* AUTO: recomputed if every parsed chain has it, else declared */
+    double w_ind, w_pro;             /* >= 0, not both 0 */
     const double *neighbour_weights; /* (n_neighbour) > 0 */
     size_t n_neighbour;
-    size_t *counted; /* (n_neighbour) out: chains of each that count; NULL where there are no neighbours */
+    const size_t *same; /* (n_response) same[r]: the first response with the text of r; NULL: all texts differ */
+    size_t *counted;    /* (n_neighbour) out: chains of each that count; NULL where there are no neighbours */
     const pgr_calibration *calibration; /* NULL: none */
 } aggregate_options;
 

@@ -60,13 +60,27 @@ static pgr_status hear(judging *j, arena *a, heard *out) {
     return PGR_OK;
 }
 
+/* The same bytes get the same score, whatever the chains say. */
+static const size_t *same_texts(const pgr_request *r, arena *a) {
+    size_t *same = arena_array(a, r->n_response, sizeof *same);
+    for (size_t i = 0; same && i < r->n_response; i++) {
+        same[i] = i;
+        for (size_t k = 0; k < i && same[i] == i; k++)
+            if (strcmp(r->responses[k], r->responses[i]) == 0) same[i] = k;
+    }
+    return same;
+}
+
 static pgr_status weigh(judging *j, const heard *h, arena *a, pgr_result *out) {
     const pgr_judge_options *jo = j->b->o;
+    const size_t *same = same_texts(j->r, a);
+    if (!same) return fail_mem(&j->error);
     aggregate_options o = {.kind = jo->score,
                            .w_ind = j->w_ind,
                            .w_pro = j->w_pro,
                            .neighbour_weights = j->neighbour_weights,
                            .n_neighbour = j->near.n,
+                           .same = same,
                            .counted = h->counted,
                            .calibration = jo->calibration};
     return aggregate(h->list, h->n, j->r->n_response, &o, a, out, &j->error);

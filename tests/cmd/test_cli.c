@@ -409,6 +409,30 @@ static void test_score_scaling(void **state) {
     assert_refused("pgenrm score --calibration /nonexistent examples/request.json", 1, "/nonexistent");
 }
 
+/* The same bytes are the same answer: equal scores and a tie, among two and among more. */
+static void test_score_same_text(void **state) {
+    (void)state;
+    static const struct {
+        const char *name, *responses;
+        int tie;
+    } CASES[] = {{"two.json", "[\"Tea is milder.\", \"Tea is milder.\"]", 1},
+                 {"three.json", "[\"Tea.\", \"Coffee wakes you up at once.\", \"Tea.\"]", 0}};
+    for (size_t i = 0; i < 2; i++) {
+        char text[200], command[1200];
+        snprintf(text, sizeof text, "{\"query\": \"Tea or coffee?\", \"responses\": %s, \"ind\": 4}",
+                 CASES[i].responses);
+        snprintf(command, sizeof command, "pgenrm score --json --frame compact %s", scratch_write(CASES[i].name, text));
+        ran r = run_score(command);
+        json_t *v = parse(r.out);
+        const json_t *list = at(v, "responses"), *last = json_array_get(list, json_array_size(list) - 1);
+        assert_true(json_equal(at(json_array_get(list, 0), "score"), at(last, "score")));
+        assert_true(json_equal(at(json_array_get(list, 0), "se"), at(last, "se")));
+        if (CASES[i].tie) assert_true(json_is_true(at(v, "tie")) && json_integer_value(at(v, "best")) == 0);
+        json_decref(v);
+        run_free(&r);
+    }
+}
+
 static void test_score_keys(void **state) {
     (void)state;
     static const char *const keys[] = {"id",
@@ -639,6 +663,7 @@ int main(void) {
         cmocka_unit_test(test_inspect),
         cmocka_unit_test(test_inspect_parts),
         cmocka_unit_test(test_refused_common),
+        cmocka_unit_test(test_score_same_text),
         cmocka_unit_test(test_score_keys),
         cmocka_unit_test(test_score_scaling),
         cmocka_unit_test(test_score_repeats),

@@ -165,6 +165,43 @@ static void ties(void **state) {
     arena_free(&m.a);
 }
 
+/* The same bytes: the same score to the bit, a tie, nothing between them that could flip; chains that tell them apart
+ * are one opinion of both. */
+static void the_same_text_has_one_score(void **state) {
+    (void)state;
+    made m = {.n_response = 2};
+    add(&m, GIVEN, (double[]){8, 4.1}, (double[]){7.3, 4}, "a");
+    add(&m, SWAPPED, (double[]){3, 9}, (double[]){3, 8.9}, "b");
+    add(&m, GIVEN, (double[]){9, 1}, (double[]){9, 1.7}, "c");
+    aggregate_options o = {.w_ind = 1, .same = (const size_t[]){0, 0}};
+    run_sides(&m, &o);
+    pgr_response_score *s = m.out.responses;
+    assert_true(s[0].score == s[1].score && s[0].se == s[1].se && s[0].declared == s[1].declared
+                && s[0].recomputed == s[1].recomputed);
+    NEAR(s[0].score, (7.3 + 4 + 3 + 8.9 + 9 + 1.7) / 6);
+    assert_true(m.out.tie && m.out.best == 0 && m.out.confidence == 0.5 && s[1].win == 0.5);
+    NEAR(m.out.flip_rate, 0);
+    arena_free(&m.a);
+
+    made three = {.n_response = 3}; /* the middle one differs and wins: no tie, and the others stay equal */
+    add(&three, GIVEN, (double[]){2, 7, 5}, NULL, "a");
+    add(&three, SWAPPED, (double[]){6.3, 8, 1.1}, NULL, "b");
+    o.same = (const size_t[]){0, 1, 0};
+    run_sides(&three, &o);
+    s = three.out.responses;
+    assert_true(!three.out.tie && three.out.best == 1);
+    assert_true(s[0].score == s[2].score && s[0].se == s[2].se && s[0].win == s[2].win);
+    NEAR(s[0].score, (3.5 + 3.7) / 2);
+    three.n = 0;
+    add(&three, GIVEN, (double[]){9, 4, 7}, NULL, "a"); /* and a pair of them can win */
+    run_sides(&three, &o);
+    assert_true(three.out.tie && three.out.best == 0);
+    o.same = NULL;
+    run_sides(&three, &o);
+    assert_false(three.out.tie);
+    arena_free(&three.a);
+}
+
 static void flips_need_two_orders(void **state) {
     (void)state;
     made m = {.n_response = 2};
@@ -330,6 +367,7 @@ int main(void) {
         cmocka_unit_test(orders_of_three),
         cmocka_unit_test(which_score_counts),
         cmocka_unit_test(ties),
+        cmocka_unit_test(the_same_text_has_one_score),
         cmocka_unit_test(flips_need_two_orders),
         cmocka_unit_test(no_chain_no_score),
         cmocka_unit_test(two_sides),

@@ -85,6 +85,40 @@ static void threads_do_not_matter(void **state) {
     }
 }
 
+/* What is handed out: embeddings before the first layer, the same rows whatever the chunks before the others; no logit
+ * changes. */
+static void inputs_of_layers_are_kept(void **state) {
+    (void)state;
+    fixture x;
+    assert_true(open_tiny(&x, PGR_DTYPE_AUTO, 2));
+    const config *c = &x.m->config;
+    const source_tensor *e = x.m->weights.token_embd;
+    size_t d = c->n_embd, layer = 64 * d, bytes = quant_row_bytes((quant_type)e->type, d);
+    float *whole = calloc(c->n_layer * layer, sizeof *whole), *parts = calloc(c->n_layer * layer, sizeof *parts);
+    float *logits = malloc(64 * x.V * sizeof *logits), *row = malloc(d * sizeof *row);
+    kv_seq s = {0}, again = {0};
+    forward_keep(x.f, whole);
+    run(x.f, &x.kv, &s, x.prompt, 64, logits);
+    assert_memory_equal(logits, x.logits, 64 * x.V * sizeof *logits);
+    for (size_t i = 0; i < 64; i++) {
+        quant_dequant((quant_type)e->type, row, (const uint8_t *)e->data + (size_t)x.prompt[i] * bytes, d);
+        assert_memory_equal(whole + i * d, row, d * sizeof *row);
+    }
+    forward_keep(x.f, parts);
+    for (size_t at = 0, n = 16; at < 64; at += n) {
+        run(x.f, &x.kv, &again, x.prompt + at, n, logits);
+        for (size_t l = 0; l < c->n_layer; l++) {
+            assert_memory_equal(parts + l * layer, whole + l * layer + at * d, n * d * sizeof *parts);
+            if (l > 0) assert_memory_not_equal(parts + l * layer, parts + (l - 1) * layer, n * d * sizeof *parts);
+        }
+    }
+    forward_keep(x.f, NULL);
+    kv_release(&x.kv, &s);
+    kv_release(&x.kv, &again);
+    free(whole), free(parts), free(logits), free(row);
+    close_fixture(&x);
+}
+
 static void bad_rows_are_refused(void **state) {
     (void)state;
     fixture x;
@@ -106,7 +140,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(logits_of_transformers),   cmocka_unit_test(chunks_do_not_matter),
         cmocka_unit_test(neighbours_do_not_matter), cmocka_unit_test(threads_do_not_matter),
-        cmocka_unit_test(bad_rows_are_refused),
+        cmocka_unit_test(bad_rows_are_refused),     cmocka_unit_test(inputs_of_layers_are_kept),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -406,6 +406,41 @@ size_t pgr_embedder_max_tokens(const pgr_embedder *embedder); /* of a text; more
 pgr_status pgr_embed(pgr_embedder *embedder, const char *const *texts, const size_t *lens, size_t n,
                      const pgr_embed_options *options, float *out, pgr_embedded *counts, pgr_error *err);
 
+/* ---- score heads ----------------------------------------------------------------------------------------------- */
+
+typedef struct pgr_message {
+    const char *role; /* "system", "user", "assistant" */
+    const char *text;
+} pgr_message;
+
+typedef struct pgr_scalar_input { /* a response to a conversation */
+    const pgr_message *messages;  /* (n_message) the last one is the user's */
+    size_t n_message;
+    const char *response;
+} pgr_scalar_input;
+
+/* A reward model with a score head: a language model's decoder whose last state becomes one number
+ * (docs/scalar.md). */
+typedef struct pgr_scalar pgr_scalar;
+
+/* path: a Hugging Face folder with architectures LlamaForSequenceClassification (Mistral-, Qwen2-, Qwen3-) and one
+ * label; pgr_model_find finds one by name. options as in pgr_model_open, may be NULL. */
+pgr_status pgr_scalar_open(const char *path, const pgr_model_options *options, pgr_scalar **out, pgr_error *err);
+void pgr_scalar_close(pgr_scalar *scalar); /* NULL is fine */
+
+const char *pgr_scalar_name(const pgr_scalar *scalar);  /* the scalar's */
+size_t pgr_scalar_max_tokens(const pgr_scalar *scalar); /* of a conversation with its response */
+
+/* What the model thinks of n responses: higher is better, on a scale of its own. The conversation and the response as
+ * the assistant's turn go through the chat template; the score is read at the last token that is no padding. Inputs of
+ * one conversation that stand together have its beginning computed once. A score depends on its own input alone, bit
+ * for bit.
+ *     scores  (n) caller's; NaN where an input has more than pgr_scalar_max_tokens; of no use after an error
+ *     tokens  (n) caller's: of each input; may be NULL
+ * watch may be NULL. threads: one at a time. */
+pgr_status pgr_scalar_score(pgr_scalar *scalar, const pgr_scalar_input *inputs, size_t n, const pgr_watch *watch,
+                            float *scores, size_t *tokens, pgr_error *err);
+
 /* ---- perplexity ------------------------------------------------------------------------------------------------ */
 
 typedef struct pgr_perplexity {

@@ -43,6 +43,8 @@ static pgr_status check_file(const char *path, bool force, pgr_error *err) {
 
 /* Before the part is opened for writing. */
 static pgr_status check_model(const checkpoint *c, pgr_error *err) {
+    if (c->config.score_head)
+        return fail(err, PGR_E_UNSUPPORTED, "%s: has a score head; only language models are written", c->path);
     if (arch_find(c->config.arch)) return PGR_OK;
     return fail(err, PGR_E_UNSUPPORTED, "%s: models of architecture %s are not written, only %s", c->path,
                 c->config.arch, arch_list());

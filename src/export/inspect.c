@@ -1,5 +1,6 @@
 /* inspect.c - what a file holds and what will be used and why: pgr_inspect. Reads the directory, no weights. Language
  * models here, adapters and encoders in files of their own. */
+#include <stdio.h>
 #include <string.h>
 
 #include "base/json.h"
@@ -21,6 +22,10 @@ static pgr_status look_at_embedding(inspection *in, pgr_error *err) {
     int32_t lone;
     in->embed = (sentence_config){.normalise = true, .include_prompt = true};
     pgr_status s = PGR_OK;
+    if (in->from.config.score_head) {
+        (void)fail(&in->embed_why, PGR_E_UNSUPPORTED, "it is a reward model's decoder");
+        return PGR_OK;
+    }
     if (strcmp(in->from.format, "gguf") != 0) s = sentence_read(in->from.path, &in->embed, &in->embed_why);
     if (s == PGR_OK) s = embedder_decoder_rule(&in->from, &in->embed, &in->embed_end, &lone, &in->embed_why);
     return s == PGR_E_MEM ? fail_mem(err) : PGR_OK;
@@ -32,6 +37,7 @@ static pgr_status read_file(const char *path, const pgr_model_options *o, inspec
     const tensor_source *s = &in->from.source;
     inspect_count(s, &in->parameters, &in->bytes);
     PGR_TRY(look_at_embedding(in, err));
+    if (in->from.config.score_head) return PGR_OK;
     in->tied = in->from.config.tied || !source_find(s, s->names == SOURCE_GGUF ? "output.weight" : "lm_head.weight");
     return PGR_OK;
 }
@@ -48,6 +54,28 @@ static void put_embedding_json(const inspection *in, buf *b) {
     buf_puts(b, "\"embedding\":{");
     if (!in->embed_why.message[0]) inspect_put_embedding_json(b, &in->embed, in->from.config.n_embd, in->embed_end);
     inspect_put_or_null(b, "why_not", in->embed_why.message[0] ? in->embed_why.message : NULL, "},");
+}
+
+enum { TOKEN_TEXT = 64 };
+
+/* The token's text, cut where it is long; NULL: there is no such token. */
+static const char *token_text(const inspection *in, int32_t id, char out[TOKEN_TEXT]) {
+    size_t n;
+    if (id < 0) return NULL;
+    const char *s = tok_bytes(in->from.tok, id, &n);
+    snprintf(out, TOKEN_TEXT, "%.*s", (int)(n < TOKEN_TEXT ? n : TOKEN_TEXT - 1), s);
+    return out;
+}
+
+/* null of a language model */
+static void put_score_head_json(const inspection *in, buf *b) {
+    if (!in->from.config.score_head) {
+        buf_puts(b, "\"score_head\":null,");
+        return;
+    }
+    char pad[TOKEN_TEXT];
+    buf_puts(b, "\"score_head\":{\"labels\":1,");
+    inspect_put_or_null(b, "padding", token_text(in, in->from.pad, pad), "},");
 }
 
 static void put_json(const inspection *in, buf *b) {
@@ -67,6 +95,7 @@ static void put_json(const inspection *in, buf *b) {
                                                                     : "null");
     buf_printf(b, ",\"rope_interleaved\":%s,\"tied_head\":%s,", c->rope_interleaved ? "true" : "false",
                in->tied ? "true" : "false");
+    put_score_head_json(in, b);
     buf_printf(b,
                "\"parameters\":%zu,\"bytes\":%zu,\"kv_bytes_per_token\":%zu,"
                "\"kv_bytes_per_token_bf16\":%zu,\"kv_bytes_per_token_int8\":%zu,",
@@ -105,12 +134,19 @@ static void put_chat(const inspection *in, buf *b) {
     buf_puts(b, "\n");
 }
 
+static void put_score_head(const inspection *in, buf *b) {
+    char text[TOKEN_TEXT];
+    const char *pad = token_text(in, in->from.pad, text);
+    buf_printf(b, "score head      one number, read at the last token%s%s: a reward model, for --scalar\n",
+               pad ? " that is not " : "", pad ? pad : "");
+}
+
 static void put_embedding(const inspection *in, buf *b) {
+    char end[TOKEN_TEXT];
     if (in->embed_why.message[0])
         buf_printf(b, "embeddings      none: %s\n", in->embed_why.message);
     else
-        inspect_put_embedding(b, &in->embed, in->from.config.n_embd,
-                              in->embed_end < 0 ? NULL : tok_bytes(in->from.tok, in->embed_end, &(size_t){0}));
+        inspect_put_embedding(b, &in->embed, in->from.config.n_embd, token_text(in, in->embed_end, end));
 }
 
 static void put_cache_size(buf *b, const char *dtype, size_t per_token, size_t n_ctx) {
@@ -152,6 +188,7 @@ static void put_text(const inspection *in, buf *b) {
         buf_puts(b, "rope scaling    by the divisors in rope_freqs.weight\n");
     buf_printf(b, "parameters      %.1f million in %.1f MB%s\n", (double)in->parameters / 1e6, (double)in->bytes / 1e6,
                in->tied ? ", output head tied to the embedding" : "");
+    if (c->score_head) put_score_head(in, b);
     inspect_put_types(b, &in->from.source);
     buf_printf(b, "tokenizer       %s, pre-tokeniser %s%s: %zu tokens, %zu merges, BOS %s, EOS %d\n",
                tok_model_name(in->from.tok), tok_pre_name(in->from.tok), tok_nfc(in->from.tok) ? " on text in NFC" : "",

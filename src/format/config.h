@@ -27,6 +27,7 @@ typedef struct config {
     bool attn_bias;      /* q, k and v have biases (Qwen2) */
     bool qk_norm;        /* every head of q and k is normalised before the rotation (Qwen3) */
     bool tied;           /* the head is the embedding even where the file holds one; else only where it holds none */
+    bool score_head;     /* no language head: the last state becomes one number */
 } config;
 
 /* The architecture table: what a family's metadata keys and tensors look like. A family is a row. */

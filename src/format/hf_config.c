@@ -102,18 +102,38 @@ static pgr_status read_family(reader *r) {
     return PGR_OK;
 }
 
-/* A language model or the decoder alone, no classifier and the like on top of one. */
-static pgr_status check_class(const reader *r) {
+/* transformers writes the labels' names, and nothing where there are two. */
+static pgr_status check_labels(const reader *r) {
+    const json_t *names = given(r->root, "id2label");
+    size_t n;
+    if (names) PGR_TRY(json_want_object(names, (json_at){r->origin, "id2label"}, r->err));
+    if (names)
+        n = json_object_size(names);
+    else
+        PGR_TRY(size_or(r, r->root, "num_labels", 2, &n));
+    if (n == 1) return PGR_OK;
+    if (names || given(r->root, "num_labels"))
+        return fail(r->err, PGR_E_UNSUPPORTED, "%s: %s is %zu; only score heads with 1 are supported", r->origin,
+                    names ? "the number of labels in id2label" : "num_labels", n);
+    return fail(r->err, PGR_E_UNSUPPORTED,
+                "%s: key id2label is missing, which means 2 labels; only score heads with 1 are supported", r->origin);
+}
+
+/* A language model, the decoder alone, or with a score head on top; no other classifier and the like. */
+static pgr_status check_class(const reader *r, config *c) {
     const json_t *list = given(r->root, "architectures");
     if (!list) return PGR_OK;
     PGR_TRY(json_want_array(list, (json_at){r->origin, "architectures"}, r->err));
     const char *name = json_string_value(json_array_get(list, 0));
     size_t n = strlen(r->family->class_prefix);
-    if (json_array_size(list) == 1 && name && strncmp(name, r->family->class_prefix, n) == 0
-        && (strcmp(name + n, "ForCausalLM") == 0 || strcmp(name + n, "Model") == 0))
-        return PGR_OK;
-    return fail(r->err, PGR_E_UNSUPPORTED, "%s: architectures is \"%.60s\"; only %sForCausalLM is supported here",
-                r->origin, name ? name : "?", r->family->class_prefix);
+    bool ours = json_array_size(list) == 1 && name && strncmp(name, r->family->class_prefix, n) == 0;
+    if (ours && (strcmp(name + n, "ForCausalLM") == 0 || strcmp(name + n, "Model") == 0)) return PGR_OK;
+    c->score_head = ours && strcmp(name + n, "ForSequenceClassification") == 0;
+    if (c->score_head) return check_labels(r);
+    return fail(r->err, PGR_E_UNSUPPORTED,
+                "%s: architectures is \"%.60s\"; only %sForCausalLM and, for rewards, %sForSequenceClassification are "
+                "supported here",
+                r->origin, name ? name : "?", r->family->class_prefix, r->family->class_prefix);
 }
 
 /* ---- sizes ---- */
@@ -266,6 +286,15 @@ static pgr_status add_eos(const reader *r, const json_t *v, hf_config *out) {
     return PGR_OK;
 }
 
+/* As an end token, one outside the vocabulary never comes; old files say -1 for none. */
+static pgr_status read_pad(const reader *r, hf_config *out) {
+    const json_t *pad = given(r->root, "pad_token_id");
+    int64_t id = -1;
+    if (pad) PGR_TRY(json_want_integer(pad, (json_at){r->origin, "pad_token_id"}, -1, INT32_MAX, &id, r->err));
+    out->pad = id >= 0 && (uint64_t)id < out->c.n_vocab ? (int32_t)id : -1;
+    return PGR_OK;
+}
+
 static pgr_status read_tokens(const reader *r, hf_config *out) {
     const json_t *bos = given(r->root, "bos_token_id"), *eos = given(r->root, "eos_token_id");
     int64_t id = -1;
@@ -286,7 +315,7 @@ static pgr_status read_config(reader *r, hf_config *out) {
     config *c = &out->c;
     PGR_TRY(json_want_object(r->root, (json_at){r->origin, ""}, r->err));
     PGR_TRY(read_family(r));
-    PGR_TRY(check_class(r));
+    PGR_TRY(check_class(r, c));
     PGR_TRY(refuse_features(r));
     strcpy(c->arch, r->family->arch);
     c->attn_bias = r->family->attn_bias;
@@ -297,12 +326,13 @@ static pgr_status read_config(reader *r, hf_config *out) {
     PGR_TRY(config_check(c, r->origin, r->err));
     PGR_TRY(bool_or(r, "tie_word_embeddings", false, &out->tied));
     c->tied = out->tied;
+    if (c->score_head) PGR_TRY(read_pad(r, out));
     return read_tokens(r, out);
 }
 
 pgr_status hf_config_parse(const char *text, size_t n, const char *origin, hf_config *out, pgr_error *err) {
     json_t *root = NULL;
-    hf_config h = {.bos = -1};
+    hf_config h = {.bos = -1, .pad = -1};
     PGR_TRY(json_parse(text, n, origin, 1, &root, err));
     pgr_status status = read_config(&(reader){.root = root, .origin = origin, .err = err}, &h);
     json_decref(root);

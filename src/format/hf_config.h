@@ -14,6 +14,7 @@ typedef struct hf_config {
     int32_t bos;             /* -1: none given */
     int32_t eos[HF_MAX_EOS]; /* (n_eos) each ends a reply; ids that the vocabulary does not have are left out */
     size_t n_eos;
+    int32_t pad;             /* -1: none given or none of the vocabulary */
 } hf_config;
 
 /* folder/config.json, and folder/generation_config.json where there is one: its tokens come before those of

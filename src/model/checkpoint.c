@@ -153,7 +153,7 @@ static pgr_status refuse_adapter_folder(const checkpoint *c, pgr_error *err) {
 static void untie_what_differs(checkpoint *c) {
     const source_tensor *head = source_find(&c->source, "lm_head.weight");
     const source_tensor *embd = source_find(&c->source, "model.embed_tokens.weight");
-    if (!c->config.tied || !head || !embd || !head->data || !embd->data) return;
+    if (c->config.score_head || !c->config.tied || !head || !embd || !head->data || !embd->data) return;
     bool same = head->type == embd->type && head->bytes == embd->bytes;
     if (same && memcmp(head->data, embd->data, head->bytes) == 0) return;
     c->config.tied = false;
@@ -166,6 +166,7 @@ static pgr_status open_folder(checkpoint *c, pgr_error *err) {
     PGR_TRY(refuse_adapter_folder(c, err));
     PGR_TRY(hf_config_read(c->path, &hf, err));
     c->config = hf.c;
+    c->pad = hf.pad;
     PGR_TRY(config_check(&c->config, c->path, err));
     PGR_TRY(safetensors_open(c->path, &c->safetensors, err));
     c->source = c->safetensors.source;
@@ -184,7 +185,7 @@ static pgr_status check_tokens(const checkpoint *c, pgr_error *err) {
 }
 
 pgr_status checkpoint_open(const char *path, checkpoint *c, pgr_error *err) {
-    *c = (checkpoint){.path = mem_strdup(path)};
+    *c = (checkpoint){.path = mem_strdup(path), .pad = -1};
     pgr_status s = c->path ? PGR_OK : fail_mem(err);
     if (s == PGR_OK) s = file_is_folder(path) ? open_folder(c, err) : open_gguf(c, err);
     if (s == PGR_OK) s = check_tokens(c, err);

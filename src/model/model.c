@@ -78,8 +78,21 @@ kv_type model_kv(const pgr_model *m) {
     return model_dtype_kv(m->dtype, m->config.head_dim);
 }
 
-static pgr_status open_parts(pgr_model *m, const char *path, const pgr_model_options *o, pgr_error *err) {
+static pgr_status check_head(const checkpoint *c, bool score, pgr_error *err) {
+    if (c->config.score_head == score) return PGR_OK;
+    if (score)
+        return fail(err, PGR_E_ARG,
+                    "%s: is a language model, expected a score head: a folder whose config.json has architectures "
+                    "LlamaForSequenceClassification, Qwen2- or Qwen3-, and one label",
+                    c->path);
+    return fail(err, PGR_E_ARG,
+                "%s: has a score head: it gives a response one number and writes no text; open it with --scalar",
+                c->path);
+}
+
+static pgr_status open_parts(pgr_model *m, const char *path, bool score, const pgr_model_options *o, pgr_error *err) {
     PGR_TRY(checkpoint_open(path, &m->from, err));
+    PGR_TRY(check_head(&m->from, score, err));
     if (o->chat_template) PGR_TRY(checkpoint_set_chat(&m->from, o->chat_template, err));
     m->config = m->from.config;
     m->tok = m->from.tok;
@@ -89,7 +102,8 @@ static pgr_status open_parts(pgr_model *m, const char *path, const pgr_model_opt
     return weights_open(&m->from.source, &m->config, model_form(o->dtype), m->ops, &o->watch, &m->weights, err);
 }
 
-pgr_status pgr_model_open(const char *path, const pgr_model_options *options, pgr_model **out, pgr_error *err) {
+static pgr_status open_model(const char *path, bool score, const pgr_model_options *options, pgr_model **out,
+                             pgr_error *err) {
     pgr_model_options o = options ? *options : pgr_model_options_default();
     if (o.n_thread < 0 || o.n_thread > 1024)
         return fail(err, PGR_E_ARG, "n_thread is %d, expected 0 to 1024", o.n_thread);
@@ -99,7 +113,7 @@ pgr_status pgr_model_open(const char *path, const pgr_model_options *options, pg
     double start = clock_now();
     m->dtype = o.dtype;
     m->k = vector_kernels();
-    pgr_status s = open_parts(m, path, &o, err);
+    pgr_status s = open_parts(m, path, score, &o, err);
     m->load_s = clock_now() - start;
     if (s != PGR_OK) {
         pgr_model_close(m);
@@ -107,6 +121,14 @@ pgr_status pgr_model_open(const char *path, const pgr_model_options *options, pg
     }
     *out = m;
     return PGR_OK;
+}
+
+pgr_status pgr_model_open(const char *path, const pgr_model_options *options, pgr_model **out, pgr_error *err) {
+    return open_model(path, false, options, out, err);
+}
+
+pgr_status model_open_score(const char *path, const pgr_model_options *options, pgr_model **out, pgr_error *err) {
+    return open_model(path, true, options, out, err);
 }
 
 void pgr_model_close(pgr_model *m) {

@@ -24,6 +24,9 @@ gemm_form model_form(pgr_dtype dtype); /* the form of a model's matrices */
 kv_type model_dtype_kv(pgr_dtype dtype, size_t head_dim);
 kv_type model_kv(const pgr_model *m);
 
+/* pgr_model_open is a language model's; this is a score head's, which has no output: forward_hidden alone takes it. */
+pgr_status model_open_score(const char *path, const pgr_model_options *options, pgr_model **out, pgr_error *err);
+
 /* name as a path, else below the cache folder; *out is the caller's (mem_free). hint: how to get it, ends the
  * message; "": none. */
 pgr_status model_find_path(const char *name, const char *hint, char **out, pgr_error *err);

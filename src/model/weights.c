@@ -75,14 +75,18 @@ static pgr_status bind_layer(binder *b, const config *c, size_t i, layer_weights
     return PGR_OK;
 }
 
-static pgr_status bind_head(binder *b, const config *c, weights *w) {
-    const char *head = b->tensors.s->names == SOURCE_GGUF ? "output.weight" : "lm_head.weight";
+static pgr_status bind_around(binder *b, const config *c, weights *w) {
     PGR_TRY(bind_tensor(&b->tensors, name_of(b, "token_embd.weight", "embed_tokens.weight"), c->n_vocab, c->n_embd,
                         &w->token_embd));
     PGR_TRY(bind_vector(b, name_of(b, "output_norm.weight", "norm.weight"), c->n_embd, &w->output_norm));
     if (b->tensors.s->names == SOURCE_GGUF && source_find(b->tensors.s, "rope_freqs.weight"))
         PGR_TRY(bind_vector(b, "rope_freqs.weight", c->rope_dim / 2, &w->rope_freqs));
+    return PGR_OK;
+}
 
+/* A language model's. */
+static pgr_status bind_head(binder *b, const config *c, weights *w) {
+    const char *head = b->tensors.s->names == SOURCE_GGUF ? "output.weight" : "lm_head.weight";
     const source_tensor *own = source_find(b->tensors.s, head);
     w->tied = c->tied || !own;
     if (w->tied) bind_skip(&b->tensors, head); /* a copy of the embedding that nobody reads */
@@ -93,8 +97,19 @@ static pgr_status bind_head(binder *b, const config *c, weights *w) {
     return make_product(b, &own, 1, &w->output);
 }
 
+/* A reward model's: one row. What is left of a language head is not read, as transformers leaves it. */
+static pgr_status bind_score(binder *b, const config *c, weights *w) {
+    const tensor_source *s = b->tensors.s;
+    if (source_find(s, "score.bias"))
+        return fail(b->err, PGR_E_UNSUPPORTED, "%s: tensor score.bias: only score heads without a bias are supported",
+                    s->path);
+    bind_skip(&b->tensors, "lm_head.weight");
+    return bind_vector(b, "score.weight", c->n_embd, &w->score);
+}
+
 static pgr_status bind_all(binder *b, const config *c, weights *out) {
-    PGR_TRY(bind_head(b, c, out));
+    PGR_TRY(bind_around(b, c, out));
+    PGR_TRY((c->score_head ? bind_score : bind_head)(b, c, out));
     for (size_t i = 0; i < c->n_layer; i++) PGR_TRY(bind_layer(b, c, i, &out->layers[i]));
     bind_skip_ending(&b->tensors, WEIGHTS_ROPE_TABLES);
     return bind_end(&b->tensors, "architecture");
@@ -141,7 +156,7 @@ void weights_close(weights *w) {
 }
 
 size_t weights_bytes(const weights *w) {
-    size_t bytes = matrix_bytes(w->output);
+    size_t bytes = w->output ? matrix_bytes(w->output) : 0;
     for (size_t i = 0; i < w->n_layer; i++) {
 #define X(field, first, n) bytes += matrix_bytes(w->layers[i].field);
         LAYER_PRODUCTS(X)

@@ -67,6 +67,7 @@ typedef struct weights {
     const source_tensor *token_embd; /* (n_vocab, n_embd), rows dequantised when looked up */
     float *output_norm;              /* (n_embd) */
     matrix *output;                  /* (n_vocab, n_embd); from token_embd where the file has no head */
+    float *score;                    /* (n_embd) of a score head, which has no output; else NULL */
     bool tied;
     size_t n_layer;
     layer_weights *layers;           /* (n_layer) */

@@ -131,10 +131,17 @@ static void features_that_we_lack_are_refused_by_name(void **state) {
          "model_type \"qwen3_moe\" is not supported (supported: llama, mistral, qwen2, qwen3; for embeddings bert "
          "too)"},
         {llama2, "architectures", "[\"LlamaForSequenceClassification\"]",
-         "architectures is \"LlamaForSequenceClassification\"; only LlamaForCausalLM is supported here"},
+         "key id2label is missing, which means 2 labels; only score heads with 1 are supported"},
+        {llama2, "architectures", "[\"LlamaForTokenClassification\"]",
+         "architectures is \"LlamaForTokenClassification\"; only LlamaForCausalLM and, for rewards, "
+         "LlamaForSequenceClassification are supported here"},
         {llama2, "architectures", "[\"Qwen2ForCausalLM\"]",
-         "architectures is \"Qwen2ForCausalLM\"; only LlamaForCausalLM is supported here"},
-        {llama2, "architectures", "[]", "architectures is \"?\"; only LlamaForCausalLM is supported here"},
+         "architectures is \"Qwen2ForCausalLM\"; only LlamaForCausalLM and, for rewards, "
+         "LlamaForSequenceClassification "
+         "are supported here"},
+        {llama2, "architectures", "[]",
+         "architectures is \"?\"; only LlamaForCausalLM and, for rewards, LlamaForSequenceClassification are supported "
+         "here"},
         {mistral, "sliding_window", "4096", "sliding_window is not null; this is not supported"},
         {mistral, "sliding_window", NULL, "key sliding_window is missing, which means 4096; only null is supported"},
         {llama2, "sliding_window", "4096", "sliding_window is not null; this is not supported"},
@@ -254,6 +261,43 @@ static void what_changes_nothing_is_let_pass(void **state) {
     assert_int_equal(parse_with(qwen2, "attention_bias", "false", &h, &err),
                      PGR_OK); /* Qwen2 has biases all the same */
     assert_true(h.c.attn_bias);
+}
+
+static void score_heads(void **state) {
+    (void)state;
+    static const char *const classes[] = {"[\"LlamaForSequenceClassification\"]",
+                                          "[\"Qwen2ForSequenceClassification\"]",
+                                          "[\"Qwen3ForSequenceClassification\"]"};
+    const char *const bases[] = {llama2, qwen2, qwen3};
+    hf_config h;
+    pgr_error err;
+    for (size_t i = 0; i < LEN(bases); i++) {
+        char *text = with(bases[i], "architectures", classes[i]);
+        if (parse_with(text, "id2label", "{\"0\":\"LABEL_0\"}", &h, &err) != PGR_OK) fail_msg("%s", err.message);
+        assert_true(h.c.score_head && h.pad == -1);
+        if (parse_with(text, "num_labels", "1", &h, &err) != PGR_OK) fail_msg("%s", err.message);
+        assert_int_equal(parse_with(text, "num_labels", "3", &h, &err), PGR_E_UNSUPPORTED);
+        assert_string_equal(err.message, "c: num_labels is 3; only score heads with 1 are supported");
+        assert_int_equal(parse_with(text, "id2label", "{\"0\":\"a\",\"1\":\"b\"}", &h, &err), PGR_E_UNSUPPORTED);
+        assert_string_equal(err.message,
+                            "c: the number of labels in id2label is 2; only score heads with 1 are supported");
+        assert_int_equal(parse_with(text, "id2label", "[]", &h, &err), PGR_E_FORMAT);
+        mem_free(text);
+    }
+    /* the token of padding: an id of the vocabulary, -1 or more than there are for none */
+    static const struct {
+        const char *value;
+        int32_t pad;
+    } pads[] = {{"0", 0}, {"2", 2}, {"null", -1}, {"-1", -1}, {"32000", -1}};
+    char *labels = with(llama2, "num_labels", "1"), *text = with(labels, "architectures", classes[0]);
+    for (size_t i = 0; i < LEN(pads); i++) {
+        if (parse_with(text, "pad_token_id", pads[i].value, &h, &err) != PGR_OK) fail_msg("%s", err.message);
+        assert_int_equal(h.pad, pads[i].pad);
+    }
+    assert_int_equal(parse_with(text, "pad_token_id", "\"x\"", &h, &err), PGR_E_FORMAT);
+    mem_free(labels);
+    mem_free(text);
+    assert_false(parsed(llama2).c.score_head);
 }
 
 static void end_tokens(void **state) {
@@ -456,6 +500,7 @@ int main(void) {
         cmocka_unit_test(features_that_we_lack_are_refused_by_name),
         cmocka_unit_test(wrong_values_are_refused_by_key),
         cmocka_unit_test(what_changes_nothing_is_let_pass),
+        cmocka_unit_test(score_heads),
         cmocka_unit_test(end_tokens),
         cmocka_unit_test(templates_from_json),
         cmocka_unit_test(token_texts_from_json),

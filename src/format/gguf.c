@@ -350,15 +350,20 @@ pgr_status gguf_open(const char *path, gguf *out, pgr_error *err) {
     file_map map;
     PGR_TRY(file_map_open(path, &map, err));
     pgr_status status = gguf_open_memory(map.data, map.size, path, out, err);
-    if (status == PGR_OK)
-        out->map = map;
-    else
+    if (status != PGR_OK) {
         file_map_close(&map);
+        return status;
+    }
+    out->map = map;
+    status = gguf_open_rest(out, err);
+    if (status != PGR_OK) gguf_close(out);
     return status;
 }
 
 void gguf_close(gguf *g) {
     if (!g) return;
+    for (size_t i = 0; i < g->n_rest; i++) gguf_close(&g->rest[i]);
+    mem_free(g->rest);
     arena_free(&g->arena);
     mem_free(g->path);
     if (g->map.data) file_map_close(&g->map);
@@ -377,13 +382,19 @@ const gguf_value *gguf_find(const gguf *g, const char *key) {
     return NULL;
 }
 
-const gguf_tensor *gguf_find_tensor(const gguf *g, const char *name) {
+static const gguf_tensor *find_here(const gguf *g, const char *name) {
     size_t n = strlen(name), mask = g->n_index - 1;
     for (size_t at = hash_name(name, n) & mask; g->tensor_index[at]; at = (at + 1) & mask) {
         const gguf_tensor *t = &g->tensors[g->tensor_index[at] - 1];
         if (t->name.n == n && memcmp(t->name.s, name, n) == 0) return t;
     }
     return NULL;
+}
+
+const gguf_tensor *gguf_find_tensor(const gguf *g, const char *name) {
+    const gguf_tensor *t = find_here(g, name);
+    for (size_t i = 0; !t && i < g->n_rest; i++) t = find_here(&g->rest[i], name);
+    return t;
 }
 
 static pgr_status absent(const gguf *g, const char *key, pgr_error *err) {

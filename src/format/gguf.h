@@ -48,15 +48,21 @@ typedef struct gguf {
     size_t alignment;
     size_t *tensor_index; /* open-addressing hash of names, private */
     size_t n_index;
+    struct gguf *rest; /* (n_rest) the other files of a model split into several, in their order; values are those of the first */
+    size_t n_rest;
 } gguf;
 
+/* With all its parts, where the file is the first of several (split.count, NAME-00001-of-0000N.gguf). */
 pgr_status gguf_open(const char *path, gguf *out, pgr_error *err);
 /* The same over bytes in memory (tests, fuzzing); data must outlive the gguf. */
 pgr_status gguf_open_memory(const uint8_t *data, size_t size, const char *name, gguf *out, pgr_error *err);
 void gguf_close(gguf *g);
 
 const gguf_value *gguf_find(const gguf *g, const char *key); /* NULL if absent */
-const gguf_tensor *gguf_find_tensor(const gguf *g, const char *name);
+const gguf_tensor *gguf_find_tensor(const gguf *g, const char *name); /* in any part */
+
+/* Opens what a first part leaves to others: all that split.count says, checked to be of one set. gguf_split.c */
+pgr_status gguf_open_rest(gguf *g, pgr_error *err);
 
 /* Typed look-ups. Absent: PGR_E_FORMAT, or with a fallback the fallback.
  * A wrong kind is always an error naming the key. */

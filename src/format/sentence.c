@@ -137,6 +137,21 @@ static pgr_status read_bert(const json_t *root, const char *origin, sentence_con
     return PGR_OK;
 }
 
+/* ---- tokenizer_config.json ---- */
+
+/* model_max_length, where it is a length: transformers writes 1e30 for "none". It only shortens. */
+static pgr_status read_tokenizer(const json_t *root, const char *origin, sentence_config *c, pgr_error *err) {
+    PGR_TRY(json_want_object(root, (json_at){origin, ""}, err));
+    const json_t *max = json_object_get(root, "model_max_length");
+    if (!max || json_is_null(max)) return PGR_OK;
+    if (!json_is_number(max))
+        return fail(err, PGR_E_FORMAT, "%s: model_max_length is %s, want a number", origin, json_kind(max));
+    double n = json_number_value(max);
+    if (!(n >= 1)) return fail(err, PGR_E_FORMAT, "%s: model_max_length is %g, want 1 or more", origin, n);
+    if (n <= MAX_SIZE && (c->max_tokens == 0 || n < (double)c->max_tokens)) c->max_tokens = (size_t)n;
+    return PGR_OK;
+}
+
 /* ---- interface ---- */
 
 pgr_status sentence_modules_parse(const char *text, size_t n, const char *origin, sentence_config *c, char *pooling,
@@ -165,6 +180,15 @@ pgr_status sentence_bert_parse(const char *text, size_t n, const char *origin, s
     return s;
 }
 
+pgr_status sentence_tokenizer_parse(const char *text, size_t n, const char *origin, sentence_config *c,
+                                    pgr_error *err) {
+    json_t *root = NULL;
+    PGR_TRY(json_parse_reals(text, n, origin, 1, &root, err));
+    pgr_status s = read_tokenizer(root, origin, c, err);
+    json_decref(root);
+    return s;
+}
+
 typedef struct reader {
     sentence_config *c;
     char pooling[128];
@@ -185,6 +209,8 @@ static pgr_status read_files(reader *r, const char *folder) {
     bool found;
     PGR_TRY(load(r, folder, "sentence_bert_config.json", &found));
     if (found) PGR_TRY(sentence_bert_parse(r->text.data, r->text.n, r->path.data, r->c, r->err));
+    PGR_TRY(load(r, folder, "tokenizer_config.json", &found));
+    if (found) PGR_TRY(sentence_tokenizer_parse(r->text.data, r->text.n, r->path.data, r->c, r->err));
     PGR_TRY(load(r, folder, "modules.json", &found));
     if (!found) return PGR_OK;
     PGR_TRY(sentence_modules_parse(r->text.data, r->text.n, r->path.data, r->c, r->pooling, sizeof r->pooling, r->err));

@@ -28,5 +28,7 @@ pgr_status sentence_modules_parse(const char *text, size_t n, const char *origin
                                   size_t size, pgr_error *err);
 pgr_status sentence_pooling_parse(const char *text, size_t n, const char *origin, sentence_config *c, pgr_error *err);
 pgr_status sentence_bert_parse(const char *text, size_t n, const char *origin, sentence_config *c, pgr_error *err);
+/* tokenizer_config.json: model_max_length shortens max_tokens, where it is a length. */
+pgr_status sentence_tokenizer_parse(const char *text, size_t n, const char *origin, sentence_config *c, pgr_error *err);
 
 #endif

@@ -38,25 +38,35 @@ const source_tensor *source_find(const tensor_source *s, const char *name) {
     return i ? &s->tensors[i - 1] : NULL;
 }
 
-pgr_status source_from_gguf(const gguf *g, arena *a, tensor_source *out, pgr_error *err) {
-    tensor_source s = {.path = g->path, .names = SOURCE_GGUF, .n_tensor = g->n_tensor};
-    s.tensors = arena_array(a, g->n_tensor + 1, sizeof *s.tensors);
-    if (!s.tensors) return fail_mem(err);
-
+/* Appends the tensors of one file. */
+static pgr_status add_gguf(const gguf *g, arena *a, tensor_source *s, pgr_error *err) {
     for (size_t i = 0; i < g->n_tensor; i++) {
         const gguf_tensor *t = &g->tensors[i];
+        source_tensor *to = &s->tensors[s->n_tensor];
         if (memchr(t->name.s, '\0', t->name.n))
             return fail(err, PGR_E_FORMAT, "%s: tensor %zu has a name with a NUL byte in it", g->path, i);
-        s.tensors[i] = (source_tensor){.name = arena_strndup(a, t->name.s, t->name.n),
-                                       .type = t->type,
-                                       .n_dim = t->n_dim,
-                                       .data = t->data,
-                                       .bytes = t->bytes,
-                                       .map = g->map.data ? &g->map : NULL,
-                                       .offset = t->offset};
-        memcpy(s.tensors[i].dim, t->dim, sizeof t->dim);
-        if (!s.tensors[i].name) return fail_mem(err);
+        *to = (source_tensor){.name = arena_strndup(a, t->name.s, t->name.n),
+                              .type = t->type,
+                              .n_dim = t->n_dim,
+                              .data = t->data,
+                              .bytes = t->bytes,
+                              .map = g->map.data ? &g->map : NULL,
+                              .offset = t->offset};
+        memcpy(to->dim, t->dim, sizeof t->dim);
+        if (!to->name) return fail_mem(err);
+        s->n_tensor++;
     }
+    return PGR_OK;
+}
+
+pgr_status source_from_gguf(const gguf *g, arena *a, tensor_source *out, pgr_error *err) {
+    tensor_source s = {.path = g->path, .names = SOURCE_GGUF};
+    size_t n = g->n_tensor;
+    for (size_t i = 0; i < g->n_rest; i++) n += g->rest[i].n_tensor;
+    s.tensors = arena_array(a, n + 1, sizeof *s.tensors);
+    if (!s.tensors) return fail_mem(err);
+    PGR_TRY(add_gguf(g, a, &s, err));
+    for (size_t i = 0; i < g->n_rest; i++) PGR_TRY(add_gguf(&g->rest[i], a, &s, err));
     PGR_TRY(source_index(&s, a, err));
     *out = s;
     return PGR_OK;

@@ -1,6 +1,8 @@
 /* checkpoint.c - opens GGUF files and Hugging Face folders into the same parts. */
 #include "model/checkpoint.h"
 
+#include <dirent.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/file.h"
@@ -184,10 +186,68 @@ static pgr_status check_tokens(const checkpoint *c, pgr_error *err) {
                 tok_count(c->tok), c->config.n_vocab);
 }
 
+/* ---- folders of GGUF files, as hubs have them ---- */
+
+static bool ends_in(const char *s, const char *end) {
+    size_t n = strlen(s), k = strlen(end);
+    return n >= k && strcmp(s + n - k, end) == 0;
+}
+
+/* "-0000I-of-0000N.gguf" with I above 1: not a file to be opened by itself. */
+static bool is_later_part(const char *name) {
+    size_t n = strlen(name);
+    const char *end = n > 20 ? name + n - 20 : "";
+    unsigned no, count;
+    int used = 0;
+    return sscanf(end, "-%5u-of-%5u.gguf%n", &no, &count, &used) == 2 && used == 20 && no > 1;
+}
+
+/* The names of the .gguf files that can be opened, "a.gguf, b.gguf", and how many. */
+static pgr_status list_gguf(const char *folder, buf *names, size_t *n, pgr_error *err) {
+    DIR *d = opendir(folder);
+    if (!d) return fail(err, PGR_E_IO, "%s: the folder cannot be read", folder);
+    for (struct dirent *e; (e = readdir(d));) {
+        if (!ends_in(e->d_name, ".gguf") || is_later_part(e->d_name)) continue;
+        buf_printf(names, "%s%s", *n ? ", " : "", e->d_name);
+        ++*n;
+    }
+    closedir(d);
+    return names->failed ? fail_mem(err) : PGR_OK;
+}
+
+/* A folder without config.json stands for the only model file in it: c->path becomes that file's. */
+static pgr_status find_gguf(checkpoint *c, bool *found, pgr_error *err) {
+    buf names = {0}, path = {0};
+    size_t n = 0;
+    *found = false;
+    buf_printf(&path, "%s/config.json", c->path);
+    pgr_status s = path.failed ? fail_mem(err) : PGR_OK;
+    if (s == PGR_OK && !file_exists(path.data)) s = list_gguf(c->path, &names, &n, err);
+    if (s == PGR_OK && n > 1)
+        s = fail(err, PGR_E_ARG, "%s: has %zu models, expected the path of one: %.300s", c->path, n, names.data);
+    if (s == PGR_OK && n == 1) {
+        buf_clear(&path);
+        buf_printf(&path, "%s/%s", c->path, names.data);
+        char *file = buf_take(&path);
+        if (file) mem_free(c->path), c->path = file;
+        s = file ? PGR_OK : fail_mem(err);
+        *found = true;
+    }
+    buf_free(&names);
+    buf_free(&path);
+    return s;
+}
+
+static pgr_status open_any(checkpoint *c, pgr_error *err) {
+    bool folder = file_is_folder(c->path), gguf = !folder;
+    if (folder) PGR_TRY(find_gguf(c, &gguf, err));
+    return gguf ? open_gguf(c, err) : open_folder(c, err);
+}
+
 pgr_status checkpoint_open(const char *path, checkpoint *c, pgr_error *err) {
     *c = (checkpoint){.path = mem_strdup(path), .pad = -1};
     pgr_status s = c->path ? PGR_OK : fail_mem(err);
-    if (s == PGR_OK) s = file_is_folder(path) ? open_folder(c, err) : open_gguf(c, err);
+    if (s == PGR_OK) s = open_any(c, err);
     if (s == PGR_OK) s = check_tokens(c, err);
     if (s != PGR_OK) checkpoint_close(c);
     return s;

@@ -107,6 +107,15 @@ static pgr_status want_flag(const reader *r, const char *key, bool *out) {
 
 /* ---- what is refused ---- */
 
+/* The type chooses PEFT's class around the model, not the arithmetic; a head that it brings is in modules_to_save. */
+static bool known_task(const char *task) {
+    static const char *const known[] = {"CAUSAL_LM",          "SEQ_CLS", "SEQ_2_SEQ_LM", "TOKEN_CLS", "QUESTION_ANS",
+                                        "FEATURE_EXTRACTION", NULL};
+    for (size_t i = 0; known[i]; i++)
+        if (strcmp(task, known[i]) == 0) return true;
+    return false;
+}
+
 static pgr_status check_kind(const reader *r) {
     const char *kind, *task, *bias;
     bool transposed;
@@ -117,9 +126,9 @@ static pgr_status check_kind(const reader *r) {
     if (!kind) return fail(r->err, PGR_E_FORMAT, "%s: key peft_type is missing", r->origin);
     if (strcmp(kind, "LORA") != 0)
         return fail(r->err, PGR_E_UNSUPPORTED, "%s: peft_type is \"%.40s\"; only LORA is supported", r->origin, kind);
-    if (task && strcmp(task, "CAUSAL_LM") != 0 && strcmp(task, "FEATURE_EXTRACTION") != 0)
-        return fail(r->err, PGR_E_UNSUPPORTED,
-                    "%s: task_type is \"%.40s\"; only CAUSAL_LM and FEATURE_EXTRACTION are supported", r->origin, task);
+    if (task && !known_task(task))
+        return fail(r->err, PGR_E_UNSUPPORTED, "%s: task_type is \"%.40s\", want one that PEFT has, as CAUSAL_LM",
+                    r->origin, task);
     if (bias && strcmp(bias, "none") != 0)
         return fail(r->err, PGR_E_UNSUPPORTED, "%s: bias is \"%.40s\"; only none is supported", r->origin, bias);
     if (transposed)

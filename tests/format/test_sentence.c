@@ -126,8 +126,31 @@ static void a_folder_may_have_none_of_them(void **state) {
     assert_true(c.found && c.pool == PGR_POOL_MEAN && c.normalise && c.max_tokens == 40 && c.dims == 32);
 }
 
+/* The least of max_seq_length and model_max_length counts; a length of 1e30 is none. */
+static void lengths_of_the_tokenizer(void **state) {
+    (void)state;
+    static const struct {
+        size_t before, after;
+        const char *text;
+    } cases[] = {
+        {0, 16, "{\"model_max_length\": 16}"},   {64, 16, "{\"model_max_length\": 16}"},
+        {64, 64, "{\"model_max_length\": 512}"}, {0, 0, "{\"model_max_length\": 1000000000000000019884624838656}"},
+        {7, 7, "{\"model_max_length\": null}"},  {7, 7, "{}"}};
+    pgr_error err;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        sentence_config c = {.max_tokens = cases[i].before};
+        assert_int_equal(sentence_tokenizer_parse(cases[i].text, strlen(cases[i].text), "t", &c, &err), PGR_OK);
+        assert_int_equal(c.max_tokens, cases[i].after);
+    }
+    sentence_config c = {0};
+    static const char *const bad[] = {"{\"model_max_length\": \"16\"}", "{\"model_max_length\": 0}", "[]"};
+    for (size_t i = 0; i < 3; i++)
+        assert_int_equal(sentence_tokenizer_parse(bad[i], strlen(bad[i]), "t", &c, &err), PGR_E_FORMAT);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(lengths_of_the_tokenizer),
         cmocka_unit_test(modules_are_read),
         cmocka_unit_test(poolings_are_read),
         cmocka_unit_test(what_we_lack_is_named),

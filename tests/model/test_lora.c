@@ -258,7 +258,7 @@ static void configs_that_are_refused(void **state) {
         {"{\"r\": 2}", "mem: key peft_type is missing", PGR_E_FORMAT},
         {"{\"peft_type\": \"LORA\", \"r\": 2}", "mem: key lora_alpha is missing", PGR_E_FORMAT},
         {"{\"peft_type\": \"IA3\"}", "mem: peft_type is \"IA3\"; only LORA", PGR_E_UNSUPPORTED},
-        {CONFIG(", \"task_type\": \"SEQ_CLS\""), "task_type is \"SEQ_CLS\"", PGR_E_UNSUPPORTED},
+        {CONFIG(", \"task_type\": \"SEQ_CLASS\""), "task_type is \"SEQ_CLASS\"", PGR_E_UNSUPPORTED},
         {CONFIG(", \"use_dora\": true"), "use_dora is true", PGR_E_UNSUPPORTED},
         {CONFIG(", \"bias\": \"lora_only\""), "bias is \"lora_only\"", PGR_E_UNSUPPORTED},
         {CONFIG(", \"fan_in_fan_out\": true"), "fan_in_fan_out is true", PGR_E_UNSUPPORTED},

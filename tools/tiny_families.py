@@ -8,6 +8,7 @@ Hugging Face transformers computes with the same weights in fp32 (see tiny_model
               rows win often, so that choosing without a bound would show
     qwen3     norms of the heads of q and k; heads wider than width / heads; tied head
     llama31   the rope scaling of Llama 3.1, with every kind of wavelength: left, between, slowed; tied head
+    yarn      qwen2 with the rope scaling of YaRN, with every kind of pair, and an attention factor of its own
     mistral   the llama architecture with heads narrower than width / heads, one KV head, and a head of its own
 
 Beside them tests/golden/hf-tiny-FAMILY/, folders as transformers saves them, with what it computes after loading them
@@ -38,6 +39,8 @@ N_LAYER, N_HEAD, N_FF, N_CTX, N_MERGE, N_PAD, EPS = 2, 4, 64, 2048, 61, 12, 1e-6
 PLAIN = {"rope_type": "default", "rope_theta": 10000.0}
 LLAMA3 = {"rope_type": "llama3", "rope_theta": 10000.0, "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
           "original_max_position_embeddings": 128}
+YARN = {"rope_type": "yarn", "rope_theta": 10000.0, "factor": 4.0, "original_max_position_embeddings": 64, "beta_fast": 8.0, "beta_slow": 1.0,
+        "attention_factor": 1.3}
 
 FAMILIES = {
     # name: (GGUF architecture, classes, width, KV heads, values per head, tied head, rope, seed, what else differs)
@@ -46,10 +49,16 @@ FAMILIES = {
               {"use_sliding_window": False, "attention_bias": False}),
     "llama31": ("llama", LlamaConfig, LlamaForCausalLM, 32, 2, 8, True, LLAMA3, 3, {}),
     "mistral": ("llama", MistralConfig, MistralForCausalLM, 48, 1, 8, False, PLAIN, 4, {"sliding_window": None}),
+    "yarn": ("qwen2", Qwen2Config, Qwen2ForCausalLM, 32, 2, 8, False, YARN, 5, {"use_sliding_window": False}),
 }
 
+<<<<<<< HEAD
 FOLDERS = {"qwen2": (torch.float16, "1GB"), "qwen3": (torch.bfloat16, "1GB"), "llama31": (torch.float16, "30KB"),
            "mistral": (torch.bfloat16, "70KB")}
+=======
+FOLDERS = {"qwen2": (torch.float16, "1GB"), "qwen3": (torch.bfloat16, "1GB"), "llama31": (torch.float16, "30KB"), "mistral": (torch.bfloat16, "70KB"),
+           "yarn": (torch.bfloat16, "1GB")}
+>>>>>>> fff83a5 (wip yarn)
 
 
 def build_model(family, n_token):
@@ -115,6 +124,13 @@ def write_gguf(path, family, model, tokens, merges):
         w.add_value_length(head_dim)
     if arch == "llama":
         w.add_rope_dimension_count(head_dim)
+    if rope is YARN:
+        w.add_rope_scaling_type(gguf.RopeScalingType.YARN)
+        w.add_rope_scaling_factor(rope["factor"])
+        w.add_rope_scaling_orig_ctx_len(rope["original_max_position_embeddings"])
+        w.add_rope_scaling_attn_factors(rope["attention_factor"] / (1 + 0.1 * math.log(rope["factor"])))
+        w.add_float32(f"{arch}.rope.scaling.yarn_beta_fast", rope["beta_fast"])
+        w.add_float32(f"{arch}.rope.scaling.yarn_beta_slow", rope["beta_slow"])
     types = [gguf.TokenType.CONTROL if t in CONTROL else gguf.TokenType.NORMAL for t in tokens]
     tiny_model.write_tokenizer(w, tokens, types, merges, "smollm", CHAT_TEMPLATE, tokens.index("<|im_start|>"),
                                tokens.index("<|im_end|>"), False)

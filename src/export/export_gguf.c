@@ -2,6 +2,7 @@
  * architecture, its tokenizer and chat template; of another GGUF file its own keys. */
 #include "export/export_gguf.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "base/json.h"
@@ -27,6 +28,29 @@ static void put_size(keys *k, const char *suffix, size_t v) {
     gguf_put_u32(k->w, key_of(k, suffix), (uint32_t)v); /* config_check: far below 2^32 */
 }
 
+/* Llama 3's scaling is a tensor, rope_freqs.weight. */
+static void put_scaling(keys *k, const config *c) {
+    bool yarn = c->rope_kind == ROPE_YARN;
+    if (!yarn && c->rope_kind != ROPE_LINEAR) return;
+    gguf_put_string(k->w, key_of(k, "rope.scaling.type"), yarn ? "yarn" : "linear", yarn ? 4 : 6);
+    gguf_put_f32(k->w, key_of(k, "rope.scaling.factor"), (float)c->rope_factor);
+    if (!yarn) return;
+    double usual = c->rope_factor > 1.0 ? 1.0 + 0.1 * log(c->rope_factor) : 1.0;
+    put_size(k, "rope.scaling.original_context_length", c->rope_original_ctx);
+    gguf_put_f32(k->w, key_of(k, "rope.scaling.attn_factor"), (float)(c->rope_scale / usual));
+    gguf_put_f32(k->w, key_of(k, "rope.scaling.yarn_beta_fast"), (float)c->rope_high);
+    gguf_put_f32(k->w, key_of(k, "rope.scaling.yarn_beta_slow"), (float)c->rope_low);
+}
+
+/* A ramp between whole pairs is all that GGUF's keys can say. */
+static pgr_status check_scaling(const config *c, const char *path, pgr_error *err) {
+    config whole = *c;
+    if (c->rope_kind != ROPE_YARN) return PGR_OK;
+    config_set_yarn(&whole, c->rope_high, c->rope_low, true, c->rope_scale);
+    if (whole.rope_ramp[0] == c->rope_ramp[0] && whole.rope_ramp[1] == c->rope_ramp[1]) return PGR_OK;
+    return fail(err, PGR_E_UNSUPPORTED, "%s: a rope scaling with truncate false cannot be written as GGUF", path);
+}
+
 static void put_config(gguf_writer *w, const config *c) {
     keys k = {.w = w, .arch = c->arch};
     put_size(&k, "block_count", c->n_layer);
@@ -41,6 +65,7 @@ static void put_config(gguf_writer *w, const config *c) {
     put_size(&k, "vocab_size", c->n_vocab);
     gguf_put_f32(w, key_of(&k, "attention.layer_norm_rms_epsilon"), c->norm_eps);
     gguf_put_f32(w, key_of(&k, "rope.freq_base"), (float)c->rope_base);
+    put_scaling(&k, c);
 }
 
 static pgr_status read_file(const char *folder, const char *name, buf *path, buf *text, pgr_error *err) {
@@ -73,6 +98,7 @@ static pgr_status put_tokens(const checkpoint *c, buf *path, buf *text, gguf_wri
 
 static pgr_status put_folder(const checkpoint *c, gguf_writer *w, pgr_error *err) {
     buf path = {0}, text = {0};
+    PGR_TRY(check_scaling(&c->config, c->path, err));
     gguf_put_string(w, "general.architecture", c->config.arch, strlen(c->config.arch));
     gguf_put_string(w, "general.type", "model", 5);
     gguf_put_string(w, "general.name", c->name, strlen(c->name));

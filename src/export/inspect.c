@@ -91,6 +91,8 @@ static void put_json(const inspection *in, buf *b) {
     buf_printf(b, ",\"attention_bias\":%s,\"qk_norm\":%s,\"rope_scaling\":%s", c->attn_bias ? "true" : "false",
                c->qk_norm ? "true" : "false",
                c->rope_kind == ROPE_LLAMA3                          ? "\"llama3\""
+               : c->rope_kind == ROPE_YARN                          ? "\"yarn\""
+               : c->rope_kind == ROPE_LINEAR                        ? "\"linear\""
                : source_find(&in->from.source, "rope_freqs.weight") ? "\"rope_freqs\""
                                                                     : "null");
     buf_printf(b, ",\"rope_interleaved\":%s,\"tied_head\":%s,", c->rope_interleaved ? "true" : "false",
@@ -181,6 +183,10 @@ static void put_text(const inspection *in, buf *b) {
                c->rope_interleaved ? "neighbouring (the file's q and k rows are permuted)" : "half-split");
     if (c->attn_bias) buf_puts(b, "attention       biases on q, k and v\n");
     if (c->qk_norm) buf_puts(b, "attention       heads of q and k are normalised before the rotation\n");
+    if (c->rope_kind == ROPE_LINEAR) buf_printf(b, "rope scaling    linear: factor %g\n", c->rope_factor);
+    if (c->rope_kind == ROPE_YARN)
+        buf_printf(b, "rope scaling    yarn: factor %g, from %zu positions, pairs %g to %g, attention times %.4g\n",
+                   c->rope_factor, c->rope_original_ctx, c->rope_ramp[0], c->rope_ramp[1], config_rope_scale(c));
     if (c->rope_kind == ROPE_LLAMA3)
         buf_printf(b, "rope scaling    llama3: factor %g, low %g, high %g, from %zu positions\n", c->rope_factor,
                    c->rope_low, c->rope_high, c->rope_original_ctx);

@@ -64,6 +64,17 @@ static pgr_status check_sizes(const config *c, const char *path, pgr_error *err)
     return PGR_OK;
 }
 
+static pgr_status check_yarn(const config *c, const char *path, pgr_error *err) {
+    if (!(c->rope_ramp[0] < c->rope_ramp[1]) || !isfinite(c->rope_ramp[0]) || !isfinite(c->rope_ramp[1]))
+        return fail(err, PGR_E_FORMAT,
+                    "%s: the ramp of the rope scaling goes from pair %g to %g, want the lower one first", path,
+                    c->rope_ramp[0], c->rope_ramp[1]);
+    if (!(c->rope_scale > 0.0 && isfinite(c->rope_scale)))
+        return fail(err, PGR_E_FORMAT, "%s: the attention factor of the rope scaling is %g, want a number above 0",
+                    path, c->rope_scale);
+    return PGR_OK;
+}
+
 pgr_status config_check(const config *c, const char *path, pgr_error *err) {
     PGR_TRY(check_sizes(c, path, err));
     if (!(c->norm_eps > 0.0f && c->norm_eps < 1.0f))
@@ -76,13 +87,15 @@ pgr_status config_check(const config *c, const char *path, pgr_error *err) {
     if (!(c->rope_factor >= 1.0 && isfinite(c->rope_factor)))
         return fail(err, PGR_E_FORMAT, "%s: the factor of the rope scaling is %g, want 1 or more", path,
                     c->rope_factor);
+    if (c->rope_kind == ROPE_LINEAR) return PGR_OK;
+    if (c->rope_original_ctx == 0 || c->rope_original_ctx > MAX_CTX)
+        return fail(err, PGR_E_FORMAT, "%s: the original positions of the rope scaling are %zu, want 1 to %d", path,
+                    c->rope_original_ctx, MAX_CTX);
+    if (c->rope_kind == ROPE_YARN) return check_yarn(c, path, err);
     if (!(c->rope_low > 0.0 && c->rope_low < c->rope_high && isfinite(c->rope_high)))
         return fail(err, PGR_E_FORMAT,
                     "%s: the low and high frequency factors of the rope scaling are %g and %g, want 0 < low < high",
                     path, c->rope_low, c->rope_high);
-    if (c->rope_original_ctx == 0 || c->rope_original_ctx > MAX_CTX)
-        return fail(err, PGR_E_FORMAT, "%s: the original positions of the rope scaling are %zu, want 1 to %d", path,
-                    c->rope_original_ctx, MAX_CTX);
     return PGR_OK;
 }
 
@@ -96,9 +109,50 @@ static double llama3_freq(const config *c, double freq) {
     return (1.0 - fast) * freq / c->rope_factor + fast * freq;
 }
 
+/* YaRN: the share of the division grows along the ramp. */
+static double yarn_freq(const config *c, double freq, size_t i) {
+    double slow = ((double)i - c->rope_ramp[0]) / (c->rope_ramp[1] - c->rope_ramp[0]);
+    slow = slow < 0.0 ? 0.0 : slow > 1.0 ? 1.0 : slow;
+    return slow * freq / c->rope_factor + (1.0 - slow) * freq;
+}
+
 double config_rope_freq(const config *c, size_t i) {
     double freq = 1.0 / pow(c->rope_base, 2.0 * (double)i / (double)c->rope_dim);
-    return c->rope_kind == ROPE_LLAMA3 ? llama3_freq(c, freq) : freq;
+    switch (c->rope_kind) {
+    case ROPE_LINEAR:
+        return freq / c->rope_factor;
+    case ROPE_YARN:
+        return yarn_freq(c, freq, i);
+    case ROPE_LLAMA3:
+        return llama3_freq(c, freq);
+    case ROPE_PLAIN:
+        break;
+    }
+    return freq;
+}
+
+double config_rope_scale(const config *c) {
+    return c->rope_scale > 0.0 ? c->rope_scale : 1.0;
+}
+
+/* The pair that makes `turns` turns in the original context, as a real number. */
+static double pair_of(const config *c, double turns) {
+    double two_pi = 2.0 * 3.14159265358979323846;
+    return (double)c->rope_dim * log((double)c->rope_original_ctx / (turns * two_pi)) / (2.0 * log(c->rope_base));
+}
+
+void config_set_yarn(config *c, double fast, double slow, bool truncate, double attention) {
+    double low = pair_of(c, fast), high = pair_of(c, slow), last = (double)c->rope_dim - 1.0;
+    if (truncate) low = floor(low), high = ceil(high);
+    if (low < 0.0) low = 0.0;
+    if (high > last) high = last;
+    if (low == high) high += 0.001; /* a step, as the reference implementations make it */
+    c->rope_kind = ROPE_YARN;
+    c->rope_high = fast;
+    c->rope_low = slow;
+    c->rope_ramp[0] = low;
+    c->rope_ramp[1] = high;
+    c->rope_scale = attention > 0.0 ? attention : c->rope_factor > 1.0 ? 1.0 + 0.1 * log(c->rope_factor) : 1.0;
 }
 
 /* The keys of one architecture: "<arch>.<suffix>" */
@@ -184,17 +238,35 @@ static pgr_status refuse_features(reader *r, const config *c) {
         return fail(r->err, PGR_E_UNSUPPORTED,
                     "%s: %s is %" PRIu32 ", the keys have %zu; only equal ones are supported", r->g->path, r->key,
                     value_length, c->head_dim);
-    if (has(r, "rope.scaling.type")) {
-        gguf_string type;
-        PGR_TRY(gguf_get_string(r->g, r->key, &type, r->err));
-        if (!gguf_string_is(type, "none"))
-            return fail(r->err, PGR_E_UNSUPPORTED, "%s: %s is \"%.*s\"; only \"none\" is supported", r->g->path, r->key,
-                        (int)(type.n < 40 ? type.n : 40), type.s);
-    }
     float scale;
     PGR_TRY(gguf_get_f32_or(r->g, key_of(r, "rope.scale_linear"), 1.0f, &scale, r->err));
     if (!(scale == 1.0f))
         return fail(r->err, PGR_E_UNSUPPORTED, "%s: %s is %g; only 1 is supported", r->g->path, r->key, (double)scale);
+    return PGR_OK;
+}
+
+/* rope.scaling.*: none, linear or yarn. */
+static pgr_status read_scaling(reader *r, config *c) {
+    gguf_string type;
+    float factor, attention, fast, slow;
+    if (!has(r, "rope.scaling.type")) return PGR_OK;
+    PGR_TRY(gguf_get_string(r->g, r->key, &type, r->err));
+    bool linear = gguf_string_is(type, "linear");
+    if (gguf_string_is(type, "none")) return PGR_OK;
+    if (!linear && !gguf_string_is(type, "yarn"))
+        return fail(r->err, PGR_E_UNSUPPORTED,
+                    "%s: %s is \"%.*s\"; only \"none\", \"linear\" and \"yarn\" are supported", r->g->path, r->key,
+                    (int)(type.n < 40 ? type.n : 40), type.s);
+    PGR_TRY(gguf_get_f32_or(r->g, key_of(r, "rope.scaling.factor"), 1.0f, &factor, r->err));
+    c->rope_kind = linear ? ROPE_LINEAR : ROPE_YARN;
+    c->rope_factor = (double)factor;
+    if (linear) return PGR_OK;
+    PGR_TRY(size_or(r, "rope.scaling.original_context_length", c->n_ctx, MAX_CTX, &c->rope_original_ctx));
+    PGR_TRY(gguf_get_f32_or(r->g, key_of(r, "rope.scaling.attn_factor"), 1.0f, &attention, r->err));
+    PGR_TRY(gguf_get_f32_or(r->g, key_of(r, "rope.scaling.yarn_beta_fast"), 32.0f, &fast, r->err));
+    PGR_TRY(gguf_get_f32_or(r->g, key_of(r, "rope.scaling.yarn_beta_slow"), 1.0f, &slow, r->err));
+    config_set_yarn(c, (double)fast, (double)slow, true, 0);
+    c->rope_scale *= (double)attention;
     return PGR_OK;
 }
 
@@ -227,6 +299,7 @@ pgr_status config_from_gguf(const gguf *g, config *out, pgr_error *err) {
     PGR_TRY(read_sizes(&r, &c));
     PGR_TRY(read_reals(&r, &c));
     PGR_TRY(refuse_features(&r, &c));
+    PGR_TRY(read_scaling(&r, &c));
     PGR_TRY(read_vocab(g, &c, err));
     PGR_TRY(config_check(&c, g->path, err));
     *out = c;

@@ -184,6 +184,35 @@ static pgr_status read_llama3(const reader *r, const json_t *rope, config *c) {
     return PGR_OK;
 }
 
+static pgr_status read_linear(const reader *r, const json_t *rope, config *c) {
+    c->rope_kind = ROPE_LINEAR;
+    return real_or(r, rope, "factor", 0, &c->rope_factor);
+}
+
+/* 1 + 0.1 m ln factor */
+static double magnitude(double factor, double m) {
+    return factor > 1.0 ? 1.0 + 0.1 * m * log(factor) : 1.0;
+}
+
+static pgr_status read_yarn(const reader *r, const json_t *rope, config *c) {
+    double fast, slow, attention, m, m_all;
+    PGR_TRY(size_or(r, rope, "original_max_position_embeddings", c->n_ctx, &c->rope_original_ctx));
+    PGR_TRY(real_or(r, rope, "factor", (double)c->n_ctx / (double)c->rope_original_ctx, &c->rope_factor));
+    PGR_TRY(real_or(r, rope, "beta_fast", 32, &fast));
+    PGR_TRY(real_or(r, rope, "beta_slow", 1, &slow));
+    PGR_TRY(real_or(r, rope, "attention_factor", -1, &attention));
+    PGR_TRY(real_or(r, rope, "mscale", -1, &m));
+    PGR_TRY(real_or(r, rope, "mscale_all_dim", -1, &m_all));
+    if (attention < 0)
+        attention = m > 0 && m_all > 0 ? magnitude(c->rope_factor, m) / magnitude(c->rope_factor, m_all)
+                                       : magnitude(c->rope_factor, 1);
+    const json_t *truncate = given(rope, "truncate");
+    if (truncate && !json_is_boolean(truncate))
+        return fail(r->err, PGR_E_FORMAT, "%s: truncate is %s, want true or false", r->origin, json_kind(truncate));
+    config_set_yarn(c, fast, slow, !json_is_false(truncate), attention);
+    return PGR_OK;
+}
+
 static pgr_status check_partial(const reader *r, const json_t *object) {
     double part;
     PGR_TRY(real_or(r, object, "partial_rotary_factor", 1, &part));
@@ -207,8 +236,11 @@ static pgr_status read_rope(const reader *r, config *c) {
         return fail(r->err, PGR_E_FORMAT, "%s: %s has no rope_type", r->origin, key);
     if (!kind || strcmp(kind, "default") == 0) return PGR_OK;
     if (strcmp(kind, "llama3") == 0) return read_llama3(r, rope, c);
-    return fail(r->err, PGR_E_UNSUPPORTED, "%s: %s has rope_type \"%.40s\"; only default and llama3 are supported",
-                r->origin, key, kind);
+    if (strcmp(kind, "linear") == 0) return read_linear(r, rope, c);
+    if (strcmp(kind, "yarn") == 0) return read_yarn(r, rope, c);
+    return fail(r->err, PGR_E_UNSUPPORTED,
+                "%s: %s has rope_type \"%.40s\"; only default, linear, yarn and llama3 are supported", r->origin, key,
+                kind);
 }
 
 /* ---- what the forward pass does not have ---- */

@@ -94,9 +94,12 @@ static void families(void **state) {
     }
     config c;
     pgr_error err;
-    assert_int_equal(read_changed(&(change){.key = "rope.scaling.type", .kind = GGUF_STRING, .text = "yarn"}, &c, &err),
-                     PGR_E_UNSUPPORTED);
-    assert_string_equal(err.message, "mem.gguf: qwen3.rope.scaling.type is \"yarn\"; only \"none\" is supported");
+    assert_int_equal(
+        read_changed(&(change){.key = "rope.scaling.type", .kind = GGUF_STRING, .text = "longrope"}, &c, &err),
+        PGR_E_UNSUPPORTED);
+    assert_string_equal(
+        err.message,
+        "mem.gguf: qwen3.rope.scaling.type is \"longrope\"; only \"none\", \"linear\" and \"yarn\" are supported");
     arch = "llama";
 }
 
@@ -125,8 +128,8 @@ static void refuses(void **state) {
         {"attention.layer_norm_rms_epsilon", GGUF_F32, 0x7fc00000, 0, PGR_E_FORMAT,
          "the norm's epsilon is nan, want above 0 and below 1"},
         {"rope.freq_base", GGUF_F32, 0x7f800000, 0, PGR_E_FORMAT, "the rope base is inf, want a number above 0"},
-        {"rope.scaling.type", GGUF_STRING, 0, "yarn", PGR_E_UNSUPPORTED,
-         "llama.rope.scaling.type is \"yarn\"; only \"none\" is supported"},
+        {"rope.scaling.type", GGUF_STRING, 0, "longrope", PGR_E_UNSUPPORTED,
+         "llama.rope.scaling.type is \"longrope\"; only \"none\", \"linear\" and \"yarn\" are supported"},
         {"rope.scale_linear", GGUF_F32, 0x40000000, 0, PGR_E_UNSUPPORTED,
          "llama.rope.scale_linear is 2; only 1 is supported"},
         {"expert_count", GGUF_U32, 8, 0, PGR_E_UNSUPPORTED, "llama.expert_count is 8; this is not supported"},

@@ -129,9 +129,16 @@ static span read_string(reader *r, bool key, bool in_array) {
     return unescape(r, (span){s, r->end});
 }
 
-static span read_raw(reader *r, const char *stops) {
+/* 7,2 in an object: the comma ends no member, since what follows is no key. */
+static bool inside_number(const reader *r, const char *from) {
+    const char *p = r->p;
+    return *p == ',' && p > from && is_digit(p[-1]) && p + 1 < r->end && is_digit(p[1]) && !bare_key(p + 1, r->end);
+}
+
+static span read_raw(reader *r, const char *stops, bool in_array) {
     const char *s = r->p;
-    while (r->p < r->end && !strchr(stops, *r->p ? *r->p : ' ')) r->p++;
+    for (; r->p < r->end; r->p++)
+        if (strchr(stops, *r->p ? *r->p : ' ') && (in_array || !inside_number(r, s))) break;
     return span_trim((span){s, r->p});
 }
 
@@ -164,12 +171,12 @@ static void read_value(reader *r, node *n, bool in_array, int depth) {
         n->kind = NODE_STRING;
         n->text = read_string(r, false, in_array);
     } else {
-        n->text = read_raw(r, in_array ? ",]}\n" : ",}\n");
+        n->text = read_raw(r, in_array ? ",]}\n" : ",}\n", in_array);
     }
 }
 
 static span read_key(reader *r) {
-    span key = quote_length(r->p, r->end) ? read_string(r, true, false) : read_raw(r, ":=,}\n");
+    span key = quote_length(r->p, r->end) ? read_string(r, true, false) : read_raw(r, ":=,}\n", false);
     const char *q = skip_blank(r->p, r->end);
     if (q < r->end && (*q == ':' || *q == '=')) {
         r->p = q + 1;

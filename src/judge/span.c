@@ -78,7 +78,7 @@ bool number_read(const char **s, const char *end, double *out) {
     if (p + 1 < end && *p == '.' && is_digit(p[1]))
         for (p++; p < end && is_digit(*p); p++, digits++)
             if (scale < 1e15) mantissa = 10.0 * mantissa + (*p - '0'), scale *= 10.0;
-    if (digits == 0) return false;
+    if (digits == 0 || (p + 1 < end && *p == ',' && is_digit(p[1]))) return false; /* 7,2: whatever that means */
     *out = mantissa / scale; /* both exact up to 15 digits, so the quotient is the nearest double */
     *s = p;
     return true;

@@ -162,12 +162,10 @@ static void features_that_we_lack_are_refused_by_name(void **state) {
          "partial_rotary_factor is 0.25; only 1 is supported"},
         {qwen2, "rope_scaling", "{\"factor\":4.0,\"original_max_position_embeddings\":32768,\"type\":\"longrope\"}",
          "rope_scaling has rope_type \"longrope\"; only default, linear, yarn and llama3 are supported"},
-        {llama2, "rope_scaling", "{\"factor\":2.0,\"type\":\"linear\"}",
-         "rope_scaling has rope_type \"linear\"; only default and llama3 are supported"},
         {llama2, "rope_scaling", "{\"factor\":2.0,\"rope_type\":\"dynamic\"}",
-         "rope_scaling has rope_type \"dynamic\"; only default and llama3 are supported"},
+         "rope_scaling has rope_type \"dynamic\"; only default, linear, yarn and llama3 are supported"},
         {llama2, "rope_parameters", "{\"rope_type\":\"longrope\",\"rope_theta\":1e4}",
-         "rope_parameters has rope_type \"longrope\"; only default and llama3 are supported"},
+         "rope_parameters has rope_type \"longrope\"; only default, linear, yarn and llama3 are supported"},
     };
     for (size_t i = 0; i < LEN(cases); i++) {
         hf_config h;

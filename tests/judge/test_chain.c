@@ -6,6 +6,7 @@
 #include "../cpu_time.h"
 
 #include "judge/chain.h"
+#include "judge/span.h"
 
 static arena A;
 
@@ -142,6 +143,11 @@ static void refused_totals(void **state) {
          "response_1: \"score_x\" is no number"},
         {TOTALS("\"better_response\": {\"response_1\": \"8-9\", \"response_2\": 7}"),
          "response_1: \"8-9\" is no number"},
+        {TOTALS("\"better_response\": {\"response_1\": 7,2, \"response_2\": 6,6}"), "response_1: \"7,2\" is no number"},
+        {TOTALS("\"better_response\": {\"response_1\": \"7,2\", \"response_2\": 6}"),
+         "response_1: \"7,2\" is no number"},
+        {TOTALS("\"better_response\": {response_1: 7, response_2: 6,6}"), "response_2: \"6,6\" is no number"},
+        {TOTALS("\"better_response\": [7,2, 6,6]"), "4 scores for 2 responses"},
         {TOTALS("\"better_response\": {\"response_1\": True, \"response_2\": 7}"), "response_1: \"True\" is no number"},
         {TOTALS("\"better_response\": {\"response_1\": NaN, \"response_2\": 7}"), "response_1: \"NaN\" is no number"},
         {TOTALS("\"better_response\": {\"response_1\": Infinity, \"response_2\": 7}"),
@@ -402,6 +408,27 @@ static void compact(void **state) {
     assert_string_equal(parse(CHAIN_COMPACT, "", 2).reason, "no Total line");
 }
 
+/* A decimal comma may be a list as well: no number is read from it, in no place. */
+static void decimal_commas(void **state) {
+    (void)state;
+    double v;
+    static const char *const none[] = {"7,2", "7.5,1", "35,65"};
+    for (size_t i = 0; i < 3; i++) {
+        const char *s = none[i];
+        assert_false(number_read(&s, s + strlen(s), &v));
+        assert_ptr_equal(s, none[i]);
+    }
+    static const char *const some[] = {"7, 2", "7,", "7,x"};
+    for (size_t i = 0; i < 3; i++) {
+        const char *s = some[i];
+        assert_true(number_read(&s, s + strlen(s), &v) && v == 7.0 && s == some[i] + 1);
+    }
+    chain c = parse(CHAIN_COMPACT, "Persona: x.\n- warmth more | 35% | for A | A 7,2, B 6,6\nTotal: A 7,2, B 6,6\n", 2);
+    assert_false(c.parsed);
+    c = parse(CHAIN_COMPACT, "Persona: x.\n- warmth more | 35% | for A | A 7, B 6\nTotal: A 7, B 6\n", 2);
+    assert_true(c.parsed && c.declared[0] == 7.0 && c.declared[1] == 6.0);
+}
+
 static void totals_of_the_compact_form(void **state) {
     (void)state;
     buf out = {0};
@@ -519,10 +546,13 @@ static void out_of_memory(void **state) {
 int main(void) {
 #define T(f) cmocka_unit_test_teardown(f, empty)
     const struct CMUnitTest tests[] = {
-        T(markers),       T(never_an_earlier_object),    T(totals),       T(refused_totals),
-        T(rubrics),       T(published_example),          T(personas),     T(rubric_before_the_object),
-        T(compact),       T(totals_of_the_compact_form), T(cut_anywhere), T(linear_time),
-        T(out_of_memory),
+        T(markers),        T(never_an_earlier_object),
+        T(totals),         T(refused_totals),
+        T(rubrics),        T(published_example),
+        T(personas),       T(rubric_before_the_object),
+        T(compact),        T(totals_of_the_compact_form),
+        T(decimal_commas), T(cut_anywhere),
+        T(linear_time),    T(out_of_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

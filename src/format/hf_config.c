@@ -195,17 +195,16 @@ static double magnitude(double factor, double m) {
 }
 
 static pgr_status read_yarn(const reader *r, const json_t *rope, config *c) {
-    double fast, slow, attention, m, m_all;
+    double fast, slow, attention = 0, m = 1, m_all = 1;
+    bool scaled = given(rope, "mscale") && given(rope, "mscale_all_dim");
     PGR_TRY(size_or(r, rope, "original_max_position_embeddings", c->n_ctx, &c->rope_original_ctx));
     PGR_TRY(real_or(r, rope, "factor", (double)c->n_ctx / (double)c->rope_original_ctx, &c->rope_factor));
     PGR_TRY(real_or(r, rope, "beta_fast", 32, &fast));
     PGR_TRY(real_or(r, rope, "beta_slow", 1, &slow));
-    PGR_TRY(real_or(r, rope, "attention_factor", -1, &attention));
-    PGR_TRY(real_or(r, rope, "mscale", -1, &m));
-    PGR_TRY(real_or(r, rope, "mscale_all_dim", -1, &m_all));
-    if (attention < 0)
-        attention = m > 0 && m_all > 0 ? magnitude(c->rope_factor, m) / magnitude(c->rope_factor, m_all)
-                                       : magnitude(c->rope_factor, 1);
+    if (given(rope, "attention_factor")) PGR_TRY(real_or(r, rope, "attention_factor", 1, &attention));
+    if (scaled) PGR_TRY(real_or(r, rope, "mscale", 1, &m));
+    if (scaled) PGR_TRY(real_or(r, rope, "mscale_all_dim", 1, &m_all));
+    if (attention <= 0 && scaled) attention = magnitude(c->rope_factor, m) / magnitude(c->rope_factor, m_all);
     const json_t *truncate = given(rope, "truncate");
     if (truncate && !json_is_boolean(truncate))
         return fail(r->err, PGR_E_FORMAT, "%s: truncate is %s, want true or false", r->origin, json_kind(truncate));

@@ -37,8 +37,8 @@ void op_embed(ops *o, float *x, const lookup *tables, size_t n_table, size_t n, 
     o->fn->embed(o, x, tables, n_table, n, d);
 }
 
-void op_angles(ops *o, float *cs, const uint32_t *pos, const float *freq, size_t n_freq, size_t n) {
-    o->fn->angles(o, cs, pos, freq, n_freq, n);
+void op_angles(ops *o, float *cs, const uint32_t *pos, const float *freq, size_t n_freq, float scale, size_t n) {
+    o->fn->angles(o, cs, pos, freq, n_freq, scale, n);
 }
 
 static void check_step(const row_step *s, const float *out) {

@@ -42,8 +42,8 @@ typedef struct lookup {
 /* x[m] = sum over the tables, in order, of the row that each has for m.                                    x: (n, d) */
 void op_embed(ops *o, float *x, const lookup *tables, size_t n_table, size_t n, size_t d);
 
-/* cs[m][i] = {cos, sin} of pos[m] * freq[i], the angle in fp32                    cs: (n, n_freq, 2), freq: (n_freq) */
-void op_angles(ops *o, float *cs, const uint32_t *pos, const float *freq, size_t n_freq, size_t n);
+/* cs[m][i] = scale * {cos, sin} of pos[m] * freq[i], the angle in fp32            cs: (n, n_freq, 2), freq: (n_freq) */
+void op_angles(ops *o, float *cs, const uint32_t *pos, const float *freq, size_t n_freq, float scale, size_t n);
 
 typedef enum step_kind {
     STEP_COPY,      /* out = x */

@@ -17,7 +17,7 @@ typedef struct ops_table {
     size_t (*matrix_bytes)(const matrix *w);
 
     void (*embed)(ops *o, float *x, const lookup *tables, size_t n_table, size_t n, size_t d);
-    void (*angles)(ops *o, float *cs, const uint32_t *pos, const float *freq, size_t n_freq, size_t n);
+    void (*angles)(ops *o, float *cs, const uint32_t *pos, const float *freq, size_t n_freq, float scale, size_t n);
     void (*rows)(ops *o, float *out, size_t ldo, size_t values, const row_step *step, size_t n);
     pgr_status (*project)(ops *o, const project_call *call, pgr_error *err);
 

@@ -167,7 +167,7 @@ static void embed(const pass *p) {
     term_list terms = lora_embedding_terms(&f->loras);
     lookup words = {(quant_type)e->type, e->data, f->token, terms.terms, terms.n};
     op_embed(p->o, f->x, &words, 1, p->n_row, c->n_embd);
-    op_angles(p->o, f->cs, f->pos, f->inv_freq, c->rope_dim / 2, p->n_row);
+    op_angles(p->o, f->cs, f->pos, f->inv_freq, c->rope_dim / 2, (float)config_rope_scale(c), p->n_row);
 }
 
 static row_step norm(const pass *p, const float *w) {

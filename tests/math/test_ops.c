@@ -98,13 +98,16 @@ static void angles(world *w) {
     const uint32_t pos[] = {0, 1, 77, 8191};
     const float freq[] = {1.0f, 0.3f, 0.0007f};
     float cs[4 * 3 * 2];
-    op_angles(w->o, cs, pos, freq, 3, 4);
-    for (size_t m = 0; m < 4; m++)
-        for (size_t i = 0; i < 3; i++) {
-            float angle = (float)pos[m] * freq[i];
-            near("cos", m, i, cs[(m * 3 + i) * 2], cos((double)angle), 2 * U);
-            near("sin", m, i, cs[(m * 3 + i) * 2 + 1], sin((double)angle), 2 * U);
-        }
+    static const float scales[] = {1.0f, 1.25f};
+    for (size_t k = 0; k < 2; k++) {
+        op_angles(w->o, cs, pos, freq, 3, scales[k], 4);
+        for (size_t m = 0; m < 4; m++)
+            for (size_t i = 0; i < 3; i++) {
+                float angle = (float)pos[m] * freq[i];
+                near("cos", m, i, cs[(m * 3 + i) * 2], (double)scales[k] * cos((double)angle), 4 * U);
+                near("sin", m, i, cs[(m * 3 + i) * 2 + 1], (double)scales[k] * sin((double)angle), 4 * U);
+            }
+    }
 }
 
 /* ---- rows ---- */
@@ -443,7 +446,7 @@ static void run_attn(world *w, attn *at, const attn_world *a, const uint32_t fro
             memcpy(qkv + n * WIDTH, a->qkv[s] + (size_t)p * WIDTH, WIDTH * sizeof *qkv);
         }
     row_table rows = {n, pos, lists};
-    op_angles(w->o, cs, pos, freq_of, ROPE / 2, n);
+    op_angles(w->o, cs, pos, freq_of, ROPE / 2, 1.0f, n);
     attn_input in = {qkv,  a->bias, a->bias + H * HD, a->bias + (H + H_KV) * HD, a->q_norm, a->k_norm, 1e-6f, cs,
                      ROPE, false};
     op_attn_plan(at, &a->kv, &rows);

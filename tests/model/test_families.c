@@ -12,10 +12,7 @@ static const struct {
 } families[] = {
 #define X(name)                                                                                                        \
     { name, GOLDEN(name, ".gguf"), GOLDEN(name, ".json") }
-    X("qwen2"),
-    X("qwen3"),
-    X("llama31"),
-    X("mistral"),
+    X("qwen2"), X("qwen3"), X("llama31"), X("mistral"), X("yarn"),
 #undef X
 };
 enum { N_FAMILY = sizeof families / sizeof *families };
@@ -78,7 +75,7 @@ static void features_matter(void **state) {
         fixture x;
         assert_true(open_family(&x, i, PGR_DTYPE_AUTO, 2));
         config *c = &x.m->config, was = *c;
-        assert_int_equal(c->attn_bias, i == 0);
+        assert_int_equal(c->attn_bias, i == 0 || i == 4);
         assert_int_equal(c->qk_norm, i == 1);
         assert_int_equal(x.m->weights.rope_freqs != NULL, i == 2);
         assert_int_equal(x.m->weights.tied, i == 1 || i == 2);
@@ -94,6 +91,15 @@ static void features_matter(void **state) {
             }
         c->rope_interleaved = !c->rope_interleaved;
         assert_true(error_after_change(&x) > 1e-2);
+        *c = was;
+        assert_int_equal(c->rope_kind == ROPE_YARN, i == 4);
+        if (i == 4) {
+            c->rope_kind = ROPE_PLAIN; /* frequencies; the attention factor stays */
+            assert_true(error_after_change(&x) > 1e-2);
+            *c = was;
+            c->rope_scale = 1.0;
+            assert_true(error_after_change(&x) > 1e-2);
+        }
         close_fixture(&x);
     }
 }

@@ -16,6 +16,7 @@ static const struct {
     {GOLDEN("hf-tiny-qwen3"), GOLDEN("tiny-qwen3.gguf"), GOLDEN("hf-tiny-qwen3/logits.json")},
     {GOLDEN("hf-tiny-llama31"), GOLDEN("tiny-llama31.gguf"), GOLDEN("hf-tiny-llama31/logits.json")},
     {GOLDEN("hf-tiny-mistral"), GOLDEN("tiny-mistral.gguf"), GOLDEN("hf-tiny-mistral/logits.json")},
+    {GOLDEN("hf-tiny-yarn"), GOLDEN("tiny-yarn.gguf"), GOLDEN("hf-tiny-yarn/logits.json")},
 };
 
 typedef struct swap {

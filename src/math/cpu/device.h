@@ -18,7 +18,7 @@ static inline const cpu_ops *cpu_of(const ops *o) {
 
 /* Rows of the table that have files of their own. */
 void cpu_embed(ops *o, float *x, const lookup *tables, size_t n_table, size_t n, size_t d);
-void cpu_angles(ops *o, float *cs, const uint32_t *pos, const float *freq, size_t n_freq, size_t n);
+void cpu_angles(ops *o, float *cs, const uint32_t *pos, const float *freq, size_t n_freq, float scale, size_t n);
 pgr_status cpu_attn_create(ops *o, const attn_shape *shape, attn **out, pgr_error *err);
 void cpu_attn_free(attn *a);
 void cpu_attn_plan(attn *a, const kv_pages *kv, const row_table *rows);

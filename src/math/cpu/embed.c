@@ -46,6 +46,7 @@ typedef struct angle_job {
     const uint32_t *pos;
     const float *freq;
     size_t n_freq;
+    float scale;
 } angle_job;
 
 static void angle_row(void *ctx, size_t m, size_t worker) {
@@ -54,12 +55,12 @@ static void angle_row(void *ctx, size_t m, size_t worker) {
     float *cs = job->cs + m * 2 * job->n_freq;
     for (size_t i = 0; i < job->n_freq; i++) {
         float angle = (float)job->pos[m] * job->freq[i]; /* in fp32, as the reference implementations train */
-        cs[2 * i] = cosf(angle);
-        cs[2 * i + 1] = sinf(angle);
+        cs[2 * i] = job->scale * cosf(angle);
+        cs[2 * i + 1] = job->scale * sinf(angle);
     }
 }
 
-void cpu_angles(ops *o, float *cs, const uint32_t *pos, const float *freq, size_t n_freq, size_t n) {
-    angle_job job = {cs, pos, freq, n_freq};
+void cpu_angles(ops *o, float *cs, const uint32_t *pos, const float *freq, size_t n_freq, float scale, size_t n) {
+    angle_job job = {cs, pos, freq, n_freq, scale};
     pool_run(cpu_of(o)->threads, n, angle_row, &job);
 }

@@ -10,19 +10,54 @@
 #include "base/mem.h"
 #include "base/text.h"
 
-/* jansson reports some failed allocations as syntax errors: out_of_memory tells them apart. Others it does not notice
- * (2.14: a string's characters that its buffer had no room for are left out, and the copy of the string then runs
- * beyond its end), so once one has failed in a parse, all that follow fail, the copy's among them. */
-static _Thread_local bool out_of_memory, parsing;
+/* What a parse needs where memory runs out. jansson 2.14 takes some failed allocations for syntax errors, and others end the program
+ * or leave characters out: it never sees one. From the first on it gets memory of a reserve, is told that the text ends,
+ * and what it made is thrown away. */
+typedef struct feeding {
+    const char *text;
+    size_t left;
+    char *reserve; /* (n_reserve) taken before the parse */
+    size_t n_reserve, used;
+    bool out_of_memory;
+} feeding;
+static _Thread_local feeding *now; /* NULL: no parse is running */
 
-static void *json_alloc(size_t size) {
-    void *p = parsing && out_of_memory ? NULL : mem_alloc(size);
-    if (!p) out_of_memory = true;
+/* Beside three times the text, for a token that grows and its copy: what nodes for a piece of text may take. */
+enum { RESERVE = 256 << 10, PIECE = 1024 };
+
+static void *from_reserve(size_t size) {
+    size_t n = (size + 15) / 16 * 16;
+    if (n < size || n > now->n_reserve - now->used) return NULL;
+    void *p = now->reserve + now->used;
+    now->used += n;
     return p;
 }
 
+static void *json_alloc(size_t size) {
+    void *p = now && now->out_of_memory ? NULL : mem_alloc(size);
+    if (p || !now) return p;
+    now->out_of_memory = true;
+    return from_reserve(size);
+}
+
+static void json_free(void *p) {
+    uintptr_t at = (uintptr_t)p, from = now ? (uintptr_t)now->reserve : 0;
+    if (!now || at < from || at >= from + now->n_reserve) mem_free(p);
+}
+
+static size_t feed(void *buffer, size_t room, void *ctx) {
+    feeding *f = ctx;
+    size_t n = f->left < room ? f->left : room;
+    if (n > PIECE) n = PIECE;
+    if (f->out_of_memory) return 0;
+    if (n) memcpy(buffer, f->text, n);
+    f->text += n;
+    f->left -= n;
+    return n;
+}
+
 static void setup_once(void) {
-    json_set_alloc_funcs(json_alloc, mem_free);
+    json_set_alloc_funcs(json_alloc, json_free);
     json_object_seed(1); /* any fixed number: nothing here is random */
 }
 
@@ -73,17 +108,24 @@ static pgr_status parse(const char *text, size_t len, size_t flags, const char *
         text += 3;
         len -= 3;
     }
+    if (len > (SIZE_MAX - RESERVE) / 3) return fail_mem(err);
     json_error_t e = {.line = 1};
-    out_of_memory = false;
-    parsing = true;
-    json_t *v = json_loadb(len ? text : "", len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | flags, &e);
-    parsing = false;
-    if (v && !out_of_memory) {
+    feeding f = {.text = text, .left = len, .n_reserve = RESERVE + 3 * len};
+    f.reserve = mem_alloc(f.n_reserve); /* hardly ever touched */
+    if (!f.reserve) return fail_mem(err);
+    now = &f;
+    json_t *v = json_load_callback(feed, &f, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | flags, &e);
+    if (f.out_of_memory) {
+        json_decref(v);
+        v = NULL;
+    }
+    now = NULL;
+    mem_free(f.reserve);
+    if (v) {
         *out = v;
         return PGR_OK;
     }
-    json_decref(v);
-    if (out_of_memory || e.text[0] == '\0') return fail_mem(err);
+    if (f.out_of_memory || e.text[0] == '\0') return fail_mem(err);
     return fail_json(&e, origin, first_line + (size_t)(e.line > 1 ? e.line - 1 : 0), err);
 }
 

@@ -251,6 +251,15 @@ static void strings_survive_failed_allocations(void **state) {
             "01234567890123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890");
         fail_each_allocation(parse_string);
     }
+    /* Numbers and escapes at every place where the buffer may have to grow: jansson itself would end the program. */
+    for (size_t n = 1; n < 40; n++) {
+        static const char digits[] = "1000000000000000000000000000000000000000";
+        snprintf(string_text, sizeof string_text, "[1.%.*s, {\"k\": 2}, 3]", (int)n, digits);
+        fail_each_allocation(parse_string);
+        snprintf(string_text, sizeof string_text, "{\"%.*s\\n\\u00e9\\\"\": [\"%.*s\\t\", true]}", (int)n, digits,
+                 (int)n, digits);
+        fail_each_allocation(parse_string);
+    }
 }
 
 int main(void) {

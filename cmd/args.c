@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "program.h"
+#include "message.h"
 
 enum {
     COMMON_LORA = 500,

@@ -15,12 +15,21 @@ typedef struct option_row {
     const char *help;
 } option_row;
 
-enum { OPT_FIRST = 1000, OPT_ROWS = 5000 /* and more: the command's rows of the library */ }; /* below are letters and
+enum {
+    OPT_FIRST = 1000,
+    OPT_ROWS = 5000 /* and more: the command's rows of the library */
+};                  /* below are letters and
                                                                                                * the options that all
                                                                                                * commands share */
 
 /* Common options that would change nothing where one might expect them to: the command refuses them. */
-enum { ARGS_NO_MODEL = 1, ARGS_NO_LORA = 2, ARGS_NO_CHAT_TEMPLATE = 4, ARGS_NO_DTYPE = 8, ARGS_NO_COMPUTING = 16 /* all of these, -t and --seed */ };
+enum {
+    ARGS_NO_MODEL = 1,
+    ARGS_NO_LORA = 2,
+    ARGS_NO_CHAT_TEMPLATE = 4,
+    ARGS_NO_DTYPE = 8,
+    ARGS_NO_COMPUTING = 16 /* all of these, -t and --seed */
+};
 
 typedef struct command {
     const char *name;
@@ -33,7 +42,7 @@ typedef struct command {
                                       * before; may be NULL */
     size_t rows_at;                  /* where that struct lies in the ctx of args_parse */
     unsigned rows_use;               /* only rows that have all of these bits of pgr_option.use */
-    unsigned without;     /* ARGS_NO_... together */
+    unsigned without;                /* ARGS_NO_... together */
     int (*run)(const struct command *self, int argc, char **argv); /* an exit status */
 } command;
 

@@ -5,9 +5,11 @@
 #include <unistd.h>
 
 #include "bench_table.h"
+#include "buffer.h"
 #include "commands.h"
 #include "lampqa_table.h"
-#include "program.h"
+#include "message.h"
+#include "session.h"
 
 enum {
     OPT_SPLIT = OPT_FIRST,
@@ -191,17 +193,15 @@ static bool above_zero(const int *list, size_t n) {
 }
 
 /* The default embedder is a help where it is there; one that was named must be. */
-static int open_embedder(bench_run *r, pgr_progress_bar *bar) {
+static int open_the_embedder(bench_run *r, pgr_progress_bar *bar) {
     pgr_error err = {0};
     bool relevant = r->o.judge.history_by == PGR_HISTORY_RELEVANT;
     bool wanted = r->embedder || r->o.baselines || relevant || above_zero(r->pro, r->o.n_pro);
     if (!wanted && above_zero(r->ind, r->o.n_ind)) return EXIT_DONE;
     if (pgr_embedder_find(r->embedder, &r->embedder_path, &err) != PGR_OK)
         return r->embedder || relevant ? complain_error(&err) : EXIT_DONE;
-    pgr_model_options mo = pgr_model_options_default();
-    mo.n_thread = r->common.n_thread;
-    mo.watch = bar_watch(bar);
-    if (pgr_embedder_open(r->embedder_path, &mo, &r->opened, &err) != PGR_OK) return complain_error(&err);
+    int status = open_embedder_at(r->embedder_path, PGR_DTYPE_AUTO, r->common.n_thread, bar, &r->opened);
+    if (status != EXIT_DONE) return status;
     r->o.embedder_path = r->embedder_path;
     r->o.embedder = r->opened;
     r->o.judge.embedder = r->opened;
@@ -267,7 +267,7 @@ static int bench(bench_run *r) {
         status = session_open(&r->common, true, &s);
     else
         s.bar = pgr_progress_bar_create(r->common.quiet);
-    if (status == EXIT_DONE) status = open_embedder(r, s.bar);
+    if (status == EXIT_DONE) status = open_the_embedder(r, s.bar);
     if (status == EXIT_DONE) status = open_people(r);
     if (status == EXIT_DONE) status = bench_with(r, &s);
     pgr_people_close(r->people);

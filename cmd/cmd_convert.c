@@ -1,6 +1,8 @@
 /* cmd_convert.c - `pgenrm convert`: a model as a GGUF file. */
 #include "commands.h"
-#include "program.h"
+#include "message.h"
+#include "session.h"
+#include "writing.h"
 
 enum { OPT_OUT = OPT_FIRST, OPT_TYPE, OPT_FORCE };
 

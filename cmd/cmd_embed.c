@@ -3,9 +3,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "buffer.h"
 #include "commands.h"
 #include "json_out.h"
-#include "program.h"
+#include "message.h"
+#include "session.h"
 #include "table.h"
 
 enum { OPT_POOL = OPT_FIRST, OPT_DIM, OPT_INSTRUCT };
@@ -176,18 +178,9 @@ static int print_all_text(embed_run *r) {
 
 /* ---- the command ---- */
 
-static int open_embedder(embed_run *r) {
-    char *path = NULL;
-    pgr_error err = {0};
-    if (pgr_embedder_find(r->common.model, &path, &err) != PGR_OK) return complain_error(&err);
-    pgr_model_options mo = pgr_model_options_default();
-    mo.dtype = r->common.dtype;
-    mo.n_thread = r->common.n_thread;
-    mo.watch = bar_watch(r->bar);
-    pgr_status opened = pgr_embedder_open(path, &mo, &r->e, &err);
-    pgr_free(path);
-    if (interrupted) return EXIT_INTERRUPTED;
-    if (opened != PGR_OK) return complain_error(&err);
+static int open_and_check(embed_run *r) {
+    int status = open_embedder(r->common.model, r->common.dtype, r->common.n_thread, r->bar, &r->e);
+    if (status != EXIT_DONE) return status;
     r->dim = r->o.dim ? r->o.dim : pgr_embedder_dims(r->e);
     if (r->dim <= pgr_embedder_dims(r->e)) return EXIT_DONE;
     complain("--dim is %zu, the embeddings of %s have %zu values", r->o.dim, pgr_embedder_name(r->e),
@@ -207,7 +200,7 @@ static int run(const command *self, int argc, char **argv) {
     split_lines(&r, text, n);
     r.bar = pgr_progress_bar_create(r.common.quiet);
     r.o.watch = (pgr_watch){&interrupted, show_progress, &r};
-    status = open_embedder(&r);
+    status = open_and_check(&r);
     if (status == EXIT_DONE) status = r.common.json ? print_all_json(&r) : print_all_text(&r);
     pgr_progress_bar_free(r.bar);
     if (r.n_cut > 0 && !r.common.quiet)

@@ -3,9 +3,11 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "buffer.h"
 #include "commands.h"
 #include "json_out.h"
-#include "program.h"
+#include "message.h"
+#include "session.h"
 
 enum {
     OPT_PROMPT_FILE = OPT_FIRST,

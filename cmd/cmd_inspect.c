@@ -1,6 +1,7 @@
 /* cmd_inspect.c - `pgenrm inspect`: what a model, an adapter or an encoder is. */
 #include "commands.h"
-#include "program.h"
+#include "message.h"
+#include "session.h"
 
 static const option_row OPTIONS[] = {{0, 0, NULL, NULL, NULL}};
 

@@ -1,8 +1,11 @@
 /* cmd_merge.c - `pgenrm merge`: a model with adapters merged in, as a Hugging Face folder or a GGUF file. */
 #include <stdlib.h>
 
+#include "buffer.h"
 #include "commands.h"
-#include "program.h"
+#include "message.h"
+#include "session.h"
+#include "writing.h"
 
 enum { OPT_OUT = OPT_FIRST, OPT_TYPE, OPT_FORCE };
 

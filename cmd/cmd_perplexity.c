@@ -2,9 +2,11 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "buffer.h"
 #include "commands.h"
 #include "json_out.h"
-#include "program.h"
+#include "message.h"
+#include "session.h"
 
 enum { OPT_CONTEXT = OPT_FIRST, OPT_PER_TOKEN };
 

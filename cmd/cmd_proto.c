@@ -2,9 +2,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "buffer.h"
 #include "commands.h"
 #include "json_out.h"
-#include "program.h"
+#include "message.h"
+#include "session.h"
 #include "table.h"
 
 enum {
@@ -117,9 +119,7 @@ static int find_paths(proto_run *r, const char *file) {
         return EXIT_DONE;
     }
     if (pgr_store_find(r->store, &r->store_path, &err) != PGR_OK) return complain_error(&err);
-    size_t n = strlen(r->store_path) + sizeof ".protos";
-    r->proto_path = must_alloc(n);
-    snprintf(r->proto_path, n, "%s.protos", r->store_path);
+    r->proto_path = must_join(r->store_path, ".protos");
     return EXIT_DONE;
 }
 
@@ -258,19 +258,6 @@ static int open_analyst(proto_run *r) {
     return EXIT_DONE;
 }
 
-static int open_embedder(proto_run *r) {
-    char *path = NULL;
-    pgr_error err = {0};
-    if (r->o.by == PGR_PROTO_VOTES) return EXIT_DONE;
-    if (pgr_embedder_find(r->embedder, &path, &err) != PGR_OK) return complain_error(&err);
-    pgr_model_options mo = pgr_model_options_default();
-    mo.n_thread = r->common.n_thread;
-    mo.watch = bar_watch(r->bar);
-    pgr_status s = pgr_embedder_open(path, &mo, &r->o.embedder, &err);
-    pgr_free(path);
-    return s == PGR_OK ? EXIT_DONE : complain_error(&err);
-}
-
 /* --add: how the file's vectors were made decides what is opened. */
 static int take_way(proto_run *r) {
     pgr_prototypes *p = NULL;
@@ -286,7 +273,8 @@ static int build_on(proto_run *r, pgr_store *store) {
     pgr_error err = {0};
     pgr_proto_added n = {0};
     int status = take_way(r);
-    if (status == EXIT_DONE) status = open_embedder(r);
+    if (status == EXIT_DONE && r->o.by != PGR_PROTO_VOTES)
+        status = open_embedder(r->embedder, PGR_DTYPE_AUTO, r->common.n_thread, r->bar, &r->o.embedder);
     if (status == EXIT_DONE) status = open_analyst(r);
     if (status != EXIT_DONE) return status;
     pgr_status s = r->add ? pgr_proto_add(store, r->proto_path, &r->o, &n, &err)

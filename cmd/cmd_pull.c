@@ -3,7 +3,7 @@
 
 #include "commands.h"
 #include "json_out.h"
-#include "program.h"
+#include "message.h"
 
 enum { OPT_TO = OPT_FIRST, OPT_ALL, OPT_INCLUDE };
 

@@ -4,10 +4,12 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "buffer.h"
 #include "commands.h"
 #include "judge_args.h"
-#include "program.h"
+#include "message.h"
 #include "report.h"
+#include "session.h"
 
 enum {
     GROUP_CHAINS = 4096, /* of the requests that are judged in one call */
@@ -174,11 +176,7 @@ static int judge_group(score_run *r, const session *s, size_t first, size_t n) {
     free(g.results);
     free(g.errors);
     free(g.done);
-    if (g.status == EXIT_DONE && g.cancelled) {
-        complain("interrupted");
-        return EXIT_INTERRUPTED;
-    }
-    return g.status;
+    return g.status == EXIT_DONE && g.cancelled ? complain_interrupted() : g.status;
 }
 
 /* So many that the last chains of a group, which run with few beside them, count little, and that what a group holds
@@ -199,7 +197,7 @@ static int judge_all(score_run *r, session *s) {
     size_t most = group_size(r);
     for (size_t first = 0; first < r->n_request; first += most) {
         size_t left = r->n_request - first;
-        int status = interrupted ? EXIT_INTERRUPTED : judge_group(r, s, first, left < most ? left : most);
+        int status = interrupted ? complain_interrupted() : judge_group(r, s, first, left < most ? left : most);
         if (status != EXIT_DONE) return status;
     }
     return EXIT_DONE;
@@ -232,7 +230,7 @@ static int judge_requests(score_run *r) {
 
 static int score(score_run *r) {
     read_requests(r);
-    if (interrupted) return EXIT_INTERRUPTED;
+    if (interrupted) return complain_interrupted();
     if (r->n_request == 0) return EXIT_FAILED;
     size_t unread = r->n_bad;
     int status = judge_requests(r);

@@ -4,8 +4,8 @@
 
 #include "commands.h"
 #include "json_out.h"
+#include "message.h"
 #include "pgenrm_bench.h"
-#include "program.h"
 #include "table.h"
 
 enum {
@@ -166,8 +166,8 @@ static int run(const command *self, int argc, char **argv) {
     pgr_error err = {0};
     pgr_status made = pgr_synth(r.responses, r.out, &r.o, &report, &err);
     pgr_progress_bar_free(bar);
-    if (interrupted) return EXIT_INTERRUPTED;
-    if (made != PGR_OK) return complain_error(&err);
+    int ended = finish_call(made, &err);
+    if (ended != EXIT_DONE) return ended;
     if (r.common.json)
         print_json(&report);
     else

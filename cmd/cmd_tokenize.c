@@ -2,9 +2,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "buffer.h"
 #include "commands.h"
 #include "json_out.h"
-#include "program.h"
+#include "message.h"
+#include "session.h"
 
 enum { OPT_FILE = OPT_FIRST, OPT_PARSE_SPECIAL, OPT_BOS, OPT_DECODE };
 
@@ -141,7 +143,7 @@ static int all_lines(const tokenize_run *r, const char *text, size_t n) {
     const char *end = text + n;
     int status = EXIT_DONE;
     for (const char *next; text < end && status == EXIT_DONE; text = next) {
-        if (interrupted) return EXIT_INTERRUPTED;
+        if (interrupted) return complain_interrupted();
         const char *stop = memchr(text, '\n', (size_t)(end - text));
         next = stop ? stop + 1 : end;
         status = one_item(r, text, (size_t)((stop ? stop : end) - text));

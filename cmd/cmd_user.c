@@ -3,9 +3,11 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "buffer.h"
 #include "commands.h"
 #include "json_out.h"
-#include "program.h"
+#include "message.h"
+#include "session.h"
 #include "table.h"
 
 enum { OPT_STORE = OPT_FIRST, OPT_FORM, OPT_SKIP_BAD, OPT_LIMIT, OPT_USER, OPT_USER_KEY, OPT_WEIGHTS };
@@ -213,7 +215,8 @@ static int run_list(const command *self, int argc, char **argv) {
     if (status != EXIT_DONE) return status;
     listing l = {.r = &r, .t = table_create(columns, sizeof columns / sizeof *columns)};
     pgr_error err = {0};
-    if (pgr_user_list(s, list_user, &l, &err) != PGR_OK) status = complain_error(&err);
+    pgr_status listed = pgr_user_list(s, list_user, &l, &err);
+    status = finish_call(listed, &err);
     if (status == EXIT_DONE && !r.common.json) {
         screen out = screen_open(100);
         table_print(l.t, &out, 0);
@@ -223,7 +226,7 @@ static int run_list(const command *self, int argc, char **argv) {
     }
     table_free(l.t);
     pgr_store_close(s);
-    return interrupted ? EXIT_INTERRUPTED : status;
+    return status;
 }
 
 /* ---- show ---- */
@@ -349,9 +352,9 @@ static int run_export(const command *self, int argc, char **argv) {
     if (!r.operands[0]) done = pgr_user_export(s, NULL, (pgr_user_form)form, write_out, NULL, &err);
     for (char **id = r.operands; *id && done == PGR_OK && !interrupted; id++)
         done = pgr_user_export(s, *id, (pgr_user_form)form, write_out, NULL, &err);
-    if (done != PGR_OK) status = complain_error(&err);
+    status = finish_call(done, &err);
     pgr_store_close(s);
-    return interrupted ? EXIT_INTERRUPTED : status;
+    return status;
 }
 
 /* ---- forget ---- */
@@ -360,9 +363,7 @@ static int run_export(const command *self, int argc, char **argv) {
  * build` makes it. */
 static void remind_of_prototypes(const pgr_store *s) {
     const char *path = pgr_store_path(s);
-    char *file = must_alloc(strlen(path) + sizeof ".protos");
-    strcpy(file, path);
-    strcat(file, ".protos");
+    char *file = must_join(path, ".protos");
     if (access(file, F_OK) == 0)
         complain(
             "%s still holds names and vectors of users it was built from: `pgenrm proto build --add` takes them out, "

@@ -5,6 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "buffer.h"
+#include "message.h"
+#include "session.h"
+
 int judge_args_set(judge_args *a, int id, const char *value) {
     switch (id) {
     case OPT_STORE:
@@ -29,12 +33,12 @@ static bool exists(const char *path) {
     return f != NULL;
 }
 
-/* Similar users are opened where they are asked for, or where prototypes stand beside a store that was named: a request may ask. */
+/* Similar users are opened where they are asked for, or where prototypes stand beside a store that was named: a request
+ * may ask. */
 static bool wants_people(const judge_args *a, const char *store) {
     if (a->o.pro > 0 || a->prototypes) return true;
     if (!a->store_name || a->o.pro == 0) return false;
-    char *beside = must_alloc(strlen(store) + sizeof ".protos");
-    sprintf(beside, "%s.protos", store);
+    char *beside = must_join(store, ".protos");
     bool there = exists(beside);
     free(beside);
     return there;
@@ -54,26 +58,17 @@ static pgr_status open_users(judge_args *a, int n_thread, pgr_error *err) {
     return s;
 }
 
-static pgr_status open_embedder(judge_args *a, int n_thread, pgr_error *err) {
-    char *path = NULL;
-    pgr_model_options mo = pgr_model_options_default();
-    mo.n_thread = n_thread;
-    pgr_status s = pgr_embedder_find(a->embedder_name, &path, err);
-    if (s == PGR_OK) s = pgr_embedder_open(path, &mo, &a->embedder, err);
-    pgr_free(path);
-    a->o.embedder = a->embedder;
-    return s;
-}
-
 int judge_args_open(judge_args *a, const common_options *common) {
     pgr_error err = {0};
     pgr_status s = PGR_OK;
     if (a->calibration) s = pgr_calibration_open(a->calibration, &a->map, &err);
     a->o.calibration = a->map;
     if (s == PGR_OK && (a->store_name || a->prototypes || a->o.pro > 0)) s = open_users(a, common->n_thread, &err);
-    if (s == PGR_OK && a->o.history_by == PGR_HISTORY_RELEVANT && !a->people)
-        s = open_embedder(a, common->n_thread, &err);
-    return s == PGR_OK ? EXIT_DONE : complain_error(&err);
+    if (s != PGR_OK) return complain_error(&err);
+    if (a->o.history_by != PGR_HISTORY_RELEVANT || a->people) return EXIT_DONE;
+    int status = open_embedder(a->embedder_name, PGR_DTYPE_AUTO, common->n_thread, NULL, &a->embedder);
+    a->o.embedder = a->embedder;
+    return status;
 }
 
 void judge_args_close(judge_args *a) {

@@ -3,7 +3,7 @@
 #ifndef PGR_CMD_JUDGE_ARGS_H
 #define PGR_CMD_JUDGE_ARGS_H
 
-#include "program.h"
+#include "args.h"
 
 enum {
     OPT_STORE = OPT_FIRST,
@@ -13,11 +13,11 @@ enum {
 };
 
 /* clang-format off */
-#define JUDGE_OPTIONS                                                                                                   \
-    {OPT_STORE, 0, "store", "FILE", "users: who is similar, and the history of a request that names only its user "     \
-                                    "(default with --pro: $PGENRM_STORE, else users.db in the cache folder)"},          \
-    {OPT_PROTOTYPES, 0, "prototypes", "FILE", "of `proto build` (default: the store's name with .protos)"},             \
-    {OPT_EMBEDDER, 0, "embedder", "NAME", "for similar users and relevant pairs (default: what the prototypes need)"},  \
+#define JUDGE_OPTIONS                                                                                                  \
+    {OPT_STORE, 0, "store", "FILE", "users: who is similar, and the history of a request that names only its user "    \
+                                    "(default with --pro: $PGENRM_STORE, else users.db in the cache folder)"},         \
+    {OPT_PROTOTYPES, 0, "prototypes", "FILE", "of `proto build` (default: the store's name with .protos)"},            \
+    {OPT_EMBEDDER, 0, "embedder", "NAME", "for similar users and relevant pairs (default: what the prototypes need)"}, \
     {OPT_CALIBRATION, 0, "calibration", "FILE", "how probabilities become those of people's choices (docs/scores.md)"}
 /* clang-format on */
 

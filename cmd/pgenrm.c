@@ -2,7 +2,7 @@
 #include <string.h>
 
 #include "commands.h"
-#include "program.h"
+#include "message.h"
 
 /* In the order in which a newcomer needs them. */
 static const command *const COMMANDS[] = {&CMD_SCORE,   &CMD_USER,  &CMD_GENERATE, &CMD_PULL,       &CMD_INSPECT,

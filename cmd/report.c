@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "program.h"
+#include "buffer.h"
 
 static const double EQUAL = 1e-9; /* scores nearer than this are a tie (docs/scores.md) */
 

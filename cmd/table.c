@@ -8,7 +8,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-#include "program.h"
+#include "buffer.h"
 
 /* ---- the screen ---- */
 

@@ -1,12 +1,19 @@
-/* run_program.h - runs build/pgenrm in a shell and keeps what it printed. */
+/* run_program.h - runs build/pgenrm in a shell, keeps what it printed and holds it against what is expected. */
 #ifndef PGR_TESTS_CMD_RUN_PROGRAM_H
 #define PGR_TESTS_CMD_RUN_PROGRAM_H
 
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
-#include <unistd.h>
+
+#include "../base/scratch.h"
+
+#include <cmocka.h>
 
 #define TINY PGR_SOURCE_DIR "/tests/golden/tiny-llama.gguf"
 
@@ -14,35 +21,6 @@ typedef struct ran {
     int status;      /* exit status, 1000 + signal if it was killed */
     char *out, *err; /* run_free */
 } ran;
-
-static char scratch[64]; /* a folder of this test's own */
-
-static inline void scratch_make(void) {
-    strcpy(scratch, "/tmp/pgenrm-test-XXXXXX");
-    if (!mkdtemp(scratch)) abort();
-}
-
-static inline void scratch_remove(void) {
-    char command[128];
-    snprintf(command, sizeof command, "rm -rf %s", scratch);
-    if (system(command) != 0) abort();
-}
-
-/* The path of a file in the scratch folder; one of four buffers in turn. */
-static inline const char *scratch_path(const char *name) {
-    static char paths[4][160];
-    static int turn;
-    char *p = paths[turn++ % 4];
-    snprintf(p, sizeof paths[0], "%s/%s", scratch, name);
-    return p;
-}
-
-static inline const char *scratch_write(const char *name, const char *text) {
-    const char *path = scratch_path(name);
-    FILE *f = fopen(path, "wb");
-    if (!f || fwrite(text, 1, strlen(text), f) != strlen(text) || fclose(f) != 0) abort();
-    return path;
-}
 
 static inline char *slurp(const char *path) {
     FILE *f = fopen(path, "rb");
@@ -54,23 +32,76 @@ static inline char *slurp(const char *path) {
     return text;
 }
 
-/* A shell command in which `pgenrm` is the program under test and the tiny model the default. */
+/* A shell command in which `pgenrm` is the program under test, the tiny model the default, $SCRATCH its folder. */
 static inline ran run_program(const char *command) {
     char line[6000];
     snprintf(line, sizeof line,
-             "PATH='%s':\"$PATH\" PGENRM_MODEL='%s' COLUMNS=80 && export PATH PGENRM_MODEL COLUMNS && cd '%s' && "
-             "{ %s\n} >%s/out 2>%s/err",
-             PGR_BINARY_DIR, TINY, PGR_SOURCE_DIR, command, scratch, scratch);
+             "PATH='%s':\"$PATH\" PGENRM_MODEL='%s' SCRATCH='%s' COLUMNS=80 && "
+             "export PATH PGENRM_MODEL SCRATCH COLUMNS && cd '%s' && { %s\n} >\"$SCRATCH\"/out 2>\"$SCRATCH\"/err",
+             PGR_BINARY_DIR, TINY, scratch, PGR_SOURCE_DIR, command);
     int s = system(line);
     ran r = {.status = WIFEXITED(s) ? WEXITSTATUS(s) : 1000 + WTERMSIG(s)};
-    r.out = slurp(scratch_path("out"));
-    r.err = slurp(scratch_path("err"));
+    r.out = slurp(path_of("out"));
+    r.err = slurp(path_of("err"));
     return r;
 }
 
 static inline void run_free(ran *r) {
     free(r->out);
     free(r->err);
+}
+
+/* Its exit status is `status`, its standard error has `says`, or is empty. */
+static inline ran run_to(const char *command, int status, const char *says) {
+    ran r = run_program(command);
+    if (r.status != status || !strstr(r.err, says) || (!*says && *r.err))
+        fail_msg("%s\nstatus %d, wanted %d; wanted: %s\nstderr: %sstdout: %s", command, r.status, status, says, r.err,
+                 r.out);
+    return r;
+}
+
+/* Where nothing was done, nothing is printed. */
+static inline void assert_ends(const char *command, int status, const char *says) {
+    ran r = run_to(command, status, says);
+    if (status != 0 && status != 3) assert_string_equal(r.out, "");
+    run_free(&r);
+}
+
+/* The example of `pgenrm NAME --help`, as it stands there; free. */
+static inline char *example_of(const char *name) {
+    static const char title[] = "\nExample:\n  ";
+    char command[100];
+    snprintf(command, sizeof command, "pgenrm %s --help", name);
+    ran help = run_to(command, 0, "");
+    char *example = strstr(help.out, title);
+    if (!example) fail_msg("%s: found no example in:\n%s", command, help.out);
+    memmove(help.out, example + strlen(title), strlen(example + strlen(title)) + 1);
+    free(help.err);
+    return help.out;
+}
+
+/* Interrupts the command, whose output goes to $SCRATCH/printed, as soon as something stands in the file `ready`: it
+ * ends with 130 and says so. A shell's background jobs ignore SIGINT unless it is told otherwise: the program sets its
+ * own handler. */
+static inline ran run_interrupted(const char *command, const char *ready) {
+    char line[1000];
+    snprintf(line, sizeof line,
+             "%s >$SCRATCH/printed & for i in $(seq 2400); do [ -s %s ] && break; sleep 0.05; done; "
+             "kill -INT $!; wait $!; status=$?; cat $SCRATCH/printed; exit $status",
+             command, ready);
+    return run_to(line, 130, "pgenrm: interrupted\n");
+}
+
+/* The same while a model is opened, which the command takes as -m $SCRATCH/slow: its config.json is a pipe, which is
+ * closed only after the signal. */
+static inline void assert_interrupted_loading(const char *model, const char *command) {
+    char line[1000];
+    snprintf(line, sizeof line,
+             "cp -r %s $SCRATCH/slow && mv $SCRATCH/slow/config.json $SCRATCH/kept && mkfifo $SCRATCH/slow/config.json "
+             "&& { %s & timeout 60 sh -c 'exec 3>$SCRATCH/slow/config.json; kill -INT $0; mv $SCRATCH/kept "
+             "$SCRATCH/slow/config.json' $!; wait $!; status=$?; rm -r $SCRATCH/slow; exit $status; }",
+             model, command);
+    assert_ends(line, 130, "pgenrm: interrupted\n");
 }
 
 #endif

@@ -3,18 +3,6 @@
 #include "../base/faults.h"
 #include "run_program.h"
 
-static int setup(void **state) {
-    (void)state;
-    scratch_make();
-    setenv("PGENRM_SCRATCH", scratch, 1);
-    return 0;
-}
-static int teardown(void **state) {
-    (void)state;
-    scratch_remove();
-    return 0;
-}
-
 static ran run(int status, const char *command) {
     ran r = run_program(command);
     if (r.status != status) fail_msg("%s: status %d, expected %d\n%s", command, r.status, status, r.err);
@@ -25,7 +13,7 @@ static ran run(int status, const char *command) {
 
 static void prints_rows(void **state) {
     (void)state;
-    ran r = run(0, TRY "--ind 2 --pro 0,2 --stranger --runs 2 --json --out $PGENRM_SCRATCH/a");
+    ran r = run(0, TRY "--ind 2 --pro 0,2 --stranger --runs 2 --json --out $SCRATCH/a");
     size_t lines = 0;
     for (const char *c = r.out; *c; c++) lines += *c == '\n';
     assert_int_equal(lines, 5); /* longest; p-genrm with and without similar users, and their controls */
@@ -35,11 +23,11 @@ static void prints_rows(void **state) {
                            "\"method\":\"p-genrm\",\"ind\":2,\"pro\":2,\"history\":null,\"stranger\":true,\"runs\":2,"
                            "\"pairs\":8,\"users\":4,"));
     run_free(&r);
-    r = run(0, TRY "--ind 2 --calibration-out $PGENRM_SCRATCH/c.json && pgenrm score -q --json --ind 1 --calibration "
-                   "$PGENRM_SCRATCH/c.json examples/request.json");
+    r = run(0, TRY "--ind 2 --calibration-out $SCRATCH/c.json && pgenrm score -q --json --ind 1 --calibration "
+                   "$SCRATCH/c.json examples/request.json");
     assert_non_null(strstr(r.out, "\"confidence_raw\""));
     run_free(&r);
-    r = run(1, TRY "--ind 0 --calibration-out $PGENRM_SCRATCH/c.json");
+    r = run(1, TRY "--ind 0 --calibration-out $SCRATCH/c.json");
     assert_non_null(strstr(r.err, "no verdict of p-genrm"));
     run_free(&r);
     r = run(0, TRY "--ind 0 --baselines");
@@ -64,8 +52,8 @@ static void refuses(void **state) {
     ran r = run(1, "pgenrm bench -q --ind 0 /nonexistent.jsonl");
     assert_non_null(strstr(r.err, "/nonexistent.jsonl"));
     run_free(&r);
-    scratch_write("bad.jsonl", "{\"user_id\": \"u\"}\n");
-    r = run(1, "pgenrm bench -q --ind 0 $PGENRM_SCRATCH/bad.jsonl");
+    write_text("bad.jsonl", "{\"user_id\": \"u\"}\n");
+    r = run(1, "pgenrm bench -q --ind 0 $SCRATCH/bad.jsonl");
     assert_non_null(strstr(r.err, "bad.jsonl:1"));
     run_free(&r);
 }
@@ -75,14 +63,14 @@ static void refuses(void **state) {
 
 static void killed_runs_go_on(void **state) {
     (void)state;
-    ran whole = run(0, TRY "--ind 2 --pro 2 --runs 2 --json --out $PGENRM_SCRATCH/whole | " NUMBERS);
+    ran whole = run(0, TRY "--ind 2 --pro 2 --runs 2 --json --out $SCRATCH/whole | " NUMBERS);
     for (int i = 0; i < 5; i++) {
         char command[2400];
         snprintf(command, sizeof command,
-                 "go() { r=; test -e $PGENRM_SCRATCH/k%d/plan.json && r=--resume; " TRY
-                 "--ind 2 --pro 2 --runs 2 --json --out $PGENRM_SCRATCH/k%d $r & p=$!; }; "
+                 "go() { r=; test -e $SCRATCH/k%d/plan.json && r=--resume; " TRY
+                 "--ind 2 --pro 2 --runs 2 --json --out $SCRATCH/k%d $r & p=$!; }; "
                  "for s in 0.0%d 0.2%d; do go >/dev/null 2>&1; sleep $s; kill -9 $p; wait $p; done 2>/dev/null; "
-                 "go >$PGENRM_SCRATCH/last; wait $p || exit 1; " NUMBERS "$PGENRM_SCRATCH/last",
+                 "go >$SCRATCH/last; wait $p || exit 1; " NUMBERS "$SCRATCH/last",
                  i, i, i * 2 + 1, i * 2);
         ran r = run(0, command);
         assert_string_equal(r.out, whole.out);
@@ -126,5 +114,5 @@ static void ranks_generators(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(prints_rows), cmocka_unit_test(refuses),
                                        cmocka_unit_test(ranks_generators), cmocka_unit_test(killed_runs_go_on)};
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

@@ -1,15 +1,8 @@
 /* test_cli.c - the program as a user meets it: usage, exit statuses, one line per mistake, JSON keys, repeatable
  * output. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
 #include <jansson.h>
 
 #include "run_program.h"
-
-#include <cmocka.h>
 
 static size_t count_lines(const char *s) {
     size_t n = 0;
@@ -92,7 +85,7 @@ static void test_wrong_usage(void **state) {
 
 static void test_work_that_cannot_be_done(void **state) {
     (void)state;
-    const char *bad = scratch_write("bad.json", "{\"query\": \"q\",\n\"responses\": [\"a\"]}");
+    const char *bad = write_text("bad.json", "{\"query\": \"q\",\n\"responses\": [\"a\"]}");
     char command[400];
     assert_refused("pgenrm score /nonexistent.json", 1, "/nonexistent.json");
     snprintf(command, sizeof command, "pgenrm score %s", bad);
@@ -123,7 +116,7 @@ static void test_help(void **state) {
                                         "embed", "tokenize", "perplexity", "merge", "convert"};
     enum { N = sizeof names / sizeof *names };
     assert_int_equal(setenv("PGENRM_EMBEDDER", PGR_SOURCE_DIR "/tests/golden/hf-tiny-bert", 1), 0);
-    assert_int_equal(setenv("PGENRM_STORE", scratch_path("users.db"), 1), 0);
+    assert_int_equal(setenv("PGENRM_STORE", path_of("users.db"), 1), 0);
     ran all = run_well("pgenrm --help");
     const char *last = all.out;
     for (size_t i = 0; i < N; i++) { /* in the order in which a newcomer needs them */
@@ -134,21 +127,22 @@ static void test_help(void **state) {
         last = found;
         snprintf(command, sizeof command, "pgenrm %s --help", names[i]);
         ran help = run_well(command);
-        char *example = strstr(help.out, "\nExample:\n  ");
-        assert_non_null(example);
+        char *example = example_of(names[i]);
         int fetches = strcmp(names[i], "pull") == 0; /* needs a network: test_pull.c has a server */
         int no_model = fetches || strcmp(names[i], "user") == 0;
         assert_int_equal(strstr(help.out, "--model") == NULL, no_model);
         if (fetches
             || i >= 8) { /* what merge and convert write would lie in the source folder: test_merge.c, test_convert.c */
             run_free(&help);
+            free(example);
             continue;
         }
-        ran done = run_program(example + strlen("\nExample:\n  ")); /* every example runs as it stands */
+        ran done = run_program(example); /* every example runs as it stands */
         if (done.status != 0 && done.status != 3) fail_msg("%s: status %d\n%s", example, done.status, done.err);
         assert_true(done.out[0] != '\0');
         run_free(&done);
         run_free(&help);
+        free(example);
     }
     run_free(&all);
     ran version = run_well("pgenrm --version");
@@ -245,7 +239,7 @@ static void stop_texts_hold_in_forced_text(void **state) {
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         char command[512], want[64];
-        const char *grammar = scratch_write("stop.gbnf", cases[i].grammar);
+        const char *grammar = write_text("stop.gbnf", cases[i].grammar);
         snprintf(command, sizeof command, "pgenrm generate --json --raw --temperature 0 --grammar %s --stop '%s' x",
                  grammar, cases[i].stop);
         snprintf(want, sizeof want, "\"text\":\"%s\"", cases[i].text);
@@ -276,7 +270,7 @@ static void test_generate(void **state) {
     json_decref(v);
     run_free(&r);
 
-    const char *grammar = scratch_write("yes.gbnf", "root ::= \"yes\" | \"no\"\n");
+    const char *grammar = write_text("yes.gbnf", "root ::= \"yes\" | \"no\"\n");
     char command[300];
     snprintf(command, sizeof command, "pgenrm generate --json --raw --grammar %s 'Is it?'", grammar);
     r = run_well(command);
@@ -421,7 +415,7 @@ static void test_score_same_text(void **state) {
         char text[200], command[1200];
         snprintf(text, sizeof text, "{\"query\": \"Tea or coffee?\", \"responses\": %s, \"ind\": 4}",
                  CASES[i].responses);
-        snprintf(command, sizeof command, "pgenrm score --json --frame compact %s", scratch_write(CASES[i].name, text));
+        snprintf(command, sizeof command, "pgenrm score --json --frame compact %s", write_text(CASES[i].name, text));
         ran r = run_score(command);
         json_t *v = parse(r.out);
         const json_t *list = at(v, "responses"), *last = json_array_get(list, json_array_size(list) - 1);
@@ -502,7 +496,7 @@ static void test_score_jsonl(void **state) {
              "{\"user_id\":\"u\",\"context\":[{\"role\":\"user\",\"content\":\"x\"}],\"chosen\":{\"content\":\"a\"},"
              "\"rejected\":{\"content\":\"b\"},\"conversation_id\":\"fifth\",\"split\":\"test\"}");
     char command[300];
-    snprintf(command, sizeof command, "pgenrm score --json --ind 1 %s", scratch_write("many.jsonl", text));
+    snprintf(command, sizeof command, "pgenrm score --json --ind 1 %s", write_text("many.jsonl", text));
     ran r = run_program(command);
     assert_int_equal(r.status, 3);
     assert_int_equal(count_lines(r.out), 3);
@@ -513,7 +507,7 @@ static void test_score_jsonl(void **state) {
     assert_non_null(strstr(r.out, "\n{\"id\":\"fifth\""));
     run_free(&r);
 
-    snprintf(command, sizeof command, "pgenrm score %s", scratch_write("none.jsonl", "\n \n"));
+    snprintf(command, sizeof command, "pgenrm score %s", write_text("none.jsonl", "\n \n"));
     assert_refused(command, 1, "none.jsonl: found no request");
     assert_refused("pgenrm score /nonexistent.jsonl", 1, "/nonexistent.jsonl: No such file");
     ran both = run_program("pgenrm score --json --ind 1 /nonexistent.json - < examples/new_user.json");
@@ -533,10 +527,9 @@ static void test_score_together(void **state) {
     char text[600], commands[3][500];
     snprintf(text, sizeof text, "%s%s%s", MANY, PRO, FEW);
     const char *how = "pgenrm score --json --frame tests/golden/mini.frame";
-    snprintf(commands[0], sizeof commands[0], "%s %s", how, scratch_write("together.jsonl", text));
-    snprintf(commands[1], sizeof commands[1], "%s --deadline 100 %s", how,
-             scratch_write("many.json", MANY)); /* alone */
-    snprintf(commands[2], sizeof commands[2], "%s %s", how, scratch_write("few.json", FEW));
+    snprintf(commands[0], sizeof commands[0], "%s %s", how, write_text("together.jsonl", text));
+    snprintf(commands[1], sizeof commands[1], "%s --deadline 100 %s", how, write_text("many.json", MANY)); /* alone */
+    snprintf(commands[2], sizeof commands[2], "%s %s", how, write_text("few.json", FEW));
     ran together = run_program(commands[0]), alone[2] = {run_score(commands[1]), run_score(commands[2])};
     assert_int_equal(together.status, 3);
     assert_int_equal(count_lines(together.out), 2);
@@ -615,38 +608,21 @@ static void test_report(void **state) {
 /* SIGINT ends a long run with 130, promptly; what was done before stands on standard output. */
 static void test_interrupt(void **state) {
     (void)state;
-    char text[600], command[1200];
+    char text[600];
     int n =
         snprintf(text, sizeof text, "{\"id\":\"quick\",\"query\":\"Tea?\",\"responses\":[\"a\",\"b\"],\"ind\":1}\n");
     n += snprintf(text + n, sizeof text - (size_t)n,
                   "{\"id\":\"slow\",\"query\":\"Tea?\",\"ind\":1024,\"responses\":[\"a\"");
     for (int i = 1; i < 26; i++) n += snprintf(text + n, sizeof text - (size_t)n, ",\"b\""); /* half a minute */
     snprintf(text + n, sizeof text - (size_t)n, "]}\n");
-    const char *file = scratch_write("slow.jsonl", text);
-    /* interrupted as soon as the quick one's line is there. A shell's background jobs ignore SIGINT unless it is told
-     * otherwise: the program sets its own handler */
-    snprintf(command, sizeof command,
-             "pgenrm score --json %s > %s.out & for i in $(seq 600); do [ -s %s.out ] && break; sleep 0.1; done; "
-             "kill -INT $!; wait $!; status=$?; cat %s.out; exit $status",
-             file, file, file, file);
-    ran r = run_program(command);
-    assert_int_equal(r.status, 130);
+    write_text("slow.jsonl", text);
+    ran r = run_interrupted("pgenrm score --json $SCRATCH/slow.jsonl",
+                            "$SCRATCH/printed"); /* the quick one's line is there */
     assert_int_equal(count_lines(r.out), 1);
     assert_int_equal(strncmp(r.out, "{\"id\":\"quick\"", 13), 0);
-    assert_non_null(strstr(r.err, "pgenrm: interrupted"));
     run_free(&r);
-}
-
-static int set_up(void **state) {
-    (void)state;
-    scratch_make();
-    return 0;
-}
-
-static int tear_down(void **state) {
-    (void)state;
-    scratch_remove();
-    return 0;
+    assert_interrupted_loading("tests/golden/hf-tiny-qwen3", "pgenrm score -m $SCRATCH/slow examples/request.json");
+    assert_interrupted_loading("tests/golden/hf-tiny-qwen3", "pgenrm tokenize -m $SCRATCH/slow text");
 }
 
 int main(void) {
@@ -674,5 +650,5 @@ int main(void) {
         cmocka_unit_test(test_report),
         cmocka_unit_test(test_interrupt),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

@@ -1,47 +1,20 @@
 /* test_embed.c - `pgenrm embed` as a user meets it, on the tiny models of tools/tiny_embed.py. */
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 
 #include <jansson.h>
 
 #include "run_program.h"
 
-#include <cmocka.h>
-
 #define BERT  "-m tests/golden/hf-tiny-bert "
 #define QWEN3 "-m tests/golden/hf-tiny-qwen3-embedding "
 
 static int begin(void **state) {
-    (void)state;
-    scratch_make();
-    scratch_write("texts", "A reader asks a question.\n\nTwo answers come back.\nThe reader asked a question\n");
-    setenv("TEXTS", scratch_path("texts"), 1);
+    if (make_folder(state)) return -1;
+    write_text("texts", "A reader asks a question.\n\nTwo answers come back.\nThe reader asked a question\n");
+    setenv("TEXTS", path_of("texts"), 1);
     setenv("PGENRM_HOME", scratch, 1);
     unsetenv("PGENRM_EMBEDDER");
     return 0;
-}
-
-static int end(void **state) {
-    (void)state;
-    scratch_remove();
-    return 0;
-}
-
-static ran run_to(const char *command, int status, const char *says) {
-    ran r = run_program(command);
-    if (r.status != status || !strstr(r.err, says) || (!*says && *r.err))
-        fail_msg("%s\nstatus %d, wanted %d; wanted: %s\nstderr: %sstdout: %s", command, r.status, status, says, r.err,
-                 r.out);
-    return r;
-}
-
-static void assert_ends(const char *command, int status, const char *says) {
-    ran r = run_to(command, status, says);
-    assert_string_equal(r.out, "");
-    run_free(&r);
 }
 
 static void test_usage(void **state) {
@@ -118,7 +91,7 @@ static void test_vocabulary_alone(void **state) {
     ran made = run_program(
         "cp -r tests/golden/hf-tiny-bert $(dirname $TEXTS)/old && cd $(dirname $TEXTS)/old && rm tokenizer.json");
     assert_int_equal(made.status, 0);
-    scratch_write("old/vocab.txt", text);
+    write_text("old/vocab.txt", text);
     ran want = run_to("pgenrm embed --json " BERT "$TEXTS", 0, "");
     ran got = run_to("pgenrm embed --json -m $(dirname $TEXTS)/old $TEXTS", 0, "");
     assert_string_equal(got.out, want.out);
@@ -145,24 +118,28 @@ static void test_table(void **state) {
 
 static void test_example_of_the_help(void **state) {
     (void)state;
-    ran help = run_to("pgenrm embed --help", 0, "");
-    char *example = strstr(help.out, "\nExample:\n  "), command[300];
-    assert_non_null(example);
-    snprintf(command, sizeof command, "export PGENRM_EMBEDDER=tests/golden/hf-tiny-bert; %s",
-             example + strlen("\nExample:\n  "));
+    char *example = example_of("embed"), command[300];
+    snprintf(command, sizeof command, "export PGENRM_EMBEDDER=tests/golden/hf-tiny-bert; %s", example);
     ran done = run_program(command);
     assert_int_equal(done.status, 0);
     assert_non_null(strstr(done.out, "{\"embedding\":["));
     run_free(&done);
-    run_free(&help);
+    free(example);
 }
 
+/* SIGINT ends it with 130 and its message, wherever it comes. */
 static void test_interrupt(void **state) {
     (void)state;
-    assert_ends("yes 'Two answers come back and the reader asks' | head -200000 >"
-                "$PGENRM_HOME/many; "
-                "timeout --preserve-status -s INT 2 pgenrm embed " QWEN3 "$PGENRM_HOME/many",
-                130, "pgenrm: interrupted");
+    assert_ends("yes 'Two answers come back and the reader asks' | head -200000 >$SCRATCH/many", 0, "");
+    ran r = run_interrupted("pgenrm embed --json " QWEN3 "$SCRATCH/many",
+                            "$SCRATCH/printed"); /* 1024 lines at a time are printed */
+    assert_non_null(strstr(r.out, "{\"embedding\":["));
+    run_free(&r);
+    assert_interrupted_loading("tests/golden/hf-tiny-bert", "pgenrm embed -m $SCRATCH/slow $TEXTS");
+    assert_interrupted_loading("tests/golden/hf-tiny-qwen3-embedding", "pgenrm embed -m $SCRATCH/slow $TEXTS");
+    assert_ends("mkfifo $SCRATCH/pipe && { pgenrm embed " BERT "$SCRATCH/pipe & "
+                "timeout 60 sh -c 'exec 3>$SCRATCH/pipe; kill -INT $0; sleep 0.1' $!; wait $!; }",
+                130, "pgenrm: interrupted\n");
 }
 
 int main(void) {
@@ -175,5 +152,5 @@ int main(void) {
         cmocka_unit_test(test_example_of_the_help),
         cmocka_unit_test(test_interrupt),
     };
-    return cmocka_run_group_tests(tests, begin, end);
+    return cmocka_run_group_tests(tests, begin, remove_folder);
 }

@@ -1,36 +1,29 @@
 /* test_headers.c - the examples in the opening comments of the public headers compile as they stand there
  * (tools/header_examples.cmake takes them out) and do what they say. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
 #include "run_program.h"
 
 #include "header_examples.inc"
 
-#include <cmocka.h>
-
 /* What an example prints, with the files of its comment below their names in a folder of its own. */
 static void assert_prints(void (*example)(void), const char *const (*files)[2], size_t n_file, const char *expected) {
-    scratch_make();
+    assert_int_equal(make_folder(NULL), 0);
     char *before = getcwd(NULL, 0);
     assert_non_null(before);
-    for (size_t i = 0; i < n_file; i++) assert_int_equal(symlink(files[i][0], scratch_path(files[i][1])), 0);
+    for (size_t i = 0; i < n_file; i++) assert_int_equal(symlink(files[i][0], path_of(files[i][1])), 0);
     assert_int_equal(chdir(scratch), 0);
     fflush(stdout);
     int out = dup(STDOUT_FILENO);
-    assert_non_null(freopen(scratch_path("out"), "w", stdout));
+    assert_non_null(freopen(path_of("out"), "w", stdout));
     example();
     fflush(stdout);
     dup2(out, STDOUT_FILENO);
     close(out);
-    char *printed = slurp(scratch_path("out"));
+    char *printed = slurp(path_of("out"));
     assert_string_equal(printed, expected);
     free(printed);
     assert_int_equal(chdir(before), 0);
     free(before);
-    scratch_remove();
+    assert_int_equal(remove_folder(NULL), 0);
 }
 
 static void the_one_of_judging(void **state) {

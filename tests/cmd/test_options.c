@@ -1,15 +1,8 @@
 /* test_options.c - every row of the judge's options: its default is a value of it or stands for "not given", text and
  * JSON go there and back, what is out of range is refused by name, and help and docs/options.md tell of it. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
 #include "base/options.h"
 
 #include "run_program.h"
-
-#include <cmocka.h>
 
 #define EACH(row)                                                                                                      \
     const pgr_option *row = pgr_judge_option_rows();                                                                   \
@@ -164,7 +157,6 @@ static void json_of_another_kind_is_refused(void **state) {
 
 static void help_and_docs_tell_of_each(void **state) {
     (void)state;
-    scratch_make();
     ran help = run_program("pgenrm score --help");
     char *docs = slurp(PGR_SOURCE_DIR "/docs/options.md");
     for (EACH(row)) {
@@ -184,7 +176,6 @@ static void help_and_docs_tell_of_each(void **state) {
     }
     free(docs);
     run_free(&help);
-    scratch_remove();
 }
 
 int main(void) {
@@ -194,5 +185,5 @@ int main(void) {
         cmocka_unit_test(structs_are_checked),        cmocka_unit_test(json_of_another_kind_is_refused),
         cmocka_unit_test(help_and_docs_tell_of_each),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

@@ -1,17 +1,11 @@
 /* test_proto.c - `pgenrm proto` as a user meets it, and killed at random moments. */
-#include <setjmp.h>
 #include <signal.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <time.h>
 
 #include <jansson.h>
 
 #include "pgenrm.h"
 #include "run_program.h"
-
-#include <cmocka.h>
 
 #define CHOICES "proto build --store \"$STORE\" --by choices -k 3 --embedder tests/golden/hf-tiny-bert --epochs 1 -q "
 
@@ -21,7 +15,7 @@ static void make_store(void) {
         {"apples", "pears", "plums"}, {"trains", "trams", "buses"}, {"wolves", "foxes", "bears"}};
     char path[200], name[200], *text = NULL;
     size_t n_text;
-    snprintf(name, sizeof name, "%s", scratch_path("users.db"));
+    snprintf(name, sizeof name, "%s", path_of("users.db"));
     FILE *f = open_memstream(&text, &n_text);
     if (!f) abort();
     for (int u = 0; u < 60; u++)
@@ -35,7 +29,7 @@ static void make_store(void) {
                     "yours.\"},\"split\":\"train\"}\n",
                     u, u, i, i, u, kinds[u % 3][i % 3], u * 7 + i, kinds[(u + 1 + i % 2) % 3][i / 2], u * 5 + i);
     fclose(f);
-    snprintf(path, sizeof path, "%s", scratch_write("pairs.jsonl", text));
+    snprintf(path, sizeof path, "%s", write_text("pairs.jsonl", text));
     free(text);
     pgr_store *s;
     pgr_imported n;
@@ -50,29 +44,13 @@ static void make_store(void) {
 }
 
 static int begin(void **state) {
-    (void)state;
-    scratch_make();
+    if (make_folder(state)) return -1;
     setenv("PGENRM_HOME", scratch, 1);
     unsetenv("PGENRM_EMBEDDER");
     unsetenv("PGENRM_STORE");
-    setenv("STORE", scratch_path("users.db"), 1);
-    setenv("DIR", scratch, 1);
+    setenv("STORE", path_of("users.db"), 1);
     make_store();
     return 0;
-}
-
-static int end(void **state) {
-    (void)state;
-    scratch_remove();
-    return 0;
-}
-
-static ran run_to(const char *command, int status, const char *says) {
-    ran r = run_program(command);
-    if (r.status != status || !strstr(r.err, says) || (!*says && *r.err))
-        fail_msg("%s\nstatus %d, wanted %d; wanted: %s\nstderr: %sstdout: %s", command, r.status, status, says, r.err,
-                 r.out);
-    return r;
 }
 
 static void test_build_show_map(void **state) {
@@ -95,9 +73,9 @@ static void test_build_show_map(void **state) {
     assert_non_null(strstr(r.out, "typical words"));
     run_free(&r);
 
-    r = run_to("pgenrm proto map --store \"$STORE\" --out \"$DIR/map.svg\"", 0, "");
+    r = run_to("pgenrm proto map --store \"$STORE\" --out \"$SCRATCH/map.svg\"", 0, "");
     run_free(&r);
-    char *svg = slurp(scratch_path("map.svg"));
+    char *svg = slurp(path_of("map.svg"));
     assert_true(strncmp(svg, "<svg ", 5) == 0);
     assert_non_null(strstr(svg, "60 users, 3 prototypes by votes"));
     free(svg);
@@ -137,26 +115,26 @@ static void test_killed(void **state) {
     (void)state;
     struct timespec from, to;
     clock_gettime(CLOCK_MONOTONIC, &from);
-    ran r = run_to("pgenrm " CHOICES "--out \"$DIR/whole\"", 0, "");
+    ran r = run_to("pgenrm " CHOICES "--out \"$SCRATCH/whole\"", 0, "");
     run_free(&r);
     clock_gettime(CLOCK_MONOTONIC, &to);
     double whole_s = (double)(to.tv_sec - from.tv_sec) + 1e-9 * (double)(to.tv_nsec - from.tv_nsec);
-    remove(scratch_path("users.db"));
+    remove(path_of("users.db"));
     make_store();
     for (int i = 0; i < 6; i++) {
         char line[1000];
         snprintf(line, sizeof line,
-                 "timeout -s KILL %.3f " PGR_BINARY_DIR "/pgenrm " CHOICES "--out \"$DIR/killed\"; true",
+                 "timeout -s KILL %.3f " PGR_BINARY_DIR "/pgenrm " CHOICES "--out \"$SCRATCH/killed\"; true",
                  whole_s * (0.15 + 0.12 * i));
         r = run_program(line);
         run_free(&r);
     }
-    r = run_to("pgenrm " CHOICES "--out \"$DIR/killed\" && cmp \"$DIR/whole\" \"$DIR/killed\"", 0, "");
+    r = run_to("pgenrm " CHOICES "--out \"$SCRATCH/killed\" && cmp \"$SCRATCH/whole\" \"$SCRATCH/killed\"", 0, "");
     run_free(&r);
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_build_show_map), cmocka_unit_test(test_refusals),
                                        cmocka_unit_test(test_killed)};
-    return cmocka_run_group_tests(tests, begin, end);
+    return cmocka_run_group_tests(tests, begin, remove_folder);
 }

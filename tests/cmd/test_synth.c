@@ -1,38 +1,21 @@
 /* test_synth.c - `pgenrm synth` as a user meets it. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
 #include "base/json.h"
 #include "run_program.h"
 
-#include <cmocka.h>
-
-static void assert_ends(const char *command, int status, const char *words) {
-    ran r = run_program(command);
-    if (r.status != status || !strstr(status ? r.err : r.out, words))
-        fail_msg("%s: status %d\n%s%s", command, r.status, r.out, r.err);
-    run_free(&r);
-}
-
 static void test_example(void **state) {
     (void)state;
-    ran help = run_program("pgenrm synth --help");
-    char *example = strstr(help.out, "\nExample:\n  ");
-    assert_non_null(example);
-    ran done = run_program(example + strlen("\nExample:\n  "));
-    assert_int_equal(done.status, 0);
+    char *example = example_of("synth");
+    ran done = run_to(example, 0, "");
     assert_non_null(strstr(done.out, "oracle"));
     run_free(&done);
-    run_free(&help);
+    free(example);
 }
 
 /* The file's rows are requests that `score` takes, its numbers are those of --json. */
 static void test_out(void **state) {
     (void)state;
     char command[600];
-    const char *path = scratch_write("users.jsonl", "an older file\n");
+    const char *path = write_text("users.jsonl", "an older file\n");
     snprintf(command, sizeof command,
              "pgenrm synth --json -q --responses examples/responses.jsonl --users 20 --prototypes 2 --train-pairs 4 "
              "--test-pairs 2 --out %s",
@@ -66,10 +49,7 @@ static void test_refusals(void **state) {
 }
 
 int main(void) {
-    scratch_make();
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_example), cmocka_unit_test(test_out),
                                        cmocka_unit_test(test_refusals)};
-    int failed = cmocka_run_group_tests(tests, NULL, NULL);
-    scratch_remove();
-    return failed;
+    return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

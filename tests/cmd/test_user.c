@@ -1,47 +1,20 @@
 /* test_user.c - `pgenrm user` as a person meets it, and what is left of an import that is killed. */
-#include <setjmp.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
 
 #include <jansson.h>
 #include <sqlite3.h>
 
 #include "run_program.h"
 
-#include <cmocka.h>
-
 static int begin(void **state) {
-    (void)state;
-    scratch_make();
-    return setenv("PGENRM_STORE", scratch_path("users.db"), 1);
-}
-
-static int end(void **state) {
-    (void)state;
-    scratch_remove();
-    return 0;
-}
-
-/* Runs a command whose standard error has `says`, or is empty. */
-static ran run_to(const char *command, int status, const char *says) {
-    ran r = run_program(command);
-    if (r.status != status || !strstr(r.err, says) || (!*says && *r.err))
-        fail_msg("%s\nstatus %d, wanted %d; wanted: %s\nstderr: %sstdout: %s", command, r.status, status, says, r.err,
-                 r.out);
-    return r;
+    if (make_folder(state)) return -1;
+    return setenv("PGENRM_STORE", path_of("users.db"), 1);
 }
 
 static void assert_prints(const char *command, const char *wanted) {
     ran r = run_to(command, 0, "");
     if (!strstr(r.out, wanted)) fail_msg("%s\nprinted: %s\nwanted: %s", command, r.out, wanted);
-    run_free(&r);
-}
-
-static void assert_ends(const char *command, int status, const char *says) {
-    ran r = run_to(command, status, says);
     run_free(&r);
 }
 
@@ -65,21 +38,19 @@ static void test_examples(void **state) {
     (void)state;
     static const char *const names[] = {"import", "add", "list", "show", "export", "forget"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        char command[64];
-        snprintf(command, sizeof command, "pgenrm user %s --help", names[i]);
-        ran help = run_to(command, 0, "");
-        char *example = strstr(help.out, "\nExample:\n  ");
-        assert_non_null(example);
-        ran done = run_to(example + strlen("\nExample:\n  "), 0, "");
+        char name[32];
+        snprintf(name, sizeof name, "user %s", names[i]);
+        char *example = example_of(name);
+        ran done = run_to(example, 0, "");
         assert_true(done.out[0] != '\0');
         run_free(&done);
-        run_free(&help);
+        free(example);
     }
 }
 
 static void test_work(void **state) {
     (void)state;
-    setenv("PGENRM_STORE", scratch_path("work.db"), 1);
+    setenv("PGENRM_STORE", path_of("work.db"), 1);
     assert_prints("pgenrm user import --json examples/users.jsonl",
                   "\"users\":3,\"pairs\":9,\"known\":0,\"skipped\":0,\"left_out\":{}}");
     assert_prints("pgenrm user import examples/users.jsonl", "0 new users, 0 new pairs, 9 pairs already there (");
@@ -110,7 +81,7 @@ static void test_work(void **state) {
 /* Another form's rows: whose they are, and what is left out. */
 static void test_other_forms(void **state) {
     (void)state;
-    setenv("PGENRM_STORE", scratch_path("forms.db"), 1);
+    setenv("PGENRM_STORE", path_of("forms.db"), 1);
     assert_prints("pgenrm user import tests/golden/datasets/chatbot_arena.jsonl",
                   ")\n  1 left out: both responses are the same text\n  2 left out: a tie, or equal scores\n");
     assert_prints("pgenrm user import --json tests/golden/datasets/chatbot_arena.jsonl",
@@ -129,14 +100,16 @@ static void test_other_forms(void **state) {
 
 static void test_bad_records(void **state) {
     (void)state;
-    setenv("PGENRM_STORE", scratch_path("bad.db"), 1);
-    scratch_write("bad.jsonl", "{\"user_id\":\"u\",\"demographics\":\"d\"}\n{\"user_id\":\"u\",\"chosen\":1}\n{}\n"
-                               "{\"user_id\":\"v\",\"demographics\":\"d\"}\n");
-    assert_ends("cd $(dirname $PGENRM_STORE) && pgenrm user import bad.jsonl", 1,
-                "pgenrm: bad.jsonl:2: found an object with the keys \"user_id\", \"chosen\", expected");
+    setenv("PGENRM_STORE", path_of("bad.db"), 1);
+    write_text("bad.jsonl", "{\"user_id\":\"u\",\"demographics\":\"d\"}\n{\"user_id\":\"u\",\"chosen\":1}\n{}\n"
+                            "{\"user_id\":\"v\",\"demographics\":\"d\"}\n");
+    ran r = run_to("cd $(dirname $PGENRM_STORE) && pgenrm user import bad.jsonl", 1,
+                   "pgenrm: bad.jsonl:2: found an object with the keys \"user_id\", \"chosen\", expected");
+    assert_non_null(strstr(r.out, "1 new user, 0 new pairs (")); /* what came before stays */
+    run_free(&r);
     assert_prints("pgenrm user list", "1 user, 0 pairs");
-    ran r = run_to("cd $(dirname $PGENRM_STORE) && pgenrm user import --skip-bad bad.jsonl", 3,
-                   "pgenrm: skipped bad.jsonl:2: found an object with the keys ");
+    r = run_to("cd $(dirname $PGENRM_STORE) && pgenrm user import --skip-bad bad.jsonl", 3,
+               "pgenrm: skipped bad.jsonl:2: found an object with the keys ");
     assert_non_null(strstr(r.out, "1 new user, 0 new pairs, 2 bad records skipped ("));
     run_free(&r);
 }
@@ -147,7 +120,7 @@ enum { PAIRS = 30000 };
 
 /* A data set of 300 users whose rows are mixed. */
 static void write_pairs(void) {
-    FILE *f = fopen(scratch_path("pairs.jsonl"), "wb");
+    FILE *f = fopen(path_of("pairs.jsonl"), "wb");
     if (!f) abort();
     for (int i = 0; i < PAIRS; i++)
         fprintf(f,
@@ -163,7 +136,7 @@ static bool kill_import(int milliseconds) {
     pid_t child = fork();
     if (child == 0) {
         if (!freopen("/dev/null", "w", stdout)) _exit(9);
-        execl(PGR_BINARY_DIR "/pgenrm", "pgenrm", "user", "import", "-q", scratch_path("pairs.jsonl"), (char *)NULL);
+        execl(PGR_BINARY_DIR "/pgenrm", "pgenrm", "user", "import", "-q", path_of("pairs.jsonl"), (char *)NULL);
         _exit(9);
     }
     usleep((useconds_t)milliseconds * 1000);
@@ -199,7 +172,7 @@ static void assert_whole(void) {
 static void test_kills(void **state) {
     (void)state;
     write_pairs();
-    setenv("PGENRM_STORE", scratch_path("killed.db"), 1);
+    setenv("PGENRM_STORE", path_of("killed.db"), 1);
     assert_ends("pgenrm user import -q examples/users.jsonl && pgenrm user forget -q ann ben chi", 0,
                 ""); /* the tables are there */
     int killed = 0;
@@ -221,5 +194,5 @@ int main(void) {
         cmocka_unit_test(test_usage),       cmocka_unit_test(test_examples),    cmocka_unit_test(test_work),
         cmocka_unit_test(test_other_forms), cmocka_unit_test(test_bad_records), cmocka_unit_test(test_kills),
     };
-    return cmocka_run_group_tests(tests, begin, end);
+    return cmocka_run_group_tests(tests, begin, remove_folder);
 }

@@ -1,0 +1,90 @@
+/* session.c - opening the model, the embedder, the store; see session.h. */
+#include "session.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "buffer.h"
+#include "message.h"
+
+/* ---- the model ---- */
+
+int find_model(const common_options *o, char **path) {
+    const char *name = o->model ? o->model : getenv("PGENRM_MODEL");
+    if (name && (strncmp(name, "http://", 7) == 0 || strncmp(name, "https://", 8) == 0)) {
+        complain("%s: remote engines are not supported yet, expected a GGUF file or a model's name", name);
+        return EXIT_FAILED;
+    }
+    pgr_error err = {0};
+    return pgr_model_find(o->model, path, &err) == PGR_OK ? EXIT_DONE : complain_error(&err);
+}
+
+static pgr_status open_loras(const common_options *o, session *s, pgr_error *err) {
+    float scales[ARGS_MAX_LORA];
+    for (size_t i = 0; i < o->n_lora; i++) {
+        char *path = must_dup(o->loras[i].text, o->loras[i].n);
+        pgr_status opened = pgr_lora_open(s->model, path, &s->loras[i], err);
+        free(path);
+        if (opened != PGR_OK) return opened;
+        scales[i] = o->loras[i].scale;
+    }
+    return o->n_lora > 0 ? pgr_engine_set_loras(s->engine, s->loras, scales, o->n_lora, err) : PGR_OK;
+}
+
+int session_open(const common_options *o, bool engine, session *s) {
+    *s = (session){0};
+    char *path = NULL;
+    int status = find_model(o, &path);
+    if (status != EXIT_DONE) return status;
+
+    s->bar = pgr_progress_bar_create(o->quiet);
+    pgr_model_options mo = pgr_model_options_default();
+    mo.dtype = o->dtype;
+    mo.n_thread = o->n_thread;
+    mo.chat_template = o->chat_template;
+    mo.watch = bar_watch(s->bar);
+    pgr_error err = {0};
+    pgr_status made = pgr_model_open(path, &mo, &s->model, &err);
+    if (made == PGR_OK && engine) made = pgr_engine_create(s->model, NULL, &s->engine, &err);
+    if (made == PGR_OK && engine) made = open_loras(o, s, &err);
+    pgr_free(path);
+    return finish_call(made, &err);
+}
+
+void session_close(session *s) {
+    pgr_progress_bar_free(s->bar);
+    pgr_engine_free(s->engine);
+    for (size_t i = 0; i < ARGS_MAX_LORA; i++) pgr_lora_close(s->loras[i]);
+    pgr_model_close(s->model);
+    *s = (session){0};
+}
+
+/* ---- embedder and store ---- */
+
+int open_embedder_at(const char *path, pgr_dtype dtype, int n_thread, pgr_progress_bar *bar, pgr_embedder **e) {
+    pgr_error err = {0};
+    pgr_model_options mo = pgr_model_options_default();
+    mo.dtype = dtype;
+    mo.n_thread = n_thread;
+    mo.watch = bar_watch(bar);
+    pgr_status opened = pgr_embedder_open(path, &mo, e, &err);
+    return finish_call(opened, &err);
+}
+
+int open_embedder(const char *name, pgr_dtype dtype, int n_thread, pgr_progress_bar *bar, pgr_embedder **e) {
+    char *path = NULL;
+    pgr_error err = {0};
+    if (pgr_embedder_find(name, &path, &err) != PGR_OK) return complain_error(&err);
+    int status = open_embedder_at(path, dtype, n_thread, bar, e);
+    pgr_free(path);
+    return status;
+}
+
+int open_store(const char *name, pgr_store_mode mode, pgr_store **store) {
+    char *path = NULL;
+    pgr_error err = {0};
+    pgr_status opened = pgr_store_find(name, &path, &err);
+    if (opened == PGR_OK) opened = pgr_store_open(path, mode, store, &err);
+    pgr_free(path);
+    return opened == PGR_OK ? EXIT_DONE : complain_error(&err);
+}

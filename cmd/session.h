@@ -1,0 +1,31 @@
+/* session.h - what commands work with is opened as the options say: the model with its engine and adapters, the
+ * embedder, the store. */
+#ifndef PGR_CMD_SESSION_H
+#define PGR_CMD_SESSION_H
+
+#include "args.h"
+#include "pgenrm.h"
+
+typedef struct session {
+    pgr_model *model;
+    pgr_engine *engine; /* NULL if not asked for */
+    pgr_lora *loras[ARGS_MAX_LORA];
+    pgr_progress_bar *bar;
+} session;
+
+/* The file of the model that the options name: an exit status; *path is the caller's (pgr_free). */
+int find_model(const common_options *o, char **path);
+/* Opens the model, and an engine on it with the adapters, as the options say. An exit status; close it in any case. */
+int session_open(const common_options *o, bool engine, session *s);
+void session_close(session *s);
+
+/* The embedder of that name (NULL: the default one), or of that file or folder. bar: shows the loading, may be NULL. An
+ * exit status; *e is the caller's (pgr_embedder_close). */
+int open_embedder(const char *name, pgr_dtype dtype, int n_thread, pgr_progress_bar *bar, pgr_embedder **e);
+int open_embedder_at(const char *path, pgr_dtype dtype, int n_thread, pgr_progress_bar *bar, pgr_embedder **e);
+
+/* The store of users that --store names (NULL: the default one). An exit status; *store is the caller's
+ * (pgr_store_close). */
+int open_store(const char *name, pgr_store_mode mode, pgr_store **store);
+
+#endif

@@ -18,6 +18,7 @@ typedef struct dfa_state {
     uint32_t mask_far;  /* largest distance after a token of the mask */
     int32_t hole;       /* number of the hole that comes now, or DFA_NO_HOLE */
     int32_t after_hole; /* state behind it, or DFA_UNKNOWN */
+    uint32_t place;     /* the one that begins here, 0: none */
     int16_t forced;     /* the only byte that may follow where the text may not end, or DFA_NOT_FORCED */
     bool accepts;
     uint64_t *mask; /* (n_word) of every token, NULL: not kept */

@@ -62,6 +62,8 @@ void chain_free(infer_chain *c) {
     ids_free(&c->tokens);
     mem_free(c->logprobs);
     mem_free(c->forced);
+    for (size_t i = 0; i < c->n_place; i++) infer_place_free(&c->places[i]);
+    mem_free(c->places);
 }
 
 void infer_result_free(infer_result *r) {

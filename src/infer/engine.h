@@ -11,8 +11,7 @@
  * bit: not on what else is in the batch, nor on when that came.
  *
  * No model and no tokenizer shows here: an engine may be this machine's (local.c) or stand behind an address. One
- * thread at a time. A new kind of request (a distribution over given tokens at a place of a text, say) is a new field
- * of infer_request and a list beside the chains in infer_result. */
+ * thread at a time. */
 #ifndef PGR_INFER_ENGINE_H
 #define PGR_INFER_ENGINE_H
 
@@ -26,6 +25,7 @@ enum { /* what an engine can do, bits */
     ENGINE_GRAMMAR = 2,  /* grammars, with holes and forced continuations */
     ENGINE_LOGPROBS = 4, /* log-probabilities of given tokens: engine_logprobs */
     ENGINE_ADAPTERS = 8, /* adapters of its own for each request */
+    ENGINE_PLACES = 16,  /* the distributions at a grammar's places */
 };
 
 typedef struct engine_info {
@@ -106,10 +106,32 @@ typedef struct infer_request {
     int priority;             /* the highest begins first, then the oldest; what runs is not interrupted */
     const infer_adapters *adapters; /* NULL: those of pgr_engine_set_loras */
     bool want_forced;         /* log-probabilities of forced tokens too */
+    bool want_places;         /* the distributions at the grammar's places ($rule). What is written stays the same */
     bool stream;              /* new tokens are events before the end */
     const void *owner;        /* who takes it: any address */
     void *tag;                /* comes back with it */
 } infer_request;
+
+typedef struct infer_choice {
+    const char *text; /* what the grammar allows at the place */
+    double number;    /* the text as a decimal number, NaN: it is none */
+    double logprob;   /* the probabilities of all choices sum to 1 */
+} infer_choice;
+
+/* The distribution over the texts that the grammar allows at a place: with what probability sampling at temperature 1,
+ * without cuts, would have written each after what the chain says before. Texts of several tokens are followed to
+ * their ends, over every way of spelling them. */
+typedef struct infer_place {
+    size_t from;           /* byte of the chain's text where the place begins */
+    infer_choice *choices; /* (n) by number, then text */
+    size_t n;
+    double rest;           /* probability of beginnings that were too improbable, or too many, to be followed to their
+                              ends; it counts for the beginning itself. 0: the distribution is exact */
+    char *texts;
+} infer_place;
+
+void infer_place_free(infer_place *p);
+double infer_place_mean(const infer_place *p); /* of the numbers; NaN where a choice is none */
 
 typedef struct infer_chain {
     size_t sample;          /* index into the request's samples */
@@ -120,6 +142,8 @@ typedef struct infer_chain {
     uint8_t *forced;        /* (tokens.n) 1: written by the program or the only continuation */
     pgr_finish finish;
     bool cut;               /* the token limit took choices away */
+    infer_place *places;    /* (n_place) in the order of the text, where they were wanted */
+    size_t n_place;
 } infer_chain;
 
 typedef struct infer_usage { /* of one request */

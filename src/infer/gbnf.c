@@ -419,6 +419,11 @@ static pgr_status parse_item(parser *ps, gbnf_node **out) {
     case '<':
         PGR_TRY(parse_token(ps, out));
         break;
+    case '$':
+        ps->p++;
+        PGR_TRY(parse_reference(ps, out));
+        (*out)->place = true;
+        break;
     default:
         if (!in_name(*ps->p)) return PGR_OK;
         PGR_TRY(parse_reference(ps, out));

@@ -35,6 +35,7 @@ struct gbnf_node {
     size_t n;               /* bytes of a text, ranges or sequences of a class */
     code_range *ranges; /* GBNF_CLASS: (n) ascending, apart, without surrogates; the complement where it was negated */
     gbnf_rule *rule;    /* GBNF_RULE */
+    bool place;         /* GBNF_RULE: $name, whose distribution is wanted */
     int min, max;       /* GBNF_REPEAT; max may be GBNF_FOREVER */
     void *compiled;     /* nfa.c's */
 };

@@ -23,7 +23,7 @@ static void push(grammar *g, uint32_t state, size_t *n) {
     g->stack[(*n)++] = state;
 }
 
-/* Adds what can be reached from the state without a byte; splits themselves are left out. */
+/* Adds what can be reached from the state without a byte; splits themselves are left out, beginnings of places stay. */
 static void add_closure(grammar *g, uint32_t state) {
     size_t n = 0;
     push(g, state, &n);
@@ -33,8 +33,10 @@ static void add_closure(grammar *g, uint32_t state) {
         if (s->kind == NFA_SPLIT) {
             push(g, s->to, &n);
             push(g, s->other, &n);
-        } else
-            g->work[g->n_work++] = top;
+            continue;
+        }
+        if (s->kind == NFA_PLACE) push(g, s->to, &n);
+        g->work[g->n_work++] = top;
     }
 }
 
@@ -117,7 +119,7 @@ static pgr_status check_hole(const grammar *g, uint32_t hole, pgr_error *err) {
 
 /* What callers ask of the state whose set is in work. */
 static pgr_status describe(const grammar *g, dfa_state *s, pgr_error *err) {
-    bool one_byte = true;
+    bool one_byte = true, first = true;
     *s = (dfa_state){.set = g->n_set,
                      .n_set = g->n_work,
                      .distance = UINT32_MAX,
@@ -132,8 +134,13 @@ static pgr_status describe(const grammar *g, dfa_state *s, pgr_error *err) {
             s->hole = (int32_t)n->other;
         }
         s->accepts |= n->kind == NFA_ACCEPT;
-        one_byte &= n->kind == NFA_BYTE && n->lo == n->hi && (i == 0 || n->lo == s->forced);
+        if (n->kind == NFA_PLACE) {
+            s->place = n->other;
+            continue;
+        }
+        one_byte &= n->kind == NFA_BYTE && n->lo == n->hi && (first || n->lo == s->forced);
         s->forced = n->lo;
+        first = false;
     }
     if (!one_byte) s->forced = DFA_NOT_FORCED;
     return PGR_OK;
@@ -176,10 +183,19 @@ static pgr_status intern(grammar *g, int32_t *out, pgr_error *err) {
     return PGR_OK;
 }
 
+static pgr_status mixed_place(const grammar *g, uint8_t byte, pgr_error *err) {
+    return fail(
+        err, PGR_E_FORMAT,
+        "%s: byte 0x%02X may belong to a place ($name) and to what stands beside it, expected a place that ends "
+        "and begins with bytes of its own",
+        g->nfa.origin, byte);
+}
+
 pgr_status dfa_compute(grammar *g, int32_t state, uint8_t byte, int32_t *out, pgr_error *err) {
     const dfa_state *s = &g->states[state];
     size_t set = s->set, n_set = s->n_set;
     int lo = 0, hi = 255; /* all bytes that lie in the same ranges as this one */
+    uint32_t place = NFA_NONE;
     begin_set(g);
     for (size_t i = 0; i < n_set; i++) {
         const nfa_state *n = &g->nfa.states[g->sets[set + i]];
@@ -191,6 +207,8 @@ pgr_status dfa_compute(grammar *g, int32_t state, uint8_t byte, int32_t *out, pg
         else {
             lo = n->lo > lo ? n->lo : lo;
             hi = n->hi < hi ? n->hi : hi;
+            if (place != NFA_NONE && place != n->place) return mixed_place(g, byte, err);
+            place = n->place;
             add_closure(g, n->to);
         }
     }
@@ -337,4 +355,38 @@ pgr_status grammar_forced(grammar *g, int *state, buf *out, pgr_error *err) {
     out->n = n;
     if (out->data) out->data[n] = '\0';
     return PGR_OK;
+}
+
+pgr_status grammar_leave_space(grammar *g, int from_state, buf *text, size_t from, int *state, pgr_error *err) {
+    if (text->n == from || text->data[text->n - 1] != ' ' || grammar_only_end(g, *state)) return PGR_OK;
+    text->data[--text->n] = '\0';
+    return grammar_walk(g, from_state, text->data + from, text->n - from, state, err);
+}
+
+/* ---- places ---- */
+
+bool grammar_has_places(const grammar *g) {
+    return g->nfa.n_place > 0;
+}
+
+uint32_t grammar_place(const grammar *g, int state) {
+    const dfa_state *s = state_of(g, state);
+    return s ? s->place : 0;
+}
+
+uint32_t grammar_place_of(const grammar *g, int state, uint8_t byte) {
+    const dfa_state *s = state_of(g, state);
+    for (size_t i = 0; s && i < s->n_set; i++) {
+        const nfa_state *n = &g->nfa.states[g->sets[s->set + i]];
+        if (n->kind == NFA_BYTE && byte >= n->lo && byte <= n->hi) return n->place;
+    }
+    return 0;
+}
+
+bool grammar_inside(const grammar *g, int state, uint32_t place) {
+    const dfa_state *s = state_of(g, state);
+    for (size_t i = 0; s && i < s->n_set; i++)
+        if (g->nfa.states[g->sets[s->set + i]].kind == NFA_BYTE && g->nfa.states[g->sets[s->set + i]].place == place)
+            return true;
+    return false;
 }

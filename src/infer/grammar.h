@@ -4,6 +4,7 @@
  *     name ::= alternatives         # comment to the end of the line; a rule may go over lines inside parentheses or after |
  *     "text" with \n \t \r \\ \" \xHH \uHHHH \UHHHHHHHH   [a-z] [^\n] .   ( )   |   * + ? {n} {n,} {n,m}   other-rule
  *     <name>   that very token of the vocabulary, a control or added one
+ *     $rule    a place: the rule, whose distribution is handed over (infer_request.want_places)
  *     @name    a hole: the program writes text here (infer_request.fill); it must be the only continuation
  * The rule `root` is the start. Characters are Unicode; a class compiles to UTF-8 byte ranges.
  *
@@ -45,6 +46,17 @@ size_t grammar_distance(const grammar *g, int state);
 /* Appends the bytes that are forced (exactly one byte may follow, and the text may not end), up to a choice, a hole, or
  * the end; *state moves along. A named token stands between two GBNF_TOKEN_MARK (gbnf.h). */
 pgr_status grammar_forced(grammar *g, int *state, buf *out, pgr_error *err);
+
+/* Vocabularies have words with the space before them: a forced run that ends in a space before a choice leaves that
+ * space to the token of the choice. from_state: where the run began, at byte `from` of the text. */
+pgr_status grammar_leave_space(grammar *g, int from_state, buf *text, size_t from, int *state, pgr_error *err);
+
+/* Places ($rule) have numbers from 1; each use of a rule has its own. Which byte belongs to which place is never in
+ * doubt: a grammar where it would be fails when a text comes there. */
+bool grammar_has_places(const grammar *g);
+uint32_t grammar_place(const grammar *g, int state);                  /* the one that begins here, 0: none */
+uint32_t grammar_place_of(const grammar *g, int state, uint8_t byte); /* of a byte that may come, 0: none's */
+bool grammar_inside(const grammar *g, int state, uint32_t place);     /* may a byte of the place come? */
 
 /* The vocabulary as a tree of bytes, shared by the grammars of a tokenizer; read-only after it is made. Control, unknown,
  * unused and empty tokens are not in it. */

@@ -38,7 +38,8 @@ static void init_info(local *l) {
                             .n_vocab = m->config.n_vocab,
                             .dtype = m->dtype,
                             .load_s = m->load_s,
-                            .can = ENGINE_GRAMMAR | ENGINE_LOGPROBS | ENGINE_ADAPTERS | (chat ? ENGINE_CHAT : 0),
+                            .can = ENGINE_GRAMMAR | ENGINE_LOGPROBS | ENGINE_ADAPTERS | ENGINE_PLACES
+                                   | (chat ? ENGINE_CHAT : 0),
                             .no_chat = chat ? NULL : (m->chat.why ? m->chat.why : "none was read")};
 }
 

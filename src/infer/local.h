@@ -11,6 +11,7 @@
 #include "infer/adapters.h"
 #include "infer/engine_ops.h"
 #include "infer/grammars.h"
+#include "infer/place.h"
 #include "infer/prefix.h"
 #include "infer/writer.h"
 #include "model/forward.h"
@@ -18,6 +19,7 @@
 enum {
     MAX_SLOT = 64, /* chains decoded together */
     MAX_WANT = 64, /* rows of logits of one forward pass */
+    SPARE_TOKENS = 2 * KV_PAGE, /* a branch has fewer tokens than a page, and a copy of the chain's last one */
     CACHE_AT_WORK = 512 << 20, /* bytes that prompts may have in the cache while something runs: 22,000 tokens of the
                                   default model in bf16 */
 };
@@ -54,6 +56,7 @@ typedef struct slot {
     job *job; /* NULL: free */
     writer writer;
     kv_seq seq;
+    kv_seq spare; /* SPARE_TOKENS for a branch of a place, so that it never has to wait for others; else nothing */
     size_t n_fed; /* tokens of the chain whose K and V are stored */
 } slot;
 
@@ -140,9 +143,33 @@ bool slots_used(const local *l);
 void slots_fill(local *l);
 /* Logits after the last of the chain's fed tokens: settles what was waiting for them, or goes on writing. */
 pgr_status slot_advance(local *l, slot *s, const sampler_row *row, pgr_error *err);
-bool slot_idle(const slot *s);       /* nothing more is wanted of the model */
+bool slot_fed(const slot *s);        /* no more of the chain's own tokens are wanted of the model */
+bool slot_idle(const slot *s);       /* nor any branch of a place */
 void slot_end(local *l, slot *s);    /* the chain has ended; with it perhaps the job */
 void slot_close(local *l, slot *s);  /* its pages are free */
+
+/* ---- branches.c: rows of places ---- */
+
+typedef struct branch_row {
+    size_t slot;
+    place *place;
+    kv_seq seq; /* for the pass */
+} branch_row;
+
+typedef struct branch_rows { /* of one pass */
+    branch_row list[MAX_WANT];
+    size_t n;
+    job *failed; /* could not add what it wants; NULL: none */
+    pgr_error error;
+} branch_rows;
+
+/* Adds rows for the branches of slot `at`, sequences n_seq and so on, behind *n_row others, n_want branches at most.
+ * False: there is no room for all. */
+bool branches_add(local *l, branch_rows *b, size_t at, size_t n_seq, size_t *n_row, size_t n_want);
+/* After the pass, before anything else takes pages. */
+void branches_release(local *l, branch_rows *b);
+/* logits: (n, n_vocab) of the branches */
+void branches_take(local *l, branch_rows *b, const float *logits);
 
 /* ---- step.c: passes ---- */
 

@@ -27,6 +27,7 @@ typedef struct builder {
     uint32_t escape; /* the lowest open rule that was gone round to since */
     uint32_t steps;
     bool recursive; /* some rule goes round */
+    uint32_t place; /* second pass: the place that is being built, 0: none */
     pgr_error *err;
 } builder;
 
@@ -150,12 +151,13 @@ static pgr_status measure_round(builder *b, gbnf_rule *rule, bool last, int line
 static pgr_status measure_reference(builder *b, const gbnf_node *node, bool last, uint32_t depth, uint64_t *size,
                                     uint32_t *height) {
     gbnf_rule *rule = node->rule;
+    if (node->place) last = false; /* what follows it is no part of it */
     if (rule->visit == GBNF_OPEN) return measure_round(b, rule, last, node->line);
     uint32_t tail = b->tail;
     if (!last) b->tail = b->n_open;
     PGR_TRY(measure_rule(b, rule, depth + 1));
     b->tail = tail;
-    *size = rule->size;
+    *size = rule->size + (node->place ? 1u : 0u);
     *height = rule->height;
     return PGR_OK;
 }
@@ -242,8 +244,12 @@ static uint32_t before(uint32_t distance, uint32_t n) {
 }
 
 static uint32_t byte_state(builder *b, uint8_t lo, uint8_t hi, uint32_t to) {
-    return add_state(
-        b, (nfa_state){.kind = NFA_BYTE, .lo = lo, .hi = hi, .to = to, .distance = before(distance_of(b, to), 1)});
+    return add_state(b, (nfa_state){.kind = NFA_BYTE,
+                                    .lo = lo,
+                                    .hi = hi,
+                                    .to = to,
+                                    .distance = before(distance_of(b, to), 1),
+                                    .place = b->place});
 }
 
 /* x or y, where either may be none. */
@@ -314,6 +320,17 @@ static uint32_t build_rule(builder *b, gbnf_rule *rule, uint32_t next) {
     return entry;
 }
 
+/* A place inside of a place is a part of the outer one. */
+static uint32_t build_reference(builder *b, const gbnf_node *node, uint32_t next) {
+    if (!node->place || b->place) return build_rule(b, node->rule, next);
+    b->place = ++b->m->n_place;
+    nfa_state begin = {.kind = NFA_PLACE, .other = b->place, .to = build_rule(b, node->rule, next)};
+    b->place = 0;
+    if (begin.to == NFA_NONE) return NFA_NONE;
+    begin.distance = distance_of(b, begin.to);
+    return add_state(b, begin);
+}
+
 /* The state where the node begins if `next` comes after it; NFA_NONE if it matches no text at all. */
 static uint32_t build_node(builder *b, const gbnf_node *node, uint32_t next) {
     uint32_t entry = NFA_NONE;
@@ -324,7 +341,7 @@ static uint32_t build_node(builder *b, const gbnf_node *node, uint32_t next) {
     case GBNF_CLASS:
         return build_class(b, node, next);
     case GBNF_RULE:
-        return build_rule(b, node->rule, next);
+        return build_reference(b, node, next);
     case GBNF_HOLE:
         return build_hole(b, node, next);
     case GBNF_REPEAT:

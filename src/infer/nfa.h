@@ -12,12 +12,14 @@ typedef enum nfa_kind {
     NFA_BYTE,   /* a byte in lo..hi leads to `to` */
     NFA_SPLIT,  /* `to` or `other`, without a byte; either may be NFA_NONE */
     NFA_HOLE,   /* hole number `other`, then `to` */
+    NFA_PLACE,  /* place number `other` begins: `to`, without a byte */
 } nfa_kind;
 
 typedef struct nfa_state {
     uint8_t kind, lo, hi;
     uint32_t to, other;
     uint32_t distance; /* fewest bytes to NFA_ACCEPT, a hole counts GRAMMAR_HOLE_BYTES */
+    uint32_t place;    /* NFA_BYTE: of which place, 0: of none */
 } nfa_state;
 
 typedef struct nfa_hole {
@@ -39,6 +41,7 @@ typedef struct nfa {
     size_t n_hole;
     nfa_token *tokens; /* (n_token) named by the text */
     size_t n_token;
+    uint32_t n_place; /* places that were built, numbered from 1: a rule copied twice has two */
     uint32_t start; /* NFA_NONE: no text is accepted */
 } nfa;
 

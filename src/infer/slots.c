@@ -19,6 +19,8 @@ static slot *free_slot(local *l) {
 
 void slot_close(local *l, slot *s) {
     kv_release(&l->kv, &s->seq);
+    kv_release(&l->kv, &s->spare);
+    writer_free(&s->writer);
     s->job = NULL;
     l->load.n_running--;
 }
@@ -29,8 +31,12 @@ void slot_end(local *l, slot *s) {
     if (--j->n_open == 0) job_end(l, j, NULL);
 }
 
-bool slot_idle(const slot *s) {
+bool slot_fed(const slot *s) {
     return s->writer.done && (!s->job->r.want_forced || s->n_fed + 1 >= s->writer.chain->tokens.n);
+}
+
+bool slot_idle(const slot *s) {
+    return slot_fed(s) && !s->writer.places;
 }
 
 /* Gives token t of the chain its log-probability, if the program wrote it and it is wanted. */
@@ -73,10 +79,20 @@ static pgr_status take_pages(local *l, slot *s, job *j, bool *waits, pgr_error *
     return status;
 }
 
+/* Those and, where there will be branches, theirs. */
+static pgr_status take_all_pages(local *l, slot *s, job *j, bool *waits, pgr_error *err) {
+    pgr_status status = PGR_OK;
+    if (j->r.want_places && j->grammar && grammar_has_places(j->grammar))
+        status = pages_begin(l, j, &s->spare, SPARE_TOKENS, waits, err);
+    if (status == PGR_OK && !*waits) status = take_pages(l, s, j, waits, err);
+    if (status != PGR_OK || *waits) kv_release(&l->kv, &s->spare);
+    return status;
+}
+
 /* *waits: it must wait until others give pages back; nothing is taken then. */
 static pgr_status begin_chain(local *l, slot *s, job *j, bool *waits, pgr_error *err) {
     *s = (slot){0};
-    PGR_TRY(take_pages(l, s, j, waits, err));
+    PGR_TRY(take_all_pages(l, s, j, waits, err));
     if (*waits) return PGR_OK;
     infer_chain *c = &j->result->chains[j->n_begun++];
     s->job = j;

@@ -5,9 +5,11 @@
 typedef struct pass { /* rows through the model at once: l->rows */
     adapter_set *set;
     size_t n_row, n_want, n_seq;
-    kv_seq *seqs[MAX_SLOT + 1];
-    size_t slot_of[MAX_SLOT + 1]; /* slot_of[i]: the slot of seqs[i]; MAX_SLOT: the prompt's */
-    job *prompt;                  /* its rows are the last ones; NULL: none */
+    kv_seq *seqs[MAX_SLOT + MAX_WANT + 1];
+    size_t slot_of[MAX_SLOT + MAX_WANT + 1]; /* slot_of[i]: the slot of seqs[i]; MAX_SLOT: the prompt's */
+    size_t n_chain_seq;                      /* the first ones are chains', branches' come next */
+    branch_rows branches;
+    job *prompt; /* its rows are the last ones; NULL: none */
 } pass;
 
 /* ---- rows ---- */
@@ -32,7 +34,7 @@ static void add_slot(local *l, pass *p, size_t at, size_t n) {
 static void add_slots(local *l, pass *p, size_t *at) {
     for (; *at < MAX_SLOT; ++*at) {
         const slot *s = &l->slots[*at];
-        if (!s->job || s->job->set != p->set) continue;
+        if (!s->job || s->job->set != p->set || slot_fed(s)) continue;
         size_t n = s->writer.chain->tokens.n - s->n_fed, room = l->o.n_batch - p->n_row;
         if (s->job->r.want_forced && room > MAX_WANT - p->n_want) room = MAX_WANT - p->n_want;
         if (room == 0 || p->n_want == MAX_WANT) return;
@@ -41,6 +43,22 @@ static void add_slots(local *l, pass *p, size_t *at) {
             n = room;
         }
         add_slot(l, p, *at, n);
+    }
+}
+
+/* Branches of places from slot *at on, as many as fit. */
+static void add_branches(local *l, pass *p, size_t *at) {
+    for (; *at < MAX_SLOT; ++*at) {
+        const slot *s = &l->slots[*at];
+        if (!s->job || s->job->set != p->set || !s->writer.places) continue;
+        size_t before = p->branches.n;
+        bool all = branches_add(l, &p->branches, *at, p->n_seq, &p->n_row, MAX_WANT - p->n_want);
+        for (size_t i = before; i < p->branches.n; i++) {
+            p->slot_of[p->n_seq] = *at;
+            p->seqs[p->n_seq++] = &p->branches.list[i].seq;
+        }
+        p->n_want += p->branches.n - before;
+        if (!all) return;
     }
 }
 
@@ -66,7 +84,8 @@ static void prepare_rows(local *l, const pass *p) {
     size_t n = 0;
     for (size_t i = 0; i < p->n_row; i++) {
         size_t at = p->slot_of[l->rows[i].seq];
-        if (l->rows[i].want && at < MAX_SLOT) temperature[n++] = l->slots[at].job->r.sampling.temperature;
+        if (l->rows[i].seq >= p->n_chain_seq) break;
+        if (l->rows[i].want) temperature[n++] = l->slots[at].job->r.sampling.temperature;
     }
     picks_prepare(l, n, temperature);
 }
@@ -88,7 +107,7 @@ static void take_rows(local *l, const pass *p) {
     for (size_t i = 0; i < p->n_row; i++) {
         const forward_row *row = &l->rows[i];
         size_t at = p->slot_of[row->seq];
-        if (at == MAX_SLOT) break;
+        if (row->seq >= p->n_chain_seq) break;
         bool last = i + 1 == p->n_row || row[1].seq != row->seq;
         if (l->slots[at].job) take_row(l, &l->slots[at], row, last, pick);
         pick += row->want;
@@ -102,14 +121,30 @@ static void fail_pass(local *l, const pass *p, const pgr_error *why) {
     }
 }
 
-static void run_pass(local *l, const pass *p) {
+/* A job whose branches could not be added, unless something else has ended it. */
+static void end_failed(local *l, const pass *p) {
+    for (size_t i = 0; p->branches.failed && i < MAX_SLOT; i++)
+        if (l->slots[i].job == p->branches.failed) {
+            job_end(l, p->branches.failed, &p->branches.error);
+            return;
+        }
+}
+
+static size_t prompt_wants(const local *l, const pass *p) {
+    return p->prompt && l->rows[p->n_row - 1].want ? 1 : 0;
+}
+
+static void run_pass(local *l, pass *p) {
     pgr_error err = {0};
-    adapters_use(l->sets, p->set);
-    if (forward_run(l->forward, &l->kv, p->seqs, l->rows, p->n_row, l->logits, &err) != PGR_OK) {
+    pgr_status s = forward_run(l->forward, &l->kv, p->seqs, l->rows, p->n_row, l->logits, &err);
+    branches_release(l, &p->branches);
+    if (s != PGR_OK) {
         fail_pass(l, p, &err);
         return;
     }
     take_rows(l, p);
+    size_t n_before = p->n_want - p->branches.n - prompt_wants(l, p);
+    branches_take(l, &p->branches, l->logits + n_before * l->m->config.n_vocab);
     if (!p->prompt) return;
     const float *last = l->logits + (p->n_want ? p->n_want - 1 : 0) * l->m->config.n_vocab;
     if (prompt_took(l, p->prompt, last, &err) != PGR_OK) job_end(l, p->prompt, &err);
@@ -129,12 +164,16 @@ static void reserve_pending(local *l) {
 
 static void run_set(local *l, adapter_set *set) {
     bool read = l->reading && l->reading->set == set;
-    for (size_t at = 0;;) {
+    adapters_use(l->sets, set);
+    for (size_t at = 0, branch_at = 0;;) {
         pass p = {.set = set};
         add_slots(l, &p, &at);
+        p.n_chain_seq = p.n_seq;
+        if (at == MAX_SLOT) add_branches(l, &p, &branch_at);
         if (at == MAX_SLOT && read && l->reading && add_prompt(l, &p)) read = false;
+        if (p.n_row > 0) run_pass(l, &p);
+        end_failed(l, &p);
         if (p.n_row == 0) return;
-        run_pass(l, &p);
     }
 }
 

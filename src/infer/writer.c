@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "base/rng.h"
 #include "infer/gbnf.h"
+#include "infer/place.h"
 
 /* Memory of a chain is taken when it begins, so that its tokens need none. Longer ones than these grow by doubling. */
 enum { MOST_RESERVED = 4096, BYTES_PER_TOKEN = 16 };
@@ -117,14 +118,82 @@ static pgr_status write_hole(writer *w, const char *hole, pgr_error *err) {
     return s;
 }
 
-/* Vocabularies have words with the space before them: a forced run that ends in a space before a choice leaves that
- * space to the token of the choice. state: of the grammar where the run began, at byte `from` of the text. */
-static pgr_status leave_space(writer *w, int state, size_t from, pgr_error *err) {
-    buf *text = &w->chain->text;
-    if (text->n == from || text->data[text->n - 1] != ' ' || grammar_only_end(w->grammar, w->state)) return PGR_OK;
-    text->data[--text->n] = '\0';
-    return grammar_walk(w->grammar, state, text->data + from, text->n - from, &w->state, err);
+/* ---- places ---- */
+
+static bool wants_places(const writer *w) {
+    return w->r->want_places && w->state >= 0 && grammar_has_places(w->grammar);
 }
+
+static void add_place(writer *w, place *p) {
+    place **end = &w->places;
+    while (*end) end = &(*end)->next;
+    *end = p;
+}
+
+/* A place that the program has written whole, up to byte `end`. */
+static pgr_status add_certain(writer *w, size_t end, pgr_error *err) {
+    place *p;
+    PGR_TRY(place_certain(w->chain->text.data + w->inside_from, end - w->inside_from, w->inside_from, &p, err));
+    w->inside = 0;
+    if (p) add_place(w, p);
+    return PGR_OK;
+}
+
+/* Forced text from byte `from` on, where the grammar was in the state: places that begin in it. Text with a named token
+ * in it is passed over: its bytes are not yet those of the chain. */
+static pgr_status note_forced(writer *w, int state, size_t from, pgr_error *err) {
+    const buf *text = &w->chain->text;
+    if (!wants_places(w) || (text->n > from && memchr(text->data + from, GBNF_TOKEN_MARK, text->n - from)))
+        return PGR_OK;
+    for (size_t i = from; i < text->n; i++) {
+        uint8_t byte = (uint8_t)text->data[i];
+        uint32_t begins = grammar_place(w->grammar, state), of = grammar_place_of(w->grammar, state, byte);
+        if (w->inside && of != w->inside) PGR_TRY(add_certain(w, i, err));
+        if (begins && of == begins && !w->inside) {
+            w->inside = of;
+            w->inside_from = i;
+        }
+        PGR_TRY(grammar_step(w->grammar, state, byte, &state, err));
+    }
+    return w->inside && !grammar_inside(w->grammar, state, w->inside) ? add_certain(w, text->n, err) : PGR_OK;
+}
+
+/* The place, if one begins where the next token is picked. */
+static pgr_status open_place(writer *w, const float *logits, pgr_error *err) {
+    place *p = NULL, *last = w->places;
+    bool waits = false;
+    if (!wants_places(w)) return PGR_OK;
+    while (last && last->next) last = last->next;
+    if (last) PGR_TRY(place_waits(last, w->chain, &waits, err));
+    if (w->inside)
+        PGR_TRY(
+            place_open_inside(w->shared, w->grammar, w->state, w->inside, w->inside_from, w->chain, logits, &p, err));
+    else if (!waits)
+        PGR_TRY(place_open(w->shared, w->grammar, w->state, w->chain, logits, &p, err));
+    w->inside = 0;
+    if (p) add_place(w, p);
+    return PGR_OK;
+}
+
+pgr_status writer_settle(writer *w, pgr_error *err) {
+    while (w->places && place_wanted(w->places) == 0) {
+        place *p = w->places;
+        PGR_TRY(place_settle(p, w->chain, err));
+        w->places = p->next;
+        place_free(p);
+    }
+    return PGR_OK;
+}
+
+void writer_free(writer *w) {
+    while (w->places) {
+        place *p = w->places;
+        w->places = p->next;
+        place_free(p);
+    }
+}
+
+/* ---- forced text ---- */
 
 /* All that has no choice: literal text, holes; up to a choice or the end. */
 static pgr_status write_forced(writer *w, pgr_error *err) {
@@ -141,12 +210,14 @@ static pgr_status write_forced(writer *w, pgr_error *err) {
             run_from = text->n;
             run_state = w->state;
         } else {
+            int state = w->state;
             PGR_TRY(grammar_forced(g, &w->state, text, err));
+            PGR_TRY(note_forced(w, state, before, err));
             if (text->n == before && !text->failed) break;
         }
         if (text->failed) return fail_mem(err);
     }
-    PGR_TRY(leave_space(w, run_state, run_from, err));
+    PGR_TRY(grammar_leave_space(g, run_state, text, run_from, &w->state, err));
     PGR_TRY(push_forced_text(w, from, err));
     if (grammar_only_end(g, w->state)) finish(w, PGR_FINISH_STOP);
     return PGR_OK;
@@ -189,15 +260,20 @@ pgr_status writer_check(const infer_request *r, const grammar *g, const tokenize
 
 /* ---- choosing ---- */
 
+pgr_status writer_mask(writer_shared *sh, grammar *g, int state, size_t limit, pgr_error *err) {
+    const uint64_t *mask;
+    PGR_TRY(grammar_mask(g, sh->trie, state, limit, &mask, NULL, err));
+    bool may_end = grammar_accepts(g, state);
+    for (size_t i = 0; i < sh->n_mask; i++) sh->mask[i] = mask[i] | (may_end ? sh->end_mask[i] : 0);
+    return PGR_OK;
+}
+
 /* The mask of tokens that may come: NULL for all. limit: see grammar_mask. */
 static pgr_status allowed(writer *w, size_t limit, const uint64_t **out, pgr_error *err) {
     writer_shared *sh = w->shared;
     *out = NULL;
     if (w->state >= 0) {
-        const uint64_t *mask;
-        PGR_TRY(grammar_mask(w->grammar, sh->trie, w->state, limit, &mask, NULL, err));
-        bool may_end = grammar_accepts(w->grammar, w->state);
-        for (size_t i = 0; i < sh->n_mask; i++) sh->mask[i] = mask[i] | (may_end ? sh->end_mask[i] : 0);
+        PGR_TRY(writer_mask(sh, w->grammar, w->state, limit, err));
         *out = sh->mask;
     } else if (w->r->ignore_eos) {
         for (size_t i = 0; i < sh->n_mask; i++) sh->mask[i] = ~sh->end_mask[i];
@@ -298,6 +374,7 @@ static pgr_status advance(writer *w, const sampler_row *row, pgr_error *err) {
     int32_t token;
     float logprob;
     int next = w->state;
+    PGR_TRY(open_place(w, row->logits, err));
     if (w->state >= 0)
         PGR_TRY(pick_in_grammar(w, row, &token, &logprob, &next, err));
     else
@@ -335,7 +412,7 @@ pgr_status writer_begin(writer *w, writer_shared *shared, const infer_request *r
     if (!g || r->trigger) return PGR_OK;
     PGR_TRY(start_grammar(w, err));
     end_where_due(w, 0);
-    return PGR_OK;
+    return writer_settle(w, err);
 }
 
 pgr_status writer_next(writer *w, const sampler_row *row, pgr_error *err) {
@@ -348,5 +425,5 @@ pgr_status writer_next(writer *w, const sampler_row *row, pgr_error *err) {
         PGR_TRY(advance(w, row, err));
     }
     end_where_due(w, from);
-    return PGR_OK;
+    return writer_settle(w, err);
 }

@@ -25,6 +25,9 @@ typedef struct writer {
     infer_chain *chain;
     int state;     /* of the grammar, or one of the two below */
     bool done;
+    struct place *places; /* whose distributions are not complete, in the order of the text */
+    uint32_t inside;      /* the place that the program has begun to write, 0: none */
+    size_t inside_from;   /* its first byte */
 } writer;
 
 enum { WRITER_FREE = -2, WRITER_WAITS = -3 }; /* no grammar; the trigger has not come yet */
@@ -32,6 +35,15 @@ enum { WRITER_FREE = -2, WRITER_WAITS = -3 }; /* no grammar; the trigger has not
 /* Empty chain; writes what the grammar forces at its start. */
 pgr_status writer_begin(writer *w, writer_shared *shared, const infer_request *r, grammar *g, infer_chain *chain,
                         pgr_error *err);
+
+void writer_free(writer *w); /* what it holds besides the chain */
+
+/* Hands the places that are complete over to the chain. */
+pgr_status writer_settle(writer *w, pgr_error *err);
+
+/* shared->mask becomes that of the tokens that may come in the state, those that end the turn among them. limit: see
+ * grammar_mask */
+pgr_status writer_mask(writer_shared *shared, grammar *g, int state, size_t limit, pgr_error *err);
 
 /* Samples the next token from the logits after the chain's last one (prepared at the request's temperature) and
  * appends it with all that it forces. */

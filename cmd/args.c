@@ -1,64 +1,91 @@
 /* args.c - options from tables; see args.h. */
 #include "args.h"
 
-#include <errno.h>
 #include <getopt.h>
-#include <math.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "message.h"
 
-enum {
-    COMMON_LORA = 500,
-    COMMON_CHAT_TEMPLATE,
-    COMMON_DTYPE,
-    COMMON_SEED,
-    COMMON_JSON,
-    COMMON_LOG_LEVEL,
-    COMMON_HELP,
-};
+/* What follows the last colon is the scale, unless it is a further part of the path. */
+static int take_lora(void *options, const option_row *row, const char *value) {
+    common_options *o = options;
+    const char *colon = strrchr(value, ':');
+    float scale = 1;
+    size_t n = strlen(value);
+    if (colon && !strchr(colon, '/')) {
+        n = (size_t)(colon - value);
+        int status = option_value(&scale, row, colon + 1);
+        if (status != EXIT_DONE) return status;
+    }
+    if (n == 0) {
+        complain("--lora: found \"%s\", expected PATH[:SCALE]", value);
+        return EXIT_USAGE;
+    }
+    if (o->n_lora == ARGS_MAX_LORA) {
+        complain("--lora %s: more than %d adapters", value, ARGS_MAX_LORA);
+        return EXIT_USAGE;
+    }
+    o->loras[o->n_lora++] = (lora_option){value, n, scale};
+    return EXIT_DONE;
+}
+
+static int take_level(void *options, const option_row *row, const char *value) {
+    (void)options;
+    int level = 0, status = option_value(&level, row, value);
+    if (status == EXIT_DONE) pgr_log_level(level);
+    return status;
+}
+
+static const char *const DTYPES[] = {"auto", "f32", "bf16", "int8", NULL};
+static const char *const LEVELS[] = {"error", "warn", "info", "debug", NULL};
 
 static const option_row COMMON[] = {
-    {'m', 'm', "model", "PATH|NAME",
+    {'m', "model", "PATH|NAME",
      "GGUF file, Hugging Face folder, or a name below the cache folder (default: $PGENRM_MODEL, else the default "
-     "model)"},
-    {COMMON_LORA, 0, "lora", "PATH[:SCALE]",
-     "LoRA adapter on top of the model: a PEFT folder or a GGUF file; may be repeated (default scale: 1)"},
-    {COMMON_CHAT_TEMPLATE, 0, "chat-template", "FILE|NAME",
-     "chat template instead of the model's own: a file (Jinja, docs/chat.md), chatml or llama3"},
-    {COMMON_DTYPE, 0, "dtype", "TYPE", "arithmetic: auto, f32, bf16 or int8 (default: auto)"},
-    {'t', 't', "threads", "N", "threads (default: as many as there are cores)"},
-    {COMMON_SEED, 0, "seed", "N", "random numbers; the same seed repeats a run (default: 0)"},
-    {COMMON_JSON, 0, "json", NULL, "print JSON"},
-    {'q', 'q', "quiet", NULL, "no progress bar"},
-    {COMMON_LOG_LEVEL, 0, "log-level", "LEVEL", "error, warn, info or debug (default: warn)"},
-    {'h', 'h', "help", NULL, "this text"},
+     "model)",
+     OPTION_AT(common_options, model)},
+    {0, "lora", "PATH[:SCALE]",
+     "LoRA adapter on top of the model: a PEFT folder or a GGUF file; may be repeated (default scale: 1)",
+     .type = PGR_OPTION_FLOAT, .lo = -1e6, .hi = 1e6, .take = take_lora},
+    {0, "chat-template", "FILE|NAME",
+     "chat template instead of the model's own: a file (Jinja, docs/chat.md), chatml or llama3",
+     OPTION_AT(common_options, chat_template)},
+    {0, "dtype", "TYPE", "arithmetic: auto, f32, bf16 or int8 (default: auto)",
+     CHOICE_AT(common_options, dtype, DTYPES)},
+    {'t', "threads", "N", "threads (default: as many as there are cores)", OPTION_AT(common_options, n_thread), .lo = 1,
+     .hi = 1024},
+    {0, "seed", "N", "random numbers; the same seed repeats a run (default: 0)", OPTION_AT(common_options, seed),
+     .lo = 0, .hi = 0x1p63},
+    {0, "json", NULL, "print JSON", OPTION_AT(common_options, json)},
+    {'q', "quiet", NULL, "no progress bar", OPTION_AT(common_options, quiet)},
+    {0, "log-level", "LEVEL", "error, warn, info or debug (default: warn)", .type = PGR_OPTION_CHOICE,
+     .choices = LEVELS, .take = take_level},
+    {'h', "help", NULL, "this text", .type = PGR_OPTION_FLAG},
     {0},
 };
 
 static const struct {
     unsigned bit;
-    int id;
     const char *name, *why;
 } REFUSABLE[] = {
-    {ARGS_NO_MODEL, 'm', "model", "its operand names the model"},
-    {ARGS_NO_LORA, COMMON_LORA, "lora", "adapters are for score, generate, perplexity and merge"},
-    {ARGS_NO_CHAT_TEMPLATE, COMMON_CHAT_TEMPLATE, "chat-template", "the files keep theirs, and only chats use one"},
-    {ARGS_NO_DTYPE, COMMON_DTYPE, "dtype", "it is about arithmetic; --type is about what is written"},
-    {ARGS_NO_COMPUTING, 'm', "model", "it uses no model"},
-    {ARGS_NO_COMPUTING, COMMON_LORA, "lora", "it uses no model"},
-    {ARGS_NO_COMPUTING, COMMON_CHAT_TEMPLATE, "chat-template", "it uses no model"},
-    {ARGS_NO_COMPUTING, COMMON_DTYPE, "dtype", "it uses no model"},
-    {ARGS_NO_COMPUTING, 't', "threads", "it works in one thread"},
-    {ARGS_NO_COMPUTING, COMMON_SEED, "seed", "nothing in it is random"},
+    {ARGS_NO_MODEL, "model", "its operand names the model"},
+    {ARGS_NO_LORA, "lora", "adapters are for score, generate, perplexity and merge"},
+    {ARGS_NO_CHAT_TEMPLATE, "chat-template", "the files keep theirs, and only chats use one"},
+    {ARGS_NO_DTYPE, "dtype", "it is about arithmetic; --type is about what is written"},
+    {ARGS_NO_COMPUTING, "model", "it uses no model"},
+    {ARGS_NO_COMPUTING, "lora", "it uses no model"},
+    {ARGS_NO_COMPUTING, "chat-template", "it uses no model"},
+    {ARGS_NO_COMPUTING, "dtype", "it uses no model"},
+    {ARGS_NO_COMPUTING, "threads", "it works in one thread"},
+    {ARGS_NO_COMPUTING, "seed", "nothing in it is random"},
 };
 
 /* The row of REFUSABLE that says why c does not take the option; -1: it does. */
-static int refused_by(const command *c, int id) {
+static int refused_by(const command *c, const char *name) {
     for (size_t i = 0; i < sizeof REFUSABLE / sizeof *REFUSABLE; i++)
-        if (REFUSABLE[i].id == id && (c->without & REFUSABLE[i].bit)) return (int)i;
+        if (strcmp(REFUSABLE[i].name, name) == 0 && (c->without & REFUSABLE[i].bit)) return (int)i;
     return -1;
 }
 
@@ -72,47 +99,7 @@ int args_wrong(const command *c, const char *format, ...) {
     return EXIT_USAGE;
 }
 
-/* ---- values ---- */
-
-int args_integer(const char *option, const char *text, int64_t lo, int64_t hi, int64_t *out) {
-    char *end = NULL;
-    errno = 0;
-    long long v = strtoll(text, &end, 10);
-    bool digits = (text[0] >= '0' && text[0] <= '9') || (text[0] == '-' && text[1] >= '0' && text[1] <= '9');
-    if (!digits || *end || errno || v < lo || v > hi) {
-        complain("--%s: found \"%s\", expected a whole number from %lld to %lld", option, text, (long long)lo,
-                 (long long)hi);
-        return EXIT_USAGE;
-    }
-    *out = v;
-    return EXIT_DONE;
-}
-
-int args_real(const char *option, const char *text, double lo, double hi, double *out) {
-    char *end = NULL;
-    double v = strtod(text, &end);
-    bool plain = text[0] && text[strspn(text, "0123456789.eE+-")] == '\0' && end == text + strlen(text);
-    if (!plain || !isfinite(v) || v < lo || v > hi) {
-        complain("--%s: found \"%s\", expected a number from %g to %g", option, text, lo, hi);
-        return EXIT_USAGE;
-    }
-    *out = v;
-    return EXIT_DONE;
-}
-
-int args_choice(const char *option, const char *text, const char *const *names, int *out) {
-    char list[160] = "";
-    for (int i = 0; names[i]; i++) {
-        if (strcmp(text, names[i]) == 0) {
-            *out = i;
-            return EXIT_DONE;
-        }
-        size_t n = strlen(list);
-        snprintf(list + n, sizeof list - n, "%s%s", i ? (names[i + 1] ? ", " : " or ") : "", names[i]);
-    }
-    complain("--%s: found \"%s\", expected %s", option, text, list);
-    return EXIT_USAGE;
-}
+/* ---- words ---- */
 
 enum { WORD_MAX = 40 };
 
@@ -153,7 +140,7 @@ const char *args_nearest(const char *word, const char *const *names) {
 enum { ROW_NAME = 48 };
 
 static bool has_option(const option_row *o, const char *name) {
-    for (; o->id; o++)
+    for (; o->name; o++)
         if (strcmp(o->name, name) == 0) return true;
     return false;
 }
@@ -167,13 +154,6 @@ static bool takes_row(const command *c, const pgr_option *row) {
 static void row_name(const pgr_option *row, char out[ROW_NAME]) {
     bool on = row->type == PGR_OPTION_FLAG && row->standard != 0;
     snprintf(out, ROW_NAME, "%s%s", on ? "no-" : "", row->name);
-}
-
-static int set_row(const command *c, int id, const char *value, void *ctx) {
-    pgr_error err = {0};
-    if (pgr_option_set(&c->rows()[id - OPT_ROWS], (char *)ctx + c->rows_at, value, &err) == PGR_OK) return EXIT_DONE;
-    complain("--%s", err.message);
-    return EXIT_USAGE;
 }
 
 /* ---- help ---- */
@@ -201,8 +181,8 @@ static void print_option(char letter, const char *name, const char *value, const
 }
 
 static void print_options(const command *c, const option_row *o) {
-    for (; o->id; o++)
-        if (refused_by(c, o->id) < 0) print_option(o->letter, o->name, o->value, o->help);
+    for (; o->name; o++)
+        if (refused_by(c, o->name) < 0) print_option(o->letter, o->name, o->value, o->help);
 }
 
 static void print_rows(const command *c) {
@@ -221,7 +201,7 @@ static void print_rows(const command *c) {
 static void print_help(const command *c) {
     printf("pgenrm %s - %s\n\nUsage: pgenrm %s [options] %s\n", c->name, c->summary, c->name, c->operands);
     if (c->about) printf("\n%s\n", c->about);
-    if (c->options->id) printf("\nOptions:\n");
+    if (c->options->name) printf("\nOptions:\n");
     print_options(c, c->options);
     print_rows(c);
     printf("\nCommon options:\n");
@@ -233,44 +213,50 @@ static void print_help(const command *c) {
 
 /* ---- parsing ---- */
 
+enum { OPT_FIRST = 1000 }; /* what getopt answers for the first long option; letters are below */
+
+typedef struct known {     /* an option that a command takes */
+    const option_row *own; /* of the command or common to all; NULL: it is a row of the library */
+    const pgr_option *row;
+    bool common;
+    char name[ROW_NAME];
+} known;
+
 typedef struct parser {
     const command *c;
+    known options[ARGS_MAX];           /* (n) */
     struct option longs[ARGS_MAX + 1]; /* (n), then zeros */
     const char *names[ARGS_MAX + 1];
-    char row_names[ARGS_MAX][ROW_NAME];
     char letters[ARGS_MAX * 2 + 2];
     size_t n;
 } parser;
 
-static void add_options(parser *p, const option_row *o) {
-    for (; o->id && p->n < ARGS_MAX; o++) {
-        p->longs[p->n] = (struct option){o->name, o->value ? required_argument : no_argument, NULL, o->id};
-        p->names[p->n++] = o->name;
-        if (o->letter) {
-            char letter[3] = {o->letter, o->value ? ':' : '\0', '\0'};
-            strcat(p->letters, letter);
-        }
+static void add_known(parser *p, known k, const char *value) {
+    if (p->n == ARGS_MAX) return;
+    p->options[p->n] = k;
+    p->names[p->n] = p->options[p->n].name;
+    p->longs[p->n] =
+        (struct option){p->names[p->n], value ? required_argument : no_argument, NULL, OPT_FIRST + (int)p->n};
+    p->n++;
+}
+
+static void add_options(parser *p, const option_row *o, bool common) {
+    for (; o->name; o++) {
+        known k = {.own = o, .common = common};
+        char letter[3] = {o->letter, o->letter && o->value ? ':' : '\0', '\0'};
+        snprintf(k.name, sizeof k.name, "%s", o->name);
+        add_known(p, k, o->value);
+        strcat(p->letters, letter);
     }
 }
 
 static void add_rows(parser *p) {
-    const pgr_option *rows = p->c->rows ? p->c->rows() : NULL;
-    for (int i = 0; rows && rows[i].name && p->n < ARGS_MAX; i++) {
-        if (!takes_row(p->c, &rows[i])) continue;
-        row_name(&rows[i], p->row_names[p->n]);
-        p->names[p->n] = p->row_names[p->n];
-        p->longs[p->n] =
-            (struct option){p->names[p->n], rows[i].value ? required_argument : no_argument, NULL, OPT_ROWS + i};
-        p->n++;
+    for (const pgr_option *row = p->c->rows ? p->c->rows() : NULL; row && row->name; row++) {
+        known k = {.row = row};
+        if (!takes_row(p->c, row)) continue;
+        row_name(row, k.name);
+        add_known(p, k, row->value);
     }
-}
-
-/* What a command refuses beside another option is told by name. */
-static void keep_given(common_options *o, const command *c, int id) {
-    const char *name = id >= OPT_ROWS ? c->rows()[id - OPT_ROWS].name : NULL;
-    for (const option_row *own = c->options; !name && own->id; own++)
-        if (own->id == id) name = own->name;
-    if (o->n_given < ARGS_MAX) o->given[o->n_given++] = name;
 }
 
 /* getopt's '?': an unknown or ambiguous option, or a value where none is taken. */
@@ -289,100 +275,44 @@ static int fail_unknown(const parser *p, const char *word) {
     return args_wrong(p->c, "unknown option --%s%s%s", name, nearest ? ", perhaps --" : "", nearest ? nearest : "");
 }
 
-/* What follows the last colon is the scale, unless it is a further part of the path. */
-static int add_lora(common_options *o, const char *value) {
-    const char *colon = strrchr(value, ':');
-    double scale = 1;
-    size_t n = strlen(value);
-    if (colon && !strchr(colon, '/')) {
-        n = (size_t)(colon - value);
-        int status = args_real("lora", colon + 1, -1e6, 1e6, &scale);
-        if (status != EXIT_DONE) return status;
-    }
-    if (n == 0) {
-        complain("--lora: found \"%s\", expected PATH[:SCALE]", value);
-        return EXIT_USAGE;
-    }
-    if (o->n_lora == ARGS_MAX_LORA) {
-        complain("--lora %s: more than %d adapters", value, ARGS_MAX_LORA);
-        return EXIT_USAGE;
-    }
-    o->loras[o->n_lora++] = (lora_option){value, n, (float)scale};
-    return EXIT_DONE;
+/* The option that getopt's answer, a letter or an id, stands for. */
+static const known *known_of(const parser *p, int answer) {
+    size_t i = 0;
+    if (answer >= OPT_FIRST) return &p->options[answer - OPT_FIRST];
+    while (!p->options[i].own || p->options[i].own->letter != answer) i++;
+    return &p->options[i];
 }
 
-static int set_common(common_options *o, int id, const char *value) {
-    static const char *const dtypes[] = {"auto", "f32", "bf16", "int8", NULL};
-    static const char *const levels[] = {"error", "warn", "info", "debug", NULL};
-    int64_t n = 0;
-    int choice = 0, status = EXIT_DONE;
-    switch (id) {
-    case 'm':
-        o->model = value;
-        break;
-    case COMMON_LORA:
-        status = add_lora(o, value);
-        break;
-    case COMMON_CHAT_TEMPLATE:
-        o->chat_template = value;
-        break;
-    case COMMON_DTYPE:
-        status = args_choice("dtype", value, dtypes, &choice);
-        o->dtype = (pgr_dtype)choice;
-        break;
-    case 't':
-        status = args_integer("threads", value, 1, 1024, &n);
-        o->n_thread = (int)n;
-        break;
-    case COMMON_SEED:
-        status = args_integer("seed", value, 0, INT64_MAX, &o->seed);
-        break;
-    case COMMON_JSON:
-        o->json = true;
-        break;
-    case 'q':
-        o->quiet = true;
-        break;
-    case COMMON_LOG_LEVEL:
-        status = args_choice("log-level", value, levels, &choice);
-        if (status == EXIT_DONE) pgr_log_level(choice);
-        break;
-    }
-    return status;
+static int take(const command *c, const known *k, common_options *common, void *ctx, const char *value) {
+    int refused = k->common ? refused_by(c, k->name) : -1;
+    pgr_error err = {0};
+    if (refused >= 0) return args_wrong(c, "--%s is not for %s: %s", k->name, c->name, REFUSABLE[refused].why);
+    if (k->common) return option_take(common, k->own, value);
+    /* what a command refuses beside another option is told by name */
+    if (common->n_given < ARGS_MAX) common->given[common->n_given++] = k->own ? k->own->name : k->row->name;
+    if (k->own) return option_take(ctx, k->own, value);
+    if (pgr_option_set(k->row, (char *)ctx + c->rows_at, value, &err) == PGR_OK) return EXIT_DONE;
+    complain("--%s", err.message);
+    return EXIT_USAGE;
 }
 
-/* The id that getopt's answer, a letter or an id, stands for. */
-static int id_of(const option_row *o, int answer) {
-    for (; o->id; o++)
-        if (answer < OPT_FIRST && o->letter == answer) return o->id;
-    return answer;
-}
-
-int args_parse(const command *c, int argc, char **argv, common_options *common, args_set set, void *ctx,
-               char ***operands) {
+int args_parse(const command *c, int argc, char **argv, common_options *common, void *ctx, char ***operands) {
     parser p = {.c = c, .letters = ":"}; /* ':' first: a missing value is told apart from an unknown option */
-    add_options(&p, c->options);
-    add_options(&p, COMMON);
+    add_options(&p, c->options, false);
+    add_options(&p, COMMON, true);
     add_rows(&p);
     *common = (common_options){.seed = -1};
     opterr = 0;
     optind = 1;
-    for (;;) {
-        int id = id_of(c->options, getopt_long(argc, argv, p.letters, p.longs, NULL));
-        if (id == -1) break;
-        if (id == 'h') {
+    for (int answer; (answer = getopt_long(argc, argv, p.letters, p.longs, NULL)) != -1;) {
+        if (answer == ':') return args_wrong(c, "%s needs a value", argv[optind - 1]);
+        if (answer == '?') return fail_unknown(&p, argv[optind - 1]);
+        const known *k = known_of(&p, answer);
+        if (k->common && k->own->letter == 'h') {
             print_help(c);
             return finish_output();
         }
-        if (id == ':') return args_wrong(c, "%s needs a value", argv[optind - 1]);
-        if (id == '?') return fail_unknown(&p, argv[optind - 1]);
-        int refused = refused_by(c, id);
-        if (refused >= 0)
-            return args_wrong(c, "--%s is not for %s: %s", REFUSABLE[refused].name, c->name, REFUSABLE[refused].why);
-        if (id >= OPT_FIRST) keep_given(common, c, id);
-        int status = id >= OPT_ROWS    ? set_row(c, id, optarg, ctx)
-                     : id >= OPT_FIRST ? set(ctx, id, optarg)
-                                       : set_common(common, id, optarg);
+        int status = take(c, k, common, ctx, optarg);
         if (status != EXIT_DONE) return status;
     }
     *operands = argv + optind;

@@ -1,26 +1,12 @@
-/* args.h - options from tables: parsing on top of getopt_long, help texts, strict numbers. */
+/* args.h - commands and their options from tables: parsing on top of getopt_long, help texts. */
 #ifndef PGR_CMD_ARGS_H
 #define PGR_CMD_ARGS_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "option_row.h"
 #include "pgenrm.h"
-
-typedef struct option_row {
-    int id;            /* OPT_FIRST or more, names it for the command; 0 ends a table */
-    char letter;       /* 0: none */
-    const char *name;  /* without the dashes */
-    const char *value; /* what it takes, in capitals; NULL: nothing */
-    const char *help;
-} option_row;
-
-enum {
-    OPT_FIRST = 1000,
-    OPT_ROWS = 5000 /* and more: the command's rows of the library */
-};                  /* below are letters and
-                                                                                               * the options that all
-                                                                                               * commands share */
 
 /* Common options that would change nothing where one might expect them to: the command refuses them. */
 enum {
@@ -68,13 +54,9 @@ typedef struct common_options {
 
 enum { ARGS_RUN = -1 };
 
-/* Takes one option of the command: 0, or an exit status and a message. */
-typedef int (*args_set)(void *ctx, int id, const char *value);
-
-/* ARGS_RUN: all options were taken, *operands is what is left (NULL-terminated). Else the status to end with: help was
- * printed, or the message of a mistake. */
-int args_parse(const command *c, int argc, char **argv, common_options *common, args_set set, void *ctx,
-               char ***operands);
+/* Options of the command go to *ctx, common ones to *common. ARGS_RUN: all were taken, *operands is what is left
+ * (NULL-terminated). Else the status to end with: help was printed, or the message of a mistake. */
+int args_parse(const command *c, int argc, char **argv, common_options *common, void *ctx, char ***operands);
 
 /* A command that is made of others (NULL-terminated), such as `user import`: runs the one that argv[1] names, its name
  * being the second word of the other's; prints what there is for --help. */
@@ -82,12 +64,6 @@ int args_dispatch(const command *self, const command *const *parts, int argc, ch
 
 /* "pgenrm: ..., see `pgenrm COMMAND --help`"; EXIT_USAGE. */
 int args_wrong(const command *c, const char *format, ...) __attribute__((format(printf, 2, 3)));
-
-/* The whole text is a number in [lo, hi]: 0, or EXIT_USAGE and a message that names the option. */
-int args_integer(const char *option, const char *text, int64_t lo, int64_t hi, int64_t *out);
-int args_real(const char *option, const char *text, double lo, double hi, double *out);
-/* One of names (NULL-terminated); *out is its index. */
-int args_choice(const char *option, const char *text, const char *const *names, int *out);
 
 /* The entry of names (NULL-terminated) that word was probably meant to be, else NULL. */
 const char *args_nearest(const char *word, const char *const *names);

@@ -11,67 +11,24 @@
 #include "message.h"
 #include "session.h"
 
-enum {
-    OPT_SPLIT = OPT_FIRST,
-    OPT_IND,
-    OPT_PRO,
-    OPT_HISTORY,
-    OPT_RUNS,
-    OPT_LIMIT,
-    OPT_SUBSET,
-    OPT_USER_KEY,
-    OPT_BASELINES,
-    OPT_STRANGER,
-    OPT_HISTORY_FROM,
-    OPT_USERS,
-    OPT_EMBEDDER,
-    OPT_STORE,
-    OPT_PROTOTYPES,
-    OPT_OUT,
-    OPT_RESUME,
-    OPT_CALIBRATION_OUT,
-    OPT_LAMPQA,
-    OPT_TRUTH,
-};
-
 enum { MAX_LIST = 16 };
 
-static const option_row OPTIONS[] = {
-    {OPT_SPLIT, 0, "split", "NAME", "the rows that are asked (default: test)"},
-    {OPT_IND, 0, "ind", "N[,N...]", "chains under the user's own history; 0: no language model (default: 8)"},
-    {OPT_PRO, 0, "pro", "N[,N...]", "chains under similar users' histories, with every number of --ind (default: 0)"},
-    {OPT_HISTORY, 0, "history", "N", "pairs of a history that are used (default: the frame's; statistics: all)"},
-    {OPT_RUNS, 0, "runs", "N", "runs with seeds of their own (default: 1)"},
-    {OPT_LIMIT, 0, "limit", "N", "pairs of a data set, spread over its users (default: all)"},
-    {OPT_SUBSET, 0, "subset", "NAME", "only pairs of this subset: close, mirror..."},
-    {OPT_USER_KEY, 0, "user-key", "KEY", "the column that names a row's user (default: user_id, or the form's own)"},
-    {OPT_BASELINES, 0, "baselines", NULL,
-     "the statistical methods too and, with --ind above 0, the judge's plain prompts"},
-    {OPT_STRANGER, 0, "stranger", NULL, "every row that uses a history once more with another user's"},
-    {OPT_HISTORY_FROM, 0, "history-from", "FILE", "train rows of this file are history too; may be given again"},
-    {OPT_USERS, 0, "users", "FILE", "users' demographics; may be given again"},
-    {OPT_EMBEDDER, 0, "embedder", "NAME",
-     "for methods that embed texts (default: all-MiniLM-L6-v2, where it is there)"},
-    {OPT_STORE, 0, "store", "FILE", "users for --pro (default: one made of the train rows)"},
-    {OPT_PROTOTYPES, 0, "prototypes", "FILE", "their prototypes (default: FILE of --store with .protos at its end)"},
-    {OPT_OUT, 0, "out", "FOLDER", "verdicts, rows and report go there"},
-    {OPT_RESUME, 0, "resume", NULL, "go on with the run in the folder of --out"},
-    {OPT_CALIBRATION_OUT, 0, "calibration-out", "FILE",
-     "a calibration for `score`, fitted on the last row of p-genrm; ask other rows than those you measure it on"},
-    {OPT_LAMPQA, 0, "lampqa", NULL,
-     "rank generators: the first operand has LaMP-QA's questions, each other one a generator's responses; --history "
-     "counts the "
-     "profile's texts (default: 3), --limit the questions of a category"},
-    {OPT_TRUTH, 0, "truth", "FILE", "with --lampqa: the generators' true scores, for Spearman's correlation"},
-    {0, 0, NULL, NULL, NULL},
-};
+typedef struct numbers {
+    int v[MAX_LIST];
+    size_t n;
+} numbers;
+
+typedef struct files {
+    const char *v[MAX_LIST];
+    size_t n;
+} files;
 
 typedef struct bench_run {
     const command *self;
     common_options common;
     pgr_bench_options o;
-    int ind[MAX_LIST], pro[MAX_LIST];
-    const char *history_from[MAX_LIST], *users[MAX_LIST];
+    numbers ind, pro;
+    files history_from, users;
     const char *embedder, *store, *prototypes;
     char *embedder_path;
     pgr_embedder *opened;
@@ -82,113 +39,81 @@ typedef struct bench_run {
 
 /* ---- options ---- */
 
-static int set_count(const char *name, const char *value, int64_t lo, int64_t hi, int *out) {
-    int64_t n = 0;
-    int status = args_integer(name, value, lo, hi, &n);
-    if (status == EXIT_DONE) *out = (int)n;
-    return status;
-}
-
 /* "8" or "8,16". */
-static int set_list(bench_run *r, const char *name, const char *value, int *list, size_t *n) {
+static int take_numbers(void *options, const option_row *row, const char *value) {
+    numbers *list = (numbers *)(void *)((char *)options + row->offset);
+    const command *self = ((bench_run *)options)->self;
     char *text = must_dup(value, strlen(value)), *rest = NULL;
     int status = EXIT_DONE;
-    *n = 0;
+    list->n = 0;
     for (char *item = strtok_r(text, ",", &rest); item && status == EXIT_DONE; item = strtok_r(NULL, ",", &rest)) {
-        if (*n == MAX_LIST)
-            status = args_wrong(r->self, "--%s: more than %d numbers", name, MAX_LIST);
+        if (list->n == MAX_LIST)
+            status = args_wrong(self, "--%s: more than %d numbers", row->name, MAX_LIST);
         else
-            status = set_count(name, item, 0, 1024, &list[(*n)++]);
+            status = option_value(&list->v[list->n++], row, item);
     }
-    if (status == EXIT_DONE && *n == 0)
-        status = args_wrong(r->self, "--%s '%s': expected numbers like 8 or 8,16", name, value);
+    if (status == EXIT_DONE && list->n == 0)
+        status = args_wrong(self, "--%s '%s': expected numbers like 8 or 8,16", row->name, value);
     free(text);
     return status;
 }
 
-static int add_file(const bench_run *r, const char *name, const char *value, const char **list, size_t *n) {
-    if (*n == MAX_LIST) return args_wrong(r->self, "--%s: more than %d files", name, MAX_LIST);
-    list[(*n)++] = value;
+static int take_file(void *options, const option_row *row, const char *value) {
+    files *list = (files *)(void *)((char *)options + row->offset);
+    if (list->n == MAX_LIST)
+        return args_wrong(((bench_run *)options)->self, "--%s: more than %d files", row->name, MAX_LIST);
+    list->v[list->n++] = value;
     return EXIT_DONE;
 }
 
-static int set_data_option(bench_run *r, int id, const char *value) {
-    int64_t n = 0;
-    int status = EXIT_DONE;
-    switch (id) {
-    case OPT_SPLIT:
-        r->o.split = value;
-        break;
-    case OPT_SUBSET:
-        r->o.subset = value;
-        break;
-    case OPT_USER_KEY:
-        r->o.user_key = value;
-        break;
-    case OPT_LIMIT:
-        status = args_integer("limit", value, 1, 1 << 30, &n);
-        r->o.limit = (size_t)n;
-        break;
-    case OPT_HISTORY_FROM:
-        return add_file(r, "history-from", value, r->history_from, &r->o.n_history_from);
-    case OPT_USERS:
-        return add_file(r, "users", value, r->users, &r->o.n_users);
-    case OPT_EMBEDDER:
-        r->embedder = value;
-        break;
-    case OPT_STORE:
-        r->store = value;
-        break;
-    case OPT_PROTOTYPES:
-        r->prototypes = value;
-        break;
-    case OPT_OUT:
-        r->o.out = value;
-        break;
-    case OPT_RESUME:
-        r->o.resume = true;
-        break;
-    case OPT_CALIBRATION_OUT:
-        r->o.calibration_out = value;
-        break;
-    case OPT_LAMPQA:
-        r->lampqa = true;
-        break;
-    case OPT_TRUTH:
-        r->truth = value;
-        break;
-    }
-    return status;
-}
+#define NUMBERS_AT(list)                                                                                               \
+    .type = PGR_OPTION_INT, .offset = offsetof(bench_run, list), .lo = 0, .hi = 1024, .take = take_numbers
+#define FILES_AT(list) .offset = offsetof(bench_run, list), .take = take_file
 
-static int set_option(void *ctx, int id, const char *value) {
-    bench_run *r = ctx;
-    switch (id) {
-    case OPT_IND:
-        return set_list(r, "ind", value, r->ind, &r->o.n_ind);
-    case OPT_PRO:
-        return set_list(r, "pro", value, r->pro, &r->o.n_pro);
-    case OPT_HISTORY:
-        return set_count("history", value, 1, 100000, &r->o.judge.history);
-    case OPT_RUNS:
-        return set_count("runs", value, 1, 1000, &r->o.runs);
-    case OPT_BASELINES:
-        r->o.baselines = true;
-        break;
-    case OPT_STRANGER:
-        r->o.stranger = true;
-        break;
-    default:
-        return set_data_option(r, id, value);
-    }
-    return EXIT_DONE;
-}
+static const option_row OPTIONS[] = {
+    {0, "split", "NAME", "the rows that are asked (default: test)", OPTION_AT(bench_run, o.split)},
+    {0, "ind", "N[,N...]", "chains under the user's own history; 0: no language model (default: 8)", NUMBERS_AT(ind)},
+    {0, "pro", "N[,N...]", "chains under similar users' histories, with every number of --ind (default: 0)",
+     NUMBERS_AT(pro)},
+    {0, "history", "N", "pairs of a history that are used (default: the frame's; statistics: all)",
+     OPTION_AT(bench_run, o.judge.history), .lo = 1, .hi = 100000},
+    {0, "runs", "N", "runs with seeds of their own (default: 1)", OPTION_AT(bench_run, o.runs), .lo = 1, .hi = 1000},
+    {0, "limit", "N", "pairs of a data set, spread over its users (default: all)", OPTION_AT(bench_run, o.limit),
+     .lo = 1, .hi = 1 << 30},
+    {0, "subset", "NAME", "only pairs of this subset: close, mirror...", OPTION_AT(bench_run, o.subset)},
+    {0, "user-key", "KEY", "the column that names a row's user (default: user_id, or the form's own)",
+     OPTION_AT(bench_run, o.user_key)},
+    {0, "baselines", NULL, "the statistical methods too and, with --ind above 0, the judge's plain prompts",
+     OPTION_AT(bench_run, o.baselines)},
+    {0, "stranger", NULL, "every row that uses a history once more with another user's",
+     OPTION_AT(bench_run, o.stranger)},
+    {0, "history-from", "FILE", "train rows of this file are history too; may be given again", FILES_AT(history_from)},
+    {0, "users", "FILE", "users' demographics; may be given again", FILES_AT(users)},
+    {0, "embedder", "NAME", "for methods that embed texts (default: all-MiniLM-L6-v2, where it is there)",
+     OPTION_AT(bench_run, embedder)},
+    {0, "store", "FILE", "users for --pro (default: one made of the train rows)", OPTION_AT(bench_run, store)},
+    {0, "prototypes", "FILE", "their prototypes (default: FILE of --store with .protos at its end)",
+     OPTION_AT(bench_run, prototypes)},
+    {0, "out", "FOLDER", "verdicts, rows and report go there", OPTION_AT(bench_run, o.out)},
+    {0, "resume", NULL, "go on with the run in the folder of --out", OPTION_AT(bench_run, o.resume)},
+    {0, "calibration-out", "FILE",
+     "a calibration for `score`, fitted on the last row of p-genrm; ask other rows than those you measure it on",
+     OPTION_AT(bench_run, o.calibration_out)},
+    {0, "lampqa", NULL,
+     "rank generators: the first operand has LaMP-QA's questions, each other one a generator's responses; --history "
+     "counts the "
+     "profile's texts (default: 3), --limit the questions of a category",
+     OPTION_AT(bench_run, lampqa)},
+    {0, "truth", "FILE", "with --lampqa: the generators' true scores, for Spearman's correlation",
+     OPTION_AT(bench_run, truth)},
+    {0},
+};
 
 /* ---- running ---- */
 
-static bool above_zero(const int *list, size_t n) {
-    for (size_t i = 0; i < n; i++)
-        if (list[i] > 0) return true;
+static bool above_zero(const numbers *list) {
+    for (size_t i = 0; i < list->n; i++)
+        if (list->v[i] > 0) return true;
     return false;
 }
 
@@ -196,8 +121,8 @@ static bool above_zero(const int *list, size_t n) {
 static int open_the_embedder(bench_run *r, pgr_progress_bar *bar) {
     pgr_error err = {0};
     bool relevant = r->o.judge.history_by == PGR_HISTORY_RELEVANT;
-    bool wanted = r->embedder || r->o.baselines || relevant || above_zero(r->pro, r->o.n_pro);
-    if (!wanted && above_zero(r->ind, r->o.n_ind)) return EXIT_DONE;
+    bool wanted = r->embedder || r->o.baselines || relevant || above_zero(&r->pro);
+    if (!wanted && above_zero(&r->ind)) return EXIT_DONE;
     if (pgr_embedder_find(r->embedder, &r->embedder_path, &err) != PGR_OK)
         return r->embedder || relevant ? complain_error(&err) : EXIT_DONE;
     int status = open_embedder_at(r->embedder_path, PGR_DTYPE_AUTO, r->common.n_thread, bar, &r->opened);
@@ -261,7 +186,7 @@ static int bench_with(bench_run *r, const session *s) {
 
 static int bench(bench_run *r) {
     session s = {0};
-    bool model = above_zero(r->ind, r->o.n_ind) || above_zero(r->pro, r->o.n_pro);
+    bool model = above_zero(&r->ind) || above_zero(&r->pro);
     int status = EXIT_DONE;
     if (model)
         status = session_open(&r->common, true, &s);
@@ -288,7 +213,7 @@ static int check_lampqa(const bench_run *r, size_t n_operand) {
         while (k < n && strcmp(taken[k], r->common.given[i]) != 0) k++;
         if (k == n) return args_wrong(r->self, "--%s does not go with --lampqa", r->common.given[i]);
     }
-    if (r->o.n_ind != 1 || r->ind[0] < 1) return args_wrong(r->self, "--lampqa takes one number above 0 with --ind");
+    if (r->ind.n != 1 || r->ind.v[0] < 1) return args_wrong(r->self, "--lampqa takes one number above 0 with --ind");
     if (n_operand < 3)
         return args_wrong(r->self,
                           "--lampqa takes a file of questions and two or more of responses, found %zu of responses",
@@ -322,7 +247,7 @@ static int lampqa_with(bench_run *r, char **operands, size_t n, const session *s
     o.n_response = n - 1;
     o.truth = r->truth;
     o.judge = r->o.judge;
-    o.judge.ind = r->ind[0];
+    o.judge.ind = r->ind.v[0];
     if (r->o.judge.history >= 0) o.history = (size_t)r->o.judge.history;
     o.limit = r->o.limit;
     o.seed = r->o.seed;
@@ -348,9 +273,9 @@ static int lampqa(bench_run *r, char **operands) {
 }
 
 static int run(const command *self, int argc, char **argv) {
-    bench_run r = {.self = self, .o = pgr_bench_options_default(), .ind = {8}, .pro = {0}};
+    bench_run r = {.self = self, .o = pgr_bench_options_default(), .ind = {{8}, 1}, .pro = {{0}, 1}};
     char **operands = NULL;
-    int status = args_parse(self, argc, argv, &r.common, set_option, &r, &operands);
+    int status = args_parse(self, argc, argv, &r.common, &r, &operands);
     if (status != ARGS_RUN) return status;
     r.o.seed = r.common.seed > 0 ? (uint64_t)r.common.seed : 0;
     if (r.lampqa) return lampqa(&r, operands);
@@ -360,10 +285,14 @@ static int run(const command *self, int argc, char **argv) {
     if (r.prototypes && !r.store) return args_wrong(self, "--prototypes goes with --store");
     r.o.data = (const char *const *)operands;
     while (operands[r.o.n_data]) r.o.n_data++;
-    r.o.ind = r.ind;
-    r.o.pro = r.pro;
-    r.o.history_from = r.history_from;
-    r.o.users = r.users;
+    r.o.ind = r.ind.v;
+    r.o.n_ind = r.ind.n;
+    r.o.pro = r.pro.v;
+    r.o.n_pro = r.pro.n;
+    r.o.history_from = r.history_from.v;
+    r.o.n_history_from = r.history_from.n;
+    r.o.users = r.users.v;
+    r.o.n_users = r.users.n;
     return bench(&r);
 }
 

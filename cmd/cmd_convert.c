@@ -4,32 +4,24 @@
 #include "session.h"
 #include "writing.h"
 
-enum { OPT_OUT = OPT_FIRST, OPT_TYPE, OPT_FORCE };
-
-static const option_row OPTIONS[] = {
-    {OPT_OUT, 'o', "out", "FILE.gguf", "the new file"},
-    {OPT_TYPE, 0, "type", "TYPE", "of the matrices: keep, f32, f16, bf16, q8_0 or q4_0 (default: keep)"},
-    {OPT_FORCE, 0, "force", NULL, "replace an older file"},
-    {0, 0, NULL, NULL, NULL},
-};
-
 typedef struct options {
     const char *out;
     pgr_write_options write;
 } options;
 
-static int set_option(void *ctx, int id, const char *value) {
-    options *o = ctx;
-    if (id == OPT_OUT) o->out = value;
-    if (id == OPT_FORCE) o->write.force = true;
-    return id == OPT_TYPE ? args_file_type(value, &o->write.type) : EXIT_DONE;
-}
+static const option_row OPTIONS[] = {
+    {'o', "out", "FILE.gguf", "the new file", OPTION_AT(options, out)},
+    {0, "type", "TYPE", "of the matrices: keep, f32, f16, bf16, q8_0 or q4_0 (default: keep)",
+     CHOICE_AT(options, write.type, FILE_TYPES)},
+    {0, "force", NULL, "replace an older file", OPTION_AT(options, write.force)},
+    {0},
+};
 
 static int run(const command *self, int argc, char **argv) {
     common_options common;
     char **operands = NULL, *model = NULL;
     options o = {.write = pgr_write_options_default()};
-    int status = args_parse(self, argc, argv, &common, set_option, &o, &operands);
+    int status = args_parse(self, argc, argv, &common, &o, &operands);
     if (status != ARGS_RUN) return status;
     if (operands[0] && (operands[1] || common.model)) return args_wrong(self, "expected one MODEL");
     if (operands[0]) common.model = operands[0];

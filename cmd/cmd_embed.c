@@ -10,17 +10,9 @@
 #include "session.h"
 #include "table.h"
 
-enum { OPT_POOL = OPT_FIRST, OPT_DIM, OPT_INSTRUCT };
 enum { PART = 1024 };         /* texts that are embedded before their lines are written */
 enum { MAX_COMPARED = 2000 }; /* texts that are compared with each other */
 enum { TEXT_SHOWN = 200 };    /* bytes */
-
-static const option_row OPTIONS[] = {
-    {OPT_POOL, 0, "pool", "NAME", "mean, cls (first token), last (token) or auto: as the model's files say (default)"},
-    {OPT_DIM, 0, "dim", "N", "only the first N values, scaled to length 1 again"},
-    {OPT_INSTRUCT, 0, "instruct", "TASK", "the lines are queries for this task: \"Instruct: TASK\\nQuery:LINE\""},
-    {0, 0, NULL, NULL, NULL},
-};
 
 typedef struct embed_run {
     common_options common;
@@ -34,26 +26,17 @@ typedef struct embed_run {
     size_t n_cut;
 } embed_run;
 
-static int set_option(void *ctx, int id, const char *value) {
-    static const char *const pools[] = {"auto", "mean", "cls", "last", NULL}; /* in the order of pgr_pool */
-    embed_run *r = ctx;
-    int pool = 0, status = EXIT_DONE;
-    int64_t dim = 0;
-    switch (id) {
-    case OPT_POOL:
-        status = args_choice("pool", value, pools, &pool);
-        r->o.pool = (pgr_pool)pool;
-        break;
-    case OPT_DIM:
-        status = args_integer("dim", value, 1, 1 << 24, &dim);
-        r->o.dim = (size_t)dim;
-        break;
-    case OPT_INSTRUCT:
-        r->o.instruct = value;
-        break;
-    }
-    return status;
-}
+static const char *const POOLS[] = {"auto", "mean", "cls", "last", NULL}; /* in the order of pgr_pool */
+
+static const option_row OPTIONS[] = {
+    {0, "pool", "NAME", "mean, cls (first token), last (token) or auto: as the model's files say (default)",
+     CHOICE_AT(embed_run, o.pool, POOLS)},
+    {0, "dim", "N", "only the first N values, scaled to length 1 again", OPTION_AT(embed_run, o.dim), .lo = 1,
+     .hi = 1 << 24},
+    {0, "instruct", "TASK", "the lines are queries for this task: \"Instruct: TASK\\nQuery:LINE\"",
+     OPTION_AT(embed_run, o.instruct)},
+    {0},
+};
 
 static void split_lines(embed_run *r, const char *text, size_t n) {
     size_t cap = 0;
@@ -192,7 +175,7 @@ static int run(const command *self, int argc, char **argv) {
     embed_run r = {.o = pgr_embed_options_default()};
     char **operands = NULL, *text = NULL;
     size_t n = 0;
-    int status = args_parse(self, argc, argv, &r.common, set_option, &r, &operands);
+    int status = args_parse(self, argc, argv, &r.common, &r, &operands);
     if (status != ARGS_RUN) return status;
     if (!operands[0] || operands[1]) return args_wrong(self, "expected one FILE, or - for standard input");
     status = read_whole(operands[0], &text, &n);

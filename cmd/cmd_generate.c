@@ -9,41 +9,6 @@
 #include "message.h"
 #include "session.h"
 
-enum {
-    OPT_PROMPT_FILE = OPT_FIRST,
-    OPT_RAW,
-    OPT_PARSE_SPECIAL,
-    OPT_SAMPLES,
-    OPT_MAX_TOKENS,
-    OPT_TEMPERATURE,
-    OPT_TOP_K,
-    OPT_TOP_P,
-    OPT_MIN_P,
-    OPT_STOP,
-    OPT_IGNORE_EOS,
-    OPT_GRAMMAR,
-    OPT_GRAMMAR_FROM,
-    OPT_DEADLINE,
-};
-
-static const option_row OPTIONS[] = {
-    {OPT_PROMPT_FILE, 0, "prompt-file", "FILE", "the prompt, byte for byte; - is standard input"},
-    {OPT_SAMPLES, 'n', "samples", "N", "continuations, 1 to 4096 (default: 1)"},
-    {OPT_MAX_TOKENS, 0, "max-tokens", "N", "length of each (default: 256)"},
-    {OPT_TEMPERATURE, 0, "temperature", "T", "0 is greedy (default: 1)"},
-    {OPT_TOP_K, 0, "top-k", "K", "only the K likeliest tokens; 0: off (default: 0)"},
-    {OPT_TOP_P, 0, "top-p", "P", "only the likeliest tokens that make up P; 1: off (default: 1)"},
-    {OPT_MIN_P, 0, "min-p", "P", "only tokens at least P times as likely as the likeliest; 0: off (default: 0)"},
-    {OPT_STOP, 0, "stop", "TEXT", "end before this text; may be given several times"},
-    {OPT_IGNORE_EOS, 0, "ignore-eos", NULL, "do not end at the end-of-text token"},
-    {OPT_GRAMMAR, 0, "grammar", "FILE", "only text that this grammar allows (docs/grammar.md)"},
-    {OPT_GRAMMAR_FROM, 0, "grammar-from", "TEXT", "the grammar starts after this text"},
-    {OPT_RAW, 0, "raw", NULL, "the prompt as it is; else one user turn in the model's chat template"},
-    {OPT_PARSE_SPECIAL, 0, "parse-special", NULL, "control tokens spelled out in the prompt count as such"},
-    {OPT_DEADLINE, 0, "deadline", "S", "seconds; samples not finished by then end as they are"},
-    {0, 0, NULL, NULL, NULL},
-};
-
 typedef struct generate_run {
     const command *self;
     common_options common;
@@ -54,71 +19,42 @@ typedef struct generate_run {
     size_t n_prompt;
 } generate_run;
 
-static int set_size(const char *name, const char *value, int64_t hi, size_t *out) {
-    int64_t n = 0;
-    int status = args_integer(name, value, 1, hi, &n);
-    *out = (size_t)n;
-    return status;
-}
-
-static int set_float(const char *name, const char *value, double hi, float *out) {
-    double v = 0;
-    int status = args_real(name, value, 0, hi, &v);
-    *out = (float)v;
-    return status;
-}
-
-static int add_stop(generate_run *r, const char *text) {
+static int take_stop(void *options, const option_row *row, const char *text) {
+    generate_run *r = options;
+    (void)row;
     if (!*text) return args_wrong(r->self, "--stop: found an empty text");
     r->stop = must_resize(r->stop, (r->o.n_stop + 1) * sizeof *r->stop);
     r->stop[r->o.n_stop++] = text;
     return EXIT_DONE;
 }
 
-static int set_option(void *ctx, int id, const char *value) {
-    generate_run *r = ctx;
-    int64_t k = 0;
-    int status = EXIT_DONE;
-    switch (id) {
-    case OPT_PROMPT_FILE:
-        r->prompt_file = value;
-        break;
-    case OPT_RAW:
-        r->o.raw = true;
-        break;
-    case OPT_PARSE_SPECIAL:
-        r->o.parse_special = true;
-        break;
-    case OPT_SAMPLES:
-        return set_size("samples", value, 4096, &r->o.n_sample);
-    case OPT_MAX_TOKENS:
-        return set_size("max-tokens", value, 1 << 20, &r->o.max_tokens);
-    case OPT_TEMPERATURE:
-        return set_float("temperature", value, 10, &r->o.sampling.temperature);
-    case OPT_TOP_K:
-        status = args_integer("top-k", value, 0, 1 << 24, &k);
-        r->o.sampling.top_k = (int)k;
-        break;
-    case OPT_TOP_P:
-        return set_float("top-p", value, 1, &r->o.sampling.top_p);
-    case OPT_MIN_P:
-        return set_float("min-p", value, 1, &r->o.sampling.min_p);
-    case OPT_STOP:
-        return add_stop(r, value);
-    case OPT_IGNORE_EOS:
-        r->o.ignore_eos = true;
-        break;
-    case OPT_GRAMMAR:
-        r->grammar_file = value;
-        break;
-    case OPT_GRAMMAR_FROM:
-        r->o.grammar_trigger = value;
-        break;
-    case OPT_DEADLINE:
-        return args_real("deadline", value, 0.001, 1e6, &r->o.deadline_s);
-    }
-    return status;
-}
+static const option_row OPTIONS[] = {
+    {0, "prompt-file", "FILE", "the prompt, byte for byte; - is standard input", OPTION_AT(generate_run, prompt_file)},
+    {'n', "samples", "N", "continuations, 1 to 4096 (default: 1)", OPTION_AT(generate_run, o.n_sample), .lo = 1,
+     .hi = 4096},
+    {0, "max-tokens", "N", "length of each (default: 256)", OPTION_AT(generate_run, o.max_tokens), .lo = 1,
+     .hi = 1 << 20},
+    {0, "temperature", "T", "0 is greedy (default: 1)", OPTION_AT(generate_run, o.sampling.temperature), .lo = 0,
+     .hi = 10},
+    {0, "top-k", "K", "only the K likeliest tokens; 0: off (default: 0)", OPTION_AT(generate_run, o.sampling.top_k),
+     .lo = 0, .hi = 1 << 24},
+    {0, "top-p", "P", "only the likeliest tokens that make up P; 1: off (default: 1)",
+     OPTION_AT(generate_run, o.sampling.top_p), .lo = 0, .hi = 1},
+    {0, "min-p", "P", "only tokens at least P times as likely as the likeliest; 0: off (default: 0)",
+     OPTION_AT(generate_run, o.sampling.min_p), .lo = 0, .hi = 1},
+    {0, "stop", "TEXT", "end before this text; may be given several times", .take = take_stop},
+    {0, "ignore-eos", NULL, "do not end at the end-of-text token", OPTION_AT(generate_run, o.ignore_eos)},
+    {0, "grammar", "FILE", "only text that this grammar allows (docs/grammar.md)",
+     OPTION_AT(generate_run, grammar_file)},
+    {0, "grammar-from", "TEXT", "the grammar starts after this text", OPTION_AT(generate_run, o.grammar_trigger)},
+    {0, "raw", NULL, "the prompt as it is; else one user turn in the model's chat template",
+     OPTION_AT(generate_run, o.raw)},
+    {0, "parse-special", NULL, "control tokens spelled out in the prompt count as such",
+     OPTION_AT(generate_run, o.parse_special)},
+    {0, "deadline", "S", "seconds; samples not finished by then end as they are", OPTION_AT(generate_run, o.deadline_s),
+     .lo = 0.001, .hi = 1e6},
+    {0},
+};
 
 /* The prompt and the grammar, each from where the options say. */
 static int read_texts(generate_run *r, char **operands) {
@@ -225,7 +161,7 @@ static int run(const command *self, int argc, char **argv) {
     r.o.sampling.temperature = 1.0f;
     r.o.max_tokens = 256;
     char **operands = NULL;
-    int status = args_parse(self, argc, argv, &r.common, set_option, &r, &operands);
+    int status = args_parse(self, argc, argv, &r.common, &r, &operands);
     if (status == ARGS_RUN)
         status = read_texts(&r, operands);
     else

@@ -3,17 +3,12 @@
 #include "message.h"
 #include "session.h"
 
-static const option_row OPTIONS[] = {{0, 0, NULL, NULL, NULL}};
-
-static int set_option(void *ctx, int id, const char *value) {
-    (void)ctx, (void)id, (void)value; /* there are none */
-    return EXIT_DONE;
-}
+static const option_row OPTIONS[] = {{0}};
 
 static int run(const command *self, int argc, char **argv) {
     common_options o;
     char **operands = NULL, *path = NULL, *text = NULL;
-    int status = args_parse(self, argc, argv, &o, set_option, NULL, &operands);
+    int status = args_parse(self, argc, argv, &o, NULL, &operands);
     if (status != ARGS_RUN) return status;
     if (operands[0] && (operands[1] || o.model)) return args_wrong(self, "expected one MODEL");
     if (operands[0]) o.model = operands[0];

@@ -7,27 +7,19 @@
 #include "session.h"
 #include "writing.h"
 
-enum { OPT_OUT = OPT_FIRST, OPT_TYPE, OPT_FORCE };
-
-static const option_row OPTIONS[] = {
-    {OPT_OUT, 'o', "out", "DIR|FILE.gguf", "the new model: GGUF where the name ends with .gguf, else a folder"},
-    {OPT_TYPE, 0, "type", "TYPE",
-     "of the weights: keep, f32, f16 or bf16, in a GGUF file q8_0 or q4_0 too (default: keep)"},
-    {OPT_FORCE, 0, "force", NULL, "replace an older file, or the model in an older folder"},
-    {0, 0, NULL, NULL, NULL},
-};
-
 typedef struct options {
     const char *out;
     pgr_write_options write;
 } options;
 
-static int set_option(void *ctx, int id, const char *value) {
-    options *o = ctx;
-    if (id == OPT_OUT) o->out = value;
-    if (id == OPT_FORCE) o->write.force = true;
-    return id == OPT_TYPE ? args_file_type(value, &o->write.type) : EXIT_DONE;
-}
+static const option_row OPTIONS[] = {
+    {'o', "out", "DIR|FILE.gguf", "the new model: GGUF where the name ends with .gguf, else a folder",
+     OPTION_AT(options, out)},
+    {0, "type", "TYPE", "of the weights: keep, f32, f16 or bf16, in a GGUF file q8_0 or q4_0 too (default: keep)",
+     CHOICE_AT(options, write.type, FILE_TYPES)},
+    {0, "force", NULL, "replace an older file, or the model in an older folder", OPTION_AT(options, write.force)},
+    {0},
+};
 
 static int merge(const char *model, const common_options *common, options *o) {
     pgr_adapter adapters[ARGS_MAX_LORA];
@@ -51,7 +43,7 @@ static int run(const command *self, int argc, char **argv) {
     common_options common;
     char **operands = NULL, *model = NULL;
     options o = {.write = pgr_write_options_default()};
-    int status = args_parse(self, argc, argv, &common, set_option, &o, &operands);
+    int status = args_parse(self, argc, argv, &common, &o, &operands);
     if (status != ARGS_RUN) return status;
     if (operands[0]) return args_wrong(self, "expected options only, found \"%s\"", operands[0]);
     if (common.n_lora == 0) return args_wrong(self, "expected --lora PATH[:SCALE]");

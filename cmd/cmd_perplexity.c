@@ -8,31 +8,18 @@
 #include "message.h"
 #include "session.h"
 
-enum { OPT_CONTEXT = OPT_FIRST, OPT_PER_TOKEN };
-
-static const option_row OPTIONS[] = {
-    {OPT_CONTEXT, 0, "context", "N", "tokens of a window, 2 or more (default: the model's context)"},
-    {OPT_PER_TOKEN, 0, "per-token", NULL, "every token's log-probability too"},
-    {0, 0, NULL, NULL, NULL},
-};
-
 typedef struct perplexity_run {
     common_options common;
     size_t context;
     bool per_token;
 } perplexity_run;
 
-static int set_option(void *ctx, int id, const char *value) {
-    perplexity_run *r = ctx;
-    if (id == OPT_PER_TOKEN) {
-        r->per_token = true;
-        return EXIT_DONE;
-    }
-    int64_t n = 0;
-    int status = args_integer("context", value, 2, 1 << 24, &n);
-    r->context = (size_t)n;
-    return status;
-}
+static const option_row OPTIONS[] = {
+    {0, "context", "N", "tokens of a window, 2 or more (default: the model's context)",
+     OPTION_AT(perplexity_run, context), .lo = 2, .hi = 1 << 24},
+    {0, "per-token", NULL, "every token's log-probability too", OPTION_AT(perplexity_run, per_token)},
+    {0},
+};
 
 static void print_json(const perplexity_run *r, const pgr_perplexity *p) {
     putchar('{');
@@ -90,7 +77,7 @@ static int run(const command *self, int argc, char **argv) {
     perplexity_run r = {0};
     char **operands = NULL, *text = NULL;
     size_t n = 0;
-    int status = args_parse(self, argc, argv, &r.common, set_option, &r, &operands);
+    int status = args_parse(self, argc, argv, &r.common, &r, &operands);
     if (status != ARGS_RUN) return status;
     if (!operands[0] || operands[1]) return args_wrong(self, "expected one FILE, or - for standard input");
     status = read_whole(operands[0], &text, &n);

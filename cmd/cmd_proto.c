@@ -9,40 +9,9 @@
 #include "session.h"
 #include "table.h"
 
-enum {
-    OPT_STORE = OPT_FIRST,
-    OPT_K,
-    OPT_BY,
-    OPT_EPOCHS,
-    OPT_RESTARTS,
-    OPT_DIMS,
-    OPT_SPLIT,
-    OPT_OUT,
-    OPT_EMBEDDER,
-    OPT_ADD,
-    OPT_CHECK,
-    OPT_USERS
-};
 enum { MOST_DRAWN = 1000000, SHOWN_VALUES = 12 };
 
 static const char *const WAYS[] = {"votes", "choices", "analysis", NULL}; /* in the order of pgr_proto_by */
-
-static const option_row OPTIONS[] = {
-    {OPT_STORE, 0, "store", "FILE", "the users (default: users.db in the cache folder)"},
-    {OPT_K, 'k', "prototypes", "N", "how many (default: as the singular values suggest)"},
-    {OPT_BY, 0, "by", "WAY", "how users become vectors: votes, choices (default), analysis"},
-    {OPT_EPOCHS, 0, "epochs", "N", "of refinement; 0: none (default 1)"},
-    {OPT_RESTARTS, 0, "restarts", "N", "of k-means (default 10)"},
-    {OPT_DIMS, 0, "dims", "N", "values of a vector by votes, a multiple of 128 (default 512)"},
-    {OPT_SPLIT, 0, "split", "NAME", "which pairs count: history (all but test and val, default), all, or one split"},
-    {OPT_OUT, 0, "out", "FILE", "build: the file of prototypes (default: STORE.protos); map: the picture"},
-    {OPT_EMBEDDER, 0, "embedder", "NAME",
-     "for choices and analysis (default: $PGENRM_EMBEDDER, else the default embedder)"},
-    {OPT_ADD, 0, "add", NULL, "build: prototypes stay, new users join them, forgotten ones leave"},
-    {OPT_CHECK, 0, "check", NULL, "show: compare all checksums, those of large arrays too"},
-    {OPT_USERS, 0, "users", "N", "map: draw at most N (default 4000)"},
-    {0, 0, NULL, NULL, NULL},
-};
 
 typedef struct proto_run {
     common_options common;
@@ -57,56 +26,26 @@ typedef struct proto_run {
     pgr_progress_bar *bar;
 } proto_run;
 
-static int set_number(const char *name, const char *value, int64_t lo, int64_t hi, int *out) {
-    int64_t n = 0;
-    int status = args_integer(name, value, lo, hi, &n);
-    if (status == EXIT_DONE) *out = (int)n;
-    return status;
-}
-
-static int set_option(void *ctx, int id, const char *value) {
-    proto_run *r = ctx;
-    int n = 0, status = EXIT_DONE;
-    switch (id) {
-    case OPT_STORE:
-        r->store = value;
-        break;
-    case OPT_K:
-        return set_number("prototypes", value, 1, 1000000, &r->o.k);
-    case OPT_EPOCHS:
-        return set_number("epochs", value, 0, 1000, &r->o.epochs);
-    case OPT_RESTARTS:
-        return set_number("restarts", value, 1, 1000, &r->o.restarts);
-    case OPT_SPLIT:
-        r->o.split = value;
-        break;
-    case OPT_OUT:
-        r->out = value;
-        break;
-    case OPT_EMBEDDER:
-        r->embedder = value;
-        break;
-    case OPT_ADD:
-        r->add = true;
-        break;
-    case OPT_CHECK:
-        r->check = true;
-        break;
-    case OPT_BY:
-        status = args_choice("by", value, WAYS, &n);
-        r->o.by = (pgr_proto_by)n;
-        break;
-    case OPT_DIMS:
-        status = set_number("dims", value, 128, 65536, &n);
-        r->o.dims = (size_t)n;
-        break;
-    case OPT_USERS:
-        status = set_number("users", value, 1, MOST_DRAWN, &n);
-        r->n_drawn = (size_t)n;
-        break;
-    }
-    return status;
-}
+static const option_row OPTIONS[] = {
+    {0, "store", "FILE", "the users (default: users.db in the cache folder)", OPTION_AT(proto_run, store)},
+    {'k', "prototypes", "N", "how many (default: as the singular values suggest)", OPTION_AT(proto_run, o.k), .lo = 1,
+     .hi = 1000000},
+    {0, "by", "WAY", "how users become vectors: votes, choices (default), analysis", CHOICE_AT(proto_run, o.by, WAYS)},
+    {0, "epochs", "N", "of refinement; 0: none (default 1)", OPTION_AT(proto_run, o.epochs), .lo = 0, .hi = 1000},
+    {0, "restarts", "N", "of k-means (default 10)", OPTION_AT(proto_run, o.restarts), .lo = 1, .hi = 1000},
+    {0, "dims", "N", "values of a vector by votes, a multiple of 128 (default 512)", OPTION_AT(proto_run, o.dims),
+     .lo = 128, .hi = 65536},
+    {0, "split", "NAME", "which pairs count: history (all but test and val, default), all, or one split",
+     OPTION_AT(proto_run, o.split)},
+    {0, "out", "FILE", "build: the file of prototypes (default: STORE.protos); map: the picture",
+     OPTION_AT(proto_run, out)},
+    {0, "embedder", "NAME", "for choices and analysis (default: $PGENRM_EMBEDDER, else the default embedder)",
+     OPTION_AT(proto_run, embedder)},
+    {0, "add", NULL, "build: prototypes stay, new users join them, forgotten ones leave", OPTION_AT(proto_run, add)},
+    {0, "check", NULL, "show: compare all checksums, those of large arrays too", OPTION_AT(proto_run, check)},
+    {0, "users", "N", "map: draw at most N (default 4000)", OPTION_AT(proto_run, n_drawn), .lo = 1, .hi = MOST_DRAWN},
+    {0},
+};
 
 /* ---- paths ---- */
 
@@ -318,7 +257,7 @@ static int run(const command *self, int argc, char **argv) {
     static const char *const names[] = {"build", "show", "map", NULL};
     proto_run r = {.o = pgr_proto_options_default()};
     char **operands = NULL;
-    int which = 0, status = args_parse(self, argc, argv, &r.common, set_option, &r, &operands);
+    int which = 0, status = args_parse(self, argc, argv, &r.common, &r, &operands);
     if (status != ARGS_RUN) return status;
     if (!operands[0]) return args_wrong(self, "expected build, show or map");
     while (names[which] && strcmp(names[which], operands[0]) != 0) which++;

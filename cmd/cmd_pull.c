@@ -5,30 +5,15 @@
 #include "json_out.h"
 #include "message.h"
 
-enum { OPT_TO = OPT_FIRST, OPT_ALL, OPT_INCLUDE };
-
 static const option_row OPTIONS[] = {
-    {OPT_TO, 0, "to", "DIR", "folder for the files (default: ORG/NAME below the cache folder)"},
-    {OPT_INCLUDE, 0, "include", "PATTERN", "only files that match, such as '*Q4_K_M*' where a model has many"},
-    {OPT_ALL, 0, "all", NULL, "every file, not only json, safetensors, gguf, jinja, txt and model"},
-    {0, 0, NULL, NULL, NULL},
+    {0, "to", "DIR", "folder for the files (default: ORG/NAME below the cache folder)",
+     OPTION_AT(pgr_pull_options, to)},
+    {0, "include", "PATTERN", "only files that match, such as '*Q4_K_M*' where a model has many",
+     OPTION_AT(pgr_pull_options, include)},
+    {0, "all", NULL, "every file, not only json, safetensors, gguf, jinja, txt and model",
+     OPTION_AT(pgr_pull_options, all)},
+    {0},
 };
-
-static int set_option(void *ctx, int id, const char *value) {
-    pgr_pull_options *o = ctx;
-    switch (id) {
-    case OPT_TO:
-        o->to = value;
-        break;
-    case OPT_ALL:
-        o->all = true;
-        break;
-    case OPT_INCLUDE:
-        o->include = value;
-        break;
-    }
-    return EXIT_DONE;
-}
 
 static void print_result(const pgr_pulled *r, bool json) {
     if (!json) {
@@ -45,7 +30,7 @@ static int run(const command *self, int argc, char **argv) {
     common_options common;
     char **operands = NULL;
     pgr_pull_options o = pgr_pull_options_default();
-    int status = args_parse(self, argc, argv, &common, set_option, &o, &operands);
+    int status = args_parse(self, argc, argv, &common, &o, &operands);
     if (status != ARGS_RUN) return status;
     if (!operands[0] || operands[1]) return args_wrong(self, "expected one ORG/NAME[@REVISION]");
 

@@ -16,8 +16,6 @@ enum {
     GROUP_REQUESTS = 256,
 };
 
-static const option_row OPTIONS[] = {JUDGE_OPTIONS, {0, 0, NULL, NULL, NULL}};
-
 typedef struct score_run {
     const command *self;
     common_options common;
@@ -29,10 +27,7 @@ typedef struct score_run {
     bool chains;             /* every chain is printed */
 } score_run;
 
-static int set_option(void *ctx, int id, const char *value) {
-    score_run *r = ctx;
-    return judge_args_set(&r->judge, id, value);
-}
+static const option_row OPTIONS[] = {JUDGE_OPTIONS(score_run, judge), {0}};
 
 /* ---- requests ---- */
 
@@ -241,7 +236,7 @@ static int score(score_run *r) {
 
 static int run(const command *self, int argc, char **argv) {
     score_run r = {.self = self, .judge = {.o = pgr_judge_options_default()}};
-    int status = args_parse(self, argc, argv, &r.common, set_option, &r, &r.files);
+    int status = args_parse(self, argc, argv, &r.common, &r, &r.files);
     if (status != ARGS_RUN) return status;
     if (!*r.files) return args_wrong(self, "no request given, expected a REQUEST.json file or - for standard input");
     status = score(&r);

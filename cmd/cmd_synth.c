@@ -8,87 +8,38 @@
 #include "pgenrm_bench.h"
 #include "table.h"
 
-enum {
-    OPT_RESPONSES = OPT_FIRST,
-    OPT_OUT,
-    OPT_USERS,
-    OPT_PROTOTYPES,
-    OPT_TRAIN_PAIRS,
-    OPT_TEST_PAIRS,
-    OPT_HELD_USERS,
-    OPT_HELD_PROMPTS,
-    OPT_NOISE,
-    OPT_COMMON,
-    OPT_SCENARIO,
-    OPT_OWN,
-    OPT_MAX_BYTES
-};
-
-static const option_row OPTIONS[] = {
-    {OPT_RESPONSES, 0, "responses", "FILE", "lines {\"prompt\": .., \"responses\": {name: text}}, plain or gzip"},
-    {OPT_OUT, 0, "out", "FILE",
-     "the users' choices, as PersonalRewardBench records; without it only the table is made"},
-    {OPT_USERS, 0, "users", "N", "default 400"},
-    {OPT_PROTOTYPES, 0, "prototypes", "K", "tastes that users are drawn from, default 8"},
-    {OPT_TRAIN_PAIRS, 0, "train-pairs", "N", "of each user, default 12"},
-    {OPT_TEST_PAIRS, 0, "test-pairs", "N", "of each user, on prompts that no train row asks, default 6"},
-    {OPT_HELD_USERS, 0, "held-users", "SHARE", "users that nothing is learnt from, default 0.25"},
-    {OPT_HELD_PROMPTS, 0, "held-prompts", "SHARE", "prompts for test rows only, default 0.3"},
-    {OPT_NOISE, 0, "noise", "X", "of choices; two random responses differ by about 1 in utility"},
-    {OPT_COMMON, 0, "common", "X", "size of what all users like, beside a prototype's 1"},
-    {OPT_SCENARIO, 0, "scenario", "X", "size of what changes with the kind of query"},
-    {OPT_OWN, 0, "own", "X", "size of what is a user's alone"},
-    {OPT_MAX_BYTES, 0, "max-bytes", "N", "longer texts are left out, default 1500"},
-    {0, 0, NULL, NULL, NULL},
-};
-
 typedef struct synth_run {
     common_options common;
     pgr_synth_options o;
     const char *responses, *out;
 } synth_run;
 
-static int set_size(const char *name, const char *value, int64_t lo, int64_t hi, size_t *out) {
-    int64_t v = 0;
-    int status = args_integer(name, value, lo, hi, &v);
-    if (status == EXIT_DONE) *out = (size_t)v;
-    return status;
-}
-
-static int set_option(void *ctx, int id, const char *value) {
-    synth_run *r = ctx;
-    switch (id) {
-    case OPT_RESPONSES:
-        r->responses = value;
-        return EXIT_DONE;
-    case OPT_OUT:
-        r->out = value;
-        return EXIT_DONE;
-    case OPT_USERS:
-        return set_size("users", value, 2, 10000000, &r->o.users);
-    case OPT_PROTOTYPES:
-        return set_size("prototypes", value, 1, 100000, &r->o.prototypes);
-    case OPT_TRAIN_PAIRS:
-        return set_size("train-pairs", value, 1, 1000000, &r->o.train_pairs);
-    case OPT_TEST_PAIRS:
-        return set_size("test-pairs", value, 1, 1000000, &r->o.test_pairs);
-    case OPT_HELD_USERS:
-        return args_real("held-users", value, 0, 1, &r->o.held_users);
-    case OPT_HELD_PROMPTS:
-        return args_real("held-prompts", value, 0, 1, &r->o.held_prompts);
-    case OPT_NOISE:
-        return args_real("noise", value, 1e-6, 1e6, &r->o.noise);
-    case OPT_COMMON:
-        return args_real("common", value, 0, 1e3, &r->o.common);
-    case OPT_SCENARIO:
-        return args_real("scenario", value, 0, 1e3, &r->o.scenario);
-    case OPT_OWN:
-        return args_real("own", value, 0, 1e3, &r->o.own);
-    case OPT_MAX_BYTES:
-        return set_size("max-bytes", value, 1, 1 << 20, &r->o.max_bytes);
-    }
-    return EXIT_DONE;
-}
+static const option_row OPTIONS[] = {
+    {0, "responses", "FILE", "lines {\"prompt\": .., \"responses\": {name: text}}, plain or gzip",
+     OPTION_AT(synth_run, responses)},
+    {0, "out", "FILE", "the users' choices, as PersonalRewardBench records; without it only the table is made",
+     OPTION_AT(synth_run, out)},
+    {0, "users", "N", "default 400", OPTION_AT(synth_run, o.users), .lo = 2, .hi = 10000000},
+    {0, "prototypes", "K", "tastes that users are drawn from, default 8", OPTION_AT(synth_run, o.prototypes), .lo = 1,
+     .hi = 100000},
+    {0, "train-pairs", "N", "of each user, default 12", OPTION_AT(synth_run, o.train_pairs), .lo = 1, .hi = 1000000},
+    {0, "test-pairs", "N", "of each user, on prompts that no train row asks, default 6",
+     OPTION_AT(synth_run, o.test_pairs), .lo = 1, .hi = 1000000},
+    {0, "held-users", "SHARE", "users that nothing is learnt from, default 0.25", OPTION_AT(synth_run, o.held_users),
+     .lo = 0, .hi = 1},
+    {0, "held-prompts", "SHARE", "prompts for test rows only, default 0.3", OPTION_AT(synth_run, o.held_prompts),
+     .lo = 0, .hi = 1},
+    {0, "noise", "X", "of choices; two random responses differ by about 1 in utility", OPTION_AT(synth_run, o.noise),
+     .lo = 1e-6, .hi = 1e6},
+    {0, "common", "X", "size of what all users like, beside a prototype's 1", OPTION_AT(synth_run, o.common), .lo = 0,
+     .hi = 1e3},
+    {0, "scenario", "X", "size of what changes with the kind of query", OPTION_AT(synth_run, o.scenario), .lo = 0,
+     .hi = 1e3},
+    {0, "own", "X", "size of what is a user's alone", OPTION_AT(synth_run, o.own), .lo = 0, .hi = 1e3},
+    {0, "max-bytes", "N", "longer texts are left out, default 1500", OPTION_AT(synth_run, o.max_bytes), .lo = 1,
+     .hi = 1 << 20},
+    {0},
+};
 
 static void print_json(const pgr_synth_report *p) {
     static const char *const kinds[] = {"code", "write", "advise", "explain"};
@@ -155,7 +106,7 @@ static void print_table(const pgr_synth_report *p, const char *out) {
 static int run(const command *self, int argc, char **argv) {
     synth_run r = {.o = pgr_synth_options_default()};
     char **operands = NULL;
-    int status = args_parse(self, argc, argv, &r.common, set_option, &r, &operands);
+    int status = args_parse(self, argc, argv, &r.common, &r, &operands);
     if (status != ARGS_RUN) return status;
     if (operands[0]) return args_wrong(self, "unexpected \"%s\"", operands[0]);
     if (!r.responses) return args_wrong(self, "expected --responses FILE");

@@ -8,43 +8,23 @@
 #include "message.h"
 #include "session.h"
 
-enum { OPT_FILE = OPT_FIRST, OPT_PARSE_SPECIAL, OPT_BOS, OPT_DECODE };
-
-static const option_row OPTIONS[] = {
-    {OPT_FILE, 0, "file", "FILE", "every line is an item, without its line break; - is standard input"},
-    {OPT_PARSE_SPECIAL, 0, "parse-special", NULL, "control tokens spelled out in the text count as such"},
-    {OPT_BOS, 0, "bos", NULL, "add BOS and EOS as the tokenizer's own rule says"},
-    {OPT_DECODE, 0, "decode", NULL, "ids in, text out; ids are separated by blanks or commas"},
-    {0, 0, NULL, NULL, NULL},
-};
-
 typedef struct tokenize_run {
     const command *self;
     common_options common;
     const char *file;
-    int flags;
-    bool decode;
+    bool special, bos, decode;
     const pgr_model *model;
 } tokenize_run;
 
-static int set_option(void *ctx, int id, const char *value) {
-    tokenize_run *r = ctx;
-    switch (id) {
-    case OPT_FILE:
-        r->file = value;
-        break;
-    case OPT_PARSE_SPECIAL:
-        r->flags |= PGR_TOKENS_SPECIAL;
-        break;
-    case OPT_BOS:
-        r->flags |= PGR_TOKENS_BOS;
-        break;
-    case OPT_DECODE:
-        r->decode = true;
-        break;
-    }
-    return EXIT_DONE;
-}
+static const option_row OPTIONS[] = {
+    {0, "file", "FILE", "every line is an item, without its line break; - is standard input",
+     OPTION_AT(tokenize_run, file)},
+    {0, "parse-special", NULL, "control tokens spelled out in the text count as such",
+     OPTION_AT(tokenize_run, special)},
+    {0, "bos", NULL, "add BOS and EOS as the tokenizer's own rule says", OPTION_AT(tokenize_run, bos)},
+    {0, "decode", NULL, "ids in, text out; ids are separated by blanks or commas", OPTION_AT(tokenize_run, decode)},
+    {0},
+};
 
 /* ---- text to ids ---- */
 
@@ -70,7 +50,8 @@ static int encode(const tokenize_run *r, const char *text, size_t n) {
     int32_t *ids = NULL;
     size_t n_id = 0;
     pgr_error err = {0};
-    if (pgr_tokenize(r->model, text, n, r->flags, &ids, &n_id, &err) != PGR_OK) return complain_error(&err);
+    int flags = (r->special ? PGR_TOKENS_SPECIAL : 0) | (r->bos ? PGR_TOKENS_BOS : 0);
+    if (pgr_tokenize(r->model, text, n, flags, &ids, &n_id, &err) != PGR_OK) return complain_error(&err);
     if (r->common.json) {
         json_ids(ids, n_id);
         putchar('\n');
@@ -179,7 +160,7 @@ static int run(const command *self, int argc, char **argv) {
     tokenize_run r = {.self = self};
     char **operands = NULL, *text = NULL;
     size_t n = 0;
-    int status = args_parse(self, argc, argv, &r.common, set_option, &r, &operands);
+    int status = args_parse(self, argc, argv, &r.common, &r, &operands);
     if (status != ARGS_RUN) return status;
     status = read_text(&r, operands, &text, &n);
     if (status != EXIT_DONE) return status;

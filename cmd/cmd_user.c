@@ -9,54 +9,30 @@
 #include "message.h"
 #include "session.h"
 #include "table.h"
-
-enum { OPT_STORE = OPT_FIRST, OPT_FORM, OPT_SKIP_BAD, OPT_LIMIT, OPT_USER, OPT_USER_KEY, OPT_WEIGHTS };
+#include "user_report.h"
 
 #define STORE_ROW                                                                                                      \
-    { OPT_STORE, 0, "store", "FILE", "the store of users (default: $PGENRM_STORE, else users.db in the cache folder)" }
+    {                                                                                                                  \
+        0, "store", "FILE", "the store of users (default: $PGENRM_STORE, else users.db in the cache folder)",          \
+            OPTION_AT(user_run, store)                                                                                 \
+    }
 
 typedef struct user_run {
     const command *self;
     common_options common;
     const char *store;
-    const char *form; /* of the files, or of what is exported */
+    const char *form; /* of the files */
+    pgr_user_form exported;
     const char *user, *user_key, *weights;
     bool skip_bad;
     int64_t limit;
     char **operands;
 } user_run;
 
-static int set_option(void *ctx, int id, const char *value) {
-    user_run *r = ctx;
-    switch (id) {
-    case OPT_STORE:
-        r->store = value;
-        break;
-    case OPT_FORM:
-        r->form = value;
-        break;
-    case OPT_SKIP_BAD:
-        r->skip_bad = true;
-        break;
-    case OPT_USER:
-        r->user = value;
-        break;
-    case OPT_USER_KEY:
-        r->user_key = value;
-        break;
-    case OPT_WEIGHTS:
-        r->weights = value;
-        break;
-    case OPT_LIMIT:
-        return args_integer("limit", value, 0, INT64_MAX, &r->limit);
-    }
-    return EXIT_DONE;
-}
-
 /* ARGS_RUN to go on. most: operands that are taken at the most, -1: any number. */
 static int parse(const command *self, int argc, char **argv, int least, int most, const char *expected, user_run *r) {
     *r = (user_run){.self = self, .limit = 50};
-    int status = args_parse(self, argc, argv, &r->common, set_option, r, &r->operands);
+    int status = args_parse(self, argc, argv, &r->common, r, &r->operands);
     if (status != ARGS_RUN) return status;
     int n = 0;
     while (r->operands[n]) n++;
@@ -236,85 +212,6 @@ static bool write_out(void *ctx, const char *text, size_t n) {
     return fwrite(text, 1, n, stdout) == n && !interrupted;
 }
 
-static void put_heading(const screen *s, const char *title) {
-    put(s, STYLE_BOLD, "\n%s", title);
-    fputc('\n', s->f);
-}
-
-/* The text's beginning, so long that it takes one or two lines of a terminal; free. */
-static char *beginning(const char *text) {
-    enum { MOST = 120 };
-    size_t n = 0, all = strlen(text);
-    for (size_t len; n < all && n < MOST; n += len) {
-        uint32_t code;
-        len = text_character(text + n, all - n, &code);
-        if (len == 0) len = 1;
-    }
-    size_t word = n;
-    while (n < all && word > MOST / 2 && text[word] != ' ') word--;
-    if (n < all && text[word] == ' ') n = word; /* ends with a word where there is one */
-    char *copy = must_alloc(n + 4);
-    memcpy(copy, text, n);
-    if (n < all) memcpy(copy + n, "...", 4);
-    return copy;
-}
-
-static void add_text(table *t, const char *number, const char *split, const char *what, const char *text) {
-    char *s = beginning(text);
-    const char *cells[] = {number, split, what, s};
-    table_row(t, STYLE_PLAIN, cells);
-    free(s);
-}
-
-static void print_pairs(const screen *s, const pgr_user *u, int64_t limit) {
-    static const column columns[] = {
-        {"pair", true, false}, {"split", false, false}, {"", false, false}, {"text", false, true}};
-    table *t = table_create(columns, 4);
-    size_t n = limit && u->row.pairs > (size_t)limit ? (size_t)limit : u->row.pairs;
-    for (size_t i = 0; i < n; i++) {
-        const pgr_user_pair *p = &u->pairs[i];
-        char number[24];
-        snprintf(number, sizeof number, "%zu", i + 1);
-        add_text(t, number, p->split, p->turns > 1 ? "last turn" : "query", p->query);
-        add_text(t, "", "", "chosen", p->chosen);
-        add_text(t, "", "", "rejected", p->rejected);
-        if (p->attributes[0]) add_text(t, "", "", "weighed", p->attributes);
-    }
-    table_print(t, s, 2);
-    table_free(t);
-    if (n < u->row.pairs) printf("  ... and %zu more (--limit 0 shows all)\n", u->row.pairs - n);
-}
-
-/* "key: value" lines, each on its own. */
-static void print_lines(const screen *s, const char *text) {
-    while (*text) {
-        size_t n = strcspn(text, "\n");
-        char *line = must_dup(text, n);
-        put_wrapped(s, STYLE_PLAIN, line, 2, 0);
-        free(line);
-        text += n + (text[n] == '\n');
-    }
-}
-
-static void print_user(const pgr_user *u, int64_t limit) {
-    screen s = screen_open(100);
-    char *name = text_clean(u->row.id, strlen(u->row.id));
-    put(&s, STYLE_BOLD, "%.200s", name);
-    free(name);
-    printf(": %zu pair%s, %zu of them kept for tests; computed: %zu vectors, %zu analyses\n", u->row.pairs,
-           u->row.pairs == 1 ? "" : "s", u->row.test_pairs, u->row.vectors, u->row.analyses);
-    if (u->row.criteria) put_heading(&s, "Criteria");
-    for (size_t i = 0; i < u->row.criteria; i++) put_wrapped(&s, STYLE_PLAIN, u->criteria[i], 2, 0);
-    if (u->demographics[0]) {
-        put_heading(&s, "Demographics");
-        print_lines(&s, u->demographics);
-    }
-    if (u->row.pairs) {
-        put_heading(&s, "Pairs");
-        print_pairs(&s, u, limit);
-    }
-}
-
 static int run_show(const command *self, int argc, char **argv) {
     user_run r;
     int status = parse(self, argc, argv, 1, 1, "one user's name", &r);
@@ -329,7 +226,7 @@ static int run_show(const command *self, int argc, char **argv) {
     if (done != PGR_OK)
         status = complain_error(&err);
     else if (u)
-        print_user(u, r.limit);
+        user_report_print(u, r.limit);
     pgr_user_free(u);
     pgr_store_close(s);
     return status;
@@ -338,20 +235,17 @@ static int run_show(const command *self, int argc, char **argv) {
 /* ---- export ---- */
 
 static int run_export(const command *self, int argc, char **argv) {
-    static const char *const forms[] = {"records", "request", NULL};
     user_run r;
     int status = parse(self, argc, argv, 0, -1, "users' names, or none for all", &r);
     if (status != ARGS_RUN) return status;
-    int form = 0;
-    if (r.form && (status = args_choice("form", r.form, forms, &form)) != EXIT_DONE) return status;
     pgr_store *s = NULL;
     status = open_store(r.store, PGR_STORE_READ, &s);
     if (status != EXIT_DONE) return status;
     pgr_error err = {0};
     pgr_status done = PGR_OK;
-    if (!r.operands[0]) done = pgr_user_export(s, NULL, (pgr_user_form)form, write_out, NULL, &err);
+    if (!r.operands[0]) done = pgr_user_export(s, NULL, r.exported, write_out, NULL, &err);
     for (char **id = r.operands; *id && done == PGR_OK && !interrupted; id++)
-        done = pgr_user_export(s, *id, (pgr_user_form)form, write_out, NULL, &err);
+        done = pgr_user_export(s, *id, r.exported, write_out, NULL, &err);
     status = finish_call(done, &err);
     pgr_store_close(s);
     return status;
@@ -397,25 +291,31 @@ static int run_forget(const command *self, int argc, char **argv) {
 
 static const option_row IMPORT_OPTIONS[] = {
     STORE_ROW,
-    {OPT_FORM, 0, "form", "FORM", "of the files (default: told by the first record)"},
-    {OPT_USER, 0, "user", "NAME", "whose the rows are that name nobody"},
-    {OPT_USER_KEY, 0, "user-key", "KEY", "the column that names a row's user (default: user_id, or the form's own)"},
-    {OPT_WEIGHTS, 0, "weights", "RM=W,...",
-     "of the form personalllm: reward models' scores to sum up for --user (default: each is a user)"},
-    {OPT_SKIP_BAD, 0, "skip-bad", NULL, "count bad records and go on; else the first one ends the import"},
-    {0, 0, NULL, NULL, NULL},
+    {0, "form", "FORM", "of the files (default: told by the first record)", OPTION_AT(user_run, form)},
+    {0, "user", "NAME", "whose the rows are that name nobody", OPTION_AT(user_run, user)},
+    {0, "user-key", "KEY", "the column that names a row's user (default: user_id, or the form's own)",
+     OPTION_AT(user_run, user_key)},
+    {0, "weights", "RM=W,...",
+     "of the form personalllm: reward models' scores to sum up for --user (default: each is a user)",
+     OPTION_AT(user_run, weights)},
+    {0, "skip-bad", NULL, "count bad records and go on; else the first one ends the import",
+     OPTION_AT(user_run, skip_bad)},
+    {0},
 };
-static const option_row STORE_OPTIONS[] = {STORE_ROW, {0, 0, NULL, NULL, NULL}};
+static const option_row STORE_OPTIONS[] = {STORE_ROW, {0}};
 static const option_row LIST_OPTIONS[] = {
     STORE_ROW,
-    {OPT_LIMIT, 0, "limit", "N", "rows that are shown, 0: all (default: 50); --json gives all"},
-    {0, 0, NULL, NULL, NULL},
+    {0, "limit", "N", "rows that are shown, 0: all (default: 50); --json gives all", OPTION_AT(user_run, limit),
+     .lo = 0, .hi = 0x1p63},
+    {0},
 };
+static const char *const FORMS[] = {"records", "request", NULL}; /* in the order of pgr_user_form */
 static const option_row EXPORT_OPTIONS[] = {
     STORE_ROW,
-    {OPT_FORM, 0, "form", "FORM",
-     "records (a line per user and per pair) or request (a line per user, as in a request) (default: records)"},
-    {0, 0, NULL, NULL, NULL},
+    {0, "form", "FORM",
+     "records (a line per user and per pair) or request (a line per user, as in a request) (default: records)",
+     CHOICE_AT(user_run, exported, FORMS)},
+    {0},
 };
 
 static const command IMPORT = {

@@ -9,24 +9,6 @@
 #include "message.h"
 #include "session.h"
 
-int judge_args_set(judge_args *a, int id, const char *value) {
-    switch (id) {
-    case OPT_STORE:
-        a->store_name = value;
-        break;
-    case OPT_PROTOTYPES:
-        a->prototypes = value;
-        break;
-    case OPT_EMBEDDER:
-        a->embedder_name = value;
-        break;
-    case OPT_CALIBRATION:
-        a->calibration = value;
-        break;
-    }
-    return EXIT_DONE;
-}
-
 static bool exists(const char *path) {
     FILE *f = fopen(path, "rb");
     if (f) fclose(f);

@@ -5,20 +5,18 @@
 
 #include "args.h"
 
-enum {
-    OPT_STORE = OPT_FIRST,
-    OPT_PROTOTYPES,
-    OPT_EMBEDDER,
-    OPT_CALIBRATION,
-};
-
+/* Rows of a command whose struct `options` holds judge_args as `args`. */
 /* clang-format off */
-#define JUDGE_OPTIONS                                                                                                  \
-    {OPT_STORE, 0, "store", "FILE", "users: who is similar, and the history of a request that names only its user "    \
-                                    "(default with --pro: $PGENRM_STORE, else users.db in the cache folder)"},         \
-    {OPT_PROTOTYPES, 0, "prototypes", "FILE", "of `proto build` (default: the store's name with .protos)"},            \
-    {OPT_EMBEDDER, 0, "embedder", "NAME", "for similar users and relevant pairs (default: what the prototypes need)"}, \
-    {OPT_CALIBRATION, 0, "calibration", "FILE", "how probabilities become those of people's choices (docs/scores.md)"}
+#define JUDGE_OPTIONS(options, args)                                                                                   \
+    {0, "store", "FILE",                                                                                               \
+     "users: who is similar, and the history of a request that names only its user "                                   \
+     "(default with --pro: $PGENRM_STORE, else users.db in the cache folder)", OPTION_AT(options, args.store_name)},   \
+    {0, "prototypes", "FILE", "of `proto build` (default: the store's name with .protos)",                             \
+     OPTION_AT(options, args.prototypes)},                                                                             \
+    {0, "embedder", "NAME", "for similar users and relevant pairs (default: what the prototypes need)",                \
+     OPTION_AT(options, args.embedder_name)},                                                                          \
+    {0, "calibration", "FILE", "how probabilities become those of people's choices (docs/scores.md)",                  \
+     OPTION_AT(options, args.calibration)}
 /* clang-format on */
 
 typedef struct judge_args {
@@ -29,9 +27,6 @@ typedef struct judge_args {
     pgr_embedder *embedder;
     pgr_calibration *map;
 } judge_args;
-
-/* Takes an option of JUDGE_OPTIONS: 0, or an exit status and a message. */
-int judge_args_set(judge_args *a, int id, const char *value);
 
 /* Opens what the options ask for and puts it into the judge options; an exit status. Close in any case. */
 int judge_args_open(judge_args *a, const common_options *common);

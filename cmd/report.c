@@ -359,17 +359,6 @@ static void print_details(const screen *s, const pgr_result *r) {
     print_line(s, STYLE_PLAIN, "Time", line);
 }
 
-/* The text of a chain, line by line. */
-static void print_chain_text(const screen *s, const char *chain) {
-    while (*chain) {
-        size_t n = strcspn(chain, "\n");
-        char *line = must_dup(chain, n);
-        put_wrapped(s, STYLE_PLAIN, line, INDENT, 0);
-        free(line);
-        chain += n + (chain[n] == '\n');
-    }
-}
-
 static void print_chains(const screen *s, const pgr_result *r) {
     for (size_t i = 0; i < r->n_sample; i++) {
         const pgr_chain_sample *c = &r->samples[i];
@@ -383,7 +372,7 @@ static void print_chains(const screen *s, const pgr_result *r) {
                  c->cut ? ", cut" : "", c->parsed ? "" : ", not read");
         free(user);
         heading(s, title);
-        print_chain_text(s, c->text ? c->text : "");
+        put_lines(s, c->text ? c->text : "", INDENT);
     }
 }
 

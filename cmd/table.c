@@ -145,6 +145,16 @@ void put_wrapped(const screen *s, style st, const char *text, int indent, int fr
     free(clean);
 }
 
+void put_lines(const screen *s, const char *text, int indent) {
+    while (*text) {
+        size_t n = strcspn(text, "\n");
+        char *line = must_dup(text, n);
+        put_wrapped(s, STYLE_PLAIN, line, indent, 0);
+        free(line);
+        text += n + (text[n] == '\n');
+    }
+}
+
 /* ---- tables ---- */
 
 typedef enum row_kind { ROW_CELLS, ROW_RULE, ROW_NOTE } row_kind;

@@ -34,6 +34,9 @@ void put(const screen *s, style st, const char *format, ...) __attribute__((form
  * `from`. */
 void put_wrapped(const screen *s, style st, const char *text, int indent, int from);
 
+/* Every line of the text wrapped by itself. */
+void put_lines(const screen *s, const char *text, int indent);
+
 typedef struct column {
     const char *title;
     bool right;    /* aligned right */

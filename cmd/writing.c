@@ -9,12 +9,6 @@
 
 const char *const FILE_TYPES[] = {"keep", "f32", "f16", "bf16", "q8_0", "q4_0", NULL};
 
-int args_file_type(const char *text, pgr_file_type *out) {
-    int choice = 0, status = args_choice("type", text, FILE_TYPES, &choice);
-    *out = (pgr_file_type)choice;
-    return status;
-}
-
 pgr_progress_bar *begin_writing(const common_options *o, pgr_write_options *out) {
     pgr_progress_bar *bar = pgr_progress_bar_create(o->quiet);
     out->n_thread = o->n_thread;

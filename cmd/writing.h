@@ -7,7 +7,6 @@
 #include "pgenrm.h"
 
 extern const char *const FILE_TYPES[]; /* in the order of pgr_file_type, NULL at the end */
-int args_file_type(const char *text, pgr_file_type *out);
 pgr_progress_bar *begin_writing(const common_options *o, pgr_write_options *out);
 void print_written(const char *path, const pgr_written *w, bool json);
 

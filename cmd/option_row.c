@@ -1,0 +1,16 @@
+/* option_row.c - the library reads the values; see option_row.h. */
+#include "option_row.h"
+
+#include "message.h"
+
+int option_value(void *member, const option_row *row, const char *value) {
+    pgr_error err = {0};
+    pgr_option o = {.name = row->name, .type = row->type, .lo = row->lo, .hi = row->hi, .choices = row->choices};
+    if (pgr_option_set(&o, member, value, &err) == PGR_OK) return EXIT_DONE;
+    complain("--%s", err.message);
+    return EXIT_USAGE;
+}
+
+int option_take(void *options, const option_row *row, const char *value) {
+    return row->take ? row->take(options, row, value) : option_value((char *)options + row->offset, row, value);
+}

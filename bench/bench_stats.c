@@ -152,6 +152,6 @@ int main(int argc, char **argv) {
         run_method(&r, m, sizes);
     }
     for (const bench_method *m = all ? BENCH_METHODS : NULL; m && m->name; m++)
-        if (embed || !m->embeds) run_method(&r, m, sizes);
+        if (m->needs == NEEDS_NOTHING || (embed && m->needs == NEEDS_EMBEDDER)) run_method(&r, m, sizes);
     return 0;
 }

@@ -9,6 +9,7 @@
 #include "commands.h"
 #include "lampqa_table.h"
 #include "message.h"
+#include "scalar_args.h"
 #include "session.h"
 
 enum { MAX_LIST = 16 };
@@ -28,7 +29,9 @@ typedef struct bench_run {
     common_options common;
     pgr_bench_options o;
     numbers ind, pro;
-    files history_from, users;
+    files history_from, users, methods;
+    const char *method_names; /* as given */
+    scalar_args scalar;
     const char *embedder, *store, *prototypes;
     char *embedder_path;
     pgr_embedder *opened;
@@ -83,6 +86,10 @@ static const option_row OPTIONS[] = {
     {0, "subset", "NAME", "only pairs of this subset: close, mirror...", OPTION_AT(bench_run, o.subset)},
     {0, "user-key", "KEY", "the column that names a row's user (default: user_id, or the form's own)",
      OPTION_AT(bench_run, o.user_key)},
+    {0, "methods", "NAME[,NAME...]", "only these methods, and longest (docs/bench.md)",
+     OPTION_AT(bench_run, method_names)},
+    SCALAR_OPTION(bench_run, scalar, "MODEL",
+                  "a reward model with a score head, run as the method scalar (docs/scalar.md)"),
     {0, "baselines", NULL, "the statistical methods too and, with --ind above 0, the judge's plain prompts",
      OPTION_AT(bench_run, o.baselines)},
     {0, "stranger", NULL, "every row that uses a history once more with another user's",
@@ -117,12 +124,32 @@ static bool above_zero(const numbers *list) {
     return false;
 }
 
+/* "scalar" or "scalar,base"; names: a copy to be cut up. */
+static int split_methods(bench_run *r, char *names) {
+    char *rest = NULL;
+    for (char *name = strtok_r(names, ",", &rest); name; name = strtok_r(NULL, ",", &rest)) {
+        if (r->methods.n == MAX_LIST) return args_wrong(r->self, "--methods: more than %d names", MAX_LIST);
+        r->methods.v[r->methods.n++] = name;
+    }
+    if (r->methods.n == 0)
+        return args_wrong(r->self, "--methods '%s': expected names like longest,base", r->method_names);
+    r->o.methods = r->methods.v;
+    r->o.n_methods = r->methods.n;
+    return EXIT_DONE;
+}
+
+/* Is there a method that is run and embeds? By default all are, unless the language model alone is asked. */
+static bool may_embed(const bench_run *r) {
+    for (size_t i = 0; i < r->methods.n; i++)
+        if (strstr(r->methods.v[i], "embedding")) return true;
+    return r->methods.n == 0 && (r->o.baselines || !above_zero(&r->ind));
+}
+
 /* The default embedder is a help where it is there; one that was named must be. */
 static int open_the_embedder(bench_run *r, pgr_progress_bar *bar) {
     pgr_error err = {0};
     bool relevant = r->o.judge.history_by == PGR_HISTORY_RELEVANT;
-    bool wanted = r->embedder || r->o.baselines || relevant || above_zero(&r->pro);
-    if (!wanted && above_zero(&r->ind)) return EXIT_DONE;
+    if (!r->embedder && !relevant && !above_zero(&r->pro) && !may_embed(r)) return EXIT_DONE;
     if (pgr_embedder_find(r->embedder, &r->embedder_path, &err) != PGR_OK)
         return r->embedder || relevant ? complain_error(&err) : EXIT_DONE;
     int status = open_embedder_at(r->embedder_path, PGR_DTYPE_AUTO, r->common.n_thread, bar, &r->opened);
@@ -184,21 +211,32 @@ static int bench_with(bench_run *r, const session *s) {
     return status;
 }
 
-static int bench(bench_run *r) {
+static int bench_on(bench_run *r) {
     session s = {0};
-    bool model = above_zero(&r->ind) || above_zero(&r->pro);
     int status = EXIT_DONE;
-    if (model)
+    if (pgr_bench_asks_model(&r->o))
         status = session_open(&r->common, true, &s);
     else
         s.bar = pgr_progress_bar_create(r->common.quiet);
     if (status == EXIT_DONE) status = open_the_embedder(r, s.bar);
     if (status == EXIT_DONE) status = open_people(r);
+    if (status == EXIT_DONE) status = scalar_args_open(&r->scalar, &r->common, s.bar);
+    r->o.scalar = r->scalar.opened;
     if (status == EXIT_DONE) status = bench_with(r, &s);
+    scalar_args_close(&r->scalar);
     pgr_people_close(r->people);
     pgr_embedder_close(r->opened);
     pgr_free(r->embedder_path);
     session_close(&s);
+    return status;
+}
+
+static int bench(bench_run *r) {
+    if (r->scalar.has_weight) return args_wrong(r->self, "--scalar takes no weight here, expected MODEL");
+    char *names = r->method_names ? must_dup(r->method_names, strlen(r->method_names)) : NULL;
+    int status = names ? split_methods(r, names) : EXIT_DONE;
+    if (status == EXIT_DONE) status = bench_on(r);
+    free(names);
     return status;
 }
 

@@ -97,6 +97,8 @@ typedef struct pgr_bench_options {
     size_t n_pro;
     int runs;           /* each with a seed of its own */
     uint64_t seed;
+    const char *const *methods; /* (n_methods) names of docs/bench.md: these and `longest` are run */
+    size_t n_methods;   /* 0: as the other settings say */
     bool baselines;     /* the statistical methods and, with a language model, the judge's plain prompts */
     bool stranger;      /* every row that uses a history once more with another user's */
     const char *out;    /* folder for verdicts, rows and the report; NULL: nothing is kept */
@@ -107,6 +109,7 @@ typedef struct pgr_bench_options {
                                 its people similar users come from a store that is made of each set's train
                                 rows, in `out` */
     pgr_embedder *embedder;  /* for methods that need one; NULL: they are left out, with a note */
+    pgr_scalar *scalar;      /* for the methods scalar and scalar-personal; NULL: they are not run */
     const char *embedder_path; /* where it was opened; NULL: the default one's */
     pgr_watch watch;
 } pgr_bench_options;
@@ -160,6 +163,9 @@ typedef struct pgr_bench_report {
 } pgr_bench_report;
 
 pgr_bench_options pgr_bench_options_default(void);
+
+/* Will pgr_bench ask the language model with these options? */
+bool pgr_bench_asks_model(const pgr_bench_options *options);
 
 /* Runs the methods and writes OUT/plan.json, verdicts.jsonl (each verdict as soon as it is there), rows.jsonl and
  * report.html. engine: may be NULL where no language model is asked. *out is the caller's (pgr_bench_free).

@@ -199,7 +199,8 @@ static pgr_status run_set_with(bench *b, const bench_data *d, pgr_people *people
                          .t = &t,
                          .o = b->o,
                          .prototypes = prototypes,
-                         .model = b->engine ? engine_about(b->engine)->name : ""};
+                         .model = b->engine ? engine_about(b->engine)->name : "",
+                         .scalar = b->o->scalar ? pgr_scalar_name(b->o->scalar) : ""};
     PGR_TRY(add_outcomes(b, &t));
     return add_rows(b, &sum);
 }

@@ -69,16 +69,21 @@ static pgr_status tune_and_predict(stat *s, bool items, ridge_model *m, double *
     return predict(s, m, &penalty, v, p, err);
 }
 
+static pgr_status run_opened(stat *s, bool items, double *p, pgr_error *err) {
+    ridge_model m = {0};
+    double *v = mem_zero(s->rows.n_personal + 1, sizeof *v);
+    pgr_status status = v ? ridge_model_create(&s->rows, &m, err) : fail_mem(err);
+    if (status == PGR_OK) status = tune_and_predict(s, items, &m, v, p, err);
+    ridge_model_free(&m);
+    mem_free(v);
+    return status;
+}
+
 static pgr_status run_ridge(const bench_data *d, const bench_method_options *o, stat_attributes attributes, bool embed,
                             bool personal, bool items, double *p, pgr_error *err) {
     stat s;
-    ridge_model m = {0};
-    PGR_TRY(stat_open(d, o, attributes, embed, personal, &s, err));
-    double *v = mem_zero(s.rows.n_personal + 1, sizeof *v);
-    pgr_status status = v ? ridge_model_create(&s.rows, &m, err) : fail_mem(err);
-    if (status == PGR_OK) status = tune_and_predict(&s, items, &m, v, p, err);
-    ridge_model_free(&m);
-    mem_free(v);
+    PGR_TRY(stat_open(d, o, attributes, embed ? STAT_EMBEDDINGS : STAT_NO_VECTORS, personal, &s, err));
+    pgr_status status = run_opened(&s, items, p, err);
     stat_close(&s);
     return status;
 }
@@ -106,20 +111,30 @@ static pgr_status run_base_embedding(const bench_data *d, const bench_method_opt
     return run_ridge(d, o, STAT_SURFACE, true, false, true, p, err);
 }
 
+/* The reward model's opinion under the user's own departures: its weight is fitted like an attribute's. */
+static pgr_status run_scalar_personal(const bench_data *d, const bench_method_options *o, double *p, pgr_error *err) {
+    stat s;
+    PGR_TRY(stat_open(d, o, STAT_SURFACE, STAT_SCALAR, true, &s, err));
+    pgr_status status = run_opened(&s, false, p, err);
+    stat_close(&s);
+    return status;
+}
+
 /* ---- by name ---------------------------------------------------------------------------------------------------- */
 
 const bench_method BENCH_METHODS[] = {
-    {"longest", false, false, run_longest},
-    {"length-personal", true, false, run_length_personal},
-    {"attributes", false, false, run_attributes},
-    {"attributes-personal", true, false, run_attributes_personal},
-    {"popularity", false, false, run_popularity},
-    {"base", false, false, run_base},
-    {"similar-users", true, false, run_similar_users},
-    {"embedding", false, true, run_embedding},
-    {"base-embedding", false, true, run_base_embedding},
-    {"embedding-users", true, true, run_embedding_users},
-    {NULL, false, false, NULL},
+    {"longest", false, NEEDS_NOTHING, run_longest},
+    {"length-personal", true, NEEDS_NOTHING, run_length_personal},
+    {"attributes", false, NEEDS_NOTHING, run_attributes},
+    {"attributes-personal", true, NEEDS_NOTHING, run_attributes_personal},
+    {"popularity", false, NEEDS_NOTHING, run_popularity},
+    {"base", false, NEEDS_NOTHING, run_base},
+    {"similar-users", true, NEEDS_NOTHING, run_similar_users},
+    {"embedding", false, NEEDS_EMBEDDER, run_embedding},
+    {"base-embedding", false, NEEDS_EMBEDDER, run_base_embedding},
+    {"embedding-users", true, NEEDS_EMBEDDER, run_embedding_users},
+    {"scalar-personal", true, NEEDS_SCALAR, run_scalar_personal},
+    {NULL, false, NEEDS_NOTHING, NULL},
 };
 
 const bench_method *bench_method_find(const char *name) {

@@ -83,6 +83,9 @@ typedef struct bench_method_options {
     const float *vectors;   /* (n_item, dims) of the items, as bench_embed gives them;
                              * NULL: a method that needs them embeds */
     size_t dims;
+    pgr_scalar *scalar;  /* NULL: methods that need a reward model are refused, unless there are gaps */
+    const float *gaps;   /* (n_row) what it says of the rows, as bench_scalars gives them;
+                          * NULL: a method that needs them asks */
 } bench_method_options;
 
 /* Embeddings of all items, so that several methods share them. *vectors: (n_item, pgr_embedder_dims)
@@ -94,7 +97,7 @@ typedef pgr_status (*bench_method_fn)(const bench_data *d, const bench_method_op
 typedef struct bench_method {
     const char *name; /* as in docs/methods.md: "longest", "length-personal", "attributes", ... */
     bool personal;    /* uses histories: has a stranger's control */
-    bool embeds;
+    enum bench_needs { NEEDS_NOTHING, NEEDS_EMBEDDER, NEEDS_SCALAR } needs;
     bench_method_fn run;
 } bench_method;
 extern const bench_method BENCH_METHODS[]; /* the last has name NULL */

@@ -16,7 +16,7 @@
 #include "base/options.h"
 #include "infer/engine.h"
 
-enum { RUNS_MAX = 1000, PLAN_VERSION = 2 /* 1 had the judge's choices as numbers */ };
+enum { RUNS_MAX = 1000, PLAN_VERSION = 3 /* 2 had no choice of methods, 1 the judge's choices as numbers */ };
 
 pgr_bench_options pgr_bench_options_default(void) {
     static const int none[] = {0}, eight[] = {8};
@@ -62,12 +62,32 @@ pgr_status plan_note(bench_notes *notes, arena *a, pgr_error *err, const char *f
     return PGR_OK;
 }
 
-static bool asks_model(const pgr_bench_options *o) {
+static const char SCALAR[] = "scalar"; /* a reward model's method */
+
+static bool listed(const pgr_bench_options *o, const char *name) {
+    for (size_t i = 0; i < o->n_methods; i++)
+        if (strcmp(o->methods[i], name) == 0) return true;
+    return false;
+}
+
+static bool lists_prompt(const pgr_bench_options *o) {
+    for (size_t k = 0; k < N_PROMPT_METHOD; k++)
+        if (listed(o, PROMPT_METHODS[k].name)) return true;
+    return false;
+}
+
+bool pgr_bench_asks_model(const pgr_bench_options *o) {
+    if (o->n_methods && !lists_prompt(o)) return false;
     for (size_t i = 0; i < o->n_ind; i++)
         if (o->ind[i] > 0) return true;
     for (size_t i = 0; i < o->n_pro; i++)
         if (o->pro[i] > 0) return true;
     return false;
+}
+
+/* Are these run where nobody says what is? */
+static bool by_default(const pgr_bench_options *o, const bench_method *m) {
+    return m->needs != NEEDS_SCALAR && (o->baselines || !pgr_bench_asks_model(o));
 }
 
 typedef struct planning {
@@ -89,16 +109,22 @@ static pgr_status add_cell(const planning *p, bench_cell c) {
     return PGR_OK;
 }
 
+static pgr_status add_statistic(const planning *p, const bench_method *m, const bench_data *d, arena *a,
+                                bench_notes *notes) {
+    if (m->needs == NEEDS_EMBEDDER && !p->o->embedder)
+        return plan_note(notes, a, p->err, "%s: %s is left out, it needs an embedder", d->name, m->name);
+    return add_cell(p, (bench_cell){.method = m->name, .statistic = m, .personal = m->personal});
+}
+
 static pgr_status add_statistics(const planning *p, const bench_data *d, arena *a, bench_notes *notes) {
-    bool all = p->o->baselines || !asks_model(p->o);
+    const pgr_bench_options *o = p->o;
     for (const bench_method *m = BENCH_METHODS; m->name; m++) {
-        if (!all && strcmp(m->name, "longest") != 0) continue; /* an accuracy means nothing without it */
-        if (m->embeds && !p->o->embedder) {
-            PGR_TRY(plan_note(notes, a, p->err, "%s: %s is left out, it needs an embedder", d->name, m->name));
-            continue;
-        }
-        PGR_TRY(add_cell(p, (bench_cell){.method = m->name, .statistic = m, .personal = m->personal}));
+        bool run = o->n_methods ? listed(o, m->name) : by_default(o, m);
+        if (run || strcmp(m->name, "longest") == 0) /* an accuracy means nothing without it */
+            PGR_TRY(add_statistic(p, m, d, a, notes));
     }
+    if (o->n_methods ? listed(o, SCALAR) : o->scalar != NULL)
+        PGR_TRY(add_cell(p, (bench_cell){.method = SCALAR, .scalar = true}));
     return PGR_OK;
 }
 
@@ -110,10 +136,10 @@ static bool some_demographics(const bench_data *d) {
 
 static pgr_status add_prompts(const planning *p, const bench_data *d, arena *a, bench_notes *notes) {
     const pgr_bench_options *o = p->o;
-    if (!asks_model(o)) return PGR_OK;
+    if (!pgr_bench_asks_model(o)) return PGR_OK;
     for (size_t k = 0; k < N_PROMPT_METHOD; k++) {
         const prompt_method *m = &PROMPT_METHODS[k];
-        if (m->baseline && !o->baselines) continue;
+        if (o->n_methods ? !listed(o, m->name) : m->baseline && !o->baselines) continue;
         if (m->demographics && !some_demographics(d)) {
             PGR_TRY(plan_note(notes, a, p->err, "%s: %s is left out, the data tell no demographics", d->name, m->name));
             continue;
@@ -156,10 +182,35 @@ static pgr_status check_list(const char *name, const int *list, size_t n, pgr_er
     return PGR_OK;
 }
 
+static pgr_status unknown_method(const char *name, pgr_error *err) {
+    char known[300] = "";
+    size_t n = 0;
+    for (const bench_method *m = BENCH_METHODS; m->name; m++)
+        n += (size_t)snprintf(known + n, sizeof known - n, "%s, ", m->name);
+    for (size_t k = 0; k < N_PROMPT_METHOD; k++)
+        n += (size_t)snprintf(known + n, sizeof known - n, "%s, ", PROMPT_METHODS[k].name);
+    return fail(err, PGR_E_ARG, "bench: there is no method \"%.60s\", expected %s%s", name, known, SCALAR);
+}
+
+static pgr_status check_methods(const pgr_bench_options *o, pgr_error *err) {
+    for (size_t i = 0; i < o->n_methods; i++) {
+        const char *name = o->methods[i];
+        const bench_method *m = bench_method_find(name);
+        bool scalar = strcmp(name, SCALAR) == 0 || (m && m->needs == NEEDS_SCALAR), prompt = false;
+        for (size_t k = 0; k < N_PROMPT_METHOD; k++) prompt = prompt || strcmp(name, PROMPT_METHODS[k].name) == 0;
+        if (!m && !scalar && !prompt) return unknown_method(name, err);
+        if (scalar && !o->scalar)
+            return fail(err, PGR_E_ARG, "bench: method %s needs a reward model with a score head (--scalar)", name);
+        if (prompt && !pgr_bench_asks_model(o))
+            return fail(err, PGR_E_ARG, "bench: method %s writes chains, expected ind or pro above 0", name);
+    }
+    return PGR_OK;
+}
+
 /* What would fail after hours is tried before. */
 static pgr_status check_calibration(const pgr_bench_options *o, pgr_error *err) {
     const char *path = o->calibration_out;
-    if (!asks_model(o))
+    if (!pgr_bench_asks_model(o))
         return fail(err, PGR_E_ARG,
                     "%s: there will be no verdict of p-genrm to fit a calibration on, expected ind or pro above 0",
                     path);
@@ -177,9 +228,10 @@ pgr_status plan_check(const pgr_bench_options *o, bool engine, pgr_error *err) {
         return fail(err, PGR_E_ARG, "bench: train rows are the history, expected another split to be asked");
     PGR_TRY(check_list("ind", o->ind, o->n_ind, err));
     PGR_TRY(check_list("pro", o->pro, o->n_pro, err));
+    PGR_TRY(check_methods(o, err));
     if (o->runs < 1 || o->runs > RUNS_MAX)
         return fail(err, PGR_E_ARG, "bench: runs is %d, expected 1 to %d", o->runs, RUNS_MAX);
-    if (asks_model(o) && !engine)
+    if (pgr_bench_asks_model(o) && !engine)
         return fail(err, PGR_E_ARG,
                     "bench: ind or pro is above 0, which needs a language model; expected ind 0 without one");
     bool similar = false;
@@ -223,6 +275,27 @@ static pgr_status fingerprint(pgr_engine *e, double *out, pgr_error *err) {
     *out = p.nll;
     pgr_perplexity_free(&p);
     return PGR_OK;
+}
+
+/* The same of a reward model. */
+static pgr_status scalar_mark(pgr_scalar *s, double *out, pgr_error *err) {
+    const pgr_message question = {"user", "Name three books about the sea."};
+    const pgr_scalar_input in = {&question, 1, "Moby-Dick, Lord Jim, and The Old Man and the Sea: 1,234 pages in all."};
+    float score;
+    PGR_TRY(pgr_scalar_score(s, &in, 1, NULL, &score, NULL, err));
+    *out = (double)score;
+    return PGR_OK;
+}
+
+/* null: nobody says which */
+static json_t *names(const char *const *v, size_t n) {
+    json_t *list = n ? json_array() : json_null();
+    for (size_t i = 0; i < n && list; i++) {
+        if (json_array_append_new(list, json_string(v[i])) == 0) continue;
+        json_decref(list);
+        list = NULL;
+    }
+    return list;
 }
 
 static json_t *numbers(const int *v, size_t n) {
@@ -269,9 +342,10 @@ static json_t *set_entry(const bench_data *d) {
 pgr_status plan_settings(const pgr_bench_options *o, pgr_engine *engine, const bench_data *const *sets, size_t n_set,
                          json_t **out, pgr_error *err) {
     json_setup();
-    bool model = engine && asks_model(o);
-    double mark = 0;
+    bool model = engine && pgr_bench_asks_model(o);
+    double mark = 0, scalar = 0;
     if (model) PGR_TRY(fingerprint(engine, &mark, err));
+    if (o->scalar) PGR_TRY(scalar_mark(o->scalar, &scalar, err));
     settings s = {.top = json_object()};
     json_t *data = json_array();
     put(&s, "version", json_integer(PLAN_VERSION));
@@ -290,6 +364,9 @@ pgr_status plan_settings(const pgr_bench_options *o, pgr_engine *engine, const b
     put(&s, "model", text_or_null(model ? engine_about(engine)->name : NULL));
     put(&s, "fingerprint", model ? json_real(mark) : json_null());
     put(&s, "embedder", text_or_null(o->embedder ? pgr_embedder_name(o->embedder) : NULL));
+    put(&s, "methods", names(o->methods, o->n_methods));
+    put(&s, "scalar", text_or_null(o->scalar ? pgr_scalar_name(o->scalar) : NULL));
+    put(&s, "scalar_fingerprint", o->scalar ? json_real(scalar) : json_null());
     put_judge(&s, &o->judge);
     if (s.failed) {
         json_decref(s.top);

@@ -12,7 +12,8 @@ typedef struct bench_cell {
     const char *method;
     const char *frame;             /* of the language model's prompt; NULL: the options' */
     const bench_method *statistic; /* NULL: the language model is asked */
-    int ind, pro;                  /* chains; 0, 0 for a statistic */
+    bool scalar;                   /* the reward model is asked, no other */
+    int ind, pro;                  /* chains; 0, 0 where no language model is asked */
     bool personal;                 /* uses a history */
     bool demographics;             /* shows them */
     bool stranger;                 /* with another user's history */

@@ -10,8 +10,11 @@
 #include "base/mem.h"
 #include "base/watch.h"
 #include "bench/ask.h"
+#include "bench/scalar.h"
+#include "bench/stat.h"
 
 enum {
+    SCALAR_ROWS = 64, /* that the reward model scores between two looks at what is saved */
     GROUP_REQUESTS = 1024
 }; /* that are judged in one call: so many that the last ones, with few beside them, count little */
 
@@ -22,6 +25,7 @@ typedef struct running {
     size_t *other;  /* (n_user) strangers of the run */
     double *p;      /* (n_test) */
     float *vectors; /* of the items, for all methods that embed; NULL: not yet */
+    float *gaps;    /* of the reward model on all rows, for all methods that need them; NULL: not yet */
     size_t n_done;  /* verdicts of the cell that are known, all runs */
     char label[160];
     pgr_error *err;
@@ -64,8 +68,12 @@ static pgr_status run_statistic(running *r, size_t cell, size_t run) {
                                .stranger = c->stranger,
                                .seed = o->seed + run,
                                .watch = o->watch,
-                               .embedder = o->embedder};
-    if (c->statistic->embeds && !r->vectors) PGR_TRY(bench_embed(r->in->d, &mo, &r->vectors, r->err));
+                               .embedder = o->embedder,
+                               .scalar = o->scalar};
+    enum bench_needs needs = c->statistic->needs;
+    if (needs == NEEDS_EMBEDDER && !r->vectors) PGR_TRY(bench_embed(r->in->d, &mo, &r->vectors, r->err));
+    if (needs == NEEDS_SCALAR && !r->gaps) PGR_TRY(bench_scalars(r->in->d, &mo, &r->gaps, r->err));
+    mo.gaps = r->gaps;
     mo.vectors = r->vectors;
     mo.dims = r->vectors ? pgr_embedder_dims(o->embedder) : 0;
     double start = clock_now();
@@ -78,6 +86,65 @@ static pgr_status run_statistic(running *r, size_t cell, size_t run) {
         *v = (bench_verdict){.known = true, .p = p, .flip = NAN, .seconds = each};
         v->right = isnan(p) || p == 0.5 ? 0.5 : (p > 0.5 ? 1 : 0);
         PGR_TRY(journal_add(r->in->j, r->t, cell, run, i, r->err));
+    }
+    return PGR_OK;
+}
+
+/* ---- the reward model -------------------------------------------------------------------------------------------- */
+
+static pgr_status take_pair(const running *r, size_t row, const scalar_pair *pair, bench_verdict *v) {
+    double gap = scalar_gap(pair);
+    *v = (bench_verdict){.known = true, .p = stat_probability(gap), .right = 0.5, .flip = NAN};
+    v->prompt_tokens = pair->tokens[0] + pair->tokens[1];
+    if (gap != 0) v->right = gap > 0 ? 1 : 0;
+    if (!isnan(pair->score[0]) && !isnan(pair->score[1])) return PGR_OK;
+    v->p = NAN;
+    return plan_note(r->in->notes, r->in->a, r->err, "not asked: %s row %zu: %zu and %zu tokens, expected at most %zu",
+                     r->in->d->name, r->in->asked[row], pair->tokens[0], pair->tokens[1],
+                     pgr_scalar_max_tokens(r->in->o->scalar));
+}
+
+static pgr_status score_rows(running *r, size_t cell, const size_t *rows, size_t n) {
+    size_t indices[SCALAR_ROWS];
+    scalar_pair pairs[SCALAR_ROWS];
+    pgr_watch quiet = {.cancel = r->in->o->watch.cancel};
+    for (size_t i = 0; i < n; i++) indices[i] = r->in->asked[rows[i]];
+    double start = clock_now();
+    PGR_TRY(scalar_rows(r->in->o->scalar, r->in->d, indices, n, &quiet, pairs, r->err));
+    double each = (clock_now() - start) / (double)n;
+    for (size_t i = 0; i < n; i++) {
+        bench_verdict v;
+        PGR_TRY(take_pair(r, rows[i], &pairs[i], &v));
+        v.seconds = each;
+        *verdict_at(r->t, cell, 0, rows[i]) = v;
+        PGR_TRY(journal_add(r->in->j, r->t, cell, 0, rows[i], r->err));
+        r->n_done++;
+    }
+    show(r);
+    return PGR_OK;
+}
+
+/* No seed changes its verdicts: later runs are the first one's, and cost nothing. */
+static pgr_status repeat_scalar(running *r, size_t cell, size_t run) {
+    for (size_t row = 0; row < r->t->n_row; row++) {
+        bench_verdict *v = verdict_at(r->t, cell, run, row), first = *verdict_at(r->t, cell, 0, row);
+        if (v->known) continue;
+        *v = (bench_verdict){.known = true, .p = first.p, .right = first.right, .flip = NAN};
+        PGR_TRY(journal_add(r->in->j, r->t, cell, run, row, r->err));
+        r->n_done++;
+    }
+    return PGR_OK;
+}
+
+static pgr_status run_scalar(running *r, size_t cell, size_t run) {
+    if (run > 0) return repeat_scalar(r, cell, run);
+    size_t rows[SCALAR_ROWS], n = 0;
+    for (size_t k = 0; k < r->t->n_row; k++) {
+        if (!verdict_at(r->t, cell, 0, k)->known) rows[n++] = k;
+        if (n == SCALAR_ROWS || (n > 0 && k + 1 == r->t->n_row)) {
+            PGR_TRY(score_rows(r, cell, rows, n));
+            n = 0;
+        }
     }
     return PGR_OK;
 }
@@ -238,7 +305,7 @@ static pgr_status run_cell(running *r, size_t cell) {
         if (count_known(r->t, cell, run) == r->t->n_row) continue;
         if (c->stranger) PGR_TRY(bench_strangers(r->in->d, r->in->o->seed + run, r->other, r->err));
         show(r);
-        PGR_TRY(c->statistic ? run_statistic(r, cell, run) : run_prompts(r, cell, run));
+        PGR_TRY((c->statistic ? run_statistic : c->scalar ? run_scalar : run_prompts)(r, cell, run));
     }
     return PGR_OK;
 }
@@ -266,6 +333,7 @@ pgr_status run_cells(const run_input *in, verdict_table *t, pgr_error *err) {
     if (s == PGR_OK) order_rows(&r);
     for (size_t cell = 0; cell < t->n_cell && s == PGR_OK; cell++) s = run_cell(&r, cell);
     mem_free(r.vectors);
+    mem_free(r.gaps);
     arena_free(&scratch);
     return s;
 }

@@ -118,7 +118,7 @@ static double mixture(const similar *t, size_t row, double base, const double *s
         if (share[j] > 0)
             p +=
                 share[j] * stat_probability(base + classes_departure(&t->c, j, t->s->item[row][0], t->s->item[row][1]));
-    return p;
+    return p < 1 ? p : 1; /* shares sum to 1 but for rounding */
 }
 
 /* Loss of a fold's rows, each user placed by his rows in the other folds. */
@@ -236,7 +236,7 @@ static pgr_status run_with(stat *s, bool by_embedding, double *p, pgr_error *err
 
 pgr_status run_similar_users(const bench_data *d, const bench_method_options *o, double *p, pgr_error *err) {
     stat s;
-    PGR_TRY(stat_open(d, o, STAT_SURFACE, false, false, &s, err));
+    PGR_TRY(stat_open(d, o, STAT_SURFACE, STAT_NO_VECTORS, false, &s, err));
     pgr_status status = run_with(&s, false, p, err);
     stat_close(&s);
     return status;
@@ -244,7 +244,7 @@ pgr_status run_similar_users(const bench_data *d, const bench_method_options *o,
 
 pgr_status run_embedding_users(const bench_data *d, const bench_method_options *o, double *p, pgr_error *err) {
     stat s;
-    PGR_TRY(stat_open(d, o, STAT_SURFACE, false, false, &s, err));
+    PGR_TRY(stat_open(d, o, STAT_SURFACE, STAT_NO_VECTORS, false, &s, err));
     pgr_status status = stat_embed(&s, err);
     if (status == PGR_OK) status = run_with(&s, true, p, err);
     stat_close(&s);

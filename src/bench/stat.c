@@ -9,6 +9,7 @@
 #include "bench/distinct.h"
 #include "bench/features.h"
 #include "bench/history.h"
+#include "bench/scalar.h"
 
 double stat_probability(double z) {
     return 1 / (1 + exp(-z));
@@ -170,11 +171,18 @@ static void list_rows(stat *s) {
     s->rows.item = (const size_t(*)[2])s->item;
 }
 
-static pgr_status prepare(stat *s, stat_attributes attributes, bool embed, bool personal, pgr_error *err) {
+static pgr_status add_scalars(stat *s, float *x, size_t ldx, pgr_error *err) {
+    const float *gaps = s->o->gaps;
+    if (!gaps) PGR_TRY(bench_scalars(s->d, s->o, &s->vectors, err));
+    for (size_t i = 0; i < s->d->n_row; i++) x[i * ldx] = (gaps ? gaps : s->vectors)[i];
+    return PGR_OK;
+}
+
+static pgr_status prepare(stat *s, stat_attributes attributes, stat_vectors vectors, bool personal, pgr_error *err) {
     const bench_data *d = s->d;
-    if (embed) PGR_TRY(stat_embed(s, err));
+    if (vectors == STAT_EMBEDDINGS) PGR_TRY(stat_embed(s, err));
     s->rows.n_attribute = attributes == STAT_NONE ? 0 : attributes == STAT_LENGTH ? 1 : N_FEATURE;
-    s->rows.n_embedding = embed ? s->dims : 0;
+    s->rows.n_embedding = vectors == STAT_SCALAR ? 1 : vectors == STAT_EMBEDDINGS ? s->dims : 0;
     s->rows.n_personal = personal ? s->rows.n_attribute : 0;
     s->rows.n_user = d->n_user;
     s->rows.n_item = d->n_item;
@@ -182,7 +190,8 @@ static pgr_status prepare(stat *s, stat_attributes attributes, bool embed, bool 
     list_rows(s);
     size_t n_a = s->rows.n_attribute, n_x = n_a + s->rows.n_embedding;
     measure_rows(d, attributes, s->x, n_x);
-    if (embed) subtract_embeddings(d, s->embeddings, s->dims, s->x + n_a, n_x);
+    if (vectors == STAT_EMBEDDINGS) subtract_embeddings(d, s->embeddings, s->dims, s->x + n_a, n_x);
+    if (vectors == STAT_SCALAR) PGR_TRY(add_scalars(s, s->x + n_a, n_x, err));
     scale_columns(s, 0, n_a, false);
     scale_columns(s, n_a, n_x, true);
     PGR_TRY(fold_rows(s, err));
@@ -190,10 +199,10 @@ static pgr_status prepare(stat *s, stat_attributes attributes, bool embed, bool 
     return s->o->stranger ? bench_strangers(d, s->o->seed, s->donor, err) : PGR_OK;
 }
 
-pgr_status stat_open(const bench_data *d, const bench_method_options *o, stat_attributes attributes, bool embed,
-                     bool personal, stat *s, pgr_error *err) {
+pgr_status stat_open(const bench_data *d, const bench_method_options *o, stat_attributes attributes,
+                     stat_vectors vectors, bool personal, stat *s, pgr_error *err) {
     *s = (stat){.d = d, .o = o};
-    pgr_status status = prepare(s, attributes, embed, personal, err);
+    pgr_status status = prepare(s, attributes, vectors, personal, err);
     if (status != PGR_OK) stat_close(s);
     return status;
 }

@@ -14,6 +14,13 @@ typedef enum stat_attributes {
     STAT_SURFACE, /* features.h */
 } stat_attributes;
 
+/* What stands beside the attributes, without personal weights and with a penalty of its own. */
+typedef enum stat_vectors {
+    STAT_NO_VECTORS,
+    STAT_EMBEDDINGS, /* differences of the responses' embeddings */
+    STAT_SCALAR,     /* one value: the difference of a reward model's scores */
+} stat_vectors;
+
 typedef struct stat {
     const bench_data *d;
     const bench_method_options *o;
@@ -27,13 +34,13 @@ typedef struct stat {
     size_t *donor;          /* (n_user) whose history is his */
     size_t *drawn;          /* (n_train) scratch of stat_history */
     size_t *in, *out;       /* (n_train) scratch: rows of the other folds, of the fold */
-    float *vectors;         /* of the items, where they were embedded here */
+    float *vectors;         /* of the items or rows, where they were computed here */
     const float *embeddings; /* (n_item, dims) or NULL */
     size_t dims;
 } stat;
 
-pgr_status stat_open(const bench_data *d, const bench_method_options *o, stat_attributes attributes, bool embed,
-                     bool personal, stat *s, pgr_error *err);
+pgr_status stat_open(const bench_data *d, const bench_method_options *o, stat_attributes attributes,
+                     stat_vectors vectors, bool personal, stat *s, pgr_error *err);
 void stat_close(stat *s);
 
 /* s->embeddings of a stat that was opened without: not among the attributes. */

@@ -135,6 +135,7 @@ static const char *base_of(const bench_cell *c) {
     static const char *const bases[][2] = {{"length-personal", "longest"},
                                            {"attributes-personal", "attributes"},
                                            {"similar-users", "base"},
+                                           {"scalar-personal", "scalar"},
                                            {"embedding-users", "base-embedding"},
                                            {"judge-demographics", "judge"},
                                            {"judge-history", "judge"},
@@ -311,7 +312,9 @@ static pgr_status summarise_cell(const work *w, size_t cell, pgr_bench_row *out)
     *out = (pgr_bench_row){.data = in->d->name,
                            .split = in->o->split,
                            .method = c->method,
-                           .model = c->statistic ? "" : in->model,
+                           .model = c->statistic ? ""
+                                    : c->scalar  ? in->scalar
+                                                 : in->model,
                            .ind = c->ind,
                            .pro = c->pro,
                            .history = c->personal ? in->o->judge.history : 0,

@@ -10,6 +10,7 @@ typedef struct summary_input {
     const verdict_table *t;   /* every verdict is known */
     const pgr_bench_options *o;
     const char *model;        /* "" without one */
+    const char *scalar;       /* the reward model's name, "" without one */
     const int *prototypes;    /* (n_user) -1: not told; NULL: there are none */
 } summary_input;
 

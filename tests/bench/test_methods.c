@@ -197,8 +197,12 @@ static void run_all(const world *w, double p[][MOST], bench_method_options o) {
     bench_data *d = data_of(w);
     float *vectors = vectors_of(d);
     pgr_error err;
+    float gaps[MOST]; /* a reward model's opinion of a text: a value of its vector */
+    for (size_t i = 0; i < d->n_row; i++)
+        gaps[i] = vectors[d->rows[i].item[0] * DIMS] - vectors[d->rows[i].item[1] * DIMS];
     o.vectors = vectors;
     o.dims = DIMS;
+    o.gaps = gaps;
     for (size_t m = 0; BENCH_METHODS[m].name; m++)
         if (BENCH_METHODS[m].run(d, &o, p[m], &err) != PGR_OK) fail_msg("%s", err.message);
     mem_free(vectors);

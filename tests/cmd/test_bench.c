@@ -30,6 +30,13 @@ static void prints_rows(void **state) {
     r = run(1, TRY "--ind 0 --calibration-out $SCRATCH/c.json");
     assert_non_null(strstr(r.err, "no verdict of p-genrm"));
     run_free(&r);
+    r = run(0, TRY "--methods scalar --scalar tests/golden/hf-tiny-scalar-llama --json");
+    assert_non_null(strstr(r.out, "\"method\":\"scalar\",\"ind\":0,"));
+    assert_non_null(strstr(r.out, "\"model\":\"hf-tiny-scalar-llama\""));
+    run_free(&r);
+    r = run(1, TRY "-m tests/golden/hf-tiny-scalar-llama --ind 1");
+    assert_non_null(strstr(r.err, "open it with --scalar"));
+    run_free(&r);
     r = run(0, TRY "--ind 0 --baselines");
     assert_non_null(strstr(r.out, "attributes-personal"));
     assert_non_null(strstr(r.out, "embedding is left out, it needs an embedder"));
@@ -43,6 +50,9 @@ static void refuses(void **state) {
         {TRY "--resume", "--resume goes with --out"},
         {TRY "--ind x", "--ind"},
         {TRY "--prototypes x", "--prototypes goes with --store"},
+        {TRY "--methods ,", "--methods ','"},
+        {TRY "--scalar :2", "--scalar: found \":2\", expected MODEL[:WEIGHT]"},
+        {TRY "--scalar x:y", "--scalar: found \"y\", expected a number"},
     };
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         ran r = run(2, wrong[i][0]);

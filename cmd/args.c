@@ -99,42 +99,6 @@ int args_wrong(const command *c, const char *format, ...) {
     return EXIT_USAGE;
 }
 
-/* ---- words ---- */
-
-enum { WORD_MAX = 40 };
-
-static size_t least(size_t a, size_t b) {
-    return a < b ? a : b;
-}
-
-/* Letters to insert, delete, replace or swap with their neighbour between a and b, both at most WORD_MAX long. */
-static size_t edits(const char *a, const char *b) {
-    size_t rows[3][WORD_MAX + 1], na = strlen(a), nb = strlen(b); /* row i is rows[i % 3] */
-    for (size_t j = 0; j <= nb; j++) rows[0][j] = j;
-    for (size_t i = 1; i <= na; i++) {
-        size_t *row = rows[i % 3], *up = rows[(i + 2) % 3], *up2 = rows[(i + 1) % 3];
-        row[0] = i;
-        for (size_t j = 1; j <= nb; j++) {
-            row[j] = least(up[j - 1] + (a[i - 1] != b[j - 1]), least(up[j], row[j - 1]) + 1);
-            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1]) row[j] = least(row[j], up2[j - 2] + 1);
-        }
-    }
-    return rows[na % 3][nb];
-}
-
-const char *args_nearest(const char *word, const char *const *names) {
-    const char *nearest = NULL;
-    size_t n = strlen(word), best = 1 + (n + 2) / 3; /* beyond a third of its letters it is another word */
-    for (; n <= WORD_MAX && *names; names++) {
-        if (strlen(*names) > WORD_MAX) continue;
-        size_t d = edits(word, *names);
-        if (d >= best || d >= n) continue;
-        best = d;
-        nearest = *names;
-    }
-    return nearest;
-}
-
 /* ---- rows of the library ---- */
 
 enum { ROW_NAME = 48 };
@@ -263,7 +227,7 @@ static void add_rows(parser *p) {
 static int fail_unknown(const parser *p, const char *word) {
     bool letter = optopt > 0 && optopt < 256 && !strchr(p->letters, optopt); /* a known one stands for its long name */
     if (letter) return args_wrong(p->c, "unknown option -%c", optopt);
-    char name[WORD_MAX + 1];
+    char name[64];
     snprintf(name, sizeof name, "%.*s", (int)strcspn(word + 2, "="), word + 2);
     size_t matches = 0;
     for (size_t i = 0; i < p->n; i++) {
@@ -271,7 +235,7 @@ static int fail_unknown(const parser *p, const char *word) {
         if (strncmp(p->names[i], name, strlen(name)) == 0) matches++;
     }
     if (matches > 1) return args_wrong(p->c, "--%s may be several options", name);
-    const char *nearest = args_nearest(name, p->names);
+    const char *nearest = pgr_nearest(name, p->names);
     return args_wrong(p->c, "unknown option --%s%s%s", name, nearest ? ", perhaps --" : "", nearest ? nearest : "");
 }
 
@@ -346,7 +310,7 @@ int args_dispatch(const command *self, const command *const *parts, int argc, ch
         names[i] = second_word(parts[i]);
         if (strcmp(word, names[i]) == 0) return parts[i]->run(parts[i], argc - 1, argv + 1);
     }
-    const char *nearest = args_nearest(word, names);
+    const char *nearest = pgr_nearest(word, names);
     return args_wrong(self, "unknown command %s %s%s%s", self->name, word, nearest ? ", perhaps " : "",
                       nearest ? nearest : "");
 }

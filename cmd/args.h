@@ -65,7 +65,4 @@ int args_dispatch(const command *self, const command *const *parts, int argc, ch
 /* "pgenrm: ..., see `pgenrm COMMAND --help`"; EXIT_USAGE. */
 int args_wrong(const command *c, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* The entry of names (NULL-terminated) that word was probably meant to be, else NULL. */
-const char *args_nearest(const char *word, const char *const *names);
-
 #endif

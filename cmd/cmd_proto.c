@@ -262,7 +262,7 @@ static int run(const command *self, int argc, char **argv) {
     if (!operands[0]) return args_wrong(self, "expected build, show or map");
     while (names[which] && strcmp(names[which], operands[0]) != 0) which++;
     if (!names[which]) {
-        const char *nearest = args_nearest(operands[0], names);
+        const char *nearest = pgr_nearest(operands[0], names);
         return args_wrong(self, "expected build, show or map, not %s%s%s", operands[0], nearest ? ", perhaps " : "",
                           nearest ? nearest : "");
     }

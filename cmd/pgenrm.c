@@ -23,7 +23,7 @@ static void print_commands(FILE *f) {
 static int fail_command(const char *name) {
     const char *names[N_COMMAND + 1] = {NULL};
     for (size_t i = 0; i < N_COMMAND; i++) names[i] = COMMANDS[i]->name;
-    const char *nearest = args_nearest(name, names);
+    const char *nearest = pgr_nearest(name, names);
     const char *what = name[0] == '-' ? "option" : "command";
     if (name[0] == '-') nearest = NULL;
     return args_wrong(NULL, "unknown %s %s%s%s", what, name, nearest ? ", perhaps " : "", nearest ? nearest : "");

@@ -136,6 +136,9 @@ pgr_status pgr_option_set(const pgr_option *row, void *options, const char *text
 int pgr_option_print(const pgr_option *row, const void *options, char *out, size_t size);
 int pgr_option_help(const pgr_option *row, char *out, size_t size); /* the help with the default */
 
+/* The entry of names (NULL at the end) that word was probably meant to be, else NULL. */
+const char *pgr_nearest(const char *word, const char *const *names);
+
 /* ---- model ----------------------------------------------------------------------------------------------------- */
 
 typedef enum pgr_dtype {

@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/text.h"
+
 /* ---- members ----------------------------------------------------------------------------------------------------- */
 
 static bool is_number(const pgr_option *row) {
@@ -181,6 +183,10 @@ int pgr_option_help(const pgr_option *row, char *out, size_t size) {
         return snprintf(out, size, "%s (default: %s)", row->help, row->choices[(size_t)row->standard]);
     return is_number(row) ? snprintf(out, size, "%s (default: %g)", row->help, row->standard)
                           : snprintf(out, size, "%s", row->help);
+}
+
+const char *pgr_nearest(const char *word, const char *const *names) {
+    return text_nearest(word, names);
 }
 
 /* ---- text -------------------------------------------------------------------------------------------------------- */

@@ -8,7 +8,7 @@
  * and V. In a job: everything else. The engine keeps nothing of a job (cache_bytes 0), so that nothing is known of
  * the one before; within a job prompts share what they begin with.
  *
- * usage: bench_job MODEL [auto|f32|bf16|int8] [threads] [READY] */
+ * usage: bench_job MODEL [auto|exact|f32|bf16|int8] [threads] [READY] */
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -33,10 +33,10 @@ static void die(const char *what) {
 }
 
 static pgr_dtype dtype_of(const char *name) {
-    static const char *const names[] = {"auto", "f32", "bf16", "int8"};
-    for (int i = 0; i < 4; i++)
+    static const char *const names[] = {"auto", "exact", "f32", "bf16", "int8"};
+    for (int i = 0; i < 5; i++)
         if (strcmp(name, names[i]) == 0) return (pgr_dtype)i;
-    die("the type is not one of auto, f32, bf16, int8");
+    die("the type is not one of auto, exact, f32, bf16, int8");
     return PGR_DTYPE_AUTO;
 }
 
@@ -135,7 +135,7 @@ static void run_job(pgr_engine *engine, json_t *job) {
 }
 
 int main(int argc, char **argv) {
-    if (argc < 2) die("usage: bench_job MODEL [auto|f32|bf16|int8] [threads] [READY]");
+    if (argc < 2) die("usage: bench_job MODEL [auto|exact|f32|bf16|int8] [threads] [READY]");
     pgr_model_options o = pgr_model_options_default();
     o.dtype = dtype_of(argc > 2 ? argv[2] : "int8");
     o.n_thread = argc > 3 ? atoi(argv[3]) : 0;

@@ -9,8 +9,8 @@
 
 #include "base/pool.h"
 #include "base/rng.h"
-#include "math/cpu/gemm.h"
 #include "math/cpu/features.h"
+#include "math/cpu/gemm.h"
 #include "math/cpu/level.h"
 
 /* Wall clock; with one thread its processor time, which other processes disturb less. */

@@ -198,7 +198,7 @@ def main():
                    help="folder of the data (default: ../shared/data)")
     p.add_argument("--rows", type=int, default=63, help="requests, a third from each data set (default: 63)")
     p.add_argument("--ind", type=int, default=16, help="chains per request (default: 16)")
-    p.add_argument("--dtype", default="auto", choices=["auto", "f32", "bf16", "int8"])
+    p.add_argument("--dtype", default="auto", choices=["auto", "exact", "f32", "bf16", "int8"])
     p.add_argument("--frame", help="prompt frame (default: the program's)")
     p.add_argument("--draw", default="1", help="seed of the rows and their histories (default: 1)")
     p.add_argument("--keep", type=pathlib.Path, metavar="FOLDER",

@@ -69,7 +69,7 @@ def main():
     about, _, more = __doc__.partition("\n")
     p = argparse.ArgumentParser(description=about, epilog=more, formatter_class=argparse.RawDescriptionHelpFormatter)
     measure.add_common(p)
-    p.add_argument("--dtype", default="auto,bf16,int8", help="comma-separated (default: auto,bf16,int8)")
+    p.add_argument("--dtype", default="exact,bf16,int8", help="comma-separated (default: exact,bf16,int8)")
     p.add_argument("--prompt-tokens", type=int, default=512, help="at most (default: 512)")
     p.add_argument("--tokens", type=int, default=16, help="to write (default: 16)")
     p.add_argument("--cold", action="store_true", help="drop the model's files from the page cache before each call")

@@ -24,7 +24,7 @@ def main():
                    help="default: examples/request.json")
     p.add_argument("--ind", type=int, default=8, help="chains (default: 8)")
     p.add_argument("--repeats", type=int, default=5, help="calls that count (default: 5)")
-    p.add_argument("--dtype", default="auto", choices=["auto", "f32", "bf16", "int8"])
+    p.add_argument("--dtype", default="auto", choices=["auto", "exact", "f32", "bf16", "int8"])
     p.add_argument("--first-token", type=float, default=2.0, metavar="S", help="goal in seconds (default: 2)")
     p.add_argument("--memory", type=float, default=700.0, metavar="MB", help="goal in megabytes (default: 700)")
     args = p.parse_args()

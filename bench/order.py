@@ -192,7 +192,7 @@ def main():
     p.add_argument("--case", default="", metavar="WORDS", help="only cases with these words in their name")
     p.add_argument("--rows", type=int, default=64, help="pairs (default: 64)")
     p.add_argument("--ind", type=int, default=4, help="chains per pair (default: 4)")
-    p.add_argument("--dtype", default="auto", choices=["auto", "f32", "bf16", "int8"])
+    p.add_argument("--dtype", default="auto", choices=["auto", "exact", "f32", "bf16", "int8"])
     args = p.parse_args()
     print(f"{measure.machine()}\n")
     with tempfile.TemporaryDirectory(prefix="pgenrm-") as folder:

@@ -134,7 +134,7 @@ def main():
     p.add_argument("-n", type=int, default=16, help="chains of the batch (default: 16)")
     p.add_argument("--tokens", type=int, default=64, help="tokens of a sample (default: 64)")
     p.add_argument("--dtype", default="auto",
-                   help="arithmetic, several separated by commas: auto,f32,bf16,int8 (default: auto)")
+                   help="arithmetic, several separated by commas: auto,exact,f32,bf16,int8 (default: auto)")
     p.add_argument("--open", action="store_true",
                    help="only: prompts submitted while others run, against the same alone")
     p.add_argument("--bench-job", default=str(measure.ROOT / "build" / "bench_job"), metavar="PROGRAM",

@@ -29,7 +29,7 @@ def main():
     p.add_argument("--rows", type=int, default=32, help="requests (default: 32)")
     p.add_argument("--ind", type=int, default=4, help="chains per request (default: 4)")
     p.add_argument("--repeats", type=int, default=3)
-    p.add_argument("--dtype", default="auto", choices=["auto", "f32", "bf16", "int8"])
+    p.add_argument("--dtype", default="auto", choices=["auto", "exact", "f32", "bf16", "int8"])
     args = p.parse_args()
     program, entries = measure.Program(args, args.dtype), chains.build(args.data, args.rows, "1")
     print(f"{measure.machine()}\nscore --ind {args.ind} --dtype {args.dtype} -t {args.threads}, {len(entries)} "

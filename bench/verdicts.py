@@ -61,7 +61,7 @@ def main():
                    help="folder of the data (default: ../shared/data)")
     p.add_argument("--rows", type=int, default=42, help="requests, a third from each data set (default: 42)")
     p.add_argument("--ind", type=int, default=8, help="chains per request (default: 8)")
-    p.add_argument("--dtypes", default="bf16,int8", help="two of auto, f32, bf16, int8 (default: bf16,int8)")
+    p.add_argument("--dtypes", default="bf16,int8", help="two of auto, exact, f32, bf16, int8 (default: bf16,int8)")
     p.add_argument("--draw", default="1", help="seed of the rows and their histories (default: 1)")
     args = p.parse_args()
     if not (args.data / "prism.jsonl").exists():

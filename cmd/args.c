@@ -38,7 +38,7 @@ static int take_level(void *options, const option_row *row, const char *value) {
     return status;
 }
 
-static const char *const DTYPES[] = {"auto", "f32", "bf16", "int8", NULL};
+static const char *const DTYPES[] = {"auto", "exact", "f32", "bf16", "int8", NULL};
 static const char *const LEVELS[] = {"error", "warn", "info", "debug", NULL};
 
 static const option_row COMMON[] = {
@@ -52,7 +52,7 @@ static const option_row COMMON[] = {
     {0, "chat-template", "FILE|NAME",
      "chat template instead of the model's own: a file (Jinja, docs/chat.md), chatml or llama3",
      OPTION_AT(common_options, chat_template)},
-    {0, "dtype", "TYPE", "arithmetic: auto, f32, bf16 or int8 (default: auto)",
+    {0, "dtype", "TYPE", "arithmetic: auto, exact, f32, bf16 or int8 (default: auto, the fastest within 1 % of exact)",
      CHOICE_AT(common_options, dtype, DTYPES)},
     {'t', "threads", "N", "threads (default: as many as there are cores)", OPTION_AT(common_options, n_thread), .lo = 1,
      .hi = 1024},

@@ -142,13 +142,18 @@ const char *pgr_nearest(const char *word, const char *const *names);
 /* ---- model ----------------------------------------------------------------------------------------------------- */
 
 typedef enum pgr_dtype {
-    PGR_DTYPE_AUTO, /* weights stay as the file has them, arithmetic in fp32 on the dequantised values */
-    PGR_DTYPE_F32,  /* converted to fp32 at load and packed */
-    PGR_DTYPE_BF16, /* converted to bf16 at load and packed; activations rounded to bf16, sums in fp32; AVX512-BF16
-                     * only */
-    PGR_DTYPE_INT8, /* 8-bit integers with a scale for every 64 values of a row, weights and activations, sums in fp32
-                     * between; K and V with a scale for every token and head (AVX-512 VNNI; docs/speed.md) */
+    PGR_DTYPE_AUTO,  /* the fastest on this CPU within 1 % of the exact perplexity (docs/speed.md): pgr_dtype_auto */
+    PGR_DTYPE_EXACT, /* weights stay as the file has them, arithmetic in fp32 on the dequantised values */
+    PGR_DTYPE_F32,   /* converted to fp32 at load and packed */
+    PGR_DTYPE_BF16,  /* converted to bf16 at load and packed, sums in fp32; K and V in bf16. With AVX512-BF16 activations
+                      * are rounded to bf16, too */
+    PGR_DTYPE_INT8,  /* 8-bit integers with a scale for every 64 values of a row, weights and activations, sums in fp32
+                      * between; K and V with a scale for every token and head (docs/speed.md) */
 } pgr_dtype;
+
+pgr_dtype pgr_dtype_auto(void);             /* what PGR_DTYPE_AUTO is on this CPU: int8 or exact */
+const char *pgr_dtype_name(pgr_dtype dtype); /* "auto", "exact", "f32", "bf16", "int8": static */
+bool pgr_dtype_fast(pgr_dtype dtype);       /* whether this CPU computes it by more than plain C */
 
 typedef struct pgr_model_options {
     pgr_dtype dtype;
@@ -390,7 +395,7 @@ typedef struct pgr_embedder pgr_embedder;
 pgr_embed_options pgr_embed_options_default(void);
 
 /* Open a model for embeddings: a Hugging Face folder with an encoder of the BERT family, or any model that
- * pgr_model_open takes. The files of sentence-transformers in the folder count. PGR_DTYPE_AUTO is fp32 for encoders.
+ * pgr_model_open takes. The files of sentence-transformers in the folder count. PGR_DTYPE_AUTO is exact here, fp32 for encoders.
  * options may be NULL. */
 pgr_status pgr_embedder_open(const char *path, const pgr_model_options *options, pgr_embedder **out, pgr_error *err);
 void pgr_embedder_close(pgr_embedder *embedder); /* NULL is fine */

@@ -148,8 +148,8 @@ def main():
     about, _, more = __doc__.partition("\n")
     p = argparse.ArgumentParser(description=about, epilog=more, formatter_class=argparse.RawDescriptionHelpFormatter)
     measure.add_common(p)
-    p.add_argument("--dtype", default="auto", choices=["auto", "f32", "bf16", "int8"],
-                   help="our arithmetic; the tight bounds are for auto and f32")
+    p.add_argument("--dtype", default="exact", choices=["exact", "f32", "bf16", "int8"],
+                   help="our arithmetic; the tight bounds are for exact and f32")
     p.add_argument("--lines", type=int, default=2000, help="lines to tokenize (default: 2000)")
     p.add_argument("--more", type=int, default=0, metavar="N",
                    help="N lines of tools/lines.py as prompts beyond the 20 (default: 0)")
@@ -158,7 +158,7 @@ def main():
     args = p.parse_args()
 
     model = pathlib.Path(args.model) if args.model else measure.default_model()
-    program, table, tight = measure.Program(args, args.dtype), measure.Table(), args.dtype in ("auto", "f32")
+    program, table, tight = measure.Program(args, args.dtype), measure.Table(), args.dtype in ("exact", "f32")
     print(f"{measure.machine()}\n{model.name}, --dtype {args.dtype}, against llama-cpp-python "
           f"{llama_cpp.__version__}\n")
     prompts = measure.PROMPTS + long_lines(args.more)

@@ -5,7 +5,7 @@
     /tmp/hf/bin/python tools/compare_transformers.py
 
 On our token ids (transformers builds a wrong tokenizer for this file): log-probabilities of a text, and greedy
-continuations of 20 prompts. --dtype auto and f32 compute in fp32 on the same dequantised weights as transformers does,
+continuations of 20 prompts. --dtype exact and f32 compute in fp32 on the same dequantised weights as transformers does,
 so their bounds are tight; bf16 and int8 round weights and activations and are reported without a bound. Ends with 1 if
 a bound fails."""
 import argparse
@@ -19,8 +19,8 @@ import transformers
 import measure
 
 LOGPROB_BOUND = 1e-3  # nats; fp32 sums in another order through 30 layers
-DTYPES = ["auto", "f32", "bf16", "int8"]
-BOUNDED = ("auto", "f32")
+DTYPES = ["exact", "f32", "bf16", "int8"]
+BOUNDED = ("exact", "f32")
 
 
 def open_peer(path, threads):
@@ -97,7 +97,7 @@ def main():
     p = argparse.ArgumentParser(description=about, epilog=more, formatter_class=argparse.RawDescriptionHelpFormatter)
     measure.add_common(p)
     p.add_argument("--dtype", default=",".join(DTYPES),
-                   help="our arithmetic, separated by commas (default: auto,f32,bf16,int8)")
+                   help="our arithmetic, separated by commas (default: exact,f32,bf16,int8)")
     p.add_argument("--tokens", type=int, default=30, help="tokens of a continuation (default: 30)")
     p.add_argument("--text-tokens", type=int, default=300, help="tokens of the text (default: 300)")
     args = p.parse_args()

@@ -101,7 +101,7 @@ static void put_json(const inspection *in, buf *b) {
     buf_printf(b,
                "\"parameters\":%zu,\"bytes\":%zu,\"kv_bytes_per_token\":%zu,"
                "\"kv_bytes_per_token_bf16\":%zu,\"kv_bytes_per_token_int8\":%zu,",
-               in->parameters, in->bytes, kv_bytes_per_token(c, PGR_DTYPE_AUTO), kv_bytes_per_token(c, PGR_DTYPE_BF16),
+               in->parameters, in->bytes, kv_bytes_per_token(c, PGR_DTYPE_EXACT), kv_bytes_per_token(c, PGR_DTYPE_BF16),
                kv_bytes_per_token(c, PGR_DTYPE_INT8));
     buf_puts(b, "\"tokenizer\":{");
     inspect_put_field(b, "model", tok_model_name(in->from.tok));
@@ -119,7 +119,7 @@ static void put_json(const inspection *in, buf *b) {
                                                : "true");
     inspect_put_or_null(b, "why_not", in->from.chat.why, "},");
     put_embedding_json(in, b);
-    inspect_put_field(b, "kernels", ops_cpu_name());
+    inspect_put_kernels_json(b);
     inspect_put_tensors(b, &in->from.source);
     buf_puts(b, "}");
 }
@@ -158,11 +158,13 @@ static void put_cache_size(buf *b, const char *dtype, size_t per_token, size_t n
 
 static void put_memory(const inspection *in, buf *b) {
     const config *c = &in->from.config;
-    size_t exact = kv_bytes_per_token(c, PGR_DTYPE_AUTO), bf16 = kv_bytes_per_token(c, PGR_DTYPE_BF16),
+    size_t exact = kv_bytes_per_token(c, PGR_DTYPE_EXACT), bf16 = kv_bytes_per_token(c, PGR_DTYPE_BF16),
            int8 = kv_bytes_per_token(c, PGR_DTYPE_INT8);
     double n = (double)in->parameters * 1e-6;
-    buf_printf(b, "--dtype auto    weights stay mapped as the file has them: exact, the least memory, no conversion at "
-                  "the start; fp32 arithmetic\n");
+    buf_printf(b, "--dtype auto    %s on this CPU\n", pgr_dtype_name(pgr_dtype_auto()));
+    buf_printf(
+        b, "--dtype exact   weights stay mapped as the file has them: the least memory, no conversion at the start; "
+           "fp32 arithmetic\n");
     buf_printf(b,
                "--dtype others  weights are copied: f32 %.1f MB, bf16 %.1f MB, int8 %.1f MB; bf16 and int8 round "
                "them%s\n",
@@ -203,7 +205,7 @@ static void put_text(const inspection *in, buf *b) {
     put_chat(in, b);
     put_embedding(in, b);
     put_memory(in, b);
-    buf_printf(b, "kernels         %s\n", ops_cpu_name());
+    inspect_put_kernels(b);
 }
 
 static pgr_status inspect_model(const char *path, const pgr_model_options *options, bool json, buf *b, pgr_error *err) {

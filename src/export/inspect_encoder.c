@@ -42,7 +42,7 @@ static void put_json(const look *l, buf *b) {
     buf_printf(b, "\"tokens\":%zu},\"embedding\":{", tok_count(l->tok));
     inspect_put_embedding_json(b, &l->say, c->n_embd, -1);
     buf_puts(b, "\"why_not\":null},");
-    inspect_put_field(b, "kernels", ops_cpu_name());
+    inspect_put_kernels_json(b);
     inspect_put_tensors(b, &l->files.source);
     buf_puts(b, "}");
 }
@@ -60,7 +60,7 @@ static void put_text(const look *l, buf *b) {
                tok_model_name(l->tok), tok_pre_name(l->tok), tok_count(l->tok), tok_before(l->tok), tok_after(l->tok));
     inspect_put_embedding(b, &l->say, c->n_embd, NULL);
     buf_printf(b, "--dtype auto    the same as f32; bf16 and int8 round the matrices of the layers\n");
-    buf_printf(b, "kernels         %s\n", ops_cpu_name());
+    inspect_put_kernels(b);
 }
 
 pgr_status inspect_encoder(const char *path, bool json, buf *out, pgr_error *err) {

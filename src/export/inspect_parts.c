@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/json.h"
+#include "math/ops.h"
 
 void inspect_count(const tensor_source *s, size_t *parameters, size_t *bytes) {
     *parameters = *bytes = 0;
@@ -12,6 +13,29 @@ void inspect_count(const tensor_source *s, size_t *parameters, size_t *bytes) {
         *parameters += t->dim[0] * t->dim[1] * t->dim[2] * t->dim[3];
         *bytes += t->bytes;
     }
+}
+
+/* ---- this CPU ---- */
+
+static const pgr_dtype dtypes[] = {PGR_DTYPE_EXACT, PGR_DTYPE_F32, PGR_DTYPE_BF16, PGR_DTYPE_INT8};
+enum { N_DTYPE = sizeof dtypes / sizeof *dtypes };
+
+void inspect_put_kernels(buf *b) {
+    buf_printf(b, "kernels         %s, fast for:", ops_cpu_name());
+    size_t n = 0;
+    for (size_t i = 0; i < N_DTYPE; i++)
+        if (pgr_dtype_fast(dtypes[i])) buf_printf(b, "%s %s", n++ ? "," : "", pgr_dtype_name(dtypes[i]));
+    buf_puts(b, n ? "\n" : " nothing, plain C\n");
+}
+
+void inspect_put_kernels_json(buf *b) {
+    inspect_put_field(b, "kernels", ops_cpu_name());
+    inspect_put_field(b, "dtype_auto", pgr_dtype_name(pgr_dtype_auto()));
+    buf_puts(b, "\"fast\":[");
+    size_t n = 0;
+    for (size_t i = 0; i < N_DTYPE; i++)
+        if (pgr_dtype_fast(dtypes[i])) buf_printf(b, "%s\"%s\"", n++ ? "," : "", pgr_dtype_name(dtypes[i]));
+    buf_puts(b, "],");
 }
 
 /* ---- text ---- */

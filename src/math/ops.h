@@ -150,6 +150,7 @@ pgr_status op_attn_full(ops *o, const full_attn *call, pgr_error *err);
 /* ---- this machine's CPU ---- */
 
 const char *ops_cpu_name(void); /* "ref", "avx2", "avx512": the level that ops_create_cpu takes */
+bool ops_cpu_fast(gemm_form form);   /* it has more than plain C for the form */
 bool ops_cpu_attends(kv_type type, size_t head_dim); /* attention over such pages has fast kernels there */
 
 #endif

@@ -60,7 +60,8 @@ static pgr_status open_encoder(pgr_embedder *e, const char *folder, const encode
     PGR_TRY(safetensors_open(folder, &e->files, err));
     PGR_TRY(pool_create(o->n_thread, &e->threads, err));
     PGR_TRY(ops_create_cpu(e->threads, &e->ops, err));
-    PGR_TRY(encoder_open(&e->files.source, c, encoder_form(o->dtype), e->ops, &o->watch, &e->encoder, err));
+    pgr_dtype dtype = model_dtype(o->dtype == PGR_DTYPE_AUTO ? PGR_DTYPE_F32 : o->dtype);
+    PGR_TRY(encoder_open(&e->files.source, c, encoder_form(dtype), e->ops, &o->watch, &e->encoder, err));
     e->dims = c->n_embd;
     embedder_encoder_rule(c, &e->say);
     e->max_tokens = e->say.max_tokens;
@@ -122,7 +123,9 @@ pgr_status embedder_decoder_rule(const checkpoint *from, sentence_config *say, i
 }
 
 static pgr_status open_decoder(pgr_embedder *e, const char *path, const pgr_model_options *o, pgr_error *err) {
-    PGR_TRY(pgr_model_open(path, o, &e->model, err));
+    pgr_model_options own = *o; /* what is within 1 % in perplexity says nothing of embeddings */
+    if (own.dtype == PGR_DTYPE_AUTO) own.dtype = PGR_DTYPE_EXACT;
+    PGR_TRY(pgr_model_open(path, &own, &e->model, err));
     const pgr_model *m = e->model;
     e->name = mem_strdup(m->from.name);
     if (!e->name) return fail_mem(err);

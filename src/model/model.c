@@ -63,6 +63,7 @@ gemm_form model_form(pgr_dtype dtype) {
     case PGR_DTYPE_INT8:
         return GEMM_INT8;
     case PGR_DTYPE_AUTO:
+    case PGR_DTYPE_EXACT:
         break;
     }
     return GEMM_FILE;
@@ -111,7 +112,7 @@ static pgr_status open_model(const char *path, bool score, const pgr_model_optio
     if (!m) return fail_mem(err);
 
     double start = clock_now();
-    m->dtype = o.dtype;
+    m->dtype = model_dtype(o.dtype);
     m->k = vector_kernels();
     pgr_status s = open_parts(m, path, score, &o, err);
     m->load_s = clock_now() - start;

@@ -19,6 +19,7 @@ struct pgr_model {
     double load_s;
 };
 
+pgr_dtype model_dtype(pgr_dtype asked);   /* auto is looked up; warns where this CPU is slow at it */
 gemm_form model_form(pgr_dtype dtype); /* the form of a model's matrices */
 /* How K and V are kept: as the matrices are rounded, where the CPU has kernels for it that take heads of that size. */
 kv_type model_dtype_kv(pgr_dtype dtype, size_t head_dim);

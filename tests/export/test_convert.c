@@ -44,9 +44,9 @@ static void f32_gives_the_folders_numbers(void **state) {
     (void)state;
     for (size_t i = 0; i < N_FAMILY; i++) {
         fixture a, b;
-        assert_true(open_fixture(&a, families[i].folder, families[i].json, PGR_DTYPE_AUTO, 1));
+        assert_true(open_fixture(&a, families[i].folder, families[i].json, PGR_DTYPE_EXACT, 1));
         assert_true(open_fixture(&b, converted(families[i].folder, "f32.gguf", PGR_FILE_F32), families[i].json,
-                                 PGR_DTYPE_AUTO, 1));
+                                 PGR_DTYPE_EXACT, 1));
         double top = 0, diff = 0;
         for (size_t k = 0; k < 64 * a.V; k++) {
             double d = fabs((double)a.logits[k] - (double)b.logits[k]);
@@ -137,7 +137,7 @@ static void packed_types_are_within_their_bounds(void **state) {
                 strstr(families[i].folder, "mistral") == NULL; /* rows of 48: only ffn_down and attn_output are whole */
             const char *packed = converted(families[i].folder, "packed.gguf", types[k].type);
             within_bounds(exact, packed, types[k].want);
-            pgr_model *m = model_of(packed, PGR_DTYPE_AUTO, 1);
+            pgr_model *m = model_of(packed, PGR_DTYPE_EXACT, 1);
             assert_non_null(m);
             if (types[k].type == PGR_FILE_Q4_0 && whole) assert_int_equal(m->weights.token_embd->type, QUANT_Q8_0);
             pgr_model_close(m);
@@ -175,7 +175,7 @@ static void gguf_is_kept_or_changed(void **state) {
     gguf_close(&b);
     within_bounds(source, converted(source, "q8.gguf", PGR_FILE_Q8_0), QUANT_Q8_0);
     fixture x;
-    assert_true(open_fixture(&x, path, GOLDEN("tiny-llama31.json"), PGR_DTYPE_AUTO, 1));
+    assert_true(open_fixture(&x, path, GOLDEN("tiny-llama31.json"), PGR_DTYPE_EXACT, 1));
     assert_true(golden_error(&x) <= 2e-5);
     close_fixture(&x);
 }
@@ -198,7 +198,7 @@ static void older_files_are_safe(void **state) {
     assert_fails(PGR_E_IO, "model.gguf: cannot be written: File too large",
                  convert(families[2].folder, path, PGR_FILE_F32, true, &err), &err);
     limit_files(0);
-    pgr_model *m = model_of(path, PGR_DTYPE_AUTO, 1);
+    pgr_model *m = model_of(path, PGR_DTYPE_EXACT, 1);
     assert_int_equal(m->config.rope_dim, 8);
     assert_string_equal(m->config.arch, "llama"); /* still the first one */
     pgr_model_close(m);

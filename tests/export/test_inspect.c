@@ -7,7 +7,7 @@
 
 #include "../base/faults.h"
 #include "../format/folder_make.h"
-#include "math/cpu/kernels.h"
+#include "math/cpu/level.h"
 #include "pgenrm.h"
 
 static char *inspect(const char *path, bool json) {
@@ -122,8 +122,7 @@ static void no_chat_template(void **state) {
  * or of 1 and three scales of 4. */
 static void cache_size(void **state) {
     (void)state;
-    bool bf16 = kernels_best()->attn_chunk_bf16 != kernels_ref()->attn_chunk_bf16;
-    bool int8 = kernels_best()->attn_chunk_int8 != kernels_ref()->attn_chunk_int8;
+    bool bf16 = cpu_best()->fast_bf16, int8 = cpu_best()->fast_int8;
     EXPECT(GOLDEN("hf-tiny-qwen3"), true, "\"kv_bytes_per_token\":512,",
            bf16 ? "\"kv_bytes_per_token_bf16\":256," : "\"kv_bytes_per_token_bf16\":512,");
     if (int8) EXPECT(GOLDEN("hf-tiny-qwen3"), true, "\"kv_bytes_per_token_int8\":176,", "\"kv_bytes_per_token\"");
@@ -131,6 +130,24 @@ static void cache_size(void **state) {
            bf16 ? "with bf16: KV cache 0.3 kB per token" : "KV cache 0.5 kB per token");
     if (int8)
         EXPECT(GOLDEN("hf-tiny-qwen3"), false, "with int8: KV cache 0.2 kB per token", "KV cache 0.5 kB per token");
+}
+
+/* What this CPU is fast at, and what auto is on it; at plain C nothing is. */
+static void arithmetic(void **state) {
+    (void)state;
+    const char *before = getenv("PGENRM_CPU");
+    char *limit = before ? strdup(before) : NULL;
+    if (cpu_best()->fast_int8) EXPECT(GOLDEN("tiny-llama.gguf"), true, "\"dtype_auto\":\"int8\"", "\"int8\"],");
+    setenv("PGENRM_CPU", "ref", 1);
+    EXPECT(GOLDEN("tiny-llama.gguf"), false, "--dtype auto    exact on this CPU",
+           "kernels         ref, fast for: nothing");
+    EXPECT(GOLDEN("tiny-llama.gguf"), true, "\"kernels\":\"ref\",\"dtype_auto\":\"exact\",\"fast\":[],");
+    EXPECT(GOLDEN("hf-tiny-bert"), true, "\"kernels\":\"ref\",\"dtype_auto\":\"exact\",\"fast\":[],");
+    if (limit)
+        setenv("PGENRM_CPU", limit, 1);
+    else
+        unsetenv("PGENRM_CPU");
+    free(limit);
 }
 
 static const char *some_path;
@@ -157,7 +174,8 @@ static void no_memory(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(adapters),         cmocka_unit_test(broken_adapters), cmocka_unit_test(embedders),
-        cmocka_unit_test(no_chat_template), cmocka_unit_test(cache_size),      cmocka_unit_test(no_memory),
+        cmocka_unit_test(no_chat_template), cmocka_unit_test(arithmetic),      cmocka_unit_test(cache_size),
+        cmocka_unit_test(no_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

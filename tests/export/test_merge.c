@@ -46,7 +46,7 @@ static void merged(size_t i, const char *out, pgr_file_type type) {
 
 static void check_numbers(const char *model, size_t i) {
     fixture x;
-    assert_true(open_fixture(&x, model, cases[i].json, PGR_DTYPE_AUTO, 1));
+    assert_true(open_fixture(&x, model, cases[i].json, PGR_DTYPE_EXACT, 1));
     double error = golden_error(&x);
     print_message("case %zu, %s: largest difference %.2g of the largest logit\n", i, strrchr(model, '/') + 1, error);
     if (!(error <= 2e-5)) fail_msg("case %zu, %s: %g", i, model, error); /* as unmerged: test_lora.c */
@@ -95,7 +95,7 @@ static void rounded_once(void **state) {
     assert_true(n > 40000);
     safetensors_close(&a);
     safetensors_close(&b);
-    pgr_model *m = model_of(half, PGR_DTYPE_AUTO, 1);
+    pgr_model *m = model_of(half, PGR_DTYPE_EXACT, 1);
     assert_false(m->weights.tied);
     pgr_model_close(m);
 }
@@ -208,7 +208,7 @@ static void packed_bases_change_where_merged(void **state) {
     }
     gguf_close(&a);
     gguf_close(&b);
-    pgr_model_close(model_of(out, PGR_DTYPE_AUTO, 1));
+    pgr_model_close(model_of(out, PGR_DTYPE_EXACT, 1));
 }
 
 /* ---- failures ---- */

@@ -254,6 +254,7 @@ static pgr_status open_and_write(const char *path, pgr_error *err) {
     pgr_engine_options eo = pgr_engine_options_default();
     pgr_model *m;
     pgr_engine *e;
+    o.dtype = PGR_DTYPE_EXACT;
     o.n_thread = 1;
     eo.n_batch = 8;
     PGR_TRY(pgr_model_open(path, &o, &m, err));
@@ -285,6 +286,7 @@ static pgr_status open_and_embed(const char *path, pgr_error *err) {
     static const size_t lens[] = {23, 0};
     pgr_model_options o = pgr_model_options_default();
     pgr_embedder *e;
+    o.dtype = PGR_DTYPE_EXACT;
     o.n_thread = 1;
     PGR_TRY(pgr_embedder_open(path, &o, &e, err));
     size_t dims = pgr_embedder_dims(e);
@@ -375,6 +377,7 @@ static void models_survive(void **state) {
     (void)state;
     pgr_model_options o = pgr_model_options_default();
     size_t n_model = 0, n_written = 0;
+    o.dtype = PGR_DTYPE_EXACT;
     o.n_thread = 1;
     assert_int_equal(pgr_model_open(GOLDEN "/tiny-llama.gguf", &o, &base, NULL), PGR_OK);
     assert_int_equal(pgr_engine_create(base, NULL, &adapted, NULL), PGR_OK);

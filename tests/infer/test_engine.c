@@ -15,6 +15,7 @@ static pgr_model *open_model(int threads) {
     pgr_model_options o = pgr_model_options_default();
     pgr_model *m = NULL;
     pgr_error err = {0};
+    o.dtype = PGR_DTYPE_EXACT;
     o.n_thread = threads;
     if (pgr_model_open(TINY, &o, &m, &err) != PGR_OK) fail_msg("%s", err.message);
     return m;

@@ -19,7 +19,8 @@ static void rows_beyond_the_tokenizer_are_never_chosen(void **state) {
     assert_int_equal(json_parse(b.data, b.n, "golden", 1, &golden, NULL), PGR_OK);
     for (size_t i = 0; i < 64; i++)
         prompt[i] = (int32_t)json_integer_value(json_array_get(json_object_get(golden, "prompt"), i));
-    assert_int_equal(pgr_model_open(GOLDEN("tiny-qwen2.gguf"), NULL, &m, NULL), PGR_OK);
+    assert_int_equal(
+        pgr_model_open(GOLDEN("tiny-qwen2.gguf"), &(pgr_model_options){.dtype = PGR_DTYPE_EXACT}, &m, NULL), PGR_OK);
     assert_int_equal(pgr_engine_create(m, NULL, &e, NULL), PGR_OK);
     assert_true(m->config.n_vocab > tok_count(m->tok));
 

@@ -13,7 +13,7 @@ static pgr_lora *LORAS[2];
 static int setup(void **state) {
     (void)state;
     pgr_error err = {0};
-    if (pgr_model_open(TINY, NULL, &MODEL, &err) != PGR_OK
+    if (pgr_model_open(TINY, &(pgr_model_options){.dtype = PGR_DTYPE_EXACT}, &MODEL, &err) != PGR_OK
         || pgr_lora_open(MODEL, LORA "llama-qv", &LORAS[0], &err) != PGR_OK
         || pgr_lora_open(MODEL, LORA "llama-more.gguf", &LORAS[1], &err) != PGR_OK)
         fail_msg("%s", err.message);

@@ -17,7 +17,8 @@ static const size_t GIVEN[2] = {0, 1}, SWAPPED[2] = {1, 0};
 static int setup(void **state) {
     (void)state;
     pgr_error err = {0};
-    if (pgr_model_open(TINY, NULL, &MODEL, &err) != PGR_OK) fail_msg("%s", err.message);
+    if (pgr_model_open(TINY, &(pgr_model_options){.dtype = PGR_DTYPE_EXACT}, &MODEL, &err) != PGR_OK)
+        fail_msg("%s", err.message);
     return pgr_engine_create(MODEL, NULL, &ENGINE, NULL);
 }
 

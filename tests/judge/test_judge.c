@@ -216,6 +216,7 @@ static bool score_once(void) {
     pgr_result *out = NULL;
     char *json = NULL;
     pgr_model_options mo = pgr_model_options_default();
+    mo.dtype = PGR_DTYPE_EXACT;
     mo.n_thread = 1;
     pgr_judge_options o = options(2);
     o.frame = PGR_SOURCE_DIR "/tests/golden/mini.frame";

@@ -75,7 +75,7 @@ static void assert_unit(const float *v, size_t dim) {
 static const struct {
     pgr_dtype dtype;
     double bound;
-} dtypes[] = {{PGR_DTYPE_AUTO, 1e-5}, {PGR_DTYPE_F32, 1e-5}, {PGR_DTYPE_BF16, 3e-2}, {PGR_DTYPE_INT8, 1e-1}};
+} dtypes[] = {{PGR_DTYPE_EXACT, 1e-5}, {PGR_DTYPE_F32, 1e-5}, {PGR_DTYPE_BF16, 3e-2}, {PGR_DTYPE_INT8, 1e-1}};
 
 static void a_decoder_equals_transformers(void **state) {
     (void)state;
@@ -155,7 +155,7 @@ static void long_texts_are_cut_and_counted(void **state) {
         size_t max;
     } cases[] = {{QWEN3, 512}, {BERT, 40}};
     for (size_t i = 0; i < LEN(cases); i++) {
-        assert_true(open_fixture(&x, cases[i].folder, PGR_DTYPE_AUTO, 1));
+        assert_true(open_fixture(&x, cases[i].folder, PGR_DTYPE_EXACT, 1));
         assert_int_equal(pgr_embed(x.e, texts, lens, 2, NULL, out, counts, NULL), PGR_OK);
         assert_true(counts[0].tokens == cases[i].max && counts[0].cut > 100 && counts[1].cut == 0);
         close_fixture(&x);
@@ -177,7 +177,7 @@ static void the_end_token_is_added_to_old_files(void **state) {
     float last[2][2 * D];
     for (size_t i = 0; i < 2; i++) {
         snprintf(path, sizeof path, "%s/%s", f.path, i ? "tiny-embedding.gguf" : "tiny.gguf");
-        pgr_embedder *e = open_embedder(path, PGR_DTYPE_AUTO, 1);
+        pgr_embedder *e = open_embedder(path, PGR_DTYPE_EXACT, 1);
         assert_int_equal(pgr_embed(e, texts, lens, 2, NULL, last[i], counts[i], NULL), PGR_OK);
         pgr_embedder_close(e);
     }
@@ -193,7 +193,7 @@ static void wrong_options_are_errors(void **state) {
     fixture x;
     pgr_error err;
     float out[MAX * D];
-    assert_true(open_fixture(&x, QWEN3, PGR_DTYPE_AUTO, 1));
+    assert_true(open_fixture(&x, QWEN3, PGR_DTYPE_EXACT, 1));
     pgr_embed_options o = {.dim = D + 1};
     assert_int_equal(pgr_embed(x.e, x.texts, x.lens, x.n, &o, out, NULL, &err), PGR_E_ARG);
     assert_string_equal(err.message, "dim is 33, the model's embeddings have 32 values");
@@ -238,14 +238,14 @@ static void the_folders_files_count(void **state) {
     pgr_error err;
     pgr_embedder *e;
     for (size_t i = 0; i < LEN(names); i++) copy_bert(&f, names[i]);
-    e = open_embedder(f.path, PGR_DTYPE_AUTO, 1); /* nothing said: mean, length 1, all 64 positions */
+    e = open_embedder(f.path, PGR_DTYPE_EXACT, 1); /* nothing said: mean, length 1, all 64 positions */
     assert_int_equal(pgr_embedder_max_tokens(e), 64);
     assert_int_equal(pgr_embed(e, texts, lens, 2, NULL, plain, NULL, NULL), PGR_OK);
     assert_unit(plain, D);
     pgr_embedder_close(e);
 
     folder_puts(&f, "sentence_bert_config.json", "{\"max_seq_length\":4,\"do_lower_case\":true}");
-    e = open_embedder(f.path, PGR_DTYPE_AUTO, 1);
+    e = open_embedder(f.path, PGR_DTYPE_EXACT, 1);
     assert_int_equal(pgr_embed(e, texts, lens, 2, NULL, other, counts, NULL), PGR_OK);
     assert_true(counts[0].tokens == 4 && counts[0].cut > 0);
     assert_memory_equal(other, other + D, D * sizeof *other);

@@ -28,7 +28,7 @@ static void logits_of_transformers(void **state) {
         double bound;
         size_t greedy;
     } forms[] = {
-        {PGR_DTYPE_AUTO, 2e-5, 40}, {PGR_DTYPE_F32, 2e-5, 40}, {PGR_DTYPE_BF16, 3e-2, 0}, {PGR_DTYPE_INT8, 1.5e-1, 0}};
+        {PGR_DTYPE_EXACT, 2e-5, 40}, {PGR_DTYPE_F32, 2e-5, 40}, {PGR_DTYPE_BF16, 3e-2, 0}, {PGR_DTYPE_INT8, 1.5e-1, 0}};
     for (size_t i = 0; i < N_FAMILY; i++)
         for (size_t k = 0; k < 4; k++) {
             fixture x;
@@ -73,7 +73,7 @@ static void features_matter(void **state) {
     (void)state;
     for (size_t i = 0; i < N_FAMILY; i++) {
         fixture x;
-        assert_true(open_family(&x, i, PGR_DTYPE_AUTO, 2));
+        assert_true(open_family(&x, i, PGR_DTYPE_EXACT, 2));
         config *c = &x.m->config, was = *c;
         assert_int_equal(c->attn_bias, i == 0 || i == 4);
         assert_int_equal(c->qk_norm, i == 1);
@@ -108,7 +108,7 @@ static void features_matter(void **state) {
 static void rope_scaling_from_the_config(void **state) {
     (void)state;
     fixture x;
-    assert_true(open_family(&x, 2, PGR_DTYPE_AUTO, 2));
+    assert_true(open_family(&x, 2, PGR_DTYPE_EXACT, 2));
     float *divisors = x.m->weights.rope_freqs;
     x.m->weights.rope_freqs = NULL;
     assert_true(error_after_change(&x) > 1e-2);
@@ -177,7 +177,7 @@ static void hugging_face_names(void **state) {
         fixture x;
         arena a = {0};
         pgr_error err;
-        assert_true(open_family(&x, i % 2, PGR_DTYPE_AUTO, 2)); /* qwen2, qwen3 */
+        assert_true(open_family(&x, i % 2, PGR_DTYPE_EXACT, 2)); /* qwen2, qwen3 */
         tensor_source s = renamed(x.m, &a, prefixes[i / 2], "model.layers.0.self_attn.rotary_emb.inv_freq");
         weights w;
         if (weights_open(&s, &x.m->config, GEMM_FILE, x.m->ops, NULL, &w, &err) != PGR_OK) fail_msg("%s", err.message);
@@ -212,7 +212,7 @@ static void tensors_are_refused_by_name(void **state) {
     (void)state;
     fixture x;
     arena a = {0};
-    assert_true(open_family(&x, 0, PGR_DTYPE_AUTO, 2));
+    assert_true(open_family(&x, 0, PGR_DTYPE_EXACT, 2));
     config c = x.m->config;
     tensor_source s = renamed(x.m, &a, "model.", "model.layers.1.self_attn.o_proj.bias");
     expect_refusal(x.m, &s, &c, PGR_E_UNSUPPORTED,
@@ -276,7 +276,7 @@ static void survives_a_lack_of_memory(void **state) {
 static void chunks_do_not_matter(void **state) {
     (void)state;
     for (size_t i = 0; i < N_FAMILY; i++)
-        for (pgr_dtype dtype = PGR_DTYPE_AUTO; dtype <= PGR_DTYPE_INT8; dtype++) {
+        for (pgr_dtype dtype = PGR_DTYPE_EXACT; dtype <= PGR_DTYPE_INT8; dtype++) {
             fixture x;
             if (!open_family(&x, i, dtype, 2)) continue;
             chunks_change_no_bit(&x);
@@ -289,7 +289,7 @@ static void neighbours_do_not_matter(void **state) {
     (void)state;
     for (size_t i = 0; i < N_FAMILY; i++) {
         fixture x;
-        assert_true(open_family(&x, i, PGR_DTYPE_AUTO, 2));
+        assert_true(open_family(&x, i, PGR_DTYPE_EXACT, 2));
         float *logits = malloc(64 * x.V * sizeof *logits);
         kv_seq a = {0}, b = {0}, *list[] = {&a, &b};
         run(x.f, &x.kv, &a, x.prompt, 45, logits);
@@ -315,8 +315,8 @@ static void threads_do_not_matter(void **state) {
     (void)state;
     for (size_t i = 0; i < N_FAMILY; i++) {
         fixture one, three;
-        assert_true(open_family(&one, i, PGR_DTYPE_AUTO, 1));
-        assert_true(open_family(&three, i, PGR_DTYPE_AUTO, 3));
+        assert_true(open_family(&one, i, PGR_DTYPE_EXACT, 1));
+        assert_true(open_family(&three, i, PGR_DTYPE_EXACT, 3));
         assert_memory_equal(one.logits, three.logits, 64 * one.V * sizeof *one.logits);
         close_fixture(&one);
         close_fixture(&three);

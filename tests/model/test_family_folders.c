@@ -68,7 +68,7 @@ static void logits_of_transformers(void **state) {
         gemm_form form;
         double bound;
         size_t greedy;
-    } forms[] = {{PGR_DTYPE_AUTO, GEMM_FILE, 2e-5, 40},
+    } forms[] = {{PGR_DTYPE_EXACT, GEMM_FILE, 2e-5, 40},
                  {PGR_DTYPE_F32, GEMM_F32, 2e-5, 40},
                  {PGR_DTYPE_BF16, GEMM_BF16, 3e-2, 0},
                  {PGR_DTYPE_INT8, GEMM_INT8, 1.5e-1, 0}};
@@ -119,7 +119,7 @@ static void configs_agree(void **state) {
 static void a_tied_head_is_the_embedding(void **state) {
     (void)state;
     fixture x;
-    assert_true(open_fixture(&x, GOLDEN("tiny-mistral.gguf"), GOLDEN("tiny-mistral.json"), PGR_DTYPE_AUTO, 2));
+    assert_true(open_fixture(&x, GOLDEN("tiny-mistral.gguf"), GOLDEN("tiny-mistral.json"), PGR_DTYPE_EXACT, 2));
     config c = x.m->config;
     weights w;
     c.tied = true;

@@ -18,7 +18,7 @@ static void logits_of_transformers(void **state) {
         double bound;
         size_t greedy;
     } forms[] = {
-        {PGR_DTYPE_AUTO, 2e-5, 40}, {PGR_DTYPE_F32, 2e-5, 40}, {PGR_DTYPE_BF16, 3e-2, 0}, {PGR_DTYPE_INT8, 1e-1, 0}};
+        {PGR_DTYPE_EXACT, 2e-5, 40}, {PGR_DTYPE_F32, 2e-5, 40}, {PGR_DTYPE_BF16, 3e-2, 0}, {PGR_DTYPE_INT8, 1e-1, 0}};
     for (size_t i = 0; i < 4; i++) {
         fixture x;
         if (!open_tiny(&x, forms[i].dtype, 2)) {
@@ -35,7 +35,7 @@ static void logits_of_transformers(void **state) {
 
 static void chunks_do_not_matter(void **state) {
     (void)state;
-    for (pgr_dtype dtype = PGR_DTYPE_AUTO; dtype <= PGR_DTYPE_INT8; dtype++) {
+    for (pgr_dtype dtype = PGR_DTYPE_EXACT; dtype <= PGR_DTYPE_INT8; dtype++) {
         fixture x;
         if (!open_tiny(&x, dtype, 2)) continue;
         chunks_change_no_bit(&x);
@@ -47,7 +47,7 @@ static void chunks_do_not_matter(void **state) {
 static void neighbours_do_not_matter(void **state) {
     (void)state;
     fixture x;
-    assert_true(open_tiny(&x, PGR_DTYPE_AUTO, 2));
+    assert_true(open_tiny(&x, PGR_DTYPE_EXACT, 2));
     float *logits = malloc(64 * x.V * sizeof *logits);
     kv_seq base = {0}, seqs[5] = {{0}}, *list[5];
     run(x.f, &x.kv, &base, x.prompt, 50, logits);
@@ -75,7 +75,7 @@ static void neighbours_do_not_matter(void **state) {
 
 static void threads_do_not_matter(void **state) {
     (void)state;
-    for (pgr_dtype dtype = PGR_DTYPE_AUTO; dtype <= PGR_DTYPE_INT8; dtype++) {
+    for (pgr_dtype dtype = PGR_DTYPE_EXACT; dtype <= PGR_DTYPE_INT8; dtype++) {
         fixture one, three;
         if (!open_tiny(&one, dtype, 1)) continue;
         assert_true(open_tiny(&three, dtype, 3));
@@ -122,7 +122,7 @@ static void inputs_of_layers_are_kept(void **state) {
 static void bad_rows_are_refused(void **state) {
     (void)state;
     fixture x;
-    assert_true(open_tiny(&x, PGR_DTYPE_AUTO, 1));
+    assert_true(open_tiny(&x, PGR_DTYPE_EXACT, 1));
     kv_seq s = {0}, *list[] = {&s};
     pgr_error err;
     float *logits = malloc(x.V * sizeof *logits);

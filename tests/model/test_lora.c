@@ -77,7 +77,7 @@ static void logits_of_peft(void **state) {
         pgr_dtype dtype;
         double bound;
         size_t greedy;
-    } forms[] = {{PGR_DTYPE_AUTO, 2e-5, 40}, {PGR_DTYPE_F32, 2e-5, 40}, {PGR_DTYPE_BF16, 1.2e-1, 0}};
+    } forms[] = {{PGR_DTYPE_EXACT, 2e-5, 40}, {PGR_DTYPE_F32, 2e-5, 40}, {PGR_DTYPE_BF16, 1.2e-1, 0}};
     double worst = 0;
     for (size_t i = 0; i < N_CASE; i++)
         for (size_t k = 0; k < 3; k++) {
@@ -111,7 +111,7 @@ static void scales(void **state) {
     (void)state;
     fixture x;
     pgr_lora *loras[2];
-    assert_true(open_case(&x, 2, PGR_DTYPE_AUTO, 2, loras));
+    assert_true(open_case(&x, 2, PGR_DTYPE_EXACT, 2, loras));
     size_t bytes = 64 * x.V * sizeof(float);
     float *bare = malloc(bytes);
     memcpy(bare, x.logits, bytes);
@@ -131,8 +131,8 @@ static void chunks_and_threads_change_no_bit(void **state) {
     for (size_t i = 8; i < N_CASE; i++) {
         fixture one, three;
         pgr_lora *a[2], *b[2];
-        assert_true(open_case(&one, i, PGR_DTYPE_AUTO, 1, a));
-        assert_true(open_case(&three, i, PGR_DTYPE_AUTO, 3, b));
+        assert_true(open_case(&one, i, PGR_DTYPE_EXACT, 1, a));
+        assert_true(open_case(&three, i, PGR_DTYPE_EXACT, 3, b));
         set(&one, a, cases[i].scales, cases[i].n);
         set(&three, b, cases[i].scales, cases[i].n);
         assert_memory_equal(one.logits, three.logits, 64 * one.V * sizeof(float));
@@ -153,8 +153,8 @@ static void sets_that_are_refused(void **state) {
     (void)state;
     fixture x, other;
     pgr_lora *loras[2], *foreign[2];
-    assert_true(open_case(&x, 10, PGR_DTYPE_AUTO, 2, loras));
-    assert_true(open_case(&other, 10, PGR_DTYPE_AUTO, 2, foreign));
+    assert_true(open_case(&x, 10, PGR_DTYPE_EXACT, 2, loras));
+    assert_true(open_case(&other, 10, PGR_DTYPE_EXACT, 2, foreign));
     set(&x, loras, cases[10].scales, 1);
     pgr_lora *twice[] = {loras[0], loras[0]};
     expect_set(&x, foreign, (const float[]){1}, 1, "qwen3-all: the adapter was opened for another model");
@@ -516,7 +516,7 @@ static bool open_gguf_adapter(void) {
 
 static void survives_a_lack_of_memory(void **state) {
     (void)state;
-    QWEN3 = model_of(GOLDEN("hf-tiny-qwen3"), PGR_DTYPE_AUTO, 1);
+    QWEN3 = model_of(GOLDEN("hf-tiny-qwen3"), PGR_DTYPE_EXACT, 1);
     assert_true(fail_each_allocation(open_and_set) > 50);
     pgr_model_close(QWEN3);
     assert_true(fail_each_allocation(open_gguf_adapter) > 5);

@@ -75,7 +75,7 @@ static void score(const fixture *x, float *out, size_t *tokens) {
 static const struct {
     pgr_dtype dtype;
     double bound;
-} dtypes[] = {{PGR_DTYPE_AUTO, 1.5e-4}, {PGR_DTYPE_F32, 1.5e-4}, {PGR_DTYPE_BF16, 0.45}, {PGR_DTYPE_INT8, 1.5}};
+} dtypes[] = {{PGR_DTYPE_EXACT, 1.5e-4}, {PGR_DTYPE_F32, 1.5e-4}, {PGR_DTYPE_BF16, 0.45}, {PGR_DTYPE_INT8, 1.5}};
 
 static void scores_equal_those_of_transformers(void **state) {
     (void)state;
@@ -127,7 +127,7 @@ static void check_company(const char *folder, pgr_dtype dtype) {
 static void a_score_does_not_see_the_others(void **state) {
     (void)state;
     for (size_t f = 0; f < LEN(folders); f++) {
-        check_company(folders[f], PGR_DTYPE_AUTO);
+        check_company(folders[f], PGR_DTYPE_EXACT);
         check_company(folders[f], PGR_DTYPE_INT8);
     }
 }

@@ -3,6 +3,7 @@
 
 #include "base/mem.h"
 #include "math/cpu/device.h"
+#include "math/cpu/level.h"
 #include "math/cpu/lowrank.h"
 
 static void cpu_free(ops *o) {
@@ -130,6 +131,11 @@ const char *ops_cpu_name(void) {
 
 size_t kv_block_bytes(kv_type type, size_t head_dim) {
     return attn_page_bytes(type, head_dim);
+}
+
+bool ops_cpu_fast(gemm_form form) {
+    const cpu_level *l = cpu_best();
+    return form == GEMM_INT8 ? l->fast_int8 : form == GEMM_BF16 ? l->fast_bf16 : l->fast_f32;
 }
 
 bool ops_cpu_attends(kv_type type, size_t head_dim) {

@@ -162,7 +162,7 @@ static size_t edit_distance(const char *a, size_t na, const char *b, size_t nb) 
 const char *text_nearest(const char *word, const char *const *known) {
     size_t n = strlen(word);
     if (n == 0 || n > WORD_MAX) return NULL;
-    size_t limit = n < 3 ? 1 : n / 3; /* beyond a third of the letters it is another word */
+    size_t limit = (n + 2) / 3; /* beyond a third of the letters it is another word */
     const char *nearest = NULL;
     for (; *known; known++) {
         size_t m = strlen(*known);

@@ -9,7 +9,13 @@
 
 static const double EQUAL = 1e-9; /* scores nearer than this are a tie (docs/scores.md) */
 
-enum { INDENT = 2, LABEL = 12, NUMBER_COLUMN = 8, CRITERION_LEAST = 30 };
+enum {
+    INDENT = 2,
+    LABEL = 12,
+    NUMBER_COLUMN = 8,
+    CRITERION_LEAST = 38,
+    CRITERIA_SHOWN = 12, /* rows; the lighter ones are one row together */
+};
 
 typedef struct text {
     char s[48];
@@ -76,19 +82,25 @@ typedef struct rubric {
     size_t first, end, n_column;
 } rubric;
 
-typedef enum value_kind { VALUE_SCORE, VALUE_MEAN, VALUE_SHARE } value_kind;
+typedef enum value_kind { VALUE_NUMBER, VALUE_SHARE } value_kind;
 
-/* A row: a name, a weight, one value per response. */
-static void rubric_row(const rubric *b, style st, const char *name, const char *weight,
+typedef struct rubric_head { /* what stands before the values */
+    const char *name;
+    text weight, chains;
+} rubric_head;
+
+/* A row: a name, a weight, how many chains, one value per response. */
+static void rubric_row(const rubric *b, style st, const rubric_head *head,
                        double (*value)(const pgr_result *, size_t, const void *), const void *ctx, value_kind k) {
     text *values = must_alloc((b->end - b->first) * sizeof *values);
     const char **cells = must_alloc(b->n_column * sizeof *cells);
-    cells[0] = name;
-    cells[1] = weight;
+    cells[0] = head->name;
+    cells[1] = head->weight.s;
+    cells[2] = head->chains.s;
     for (size_t i = b->first; i < b->end; i++) {
         double v = value(b->r, i, ctx);
-        values[i - b->first] = k == VALUE_SHARE ? percent(v) : number(v, k == VALUE_MEAN ? 2 : 1, "");
-        cells[2 + i - b->first] = values[i - b->first].s;
+        values[i - b->first] = k == VALUE_SHARE ? percent(v) : number(v, 2, "");
+        cells[3 + i - b->first] = values[i - b->first].s;
     }
     table_row(b->t, st, cells);
     free(cells);
@@ -106,6 +118,16 @@ static double mean_score(const pgr_result *r, size_t i, const void *ctx) {
     return r->responses[i].scored ? r->responses[i].score : NAN;
 }
 
+static double weighted_sum(const pgr_result *r, size_t i, const void *ctx) {
+    (void)ctx;
+    return r->responses[i].recomputed;
+}
+
+static double stated_total(const pgr_result *r, size_t i, const void *ctx) {
+    (void)ctx;
+    return r->responses[i].declared;
+}
+
 static double standard_error(const pgr_result *r, size_t i, const void *ctx) {
     (void)ctx;
     return r->responses[i].scored ? r->responses[i].se : NAN;
@@ -116,55 +138,104 @@ static double win_probability(const pgr_result *r, size_t i, const void *ctx) {
     return r->responses[i].scored ? r->responses[i].win : NAN;
 }
 
-static double other_score(const pgr_result *r, size_t i, const void *ctx) {
-    (void)ctx;
-    return r->score_used == PGR_SCORE_RECOMPUTED ? r->responses[i].declared : r->responses[i].recomputed;
-}
-
-/* Do the two kinds of score differ in the decimals that are shown? */
-static bool kinds_differ(const pgr_result *r) {
+/* Do two kinds of score differ in the decimals that are shown? */
+static bool differ(const pgr_result *r, double (*one)(const pgr_result *, size_t, const void *),
+                   double (*other)(const pgr_result *, size_t, const void *)) {
     for (size_t i = 0; i < r->n_response; i++)
-        if (fabs(r->responses[i].declared - r->responses[i].recomputed) >= 0.01) return true;
+        if (fabs(one(r, i, NULL) - other(r, i, NULL)) >= 0.01) return true;
     return false;
 }
 
-static void rubric_rows(const rubric *b) {
-    const pgr_result *r = b->r;
-    for (size_t i = 0; i < r->n_criterion; i++) {
-        const pgr_criterion *c = &r->criteria[i];
-        rubric_row(b, STYLE_PLAIN, c->name, number(c->weight, 0, " %").s, of_criterion, c, VALUE_SCORE);
-        if (c->reason && *c->reason && b->first == 0) table_note(b->t, c->reason);
+static void criterion_row(const rubric *b, const pgr_criterion *c) {
+    char name[200];
+    bool mark = c->contested && c != &b->r->criteria[b->r->n_criterion - 1];
+    snprintf(name, sizeof name, "%.150s%s", c->name, mark ? " (contested)" : "");
+    rubric_head head = {name, number(c->weight, 1, " %"), {""}};
+    if (isfinite(c->share) && b->r->rubric_chains)
+        snprintf(head.chains.s, sizeof head.chains.s, "%.0f of %zu", c->share * (double)b->r->rubric_chains,
+                 b->r->rubric_chains);
+    rubric_row(b, STYLE_PLAIN, &head, of_criterion, c, VALUE_NUMBER);
+    if (c->reason && *c->reason && b->first == 0) table_note(b->t, c->reason);
+}
+
+/* The criteria from..to-1 as one row: their weights together, the weighted mean of their scores. */
+static void other_criteria(const rubric *b, size_t from, size_t to) {
+    double *scores = must_alloc(b->r->n_response * sizeof *scores);
+    char name[64];
+    pgr_criterion all = {.name = name, .share = NAN, .reason = "", .scores = scores};
+    for (size_t i = from; i < to; i++) {
+        const pgr_criterion *c = &b->r->criteria[i];
+        all.weight += c->weight;
+        for (size_t k = 0; k < b->r->n_response; k++) scores[k] += c->weight * c->scores[k];
     }
-    if (r->n_criterion) table_rule(b->t);
+    for (size_t k = 0; k < b->r->n_response; k++) scores[k] /= all.weight;
+    snprintf(name, sizeof name, "%zu more together", to - from);
+    criterion_row(b, &all);
+    free(scores);
+}
+
+/* All of them, or the heaviest, the rest as one, and what stands last. */
+static void criterion_rows(const rubric *b) {
+    const pgr_result *r = b->r;
+    size_t n = r->n_criterion;
+    bool fold = r->rubric_chains && n > CRITERIA_SHOWN;
+    size_t from = fold ? CRITERIA_SHOWN - 2 : n, to = fold ? n - 1 : n;
+    for (size_t i = 0; i < from; i++) criterion_row(b, &r->criteria[i]);
+    if (fold) other_criteria(b, from, to);
+    for (size_t i = to; i < n; i++) criterion_row(b, &r->criteria[i]);
+}
+
+/* The total of the table comes first; what counts, if it is something else, after it. */
+static void total_rows(const rubric *b) {
+    const pgr_result *r = b->r;
     char mean[64];
     size_t n = chains_that_count(r);
+    bool other = r->rubric_chains && (r->rubric_chains != n || differ(r, mean_score, weighted_sum));
+    if (other) rubric_row(b, STYLE_PLAIN, &(rubric_head){.name = "Weighted sum"}, weighted_sum, NULL, VALUE_NUMBER);
     snprintf(mean, sizeof mean, "Score, mean of %zu chain%s", n, n == 1 ? "" : "s");
-    rubric_row(b, STYLE_BOLD, mean, "", mean_score, NULL, VALUE_MEAN);
-    rubric_row(b, STYLE_PLAIN, "± standard error", "", standard_error, NULL, VALUE_MEAN);
-    if (r->score_used != PGR_SCORE_AUTO && kinds_differ(r))
-        rubric_row(b, STYLE_DIM,
-                   r->score_used == PGR_SCORE_RECOMPUTED ? "as the chains state it" : "from weights and criteria", "",
-                   other_score, NULL, VALUE_MEAN);
-    rubric_row(b, STYLE_PLAIN, "Probability to be the best", "", win_probability, NULL, VALUE_SHARE);
+    rubric_row(b, STYLE_BOLD, &(rubric_head){.name = mean}, mean_score, NULL, VALUE_NUMBER);
+    rubric_row(b, STYLE_PLAIN, &(rubric_head){.name = "± standard error"}, standard_error, NULL, VALUE_NUMBER);
+    if (!other && differ(r, mean_score, stated_total))
+        rubric_row(b, STYLE_DIM, &(rubric_head){.name = "as the chains state it"}, stated_total, NULL, VALUE_NUMBER);
+    if (r->calibrated)
+        rubric_row(b, STYLE_PLAIN, &(rubric_head){.name = "Probability to be the best"}, win_probability, NULL,
+                   VALUE_SHARE);
+}
+
+static void rubric_title(const screen *s, const pgr_result *r) {
+    char title[80];
+    size_t n = r->rubric_chains, all = chains_that_count(r);
+    if (r->n_criterion == 0)
+        snprintf(title, sizeof title, "Scores in numbers");
+    else if (n <= 1 && all > 1)
+        snprintf(title, sizeof title, "Rubric of one chain of %zu", all);
+    else if (n <= 1)
+        snprintf(title, sizeof title, "Rubric of one chain");
+    else
+        snprintf(title, sizeof title, "Rubric, merged over %zu chains", n);
+    heading(s, title);
 }
 
 static void print_rubric(const screen *s, const pgr_result *r) {
-    heading(s, "Rubric");
+    rubric_title(s, r);
     size_t room = (size_t)(s->width > CRITERION_LEAST ? s->width - CRITERION_LEAST : 0) / NUMBER_COLUMN;
     if (room < 2) room = 2;
     for (size_t first = 0; first < r->n_response; first += room) {
         rubric b = {.r = r, .first = first, .end = first + room < r->n_response ? first + room : r->n_response};
-        b.n_column = 2 + b.end - b.first;
+        b.n_column = 3 + b.end - b.first;
         column *columns = must_alloc(b.n_column * sizeof *columns);
         text *titles = must_alloc((b.end - b.first) * sizeof *titles);
         columns[0] = (column){.title = "Criterion", .flexible = true};
         columns[1] = (column){.title = "Weight", .right = true};
+        columns[2] = (column){.title = "Chains", .right = true};
         for (size_t i = first; i < b.end; i++) {
             titles[i - first] = letter(i);
-            columns[2 + i - first] = (column){.title = titles[i - first].s, .right = true};
+            columns[3 + i - first] = (column){.title = titles[i - first].s, .right = true};
         }
         b.t = table_create(columns, b.n_column);
-        rubric_rows(&b);
+        criterion_rows(&b);
+        if (r->n_criterion) table_rule(b.t);
+        total_rows(&b);
         if (first) fputc('\n', s->f);
         table_print(b.t, s, INDENT);
         table_free(b.t);
@@ -220,30 +291,51 @@ static void tied_letters(const pgr_result *r, char *out, size_t size) {
             n += (size_t)snprintf(out + n, size - n, "%s%s", count++ ? " and " : "", letter(i).s);
 }
 
+static bool all_alike(const pgr_result *r) {
+    return r->lead.mean == 0 && r->lead.spread == 0 && isfinite(r->responses[r->best].win) && !r->calibrated;
+}
+
+/* "7 of 8 chains prefer B, 1 prefers A", those that see a tie left to the reader's arithmetic. */
+static void preferences(const pgr_result *r, char *out, size_t size) {
+    size_t n = chains_that_count(r), best = (size_t)r->best,
+           len = (size_t)snprintf(out, size, "%zu of %zu chain%s prefer%s %s", r->agree, n, n == 1 ? "" : "s",
+                                  r->agree == 1 ? "s" : "", letter(best).s);
+    for (size_t i = 0; i < r->n_response && len + 24 < size; i++) {
+        size_t k = r->responses[i].prefer;
+        if (i != best && k > 0) len += (size_t)snprintf(out + len, size - len, ", %zu %s", k, letter(i).s);
+    }
+}
+
+static void verdict_line(const pgr_result *r, char *line, size_t size) {
+    char tied[200] = "", who[200];
+    preferences(r, who, sizeof who);
+    if (r->tie) {
+        tied_letters(r, tied, sizeof tied);
+        snprintf(line, size, "None: %s have the same score%s.", tied, all_alike(r) ? ": they are the same text" : "");
+    } else if (r->calibrated) {
+        snprintf(line, size, "Response %s, %s confidence (calibrated); %s.", letter((size_t)r->best).s,
+                 percent(r->confidence).s, who);
+    } else {
+        snprintf(line, size, "Response %s: %s. How often that is right is not known without a calibration.",
+                 letter((size_t)r->best).s, who);
+    }
+}
+
 static void print_verdict(const screen *s, const pgr_result *r) {
     heading(s, "Verdict");
-    char line[256], tied[200] = "";
-    size_t n = chains_that_count(r);
+    char line[600];
     if (r->best < 0) {
         const char *why = r->parsed ? "None: no chain has the scores that count, so there is no score."
                                     : "None: no chain could be read, so there is no score.";
         put_wrapped(s, STYLE_WEAK, why, INDENT, 0);
         return;
     }
-    if (r->tie) {
-        tied_letters(r, tied, sizeof tied);
-        snprintf(line, sizeof line, "None: %s have the same score (mean of %zu of %zu chains).", tied, n, r->requested);
-        put_wrapped(s, STYLE_WEAK, line, INDENT, 0);
-        return;
-    }
-    bool sure = r->confidence >= 0.8;
-    const char *chains = n == 1 ? "chain" : "chains";
-    if (isfinite(r->confidence))
-        snprintf(line, sizeof line, "Response %s, %s confidence from %zu %s%s.", letter((size_t)r->best).s,
-                 percent(r->confidence).s, n, chains, sure ? "" : ": not settled, more chains (--ind) would tell");
-    else
-        snprintf(line, sizeof line, "Response %s, from %zu %s.", letter((size_t)r->best).s, n, chains);
-    put_wrapped(s, sure ? STYLE_GOOD : STYLE_WEAK, line, INDENT, 0);
+    verdict_line(r, line, sizeof line);
+    bool sure = r->calibrated && r->confidence >= 0.8 && !r->tie;
+    put_wrapped(s, sure ? STYLE_GOOD : r->tie || r->open ? STYLE_WEAK : STYLE_PLAIN, line, INDENT, 0);
+    if (r->open)
+        put_wrapped(s, STYLE_WEAK,
+                    "The difference lies within the error of the chains: more chains (--ind) would tell.", INDENT, 0);
 }
 
 /* ---- what went how ---- */
@@ -278,8 +370,10 @@ static void print_chain_counts(const screen *s, const pgr_result *r) {
         n += (size_t)snprintf(line + n, sizeof line - n, " (%zu under the own history, %zu under similar users')",
                               r->ind.parsed, r->pro.parsed);
     if (r->saved)
-        n += (size_t)snprintf(line + n, sizeof line - n, ", %zu saved: the verdict was settled at %s", r->saved,
-                              percent(r->adaptive).s);
+        n += (size_t)snprintf(line + n, sizeof line - n,
+                              r->calibrated ? ", %zu saved: the verdict was settled at %s"
+                                            : ", %zu saved: one more would agree with a chance of %s or more",
+                              r->saved, percent(r->adaptive).s);
     if (r->cut) n += (size_t)snprintf(line + n, sizeof line - n, ", %zu closed at the token limit", r->cut);
     if (r->failed) snprintf(line + n, sizeof line - n, ", %zu failed:", r->failed);
     print_line(s, r->failed ? STYLE_WEAK : STYLE_PLAIN, "Chains", line);
@@ -350,6 +444,10 @@ static void print_details(const screen *s, const pgr_result *r) {
         snprintf(line, sizeof line, "%s of the chains state totals that are not their weighted sums",
                  percent(r->arithmetic_wrong).s);
         print_line(s, STYLE_PLAIN, "Sums", line);
+    }
+    if (r->contradictory > 0) {
+        snprintf(line, sizeof line, "%s of the chains name a criterion and its opposite", percent(r->contradictory).s);
+        print_line(s, STYLE_PLAIN, "Criteria", line);
     }
     print_clips(s, r);
     snprintf(line, sizeof line, "%s prompt (%s cached), %s written", thousands(r->prompt_tokens).s,

@@ -479,12 +479,25 @@ typedef enum pgr_calibration_method {
 typedef enum pgr_calibration_input {
     PGR_CALIBRATION_PROBABILITY, /* of the uncalibrated win probability of A, 0..1 */
     PGR_CALIBRATION_DIFFERENCE,  /* of A's score minus B's */
+    PGR_CALIBRATION_SHRUNK,      /* of that difference, shrunk by what differs between requests */
 } pgr_calibration_input;
+
+/* A's score minus B's over the chains of one request. */
+typedef struct pgr_gap {
+    double mean;
+    double spread; /* weighted mean square of the chains' differences around those of their sides */
+    double n;      /* chains that the weights amount to: 1 / sum of their squares */
+} pgr_gap;
 
 /* x, y: (n), n >= 1. y[i]: 1 A was better, 0 B was; a tie is 0.5. *out is the caller's (pgr_calibration_free). */
 pgr_status pgr_calibration_fit(pgr_calibration_method method, pgr_calibration_input input, const double *x,
                                const double *y, size_t n, pgr_calibration **out, pgr_error *err);
 double pgr_calibration_apply(const pgr_calibration *c, double x); /* a probability; NaN for NaN */
+/* The same over differences of whole requests, which tell what varies between requests from what varies between the
+ * chains of one: the map is of PGR_CALIBRATION_SHRUNK and keeps both variances. Needs a verdict of two chains or more. */
+pgr_status pgr_calibration_fit_gaps(pgr_calibration_method method, const pgr_gap *x, const double *y, size_t n,
+                                    pgr_calibration **out, pgr_error *err);
+double pgr_calibration_apply_gap(const pgr_calibration *c, const pgr_gap *x); /* a map of any input; NaN for NaN */
 pgr_calibration_input pgr_calibration_takes(const pgr_calibration *c);
 pgr_status pgr_calibration_open(const char *path, pgr_calibration **out, pgr_error *err);
 pgr_status pgr_calibration_write(const pgr_calibration *c, const char *path, pgr_error *err); /* one JSON object */
@@ -742,9 +755,9 @@ typedef struct pgr_judge_options {
     size_t cold_pairs;    /* a user with fewer pairs leans on similar users (docs/scores.md); 0: nobody does */
     pgr_history_by history_by;
     pgr_embedder *embedder; /* for PGR_HISTORY_RELEVANT where people is NULL; the caller's. May be NULL */
-    const pgr_calibration *calibration; /* of the win probabilities; the caller's. NULL: as they are */
-    double adaptive;      /* 0: all chains are written. Else 0.5..1: no more once the best response's win probability is
-                             this; the chains written are the first of those that there would be */
+    const pgr_calibration *calibration; /* of the win probabilities; the caller's. NULL: none are told */
+    double adaptive;      /* 0: all chains are written. Else 0.5..1: no more once the result's `settled` is this; the
+                             chains written are the first of those that there would be */
     size_t draws;         /* different choices of pairs that the own chains are spread over; 0 counts as 1 */
     bool keep_chains;   /* fill result->samples */
     double deadline_s;  /* of the call, 0: none; chains that have not finished by then count as failed */
@@ -760,14 +773,20 @@ typedef struct pgr_response_score {
     double ind, pro;      /* mean under the own history, under similar users'; NaN where no chain has one */
     double declared;      /* mean of what the chains wrote; NaN where none did */
     double recomputed;    /* mean of the weighted sums of criterion scores; NaN where none could be built */
-    double win;           /* probability that this response is the best, from the chains: method in docs/scores.md */
+    double win;           /* calibrated probability that this response is the best; NaN without a calibration, but
+                             1 / N where all N texts are the same */
+    size_t prefer;        /* chains that prefer it to every other text; chains that see a tie prefer none */
     size_t n;             /* chains in the mean */
 } pgr_response_score;
 
+/* A row of the rubric. Over all chains (docs/scores.md, "The rubric") the weights sum to 100 and the weighted scores to
+ * `recomputed`; the last row may be "both directions", what chains take back of each other's criteria. */
 typedef struct pgr_criterion {
     const char *name;
-    double weight;        /* percent */
-    const char *reason;   /* "" if the chain gave none */
+    double weight;        /* percent; net of what is said in the opposite direction */
+    double share;         /* of the chains: how many have it in this direction, 0..1 */
+    bool contested;       /* chains have it in both directions */
+    const char *reason;   /* "" if no chain gave one */
     const double *scores; /* (n_response), NaN where the chain gave none */
 } pgr_criterion;
 
@@ -803,9 +822,15 @@ typedef struct pgr_result {
     const char *id, *model, *frame;
     int best;             /* index of the best response, -1 if no chain parsed */
     bool tie;             /* another response has the same score */
-    double confidence;    /* win probability of the best; NaN if none */
-    double confidence_raw; /* the same before calibration */
+    double confidence;    /* win probability of the best; NaN if none, and without a calibration as for win */
+    double confidence_raw; /* what the spread between chains alone would make of it: what maps are fitted on and
+                              `bench` measures. Not how often the best is better: nothing for people to read */
     bool calibrated;
+    size_t agree;         /* chains that prefer the best */
+    pgr_gap lead;         /* the best's scores minus those of the next best text */
+    bool open;            /* the spread between chains keeps the verdict open: more chains would tell */
+    double settled;       /* what `adaptive` is held against: the confidence; without a calibration the chance that one
+                             more chain prefers the best, (agree + 1) / (n + 2) */
     pgr_response_score *responses;
     size_t n_response;
     size_t requested, parsed, cut, failed; /* chains, all together */
@@ -815,17 +840,19 @@ typedef struct pgr_result {
     size_t n_neighbour;
     int prototype;             /* the user's nearest; -1: none was looked for or could be told */
     double w_ind, w_pro;       /* as used: they sum to 1 */
-    double adaptive;           /* the probability at which writing stopped or would have; 0: not asked for */
+    double adaptive;           /* the value of `settled` at which writing stopped or would have; 0: not asked for */
     size_t saved;              /* chains that were not written because the verdict was settled */
     bool cold_start;           /* the weights lean on similar users because the user's history is short */
     double flip_rate;        /* NaN without swaps: how often the verdicts of the two orders of a pair of chains differ,
                                 whose prompts are otherwise the same */
     double arithmetic_wrong; /* share of parsed chains whose declared scores differ from the recomputed; NaN if none */
+    double contradictory;    /* share of parsed chains that name a criterion in both directions; NaN if none */
     pgr_score_kind score_used; /* DECLARED or RECOMPUTED: which of the two counted */
-    const char *persona;  /* of the own chain nearest to the mean of the own (without any: the same of similar users);
-                           * "" if none */
-    pgr_criterion *criteria;
+    const char *persona;  /* full form: of the own chain nearest to the mean of the own (without any: the same of
+                           * similar users); compact form: written from the merged criteria. "" if none */
+    pgr_criterion *criteria; /* heaviest first */
     size_t n_criterion;
+    size_t rubric_chains; /* that the criteria are merged of; 0: they are one chain's, as none is complete */
     pgr_clip *clipped;
     size_t n_clip;
     size_t history_shown;      /* pairs in an own prompt */

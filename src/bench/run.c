@@ -187,7 +187,8 @@ static pgr_status take_result(group *g, size_t i, const pgr_result *result, benc
     v->cached_tokens = result->cached_tokens;
     v->tokens = result->completion_tokens;
     if (result->best >= 0) {
-        v->p = result->tie ? 0.5 : result->responses[place].win;
+        double best = result->calibrated ? result->confidence : result->confidence_raw;
+        v->p = result->tie ? 0.5 : (size_t)result->best == place ? best : 1 - best;
         v->right = result->tie ? 0.5 : ((size_t)result->best == place ? 1 : 0);
     }
     return take_gaps(r, result, place, v);

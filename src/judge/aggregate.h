@@ -5,6 +5,8 @@
 
 #include "judge/chain.h"
 
+#define RUBRIC_BOTH "both directions" /* name of the row of what chains take back of each other's criteria */
+
 typedef struct aggregate_chain {
     const chain *chain;
     const size_t *order; /* (n_response) order[i]: the response shown at place i */
@@ -22,10 +24,11 @@ typedef struct aggregate_options {
     const size_t *same; /* (n_response) same[r]: the first response with the text of r; NULL: all texts differ */
     size_t *counted;    /* (n_neighbour) out: chains of each that count; NULL where there are no neighbours */
     const pgr_calibration *calibration; /* NULL: none */
+    bool write_persona; /* from the merged criteria; else that of the nearest chain is taken */
 } aggregate_options;
 
-/* Fills best, tie, confidence, responses, the counts of chains, w_ind, w_pro, flip_rate, arithmetic_wrong, persona and
- * criteria of out; arrays from the arena. method in docs/scores.md. */
+/* Fills best, tie, confidence and what goes with it, responses, the counts of chains, w_ind, w_pro, flip_rate, the
+ * audits, persona and criteria of out; arrays from the arena. method in docs/scores.md. */
 pgr_status aggregate(const aggregate_chain *chains, size_t n_chain, size_t n_response, const aggregate_options *o,
                      arena *a, pgr_result *out, pgr_error *err);
 

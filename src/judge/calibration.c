@@ -13,8 +13,9 @@
 static const double NEAR_ONE = 1e-9;               /* probabilities nearer to 0 or 1 are taken as this near */
 static const double COLDEST = 1e-3, HOTTEST = 1e3; /* temperatures */
 
-static const double SAME = 1e-12;  /* 1 - .7 is not quite .3 */
-static const double LARGEST = 1e9; /* in a file: differences of such numbers are no infinities */
+static const double SAME = 1e-12;     /* 1 - .7 is not quite .3 */
+static const double LARGEST = 1e9;    /* in a file: differences of such numbers are no infinities */
+static const double PRIOR_CHAINS = 4; /* that the usual variance of a chain counts for in a request's own */
 
 struct pgr_calibration {
     pgr_calibration_method method;
@@ -23,9 +24,11 @@ struct pgr_calibration {
     double temperature;
     double *x, *y; /* (n_knot) isotonic: y rises with x; straight lines between, level beyond */
     size_t n_knot;
+    double between, within; /* SHRUNK: variance of the true difference over requests; of one chain around it */
 };
 
-static const char *const METHODS[] = {"temperature", "isotonic"}, *const INPUTS[] = {"probability", "difference"};
+static const char *const METHODS[] = {"temperature", "isotonic", NULL}, *const INPUTS[] = {"probability", "difference",
+                                                                                           "shrunk", NULL};
 
 static double sigmoid(double z) {
     return z >= 0 ? 1 / (1 + exp(-z)) : exp(z) / (1 + exp(z));
@@ -33,7 +36,7 @@ static double sigmoid(double z) {
 
 /* What the temperature divides: the logit, or the difference as it is. */
 static double logit_of(pgr_calibration_input input, double x) {
-    if (input == PGR_CALIBRATION_DIFFERENCE) return x;
+    if (input != PGR_CALIBRATION_PROBABILITY) return x;
     if (x < NEAR_ONE) x = NEAR_ONE;
     if (x > 1 - NEAR_ONE) x = 1 - NEAR_ONE;
     return log(x / (1 - x));
@@ -142,33 +145,41 @@ static double interpolate(const pgr_calibration *c, double x) {
 static pgr_status check_data(pgr_calibration_input input, const double *x, const double *y, size_t n, pgr_error *err) {
     if (n == 0 || !x || !y) return fail(err, PGR_E_ARG, "calibration: found no outcomes, expected at least one");
     for (size_t i = 0; i < n; i++) {
-        bool fits = isfinite(x[i]) && (input == PGR_CALIBRATION_DIFFERENCE || (x[i] >= 0 && x[i] <= 1));
+        bool fits = isfinite(x[i]) && (input != PGR_CALIBRATION_PROBABILITY || (x[i] >= 0 && x[i] <= 1));
         if (!fits)
             return fail(err, PGR_E_ARG, "calibration: x[%zu] is %g, expected a %s", i, x[i],
-                        input == PGR_CALIBRATION_DIFFERENCE ? "number" : "probability");
+                        input == PGR_CALIBRATION_PROBABILITY ? "probability" : "number");
         if (!(y[i] >= 0 && y[i] <= 1))
             return fail(err, PGR_E_ARG, "calibration: y[%zu] is %g, expected 0 to 1", i, y[i]);
     }
     return PGR_OK;
 }
 
-pgr_status pgr_calibration_fit(pgr_calibration_method method, pgr_calibration_input input, const double *x,
-                               const double *y, size_t n, pgr_calibration **out, pgr_error *err) {
-    PGR_TRY(check_data(input, x, y, n, err));
+static pgr_status fit(const pgr_calibration *about, const double *x, const double *y, size_t n, pgr_calibration **out,
+                      pgr_error *err) {
     pgr_calibration *c = mem_zero(1, sizeof *c);
     if (!c) return fail_mem(err);
-    *c = (pgr_calibration){.method = method, .input = input, .n = n};
+    *c = *about;
+    c->n = n;
     pgr_status s = PGR_OK;
-    if (method == PGR_CALIBRATION_ISOTONIC)
+    if (c->method == PGR_CALIBRATION_ISOTONIC)
         s = fit_isotonic(c, x, y, n, err);
     else
-        c->temperature = fit_temperature(input, x, y, n);
+        c->temperature = fit_temperature(c->input, x, y, n);
     if (s != PGR_OK) {
         pgr_calibration_free(c);
         return s;
     }
     *out = c;
     return PGR_OK;
+}
+
+pgr_status pgr_calibration_fit(pgr_calibration_method method, pgr_calibration_input input, const double *x,
+                               const double *y, size_t n, pgr_calibration **out, pgr_error *err) {
+    if (input == PGR_CALIBRATION_SHRUNK)
+        return fail(err, PGR_E_ARG, "calibration: differences alone do not tell what shrinks them, expected gaps");
+    PGR_TRY(check_data(input, x, y, n, err));
+    return fit(&(pgr_calibration){.method = method, .input = input}, x, y, n, out, err);
 }
 
 /* No surer than n outcomes can show: between 1 / (n + 2) and its mirror. */
@@ -178,6 +189,90 @@ double pgr_calibration_apply(const pgr_calibration *c, double x) {
     double p =
         c->method == PGR_CALIBRATION_ISOTONIC ? interpolate(c, x) : sigmoid(logit_of(c->input, x) / c->temperature);
     return p < least ? least : (p > 1 - least ? 1 - least : p);
+}
+
+/* ---- gaps ------------------------------------------------------------------------------------------------------ */
+
+double gap_probability(const pgr_gap *g) {
+    double n = g->n, m = n * g->mean / (n + 1);
+    double variance = (n * (g->spread + (g->mean - m) * (g->mean - m)) + m * m + 1.0) / (n + 1);
+    return 0.5 * erfc(-m / sqrt(2.0 * variance / (n + 1)));
+}
+
+double gap_error(const pgr_gap *g) {
+    return g->n > 1 + SAME ? sqrt(g->spread / (g->n - 1)) : NAN;
+}
+
+/* Variance of the mean: that of a chain, (K within + n spread) / (K + n - 1), over n. */
+static double error_variance(const pgr_calibration *c, const pgr_gap *g) {
+    return (PRIOR_CHAINS * c->within + g->n * g->spread) / (PRIOR_CHAINS + g->n - 1) / g->n;
+}
+
+/* Of the difference that is seen, what stands for the true one: its mean given what is seen. */
+static double shrink(const pgr_calibration *c, const pgr_gap *g) {
+    return c->between > 0 ? g->mean * c->between / (c->between + error_variance(c, g)) : 0;
+}
+
+static double input_of(const pgr_calibration *c, const pgr_gap *g) {
+    switch (c->input) {
+    case PGR_CALIBRATION_PROBABILITY:
+        return gap_probability(g);
+    case PGR_CALIBRATION_DIFFERENCE:
+        return g->mean;
+    default:
+        return shrink(c, g);
+    }
+}
+
+double pgr_calibration_apply_gap(const pgr_calibration *c, const pgr_gap *x) {
+    return pgr_calibration_apply(c, input_of(c, x));
+}
+
+double calibration_reach(const pgr_calibration *c, const pgr_gap *g) {
+    if (c->input == PGR_CALIBRATION_PROBABILITY) return pgr_calibration_apply(c, 1); /* chains without end are sure */
+    double error = gap_error(g), x = fabs(input_of(c, g));
+    if (c->input == PGR_CALIBRATION_SHRUNK) {
+        double v = error_variance(c, g);
+        error = c->between > 0 ? sqrt(c->between * v / (c->between + v)) : 0;
+    }
+    return pgr_calibration_apply(c, x + 2 * error);
+}
+
+static pgr_status check_gaps(const pgr_gap *x, size_t n, pgr_error *err) {
+    double freedom = 0;
+    for (size_t i = 0; x && i < n; i++) {
+        if (!isfinite(x[i].mean) || !(x[i].spread >= 0 && isfinite(x[i].spread)) || !(x[i].n >= 1 - SAME))
+            return fail(err, PGR_E_ARG,
+                        "calibration: gap %zu is %g, spread %g, of %g chains; expected numbers, of one chain or more",
+                        i, x[i].mean, x[i].spread, x[i].n);
+        freedom += x[i].n - 1;
+    }
+    if (n == 0 || freedom > SAME) return PGR_OK; /* none at all: the fit says so */
+    return fail(err, PGR_E_ARG,
+                "calibration: found one chain a verdict, expected two or more: they tell how far chains differ");
+}
+
+/* within: pooled over requests; between: what their mean squares are beyond the errors. */
+static void fit_prior(pgr_calibration *c, const pgr_gap *x, size_t n) {
+    double squares = 0, freedom = 0, between = 0;
+    for (size_t i = 0; i < n; i++) squares += x[i].n * x[i].spread, freedom += x[i].n - 1;
+    c->within = squares / freedom;
+    for (size_t i = 0; i < n; i++) between += x[i].mean * x[i].mean - error_variance(c, &x[i]);
+    c->between = between > 0 ? between / (double)n : 0;
+}
+
+pgr_status pgr_calibration_fit_gaps(pgr_calibration_method method, const pgr_gap *x, const double *y, size_t n,
+                                    pgr_calibration **out, pgr_error *err) {
+    pgr_calibration c = {.method = method, .input = PGR_CALIBRATION_SHRUNK};
+    PGR_TRY(check_gaps(x, n, err));
+    double *shrunk = mem_array(n + 1, sizeof *shrunk);
+    if (!shrunk) return fail_mem(err);
+    if (x && n) fit_prior(&c, x, n);
+    for (size_t i = 0; x && i < n; i++) shrunk[i] = shrink(&c, &x[i]);
+    pgr_status s = check_data(c.input, x ? shrunk : NULL, y, n, err);
+    if (s == PGR_OK) s = fit(&c, shrunk, y, n, out, err);
+    mem_free(shrunk);
+    return s;
 }
 
 pgr_calibration_input pgr_calibration_takes(const pgr_calibration *c) {
@@ -218,16 +313,23 @@ static pgr_status bad(const reader *in, const char *key, const char *expected) {
                 json_kind(json_object_get(in->top, key)), expected);
 }
 
-static pgr_status read_choice(const reader *in, const char *key, const char *const names[2], int *out) {
+static pgr_status read_choice(const reader *in, const char *key, const char *const *names, int *out) {
     const char *found = NULL;
     PGR_TRY(json_want_string(json_object_get(in->top, key), (json_at){in->origin, key}, &found, in->err));
-    for (int i = 0; i < 2; i++)
+    for (int i = 0; names[i]; i++)
         if (strcmp(found, names[i]) == 0) {
             *out = i;
             return PGR_OK;
         }
-    return fail(in->err, PGR_E_FORMAT, "%s: %s: found '%.60s', expected '%s' or '%s'", in->origin, key, found, names[0],
-                names[1]);
+    char list[80] = "";
+    size_t n = 0;
+    for (int i = 0; names[i]; i++)
+        n += (size_t)snprintf(list + n, sizeof list - n, "%s'%s'",
+                              i == 0         ? ""
+                              : names[i + 1] ? ", "
+                                             : " or ",
+                              names[i]);
+    return fail(in->err, PGR_E_FORMAT, "%s: %s: found '%.60s', expected %s", in->origin, key, found, list);
 }
 
 /* An array of finite numbers that never fall (x: that rise). */
@@ -269,8 +371,14 @@ static pgr_status read_temperature(const reader *in, pgr_calibration *c) {
                : bad(in, "temperature", "a number from 0.001 to 1000");
 }
 
+static pgr_status read_variance(const reader *in, const char *key, double *out) {
+    const json_t *v = json_object_get(in->top, key);
+    *out = json_is_number(v) ? json_number_value(v) : NAN;
+    return *out >= 0 && *out <= LARGEST ? PGR_OK : bad(in, key, "a variance, a number from 0 to 1e9");
+}
+
 static pgr_status read_file(const reader *in, pgr_calibration *c) {
-    static const char *const keys[] = {"method", "input", "n", "temperature", "x", "y", NULL};
+    static const char *const keys[] = {"method", "input", "n", "between", "within", "temperature", "x", "y", NULL};
     json_at at = {in->origin, ""}, at_n = {in->origin, "n"};
     int method = 0, input = 0;
     int64_t n = 0;
@@ -282,6 +390,10 @@ static pgr_status read_file(const reader *in, pgr_calibration *c) {
     c->method = (pgr_calibration_method)method;
     c->input = (pgr_calibration_input)input;
     c->n = (size_t)n;
+    if (c->input == PGR_CALIBRATION_SHRUNK) {
+        PGR_TRY(read_variance(in, "between", &c->between));
+        PGR_TRY(read_variance(in, "within", &c->within));
+    }
     return c->method == PGR_CALIBRATION_ISOTONIC ? read_isotonic(in, c) : read_temperature(in, c);
 }
 
@@ -317,6 +429,8 @@ static void put_numbers(buf *b, const char *key, const double *v, size_t n) {
 pgr_status pgr_calibration_write(const pgr_calibration *c, const char *path, pgr_error *err) {
     buf b = {0};
     buf_printf(&b, "{\"method\":\"%s\",\"input\":\"%s\",\"n\":%zu", METHODS[c->method], INPUTS[c->input], c->n);
+    if (c->input == PGR_CALIBRATION_SHRUNK)
+        buf_printf(&b, ",\"between\":%.17g,\"within\":%.17g", c->between, c->within);
     if (c->method == PGR_CALIBRATION_TEMPERATURE) {
         buf_printf(&b, ",\"temperature\":%.17g", c->temperature);
     } else {

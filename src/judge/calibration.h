@@ -6,6 +6,14 @@
 #include "base/buf.h"
 #include "base/status.h"
 
+/* What the chains alone say: P(the mean over chains without end is above 0), one chain before them that saw none. */
+double gap_probability(const pgr_gap *g);
+/* Standard error of the mean; NaN for fewer than two chains. */
+double gap_error(const pgr_gap *g);
+/* The surest probability that more chains of the same request could plausibly come to (two standard deviations of what
+ * is known of its difference). */
+double calibration_reach(const pgr_calibration *c, const pgr_gap *g);
+
 /* The file's text. origin: its name for messages. */
 pgr_status calibration_parse(const char *text, size_t n, const char *origin, pgr_calibration **out, pgr_error *err);
 

@@ -79,9 +79,9 @@ static pgr_status is_settled(judging *j, bool *enough) {
     const pgr_judge_options *o = j->b->o;
     *enough = j->sides[SIDE_IND].target == j->sides[SIDE_IND].n && j->sides[SIDE_PRO].target == j->sides[SIDE_PRO].n;
     if (*enough) return PGR_OK;
-    double confidence = NAN;
-    PGR_TRY(judging_confidence(j, &confidence));
-    *enough = confidence >= o->adaptive || (o->deadline_s > 0 && clock_now() - j->b->start > o->deadline_s);
+    double settled = NAN;
+    PGR_TRY(judging_settled(j, &settled));
+    *enough = settled >= o->adaptive || (o->deadline_s > 0 && clock_now() - j->b->start > o->deadline_s);
     return PGR_OK;
 }
 

@@ -61,7 +61,7 @@ static const pgr_option ROWS[] = {
     NUMBER(SIZE, "cold-start", "N", cold_pairs, 4, 0, FIELD_HISTORY_MAX, V,
            "a user with fewer pairs leans on similar users; 0: never", NULL),
     NUMBER(DOUBLE, "adaptive", "P", adaptive, 0, 0.5, 1, V,
-           "write no more chains once the verdict is this probable, 0.5 to 1", "all chains are written"),
+           "write no more chains at this confidence; without a calibration at this chance that one more agrees", "all chains are written"),
     NUMBER(DOUBLE, "deadline", "S", deadline_s, 0, 1e-6, 1e6, 0,
            "seconds per request, which is then judged alone; chains not finished by then count as failed", "none"),
     FLAG("chains", keep_chains, 0, 0,

@@ -82,17 +82,18 @@ static pgr_status weigh(judging *j, const heard *h, arena *a, pgr_result *out) {
                            .n_neighbour = j->near.n,
                            .same = same,
                            .counted = h->counted,
-                           .calibration = jo->calibration};
+                           .calibration = jo->calibration,
+                           .write_persona = frame_form(j->b->frame) == CHAIN_COMPACT};
     return aggregate(h->list, h->n, j->r->n_response, &o, a, out, &j->error);
 }
 
-pgr_status judging_confidence(judging *j, double *out) {
+pgr_status judging_settled(judging *j, double *out) {
     arena scratch = {0};
     pgr_result trial = {0};
     heard h;
     pgr_status s = hear(j, &scratch, &h);
     if (s == PGR_OK) s = weigh(j, &h, &scratch, &trial);
-    if (s == PGR_OK) *out = trial.confidence;
+    if (s == PGR_OK) *out = trial.settled;
     arena_free(&scratch);
     return s;
 }
@@ -185,7 +186,7 @@ static pgr_status describe(judging *j, const heard *h, pgr_result *out) {
     if (!out->id || !out->model || !out->frame) return fail_mem(&j->error);
     describe_history(j, out);
     out->adaptive = j->b->o->adaptive;
-    if (out->adaptive > 0 && out->confidence >= out->adaptive) /* else a deadline stopped it */
+    if (out->adaptive > 0 && out->settled >= out->adaptive) /* else a deadline stopped it */
         out->saved = j->sides[SIDE_IND].n + j->sides[SIDE_PRO].n - h->n;
     out->prompt_tokens = j->prompt_tokens;
     out->cached_tokens = j->prompt_tokens > j->computed_tokens ? j->prompt_tokens - j->computed_tokens : 0;

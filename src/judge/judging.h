@@ -136,8 +136,8 @@ pgr_status judging_name(judging *j, pgr_status status);
 
 /* Takes over the chains of a prompt (n from the next one on). */
 pgr_status judging_take(judging *j, side *s, prompt *p, const infer_chain *chains, size_t n);
-/* The verdict of the chains so far: the best response's win probability, NaN where there is none. */
-pgr_status judging_confidence(judging *j, double *out);
+/* How settled the verdict of the chains so far is (pgr_result.settled); NaN where there is none. */
+pgr_status judging_settled(judging *j, double *out);
 pgr_status judging_result(judging *j);
 
 #endif

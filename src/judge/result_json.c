@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/json.h"
+#include "judge/calibration.h"
 
 static void put_text(buf *b, const char *s) {
     json_put_string(b, s ? s : "", s ? strlen(s) : 0);
@@ -51,6 +52,7 @@ static void put_response(buf *b, const pgr_response_score *s, size_t index) {
     put_number(b, "declared", s->declared);
     put_number(b, "recomputed", s->recomputed);
     put_number(b, "win", s->scored ? s->win : NAN);
+    put_count(b, "prefer", s->prefer);
     put_number(b, "ind", s->scored ? s->ind : NAN);
     put_number(b, "pro", s->scored ? s->pro : NAN);
     put_count(b, "n", s->n);
@@ -90,6 +92,7 @@ static void put_chains(buf *b, const pgr_result *r) {
     put_counts(b, &r->pro, r->pro_reason);
     put_number(b, "flip_rate", r->flip_rate);
     put_number(b, "arithmetic_wrong", r->arithmetic_wrong);
+    put_number(b, "contradictory", r->contradictory);
     buf_putc(b, '}');
 }
 
@@ -131,6 +134,8 @@ static void put_adaptive(buf *b, const pgr_result *r) {
     }
     buf_puts(b, "{\"p\":");
     json_put_number(b, r->adaptive);
+    put_key(b, "by");
+    buf_puts(b, r->calibrated ? "\"confidence\"" : "\"agreement\"");
     put_count(b, "used", r->requested);
     put_count(b, "saved", r->saved);
     buf_putc(b, '}');
@@ -153,6 +158,8 @@ static void put_criteria(buf *b, const pgr_result *r) {
         buf_puts(b, i ? ",{\"name\":" : "{\"name\":");
         put_text(b, c->name);
         put_number(b, "weight", c->weight);
+        put_number(b, "share", c->share);
+        put_flag(b, "contested", c->contested);
         put_key(b, "reason");
         put_text(b, c->reason);
         put_numbers(b, "scores", c->scores, r->n_response);
@@ -210,8 +217,12 @@ static void put_verdict(buf *b, const pgr_result *r) {
         buf_puts(b, ",\"best\":null");
     put_flag(b, "tie", r->tie);
     put_number(b, "confidence", r->confidence);
-    put_number(b, "confidence_raw", r->confidence_raw);
+    put_number(b, "confidence_raw", r->calibrated ? r->confidence_raw : NAN);
     put_flag(b, "calibrated", r->calibrated);
+    put_count(b, "agree", r->agree);
+    put_number(b, "lead", r->lead.mean);
+    put_number(b, "lead_se", gap_error(&r->lead));
+    put_flag(b, "open", r->open);
     put_key(b, "score_used");
     buf_puts(b, r->score_used == PGR_SCORE_DECLARED     ? "\"declared\""
                 : r->score_used == PGR_SCORE_RECOMPUTED ? "\"recomputed\""
@@ -234,6 +245,7 @@ pgr_status pgr_result_json(const pgr_result *r, char **out, pgr_error *err) {
     put_key(&b, "persona");
     put_text(&b, r->persona);
     put_criteria(&b, r);
+    put_count(&b, "rubric_chains", r->rubric_chains);
     put_neighbours(&b, r);
     put_weights(&b, r);
     put_adaptive(&b, r);

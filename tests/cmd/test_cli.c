@@ -1,5 +1,7 @@
 /* test_cli.c - the program as a user meets it: usage, exit statuses, one line per mistake, JSON keys, repeatable
  * output. */
+#include <math.h>
+
 #include <jansson.h>
 
 #include "run_program.h"
@@ -435,6 +437,11 @@ static void test_score_keys(void **state) {
                                        "best",
                                        "tie",
                                        "confidence",
+                                       "calibrated",
+                                       "agree",
+                                       "lead",
+                                       "lead_se",
+                                       "open",
                                        "responses",
                                        "chains.ind.requested",
                                        "chains.ind.parsed",
@@ -443,8 +450,10 @@ static void test_score_keys(void **state) {
                                        "chains.pro.requested",
                                        "chains.flip_rate",
                                        "chains.arithmetic_wrong",
+                                       "chains.contradictory",
                                        "persona",
                                        "criteria",
+                                       "rubric_chains",
                                        "neighbours",
                                        "history_shown",
                                        "clipped",
@@ -457,6 +466,9 @@ static void test_score_keys(void **state) {
     json_t *v = parse(r.out);
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) assert_non_null(at(v, keys[i]));
     assert_string_equal(json_string_value(at(v, "id")), "multi-turn");
+    assert_true(json_is_null(at(v, "confidence")) && json_is_null(at(v, "confidence_raw"))); /* no calibration */
+    assert_true(json_is_null(at(json_array_get(at(v, "responses"), 0), "win")));
+    assert_non_null(at(json_array_get(at(v, "responses"), 0), "prefer"));
     assert_int_equal(json_array_size(at(v, "responses")), 3);
     assert_int_equal(json_integer_value(at(v, "chains.ind.requested")), 4);
     assert_int_equal(json_integer_value(at(v, "history_shown")), 2);
@@ -605,6 +617,82 @@ static void test_report(void **state) {
     run_free(&r);
 }
 
+/* ---- the rubric's arithmetic, by hand ---- */
+
+/* From the JSON: six digits of every number are written. */
+static void test_rubric_json(void **state) {
+    (void)state;
+    ran r = run_score("pgenrm score --json --ind 8 --frame compact examples/multi_turn.json");
+    json_t *v = parse(r.out);
+    const json_t *criteria = at(v, "criteria"), *responses = at(v, "responses");
+    double weights = 0, totals[3] = {0};
+    for (size_t k = 0; k < json_array_size(criteria); k++) {
+        const json_t *c = json_array_get(criteria, k);
+        weights += json_number_value(at(c, "weight"));
+        assert_non_null(at(c, "share"));
+        assert_non_null(at(c, "contested"));
+        for (size_t i = 0; i < 3; i++)
+            totals[i] +=
+                json_number_value(at(c, "weight")) / 100 * json_number_value(json_array_get(at(c, "scores"), i));
+    }
+    assert_true(fabs(weights - 100) < 1e-3);
+    for (size_t i = 0; i < 3; i++)
+        assert_true(fabs(totals[i] - json_number_value(at(json_array_get(responses, i), "score"))) < 2e-4);
+    json_decref(v);
+    run_free(&r);
+}
+
+/* The two numbers that end a line. */
+static int last_two(const char *line, double out[2]) {
+    const char *end = line + strcspn(line, "\n"), *p = end;
+    for (int k = 2; k > 0; k--) {
+        while (p > line && p[-1] == ' ') p--;
+        while (p > line && p[-1] != ' ') p--;
+        char *after = NULL;
+        out[k - 1] = strtod(p, &after);
+        if (after == p) return 0;
+    }
+    return 1;
+}
+
+/* From the report: weights with one decimal, scores with two. What rounding can do is the bound. */
+static void test_rubric_report(void **state) {
+    (void)state;
+    static const char *const files[] = {"examples/request.json", "examples/new_user.json"};
+    for (size_t f = 0; f < 2; f++) {
+        char command[200];
+        snprintf(command, sizeof command, "COLUMNS=100 pgenrm score --ind 8 --frame compact %s", files[f]);
+        ran r = run_score(command);
+        double totals[2] = {0}, slack = 0.005, weights = 0, values[2];
+        size_t rows = 0;
+        const char *line = strstr(r.out, "Criterion");
+        assert_non_null(line);
+        assert_null(strstr(r.out, "confidence"));
+        assert_non_null(strstr(r.out, "prefer"));
+        for (line = strchr(line, '\n') + 1;
+             !strstr(line, "Score, mean") || strstr(line, "Score, mean") > strchr(line, '\n');
+             line = strchr(line, '\n') + 1) {
+            const char *sign = strstr(line, " %");
+            if (!sign || sign > strchr(line, '\n')) continue; /* a reason, a rule */
+            const char *number = sign;
+            while (number[-1] != ' ') number--;
+            double w = strtod(number, NULL);
+            assert_true(last_two(line, values));
+            weights += w;
+            rows++;
+            for (size_t i = 0; i < 2; i++) totals[i] += w / 100 * values[i];
+            slack += 0.05 / 100 * 10 + w / 100 * 0.005;
+        }
+        assert_true(rows >= 2);
+        assert_true(fabs(weights - 100) <= 0.05 * (double)rows + 1e-9);
+        assert_true(last_two(line, values));
+        for (size_t i = 0; i < 2; i++)
+            if (!(fabs(totals[i] - values[i]) <= slack))
+                fail_msg("by hand %.3f, printed %.2f\n%s", totals[i], values[i], r.out);
+        run_free(&r);
+    }
+}
+
 /* SIGINT ends a long run with 130, promptly; what was done before stands on standard output. */
 static void test_interrupt(void **state) {
     (void)state;
@@ -648,6 +736,8 @@ int main(void) {
         cmocka_unit_test(test_score_deadline),
         cmocka_unit_test(test_score_kind_missing),
         cmocka_unit_test(test_report),
+        cmocka_unit_test(test_rubric_json),
+        cmocka_unit_test(test_rubric_report),
         cmocka_unit_test(test_interrupt),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);

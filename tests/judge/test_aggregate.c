@@ -5,6 +5,7 @@
 #include "../base/faults.h"
 
 #include "judge/aggregate.h"
+#include "judge/calibration.h"
 
 static const size_t GIVEN[3] = {0, 1, 2}, SWAPPED[3] = {1, 0, 2};
 
@@ -86,13 +87,19 @@ static void means_errors_wins(void **state) {
     NEAR(r->responses[1].score, 5.25);
     NEAR(r->responses[0].se, sqrt((1.5 * 1.5 + 0.5 * 0.5 + 0.5 * 0.5 + 1.5 * 1.5) / 3 / 4));
     /* differences 4 -1 2 0 and the prior's 0: m = 1, v = (9 + 4 + 1 + 1 + 1 + 1) / 5 */
-    NEAR(r->responses[0].win, normal_below(1 / sqrt(3.4 / 5)));
-    NEAR(r->responses[1].win, 1 - r->responses[0].win);
+    NEAR(r->confidence_raw, normal_below(1 / sqrt(3.4 / 5)));
+    assert_true(isnan(r->responses[0].win) && isnan(r->responses[1].win)); /* no calibration: nobody is told */
+    assert_int_equal(r->agree, 2);
+    assert_int_equal(r->responses[1].prefer, 1); /* and the fourth chain sees a tie */
+    NEAR(r->lead.mean, 1.25);
+    NEAR(gap_error(&r->lead), sqrt((2.75 * 2.75 + 2.25 * 2.25 + 0.75 * 0.75 + 1.25 * 1.25) / 3 / 4));
+    NEAR(r->settled, 3.0 / 6);
+    assert_true(r->open); /* 1.25, give or take twice 1.11 */
     assert_int_equal(r->responses[0].n, 4);
     assert_true(r->responses[0].scored && !r->responses[0].reason);
     assert_int_equal(r->best, 0);
     assert_false(r->tie);
-    NEAR(r->confidence, r->responses[0].win);
+    assert_true(isnan(r->confidence) && !r->calibrated);
     NEAR(r->flip_rate, (1 + 0.5) / 2); /* 0 against 1; 0 against a tie */
     assert_true(isnan(r->arithmetic_wrong) && isnan(r->responses[0].recomputed));
     NEAR(r->responses[0].declared, 6.5);
@@ -118,8 +125,8 @@ static void orders_of_three(void **state) {
     double p20 = normal_below(4 / sqrt(33.0 / 4)), p21 = normal_below(3.5 / sqrt(25.5 / 4)),
            p10 = normal_below(0.5 / sqrt(1.5 / 4));
     double win[3] = {(1 - p20) * (1 - p10), p10 * (1 - p21), p20 * p21}, sum = win[0] + win[1] + win[2];
-    for (size_t i = 0; i < 3; i++) NEAR(m.out.responses[i].win, win[i] / sum);
-    NEAR(m.out.confidence, win[2] / sum);
+    NEAR(m.out.confidence_raw, win[2] / sum);
+    assert_false(m.out.open); /* one chain has no error that more of them would make smaller */
     assert_true(isnan(m.out.flip_rate));
     arena_free(&m.a);
 }
@@ -159,7 +166,7 @@ static void ties(void **state) {
     assert_true(m.out.tie);
     double p10 = normal_below(4.0 / 3 / sqrt(11.0 / 27)),
            win = p10 * 0.5; /* differences 2 2 and 0: m = 4/3, v = 11/9 */
-    assert_true(fabs(m.out.confidence - win / (2 * win + (1 - p10) * (1 - p10))) < 1e-9); /* 1e-10 apart is a tie */
+    assert_true(fabs(m.out.confidence_raw - win / (2 * win + (1 - p10) * (1 - p10))) < 1e-9); /* 1e-10 apart is a tie */
     NEAR(m.out.flip_rate, 0.0);
     assert_string_equal(m.out.persona, "a");
     arena_free(&m.a);
@@ -190,7 +197,7 @@ static void the_same_text_has_one_score(void **state) {
     run_sides(&three, &o);
     s = three.out.responses;
     assert_true(!three.out.tie && three.out.best == 1);
-    assert_true(s[0].score == s[2].score && s[0].se == s[2].se && s[0].win == s[2].win);
+    assert_true(s[0].score == s[2].score && s[0].se == s[2].se && s[0].prefer == s[2].prefer);
     NEAR(s[0].score, (3.5 + 3.7) / 2);
     three.n = 0;
     add(&three, GIVEN, (double[]){9, 4, 7}, NULL, "a"); /* and a pair of them can win */
@@ -278,7 +285,7 @@ static void two_sides(void **state) {
     double n = 1 / (2 * 0.375 * 0.375 + 0.04 + 2 * 0.025 * 0.025), D = 0.75 * 3 - 0.25 * 4.6, mean = n * D / (n + 1);
     double spread = 0.375 * 2 + 0.2 * 1.96 + 0.025 * 4.6 * 4.6 + 0.025 * 6.6 * 6.6;
     double v = (n * (spread + (D - mean) * (D - mean)) + mean * mean + 1) / (n + 1);
-    NEAR(r->responses[0].win, normal_below(mean / sqrt(v / (n + 1))));
+    NEAR(r->best ? 1 - r->confidence_raw : r->confidence_raw, normal_below(mean / sqrt(v / (n + 1))));
     assert_string_equal(r->persona, "one"); /* an own chain, though "five" is as near to the score */
     NEAR(r->flip_rate, 0);                  /* the own pair alone */
 
@@ -334,7 +341,7 @@ static void calibrated_wins(void **state) {
     made m = {.n_response = 2};
     add(&m, GIVEN, (double[]){7, 6}, NULL, "a");
     run(&m, PGR_SCORE_AUTO);
-    double raw = m.out.confidence;
+    double raw = m.out.confidence_raw;
     assert_false(m.out.calibrated);
     aggregate_options o = {.w_ind = 1, .calibration = c};
     run_sides(&m, &o);
@@ -344,6 +351,188 @@ static void calibrated_wins(void **state) {
     assert_true(m.out.calibrated);
     pgr_calibration_free(c);
     arena_free(&m.a);
+}
+
+/* ---- the rubric ---- */
+
+typedef struct line { /* of a chain, in the request's order */
+    const char *name;
+    double weight, scores[3];
+} line;
+
+/* A chain of criterion lines (a name of NULL ends them), shown in the order; its totals are their weighted sums. */
+static void add_rubric(made *m, const size_t *order, const line *lines) {
+    double total[3] = {0};
+    size_t i = m->n, n = 0;
+    chain_criterion *list = arena_array(&m->a, CHAIN_MAX_CRITERIA, sizeof *list);
+    for (; lines[n].name; n++) {
+        double *scores = arena_array(&m->a, 3, sizeof *scores);
+        by_place(order, lines[n].scores, m->n_response, scores);
+        list[n] = (chain_criterion){.name = lines[n].name, .weight = lines[n].weight, .reason = "", .scores = scores};
+        for (size_t r = 0; r < m->n_response; r++) total[r] += lines[n].weight / 100 * lines[n].scores[r];
+    }
+    add(m, order, total, total, "gibberish");
+    m->chains[i].criteria = list;
+    m->chains[i].n_criterion = n;
+}
+
+static const pgr_criterion *criterion(const pgr_result *r, const char *name) {
+    for (size_t i = 0; i < r->n_criterion; i++)
+        if (strcmp(r->criteria[i].name, name) == 0) return &r->criteria[i];
+    fail_msg("no criterion %s", name);
+    return NULL;
+}
+
+/* The weights sum to 100, the weighted scores to the totals. */
+static void assert_adds_up(const pgr_result *r) {
+    double weight = 0;
+    for (size_t k = 0; k < r->n_criterion; k++) weight += r->criteria[k].weight;
+    if (!(fabs(weight - 100) < 1e-9)) fail_msg("the weights sum to %.15g", weight);
+    for (size_t i = 0; i < r->n_response; i++) {
+        double sum = 0;
+        for (size_t k = 0; k < r->n_criterion; k++) sum += r->criteria[k].weight / 100 * r->criteria[k].scores[i];
+        NEAR(sum, r->responses[i].recomputed);
+    }
+}
+
+static void criteria_of_all_chains(void **state) {
+    (void)state;
+    made m = {.n_response = 2};
+    add_rubric(&m, GIVEN, (line[]){{"length more", 70, {8, 2}}, {"questions less", 30, {6, 4}}, {0}});
+    add_rubric(&m, SWAPPED, (line[]){{"Length More", 50, {6, 4}}, {"questions more", 50, {3, 9}}, {0}});
+    add_rubric(
+        &m, GIVEN,
+        (line[]){{"length more", 60, {7, 7}}, {"questions more", 20, {5, 5}}, {"questions less", 20, {9, 1}}, {0}});
+    add_failed(&m, "no Total line");
+    aggregate_options o = {.w_ind = 1, .write_persona = true};
+    run_sides(&m, &o);
+    const pgr_result *r = &m.out;
+    assert_int_equal(r->rubric_chains, 3);
+    assert_int_equal(r->n_criterion, 3);
+    assert_adds_up(r);
+    NEAR(r->responses[0].score, r->responses[0].recomputed);
+    assert_string_equal(r->criteria[0].name, "length more"); /* heaviest first, spelled as first seen */
+    NEAR(r->criteria[0].weight, 60);
+    NEAR(r->criteria[0].scores[0], (70 * 8 + 50 * 6 + 60 * 7) / 180.0);
+    NEAR(r->criteria[0].share, 1);
+    assert_false(r->criteria[0].contested);
+    const pgr_criterion *net = criterion(r, "questions more"), *both = criterion(r, RUBRIC_BOTH);
+    NEAR(net->weight, (70 - 50) / 3.0);
+    NEAR(net->share, 2.0 / 3);
+    NEAR(net->scores[1], (50 * 9 + 20 * 5) / 70.0);
+    assert_true(net->contested && both->contested && both == &r->criteria[2]); /* last, whatever it weighs */
+    NEAR(both->weight, 2 * 50 / 3.0);
+    NEAR(both->share, 1);
+    NEAR(both->scores[0], ((50 * 3 + 20 * 5) / 70.0 + (30 * 6 + 20 * 9) / 50.0) / 2);
+    NEAR(r->contradictory, 1.0 / 3);                            /* the third names both directions */
+    assert_string_equal(r->persona, "Prefers longer answers."); /* questions weigh too little, gibberish is not read */
+    arena_free(&m.a);
+}
+
+static void personas_are_what_most_chains_say(void **state) {
+    (void)state;
+    static const struct {
+        line first[3], second[3];
+        const char *want;
+    } CASES[] = {
+        {{{"length less", 60, {8, 2}}, {"warmth more", 40, {6, 4}}, {0}},
+         {{"warmth more", 80, {8, 2}}, {"length less", 20, {6, 4}}, {0}},
+         "Prefers warmer, shorter answers."},
+        {{{"lists more", 60, {8, 2}}, {"code less", 40, {6, 4}}, {0}},
+         {{"lists more", 60, {8, 2}}, {"code less", 40, {6, 4}}, {0}},
+         "Prefers answers with more lists and less code."},
+        {{{"formal less", 60, {8, 2}}, {"content more", 40, {6, 4}}, {0}},
+         {{"formal less", 55, {8, 2}}, {"numbers more", 45, {6, 4}}, {0}},
+         "Prefers less formal answers."}, /* numbers: one of two chains; content says nothing of its own */
+        {{{"length more", 100, {8, 2}}, {0}}, {{"length less", 90, {8, 2}}, {"views more", 10, {6, 4}}, {0}}, ""},
+    };
+    for (size_t i = 0; i < sizeof CASES / sizeof *CASES; i++) {
+        made m = {.n_response = 2};
+        add_rubric(&m, GIVEN, CASES[i].first);
+        add_rubric(&m, SWAPPED, CASES[i].second);
+        aggregate_options o = {.w_ind = 1, .write_persona = true};
+        run_sides(&m, &o);
+        assert_string_equal(m.out.persona, CASES[i].want);
+        assert_adds_up(&m.out);
+        arena_free(&m.a);
+    }
+}
+
+/* Both sides, neighbours of unlike weight, three responses, two of one text: the arithmetic is the totals' still. */
+static void rubrics_of_two_sides(void **state) {
+    (void)state;
+    const double weights[] = {0.7, 0.3};
+    made m = {.n_response = 3};
+    add_rubric(&m, GIVEN, (line[]){{"clear", 25, {8, 2, 3}}, {"brief", 75, {6, 4, 9}}, {0}});
+    add_rubric(&m, SWAPPED, (line[]){{"clear", 100, {1, 2, 3}}, {0}});
+    for (size_t k = 1; k <= 2; k++) {
+        add_rubric(&m, GIVEN, (line[]){{"kind more", 40, {8, 2, 3}}, {"kind less", 60, {6, 4, 9}}, {0}});
+        m.list[m.n - 1].neighbour = k;
+        m.list[m.n - 1].twin = 0;
+    }
+    aggregate_options o = {
+        .w_ind = 3, .w_pro = 1, .neighbour_weights = weights, .n_neighbour = 2, .same = (const size_t[]){0, 1, 1}};
+    run_sides(&m, &o);
+    assert_adds_up(&m.out);
+    NEAR(criterion(&m.out, "clear")->weight, 0.75 * (25 + 100) / 2);
+    NEAR(criterion(&m.out, "kind less")->weight, 0.25 * 20);
+    assert_string_equal(m.out.persona, "gibberish"); /* the full form's persona is the model's */
+    arena_free(&m.a);
+}
+
+/* Where no chain's criteria are whole one chain's are shown as they are, and it is said. */
+static void criteria_without_scores_are_one_chains(void **state) {
+    (void)state;
+    made m = {.n_response = 2};
+    add(&m, GIVEN, (double[]){8, 4}, NULL, "a");
+    add(&m, SWAPPED, (double[]){7, 4}, NULL, "b");
+    run(&m, PGR_SCORE_AUTO);
+    assert_int_equal(m.out.rubric_chains, 0);
+    assert_int_equal(m.out.n_criterion, 1);
+    assert_true(isnan(m.out.criteria[0].share) && !m.out.criteria[0].contested);
+    arena_free(&m.a);
+}
+
+/* ---- open verdicts ---- */
+
+static void more_chains_would_tell(void **state) {
+    (void)state;
+    static const struct {
+        double scores[4][2];
+        bool same, open;
+    } CASES[] = {
+        {{{6, 5}, {5, 6}, {7, 5}, {5, 5}}, false, true},  /* half a point, give or take */
+        {{{8, 5}, {7, 5}, {8, 6}, {7, 4}}, false, false}, /* clear */
+        {{{5, 5}, {6, 6}, {5, 5}, {7, 7}}, false, false}, /* the chains agree on a tie: more of them will */
+        {{{6, 5}, {5, 6}, {6, 5}, {5, 6}}, false, true},  /* a tie by chance */
+        {{{6, 5}, {6, 5}, {6, 5}, {6, 5}}, false, false}, /* no spread at all */
+        {{{6, 5}, {5, 6}, {7, 5}, {5, 5}}, true, false},  /* one text twice */
+    };
+    for (size_t i = 0; i < sizeof CASES / sizeof *CASES; i++) {
+        made m = {.n_response = 2};
+        for (size_t k = 0; k < 4; k++) add(&m, k % 2 ? SWAPPED : GIVEN, CASES[i].scores[k], NULL, "p");
+        const size_t same[2] = {0, CASES[i].same ? 0 : 1};
+        aggregate_options o = {.w_ind = 1, .same = same};
+        run_sides(&m, &o);
+        if (m.out.open != CASES[i].open) fail_msg("case %zu: open is %d", i, m.out.open);
+        arena_free(&m.a);
+    }
+    /* A prior that says that requests hardly differ: no number of chains makes this verdict sure. */
+    static const char *const MAPS[] = {
+        "{\"method\":\"temperature\",\"input\":\"shrunk\",\"n\":500,\"between\":0.01,\"within\":2,\"temperature\":1}",
+        "{\"method\":\"temperature\",\"input\":\"shrunk\",\"n\":500,\"between\":9,\"within\":2,\"temperature\":1}"};
+    for (size_t i = 0; i < 2; i++) {
+        pgr_calibration *c = NULL;
+        assert_int_equal(calibration_parse(MAPS[i], strlen(MAPS[i]), "c", &c, NULL), PGR_OK);
+        made m = {.n_response = 2};
+        for (size_t k = 0; k < 4; k++) add(&m, k % 2 ? SWAPPED : GIVEN, CASES[0].scores[k], NULL, "p");
+        aggregate_options o = {.w_ind = 1, .calibration = c};
+        run_sides(&m, &o);
+        assert_int_equal(m.out.open, i);
+        assert_true(m.out.calibrated && m.out.confidence < 0.8 && m.out.settled == m.out.confidence);
+        pgr_calibration_free(c);
+        arena_free(&m.a);
+    }
 }
 
 static bool work(void) {
@@ -373,6 +562,11 @@ int main(void) {
         cmocka_unit_test(two_sides),
         cmocka_unit_test(a_side_without_chains_leaves_its_weight),
         cmocka_unit_test(calibrated_wins),
+        cmocka_unit_test(criteria_of_all_chains),
+        cmocka_unit_test(personas_are_what_most_chains_say),
+        cmocka_unit_test(rubrics_of_two_sides),
+        cmocka_unit_test(criteria_without_scores_are_one_chains),
+        cmocka_unit_test(more_chains_would_tell),
         cmocka_unit_test(out_of_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

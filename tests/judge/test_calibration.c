@@ -8,6 +8,7 @@
 #include "base/buf.h"
 #include "base/file.h"
 #include "base/json.h"
+#include "base/rng.h"
 #include "judge/calibration.h"
 
 #define GOLDEN PGR_SOURCE_DIR "/tests/golden/calibration.json"
@@ -107,6 +108,89 @@ static void expected_error_by_hand(void **state) {
     assert_true(isnan(pgr_calibration_error(p, y, 0, 10)));
 }
 
+/* ---- gaps: what varies between requests against what varies between chains ---- */
+
+static pgr_calibration *fit_gaps(const pgr_gap *x, const double *y, size_t n) {
+    pgr_calibration *c = NULL;
+    pgr_error err = {0};
+    if (pgr_calibration_fit_gaps(PGR_CALIBRATION_TEMPERATURE, x, y, n, &c, &err) != PGR_OK) fail_msg("%s", err.message);
+    assert_int_equal(pgr_calibration_takes(c), PGR_CALIBRATION_SHRUNK);
+    return c;
+}
+
+/* The equations of docs/scores.md with two requests: the map is that of the shrunk differences. */
+static void gaps_are_shrunk_by_hand(void **state) {
+    (void)state;
+    const pgr_gap g[] = {{2, 1, 5}, {-1, 3, 3}, {0.5, 0, 1}};
+    const double y[] = {1, 1, 0};
+    double within = (5 * 1 + 3 * 3) / (4.0 + 2.0), v[3], x[3], between = (4 + 1 + 0.25) / 3;
+    for (size_t i = 0; i < 3; i++) {
+        v[i] = (4 * within + g[i].n * g[i].spread) / (4 + g[i].n - 1) / g[i].n;
+        between -= v[i] / 3;
+    }
+    for (size_t i = 0; i < 3; i++) x[i] = g[i].mean * between / (between + v[i]);
+    pgr_calibration *c = fit_gaps(g, y, 3),
+                    *plain = fit(PGR_CALIBRATION_TEMPERATURE, PGR_CALIBRATION_DIFFERENCE, x, y, 3);
+    for (size_t i = 0; i < 3; i++) NEAR(pgr_calibration_apply_gap(c, &g[i]), pgr_calibration_apply(plain, x[i]), 1e-12);
+    pgr_calibration_free(c);
+    pgr_calibration_free(plain);
+}
+
+/* n requests of 8 chains with noise of 1 point; their true differences have that standard deviation. The outcome is the
+ * true difference's sign, of those that are 0 a coin's. */
+static void draw_requests(uint64_t seed, double deviation, size_t n, pgr_gap *g, double *y) {
+    rng r = {.seed = seed};
+    for (size_t i = 0; i < n; i++) {
+        double chains[8], truth = deviation * rng_normal(&r);
+        g[i] = (pgr_gap){.n = 8};
+        for (size_t k = 0; k < 8; k++) {
+            chains[k] = truth + rng_normal(&r);
+            g[i].mean += chains[k] / 8;
+        }
+        for (size_t k = 0; k < 8; k++) g[i].spread += pow(chains[k] - g[i].mean, 2) / 8;
+        y[i] = truth > 0 || (truth == 0 && rng_next(&r) < 0.5);
+    }
+}
+
+/* A judge that has no opinion: chance alone makes some of its chains agree, and the spread between them calls that .93
+ * and more. What differs between requests, nothing, takes it back. */
+static void an_indifferent_judge_is_not_believed(void **state) {
+    (void)state;
+    enum { N = 1000 };
+    static pgr_gap g[N];
+    static double y[N];
+    draw_requests(3, 0, N, g, y);
+    pgr_calibration *c = fit_gaps(g, y, N);
+    size_t sure = 0;
+    double surest = 0.5;
+    for (size_t i = 0; i < N; i++) {
+        double raw = gap_probability(&g[i]), p = pgr_calibration_apply_gap(c, &g[i]);
+        sure += raw > 0.93 || raw < 0.07;
+        surest = fmax(surest, fmax(p, 1 - p));
+    }
+    print_message("%zu of %d raw beyond .93; surest calibrated %.3f\n", sure, N, surest);
+    assert_true(sure > N / 20);
+    assert_true(surest < 0.6);
+    pgr_calibration_free(c);
+}
+
+/* A judge that sees something is as sure as it is right, on requests that the map was not fitted on. Of a calibrated one
+ * 2,000 verdicts in 10 bins show an error of about .8 sqrt(p (1 - p) / 200) = .02: twice that is allowed. */
+static void a_judge_is_as_sure_as_it_is_right(void **state) {
+    (void)state;
+    enum { N = 2000 };
+    static pgr_gap g[N];
+    static double y[N], p[N], raw[N];
+    draw_requests(5, 0.5, N, g, y);
+    pgr_calibration *c = fit_gaps(g, y, N);
+    draw_requests(6, 0.5, N, g, y);
+    for (size_t i = 0; i < N; i++) p[i] = pgr_calibration_apply_gap(c, &g[i]), raw[i] = gap_probability(&g[i]);
+    double error = pgr_calibration_error(p, y, N, 10);
+    print_message("error %.4f, of the spread between chains alone %.4f\n", error, pgr_calibration_error(raw, y, N, 10));
+    assert_true(error < 0.04);
+    pgr_calibration_free(c);
+}
+
 static void a_file_gives_the_same_map(void **state) {
     (void)state;
     const double x[] = {0.1, 1.0 / 3, 0.5, 0.9}, y[] = {0, 1, 0.5, 1};
@@ -126,6 +210,14 @@ static void a_file_gives_the_same_map(void **state) {
         pgr_calibration_free(c);
         pgr_calibration_free(again);
     }
+    const pgr_gap g[] = {{2, 1, 5}, {-1, 3, 3}};
+    pgr_calibration *c = fit_gaps(g, y, 2), *again = NULL;
+    assert_int_equal(pgr_calibration_write(c, path, NULL), PGR_OK);
+    assert_int_equal(pgr_calibration_open(path, &again, NULL), PGR_OK);
+    for (size_t i = 0; i < 2; i++)
+        assert_true(pgr_calibration_apply_gap(c, &g[i]) == pgr_calibration_apply_gap(again, &g[i]));
+    pgr_calibration_free(c);
+    pgr_calibration_free(again);
     unlink(path);
 }
 
@@ -144,6 +236,12 @@ static void bad_input_is_named(void **state) {
         {"{\"method\":\"isotonic\",\"input\":\"difference\",\"n\":4,\"x\":[1,2],\"y\":[0.5]}", "y: found 1 numbers"},
         {"{\"method\":\"isotonic\",\"input\":\"difference\",\"n\":4,\"x\":[1],\"y\":[1.5]}", "beyond"},
         {"{\"method\":\"isotonic\",\"input\":\"difference\",\"n\":4,\"x\":[],\"y\":[]}", "x: found an array"},
+        {"{\"method\":\"temperature\",\"input\":\"raw\",\"n\":4,\"temperature\":1}",
+         "input: found 'raw', expected 'probability', 'difference' or 'shrunk'"},
+        {"{\"method\":\"temperature\",\"input\":\"shrunk\",\"n\":4,\"within\":1,\"temperature\":1}",
+         "between: found nothing"},
+        {"{\"method\":\"temperature\",\"input\":\"shrunk\",\"n\":4,\"between\":1,\"within\":-1,\"temperature\":1}",
+         "within: found a"},
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         pgr_calibration *c = NULL;
@@ -163,17 +261,29 @@ static void bad_input_is_named(void **state) {
     assert_non_null(strstr(err.message, "y[1] is 2"));
     assert_int_equal(pgr_calibration_fit(PGR_CALIBRATION_ISOTONIC, PGR_CALIBRATION_DIFFERENCE, x, y, 0, &c, &err),
                      PGR_E_ARG);
+    assert_int_equal(pgr_calibration_fit(PGR_CALIBRATION_ISOTONIC, PGR_CALIBRATION_SHRUNK, x, x, 2, &c, &err),
+                     PGR_E_ARG);
+    assert_int_equal(
+        pgr_calibration_fit_gaps(PGR_CALIBRATION_TEMPERATURE, (pgr_gap[]){{1, 0, 1}, {2, 0, 1}}, x, 2, &c, &err),
+        PGR_E_ARG);
+    assert_non_null(strstr(err.message, "one chain a verdict"));
+    assert_int_equal(pgr_calibration_fit_gaps(PGR_CALIBRATION_TEMPERATURE, (pgr_gap[]){{NAN, 0, 2}}, x, 1, &c, &err),
+                     PGR_E_ARG);
+    assert_int_equal(pgr_calibration_fit_gaps(PGR_CALIBRATION_TEMPERATURE, NULL, x, 0, &c, &err), PGR_E_ARG);
 }
 
 static bool fit_and_read(void) {
     static const char text[] =
         "{\"method\":\"isotonic\",\"input\":\"probability\",\"n\":4,\"x\":[0,1],\"y\":[0.1,0.9]}";
     const double x[] = {0.1, 0.4, 0.5, 0.9}, y[] = {0, 1, 0.5, 1};
-    pgr_calibration *a = NULL, *b = NULL;
-    bool ok = pgr_calibration_fit(PGR_CALIBRATION_ISOTONIC, PGR_CALIBRATION_PROBABILITY, x, y, 4, &a, NULL) == PGR_OK
-              && calibration_parse(text, strlen(text), "c.json", &b, NULL) == PGR_OK;
+    const pgr_gap g[] = {{2, 1, 5}, {-1, 3, 3}};
+    pgr_calibration *a = NULL, *b = NULL, *shrunk = NULL;
+    bool ok = pgr_calibration_fit_gaps(PGR_CALIBRATION_ISOTONIC, g, y, 2, &shrunk, NULL) == PGR_OK;
+    ok = ok && pgr_calibration_fit(PGR_CALIBRATION_ISOTONIC, PGR_CALIBRATION_PROBABILITY, x, y, 4, &a, NULL) == PGR_OK
+         && calibration_parse(text, strlen(text), "c.json", &b, NULL) == PGR_OK;
     pgr_calibration_free(a);
     pgr_calibration_free(b);
+    pgr_calibration_free(shrunk);
     return ok;
 }
 
@@ -184,9 +294,15 @@ static void every_allocation_failed_in_turn(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(as_scikit_learn_and_scipy), cmocka_unit_test(by_hand),
-        cmocka_unit_test(expected_error_by_hand),    cmocka_unit_test(a_file_gives_the_same_map),
-        cmocka_unit_test(bad_input_is_named),        cmocka_unit_test(every_allocation_failed_in_turn),
+        cmocka_unit_test(as_scikit_learn_and_scipy),
+        cmocka_unit_test(by_hand),
+        cmocka_unit_test(expected_error_by_hand),
+        cmocka_unit_test(a_file_gives_the_same_map),
+        cmocka_unit_test(gaps_are_shrunk_by_hand),
+        cmocka_unit_test(an_indifferent_judge_is_not_believed),
+        cmocka_unit_test(a_judge_is_as_sure_as_it_is_right),
+        cmocka_unit_test(bad_input_is_named),
+        cmocka_unit_test(every_allocation_failed_in_turn),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

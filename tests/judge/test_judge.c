@@ -45,7 +45,7 @@ static void every_chain_of_the_compact_frame_parses(void **state) {
     assert_int_equal(r->history_shown, 2);
     assert_int_equal(r->n_sample, 10);
     assert_true(r->cached_tokens > 0 && r->cached_tokens < r->prompt_tokens); /* the two orders share their beginning */
-    double win = 0;
+    size_t prefer = 0;
     for (size_t i = 0; i < 3; i++) {
         double mean = 0;
         for (size_t c = 0; c < 10; c++) {
@@ -55,15 +55,21 @@ static void every_chain_of_the_compact_frame_parses(void **state) {
         assert_true(r->responses[i].scored);
         assert_true(fabs(r->responses[i].score - mean) < 1e-9);
         assert_true(r->responses[i].score >= 1 && r->responses[i].score <= 10);
-        win += r->responses[i].win;
+        assert_true(isnan(r->responses[i].win)); /* there is no calibration */
+        prefer += r->responses[i].prefer;
     }
-    assert_true(fabs(win - 1) < 1e-9);
+    assert_true(prefer > 0 && prefer <= 10 && r->agree == r->responses[r->best].prefer);
     assert_true(r->responses[r->best].score >= r->responses[0].score);
-    assert_true(strlen(r->persona) >= 20);
-    assert_true(r->n_criterion >= 2);
+    assert_true(!*r->persona || strncmp(r->persona, "Prefers ", 8) == 0);
+    assert_true(r->n_criterion >= 2 && r->rubric_chains == 10);
     double weight = 0;
     for (size_t i = 0; i < r->n_criterion; i++) weight += r->criteria[i].weight;
     assert_true(fabs(weight - 100) < 1e-6);
+    for (size_t i = 0; i < 3; i++) {
+        double total = 0;
+        for (size_t k = 0; k < r->n_criterion; k++) total += r->criteria[k].weight / 100 * r->criteria[k].scores[i];
+        assert_true(fabs(total - r->responses[i].score) < 1e-9);
+    }
     assert_true(r->arithmetic_wrong == 0); /* the program writes the totals */
     pgr_result_free(r);
 }

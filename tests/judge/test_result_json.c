@@ -20,6 +20,7 @@ static pgr_response_score responses[] = {{.scored = true,
                                           .declared = 7.4,
                                           .recomputed = 7.35,
                                           .win = 0.91,
+                                          .prefer = 7,
                                           .ind = 8,
                                           .pro = 7.2,
                                           .n = 8},
@@ -32,8 +33,9 @@ static pgr_response_score responses[] = {{.scored = true,
                                           .ind = NAN,
                                           .pro = 5,
                                           .n = 1}};
-static pgr_criterion criteria[] = {{.name = "Brief \"and\" clear", .weight = 35, .reason = "", .scores = scores_a},
-                                   {.name = "Warm", .weight = 65, .reason = "line\nbreak \xFF", .scores = scores_b}};
+static pgr_criterion criteria[] = {
+    {.name = "Brief \"and\" clear", .weight = 35, .share = 0.875, .contested = true, .reason = "", .scores = scores_a},
+    {.name = "Warm", .weight = 65, .reason = "line\nbreak \xFF", .scores = scores_b}};
 static pgr_neighbour neighbours[] = {{.user = "u7", .similarity = 0.83, .weight = 0.6, .n = 2},
                                      {.user = "u\"9", .similarity = -0.1, .weight = 0.4, .n = 1}};
 static pgr_clip clips[] = {{.field = "responses[1]", .from_tokens = 900, .to_tokens = 400}};
@@ -56,6 +58,11 @@ static pgr_result full_result(void) {
                         .n_response = 2,
                         .confidence_raw = 0.95,
                         .calibrated = true,
+                        .agree = 7,
+                        .lead = {.mean = 2.4, .spread = 1.75, .n = 8},
+                        .open = true,
+                        .contradictory = 0.25,
+                        .rubric_chains = 8,
                         .requested = 12,
                         .parsed = 10,
                         .cut = 2,
@@ -130,6 +137,18 @@ static void test_keys_and_values(void **state) {
     assert_int_equal(json_integer_value(at(similar, "n")), 1);
     assert_true(json_is_true(at(v, "cold_start")) && json_is_true(at(v, "calibrated")));
     assert_number(at(v, "confidence_raw"), 0.95);
+    assert_int_equal(json_integer_value(at(v, "agree")), 7);
+    assert_number(at(v, "lead"), 2.4);
+    assert_number(at(v, "lead_se"), 0.5); /* sqrt(1.75 / 7) */
+    assert_true(json_is_true(at(v, "open")));
+    assert_number(at(at(v, "chains"), "contradictory"), 0.25);
+    assert_int_equal(json_integer_value(at(v, "rubric_chains")), 8);
+    assert_string_equal(json_string_value(at(at(v, "adaptive"), "by")), "confidence");
+    r.calibrated = false; /* then nothing that looks like a probability is written */
+    json_t *plain = to_json(&r);
+    assert_true(json_is_null(at(plain, "confidence_raw")));
+    assert_string_equal(json_string_value(at(at(plain, "adaptive"), "by")), "agreement");
+    json_decref(plain);
     assert_number(at(at(v, "weights"), "pro"), 0.75);
     assert_int_equal(json_integer_value(at(v, "prototype")), 3);
     assert_int_equal(json_integer_value(at(at(v, "adaptive"), "used")), 12);
@@ -152,6 +171,7 @@ static void test_keys_and_values(void **state) {
     const json_t *first = json_array_get(at(v, "responses"), 0), *second = json_array_get(at(v, "responses"), 1);
     assert_int_equal(json_array_size(at(v, "responses")), 2);
     assert_number(at(first, "recomputed"), 7.35);
+    assert_int_equal(json_integer_value(at(first, "prefer")), 7);
     assert_null(json_object_get(first, "reason"));
     assert_number(at(first, "pro"), 7.2);
     assert_true(json_is_null(at(second, "ind")));
@@ -168,6 +188,8 @@ static void test_rubric_and_clips(void **state) {
     const json_t *one = json_array_get(at(v, "criteria"), 0), *two = json_array_get(at(v, "criteria"), 1);
     assert_string_equal(json_string_value(at(one, "name")), "Brief \"and\" clear");
     assert_string_equal(json_string_value(at(one, "reason")), "");
+    assert_number(at(one, "share"), 0.875);
+    assert_true(json_is_true(at(one, "contested")) && json_is_false(at(two, "contested")));
     assert_int_equal(json_array_size(at(one, "scores")), 2);
     assert_true(json_is_null(json_array_get(at(one, "scores"), 1)));
     assert_string_equal(json_string_value(at(two, "reason")), "line\nbreak \xEF\xBF\xBD");

@@ -88,8 +88,9 @@ static const option_row OPTIONS[] = {
      OPTION_AT(bench_run, o.user_key)},
     {0, "methods", "NAME[,NAME...]", "only these methods, and longest (docs/bench.md)",
      OPTION_AT(bench_run, method_names)},
-    SCALAR_OPTION(bench_run, scalar, "MODEL",
-                  "a reward model with a score head, run as the method scalar (docs/scalar.md)"),
+    SCALAR_OPTION(bench_run, scalar, "MODEL[:WEIGHT]",
+                  "a reward model with a score head, run as the method scalar; with a weight mixed into p-genrm, too "
+                  "(docs/scalar.md)"),
     {0, "baselines", NULL, "the statistical methods too and, with --ind above 0, the judge's plain prompts",
      OPTION_AT(bench_run, o.baselines)},
     {0, "stranger", NULL, "every row that uses a history once more with another user's",
@@ -232,7 +233,7 @@ static int bench_on(bench_run *r) {
 }
 
 static int bench(bench_run *r) {
-    if (r->scalar.has_weight) return args_wrong(r->self, "--scalar takes no weight here, expected MODEL");
+    if (r->scalar.has_weight) r->o.judge.scalar_weight = r->scalar.weight;
     char *names = r->method_names ? must_dup(r->method_names, strlen(r->method_names)) : NULL;
     int status = names ? split_methods(r, names) : EXIT_DONE;
     if (status == EXIT_DONE) status = bench_on(r);

@@ -9,6 +9,7 @@
 #include "judge_args.h"
 #include "message.h"
 #include "report.h"
+#include "scalar_args.h"
 #include "session.h"
 
 enum {
@@ -20,6 +21,7 @@ typedef struct score_run {
     const command *self;
     common_options common;
     judge_args judge;
+    scalar_args scalar;
     char **files;
     pgr_request **requests;
     size_t n_request, n_bad; /* requests read; requests that could not be read or judged */
@@ -27,7 +29,13 @@ typedef struct score_run {
     bool chains;             /* every chain is printed */
 } score_run;
 
-static const option_row OPTIONS[] = {JUDGE_OPTIONS(score_run, judge), {0}};
+static const option_row OPTIONS[] = {
+    JUDGE_OPTIONS(score_run, judge),
+    SCALAR_OPTION(
+        score_run, scalar, "MODEL[:WEIGHT]",
+        "a reward model with a score head, shown beside the verdict; with a weight (--scalar-weight) mixed in "
+        "(docs/scalar.md)"),
+    {0}};
 
 /* ---- requests ---- */
 
@@ -217,7 +225,11 @@ static int judge_requests(score_run *r) {
     int status = judge_args_open(&r->judge, &r->common);
     if (status == EXIT_DONE) status = complete_requests(r);
     if (status == EXIT_DONE) status = session_open(&r->common, true, &s);
+    if (status == EXIT_DONE) status = scalar_args_open(&r->scalar, &r->common, s.bar);
+    if (r->scalar.has_weight) r->judge.o.scalar_weight = r->scalar.weight;
+    r->judge.o.scalar = r->scalar.opened;
     if (status == EXIT_DONE) status = judge_all(r, &s);
+    scalar_args_close(&r->scalar);
     session_close(&s);
     judge_args_close(&r->judge);
     return status;

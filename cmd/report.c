@@ -474,6 +474,32 @@ static void print_chains(const screen *s, const pgr_result *r) {
     }
 }
 
+/* What a reward model says, and what of it is in the scores. */
+static void print_scalars(const screen *s, const pgr_result *r) {
+    static const column columns[] = {
+        {"Response", false, false}, {"Reward", true, false}, {"In the score", true, false}};
+    if (!r->scalar_model) return;
+    heading(s, "Reward model");
+    table *t = table_create(columns, 3);
+    for (size_t i = 0; i < r->n_response; i++) {
+        const pgr_response_score *p = &r->responses[i];
+        text name = letter(i), reward = number(p->scalar, 2, ""),
+             prior = number(r->scalar_weight > 0 ? p->prior : NAN, 2, "");
+        const char *cells[] = {name.s, reward.s, prior.s};
+        table_row(t, STYLE_PLAIN, cells);
+    }
+    table_print(t, s, INDENT);
+    table_free(t);
+    char line[300];
+    const char *who = *r->scalar_model ? r->scalar_model : "scores of the request";
+    if (r->scalar_weight > 0)
+        snprintf(line, sizeof line, "%.200s, each point above the mean is worth %g; chains are counted with it.", who,
+                 r->scalar_weight);
+    else
+        snprintf(line, sizeof line, "%.200s, beside the verdict: it is not in the scores.", who);
+    put_wrapped(s, STYLE_DIM, line, INDENT, 0);
+}
+
 void report_print(const screen *s, const pgr_result *r, bool chains) {
     print_title(s, r);
     print_persona(s, r);
@@ -481,6 +507,7 @@ void report_print(const screen *s, const pgr_result *r, bool chains) {
     print_bars(s, r);
     print_verdict(s, r);
     print_neighbours(s, r);
+    print_scalars(s, r);
     print_details(s, r);
     if (chains) print_chains(s, r);
 }

@@ -432,7 +432,8 @@ typedef struct pgr_scalar_input { /* a response to a conversation */
 typedef struct pgr_scalar pgr_scalar;
 
 /* path: a Hugging Face folder with architectures LlamaForSequenceClassification (Mistral-, Qwen2-, Qwen3-) and one
- * label; pgr_model_find finds one by name. options as in pgr_model_open, may be NULL. */
+ * label; pgr_model_find finds one by name. options as in pgr_model_open, but PGR_DTYPE_AUTO is exact here; may be NULL.
+ */
 pgr_status pgr_scalar_open(const char *path, const pgr_model_options *options, pgr_scalar **out, pgr_error *err);
 void pgr_scalar_close(pgr_scalar *scalar); /* NULL is fine */
 
@@ -752,6 +753,8 @@ typedef struct pgr_judge_options {
     pgr_people *people;   /* NULL: pro > 0 is refused. Prototypes of analyses cost one more chain per request */
     double w_ind, w_pro;  /* of the two means, >= 0 and not both 0; only their ratio counts */
     pgr_neighbour_weights neighbour_weights; /* inside the mean of pro */
+    pgr_scalar *scalar;   /* a reward model that is shown beside the chains; the caller's. NULL: the request's scores */
+    double scalar_weight; /* points that 1 of its scores adds under the personal part; 0: none */
     size_t cold_pairs;    /* a user with fewer pairs leans on similar users (docs/scores.md); 0: nobody does */
     pgr_history_by history_by;
     pgr_embedder *embedder; /* for PGR_HISTORY_RELEVANT where people is NULL; the caller's. May be NULL */
@@ -777,6 +780,8 @@ typedef struct pgr_response_score {
                              1 / N where all N texts are the same */
     size_t prefer;        /* chains that prefer it to every other text; chains that see a tie prefer none */
     size_t n;             /* chains in the mean */
+    double scalar;        /* of the reward model; NaN: there is none, or the response is too long for it */
+    double prior;         /* points of it that are in score, ind and pro; 0 where it is only shown */
 } pgr_response_score;
 
 /* A row of the rubric. Over all chains (docs/scores.md, "The rubric") the weights sum to 100 and the weighted scores to
@@ -842,6 +847,8 @@ typedef struct pgr_result {
     double w_ind, w_pro;       /* as used: they sum to 1 */
     double adaptive;           /* the value of `settled` at which writing stopped or would have; 0: not asked for */
     size_t saved;              /* chains that were not written because the verdict was settled */
+    const char *scalar_model;  /* that scored the responses, "": the request brought the scores; NULL: there are none */
+    double scalar_weight;      /* as used */
     bool cold_start;           /* the weights lean on similar users because the user's history is short */
     double flip_rate;        /* NaN without swaps: how often the verdicts of the two orders of a pair of chains differ,
                                 whose prompts are otherwise the same */

@@ -240,6 +240,7 @@ static pgr_status judge_group(group *g) {
     jo.pro = c->pro;
     jo.people = c->pro > 0 ? r->in->people : NULL; /* own chains do not depend on what else is in the grid */
     jo.seed = -1;                                  /* each request has its own */
+    jo.scalar = !c->frame && jo.scalar_weight > 0 ? r->in->o->scalar : NULL; /* under p-genrm, where it counts */
     jo.frame = c->frame ? c->frame : jo.frame;
     if (c->frame) jo.max_tokens = 0;
     jo.keep_chains = true;

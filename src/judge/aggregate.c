@@ -96,6 +96,7 @@ static pgr_status collect(const aggregate_chain *chains, pgr_score_kind kind, co
         v->counts[i] = c->parsed && complete(from, v->n_response);
         if (!v->counts[i]) continue;
         votes_unshuffle(v, &chains[i], from, v->scores + i * v->n_response);
+        for (size_t r = 0; o->prior && r < v->n_response; r++) v->scores[i * v->n_response + r] += o->prior[r];
         v->n++;
         v->n_of[v->pro[i]]++;
     }
@@ -164,6 +165,7 @@ static pgr_status votes_of_kind(const aggregate_chain *chains, pgr_score_kind ki
                                 arena *a, votes *out, pgr_error *err) {
     aggregate_options quiet = *o;
     quiet.counted = NULL;
+    quiet.prior = NULL; /* what the chains wrote */
     return collect(chains, kind, &quiet, a, out, err);
 }
 

@@ -22,6 +22,7 @@ typedef struct aggregate_options {
     const double *neighbour_weights; /* (n_neighbour) > 0 */
     size_t n_neighbour;
     const size_t *same; /* (n_response) same[r]: the first response with the text of r; NULL: all texts differ */
+    const double *prior; /* (n_response) added to what every chain gives; NULL: nothing */
     size_t *counted;    /* (n_neighbour) out: chains of each that count; NULL where there are no neighbours */
     const pgr_calibration *calibration; /* NULL: none */
     bool write_persona; /* from the merged criteria; else that of the nearest chain is taken */

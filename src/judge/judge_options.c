@@ -58,6 +58,8 @@ static const pgr_option ROWS[] = {
            "weight of the mean under similar users' histories", NULL),
     CHOICE("neighbour-weights", "KIND", neighbour_weights, WEIGHTS, V,
            "similar users weigh alike (uniform) or by similarity"),
+    NUMBER(DOUBLE, "scalar-weight", "W", scalar_weight, 0, 0, 1e6, V,
+           "points that 1 of a reward model's scores adds to a response; 0: they are only shown", NULL),
     NUMBER(SIZE, "cold-start", "N", cold_pairs, 4, 0, FIELD_HISTORY_MAX, V,
            "a user with fewer pairs leans on similar users; 0: never", NULL),
     NUMBER(DOUBLE, "adaptive", "P", adaptive, 0, 0.5, 1, V,

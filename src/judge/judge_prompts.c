@@ -238,6 +238,7 @@ pgr_status judging_prepare(judging *j) {
     PGR_TRY(watch_check(&o->watch, &j->error));
     PGR_TRY(write_grammar(j));
     PGR_TRY(judging_name(j, settle_numbers(j)));
+    PGR_TRY(judging_name(j, judging_scalars(j)));
     PGR_TRY(make_orders(j));
     PGR_TRY(own_side(j));
     PGR_TRY(neighbours_side(j));

@@ -81,6 +81,7 @@ static pgr_status weigh(judging *j, const heard *h, arena *a, pgr_result *out) {
                            .neighbour_weights = j->neighbour_weights,
                            .n_neighbour = j->near.n,
                            .same = same,
+                           .prior = j->prior,
                            .counted = h->counted,
                            .calibration = jo->calibration,
                            .write_persona = frame_form(j->b->frame) == CHAIN_COMPACT};
@@ -200,6 +201,7 @@ pgr_status judging_result(judging *j) {
     heard h;
     PGR_TRY(hear(j, &j->tmp, &h));
     PGR_TRY(weigh(j, &h, &j->made->arena, out));
+    PGR_TRY(judging_show_scalars(j));
     PGR_TRY(keep_neighbours(j, &h, out));
     if (j->near.n == 0 && j->b->source && (j->b->o->pro > 0 || (j->b->o->pro < 0 && j->r->pro > 0)))
         out->pro_reason = "no similar user was found";

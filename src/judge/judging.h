@@ -81,6 +81,7 @@ typedef struct judging { /* one request of a call */
     neighbourhood near;        /* who is similar */
     double *neighbour_weights; /* (near.n) */
     double w_ind, w_pro;
+    double *scalars, *prior;   /* (n_response) of the reward model, and what they add; NULL: there are none */
     bool cold;
     size_t round;              /* from 0 */
     size_t n_open;             /* prompts that are with the engine */
@@ -121,6 +122,11 @@ void embeddings_free(embeddings *e);
 
 /* Finds up to n neighbours, their weights, and the weights of the two sides. */
 pgr_status judging_neighbours(judging *j, size_t n);
+
+/* ---- judge_scalar.c: a reward model beside the chains ---- */
+
+pgr_status judging_scalars(judging *j);      /* the scores and the prior, where they are asked for */
+pgr_status judging_show_scalars(judging *j); /* into the result, which has its responses */
 
 /* ---- judge_prompts.c: settings, voices, prompts ---- */
 

@@ -55,6 +55,8 @@ static void put_response(buf *b, const pgr_response_score *s, size_t index) {
     put_count(b, "prefer", s->prefer);
     put_number(b, "ind", s->scored ? s->ind : NAN);
     put_number(b, "pro", s->scored ? s->pro : NAN);
+    put_number(b, "scalar", s->scalar);
+    put_number(b, "prior", s->prior);
     put_count(b, "n", s->n);
     if (!s->scored) {
         put_key(b, "reason");
@@ -124,6 +126,18 @@ static void put_weights(buf *b, const pgr_result *r) {
         buf_printf(b, "%d", r->prototype);
     else
         buf_puts(b, "null");
+}
+
+static void put_scalar(buf *b, const pgr_result *r) {
+    put_key(b, "scalar");
+    if (!r->scalar_model) {
+        buf_puts(b, "null");
+        return;
+    }
+    buf_puts(b, "{\"model\":");
+    put_text_or_null(b, r->scalar_model);
+    put_number(b, "weight", r->scalar_weight);
+    buf_putc(b, '}');
 }
 
 static void put_adaptive(buf *b, const pgr_result *r) {
@@ -248,6 +262,7 @@ pgr_status pgr_result_json(const pgr_result *r, char **out, pgr_error *err) {
     put_count(&b, "rubric_chains", r->rubric_chains);
     put_neighbours(&b, r);
     put_weights(&b, r);
+    put_scalar(&b, r);
     put_adaptive(&b, r);
     put_history(&b, r);
     put_clipped(&b, r);

@@ -16,7 +16,9 @@ static const size_t KV_TOKENS = 1 << 30; /* no limit of its own: pages come as t
 /* ---- opening ----------------------------------------------------------------------------------------------------- */
 
 static pgr_status open_parts(pgr_scalar *s, const char *path, const pgr_model_options *o, pgr_error *err) {
-    PGR_TRY(model_open_score(path, o, &s->model, err));
+    pgr_model_options exact = o ? *o : pgr_model_options_default();
+    if (exact.dtype == PGR_DTYPE_AUTO) exact.dtype = PGR_DTYPE_EXACT; /* what int8 does to rewards is not measured */
+    PGR_TRY(model_open_score(path, &exact, &s->model, err));
     const pgr_model *m = s->model;
     s->n_row = PASS_ROWS;
     s->rows = mem_array(s->n_row, sizeof *s->rows);

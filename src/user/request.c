@@ -16,8 +16,8 @@ enum {
 };
 #define REQUEST_BYTES_MAX ((size_t)64 << 20)
 
-static const char *const REQUEST_KEYS[] = {"id",  "user", "query",   "messages", "responses",
-                                           "ind", "pro",  "history", "seed",     NULL};
+static const char *const REQUEST_KEYS[] = {"id",  "user",    "query", "messages", "responses", "ind",
+                                           "pro", "history", "seed",  "scalar",   NULL};
 
 /* ---- our own form ------------------------------------------------------------------------------------------------ */
 
@@ -72,12 +72,33 @@ static pgr_status read_responses(const field_reader *in, const json_t *v, pgr_re
     return PGR_OK;
 }
 
+/* A reward model's scores that the caller has: one per response. */
+static pgr_status read_scalars(const field_reader *in, const json_t *v, pgr_request *r) {
+    field_path p = field_key(&FIELD_TOP, "scalar");
+    PGR_TRY(json_want_array(v, field_at(in, &p), in->err));
+    size_t n = json_array_size(v);
+    if (n != r->n_response)
+        return fail(in->err, PGR_E_FORMAT, "%s: scalar: found %zu numbers, expected one per response: %zu", in->file, n,
+                    r->n_response);
+    double *scalars = arena_array(in->a, n, sizeof *scalars);
+    if (!scalars) return fail_mem(in->err);
+    for (size_t i = 0; i < n; i++) {
+        field_path item = field_item(&p, i);
+        const json_t *number = json_array_get(v, i);
+        if (!json_is_number(number)) return field_fail(in, &item, json_kind(number), "a number");
+        scalars[i] = json_number_value(number);
+    }
+    r->scalars = scalars;
+    return PGR_OK;
+}
+
 static pgr_status read_own(const field_reader *in, const json_t *top, pgr_request *r) {
     PGR_TRY(field_keys(in, top, REQUEST_KEYS, &FIELD_TOP));
     PGR_TRY(field_optional_string(in, top, "id", &FIELD_TOP, &r->id));
     if (field_given(top, "user")) PGR_TRY(read_user(in, field_given(top, "user"), r));
     PGR_TRY(field_question(in, top, "messages", &FIELD_TOP, &r->messages, &r->n_message));
     PGR_TRY(read_responses(in, json_object_get(top, "responses"), r));
+    if (field_given(top, "scalar")) PGR_TRY(read_scalars(in, field_given(top, "scalar"), r));
     return read_numbers(in, top, r);
 }
 

@@ -34,6 +34,7 @@ struct pgr_request {
     size_t n_message;
     const char *const *responses; /* (n_response) n_response >= 2 */
     size_t n_response;
+    const double *scalars;        /* (n_response) of a reward model, as given; NULL: not */
     int ind, pro, history_pairs; /* -1: not given */
     int64_t seed;                /* -1: not given */
     int chosen;                  /* index of the response known to be preferred (a record's),

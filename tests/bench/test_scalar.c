@@ -1,5 +1,5 @@
-/* test_scalar.c - a reward model as methods of the benchmark, on a tiny random one: the verdicts are its scores, what is
- * saved goes on, what is listed is run; and a reward model's opinion is used as far as train rows say. */
+/* test_scalar.c - a reward model as methods of the benchmark, on a tiny random one: the verdicts are its scores, what
+ * is saved goes on, what is listed is run; and a reward model's opinion is used as far as train rows say. */
 #include <math.h>
 
 #include "../base/faults.h"

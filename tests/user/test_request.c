@@ -150,7 +150,7 @@ static void test_mistakes(void **state) {
         {"{" Q "\"respones\":[]}", "r.json: unknown key \"respones\", expected perhaps \"responses\""},
         {"{" Q "\"zebra\":1," RR "}",
          "r.json: unknown key \"zebra\", expected one of: id, user, query, messages, responses, "
-         "ind, pro, history, seed"},
+         "ind, pro, history, seed, scalar"},
         {"{" RR "}", "r.json: found neither `query` nor `messages`, expected one of them"},
         {"{" Q "\"messages\":[]," RR "}", "r.json: found both `query` and `messages`, expected one of them"},
         {"{\"query\":\" \\n\"," RR "}", "r.json: query: found only blanks, expected text"},

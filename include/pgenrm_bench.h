@@ -87,7 +87,8 @@ typedef struct pgr_bench_options {
     size_t n_history_from;
     const char *const *users; /* (n_users) files with {"user_id", "demographics"} */
     size_t n_users;
-    const char *split;  /* the rows that are asked */
+    const char *split;  /* the rows that are asked; "train": each without its own conversation in its history, for the
+                         * language model's own chains alone (what learns from train rows, pro, is refused) */
     const char *subset; /* only rows of this subset; NULL: all */
     const char *user_key; /* the column that names a row's user; NULL: "user_id", or the form's own */
     size_t limit;       /* asked rows of a set, spread over its users; 0: all */
@@ -103,8 +104,9 @@ typedef struct pgr_bench_options {
     bool stranger;      /* every row that uses a history once more with another user's */
     const char *out;    /* folder for verdicts, rows and the report; NULL: nothing is kept */
     bool resume;        /* go on with what `out` holds; the settings must be the same */
-    const char *calibration_out; /* file for a temperature fitted on the verdicts of each set's last p-genrm row that is
-                                  * no control; NULL: none */
+    const char *calibration_out; /* file for a calibration fitted on the verdicts of each set's last p-genrm row that is
+                                  * no control: of shrunk leads, or of probabilities where no verdict has two
+                                  * chains; NULL: none */
     pgr_judge_options judge; /* how p-genrm asks; its ind, pro, seed, watch and callbacks are not looked at. Without
                                 its people similar users come from a store that is made of each set's train
                                 rows, in `out` */
@@ -142,7 +144,7 @@ typedef struct pgr_bench_row {
     double flip_rate;
     size_t tokens, prompt_tokens, cached_tokens; /* tokens: written */
     double seconds, seconds_per_pair; /* of wall clock, all runs; of one verdict */
-    double ece, ece_temperature, ece_isotonic; /* expected calibration error: as it is; after a map fitted on the other
+    double ece, ece_temperature, ece_isotonic, ece_shrunk; /* expected calibration error: as it is; after a map fitted on the other
                                                 * users */
     double over_longest, over_longest_se;   /* paired differences of accuracy: to the longest answer, */
     double over_base, over_base_se;         /* to the same method's base without the user, */

@@ -36,8 +36,8 @@ static pgr_request *create(void) {
 
 static bool own_conversation(const bench_row *row, const bench_row *earlier) {
     const char *mine = row->record.conversation_id;
-    return row == earlier
-           || (row->user == earlier->user && *mine && strcmp(mine, earlier->record.conversation_id) == 0);
+    return row == earlier || (row->user == earlier->user && *mine && strcmp(mine, earlier->record.conversation_id) == 0)
+           || (row->again && row->user == earlier->user && row->question == earlier->question);
 }
 
 static pgr_status add_history(const bench_data *d, const bench_row *row, const bench_ask *how, pgr_request *r,

@@ -28,7 +28,8 @@ typedef struct bench {
     pgr_bench_row *rows; /* (n_row) */
     size_t n_row;
     journal j;
-    double *x, *y; /* (n_outcome) for calibration_out */
+    double *x, *y;  /* (n_outcome) for calibration_out */
+    pgr_gap *leads; /* (n_outcome) */
     size_t n_outcome;
 } bench;
 
@@ -148,10 +149,13 @@ static pgr_status add_outcomes(bench *b, const verdict_table *t) {
     if (!b->o->calibration_out) return PGR_OK;
     size_t n = b->n_outcome, most = n + t->n_run * t->n_row;
     double *x = arena_array(&b->made->arena, most, sizeof *x), *y = arena_array(&b->made->arena, most, sizeof *y);
-    if (!x || !y) return fail_mem(b->err);
+    pgr_gap *leads = arena_array(&b->made->arena, most, sizeof *leads);
+    if (!x || !y || !leads) return fail_mem(b->err);
     if (n) memcpy(x, b->x, n * sizeof *x);
     if (n) memcpy(y, b->y, n * sizeof *y);
-    b->n_outcome += summary_outcomes(t, x + n, y + n);
+    if (n) memcpy(leads, b->leads, n * sizeof *leads);
+    b->n_outcome += summary_outcomes(t, x + n, leads + n, y + n);
+    b->leads = leads;
     b->x = x;
     b->y = y;
     return PGR_OK;
@@ -162,8 +166,11 @@ static pgr_status write_calibration(const bench *b) {
     if (b->n_outcome == 0)
         return fail(b->err, PGR_E_ARG, "%s: no verdict of p-genrm to fit a calibration on", b->o->calibration_out);
     pgr_calibration *c = NULL;
-    PGR_TRY(pgr_calibration_fit(PGR_CALIBRATION_TEMPERATURE, PGR_CALIBRATION_PROBABILITY, b->x, b->y, b->n_outcome, &c,
-                                b->err));
+    if (summary_all_lead(b->leads, b->n_outcome))
+        PGR_TRY(pgr_calibration_fit_gaps(PGR_CALIBRATION_TEMPERATURE, b->leads, b->y, b->n_outcome, &c, b->err));
+    else /* one chain a verdict: nothing tells what varies between chains */
+        PGR_TRY(pgr_calibration_fit(PGR_CALIBRATION_TEMPERATURE, PGR_CALIBRATION_PROBABILITY, b->x, b->y, b->n_outcome,
+                                    &c, b->err));
     pgr_status s = pgr_calibration_write(c, b->o->calibration_out, b->err);
     pgr_calibration_free(c);
     return s;

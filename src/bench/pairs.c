@@ -140,7 +140,7 @@ typedef struct rows { /* growing */
     size_t n, cap;
 } rows;
 
-static pgr_status rows_add(rows *r, const pair_record *p, bool train, pgr_error *err) {
+static pgr_status rows_add(rows *r, bench_row row, pgr_error *err) {
     if (r->n == r->cap) {
         size_t cap = r->cap ? 2 * r->cap : 1024;
         bench_row *v = mem_resize(r->v, cap * sizeof *v);
@@ -148,7 +148,7 @@ static pgr_status rows_add(rows *r, const pair_record *p, bool train, pgr_error 
         r->v = v;
         r->cap = cap;
     }
-    r->v[r->n++] = (bench_row){.record = *p, .train = train};
+    r->v[r->n++] = row;
     return PGR_OK;
 }
 
@@ -189,10 +189,10 @@ static pgr_status read_pairs(bench_data *d, const bench_files *f, const char *pa
                 fail(err, PGR_E_FORMAT, "%s:%zu: this is no pair of a chosen and a rejected response", path, rec.line);
             break;
         }
-        if (is_train(&rec.pair))
-            status = rows_add(r, &rec.pair, true, err);
-        else if (what == ROWS_ALL && is_asked(&rec.pair, f->split) && in_subset(&rec.pair, f->subset))
-            status = rows_add(r, &rec.pair, false, err);
+        bool asked = what == ROWS_ALL && is_asked(&rec.pair, f->split) && in_subset(&rec.pair, f->subset);
+        if (is_train(&rec.pair)) status = rows_add(r, (bench_row){.record = rec.pair, .train = true}, err);
+        if (status == PGR_OK && asked)
+            status = rows_add(r, (bench_row){.record = rec.pair, .again = is_train(&rec.pair)}, err);
     }
     for (size_t i = 0; i < PGR_LEFT_N; i++) d->left_out[i] += dataset_left_out(file, (pgr_left)i);
     dataset_close(file);
@@ -331,7 +331,7 @@ pgr_status bench_data_of(const char *name, const pair_record *records, size_t n,
     pgr_status status = (d->name = arena_strdup(&d->arena, name)) ? PGR_OK : fail_mem(err);
     for (size_t i = 0; status == PGR_OK && i < n; i++)
         if (is_train(&records[i]) || is_asked(&records[i], split))
-            status = rows_add(&r, &records[i], is_train(&records[i]), err);
+            status = rows_add(&r, (bench_row){.record = records[i], .train = is_train(&records[i])}, err);
     if (status == PGR_OK) status = take_rows(d, &r, err);
     mem_free(r.v);
     if (status == PGR_OK)

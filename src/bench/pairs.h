@@ -22,6 +22,7 @@ typedef struct bench_row {
                           * and rows whose conversation goes on from it */
     size_t item[2];      /* the responses' texts, numbered: chosen, rejected */
     bool train;          /* else it is asked */
+    bool again;          /* asked, and a train row too: nothing of its question is history */
 } bench_row;
 
 typedef struct bench_data {
@@ -37,7 +38,7 @@ typedef struct bench_data {
 } bench_data;
 
 /* Rows of `split` of the files are asked; their train rows (and those of history_from, which may be other files) are
- * history. users: files with {"user_id", "demographics"}, or NULL. A row that has the split "" is asked. subset NULL:
+ * history. Split "train": train rows are both, each asked a second time as a row of its own. users: files with {"user_id", "demographics"}, or NULL. A row that has the split "" is asked. subset NULL:
  * all rows. */
 typedef struct bench_files {
     const char *const *paths;

@@ -222,10 +222,27 @@ static pgr_status check_calibration(const pgr_bench_options *o, pgr_error *err) 
     return PGR_OK;
 }
 
+/* A train row leaves its own conversation out of its history. What is fitted on all train rows cannot. */
+static pgr_status check_train(const pgr_bench_options *o, bool similar, pgr_error *err) {
+    if (strcmp(o->split, "train") != 0) return PGR_OK;
+    if (similar)
+        return fail(
+            err, PGR_E_ARG,
+            "bench: similar users are found by train rows, the asked ones among them; expected pro 0 with split "
+            "train");
+    for (const bench_method *m = BENCH_METHODS; m->name; m++) {
+        bool run = o->n_methods ? listed(o, m->name) : by_default(o, m);
+        if (run && strcmp(m->name, "longest") != 0)
+            return fail(err, PGR_E_ARG,
+                        "bench: %s learns from train rows, expected another split, or methods of the language model "
+                        "alone (no baselines, ind above 0)",
+                        m->name);
+    }
+    return PGR_OK;
+}
+
 pgr_status plan_check(const pgr_bench_options *o, bool engine, pgr_error *err) {
     if (o->n_data == 0) return fail(err, PGR_E_ARG, "bench: no data, expected at least one file");
-    if (strcmp(o->split, "train") == 0)
-        return fail(err, PGR_E_ARG, "bench: train rows are the history, expected another split to be asked");
     PGR_TRY(check_list("ind", o->ind, o->n_ind, err));
     PGR_TRY(check_list("pro", o->pro, o->n_pro, err));
     PGR_TRY(check_methods(o, err));
@@ -239,6 +256,7 @@ pgr_status plan_check(const pgr_bench_options *o, bool engine, pgr_error *err) {
     if (similar && !o->judge.people && !o->out)
         return fail(err, PGR_E_ARG,
                     "bench: pro is above 0, expected a store of users, or an output folder to make one in");
+    PGR_TRY(check_train(o, similar, err));
     if (o->calibration_out) PGR_TRY(check_calibration(o, err));
     if (o->resume && !o->out) return fail(err, PGR_E_ARG, "bench: nothing to resume, expected the folder of a run");
     return PGR_OK;

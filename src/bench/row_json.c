@@ -60,6 +60,7 @@ static void put_row(const pgr_bench_row *r, buf *out) {
     put_number(out, "ece", r->ece);
     put_number(out, "ece_temperature", r->ece_temperature);
     put_number(out, "ece_isotonic", r->ece_isotonic);
+    put_number(out, "ece_shrunk", r->ece_shrunk);
     put_number(out, "over_longest", r->over_longest);
     put_number(out, "over_longest_se", r->over_longest_se);
     put_text(out, "base", r->base);

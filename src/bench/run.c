@@ -83,7 +83,7 @@ static pgr_status run_statistic(running *r, size_t cell, size_t run) {
         bench_verdict *v = verdict_at(r->t, cell, run, i);
         if (v->known) continue;
         double p = r->p[i];
-        *v = (bench_verdict){.known = true, .p = p, .flip = NAN, .seconds = each};
+        *v = (bench_verdict){.known = true, .p = p, .flip = NAN, .lead = {NAN, NAN, NAN}, .seconds = each};
         v->right = isnan(p) || p == 0.5 ? 0.5 : (p > 0.5 ? 1 : 0);
         PGR_TRY(journal_add(r->in->j, r->t, cell, run, i, r->err));
     }
@@ -94,7 +94,7 @@ static pgr_status run_statistic(running *r, size_t cell, size_t run) {
 
 static pgr_status take_pair(const running *r, size_t row, const scalar_pair *pair, bench_verdict *v) {
     double gap = scalar_gap(pair);
-    *v = (bench_verdict){.known = true, .p = stat_probability(gap), .right = 0.5, .flip = NAN};
+    *v = (bench_verdict){.known = true, .p = stat_probability(gap), .right = 0.5, .flip = NAN, .lead = {NAN, NAN, NAN}};
     v->prompt_tokens = pair->tokens[0] + pair->tokens[1];
     if (gap != 0) v->right = gap > 0 ? 1 : 0;
     if (!isnan(pair->score[0]) && !isnan(pair->score[1])) return PGR_OK;
@@ -129,7 +129,7 @@ static pgr_status repeat_scalar(running *r, size_t cell, size_t run) {
     for (size_t row = 0; row < r->t->n_row; row++) {
         bench_verdict *v = verdict_at(r->t, cell, run, row), first = *verdict_at(r->t, cell, 0, row);
         if (v->known) continue;
-        *v = (bench_verdict){.known = true, .p = first.p, .right = first.right, .flip = NAN};
+        *v = (bench_verdict){.known = true, .p = first.p, .right = first.right, .flip = NAN, .lead = {NAN, NAN, NAN}};
         PGR_TRY(journal_add(r->in->j, r->t, cell, run, row, r->err));
         r->n_done++;
     }
@@ -189,6 +189,8 @@ static pgr_status take_result(group *g, size_t i, const pgr_result *result, benc
     if (result->best >= 0) {
         double best = result->calibrated ? result->confidence : result->confidence_raw;
         v->p = result->tie ? 0.5 : (size_t)result->best == place ? best : 1 - best;
+        v->lead = result->lead;
+        if ((size_t)result->best != place) v->lead.mean = -v->lead.mean;
         v->right = result->tie ? 0.5 : ((size_t)result->best == place ? 1 : 0);
     }
     return take_gaps(r, result, place, v);
@@ -207,7 +209,8 @@ static pgr_status take_error(group *g, size_t i) {
 static pgr_status settle(group *g, size_t i) {
     running *r = g->r;
     double now = clock_now();
-    bench_verdict v = {.known = true, .p = NAN, .right = 0.5, .flip = NAN, .seconds = now - g->last};
+    bench_verdict v = {
+        .known = true, .p = NAN, .right = 0.5, .flip = NAN, .lead = {NAN, NAN, NAN}, .seconds = now - g->last};
     PGR_TRY(g->results[i] ? take_result(g, i, g->results[i], &v) : take_error(g, i));
     g->last = now;
     *verdict_at(r->t, g->cell, g->run, g->rows[i]) = v;

@@ -22,6 +22,7 @@ typedef struct work {
     size_t *counts;                              /* the same */
     size_t n_group;                              /* prototypes */
     double *p, *y, *mapped, *confidence, *right; /* (n_run * n_row) scratch: verdicts of one cell */
+    pgr_gap *leads, *some;                       /* the same; some: of those that are fitted on */
     size_t *whose;                               /* (n_run * n_row) scratch */
 } work;
 
@@ -171,6 +172,8 @@ static size_t gather(const work *w, size_t cell) {
             bool first = i % 2 == 0;
             w->p[n] = first ? p : 1 - p;
             w->y[n] = first ? 1 : 0;
+            w->leads[n] = at(w, cell, r, i)->lead;
+            if (!first) w->leads[n].mean = -w->leads[n].mean;
             w->whose[n++] = w->user[i];
         }
     return n;
@@ -226,17 +229,49 @@ static pgr_status cross_fit(const work *w, size_t n, pgr_calibration_method meth
     return PGR_OK;
 }
 
+bool summary_all_lead(const pgr_gap *leads, size_t n) {
+    double freedom = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (!isfinite(leads[i].mean)) return false;
+        freedom += leads[i].n - 1;
+    }
+    return freedom > 1e-6; /* some verdict has two chains */
+}
+
+/* The same over the leads, shrunk by what varies between requests; NaN where they do not tell. */
+static pgr_status cross_fit_leads(const work *w, size_t n, double *out) {
+    double *y = w->right;
+    *out = NAN;
+    for (size_t fold = 0; fold < FOLDS; fold++) {
+        size_t n_fit = 0;
+        for (size_t i = 0; i < n; i++) {
+            if (w->whose[i] % FOLDS == fold) continue;
+            w->some[n_fit] = w->leads[i];
+            y[n_fit++] = w->y[i];
+        }
+        if (!summary_all_lead(w->leads, n) || !summary_all_lead(w->some, n_fit)) return PGR_OK;
+        pgr_calibration *c = NULL;
+        PGR_TRY(pgr_calibration_fit_gaps(PGR_CALIBRATION_TEMPERATURE, w->some, y, n_fit, &c, w->err));
+        for (size_t i = 0; i < n; i++)
+            if (w->whose[i] % FOLDS == fold) w->mapped[i] = pgr_calibration_apply_gap(c, &w->leads[i]);
+        pgr_calibration_free(c);
+    }
+    *out = confidence_error(w, w->mapped, n);
+    return PGR_OK;
+}
+
 static pgr_status add_calibration(const work *w, size_t cell, pgr_bench_row *out) {
     size_t n = gather(w, cell);
-    out->ece = out->ece_temperature = out->ece_isotonic = NAN;
+    out->ece = out->ece_temperature = out->ece_isotonic = out->ece_shrunk = NAN;
     add_bins(w, n, out->bins);
     if (n == 0) return PGR_OK;
     out->ece = confidence_error(w, w->p, n);
     PGR_TRY(cross_fit(w, n, PGR_CALIBRATION_TEMPERATURE, &out->ece_temperature));
-    return cross_fit(w, n, PGR_CALIBRATION_ISOTONIC, &out->ece_isotonic);
+    PGR_TRY(cross_fit(w, n, PGR_CALIBRATION_ISOTONIC, &out->ece_isotonic));
+    return cross_fit_leads(w, n, &out->ece_shrunk);
 }
 
-size_t summary_outcomes(const verdict_table *t, double *x, double *y) {
+size_t summary_outcomes(const verdict_table *t, double *x, pgr_gap *leads, double *y) {
     size_t n = 0, cell = t->n_cell;
     for (size_t c = 0; c < t->n_cell; c++)
         if (strcmp(t->cells[c].method, "p-genrm") == 0 && !t->cells[c].stranger) cell = c;
@@ -244,6 +279,8 @@ size_t summary_outcomes(const verdict_table *t, double *x, double *y) {
         double p = verdict_at(t, cell, 0, i)->p; /* the runs of a cell follow each other */
         if (isnan(p)) continue;
         x[n] = i % 2 ? 1 - p : p;
+        leads[n] = verdict_at(t, cell, 0, i)->lead;
+        if (i % 2) leads[n].mean = -leads[n].mean;
         y[n++] = i % 2 ? 0 : 1;
     }
     return n;
@@ -295,8 +332,10 @@ static pgr_status begin(work *w) {
     w->confidence = arena_array(w->a, n, sizeof *w->confidence);
     w->right = arena_array(w->a, n, sizeof *w->right);
     w->whose = arena_array(w->a, n, sizeof *w->whose);
+    w->leads = arena_array(w->a, n, sizeof *w->leads);
+    w->some = arena_array(w->a, n, sizeof *w->some);
     if (!w->user || !w->points || !w->values || !w->residuals || !w->counts || !w->p || !w->y || !w->mapped
-        || !w->confidence || !w->right || !w->whose)
+        || !w->confidence || !w->right || !w->whose || !w->leads || !w->some)
         return fail_mem(w->err);
     for (size_t i = 0; i < w->n_row; i++) w->user[i] = w->in->d->rows[w->in->asked[i]].user;
     for (size_t c = 0; c < t->n_cell; c++)

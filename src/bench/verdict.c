@@ -48,6 +48,9 @@ void verdict_write(const verdict_table *t, size_t cell, size_t run, size_t row, 
     put_real(out, "right", v->right);
     if (!c->statistic) {
         put_real(out, "flip", v->flip);
+        put_real(out, "lead", v->lead.mean);
+        put_real(out, "spread", v->lead.spread);
+        put_real(out, "weigh", v->lead.n);
         buf_printf(out, ",\"chains\":%zu,\"parsed\":%zu,\"prompt\":%zu,\"cached\":%zu,\"tokens\":%zu", v->chains,
                    v->parsed, v->prompt_tokens, v->cached_tokens, v->tokens);
         put_gaps(out, v);
@@ -152,6 +155,17 @@ static pgr_status take_real(const reader *in, const char *key, double lo, double
     return PGR_OK;
 }
 
+/* Lines of earlier versions tell of no lead. */
+static pgr_status take_lead(const reader *in, pgr_gap *out) {
+    *out = (pgr_gap){NAN, NAN, NAN};
+    if (!json_object_get(in->top, "lead")) return PGR_OK;
+    PGR_TRY(take_real(in, "lead", -1e9, 1e9, &out->mean));
+    PGR_TRY(take_real(in, "spread", 0, 1e18, &out->spread));
+    PGR_TRY(take_real(in, "weigh", 1 - 1e-9, 1e9, &out->n));
+    if (isnan(out->spread) || isnan(out->n)) out->mean = NAN;
+    return PGR_OK;
+}
+
 static pgr_status take_gaps(const reader *in, verdict_table *t, bench_verdict *v) {
     const json_t *list = json_object_get(in->top, "gaps");
     if (!json_is_array(list)) return wrong(in, "gaps", "a list");
@@ -196,13 +210,14 @@ static pgr_status take_verdict(const reader *in, verdict_table *t) {
     PGR_TRY(take_count(in, "run", t->n_run - 1, &run));
     PGR_TRY(take_count(in, "row", t->n_row - 1, &row));
 
-    bench_verdict v = {.known = true, .flip = NAN};
+    bench_verdict v = {.known = true, .flip = NAN, .lead = {NAN, NAN, NAN}};
     PGR_TRY(take_real(in, "p", 0, 1, &v.p));
     PGR_TRY(take_real(in, "right", 0, 1, &v.right));
     PGR_TRY(take_real(in, "seconds", 0, 1e12, &v.seconds));
     if (isnan(v.right) || isnan(v.seconds)) return wrong(in, isnan(v.right) ? "right" : "seconds", "a number");
     if (!t->cells[cell].statistic) {
         PGR_TRY(take_real(in, "flip", 0, 1, &v.flip));
+        PGR_TRY(take_lead(in, &v.lead));
         PGR_TRY(take_count(in, "chains", SIZE_MAX >> 1, &v.chains));
         PGR_TRY(take_count(in, "parsed", v.chains, &v.parsed));
         PGR_TRY(take_count(in, "prompt", SIZE_MAX >> 1, &v.prompt_tokens));

@@ -106,6 +106,36 @@ static void own_conversation_is_no_history(void **state) {
     bench_data_free(d);
 }
 
+/* Split train: every train row is asked, its own conversation and all of its question left out; history it stays for
+ * the others. */
+static void train_rows_are_asked_without_themselves(void **state) {
+    (void)state;
+    const char *paths[] = {path_of("trees.jsonl")};
+    bench_files f = {.paths = paths, .n_path = 1, .split = "train"};
+    bench_data *d = NULL;
+    pgr_error err = {0};
+    if (bench_load(&f, &d, &err) != PGR_OK) fail_msg("%s", err.message);
+    assert_int_equal(d->n_test, 12); /* three of each of four users; the test rows are not here */
+    assert_int_equal(d->n_row, 24);
+    for (size_t u = 0; u < d->n_user; u++) {
+        assert_int_equal(d->users[u].n_train, 3);
+        for (size_t i = 0; i < d->users[u].n_test; i++) {
+            bench_row *row = &d->rows[d->users[u].test[i]];
+            bench_ask how = {.history = true};
+            pgr_request *r = NULL;
+            for (int named = 1; named >= 0; named--) {
+                if (!named) row->record.conversation_id = ""; /* then the question tells */
+                assert_int_equal(ask_request(d, row, &how, &r, NULL), PGR_OK);
+                assert_int_equal(r->n_history, 2);
+                for (size_t k = 0; k < 2; k++)
+                    assert_string_not_equal(r->history[k].context[0].text, row->record.pair.context[0].text);
+                pgr_request_free(r);
+            }
+        }
+    }
+    bench_data_free(d);
+}
+
 /* ---- numbers ---- */
 
 static const bench_method STATISTIC = {.name = "longest"};
@@ -332,7 +362,18 @@ static void other_settings_are_refused(void **state) {
     refused(&o, "ind 4 is given twice");
     o.n_ind = 1;
     o.split = "train";
-    refused(&o, "train rows are the history");
+    o.ind = options(data).ind;
+    o.baselines = true;
+    refused(&o, "learns from train rows");
+    o.baselines = false;
+    static const int some[] = {2};
+    o.pro = some;
+    o.n_pro = 1;
+    refused(&o, "expected pro 0 with split train");
+    o = options(data);
+    o.out = folder;
+    o.resume = true;
+    o.runs = 2;
     o.split = "nothing";
     refused(&o, "split: found \"nothing\", expected train, validation (val, dev) or test");
     o.split = "dev";
@@ -470,10 +511,15 @@ static void out_of_memory(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(requests_tell_nothing), cmocka_unit_test(own_conversation_is_no_history),
-        cmocka_unit_test(rows_by_hand),          cmocka_unit_test(goes_on_to_the_same_numbers),
-        cmocka_unit_test(torn_lines_are_cut),    cmocka_unit_test(other_settings_are_refused),
-        cmocka_unit_test(report_is_well_formed), cmocka_unit_test(out_of_memory),
+        cmocka_unit_test(requests_tell_nothing),
+        cmocka_unit_test(train_rows_are_asked_without_themselves),
+        cmocka_unit_test(own_conversation_is_no_history),
+        cmocka_unit_test(rows_by_hand),
+        cmocka_unit_test(goes_on_to_the_same_numbers),
+        cmocka_unit_test(torn_lines_are_cut),
+        cmocka_unit_test(other_settings_are_refused),
+        cmocka_unit_test(report_is_well_formed),
+        cmocka_unit_test(out_of_memory),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -26,6 +26,15 @@ static void prints_rows(void **state) {
     r = run(0, TRY "--ind 2 --calibration-out $SCRATCH/c.json && pgenrm score -q --json --ind 1 --calibration "
                    "$SCRATCH/c.json examples/request.json");
     assert_non_null(strstr(r.out, "\"confidence_raw\""));
+    assert_non_null(strstr(r.out, "\"calibrated\":true"));
+    run_free(&r);
+    r = run(0, TRY "--split train --ind 4 --json --calibration-out $SCRATCH/t.json && cat $SCRATCH/t.json");
+    assert_non_null(strstr(r.out, "\"pairs\":16,"));                      /* four train rows of each of four users */
+    assert_null(strstr(r.out, "\"ece_shrunk\":null,\"over_longest\":-")); /* p-genrm's is there */
+    assert_non_null(strstr(r.out, "{\"method\":\"temperature\",\"input\":\"shrunk\",\"n\":16,\"between\":"));
+    run_free(&r);
+    r = run(1, TRY "--split train --ind 0");
+    assert_non_null(strstr(r.err, "learns from train rows"));
     run_free(&r);
     r = run(1, TRY "--ind 0 --calibration-out $SCRATCH/c.json");
     assert_non_null(strstr(r.err, "no verdict of p-genrm"));

@@ -1,5 +1,6 @@
-/* bench_attn.c - speed of attention over chunks, one thread: rows that share a KV head over cached and uncached chunks,
- * fp32, bf16 and int8, as GFLOP/s (4 R T dim, nothing else counted) and share of the ceiling, ns per row and chunk, GB/s of K and V.
+/* bench_attn.c - speed of attention over chunks, one thread: rows that share a KV head over cached and uncached
+ * chunks, fp32, bf16 and int8, as GFLOP/s (4 R T dim, nothing else counted) and share of the ceiling, ns per row and
+ * chunk, GB/s of K and V.
  *
  * usage: bench_attn [ref|avx2|avx512] */
 #include <math.h>
@@ -130,7 +131,8 @@ static void bench(const kernels *k, kv_type type, size_t R, size_t dim, size_t n
     free(j.q), free(j.kv), free(j.acc), free(j.part), free(j.scratch);
 }
 
-/* ---- the ceiling: independent chains of fused multiply-adds, or of bf16 pair products, in registers; 0: unknown ---- */
+/* ---- the ceiling: independent chains of fused multiply-adds, or of bf16 pair products, in registers; 0: unknown
+ * ---- */
 
 #if defined(__x86_64__)
 typedef float wide __attribute__((vector_size(64)));

@@ -2,7 +2,7 @@
  *     ninja -C build bench_kmeans && python3 tools/golden_kmeans.py --table
  *                                      beside scikit-learn, from the same starts
  *     build/bench_kmeans FILE N D K    FILE: N rows of D floats, then K rows: the starts
- *     build/bench_kmeans - N D K       rows are drawn (normal, K groups), starts by k-means++, one run of 10 iterations */
+ *     build/bench_kmeans - N D K    rows are drawn (normal, K groups), starts by k-means++, one run of 10 iterations */
 #include <stdio.h>
 #include <stdlib.h>
 

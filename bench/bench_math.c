@@ -1,5 +1,6 @@
-/* bench_math.c - ceilings of the machine; one decode step of the default model's shapes; products of many shapes as G(FL)OP/s
- * and as a share of the ceiling of their instruction, same threads, same run, weights from main memory up to M = 64;
+/* bench_math.c - ceilings of the machine; one decode step of the default model's shapes; products of many shapes as
+ * G(FL)OP/s and as a share of the ceiling of their instruction, same threads, same run, weights from main memory up
+ * to M = 64;
  * attention pages; tiles.   bench_math [THREADS] */
 #include <math.h>
 #include <stdio.h>
@@ -175,8 +176,8 @@ static void bench_shapes(const double top[N_PEAK], pool *threads) {
     }
 }
 
-/* ---- one decode step: every matrix of a 30-layer model with 576 channels, 1536 hidden, 192 key channels; q, k, v and gate, up
- * stacked ---- */
+/* ---- one decode step: every matrix of a 30-layer model with 576 channels, 1536 hidden, 192 key channels; q, k, v
+ * and gate, up stacked ---- */
 
 static void bench_decode(gemm_form form, const char *name, pool *threads) {
     enum { LAYERS = 30, N_MATRIX = 4 };

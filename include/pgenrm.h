@@ -145,8 +145,9 @@ typedef enum pgr_dtype {
     PGR_DTYPE_AUTO,  /* the fastest on this CPU within 1 % of the exact perplexity (docs/speed.md): pgr_dtype_auto */
     PGR_DTYPE_EXACT, /* weights stay as the file has them, arithmetic in fp32 on the dequantised values */
     PGR_DTYPE_F32,   /* converted to fp32 at load and packed */
-    PGR_DTYPE_BF16,  /* converted to bf16 at load and packed, sums in fp32; K and V in bf16. With AVX512-BF16 activations
-                      * are rounded to bf16, too */
+    /* converted to bf16 at load and packed, sums in fp32; K and V in bf16. With AVX512-BF16 activations are rounded
+     * to bf16, too */
+    PGR_DTYPE_BF16,
     PGR_DTYPE_INT8,  /* 8-bit integers with a scale for every 64 values of a row, weights and activations, sums in fp32
                       * between; K and V with a scale for every token and head (docs/speed.md) */
 } pgr_dtype;
@@ -395,8 +396,8 @@ typedef struct pgr_embedder pgr_embedder;
 pgr_embed_options pgr_embed_options_default(void);
 
 /* Open a model for embeddings: a Hugging Face folder with an encoder of the BERT family, or any model that
- * pgr_model_open takes. The files of sentence-transformers in the folder count. PGR_DTYPE_AUTO is exact here, fp32 for encoders.
- * options may be NULL. */
+ * pgr_model_open takes. The files of sentence-transformers in the folder count. PGR_DTYPE_AUTO is exact here, fp32
+ * for encoders. options may be NULL. */
 pgr_status pgr_embedder_open(const char *path, const pgr_model_options *options, pgr_embedder **out, pgr_error *err);
 void pgr_embedder_close(pgr_embedder *embedder); /* NULL is fine */
 
@@ -495,7 +496,8 @@ pgr_status pgr_calibration_fit(pgr_calibration_method method, pgr_calibration_in
                                const double *y, size_t n, pgr_calibration **out, pgr_error *err);
 double pgr_calibration_apply(const pgr_calibration *c, double x); /* a probability; NaN for NaN */
 /* The same over differences of whole requests, which tell what varies between requests from what varies between the
- * chains of one: the map is of PGR_CALIBRATION_SHRUNK and keeps both variances. Needs a verdict of two chains or more. */
+ * chains of one: the map is of PGR_CALIBRATION_SHRUNK and keeps both variances. Needs a verdict of two chains or
+ * more. */
 pgr_status pgr_calibration_fit_gaps(pgr_calibration_method method, const pgr_gap *x, const double *y, size_t n,
                                     pgr_calibration **out, pgr_error *err);
 double pgr_calibration_apply_gap(const pgr_calibration *c, const pgr_gap *x); /* a map of any input; NaN for NaN */

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Proves the layering: a room includes, directly, nothing but itself and what src/rooms.txt lists for it, and of another
-room only the headers that stand in it, not those of its sub-folders; cmd/ sees the public headers only."""
+"""Proves the layering: a room includes, directly, nothing but itself and what src/rooms.txt lists for it, and of
+another room only the headers that stand in it, not those of its sub-folders; cmd/ sees the public headers only."""
 import pathlib
 import re
 import sys

@@ -134,7 +134,8 @@ class Comparison:
         self.prompts = measure.PROMPTS[:args.prompts]
 
     def program(self, model):
-        return measure.Program(argparse.Namespace(pgenrm=self.args.pgenrm, model=model, threads=self.args.threads), "exact")
+        about = argparse.Namespace(pgenrm=self.args.pgenrm, model=model, threads=self.args.threads)
+        return measure.Program(about, "exact")
 
     def ours(self, model, n):
         """(text, ids) and continuation of every prompt."""

@@ -39,8 +39,8 @@ N_LAYER, N_HEAD, N_FF, N_CTX, N_MERGE, N_PAD, EPS = 2, 4, 64, 2048, 61, 12, 1e-6
 PLAIN = {"rope_type": "default", "rope_theta": 10000.0}
 LLAMA3 = {"rope_type": "llama3", "rope_theta": 10000.0, "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
           "original_max_position_embeddings": 128}
-YARN = {"rope_type": "yarn", "rope_theta": 10000.0, "factor": 4.0, "original_max_position_embeddings": 64, "beta_fast": 8.0, "beta_slow": 1.0,
-        "attention_factor": 1.3}
+YARN = {"rope_type": "yarn", "rope_theta": 10000.0, "factor": 4.0, "original_max_position_embeddings": 64,
+        "beta_fast": 8.0, "beta_slow": 1.0, "attention_factor": 1.3}
 
 FAMILIES = {
     # name: (GGUF architecture, classes, width, KV heads, values per head, tied head, rope, seed, what else differs)
@@ -52,13 +52,8 @@ FAMILIES = {
     "yarn": ("qwen2", Qwen2Config, Qwen2ForCausalLM, 32, 2, 8, False, YARN, 5, {"use_sliding_window": False}),
 }
 
-<<<<<<< HEAD
 FOLDERS = {"qwen2": (torch.float16, "1GB"), "qwen3": (torch.bfloat16, "1GB"), "llama31": (torch.float16, "30KB"),
-           "mistral": (torch.bfloat16, "70KB")}
-=======
-FOLDERS = {"qwen2": (torch.float16, "1GB"), "qwen3": (torch.bfloat16, "1GB"), "llama31": (torch.float16, "30KB"), "mistral": (torch.bfloat16, "70KB"),
-           "yarn": (torch.bfloat16, "1GB")}
->>>>>>> fff83a5 (wip yarn)
+           "mistral": (torch.bfloat16, "70KB"), "yarn": (torch.bfloat16, "1GB")}
 
 
 def build_model(family, n_token):

@@ -10,9 +10,9 @@
 #include "base/mem.h"
 #include "base/text.h"
 
-/* What a parse needs where memory runs out. jansson 2.14 takes some failed allocations for syntax errors, and others end the program
- * or leave characters out: it never sees one. From the first on it gets memory of a reserve, is told that the text ends,
- * and what it made is thrown away. */
+/* What a parse needs where memory runs out. jansson 2.14 takes some failed allocations for syntax errors, and others
+ * end the program or leave characters out: it never sees one. From the first on it gets memory of a reserve, is told
+ * that the text ends, and what it made is thrown away. */
 typedef struct feeding {
     const char *text;
     size_t left;

@@ -48,7 +48,8 @@ typedef struct bench_files {
     const char *const *users;
     size_t n_users;
     const char *split, *subset;
-    const char *user_key; /* the column that names a row's user; NULL: "user_id", or the form's own. A row without one has a user of its own */
+    /* the column that names a row's user; NULL: "user_id", or the form's own. A row without one is a user of its own */
+    const char *user_key;
     size_t limit; /* asked rows, spread evenly over users by the seed; 0: all */
     uint64_t seed;
 } bench_files;

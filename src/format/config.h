@@ -9,8 +9,9 @@ enum { MAX_HEAD_GROUP = 256 }; /* query heads per KV head */
 typedef enum rope_scaling {
     ROPE_PLAIN,
     ROPE_LINEAR, /* all divided by factor */
-    ROPE_YARN,   /* pairs that turn seldom divided by factor, those that turn often left, a ramp between; cosines and sines
-                    times rope_scale */
+    /* pairs that turn seldom divided by factor, those that turn often left, a ramp between; cosines and sines times
+     * rope_scale */
+    ROPE_YARN,
     ROPE_LLAMA3, /* long wavelengths divided by factor, short ones left, a smooth change between
                     (docs/formats.md, "config.json") */
 } rope_scaling;
@@ -25,9 +26,11 @@ typedef struct config {
     size_t rope_dim;     /* values of a head that are rotated */
     bool rope_interleaved; /* pairs (2i, 2i+1): llama files from the GGUF converter, whose q and k rows are permuted */
     rope_scaling rope_kind;
-    double rope_factor, rope_low, rope_high; /* ROPE_LLAMA3: low and high frequency factors; ROPE_YARN: slow and fast turns */
+    /* ROPE_LLAMA3: low and high frequency factors; ROPE_YARN: slow and fast turns */
+    double rope_factor, rope_low, rope_high;
     size_t rope_original_ctx;                /* ROPE_LLAMA3, ROPE_YARN: positions before the scaling */
-    double rope_ramp[2];                     /* ROPE_YARN: pairs at which the ramp begins and ends, by config_set_yarn */
+    /* ROPE_YARN: pairs at which the ramp begins and ends, by config_set_yarn */
+    double rope_ramp[2];
     double rope_scale;                       /* of every cosine and sine; 0 is 1 */
     bool attn_bias;      /* q, k and v have biases (Qwen2) */
     bool qk_norm;        /* every head of q and k is normalised before the rotation (Qwen3) */
@@ -56,9 +59,9 @@ double config_rope_freq(const config *c, size_t i);
 /* What multiplies every cosine and sine: YaRN's attention factor, else 1. */
 double config_rope_scale(const config *c);
 
-/* ROPE_YARN from its numbers: turns in the original context above which a pair is left (fast, 32) and below which it is divided
- * (slow, 1); truncate: the ramp begins and ends at whole pairs. attention: 0 for 1 + 0.1 ln factor. factor, base, original context
- * and rope_dim must be set. */
+/* ROPE_YARN from its numbers: turns in the original context above which a pair is left (fast, 32) and below which it
+ * is divided (slow, 1); truncate: the ramp begins and ends at whole pairs. attention: 0 for 1 + 0.1 ln factor.
+ * factor, base, original context and rope_dim must be set. */
 void config_set_yarn(config *c, double fast, double slow, bool truncate, double attention);
 
 pgr_status config_from_gguf(const gguf *g, config *out, pgr_error *err);

@@ -48,7 +48,8 @@ typedef struct gguf {
     size_t alignment;
     size_t *tensor_index; /* open-addressing hash of names, private */
     size_t n_index;
-    struct gguf *rest; /* (n_rest) the other files of a model split into several, in their order; values are those of the first */
+    /* (n_rest) the other files of a model split into several, in their order; values are those of the first */
+    struct gguf *rest;
     size_t n_rest;
 } gguf;
 

@@ -69,8 +69,8 @@ typedef struct gbnf {
     size_t n_token, cap_token;
 } gbnf;
 
-/* A byte order mark at the beginning is read over. Syntax, unknown and doubled names, and a missing root are errors. out is to be
- * freed in any case. */
+/* A byte order mark at the beginning is read over. Syntax, unknown and doubled names, and a missing root are errors.
+ * out is to be freed in any case. */
 pgr_status gbnf_parse(const char *text, size_t n, const char *origin, gbnf *out, pgr_error *err);
 void gbnf_free(gbnf *g);
 

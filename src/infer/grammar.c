@@ -333,8 +333,8 @@ size_t grammar_distance(const grammar *g, int state) {
     return s ? s->distance : SIZE_MAX;
 }
 
-/* Ends: each forced byte brings some NFA state of the set one nearer to the end. The beginning of a named token that goes on with a
- * choice is not forced: tokens are written whole. */
+/* Ends: each forced byte brings some NFA state of the set one nearer to the end. The beginning of a named token that
+ * goes on with a choice is not forced: tokens are written whole. */
 pgr_status grammar_forced(grammar *g, int *state, buf *out, pgr_error *err) {
     const dfa_state *s;
     int outside = *state; /* before the last mark that opened */

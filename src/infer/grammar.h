@@ -1,15 +1,15 @@
 /* grammar.h - byte-level grammars: compiles a GBNF subset, tells which bytes and which tokens may come next.
  *
  * The subset is regular: a rule may refer to itself, directly or through others, only as the last thing in it.
- *     name ::= alternatives         # comment to the end of the line; a rule may go over lines inside parentheses or after |
+ *     name ::= alternatives    # comment to the end of the line; a rule may go over lines inside parentheses or after |
  *     "text" with \n \t \r \\ \" \xHH \uHHHH \UHHHHHHHH   [a-z] [^\n] .   ( )   |   * + ? {n} {n,} {n,m}   other-rule
  *     <name>   that very token of the vocabulary, a control or added one
  *     $rule    a place: the rule, whose distribution is handed over (infer_request.want_places)
  *     @name    a hole: the program writes text here (infer_request.fill); it must be the only continuation
  * The rule `root` is the start. Characters are Unicode; a class compiles to UTF-8 byte ranges.
  *
- * States are found when they are first reached and kept (a lazily built DFA), with the token masks of the states that a
- * sampler asked for. One thread at a time. */
+ * States are found when they are first reached and kept (a lazily built DFA), with the token masks of the states that
+ * a sampler asked for. One thread at a time. */
 #ifndef PGR_INFER_GRAMMAR_H
 #define PGR_INFER_GRAMMAR_H
 
@@ -29,8 +29,8 @@ grammar *grammar_ref(grammar *g);
 void grammar_unref(grammar *g); /* the last one frees it; NULL is fine */
 
 int grammar_start(const grammar *g);
-/* *out: the state after one byte, GRAMMAR_DEAD if it is not allowed. Errors, of every call that may make a state: out of memory,
- * too many states (50,000), a hole that is not the only continuation. A failed call may be repeated. */
+/* *out: the state after one byte, GRAMMAR_DEAD if it is not allowed. Errors, of every call that may make a state: out
+ * of memory, too many states (50,000), a hole that is not the only continuation. A failed call may be repeated. */
 pgr_status grammar_step(grammar *g, int state, uint8_t byte, int *out, pgr_error *err);
 pgr_status grammar_walk(grammar *g, int state, const char *text, size_t n, int *out, pgr_error *err);
 
@@ -58,16 +58,15 @@ uint32_t grammar_place(const grammar *g, int state);                  /* the one
 uint32_t grammar_place_of(const grammar *g, int state, uint8_t byte); /* of a byte that may come, 0: none's */
 bool grammar_inside(const grammar *g, int state, uint32_t place);     /* may a byte of the place come? */
 
-/* The vocabulary as a tree of bytes, shared by the grammars of a tokenizer; read-only after it is made. Control, unknown,
- * unused and empty tokens are not in it. */
+/* The vocabulary as a tree of bytes, shared by the grammars of a tokenizer; read-only after it is made. Control,
+ * unknown, unused and empty tokens are not in it. */
 typedef struct token_trie token_trie;
 pgr_status trie_create(const tokenizer *t, token_trie **out, pgr_error *err);
 void trie_free(token_trie *t);
 
-/* Bit i of the mask: token i keeps the grammar alive. *mask has (tok_count + 63) / 64 words, belongs to the grammar and is
- * valid until the next call. limit: only tokens after which grammar_distance <= limit (SIZE_MAX: all; these are kept,
- * 64 MiB of them at most).
- * *restricted (may be NULL): limit excluded a token that the grammar allows. */
+/* Bit i of the mask: token i keeps the grammar alive. *mask has (tok_count + 63) / 64 words, belongs to the grammar
+ * and is valid until the next call. limit: only tokens after which grammar_distance <= limit (SIZE_MAX: all; these
+ * are kept, 64 MiB of them at most). *restricted (may be NULL): limit excluded a token that the grammar allows. */
 pgr_status grammar_mask(grammar *g, const token_trie *trie, int state, size_t limit, const uint64_t **mask,
                         bool *restricted, pgr_error *err);
 

@@ -137,7 +137,8 @@ static pgr_status measure_children(builder *b, gbnf_node *node, bool last, uint3
     return PGR_OK;
 }
 
-/* A rule that is open already: fine where all that is open from it on ends here, so that it begins anew in place of its end. */
+/* A rule that is open already: fine where all that is open from it on ends here, so that it begins anew in place of
+ * its end. */
 static pgr_status measure_round(builder *b, gbnf_rule *rule, bool last, int line) {
     if (!last || rule->place < b->tail)
         return fail(b->err, PGR_E_FORMAT,

@@ -45,9 +45,9 @@ typedef struct nfa {
     uint32_t start; /* NFA_NONE: no text is accepted */
 } nfa;
 
-/* Compiles the rule root. A rule that goes on with itself at its own end is a repeat; other recursion is an error where root
- * comes to it. Errors too: a recursion without an end, a rule with a hole that root never uses, NFA_LIMIT. out is to be freed in
- * any case; it does not refer to g afterwards. */
+/* Compiles the rule root. A rule that goes on with itself at its own end is a repeat; other recursion is an error
+ * where root comes to it. Errors too: a recursion without an end, a rule with a hole that root never uses, NFA_LIMIT.
+ * out is to be freed in any case; it does not refer to g afterwards. */
 pgr_status nfa_build(gbnf *g, nfa *out, pgr_error *err);
 void nfa_free(nfa *m);
 

@@ -1,6 +1,6 @@
-/* sampler.c - one token from a row of logits. Without cuts the draw goes over sums of blocks and then into one block. With
- * them the vocabulary is still never sorted: a cut needs only the value at which it falls, and that is found by selection
- * (quickselect), by count for top-k and by probability for top-p. */
+/* sampler.c - one token from a row of logits. Without cuts the draw goes over sums of blocks and then into one block.
+ * With them the vocabulary is still never sorted: a cut needs only the value at which it falls, and that is found by
+ * selection (quickselect), by count for top-k and by probability for top-p. */
 #include "infer/sampler.h"
 
 #include <math.h>
@@ -233,8 +233,8 @@ static double block_weight(const sampler_row *row, const uint64_t *mask, size_t 
     return sum;
 }
 
-/* Without cuts: the first token where the running sum passes u of the whole. False: what is allowed weighs too little for
- * floats beside the largest logit. */
+/* Without cuts: the first token where the running sum passes u of the whole. False: what is allowed weighs too little
+ * for floats beside the largest logit. */
 static bool draw_blocks(const sampler_row *row, const uint64_t *mask, double u, int32_t *token) {
     double whole = 0.0, sum = 0.0;
     for (size_t w = 0; w < n_word(row); w++) whole += block_weight(row, mask, w);

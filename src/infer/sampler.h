@@ -11,8 +11,8 @@ typedef struct sampler sampler; /* scratch for one vocabulary size; one thread a
 pgr_status sampler_create(size_t n_vocab, sampler **out, pgr_error *err);
 void sampler_free(sampler *s);
 
-/* A row of logits made ready for picking: what needs no knowledge of masks and numbers, so that many rows are made ready
- * in parallel. Buffers are the row's own, sizes those of the vocabulary. */
+/* A row of logits made ready for picking: what needs no knowledge of masks and numbers, so that many rows are made
+ * ready in parallel. Buffers are the row's own, sizes those of the vocabulary. */
 typedef struct sampler_row {
     const float *logits; /* the caller's, until the pick */
     size_t n_token;
@@ -20,7 +20,8 @@ typedef struct sampler_row {
     double sum;         /* of exp(logit - max) */
     float temperature;
     float *p;           /* (n_vocab) exp((logit - max) / temperature); arbitrary at temperature 0 */
-    double *block;      /* ((n_vocab + 63) / 64) sums of p over 64 tokens, a word of a mask; arbitrary at temperature 0 */
+    /* ((n_vocab + 63) / 64) sums of p over 64 tokens, a word of a mask; arbitrary at temperature 0 */
+    double *block;
 } sampler_row;
 
 pgr_status sampler_row_create(size_t n_vocab, sampler_row *out, pgr_error *err);
@@ -30,12 +31,13 @@ void sampler_row_free(sampler_row *row);
  * logits: (n_token). threads: rows of their own. */
 void sampler_prepare(sampler_row *row, const kernels *k, const float *logits, size_t n_token, float temperature);
 
-/* Tokens i >= n_token (rows of padding) and tokens whose mask bit is 0 have probability 0. mask: NULL, or (n_token + 63) / 64 words.
- * Order: mask, temperature, top-k, min-p (p >= min_p * the largest p), top-p (smallest set whose probability reaches top_p, at
- * least one token), each on what the one before it left, renormalised; then the token where the running sum in id order passes
- * u. temperature 0: the largest logit, lowest id first. Ties at a cut keep the lower id.
- * *logprob: log of its probability at temperature 1 over the n_token tokens, before any mask or cut.
- * PGR_E_LIMIT: no token is allowed (a logit of -inf counts as not allowed). PGR_E_FORMAT: the logits hold NaN or +inf, or only
+/* Tokens i >= n_token (rows of padding) and tokens whose mask bit is 0 have probability 0. mask: NULL, or (n_token +
+ * 63) / 64 words. Order: mask, temperature, top-k, min-p (p >= min_p * the largest p), top-p (smallest set whose
+ * probability reaches top_p, at least one token), each on what the one before it left, renormalised; then the token
+ * where the running sum in id order passes u. temperature 0: the largest logit, lowest id first. Ties at a cut keep
+ * the lower id. *logprob: log of its probability at temperature 1 over the n_token tokens, before any mask or cut.
+ * PGR_E_LIMIT: no token is allowed (a logit of -inf counts as not allowed). PGR_E_FORMAT: the logits hold NaN or
+ * +inf, or only
  * -inf.                                          row: prepared at the settings' temperature; u in [0, 1) */
 pgr_status sampler_pick(sampler *s, const kernels *k, const sampler_row *row, const uint64_t *mask,
                         const pgr_sampling *settings, double u, int32_t *token, float *logprob, pgr_error *err);

@@ -49,8 +49,8 @@ static bool has_name(const tokenizer *t, const token_text *x) {
     return (type == TOK_CONTROL || type == TOK_USER) && x->n > 2 && x->s[0] == '<' && x->s[x->n - 1] == '>';
 }
 
-/* The tokens that a text is made of, and those that a grammar can name, in the order of their bytes. No text of a grammar has the
- * mark's byte, so that tokens with it are of no use. names: memory of the marked names. */
+/* The tokens that a text is made of, and those that a grammar can name, in the order of their bytes. No text of a
+ * grammar has the mark's byte, so that tokens with it are of no use. names: memory of the marked names. */
 static pgr_status list_tokens(const tokenizer *t, arena *names, token_text *out, size_t *n_out, pgr_error *err) {
     size_t n = 0;
     for (size_t i = 0; i < tok_count(t); i++) {

@@ -21,7 +21,8 @@ enum {
 };
 
 #define BIT(id) (1u << SLOT_##id)
-#define WHOLE (BIT(HISTORY) | BIT(CRITERIA) | BIT(DEMOGRAPHICS) | BIT(QUERY) | BIT(RESPONSES) | BIT(COUNT) | BIT(ATTRIBUTES))
+#define WHOLE                                                                                                          \
+    (BIT(HISTORY) | BIT(CRITERIA) | BIT(DEMOGRAPHICS) | BIT(QUERY) | BIT(RESPONSES) | BIT(COUNT) | BIT(ATTRIBUTES))
 
 /*     id                section             placeholders it may have */
 #define SECTIONS(X)                                                                                                    \

@@ -1,5 +1,5 @@
-/* judge.h - inside of judging, for other rooms and tests: judging with any source of similar users, and the analyses that a
- * model writes of users. */
+/* judge.h - inside of judging, for other rooms and tests: judging with any source of similar users, and the analyses
+ * that a model writes of users. */
 #ifndef PGR_JUDGE_JUDGE_H
 #define PGR_JUDGE_JUDGE_H
 
@@ -10,8 +10,8 @@ typedef struct judge_source {
     /* As people_neighbours. */
     pgr_status (*neighbours)(void *ctx, const pgr_request *r, size_t n, arena *a, neighbourhood *out, pgr_error *err);
     /* As people_relevance; NULL: by the options' embedder. */
-    pgr_status (*relevance)(void *ctx, const pgr_request *r, const preference_pair *pairs, const float *vectors, size_t n,
-                            double *out, pgr_error *err);
+    pgr_status (*relevance)(void *ctx, const pgr_request *r, const preference_pair *pairs, const float *vectors,
+                            size_t n, double *out, pgr_error *err);
     void *ctx;
 } judge_source;
 
@@ -20,8 +20,8 @@ pgr_status judge_many_from(pgr_engine *engine, const pgr_request *const *request
                            const pgr_judge_options *options, const judge_source *source, pgr_result **results,
                            pgr_error *errors);
 
-/* Preference analyses as pgr_analyse writes them; texts (n): NULL for requests that have none because they could not be judged, whose first
- * error is returned. The caller's (pgr_free). */
+/* Preference analyses as pgr_analyse writes them; texts (n): NULL for requests that have none because they could not
+ * be judged, whose first error is returned. The caller's (pgr_free). */
 pgr_status judge_analyses(pgr_engine *engine, const pgr_request *const *requests, size_t n,
                           const pgr_judge_options *options, char **texts, pgr_error *err);
 

@@ -1,5 +1,5 @@
-/* judge_history.c - which pairs of a history a prompt shows: drawn at random (the paper's), the last ones, or those that say
- * most about the request. */
+/* judge_history.c - which pairs of a history a prompt shows: drawn at random (the paper's), the last ones, or those
+ * that say most about the request. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -128,7 +128,8 @@ static pgr_status embed_texts(batch *b, const pgr_request *r, const preference_p
 
 /* ---- relevance ------------------------------------------------------------------------------------------------- */
 
-/* The greatest cosine between one of the pair's texts and one of the candidates, plus half of that between the queries. */
+/* The greatest cosine between one of the pair's texts and one of the candidates, plus half of that between the
+ * queries. */
 static double relevance(const embeddings *e, const pgr_request *r, const preference_pair *p) {
     const float *sides[2] = {vector_of(e, p->chosen), vector_of(e, p->rejected)};
     double greatest = -1;

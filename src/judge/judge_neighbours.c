@@ -7,7 +7,8 @@
 
 static const double LEAN = 0.5; /* of the own side's weight that a user without any pair gives to similar users */
 
-/* The user, or the one whose history stands for his: a control in which that one came back as a neighbour would be no control. */
+/* The user, or the one whose history stands for his: a control in which that one came back as a neighbour would be no
+ * control. */
 static bool is_self(const judging *j, const neighbour *n) {
     const pgr_request *r = j->r;
     return (*r->user_id && strcmp(n->user_id, r->user_id) == 0) || (r->donor && strcmp(n->user_id, r->donor) == 0);

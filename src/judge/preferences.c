@@ -1,5 +1,5 @@
-/* preferences.c - who prefers what: chains for a response, differences between two, what a calibration makes of them, and
- * whether more chains would tell. */
+/* preferences.c - who prefers what: chains for a response, differences between two, what a calibration makes of them,
+ * and whether more chains would tell. */
 #include <math.h>
 
 #include "judge/calibration.h"

@@ -22,8 +22,8 @@ span span_line(const char *s, const char *end);  /* up to the line break */
 /* Copy in the arena: blanks and control characters to single spaces, at most max bytes. NULL: out of memory. */
 char *span_copy(arena *a, span t, size_t max);
 
-/* An unsigned decimal number ("7", "7.25", ".5") at *s; moves *s behind it. One with a comma and a digit right behind it ("7,2") may
- * be a decimal comma or a list: it is no number. */
+/* An unsigned decimal number ("7", "7.25", ".5") at *s; moves *s behind it. One with a comma and a digit right behind
+ * it ("7,2") may be a decimal comma or a list: it is no number. */
 bool number_read(const char **s, const char *end, double *out);
 
 #endif

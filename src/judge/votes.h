@@ -1,5 +1,5 @@
-/* votes.h - what the chains that count say, in the request's order, and what follows from it. Only src/judge/aggregate.c,
- * preferences.c, rubric.c and persona.c include it; the equations are in docs/scores.md. */
+/* votes.h - what the chains that count say, in the request's order, and what follows from it. Only
+ * src/judge/aggregate.c, preferences.c, rubric.c and persona.c include it; the equations are in docs/scores.md. */
 #ifndef PGR_JUDGE_VOTES_H
 #define PGR_JUDGE_VOTES_H
 

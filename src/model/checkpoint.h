@@ -1,5 +1,5 @@
-/* checkpoint.h - what a model is on disk, read but not yet computed with: a GGUF file or a Hugging Face folder. Both give a config,
- * tensors by name, a tokenizer and a chat template; nothing after this asks which it was. */
+/* checkpoint.h - what a model is on disk, read but not yet computed with: a GGUF file or a Hugging Face folder. Both
+ * give a config, tensors by name, a tokenizer and a chat template; nothing after this asks which it was. */
 #ifndef PGR_MODEL_CHECKPOINT_H
 #define PGR_MODEL_CHECKPOINT_H
 
@@ -29,8 +29,8 @@ typedef struct checkpoint {
 /* path: a .gguf file, or a folder with config.json, tokenizer.json and safetensors. Maps the weights, reads none. The
  * tensors point into *c, which must stay where it is; on error *c is empty. */
 pgr_status checkpoint_open(const char *path, checkpoint *c, pgr_error *err);
-/* Another chat template instead of the file's: "chatml", "llama3", the text of a template (it holds "{%" or "{{"), or the
- * path of a file. One that cannot be used is an error; *c is then as it was. */
+/* Another chat template instead of the file's: "chatml", "llama3", the text of a template (it holds "{%" or "{{"), or
+ * the path of a file. One that cannot be used is an error; *c is then as it was. */
 pgr_status checkpoint_set_chat(checkpoint *c, const char *given, pgr_error *err);
 void checkpoint_close(checkpoint *c);
 

@@ -1,4 +1,5 @@
-/* embed.c - pgr_embed: texts to tokens, tokens in batches through the model, hidden states pooled to one vector per text. */
+/* embed.c - pgr_embed: texts to tokens, tokens in batches through the model, hidden states pooled to one vector per
+ * text. */
 #include <math.h>
 #include <string.h>
 #include <utf8proc.h>
@@ -61,7 +62,8 @@ static pgr_status encode(job *j, const char *text, size_t n, ids *out) {
     return s;
 }
 
-/* The text's tokens with all that belongs around them, at most max_tokens: what is beyond is taken from the text's end. */
+/* The text's tokens with all that belongs around them, at most max_tokens: what is beyond is taken from the text's
+ * end. */
 static pgr_status take_text(job *j, const char *text, size_t n, ids *v, pgr_embedded *count) {
     const pgr_embedder *e = j->e;
     v->n = 0;

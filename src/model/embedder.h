@@ -1,5 +1,5 @@
-/* embedder.h - an opened embedding model: an encoder with its own files, or a decoder (pgr_model), and what its files say about
- * pooling. embed.c computes with it. */
+/* embedder.h - an opened embedding model: an encoder with its own files, or a decoder (pgr_model), and what its files
+ * say about pooling. embed.c computes with it. */
 #ifndef PGR_MODEL_EMBEDDER_H
 #define PGR_MODEL_EMBEDDER_H
 
@@ -30,8 +30,8 @@ struct pgr_embedder {
     float *hidden; /* (n_row, dims) */
 };
 
-/* What is done with a text where nobody asks for another pooling: completes what sentence_read gave. Afterwards pool is not AUTO,
- * pool_from says why it is that one, and max_tokens is the limit. end, lone: as above. */
+/* What is done with a text where nobody asks for another pooling: completes what sentence_read gave. Afterwards pool
+ * is not AUTO, pool_from says why it is that one, and max_tokens is the limit. end, lone: as above. */
 void embedder_encoder_rule(const encoder_config *c, sentence_config *say);
 pgr_status embedder_decoder_rule(const checkpoint *from, sentence_config *say, int32_t *end, int32_t *lone,
                                  pgr_error *err);

@@ -1,5 +1,6 @@
-/* lora_config.c - owns the keys of adapter_config.json. A key either is read, or changes nothing once the adapter is trained, or
- * must stand at the value that switches it off (null, false, empty): so the switches of later versions are refused by name. */
+/* lora_config.c - owns the keys of adapter_config.json. A key either is read, or changes nothing once the adapter is
+ * trained, or must stand at the value that switches it off (null, false, empty): so the switches of later versions
+ * are refused by name. */
 #include "model/lora_config.h"
 
 #define PCRE2_CODE_UNIT_WIDTH 8

@@ -1,4 +1,5 @@
-/* lora_config.h - adapter_config.json of PEFT: rank and scale of every module, and the refusal of what we do not compute. */
+/* lora_config.h - adapter_config.json of PEFT: rank and scale of every module, and the refusal of what we do not
+ * compute. */
 #ifndef PGR_MODEL_LORA_CONFIG_H
 #define PGR_MODEL_LORA_CONFIG_H
 
@@ -22,7 +23,8 @@ typedef struct lora_config {
 pgr_status lora_config_parse(const char *text, size_t n, const char *origin, lora_config *out, pgr_error *err);
 void lora_config_free(lora_config *c); /* an empty one is fine */
 
-/* Of a module as the model names it, "model.layers.0.self_attn.q_proj": the first pattern that matches its end counts. */
+/* Of a module as the model names it, "model.layers.0.self_attn.q_proj": the first pattern that matches its end
+ * counts. */
 pgr_status lora_config_module(const lora_config *c, const char *module, size_t *r, float *scale, pgr_error *err);
 
 #endif

@@ -1,4 +1,5 @@
-/* lora_names.h - what the end of a tensor's name in an adapter file says: a factor A or B of some module, or a whole tensor. */
+/* lora_names.h - what the end of a tensor's name in an adapter file says: a factor A or B of some module, or a whole
+ * tensor. */
 #ifndef PGR_MODEL_LORA_NAMES_H
 #define PGR_MODEL_LORA_NAMES_H
 

@@ -46,7 +46,8 @@ static pgr_status bind_vector(binder *b, const char *name, size_t n, float **out
     return PGR_OK;
 }
 
-/* The matrices one below the other as one product. Pages of the file that are converted are given back: not read again. */
+/* The matrices one below the other as one product. Pages of the file that are converted are given back: not read
+ * again. */
 static pgr_status make_product(binder *b, const source_tensor *const *tensors, size_t n, matrix **out) {
     gemm_part parts[LAYER_N_MATRIX];
     for (size_t i = 0; i < n; i++)

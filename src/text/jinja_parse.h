@@ -49,7 +49,8 @@ typedef struct jnode {
     size_t line;
     const char *text;
     size_t n;
-    int64_t i;     /* JN_INTEGER; JN_FILTER, JN_TEST: number in its table, -1: none; JN_FOR: recursive; JN_MACRO: has caller */
+    /* JN_INTEGER; JN_FILTER, JN_TEST: number in its table, -1: none; JN_FOR: recursive; JN_MACRO: has caller */
+    int64_t i;
     double f;      /* JN_REAL */
     uint8_t *made; /* JN_TEXT, JN_STRING: n times 1 */
     struct jnode *a, *b, *c, *d, *e;

@@ -174,8 +174,8 @@ static void an_indifferent_judge_is_not_believed(void **state) {
     pgr_calibration_free(c);
 }
 
-/* A judge that sees something is as sure as it is right, on requests that the map was not fitted on. Of a calibrated one
- * 2,000 verdicts in 10 bins show an error of about .8 sqrt(p (1 - p) / 200) = .02: twice that is allowed. */
+/* A judge that sees something is as sure as it is right, on requests that the map was not fitted on. Of a calibrated
+ * one 2,000 verdicts in 10 bins show an error of about .8 sqrt(p (1 - p) / 200) = .02: twice that is allowed. */
 static void a_judge_is_as_sure_as_it_is_right(void **state) {
     (void)state;
     enum { N = 2000 };

@@ -17,7 +17,8 @@ static pgr_engine *ENGINE;
 static inline int tiny_begin(void **state) {
     (void)state;
     pgr_error err = {0};
-    if (pgr_model_open(TINY, &(pgr_model_options){.dtype = PGR_DTYPE_EXACT}, &MODEL, &err) != PGR_OK) fail_msg("%s", err.message);
+    if (pgr_model_open(TINY, &(pgr_model_options){.dtype = PGR_DTYPE_EXACT}, &MODEL, &err) != PGR_OK)
+        fail_msg("%s", err.message);
     if (pgr_engine_create(MODEL, NULL, &ENGINE, &err) != PGR_OK) fail_msg("%s", err.message);
     return 0;
 }

@@ -1,5 +1,5 @@
-/* test_split.c - models in several GGUF files give the parts of the whole one, and sets that are not whole are refused; a folder
- * stands for the only model file in it. */
+/* test_split.c - models in several GGUF files give the parts of the whole one, and sets that are not whole are
+ * refused; a folder stands for the only model file in it. */
 #include "../format/folder_make.h"
 
 #include "format/gguf_write.h"

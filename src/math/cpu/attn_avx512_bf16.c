@@ -1,4 +1,5 @@
-/* attn_avx512_bf16.c - attention over a chunk of tokens with the pair products of AVX-512 BF16. Algorithm: kernels_attn.h. */
+/* attn_avx512_bf16.c - attention over a chunk of tokens with the pair products of AVX-512 BF16. Algorithm:
+ * kernels_attn.h. */
 #include "math/cpu/kernels_level.h"
 
 #if defined(__x86_64__)

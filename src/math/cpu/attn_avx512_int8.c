@@ -1,7 +1,9 @@
-/* attn_avx512_int8.c - attention over a chunk of tokens with K and V in int8, products of bytes by VNNI. Layouts: attn_int8.h.
+/* attn_avx512_int8.c - attention over a chunk of tokens with K and V in int8, products of bytes by VNNI. Layouts:
+ * attn_int8.h.
  *
- * Rows are taken in tiles of up to TILE_ROWS. Sums of products are integers, so their order is free, and sit in registers in
- * blocks of rows by two vectors (tokens for q k, dims for w v). A row's weights beyond its n_valid are 0. */
+ * Rows are taken in tiles of up to TILE_ROWS. Sums of products are integers, so their order is free, and sit in
+ * registers in blocks of rows by two vectors (tokens for q k, dims for w v). A row's weights beyond its n_valid are
+ * 0. */
 #include "math/cpu/attn_int8.h"
 
 #if defined(__x86_64__)

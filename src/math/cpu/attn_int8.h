@@ -1,7 +1,7 @@
 /* attn_int8.h - how keys, values and queries of attn_chunk_int8 lie in memory. Internal to the attn_*.c.
  *
- * A page: K (dim / 4, KV_PAGE, 4) bytes q + 128; of every token k_scale, v_log and v_inverse; V (KV_PAGE / 4, dim, 4) bytes.
- * A query: dim bytes, start, factor. */
+ * A page: K (dim / 4, KV_PAGE, 4) bytes q + 128; of every token k_scale, v_log and v_inverse; V (KV_PAGE / 4, dim, 4)
+ * bytes. A query: dim bytes, start, factor. */
 #ifndef PGR_MATH_CPU_ATTN_INT8_H
 #define PGR_MATH_CPU_ATTN_INT8_H
 
@@ -11,7 +11,8 @@
 
 /* Weights are counted in 1 / 255 of the row's largest: ln 255 is taken from its maximum. */
 #define ATTN_INT8_LN255 0x1.62a41p+2f
-/* Smaller scales of V count as this one (and the values as zeros): it has an inverse, and so has its product with a weight. */
+/* Smaller scales of V count as this one (and the values as zeros): it has an inverse, and so has its product with a
+ * weight. */
 #define ATTN_INT8_LEAST 0x1p-60f
 
 typedef struct int8_page {

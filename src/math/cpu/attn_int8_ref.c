@@ -1,5 +1,5 @@
-/* attn_int8_ref.c - attention over a chunk of tokens with K and V in int8: its definition in plain C, and how keys, values and
- * queries become bytes. */
+/* attn_int8_ref.c - attention over a chunk of tokens with K and V in int8: its definition in plain C, and how keys,
+ * values and queries become bytes. */
 #include <math.h>
 #include <string.h>
 

@@ -1,5 +1,5 @@
-/* dot8_vnni.c - dot8_rows with the instruction that multiplies unsigned by signed bytes and adds fours of them. Rows are made unsigned by
- * adding 128 (flipping the top bit); what that adds, 128 * sum of q, is taken off again. */
+/* dot8_vnni.c - dot8_rows with the instruction that multiplies unsigned by signed bytes and adds fours of them. Rows
+ * are made unsigned by adding 128 (flipping the top bit); what that adds, 128 * sum of q, is taken off again. */
 #if defined(__x86_64__)
 
 #include <immintrin.h>

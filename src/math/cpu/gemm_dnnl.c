@@ -1,11 +1,12 @@
 /* gemm_dnnl.c - fp32 weights packed for oneDNN.
  *
  * W is cut into slices of columns, each packed by itself in the layout that oneDNN's blocked kernels ("brg") want. A
- * run is one task per slice and panel of rows; each task is one single-threaded matmul. Those kernels sum every output
- * in the same order for any number of rows (tests/math/test_gemm.c checks the bits), so a row does not depend on M.
+ * run is one task per slice and panel of rows; each task is one single-threaded matmul. Those kernels sum every
+ * output in the same order for any number of rows (tests/math/test_gemm.c checks the bits), so a row does not depend
+ * on M.
  *
- * Compiled matmuls are kept process-wide for all weights of one shape, behind one lock; the last dnnl_weights_free frees
- * them. */
+ * Compiled matmuls are kept process-wide for all weights of one shape, behind one lock; the last dnnl_weights_free
+ * frees them. */
 #include "math/cpu/gemm_dnnl.h"
 
 #include <omp.h>
@@ -293,7 +294,8 @@ typedef struct pack_job {
     atomic_int status;
 } pack_job;
 
-/* oneDNN keeps primitives for all threads; its own locking there is out of ThreadSanitizer's sight, and ours costs nothing. */
+/* oneDNN keeps primitives for all threads; its own locking there is out of ThreadSanitizer's sight, and ours costs
+ * nothing. */
 static dnnl_status_t make_reorder(const dnnl_memory_desc_t *from, const dnnl_memory_desc_t *to, dnnl_primitive_t *out) {
     dnnl_primitive_desc_t desc = NULL;
     pthread_mutex_lock(&cache.lock);

@@ -1,11 +1,11 @@
 /* gemm_panels.c - weights in panels: packing them, and a product as one parallel job.
  *
- * The first tasks of a job pack rows of x (and make them, if the call says so), a quad each; the others wait until those are done,
- * then multiply some panels with all rows. Tasks are claimed in order and packing waits for nobody, so whoever waits
- * waits for somebody at work; that costs less than a second job.
+ * The first tasks of a job pack rows of x (and make them, if the call says so), a quad each; the others wait until
+ * those are done, then multiply some panels with all rows. Tasks are claimed in order and packing waits for nobody,
+ * so whoever waits waits for somebody at work; that costs less than a second job.
  *
- * Each worker has a stretch of the panels to itself and goes through it in order, so that what a kernel asks for ahead of its panel is
- * what the same core multiplies next. Who is done first helps the others. */
+ * Each worker has a stretch of the panels to itself and goes through it in order, so that what a kernel asks for
+ * ahead of its panel is what the same core multiplies next. Who is done first helps the others. */
 #include "math/cpu/gemm_panels.h"
 
 #include <sched.h>

@@ -10,7 +10,7 @@ typedef struct gemm_stack {
     size_t N, K; /* N: of all parts */
 } gemm_stack;
 
-/* Row n in fp32.                                                                                              out: (K) */
+/* Row n in fp32.                                                                                            out: (K) */
 static inline void stack_row(const gemm_stack *s, size_t n, float *out) {
     const gemm_part *p = s->parts;
     for (; n >= p->N; p++) n -= p->N;

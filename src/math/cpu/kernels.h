@@ -1,7 +1,7 @@
 /* kernels.h - the table of kernels: one per CPU level (level.h). `*_ref` in kernels_ref.c is the definition.
  *
- * Every kernel treats each row by itself and in one fixed order, so that a row's result does not depend on how many rows
- * come with it. Output first, inputs const, dims last; no allocation, no globals, no model types. */
+ * Every kernel treats each row by itself and in one fixed order, so that a row's result does not depend on how many
+ * rows come with it. Output first, inputs const, dims last; no allocation, no globals, no model types. */
 #ifndef PGR_MATH_CPU_KERNELS_H
 #define PGR_MATH_CPU_KERNELS_H
 
@@ -42,7 +42,7 @@ typedef struct kernels {
     /* gate[i] = gate[i] * sigmoid(gate[i]) * up[i]                                              (n) */
     void (*swiglu)(float *restrict gate, const float *restrict up, size_t n);
 
-    /* Rotate pairs of one head in place by cs = {cos, sin} pairs.                               x: (dim), cs: (dim/2, 2)
+    /* Rotate pairs of one head in place by cs = {cos, sin} pairs.                              x: (dim), cs: (dim/2, 2)
      * interleaved: pairs (2i, 2i+1), else (i, i + dim/2). */
     void (*rope)(float *x, const float *cs, size_t dim, bool interleaved);
 
@@ -57,10 +57,11 @@ typedef struct kernels {
     void (*gemm_tile_add)(float *restrict out, size_t ldo, const float *restrict x, size_t ldx,
                           const float *restrict tile, size_t M, size_t K, size_t n);
 
-    /* tile[k][j] = rows[j][k] for k < K, j < n; zero for n <= j < GEMM_TILE             rows: (n, K), tile: (K, GEMM_TILE) */
+    /* tile[k][j] = rows[j][k] for k < K, j < n; zero for n <= j < GEMM_TILE       rows: (n, K), tile: (K, GEMM_TILE) */
     void (*transpose_tile)(float *restrict tile, const float *restrict rows, size_t n, size_t K);
 
-    /* tile[k][j] = value k of row j (the bits of quant_dequant), k < K <= GEMM_CHUNK, j < n; other columns are arbitrary
+    /* tile[k][j] = value k of row j (the bits of quant_dequant), k < K <= GEMM_CHUNK, j < n; other columns are
+     * arbitrary
      *                                 rows: n rows of at least K values of type t, row_bytes apart; K whole blocks */
     void (*dequant_tile)(float *restrict tile, quant_type t, const void *restrict rows, size_t row_bytes, size_t n,
                          size_t K);
@@ -84,8 +85,8 @@ typedef struct kernels {
                             const uint16_t *const *kv, size_t n_page, const uint32_t *restrict n_valid, size_t R,
                             size_t dim, float scale, float *restrict scratch);
 
-    /* The same with K and V in int8, dim a multiple of 16 up to ATTN_DIM_INT8. A token's key is k_scale times bytes, its value
-     * v_scale times bytes, a query factor times bytes (scale is in it):
+    /* The same with K and V in int8, dim a multiple of 16 up to ATTN_DIM_INT8. A token's key is k_scale times bytes,
+     * its value v_scale times bytes, a query factor times bytes (scale is in it):
      *   u[t] = factor k_scale[t] (q k) + ln v_scale[t], state.max = max_t u - ln 255, w = exp(u - state.max)
      *   state.sum = sum_t w / v_scale[t], acc[d] = sum_t round(w) * v[t][d] over bytes
      * w is what a byte of V counts, 255 at most, to a relative error of 8e-5; q k and acc are exact sums of integers.
@@ -95,10 +96,12 @@ typedef struct kernels {
                             const void *const *kv, const void *const *ahead, size_t n_page,
                             const uint32_t *restrict n_valid, size_t R, size_t dim, float *restrict scratch);
 
-    /* A query for attn_chunk_int8, ATTN_QUERY_INT8(dim) bytes; token t's key and value into its page, whose other tokens other
+    /* A query for attn_chunk_int8, ATTN_QUERY_INT8(dim) bytes; token t's key and value into its page, whose other
+     * tokens other
      * threads may store meanwhile. The same bits at every level.                                 q, k, v: (dim) */
     void (*attn_query_int8)(void *restrict out, const float *restrict q, size_t dim, float scale);
-    void (*attn_store_int8)(void *restrict page, const float *restrict k, const float *restrict v, size_t t, size_t dim);
+    void (*attn_store_int8)(void *restrict page, const float *restrict k, const float *restrict v, size_t t,
+                            size_t dim);
 
     /* (acc, state) of some tokens becomes that of them and of (acc2, state2)'s tokens          acc, acc2: (R, dim) */
     void (*attn_merge)(float *restrict acc, attn_state *restrict state, const float *restrict acc2,
@@ -107,7 +110,7 @@ typedef struct kernels {
     /* largest x, n >= 1 */
     float (*max)(const float *x, size_t n);
 
-    /* out[i] = exp((x[i] - shift) * scale), returns their sum in double                         x, out: (n); out may be x */
+    /* out[i] = exp((x[i] - shift) * scale), returns their sum in double                    x, out: (n); out may be x */
     double (*exp_sum)(float *out, const float *x, float shift, float scale, size_t n);
 
     /* out[i] = x[i] rounded to nearest even; the same bits at every level                       x, out: (n) */
@@ -117,7 +120,7 @@ typedef struct kernels {
 const kernels *kernels_ref(void);
 const kernels *kernels_best(void); /* of cpu_best(), level.h */
 
-/* Token t's key and value into its page, laid out for attn_chunk or attn_chunk_bf16.           k, v: (dim), t < KV_PAGE */
+/* Token t's key and value into its page, laid out for attn_chunk or attn_chunk_bf16.        k, v: (dim), t < KV_PAGE */
 void attn_store(float *restrict page, const float *restrict k, const float *restrict v, size_t t, size_t dim);
 size_t attn_page_bytes(kv_type type, size_t dim); /* K and V of a page and head */
 void attn_store_bf16(uint16_t *restrict page, const uint16_t *restrict k, const uint16_t *restrict v, size_t t,

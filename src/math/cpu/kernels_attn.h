@@ -1,16 +1,17 @@
-/* kernels_attn.h - attention over a chunk of tokens in vectors, fp32 or bf16. Included once by each level's file for a
- * kernel, which defines before, besides the operations of kernels_simd.h:
+/* kernels_attn.h - attention over a chunk of tokens in vectors, fp32 or bf16. Included once by each level's file for
+ * a kernel, which defines before, besides the operations of kernels_simd.h:
  *
- *   attn_value                    float, or uint16_t for bf16; q, K, V and p are taken in words of 4 bytes: a value or a pair
+ *   attn_value              float, or uint16_t for bf16; q, K, V and p are taken in words of 4 bytes: a value or a pair
  *   v_mac(x, column, sum)         sum + x * column, word by word; a pair gives both its products
- *   v_put_weights(p, low, high, sum)   stores 2 LANES weights as words at p (which may be where low and high came from),
+ *  v_put_weights(p, low, high, sum)   stores 2 LANES weights as words at p (which may be where low and high came from),
  *                                 returns sum + what was stored
  *   v_weight(u)                   exp(u) for u <= 0, as exact as the weights are stored
  *   ATTN_KERNEL                   how the kernel's definition begins: its type and name
  *
- * Rows are taken in tiles of up to CHUNK_ROWS. A tile's scores of the whole chunk stay in the first cache; every sum of
- * products sits in a register from its first term to its last, in blocks of rows by two vectors (tokens for q k, dims for
- * p v). Beyond a row's n_valid its weights are 0, which adds nothing: so a row does not see how far its tile goes. */
+ * Rows are taken in tiles of up to CHUNK_ROWS. A tile's scores of the whole chunk stay in the first cache; every sum
+ * of products sits in a register from its first term to its last, in blocks of rows by two vectors (tokens for q k,
+ * dims for p v). Beyond a row's n_valid its weights are 0, which adds nothing: so a row does not see how far its tile
+ * goes. */
 enum { WORD_VALUES = 4 / sizeof(attn_value), CHUNK_ROWS = LANES == 16 ? 12 : 6, BLOCK_WIDTH = 2 * LANES };
 
 typedef struct attn_word { /* without alignment of its own */
@@ -33,10 +34,10 @@ INLINE vf v_words(const attn_word *p, size_t n) {
     return n >= LANES ? v_load((const void *)p) : v_load_n((const void *)p, n);
 }
 
-/* out[r][c] = sum_k x[r][k] * b[k][c], k ascending, c < n <= BLOCK_WIDTH.  x: (R, K) words, b: (K, ldb) words, in pieces
- * of `piece` rows, each at b[i] + offset; next: what is read after the last piece. R and whole (n == BLOCK_WIDTH) are
- * constants where inlined. The rows one piece ahead are prefetched: pages lie anywhere in memory, so that the CPU does not
- * see the next one coming. */
+/* out[r][c] = sum_k x[r][k] * b[k][c], k ascending, c < n <= BLOCK_WIDTH.  x: (R, K) words, b: (K, ldb) words, in
+ * pieces of `piece` rows, each at b[i] + offset; next: what is read after the last piece. R and whole (n ==
+ * BLOCK_WIDTH) are constants where inlined. The rows one piece ahead are prefetched: pages lie anywhere in memory, so
+ * that the CPU does not see the next one coming. */
 INLINE void chunk_block(const size_t R, const bool whole, float *restrict out, size_t ldo, const attn_word *x,
                         size_t ldx, const attn_value *const *b, size_t offset, size_t ldb, size_t K, size_t piece,
                         const attn_value *next, size_t n) {
@@ -142,7 +143,8 @@ static void chunk_tile(float *restrict acc, attn_state *restrict state, const at
     for (size_t t = 0; t < n; t += BLOCK_WIDTH) {
         size_t page = t / KV_PAGE, offset = t % KV_PAGE * WORD_VALUES;
         const attn_value *next = t + KV_PAGE < n ? kv[page + 1] + offset : kv[0] + dim * KV_PAGE;
-        chunk_whole[R - 1](s + t, ATTN_CHUNK, (const attn_word *)q, words, kv + page, offset, KV_PAGE, words, words, next,
+        chunk_whole[R - 1](s + t, ATTN_CHUNK, (const attn_word *)q, words, kv + page, offset, KV_PAGE, words, words,
+                           next,
                            BLOCK_WIDTH);
     }
 

@@ -1,8 +1,8 @@
 /* kernels_dequant.h - dequant_tile over vectors of LANES rows: a part of kernels_simd.h, which has its operations.
  *
- * A type's function takes LANES rows of whole blocks at b + offset[j] (any alignment) and writes K values of each, value
- * k of all of them to tile + k * GEMM_TILE. Layouts of the blocks: quant.c. It reads nothing beyond a row's K values:
- * the last row may end where the file does. Products and sums are rounded as quant_dequant rounds them. */
+ * A type's function takes LANES rows of whole blocks at b + offset[j] (any alignment) and writes K values of each,
+ * value k of all of them to tile + k * GEMM_TILE. Layouts of the blocks: quant.c. It reads nothing beyond a row's K
+ * values: the last row may end where the file does. Products and sums are rounded as quant_dequant rounds them. */
 
 INLINE void put(float *tile, size_t k, vf v) {
     v_store(tile + k * GEMM_TILE, v);
@@ -83,8 +83,8 @@ static void q4_1_columns(float *tile, const uint8_t *b, const size_t offset[LANE
     }
 }
 
-/* Four bytes of nibbles get their fifth bits, which are bits `at` to at + 3 of high for the low nibbles, 16 further for the
- * high ones: values 0 to 3 and 16 to 19 of five bits a byte. */
+/* Four bytes of nibbles get their fifth bits, which are bits `at` to at + 3 of high for the low nibbles, 16 further
+ * for the high ones: values 0 to 3 and 16 to 19 of five bits a byte. */
 INLINE void add_fifth(vi out[2], vi q, vi high, int at) {
     for (int half = 0; half < 2; half++) {
         vi bits = vi_right(high, at + 16 * half); /* bit i goes to bit 8 i + 4 */

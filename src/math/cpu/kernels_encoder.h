@@ -27,9 +27,9 @@ static void layernorm_simd(float *out, const float *x, const float *restrict w, 
     for (; i < n; i++) out[i] = fmaf(w[i], (x[i] - mean) * inv, b[i]);
 }
 
-/* max(x, 0) - |x| / 2 * exp(-t q(t)), t = |x|: exp(-t q(t)) is erfc(t / sqrt(2)). q: minimax of degree 9 for the error
- * of the result, 3.2e-10 (own fit); with the roundings below 1e-7 in all (measured 2e-8, test_kernels_encoder). Beyond the fitted
- * 6.5 the exponent goes on falling, so that the product goes to 0. */
+/* max(x, 0) - |x| / 2 * exp(-t q(t)), t = |x|: exp(-t q(t)) is erfc(t / sqrt(2)). q: minimax of degree 9 for the
+ * error of the result, 3.2e-10 (own fit); with the roundings below 1e-7 in all (measured 2e-8, test_kernels_encoder).
+ * Beyond the fitted 6.5 the exponent goes on falling, so that the product goes to 0. */
 INLINE vf v_gelu(vf x) {
     vf t = v_max(x, v_sub(v_zero(), x));
     vf q = v_set1(0x1.417b5ap-25f);

@@ -159,16 +159,16 @@ enum { whole, part }; /* the last vector */
 typedef void (*mac_fn)(float *restrict out, size_t ldo, const float *restrict x, size_t ldx, const float *restrict b,
                        size_t ldb, size_t K, size_t last, const float *restrict factor);
 
-#define MAC(R, V, kind)                                                                                                \
+#define MAC(R, V, kind)                                                                                               \
     static void mac_##R##_##V##_##kind(float *restrict out, size_t ldo, const float *restrict x, size_t ldx,        \
-                                       const float *restrict b, size_t ldb, size_t K, size_t last,                     \
-                                       const float *restrict factor) {                                                 \
-        mac_block(R, V, kind, out, ldo, x, ldx, b, ldb, K, last, factor);                                              \
+                                       const float *restrict b, size_t ldb, size_t K, size_t last,                    \
+                                       const float *restrict factor) {                                                \
+        mac_block(R, V, kind, out, ldo, x, ldx, b, ldb, K, last, factor);                                             \
     }
-#define MAC_ALL_ROWS(V, kind)                                                                                          \
+#define MAC_ALL_ROWS(V, kind)                                                                                         \
     MAC(1, V, kind) MAC(2, V, kind) MAC(3, V, kind) MAC(4, V, kind) MAC(5, V, kind) MAC(6, V, kind)
-#define MAC_NAMES(V, kind)                                                                                             \
-    {mac_1_##V##_##kind, mac_2_##V##_##kind, mac_3_##V##_##kind,                                                       \
+#define MAC_NAMES(V, kind)                                                                                            \
+    {mac_1_##V##_##kind, mac_2_##V##_##kind, mac_3_##V##_##kind,                                                      \
      mac_4_##V##_##kind, mac_5_##V##_##kind, mac_6_##V##_##kind}
 
 /* mac_full[R - 1]: all vectors whole; mac_partial[V - 1][R - 1] */
@@ -287,25 +287,25 @@ static void transpose_tile_simd(float *restrict tile, const float *restrict rows
 #include "math/cpu/kernels_encoder.h"
 
 /* The level's table. bf16, int8: how the names of what works on K and V of the type end */
-#define SIMD_TABLE(level, bf16, int8)                                                                                              \
-    {.name = level,                                                                                                    \
-     .rmsnorm = rmsnorm_simd,                                                                                          \
-     .layernorm = layernorm_simd,                                                                                      \
-     .gelu = gelu_simd,                                                                                                \
-     .gelu_tanh = gelu_tanh_simd,                                                                                      \
-     .add = add_simd,                                                                                                  \
-     .swiglu = swiglu_simd,                                                                                            \
-     .rope = rope_simd,                                                                                                \
-     .gemm_tile = gemm_tile_simd,                                                                                      \
-     .gemm_tile_add = gemm_tile_add_simd,                                                                              \
-     .transpose_tile = transpose_tile_simd,                                                                            \
-     .dequant_tile = dequant_tile_simd,                                                                                \
-     .attn_chunk = attn_chunk_simd,                                                                                    \
-     .attn_chunk_bf16 = kernel_attn_chunk_bf16_##bf16,                                                                       \
-     .attn_chunk_int8 = kernel_attn_chunk_int8_##int8,                                                                 \
-     .attn_query_int8 = kernel_attn_query_int8_##int8,                                                                 \
-     .attn_store_int8 = kernel_attn_store_int8_##int8,                                                                 \
-     .attn_merge = attn_merge_simd,                                                                                    \
-     .max = max_simd,                                                                                                  \
-     .exp_sum = exp_sum_simd,                                                                                          \
+#define SIMD_TABLE(level, bf16, int8)                                                                                 \
+    {.name = level,                                                                                                   \
+     .rmsnorm = rmsnorm_simd,                                                                                         \
+     .layernorm = layernorm_simd,                                                                                     \
+     .gelu = gelu_simd,                                                                                               \
+     .gelu_tanh = gelu_tanh_simd,                                                                                     \
+     .add = add_simd,                                                                                                 \
+     .swiglu = swiglu_simd,                                                                                           \
+     .rope = rope_simd,                                                                                               \
+     .gemm_tile = gemm_tile_simd,                                                                                     \
+     .gemm_tile_add = gemm_tile_add_simd,                                                                             \
+     .transpose_tile = transpose_tile_simd,                                                                           \
+     .dequant_tile = dequant_tile_simd,                                                                               \
+     .attn_chunk = attn_chunk_simd,                                                                                   \
+     .attn_chunk_bf16 = kernel_attn_chunk_bf16_##bf16,                                                                \
+     .attn_chunk_int8 = kernel_attn_chunk_int8_##int8,                                                                \
+     .attn_query_int8 = kernel_attn_query_int8_##int8,                                                                \
+     .attn_store_int8 = kernel_attn_store_int8_##int8,                                                                \
+     .attn_merge = attn_merge_simd,                                                                                   \
+     .max = max_simd,                                                                                                 \
+     .exp_sum = exp_sum_simd,                                                                                         \
      .to_bf16 = TO_BF16}

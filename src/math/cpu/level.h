@@ -16,7 +16,8 @@ typedef struct cpu_level {
     const gemm_kernels *int8, *bf16; /* products of packed weights */
     dot8_fn dot8_rows;
     bool dnnl_f32;                     /* oneDNN has fp32 products here whose rows are independent */
-    bool fast_f32, fast_bf16, fast_int8; /* more than plain C: products with weights, attention on K and V in the type */
+    /* more than plain C: products with weights, attention on K and V in the type */
+    bool fast_f32, fast_bf16, fast_int8;
 } cpu_level;
 
 /* Those that this machine can run, slowest first; NULL behind the last. The first is plain C. */

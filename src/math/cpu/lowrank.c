@@ -15,7 +15,7 @@ typedef struct job {
     const kernels *k;
 } job;
 
-/* t[m][i] = scale * sum_k a[first + i][k] * x[m][k] for n ranks                               t: (M, GEMM_TILE), x: (M, K) rows ldx apart */
+/* t[m][i] = scale * sum_k a[first + i][k] * x[m][k] for n ranks          t: (M, GEMM_TILE), x: (M, K) rows ldx apart */
 static void down(const job *j, float *t, const float *x, size_t M, size_t first, size_t n) {
     _Alignas(64) float tile[GEMM_CHUNK * GEMM_TILE];
     const lowrank *w = j->w;
@@ -28,7 +28,7 @@ static void down(const job *j, float *t, const float *x, size_t M, size_t first,
         for (size_t i = 0; i < n; i++) t[m * GEMM_TILE + i] *= w->scale;
 }
 
-/* out[m][:] += b[:][first + i] * t[m][i] over n ranks                                      t: (M, GEMM_TILE), out: (M, N) */
+/* out[m][:] += b[:][first + i] * t[m][i] over n ranks                                 t: (M, GEMM_TILE), out: (M, N) */
 static void up(const job *j, float *out, const float *t, size_t M, size_t first, size_t n) {
     _Alignas(64) float tile[GEMM_TILE * GEMM_TILE];
     const lowrank *w = j->w;

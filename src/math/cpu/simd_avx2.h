@@ -13,7 +13,9 @@ typedef __m256 vf;
 typedef __m256i vi;
 
 /* all ones in the first n lanes */
-OP vi first(size_t n) { return _mm256_cmpgt_epi32(_mm256_set1_epi32((int)n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7)); }
+OP vi first(size_t n) {
+    return _mm256_cmpgt_epi32(_mm256_set1_epi32((int)n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+}
 
 OP vf v_load(const float *p) { return _mm256_loadu_ps(p); }
 OP void v_store(float *p, vf v) { _mm256_storeu_ps(p, v); }

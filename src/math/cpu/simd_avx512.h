@@ -37,8 +37,8 @@ OP vf v_swap(vf a) { return _mm512_permute_ps(a, 0xb1); }
 OP vf v_minus_first(vf a) { return _mm512_xor_ps(a, _mm512_castsi512_ps(_mm512_set1_epi64((long long)0x80000000))); }
 /* clang-format on */
 
-/* 2^x to a relative error of 7.5e-5, for weights that are rounded to bf16 or bytes: the minimax polynomial of degree 3 over the
- * fraction (own fit), and its roundings, which are too small to count. x below -150 gives 0, NaN stays. */
+/* 2^x to a relative error of 7.5e-5, for weights that are rounded to bf16 or bytes: the minimax polynomial of degree
+ * 3 over the fraction (own fit), and its roundings, which are too small to count. x below -150 gives 0, NaN stays. */
 OP vf v_exp2_short(vf x) {
     vf f = _mm512_reduce_ps(x, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
     vf p = _mm512_fmadd_ps(f, _mm512_set1_ps(0x1.3f96a4p-4f), _mm512_set1_ps(0x1.cefc4cp-3f));

@@ -120,7 +120,9 @@ static double mean_score(const pgr_result *r, size_t i, const void *ctx) {
 
 static double weighted_sum(const pgr_result *r, size_t i, const void *ctx) {
     (void)ctx;
-    return r->responses[i].recomputed;
+    double sum = 0;
+    for (size_t k = 0; k < r->n_criterion; k++) sum += r->criteria[k].weight / 100 * r->criteria[k].scores[i];
+    return sum;
 }
 
 static double stated_total(const pgr_result *r, size_t i, const void *ctx) {

@@ -731,7 +731,14 @@ void pgr_people_close(pgr_people *people); /* NULL is fine */
 
 /* ---- judge ----------------------------------------------------------------------------------------------------- */
 
-typedef enum pgr_score_kind { PGR_SCORE_AUTO, PGR_SCORE_DECLARED, PGR_SCORE_RECOMPUTED } pgr_score_kind;
+/* What a chain says of a response: the total that it states, the weighted sum of its criterion scores, or the same sum of
+ * what these are expected to be where each was drawn from a distribution that is known (docs/scores.md). */
+typedef enum pgr_score_kind {
+    PGR_SCORE_AUTO,
+    PGR_SCORE_DECLARED,
+    PGR_SCORE_RECOMPUTED,
+    PGR_SCORE_EXPECTED
+} pgr_score_kind;
 
 /* The request with this index has its result or its error. From the thread that made the call, in the order in which
  * requests are done; it may not call the engine. */
@@ -751,7 +758,8 @@ typedef struct pgr_judge_options {
     pgr_sampling sampling;
     size_t max_tokens;  /* per chain; 0: the frame's */
     bool swap;          /* odd chains see the responses in reversed order */
-    pgr_score_kind score; /* which of the two scores counts; AUTO: recomputed where every chain has it */
+    pgr_score_kind score; /* which of the scores counts; AUTO: the first of expected, recomputed and declared that every
+                             chain has */
     pgr_people *people;   /* NULL: pro > 0 is refused. Prototypes of analyses cost one more chain per request */
     double w_ind, w_pro;  /* of the two means, >= 0 and not both 0; only their ratio counts */
     pgr_neighbour_weights neighbour_weights; /* inside the mean of pro */
@@ -778,6 +786,7 @@ typedef struct pgr_response_score {
     double ind, pro;      /* mean under the own history, under similar users'; NaN where no chain has one */
     double declared;      /* mean of what the chains wrote; NaN where none did */
     double recomputed;    /* mean of the weighted sums of criterion scores; NaN where none could be built */
+    double expected;      /* mean of the expected totals; NaN where no chain has one */
     double win;           /* calibrated probability that this response is the best; NaN without a calibration, but
                              1 / N where all N texts are the same */
     size_t prefer;        /* chains that prefer it to every other text; chains that see a tie prefer none */
@@ -787,7 +796,7 @@ typedef struct pgr_response_score {
 } pgr_response_score;
 
 /* A row of the rubric. Over all chains (docs/scores.md, "The rubric") the weights sum to 100 and the weighted scores to
- * `recomputed`; the last row may be "both directions", what chains take back of each other's criteria. */
+ * `recomputed`, or to `expected` where that counts and criteria have it; the last row may be "both directions", what chains take back of each other's criteria. */
 typedef struct pgr_criterion {
     const char *name;
     double weight;        /* percent; net of what is said in the opposite direction */
@@ -856,7 +865,7 @@ typedef struct pgr_result {
                                 whose prompts are otherwise the same */
     double arithmetic_wrong; /* share of parsed chains whose declared scores differ from the recomputed; NaN if none */
     double contradictory;    /* share of parsed chains that name a criterion in both directions; NaN if none */
-    pgr_score_kind score_used; /* DECLARED or RECOMPUTED: which of the two counted */
+    pgr_score_kind score_used; /* which of the three counted */
     const char *persona;  /* full form: of the own chain nearest to the mean of the own (without any: the same of
                            * similar users); compact form: written from the merged criteria. "" if none */
     pgr_criterion *criteria; /* heaviest first */

@@ -19,16 +19,28 @@ static const double *scores_of(const votes *v, size_t i) {
 
 static bool complete(const double *scores, size_t n) {
     for (size_t r = 0; r < n; r++)
-        if (!isfinite(scores[r])) return false;
+        if (!scores || !isfinite(scores[r])) return false;
     return true;
+}
+
+/* Has every parsed chain scores of the kind, and is there one? */
+static bool all_have(const aggregate_chain *chains, size_t n_chain, size_t n_response, pgr_score_kind kind) {
+    size_t n = 0;
+    for (size_t i = 0; i < n_chain; i++) {
+        if (!chains[i].chain->parsed) continue;
+        if (!complete(chain_scores(chains[i].chain, kind), n_response)) return false;
+        n++;
+    }
+    return n > 0;
 }
 
 static pgr_score_kind choose_kind(const aggregate_chain *chains, size_t n_chain, size_t n_response,
                                   pgr_score_kind kind) {
+    static const pgr_score_kind best_first[] = {PGR_SCORE_EXPECTED, PGR_SCORE_RECOMPUTED};
     if (kind != PGR_SCORE_AUTO) return kind;
-    for (size_t i = 0; i < n_chain; i++)
-        if (chains[i].chain->parsed && !complete(chains[i].chain->recomputed, n_response)) return PGR_SCORE_DECLARED;
-    return PGR_SCORE_RECOMPUTED;
+    for (size_t k = 0; k < 2; k++)
+        if (all_have(chains, n_chain, n_response, best_first[k])) return best_first[k];
+    return PGR_SCORE_DECLARED;
 }
 
 void votes_unshuffle(const votes *v, const aggregate_chain *c, const double *by_place, double *out) {
@@ -83,6 +95,7 @@ static pgr_status weigh_chains(const aggregate_chain *chains, const aggregate_op
 
 static pgr_status collect(const aggregate_chain *chains, pgr_score_kind kind, const aggregate_options *o, arena *a,
                           votes *v, pgr_error *err) {
+    v->kind = kind;
     v->counts = arena_array(a, v->n_chain, sizeof *v->counts);
     v->pro = arena_array(a, v->n_chain, sizeof *v->pro);
     v->share = numbers(a, v->n_chain);
@@ -90,7 +103,7 @@ static pgr_status collect(const aggregate_chain *chains, pgr_score_kind kind, co
     if (!v->counts || !v->pro || !v->share || !v->scores) return fail_mem(err);
     for (size_t i = 0; i < v->n_chain; i++) {
         const chain *c = chains[i].chain;
-        const double *from = kind == PGR_SCORE_DECLARED ? c->declared : c->recomputed;
+        const double *from = chain_scores(c, kind);
         PGR_ASSERT(chains[i].neighbour <= o->n_neighbour && chains[i].twin <= i);
         v->pro[i] = chains[i].neighbour > 0;
         v->counts[i] = c->parsed && complete(from, v->n_response);
@@ -160,7 +173,7 @@ static void mean_and_error(const votes *v, size_t r, pgr_response_score *out) {
     out->scored = true;
 }
 
-/* The chains that have one of the two scores, weighted as the scores are. */
+/* The chains that have scores of a kind, weighted as the scores are. */
 static pgr_status votes_of_kind(const aggregate_chain *chains, pgr_score_kind kind, const aggregate_options *o,
                                 arena *a, votes *out, pgr_error *err) {
     aggregate_options quiet = *o;
@@ -226,6 +239,17 @@ static size_t nearest_chain(const votes *v, const pgr_response_score *mean) {
     return nearest;
 }
 
+/* Have the criteria of every chain that counts distributions for their scores? */
+static bool criteria_expect(const aggregate_chain *chains, const votes *v) {
+    for (size_t i = 0; i < v->n_chain; i++) {
+        const chain *c = chains[i].chain;
+        if (v->counts[i] && c->n_criterion == 0) return false;
+        for (size_t k = 0; v->counts[i] && k < c->n_criterion; k++)
+            if (!complete(c->criteria[k].expected, v->n_response)) return false;
+    }
+    return true;
+}
+
 /* The criteria of all chains that have them whole; where none has, those of the chain that is shown. */
 static pgr_status take_rubric(const aggregate_chain *chains, const votes *whole, const aggregate_chain *shown, arena *a,
                               pgr_result *out, pgr_error *err) {
@@ -239,9 +263,10 @@ static pgr_status take_persona(const aggregate_chain *shown, bool write, arena *
 }
 
 /* Why chain i does not count. */
-static const char *reason_of(const aggregate_chain *c) {
+static const char *reason_of(const aggregate_chain *c, pgr_score_kind kind) {
     if (!c->chain->parsed) return c->chain->reason ? c->chain->reason : "the chain did not parse";
-    return "the chain's criterion scores are not complete";
+    return kind == PGR_SCORE_EXPECTED ? "the chain's scores were not drawn from distributions that are known"
+                                      : "the chain's criterion scores are not complete";
 }
 
 static const char *frequent_reason(const aggregate_chain *chains, const votes *v) {
@@ -251,8 +276,8 @@ static const char *frequent_reason(const aggregate_chain *chains, const votes *v
         if (v->counts[i]) continue;
         size_t n = 0;
         for (size_t j = i; j < v->n_chain; j++)
-            n += !v->counts[j] && strcmp(reason_of(&chains[i]), reason_of(&chains[j])) == 0;
-        if (n > most) most = n, best = reason_of(&chains[i]);
+            n += !v->counts[j] && strcmp(reason_of(&chains[i], v->kind), reason_of(&chains[j], v->kind)) == 0;
+        if (n > most) most = n, best = reason_of(&chains[i], v->kind);
     }
     return best;
 }
@@ -317,15 +342,16 @@ static pgr_status all_different(size_t n_response, arena *a, const size_t **out,
 }
 
 typedef struct kinds { /* the chains by what they have */
-    votes used, declared, recomputed;
+    votes used, declared, recomputed, expected;
 } kinds;
 
 static pgr_status collect_kinds(const aggregate_chain *chains, const aggregate_options *o, const votes *empty, arena *a,
                                 pgr_result *out, kinds *k, pgr_error *err) {
-    k->used = k->declared = k->recomputed = *empty;
+    k->used = k->declared = k->recomputed = k->expected = *empty;
     out->score_used = choose_kind(chains, empty->n_chain, empty->n_response, o->kind);
     PGR_TRY(collect(chains, out->score_used, o, a, &k->used, err));
     PGR_TRY(votes_of_kind(chains, PGR_SCORE_DECLARED, o, a, &k->declared, err));
+    PGR_TRY(votes_of_kind(chains, PGR_SCORE_EXPECTED, o, a, &k->expected, err));
     return votes_of_kind(chains, PGR_SCORE_RECOMPUTED, o, a, &k->recomputed, err);
 }
 
@@ -356,11 +382,13 @@ pgr_status aggregate(const aggregate_chain *chains, size_t n_chain, size_t n_res
     for (size_t r = 0; r < n_response; r++) {
         scores[r].declared = mean_of(&k.declared, r);
         scores[r].recomputed = mean_of(&k.recomputed, r);
+        scores[r].expected = mean_of(&k.expected, r);
     }
     audit(chains, &k.used, out);
     if (k.used.n == 0) return no_verdict(chains, &k.used, a, out, err);
     decide(&k.used, o, means, out);
     const aggregate_chain *shown = &chains[nearest_chain(&k.used, scores)];
-    PGR_TRY(take_rubric(chains, &k.recomputed, shown, a, out, err));
+    bool expects = out->score_used == PGR_SCORE_EXPECTED && criteria_expect(chains, &k.expected);
+    PGR_TRY(take_rubric(chains, expects ? &k.expected : &k.recomputed, shown, a, out, err));
     return take_persona(shown, o->write_persona, a, out, err);
 }

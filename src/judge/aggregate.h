@@ -17,7 +17,7 @@ typedef struct aggregate_chain {
 } aggregate_chain;
 
 typedef struct aggregate_options {
-    pgr_score_kind kind;             /* AUTO: recomputed if every parsed chain has it, else declared */
+    pgr_score_kind kind;             /* AUTO: expected, recomputed or declared: the first that all parsed chains have */
     double w_ind, w_pro;             /* >= 0, not both 0 */
     const double *neighbour_weights; /* (n_neighbour) > 0 */
     size_t n_neighbour;

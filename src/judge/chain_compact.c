@@ -15,15 +15,18 @@ static const char *label_name(char *out, size_t place) {
 }
 
 /* "A 8, B: 4" into v by place; a label without a number leaves NaN. */
-static void read_labelled(span t, size_t n_response, double *v) {
+static void read_labelled(const chain *c, span t, size_t n_response, double *v, double *expected) {
     for (const char *p = t.s; p < t.end; p++) {
         bool label = *p >= 'A' && *p <= 'Z' && (size_t)(*p - 'A') < n_response && (p == t.s || !is_alnum(p[-1]))
                      && (p + 1 == t.end || !is_alnum(p[1]));
         if (!label) continue;
         const char *q = p + 1;
         while (q < t.end && (is_blank(*q) || *q == ':' || *q == '=')) q++;
+        const char *number = q;
         double value;
-        if (number_read(&q, t.end, &value) && (q == t.end || !is_alnum(*q))) v[*p - 'A'] = value;
+        if (!number_read(&q, t.end, &value) || (q < t.end && is_alnum(*q))) continue;
+        v[*p - 'A'] = value;
+        expected[*p - 'A'] = chain_expected_at(c, number);
     }
 }
 
@@ -41,8 +44,10 @@ static void merge_repeated(chain *c, size_t n_response) {
     for (chain_criterion *k = c->criteria; k < last; k++) {
         double w = k->weight + last->weight;
         if (strcmp(k->name, last->name) != 0 || !(w > 0)) continue;
-        for (size_t r = 0; r < n_response; r++)
+        for (size_t r = 0; r < n_response; r++) {
             k->scores[r] = (k->weight * k->scores[r] + last->weight * last->scores[r]) / w;
+            k->expected[r] = (k->weight * k->expected[r] + last->weight * last->expected[r]) / w;
+        }
         k->weight = w;
         c->n_criterion--;
         return;
@@ -66,9 +71,9 @@ static pgr_status read_criterion(span line, size_t n_response, arena *a, chain *
     chain_criterion *k = chain_add(c, a, n_response, name, weight, (span){line.end, line.end}, &mem);
     if (mem) return fail_mem(err);
     if (!k) return PGR_OK;
-    read_labelled((span){s, line.end}, n_response, k->scores);
+    read_labelled(c, (span){s, line.end}, n_response, k->scores, k->expected);
     for (size_t r = 0; r < n_response; r++)
-        if (!(k->scores[r] >= 1.0 && k->scores[r] <= 10.0)) k->scores[r] = NAN;
+        if (!(k->scores[r] >= 1.0 && k->scores[r] <= 10.0)) k->scores[r] = k->expected[r] = NAN;
     merge_repeated(c, n_response);
     return PGR_OK;
 }
@@ -87,8 +92,8 @@ static pgr_status read_lines(span text, size_t n_response, arena *a, chain *c, b
             if (!c->persona) return fail_mem(err);
         } else if (span_begins(line, "Total:")) {
             *total = true;
-            for (size_t r = 0; r < n_response; r++) c->declared[r] = NAN;
-            read_labelled((span){line.s + 6, line.end}, n_response, c->declared);
+            for (size_t r = 0; r < n_response; r++) c->declared[r] = c->expected[r] = NAN;
+            read_labelled(c, (span){line.s + 6, line.end}, n_response, c->declared, c->expected);
         } else if (!*total) {
             PGR_TRY(read_criterion(line, n_response, a, c, err));
         }
@@ -121,7 +126,9 @@ pgr_status chain_totals(const char *text, size_t n, size_t n_response, buf *out,
     c.criteria = arena_array(&a, CHAIN_MAX_CRITERIA, sizeof *c.criteria);
     c.declared = nan_array(&a, n_response);
     c.recomputed = nan_array(&a, n_response);
-    pgr_status status = c.criteria && c.declared && c.recomputed ? PGR_OK : fail_mem(err);
+    c.expected = nan_array(&a, n_response);
+    bool room = c.criteria && c.declared && c.recomputed && c.expected;
+    pgr_status status = room ? PGR_OK : fail_mem(err);
     if (status == PGR_OK) status = read_lines((span){text, text + n}, n_response, &a, &c, &total, err);
     if (status == PGR_OK) {
         keep_complete(&c, n_response);

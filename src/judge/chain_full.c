@@ -238,6 +238,13 @@ static value_kind score_value(const node *n, double *out, span *shown) {
     return VALUE_NONE;
 }
 
+/* The distribution is that of the number as written: on another scale it is not the score's. */
+static double expected_total(const chain *c, span shown, double score) {
+    const char *s = span_trim(shown).s, *p = s;
+    double written;
+    return number_read(&p, shown.end, &written) && written == score ? chain_expected_at(c, s) : NAN;
+}
+
 static pgr_status set_total(chain *c, size_t place, const node *n, arena *a, pgr_error *err) {
     double v;
     span shown = {"", ""};
@@ -245,9 +252,10 @@ static pgr_status set_total(chain *c, size_t place, const node *n, arena *a, pgr
     switch (score_value(n, &v, &shown)) {
     case VALUE_NUMBER:
         c->declared[place] = v;
+        c->expected[place] = expected_total(c, shown, v);
         break;
     case VALUE_NONE:
-        c->declared[place] = NAN;
+        c->declared[place] = c->expected[place] = NAN;
         break;
     case VALUE_OTHER: {
         char *text = span_copy(a, shown, VALUE_BYTES);

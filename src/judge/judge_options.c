@@ -6,9 +6,9 @@
 #include "judge/judging.h"
 #include "user/fields.h"
 
-static const char *const SCORES[] = {"auto", "declared", "recomputed", NULL};  /* pgr_score_kind */
-static const char *const HISTORIES[] = {"random", "relevant", "recent", NULL}; /* pgr_history_by */
-static const char *const WEIGHTS[] = {"uniform", "similarity", NULL};          /* pgr_neighbour_weights */
+static const char *const SCORES[] = {"auto", "declared", "recomputed", "expected", NULL}; /* pgr_score_kind */
+static const char *const HISTORIES[] = {"random", "relevant", "recent", NULL};            /* pgr_history_by */
+static const char *const WEIGHTS[] = {"uniform", "similarity", NULL};                     /* pgr_neighbour_weights */
 
 #define AT(member) offsetof(pgr_judge_options, member)
 #define NUMBER(kind, name, value, member, standard, lo, hi, use, help, unset)                                          \
@@ -51,7 +51,7 @@ static const pgr_option ROWS[] = {
     FLAG("swap", swap, 1, V,
          "show the responses in one order only; else half of the chains see them reversed"),
     CHOICE("score", "KIND", score, SCORES, V,
-           "which total counts: declared by the chain, recomputed from its criteria, or auto"),
+           "which total counts: declared by the chain, recomputed from its criteria, expected, or auto"),
     NUMBER(DOUBLE, "w-ind", "W", w_ind, 0.5, 0, 1e6, V,
            "weight of the mean under the own history", NULL),
     NUMBER(DOUBLE, "w-pro", "W", w_pro, 0.5, 0, 1e6, V,

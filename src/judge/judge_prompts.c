@@ -228,6 +228,7 @@ infer_request prompt_ask(judging *j, const side *s, prompt *p) {
                            .trigger = frame_trigger(j->b->frame),
                            .fill = fill_totals,
                            .fill_ctx = j,
+                           .want_places = o->score == PGR_SCORE_AUTO || o->score == PGR_SCORE_EXPECTED,
                            .cancel = o->watch.cancel,
                            .owner = j->b,
                            .tag = p};

@@ -4,6 +4,19 @@
 
 #include "judge/judging.h"
 
+/* A distribution of which more than this was not followed to its end is not known: a mean of 1 to 10 might be .009 off. */
+static const double REST = 0.001;
+
+static pgr_status take_places(judging *j, written *w, const infer_chain *c) {
+    w->places = arena_array(&j->tmp, c->n_place + 1, sizeof *w->places);
+    if (!w->places) return fail_mem(&j->error);
+    for (size_t i = 0; i < c->n_place; i++) {
+        const infer_place *p = &c->places[i];
+        if (p->rest <= REST) w->places[w->n_place++] = (chain_place){.at = p->from, .mean = infer_place_mean(p)};
+    }
+    return PGR_OK;
+}
+
 static pgr_status take_chain(judging *j, written *w, const infer_chain *c) {
     w->text = arena_strndup(&j->tmp, c->text.data ? c->text.data : "", c->text.n);
     if (!w->text) return fail_mem(&j->error);
@@ -16,7 +29,9 @@ static pgr_status take_chain(judging *j, written *w, const infer_chain *c) {
         w->parsed = (chain){.reason = "the deadline passed before the chain was finished"};
         return PGR_OK;
     }
-    return chain_parse(frame_form(j->b->frame), w->text, w->n_text, j->r->n_response, &j->tmp, &w->parsed, &j->error);
+    PGR_TRY(take_places(j, w, c));
+    chain_text text = {.s = w->text, .n = w->n_text, .places = w->places, .n_place = w->n_place};
+    return chain_read(frame_form(j->b->frame), &text, j->r->n_response, &j->tmp, &w->parsed, &j->error);
 }
 
 pgr_status judging_take(judging *j, side *s, prompt *p, const infer_chain *chains, size_t n) {
@@ -110,8 +125,8 @@ static pgr_status keep_sample(judging *j, const heard *h, size_t i, size_t numbe
     char *reason = w->parsed.reason ? arena_strdup(&j->made->arena, w->parsed.reason) : NULL;
     if (!scores || !text || (w->parsed.reason && !reason)) return fail_mem(&j->error);
     const size_t *order = h->list[i].order;
-    const double *from = out->score_used == PGR_SCORE_RECOMPUTED ? w->parsed.recomputed : w->parsed.declared;
-    for (size_t place = 0; place < n; place++) scores[order[place]] = w->parsed.parsed ? from[place] : NAN;
+    const double *from = chain_scores(&w->parsed, out->score_used);
+    for (size_t place = 0; place < n; place++) scores[order[place]] = w->parsed.parsed && from ? from[place] : NAN;
     *s = (pgr_chain_sample){.text = text,
                             .user = h->pro[i] ? out->neighbours[h->list[i].neighbour - 1].user : NULL,
                             .order = order,

@@ -34,6 +34,8 @@ typedef struct written { /* chain number i of a side */
     bool cut;
     const char *text;  /* (n_text) */
     size_t n_text, n_token;
+    chain_place *places; /* (n_place) of the text */
+    size_t n_place;
     chain parsed;
 } written;
 

@@ -49,6 +49,7 @@ static void put_response(buf *b, const pgr_response_score *s, size_t index) {
     buf_printf(b, "{\"index\":%zu", index);
     put_number(b, "score", s->scored ? s->score : NAN);
     put_number(b, "se", s->scored ? s->se : NAN);
+    put_number(b, "expected", s->expected);
     put_number(b, "declared", s->declared);
     put_number(b, "recomputed", s->recomputed);
     put_number(b, "win", s->scored ? s->win : NAN);
@@ -240,6 +241,7 @@ static void put_verdict(buf *b, const pgr_result *r) {
     put_key(b, "score_used");
     buf_puts(b, r->score_used == PGR_SCORE_DECLARED     ? "\"declared\""
                 : r->score_used == PGR_SCORE_RECOMPUTED ? "\"recomputed\""
+                : r->score_used == PGR_SCORE_EXPECTED   ? "\"expected\""
                                                         : "null");
 }
 

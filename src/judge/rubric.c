@@ -91,7 +91,7 @@ static pgr_status add_chains(merger *m, const aggregate_chain *chains, const vot
     for (size_t i = 0; i < v->n_chain; i++) {
         const chain *c = chains[i].chain;
         for (size_t k = 0; v->counts[i] && k < c->n_criterion; k++) {
-            votes_unshuffle(v, &chains[i], c->criteria[k].scores, m->scores);
+            votes_unshuffle(v, &chains[i], criterion_scores(&c->criteria[k], v->kind), m->scores);
             PGR_TRY(add_line(m, i, &c->criteria[k], votes_weight(v, i) * c->criteria[k].weight, err));
         }
     }
@@ -209,7 +209,7 @@ pgr_status rubric_of_chain(const votes *v, const aggregate_chain *from, arena *a
                                   .reason = arena_strdup(a, k->reason),
                                   .scores = scores};
         if (!list[i].name || !list[i].reason || !scores) return fail_mem(err);
-        votes_unshuffle(v, from, k->scores, scores);
+        votes_unshuffle(v, from, criterion_scores(k, v->kind), scores);
     }
     out->criteria = list;
     out->n_criterion = c->n_criterion;

@@ -9,6 +9,7 @@ enum { IND, PRO, N_VOTE_SIDE }; /* under the own history, under neighbours' */
 
 typedef struct votes {
     size_t n_chain, n_response;
+    pgr_score_kind kind;      /* of the scores */
     size_t n;                 /* chains that count */
     size_t n_of[N_VOTE_SIDE]; /* of each side */
     double side[N_VOTE_SIDE]; /* the sides' weights, 0 for a side without chains that count; sum 1 */

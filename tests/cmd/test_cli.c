@@ -65,7 +65,7 @@ static void test_wrong_usage(void **state) {
     assert_refused("pgenrm score --ind 99999999999999999999 x", 2, "expected a whole number");
     assert_refused("pgenrm score --temperature inf x", 2, "expected a number from 0 to 10");
     assert_refused("pgenrm score --temperature 0x1 x", 2, "expected a number");
-    assert_refused("pgenrm score --score best x", 2, "expected auto, declared or recomputed");
+    assert_refused("pgenrm score --score best x", 2, "expected auto, declared, recomputed or expected");
     assert_refused("pgenrm score --pro -2 x", 2, "--pro");
     assert_refused("pgenrm score --adaptive 0.3 x", 2, "--adaptive");
     assert_refused("pgenrm score --history-by taste x", 2, "--history-by");

@@ -19,7 +19,7 @@ static const size_t GIVEN[3] = {0, 1, 2}, SWAPPED[3] = {1, 0, 2};
 typedef struct made { /* chains by hand over n_response responses; scores are given in the request's order */
     aggregate_chain list[8];
     chain chains[8];
-    double declared[8][3], recomputed[8][3], criterion[8][3];
+    double declared[8][3], recomputed[8][3], criterion[8][3], expected[8][3], wanted[8][3];
     chain_criterion criteria[8];
     size_t n, n_response;
     arena a;
@@ -36,15 +36,32 @@ static void add(made *m, const size_t *order, const double *declared, const doub
     for (size_t r = 0; r < m->n_response; r++) m->recomputed[i][r] = NAN;
     if (recomputed) by_place(order, recomputed, m->n_response, m->recomputed[i]);
     by_place(order, declared, m->n_response, m->criterion[i]);
-    m->criteria[i] = (chain_criterion){"depth", 100.0, "why not", m->criterion[i]};
-    m->chains[i] = (chain){true, NULL, persona, &m->criteria[i], 1, m->declared[i], m->recomputed[i], 100.0};
+    m->criteria[i] =
+        (chain_criterion){.name = "depth", .weight = 100.0, .reason = "why not", .scores = m->criterion[i]};
+    m->chains[i] = (chain){.parsed = true,
+                           .persona = persona,
+                           .criteria = &m->criteria[i],
+                           .n_criterion = 1,
+                           .declared = m->declared[i],
+                           .recomputed = m->recomputed[i],
+                           .weight_sum = 100.0};
     m->list[i] = (aggregate_chain){.chain = &m->chains[i], .order = order, .twin = i % 2 ? i : 0};
+}
+
+/* What the last chain's totals, and the scores of its criterion, are expected to be. */
+static void expects(made *m, const double *totals, const double *scores) {
+    size_t i = m->n - 1;
+    by_place(m->list[i].order, totals, m->n_response, m->expected[i]);
+    by_place(m->list[i].order, scores, m->n_response, m->wanted[i]);
+    m->chains[i].expected = m->expected[i];
+    m->criteria[i].expected = m->wanted[i];
 }
 
 static void add_failed(made *m, const char *reason) {
     size_t i = m->n++;
     for (size_t r = 0; r < m->n_response; r++) m->declared[i][r] = m->recomputed[i][r] = NAN;
-    m->chains[i] = (chain){false, reason, "", NULL, 0, m->declared[i], m->recomputed[i], NAN};
+    m->chains[i] = (chain){
+        .reason = reason, .persona = "", .declared = m->declared[i], .recomputed = m->recomputed[i], .weight_sum = NAN};
     m->list[i] = (aggregate_chain){.chain = &m->chains[i], .order = GIVEN, .cut = true};
 }
 
@@ -153,6 +170,47 @@ static void which_score_counts(void **state) {
     NEAR(m.out.responses[0].score, (5.65 + 6.04) / 2);
     assert_int_equal(m.out.responses[0].n, 2);
     assert_int_equal(m.out.parsed, 3);
+    arena_free(&m.a);
+}
+
+/* The standard error counts what is left between chains once each says what it expects. */
+static void expectations(void **state) {
+    (void)state;
+    made m = {.n_response = 2};
+    add(&m, GIVEN, (double[]){8, 3}, (double[]){8, 3}, "a");
+    expects(&m, (double[]){6.5, 5.0}, (double[]){6.25, 4.5});
+    add(&m, SWAPPED, (double[]){4, 7}, (double[]){4, 7}, "b");
+    expects(&m, (double[]){6.0, 5.5}, (double[]){5.25, 5.5});
+    run(&m, PGR_SCORE_AUTO);
+    assert_int_equal(m.out.score_used, PGR_SCORE_EXPECTED);
+    NEAR(m.out.responses[0].score, 6.25);
+    NEAR(m.out.responses[0].expected, 6.25);
+    NEAR(m.out.responses[0].declared, 6.0);
+    NEAR(m.out.responses[0].recomputed, 6.0);
+    NEAR(m.out.responses[0].se, 0.25); /* sd .5 / sqrt(2) over sqrt(2); of what was drawn it is 2 */
+    NEAR(m.out.flip_rate, 0.0);
+    NEAR(m.out.criteria[0].scores[0], 5.75); /* what is shown is what counts */
+    run(&m, PGR_SCORE_RECOMPUTED);
+    NEAR(m.out.responses[0].se, 2.0);
+    NEAR(m.out.flip_rate, 1.0);
+    NEAR(m.out.responses[0].expected, 6.25);
+    NEAR(m.out.criteria[0].scores[0], 6.0);
+
+    add(&m, GIVEN, (double[]){5, 5}, (double[]){5, 5}, "c"); /* one chain without */
+    run(&m, PGR_SCORE_AUTO);
+    assert_int_equal(m.out.score_used, PGR_SCORE_RECOMPUTED);
+    NEAR(m.out.responses[0].expected, 6.25);
+    run(&m, PGR_SCORE_EXPECTED);
+    assert_int_equal(m.out.responses[0].n, 2);
+
+    made none = {.n_response = 2};
+    add(&none, GIVEN, (double[]){5, 5}, (double[]){5, 5}, "c");
+    run(&none, PGR_SCORE_EXPECTED);
+    assert_int_equal(none.out.best, -1);
+    assert_string_equal(none.out.responses[0].reason,
+                        "the chain's scores were not drawn from distributions that are known");
+    assert_true(isnan(none.out.responses[0].expected));
+    arena_free(&none.a);
     arena_free(&m.a);
 }
 
@@ -555,6 +613,7 @@ int main(void) {
         cmocka_unit_test(means_errors_wins),
         cmocka_unit_test(orders_of_three),
         cmocka_unit_test(which_score_counts),
+        cmocka_unit_test(expectations),
         cmocka_unit_test(ties),
         cmocka_unit_test(the_same_text_has_one_score),
         cmocka_unit_test(flips_need_two_orders),

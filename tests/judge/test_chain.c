@@ -523,6 +523,68 @@ static void linear_time(void **state) {
     free(text);
 }
 
+/* ---- scores as expectations ---- */
+
+/* The numbers of a text where a mark stands before them: these are places; mean: mark i has i + 1.5. */
+static chain read_marked(chain_form form, const char *marked, size_t n_response, chain_place *places, char *text) {
+    chain c;
+    chain_text t = {.s = text, .places = places};
+    for (const char *p = marked; *p; p++) {
+        if (*p == '^') {
+            places[t.n_place] = (chain_place){.at = t.n, .mean = 1.5 + (double)t.n_place};
+            t.n_place++;
+        } else
+            text[t.n++] = *p;
+    }
+    assert_int_equal(chain_read(form, &t, n_response, &A, &c, NULL), PGR_OK);
+    assert_null(c.text);
+    return c;
+}
+
+static void expected_scores(void **state) {
+    (void)state;
+    chain_place places[16];
+    char text[1024];
+    chain c =
+        read_marked(CHAIN_COMPACT,
+                    "Persona: Likes steps.\n- lists more | 60% | for A | A ^8, B ^4\n- warmth less | 20% | for none "
+                    "| A ^5, B: ^10\nTotal: A 7.3, B 5.5\n",
+                    2, places, text);
+    assert_true(c.parsed);
+    near(c.criteria[0].expected[0], 1.5, "first");
+    near(c.criteria[1].expected[1], 4.5, "last");
+    near(c.expected[0], .75 * 1.5 + .25 * 3.5, "weighted");
+    near(c.expected[1], .75 * 2.5 + .25 * 4.5, "weighted");
+    near(c.recomputed[0], .75 * 8 + .25 * 5, "as drawn");
+
+    /* one named twice is one, and so are its expectations */
+    c = read_marked(CHAIN_COMPACT,
+                    "Persona: x.\n- lists more | 30% | A ^8, B ^4\n- lists more | 10% | A ^5, B ^10\nTotal: A 7, B 6\n",
+                    2, places, text);
+    assert_int_equal(c.n_criterion, 1);
+    near(c.expected[0], .75 * 1.5 + .25 * 3.5, "merged");
+
+    /* a score without a distribution: none of the chain */
+    c = read_marked(CHAIN_COMPACT, "Persona: x.\n- lists more | 30% | A ^8, B 4\nTotal: A 8, B 4\n", 2, places, text);
+    assert_true(isnan(c.expected[0]) && isnan(c.expected[1]) && isfinite(c.recomputed[0]));
+
+    /* totals alone, as the baselines of `bench` state them */
+    c = read_marked(CHAIN_COMPACT, "Total: A ^7.5, B ^8", 2, places, text);
+    near(c.expected[1], 2.5, "total");
+
+    static const char full[] = "PART 1: Chain-of-Thought Analysis\nThe persona is brief, 7 of 10.\n<JSON_START>\n"
+                               "{\"rationale\": \"7.25, 8 and 8\",\n\"better_response\": {\"response_1\": ^7.25, "
+                               "\"response_2\": ^8}}\n<JSON_END>";
+    c = read_marked(CHAIN_FULL, full, 2, places, text);
+    assert_true(c.parsed);
+    near(c.expected[0], 1.5, "object");
+    near(c.expected[1], 2.5, "object");
+    near(c.declared[0], 7.25, "object");
+    c = read_marked(CHAIN_FULL, "<JSON_START>{\"response_1\": ^7 / 20, \"response_2\": \"8\"}<JSON_END>", 2, places,
+                    text);
+    assert_true(isnan(c.expected[0]) && isnan(c.expected[1])); /* another scale; a string, whose text is a copy */
+}
+
 static bool work(void) {
     arena a = {0};
     chain c;
@@ -552,7 +614,8 @@ int main(void) {
         T(personas),       T(rubric_before_the_object),
         T(compact),        T(totals_of_the_compact_form),
         T(decimal_commas), T(cut_anywhere),
-        T(linear_time),    T(out_of_memory),
+        T(linear_time),    T(expected_scores),
+        T(out_of_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

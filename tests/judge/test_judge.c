@@ -74,6 +74,62 @@ static void every_chain_of_the_compact_frame_parses(void **state) {
     pgr_result_free(r);
 }
 
+/* A score is drawn from the distribution whose mean is taken, given what the chain says before it, weights among that:
+ * over many chains what was drawn is what was expected. 300 chains of scores of a standard deviation below 3: the mean
+ * difference is within 4 standard errors, found from the chains. */
+static void expected_is_what_is_drawn_on_average(void **state) {
+    (void)state;
+    enum { N = 300 };
+    pgr_judge_options o = options(N);
+    o.score = PGR_SCORE_EXPECTED;
+    pgr_result *expected = judge(o);
+    o.score = PGR_SCORE_RECOMPUTED;
+    pgr_result *drawn = judge(o);
+    o.score = PGR_SCORE_AUTO;
+    o.ind = 4;
+    pgr_result *usual = judge(o);
+    assert_int_equal(usual->score_used, PGR_SCORE_EXPECTED);
+    assert_int_equal(expected->responses[0].n, N);
+    for (size_t r = 0; r < 3; r++) {
+        double sum = 0, squares = 0, spread[2] = {0, 0};
+        for (size_t i = 0; i < N; i++) {
+            assert_string_equal(expected->samples[i].text, drawn->samples[i].text);
+            double x = expected->samples[i].scores[r], y = drawn->samples[i].scores[r];
+            assert_true(x >= 1 && x <= 10);
+            sum += y - x;
+            squares += (y - x) * (y - x);
+            spread[0] += pow(x - expected->responses[r].score, 2);
+            spread[1] += pow(y - drawn->responses[r].score, 2);
+        }
+        double error = sqrt(squares / N / N);
+        if (fabs(sum / N) > 4 * error) fail_msg("response %zu: %g off, error %g", r, sum / N, error);
+        assert_true(spread[0] < spread[1]); /* what is left between chains */
+        assert_true(fabs(expected->responses[r].recomputed - drawn->responses[r].score) < 1e-12);
+        assert_true(fabs(expected->responses[r].expected - expected->responses[r].score) < 1e-12);
+        assert_true(expected->responses[r].se < drawn->responses[r].se);
+    }
+    for (size_t i = 0; i < 4; i++) assert_true(usual->samples[i].scores[0] == expected->samples[i].scores[0]);
+    pgr_result_free(expected);
+    pgr_result_free(drawn);
+    pgr_result_free(usual);
+}
+
+/* The full frame's object: totals of two decimals. */
+static void totals_of_the_full_frame_are_expected_too(void **state) {
+    (void)state;
+    pgr_judge_options o = options(3);
+    o.frame = "full";
+    o.max_tokens = 400;
+    pgr_result *r = judge(o);
+    for (size_t i = 0; i < r->n_response; i++) {
+        if (r->parsed == 0) fail_msg("%s", r->responses[i].reason);
+        assert_true(isfinite(r->responses[i].declared));
+        assert_true(r->responses[i].expected > 1 && r->responses[i].expected < 10);
+        assert_true(r->responses[i].score == r->responses[i].expected);
+    }
+    pgr_result_free(r);
+}
+
 static void chains_do_not_depend_on_their_number(void **state) {
     (void)state;
     pgr_result *few = judge(options(3)), *many = judge(options(9));
@@ -248,6 +304,8 @@ static void every_allocation_failed_in_turn(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_chain_of_the_compact_frame_parses),
+        cmocka_unit_test(expected_is_what_is_drawn_on_average),
+        cmocka_unit_test(totals_of_the_full_frame_are_expected_too),
         cmocka_unit_test(chains_do_not_depend_on_their_number),
         cmocka_unit_test(without_swaps_the_order_is_the_request_s),
         cmocka_unit_test(a_deadline_fails_chains_not_the_call),

@@ -14,7 +14,7 @@ enum {
     LABEL = 12,
     NUMBER_COLUMN = 8,
     CRITERION_LEAST = 38,
-    CRITERIA_SHOWN = 12, /* rows; the lighter ones are one row together */
+    CRITERIA_SHOWN = 8, /* rows; the lighter ones are one row together */
 };
 
 typedef struct text {
@@ -135,6 +135,11 @@ static double standard_error(const pgr_result *r, size_t i, const void *ctx) {
     return r->responses[i].scored ? r->responses[i].se : NAN;
 }
 
+static double quality_prior(const pgr_result *r, size_t i, const void *ctx) {
+    (void)ctx;
+    return r->responses[i].prior;
+}
+
 static double win_probability(const pgr_result *r, size_t i, const void *ctx) {
     (void)ctx;
     return r->responses[i].scored ? r->responses[i].win : NAN;
@@ -194,6 +199,9 @@ static void total_rows(const rubric *b) {
     size_t n = chains_that_count(r);
     bool other = r->rubric_chains && (r->rubric_chains != n || differ(r, mean_score, weighted_sum));
     if (other) rubric_row(b, STYLE_PLAIN, &(rubric_head){.name = "Weighted sum"}, weighted_sum, NULL, VALUE_NUMBER);
+    if (r->scalar_weight > 0)
+        rubric_row(b, STYLE_PLAIN, &(rubric_head){.name = "+ quality prior (reward model)"}, quality_prior, NULL,
+                   VALUE_NUMBER);
     snprintf(mean, sizeof mean, "Score, mean of %zu chain%s", n, n == 1 ? "" : "s");
     rubric_row(b, STYLE_BOLD, &(rubric_head){.name = mean}, mean_score, NULL, VALUE_NUMBER);
     rubric_row(b, STYLE_PLAIN, &(rubric_head){.name = "± standard error"}, standard_error, NULL, VALUE_NUMBER);

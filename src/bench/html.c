@@ -76,6 +76,7 @@ static void table_line(const pgr_bench_row *r, buf *out) {
     number_cell(out, r->ece, 3);
     number_cell(out, r->ece_temperature, 3);
     number_cell(out, r->ece_isotonic, 3);
+    number_cell(out, r->ece_shrunk, 3);
     buf_printf(out, "<td>%zu</td><td>%zu</td>", r->ties, r->failures);
     number_cell(out, r->flip_rate, 3);
     number_cell(out, r->ind + r->pro > 0 ? (double)r->tokens : NAN, 0);
@@ -88,8 +89,8 @@ static void table(const pgr_bench_row *rows, size_t n, buf *out) {
                                          "parsed only",  "macro user", "macro prot.",
                                          "over longest", "over base",  "own \xE2\x88\x92 stranger",
                                          "ECE",          "temp.",      "isotonic",
-                                         "ties",         "failures",   "flips",
-                                         "tokens",       "seconds"};
+                                         "shrunk",       "ties",       "failures",
+                                         "flips",        "tokens",     "seconds"};
     buf_puts(out, "<div class=\"wide\"><table>\n<thead><tr>");
     for (size_t i = 0; i < sizeof titles / sizeof *titles; i++) buf_printf(out, "<th>%s</th>", titles[i]);
     buf_puts(out, "</tr></thead>\n<tbody>\n");
@@ -127,7 +128,7 @@ static const char EXPLAINED[] = "<p class=\"note\">Every pair counts in the accu
                                 "\xE2\x80\x9C\xC2\xB1 runs\xE2\x80\x9D that of the runs' accuracies. Differences are "
                                 "paired. Own \xE2\x88\x92 stranger: what is "
                                 "lost with another user's history. ECE: expected calibration error, as it is and after "
-                                "a temperature or a rising map fitted on the "
+                                "a temperature, a rising map, or a temperature over shrunk differences fitted on the "
                                 "other users. Ties, failures, tokens and seconds are those of all runs.</p>\n";
 
 pgr_status pgr_bench_html(const pgr_bench_report *report, const char *title, char **out, pgr_error *err) {

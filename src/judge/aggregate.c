@@ -43,19 +43,24 @@ static pgr_score_kind choose_kind(const aggregate_chain *chains, size_t n_chain,
     return PGR_SCORE_DECLARED;
 }
 
+/* Texts that come again share the mean of their scores. */
+static void pool_same(const votes *v, double *scores) {
+    for (size_t first = 0; first < v->n_response; first++) {
+        double sum = 0;
+        size_t n = 0;
+        for (size_t r = first; v->same[first] == first && r < v->n_response; r++)
+            if (v->same[r] == first) sum += scores[r], n++;
+        for (size_t r = first; n > 1 && r < v->n_response; r++)
+            if (v->same[r] == first) scores[r] = sum / (double)n;
+    }
+}
+
 void votes_unshuffle(const votes *v, const aggregate_chain *c, const double *by_place, double *out) {
     for (size_t p = 0; p < v->n_response; p++) {
         PGR_ASSERT(c->order[p] < v->n_response);
         out[c->order[p]] = by_place[p];
     }
-    for (size_t first = 0; first < v->n_response; first++) { /* texts that come again */
-        double sum = 0;
-        size_t n = 0;
-        for (size_t r = first; v->same[first] == first && r < v->n_response; r++)
-            if (v->same[r] == first) sum += out[r], n++;
-        for (size_t r = first; n > 1 && r < v->n_response; r++)
-            if (v->same[r] == first) out[r] = sum / (double)n;
-    }
+    pool_same(v, out);
 }
 
 double votes_weight(const votes *v, size_t chain) {
@@ -110,6 +115,7 @@ static pgr_status collect(const aggregate_chain *chains, pgr_score_kind kind, co
         if (!v->counts[i]) continue;
         votes_unshuffle(v, &chains[i], from, v->scores + i * v->n_response);
         for (size_t r = 0; o->prior && r < v->n_response; r++) v->scores[i * v->n_response + r] += o->prior[r];
+        pool_same(v, v->scores + i * v->n_response); /* a prior may be the request's own, and differ */
         v->n++;
         v->n_of[v->pro[i]]++;
     }

@@ -235,7 +235,7 @@ double calibration_reach(const pgr_calibration *c, const pgr_gap *g) {
         double v = error_variance(c, g);
         error = c->between > 0 ? sqrt(c->between * v / (c->between + v)) : 0;
     }
-    return pgr_calibration_apply(c, x + 2 * error);
+    return pgr_calibration_apply(c, error > 0 ? x + 2 * error : x);
 }
 
 static pgr_status check_gaps(const pgr_gap *x, size_t n, pgr_error *err) {

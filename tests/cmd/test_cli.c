@@ -658,10 +658,11 @@ static int last_two(const char *line, double out[2]) {
 /* From the report: weights with one decimal, scores with two. What rounding can do is the bound. */
 static void test_rubric_report(void **state) {
     (void)state;
-    static const char *const files[] = {"examples/request.json", "examples/new_user.json"};
-    for (size_t f = 0; f < 2; f++) {
+    static const char *const files[] = {"--ind 8 examples/request.json", "--ind 8 examples/new_user.json",
+                                        "--ind 48 examples/request.json"}; /* more criteria than are shown one by one */
+    for (size_t f = 0; f < 3; f++) {
         char command[200];
-        snprintf(command, sizeof command, "COLUMNS=100 pgenrm score --ind 8 --frame compact %s", files[f]);
+        snprintf(command, sizeof command, "COLUMNS=100 pgenrm score --frame compact %s", files[f]);
         ran r = run_score(command);
         double totals[2] = {0}, slack = 0.005, weights = 0, values[2];
         size_t rows = 0;
@@ -683,6 +684,7 @@ static void test_rubric_report(void **state) {
             for (size_t i = 0; i < 2; i++) totals[i] += w / 100 * values[i];
             slack += 0.05 / 100 * 10 + w / 100 * 0.005;
         }
+        if (f == 2) assert_non_null(strstr(r.out, " more together"));
         assert_true(rows >= 2);
         assert_true(fabs(weights - 100) <= 0.05 * (double)rows + 1e-9);
         assert_true(last_two(line, values));

@@ -21,6 +21,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         double p = pgr_calibration_apply(c, difference ? (i - 32) / 2.0 : i / 64.0);
         PGR_ASSERT(p >= before - 1e-12 && p <= 1);
         before = p;
+        const pgr_gap g = {.mean = (i - 32) / 2.0, .spread = i / 8.0, .n = 1 + i / 4.0};
+        p = pgr_calibration_apply_gap(c, &g);
+        PGR_ASSERT(p >= 0 && p <= 1 && calibration_reach(c, &g) >= 0);
     }
     pgr_calibration_free(c);
     return 0;

@@ -248,6 +248,11 @@ static void the_same_text_has_one_score(void **state) {
     NEAR(m.out.flip_rate, 0);
     arena_free(&m.a);
 
+    o.prior = (const double[]){0.3, -0.1}; /* scores of the request that contradict it */
+    run_sides(&m, &o);
+    assert_true(m.out.responses[0].score == m.out.responses[1].score && m.out.tie);
+    o.prior = NULL;
+
     made three = {.n_response = 3}; /* the middle one differs and wins: no tie, and the others stay equal */
     add(&three, GIVEN, (double[]){2, 7, 5}, NULL, "a");
     add(&three, SWAPPED, (double[]){6.3, 8, 1.1}, NULL, "b");

@@ -6,9 +6,11 @@ further prompts that share its first tokens, the instructions), single (one chai
 ids, new ones in every repeat, so that nothing is known of an earlier repeat. Each engine is a process that has loaded
 its model and has its KV cache (pgenrm: memory for 24,576 tokens at its start; OpenVINO GenAI: 4 GB; llama.cpp: a
 context); only the job is timed. Memory is the most that a process held at any time of the run.
+--level avx2 holds every engine to AVX2; --against BUILD takes another build of pgenrm beside this one.
 Medians of the repeats; the ratio is peer / pgenrm of the medians, and of each repeat (least and largest)."""
 import argparse
 import json
+import os
 import pathlib
 import random
 import statistics
@@ -23,10 +25,10 @@ PEERS = pathlib.Path.home() / ".cache" / "pgenrm-peers"
 
 
 class Worker:
-    def __init__(self, name, command):
+    def __init__(self, name, command, env):
         self.name, self.times, self.detail = name, {}, {}
         self.process = subprocess.Popen([str(c) for c in command], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                        stderr=subprocess.DEVNULL, text=True)
+                                        stderr=subprocess.DEVNULL, text=True, env={**os.environ, **env})
         if not self.process.stdout.readline():
             sys.exit(f"{name} did not start: {' '.join(map(str, command))}")
 
@@ -62,7 +64,34 @@ def make_job(name, args, repeat):
     return {"groups": groups, "tokens": args.tokens, "seed": repeat + 1}
 
 
-def main():
+def openvino(peers, folder, precision):
+    return [peers / "venv_ov/bin/python", ROOT / "bench/peers/openvino_worker.py", folder,
+            f"INFERENCE_PRECISION_HINT={precision}"]
+
+
+def all_commands(args, peers, files, model):
+    """name -> command, in the order of the interleaving."""
+    avx2 = args.level == "avx2"
+    commands = {f"pgenrm {d}": [pathlib.Path(args.build) / "bench_job", model, d, 2] for d in args.dtypes.split(",")}
+    if args.against:
+        for d in args.against_dtypes.split(","):
+            commands[f"before {d}"] = [pathlib.Path(args.against) / "bench_job", model, d, 2]
+    if avx2:
+        commands["openvino f32"] = openvino(peers, files / "ov", "f32")
+        if (files / "ov_int8").exists():
+            commands["openvino int8"] = openvino(peers, files / "ov_int8", "f32")
+    else:
+        commands["openvino bf16"] = openvino(peers, files / "ov", "bf16")
+    own = peers / "venv_lc_avx2" # else what compiled itself for this CPU, and says so
+    python = (own if avx2 and own.exists() else peers / "venv_lc") / "bin/python"
+    name = "llama.cpp native" if avx2 and not own.exists() else "llama.cpp"
+    for kind in ("Q4_1", "q8_0", "bf16"):
+        if (files / f"{kind}.gguf").exists():
+            commands[f"{name} {kind}"] = [python, ROOT / "bench/peers/llama_cpp_worker.py", files / f"{kind}.gguf"]
+    return commands
+
+
+def parse_args():
     about, _, more = __doc__.partition("\n")
     p = argparse.ArgumentParser(description=about, epilog=more, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--jobs", default="ind-24,pro,single")
@@ -75,24 +104,28 @@ def main():
                    "bench/peers/random_models.sh makes others)")
     p.add_argument("--model", default=None, help="file for pgenrm (default: Q4_1.gguf of --files, else its bf16.gguf)")
     p.add_argument("--build", default=str(ROOT / "build"))
+    p.add_argument("--dtypes", default="int8,bf16", help="of pgenrm (default: int8,bf16)")
+    p.add_argument("--level", default="", help="PGENRM_CPU of pgenrm; avx2: the peers are held to AVX2 too "
+                   "(ONEDNN_MAX_CPU_ISA, a build of llama.cpp without AVX-512: bench/peers/install.sh avx2)")
+    p.add_argument("--against", default="", help="another build folder of pgenrm, as `before`")
+    p.add_argument("--against-dtypes", default="int8,bf16")
     p.add_argument("--only", default="", help="names of engines, by commas (default: all)")
-    args = p.parse_args()
+    return p.parse_args()
 
-    peers, build = pathlib.Path(args.peers), pathlib.Path(args.build)
+
+def main():
+    args = parse_args()
+    peers = pathlib.Path(args.peers)
     files = pathlib.Path(args.files or peers)
     model = args.model or str(next(f for f in (files / "Q4_1.gguf", files / "bf16.gguf") if f.exists()))
-    here = ROOT / "bench" / "peers"
-    commands = {f"pgenrm {d}": [build / "bench_job", model, d, 2] for d in ("int8", "bf16")}
-    commands["openvino bf16"] = [peers / "venv_ov/bin/python", here / "openvino_worker.py", files / "ov",
-                                 "INFERENCE_PRECISION_HINT=bf16"]
-    for kind in ("Q4_1", "q8_0", "bf16"):
-        if (files / f"{kind}.gguf").exists():
-            commands[f"llama.cpp {kind}"] = [peers / "venv_lc/bin/python", here / "llama_cpp_worker.py",
-                                             files / f"{kind}.gguf"]
+    commands = all_commands(args, peers, files, model)
+    env = {"PGENRM_CPU": args.level} if args.level else {}
+    if args.level == "avx2":
+        env["ONEDNN_MAX_CPU_ISA"] = "AVX2"
     wanted = [w for w in args.only.split(",") if w]
-    workers = [Worker(n, c) for n, c in commands.items() if not wanted or n in wanted]
+    workers = [Worker(n, c, env) for n, c in commands.items() if not wanted or n in wanted]
 
-    print(f"{measure.machine()}\n{files}\nprompt {args.prompt} tokens, chains of {args.tokens}, {args.repeats} "
+    print(f"{measure.machine()}{', level ' + args.level if args.level else ''}\n{files}\nprompt {args.prompt} tokens, chains of {args.tokens}, {args.repeats} "
           f"repeats, interleaved; `pro` shares {args.shared}\n")
     warm = {"groups": [{"prompt": prompts(args, -1)(64), "n": 2}], "tokens": 8, "seed": 1}
     for w in workers:

@@ -18,12 +18,23 @@ if [ ! -d "$to/venv_lc" ]; then
     CMAKE_ARGS="-DGGML_NATIVE=ON" "$to/venv_lc.part/bin/pip" install -q llama-cpp-python==0.3.36 gguf
     mv "$to/venv_lc.part" "$to/venv_lc"
 fi
+if [ "${2:-}" = avx2 ] && [ ! -d "$to/venv_lc_avx2" ]; then
+    python3 -m venv "$to/venv_lc_avx2.part"
+    CMAKE_ARGS="-DGGML_NATIVE=OFF -DGGML_AVX512=OFF -DGGML_AVX2=ON -DGGML_FMA=ON -DGGML_F16C=ON -DGGML_BMI2=ON" \
+        "$to/venv_lc_avx2.part/bin/pip" install -q llama-cpp-python==0.3.36 gguf
+    mv "$to/venv_lc_avx2.part" "$to/venv_lc_avx2"
+fi
 if [ ! -d "$to/ov" ]; then
     "$to/venv_ov/bin/python" -m pip --version > /dev/null
     "$to/venv_ov/bin/python" "$here/gguf_to_folder.py" "$model" "$to/hf"
     "$to/venv_ov/bin/python" -m optimum.commands.optimum_cli export openvino -m "$to/hf" \
         --task text-generation-with-past --weight-format fp16 "$to/ov.part"
     mv "$to/ov.part" "$to/ov"
+fi
+if [ "${2:-}" = avx2 ] && [ ! -d "$to/ov_int8" ]; then
+    "$to/venv_ov/bin/python" -m optimum.commands.optimum_cli export openvino -m "$to/hf" \
+        --task text-generation-with-past --weight-format int8 "$to/ov_int8.part"
+    mv "$to/ov_int8.part" "$to/ov_int8"
 fi
 ln -sf "$model" "$to/Q4_1.gguf"
 for type in q8_0 bf16; do

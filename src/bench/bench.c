@@ -10,6 +10,7 @@
 #include "base/watch.h"
 #include "bench/company.h"
 #include "bench/run.h"
+#include "bench/scalar_fit.h"
 #include "bench/summary.h"
 #include "infer/engine.h"
 
@@ -176,6 +177,23 @@ static pgr_status write_calibration(const bench *b) {
     return s;
 }
 
+/* What weight the reward model should have had under p-genrm: a note. */
+static pgr_status note_weight(bench *b, const verdict_table *t) {
+    scalar_fit f;
+    bool there;
+    PGR_TRY(scalar_fit_verdicts(t, &f, &there, b->err));
+    if (!there) return PGR_OK;
+    if (isnan(f.weight))
+        return plan_note(
+            &b->notes, &b->made->arena, b->err,
+            "%s: beside the reward model p-genrm's scores say nothing of these %zu choices: no weight fits", t->data,
+            f.pairs);
+    return plan_note(&b->notes, &b->made->arena, b->err,
+                     "%s: over these %zu pairs p-genrm and the reward model say most together at --scalar MODEL:%.3g "
+                     "(log loss %.3f, %.3f without it); ask other rows to measure that",
+                     t->data, f.pairs, f.weight, f.with, f.without);
+}
+
 static pgr_status run_set_with(bench *b, const bench_data *d, pgr_people *people, arena *a) {
     bench_cells cells = {0};
     PGR_TRY(plan_cells(b->o, d, &b->made->arena, &cells, &b->notes, b->err));
@@ -198,6 +216,7 @@ static pgr_status run_set_with(bench *b, const bench_data *d, pgr_people *people
                      .a = &b->made->arena,
                      .notes = &b->notes};
     PGR_TRY(run_cells(&run, &t, b->err));
+    PGR_TRY(note_weight(b, &t));
     int *prototypes = people ? arena_array(a, d->n_user + 1, sizeof *prototypes) : NULL;
     if (people && !prototypes) return fail_mem(b->err);
     if (people) PGR_TRY(company_prototypes(d, people, prototypes, b->err));

@@ -7,6 +7,7 @@
 #include "base/rng.h"
 #include "bench/run.h"
 #include "bench/scalar.h"
+#include "bench/scalar_fit.h"
 #include "bench/stat.h"
 
 #define MODEL PGR_SOURCE_DIR "/tests/golden/hf-tiny-scalar-qwen2"
@@ -253,6 +254,43 @@ static void its_weight_is_fitted_on_train_rows(void **state) {
     bench_data_free(d);
 }
 
+/* Choices that follow sigmoid(0.8 d + 0.4 s), d in points, s of the reward model: the weight is 1/2. Bounds: over 4,000
+ * pairs the slopes have standard errors of about .045 (information n E[p (1 - p)] = 4000 x .18 x variance 1), the ratio
+ * sqrt(.045^2 + (.5 x .045)^2) / .8 = .063: three of them. */
+static void the_weight_under_the_judge_is_found(void **state) {
+    (void)state;
+    enum { N = 4000 };
+    static bench_verdict v[2 * N];
+    static float gaps[2 * N];
+    static const bench_cell cells[] = {{.method = "p-genrm", .ind = 2}, {.method = "scalar", .scalar = true}};
+    rng r = {.seed = 11};
+    for (size_t i = 0; i < N; i++) {
+        double d = rng_normal(&r), s = rng_normal(&r);
+        double sign = rng_next(&r) < stat_probability(.8 * d + .4 * s) ? 1 : -1;
+        gaps[2 * i] = (float)(sign * d + .3);
+        gaps[2 * i + 1] = (float)(sign * d - .3);
+        v[i] = (bench_verdict){.known = true, .gaps = &gaps[2 * i], .n_gap = 2};
+        v[N + i] = (bench_verdict){.known = true, .p = stat_probability(sign * s)};
+    }
+    verdict_table t = {.data = "d", .cells = cells, .n_cell = 2, .n_run = 1, .n_row = N, .v = v};
+    scalar_fit f;
+    bool there = false;
+    assert_int_equal(scalar_fit_verdicts(&t, &f, &there, NULL), PGR_OK);
+    assert_true(there && f.pairs == N);
+    if (!(fabs(f.weight - .5) <= .19)) fail_msg("%g, expected .5", f.weight);
+    assert_true(f.with < f.without);
+    v[0].gaps[0] = v[0].gaps[1] = NAN; /* no chain, no score: not counted */
+    v[N + 1].p = NAN;
+    assert_int_equal(scalar_fit_verdicts(&t, &f, &there, NULL), PGR_OK);
+    assert_int_equal(f.pairs, N - 2);
+    for (size_t i = 0; i < 2 * N; i++) gaps[i] = -gaps[i]; /* a judge that is wrong: no weight of its scores fits */
+    assert_int_equal(scalar_fit_verdicts(&t, &f, &there, NULL), PGR_OK);
+    assert_true(there && isnan(f.weight));
+    t.n_row = 1;
+    assert_int_equal(scalar_fit_verdicts(&t, &f, &there, NULL), PGR_OK);
+    assert_false(there);
+}
+
 static bench_data *FAULTY;
 
 static bool run_faulty(void) {
@@ -272,9 +310,13 @@ static void out_of_memory(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(rows_have_the_models_scores),        cmocka_unit_test(the_higher_score_wins),
-        cmocka_unit_test(what_is_saved_is_not_asked_again),   cmocka_unit_test(only_what_is_listed_is_run),
-        cmocka_unit_test(its_weight_is_fitted_on_train_rows), cmocka_unit_test(out_of_memory),
+        cmocka_unit_test(rows_have_the_models_scores),
+        cmocka_unit_test(the_higher_score_wins),
+        cmocka_unit_test(what_is_saved_is_not_asked_again),
+        cmocka_unit_test(only_what_is_listed_is_run),
+        cmocka_unit_test(its_weight_is_fitted_on_train_rows),
+        cmocka_unit_test(the_weight_under_the_judge_is_found),
+        cmocka_unit_test(out_of_memory),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

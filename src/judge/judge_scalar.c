@@ -1,5 +1,5 @@
-/* judge_scalar.c - a reward model's scores of a request's responses, and what they add to the judge's: the quality prior
- * under the personal part (docs/scores.md). */
+/* judge_scalar.c - a reward model's scores of a request's responses, and what they add to the judge's: the quality
+ * prior under the personal part (docs/scores.md). */
 #include <math.h>
 
 #include "judge/judging.h"
@@ -47,7 +47,7 @@ pgr_status judging_show_scalars(judging *j) {
     bool own = j->r->scalars != NULL;
     for (size_t i = 0; i < out->n_response; i++) {
         out->responses[i].scalar = j->scalars ? j->scalars[i] : NAN;
-        out->responses[i].prior = j->prior ? j->prior[i] : 0;
+        out->responses[i].prior = j->prior && out->responses[i].scored ? j->prior[i] : 0;
     }
     if (!j->scalars) return PGR_OK;
     out->scalar_weight = j->prior ? j->b->o->scalar_weight : 0;

@@ -70,6 +70,8 @@ static void test_wrong_usage(void **state) {
     assert_refused("pgenrm score --adaptive 0.3 x", 2, "--adaptive");
     assert_refused("pgenrm score --history-by taste x", 2, "--history-by");
     assert_refused("pgenrm score --w-pro -1 x", 2, "--w-pro");
+    assert_refused("pgenrm score --scalar :1 x", 2, "--scalar: found \":1\", expected MODEL[:WEIGHT]");
+    assert_refused("pgenrm score --scalar m:-1 x", 2, "found \"-1\", expected a number from 0 to 1e+06");
     assert_refused("pgenrm score --seed -1 x", 2, "--seed");
     assert_refused("pgenrm generate", 2, "PROMPT");
     assert_refused("pgenrm generate a b", 2, "PROMPT");
@@ -405,6 +407,32 @@ static void test_score_scaling(void **state) {
     assert_refused("pgenrm score --calibration /nonexistent examples/request.json", 1, "/nonexistent");
 }
 
+/* A reward model beside the verdict: shown, and with a weight in the totals. */
+static void test_score_scalar(void **state) {
+    (void)state;
+#define SCALAR                                                                                                         \
+    "pgenrm score -q --ind 2 -m tests/golden/tiny-llama.gguf --frame tests/golden/mini.frame examples/request.json "   \
+    "--scalar tests/golden/hf-tiny-scalar-qwen2"
+    ran r = run_score(SCALAR ":0.5 --json");
+    json_t *v = parse(r.out);
+    assert_string_equal(json_string_value(at(v, "scalar.model")), "hf-tiny-scalar-qwen2");
+    assert_true(json_number_value(at(v, "scalar.weight")) == 0.5);
+    const json_t *first = json_array_get(at(v, "responses"), 0), *second = json_array_get(at(v, "responses"), 1);
+    double gap = json_number_value(at(first, "scalar")) - json_number_value(at(second, "scalar"));
+    /* two responses: each is half of the difference from the mean; JSON has six digits */
+    assert_true(gap != 0 && fabs(json_number_value(at(first, "prior")) - 0.25 * gap) < 1e-5);
+    json_decref(v);
+    run_free(&r);
+    r = run_score(SCALAR);
+    assert_non_null(strstr(r.out, "Reward model"));
+    assert_non_null(strstr(r.out, "beside the verdict: it is not in the scores"));
+    run_free(&r);
+    assert_refused("pgenrm score --scalar tests/golden/tiny-llama.gguf examples/request.json", 1,
+                   "is a language model, expected a score head");
+    assert_refused("pgenrm score -m tests/golden/hf-tiny-scalar-qwen2 examples/request.json", 1,
+                   "open it with --scalar");
+}
+
 /* The same bytes are the same answer: equal scores and a tie, among two and among more. */
 static void test_score_same_text(void **state) {
     (void)state;
@@ -729,6 +757,7 @@ int main(void) {
         cmocka_unit_test(test_inspect),
         cmocka_unit_test(test_inspect_parts),
         cmocka_unit_test(test_refused_common),
+        cmocka_unit_test(test_score_scalar),
         cmocka_unit_test(test_score_same_text),
         cmocka_unit_test(test_score_keys),
         cmocka_unit_test(test_score_scaling),

@@ -1,5 +1,5 @@
-/* test_judge_scalar.c - a reward model beside the chains: its scores are shown, a weight moves every total by exactly what
- * is said, and nothing else moves. */
+/* test_judge_scalar.c - a reward model beside the chains: its scores are shown, a weight moves every total by exactly
+ * what is said, and nothing else moves. */
 #include <math.h>
 
 #include "tiny_engine.h"

@@ -412,8 +412,17 @@ static void calibrated_wins(void **state) {
     NEAR(m.out.responses[1].win, 0.25);
     NEAR(m.out.confidence_raw, raw);
     assert_true(m.out.calibrated);
-    pgr_calibration_free(c);
     arena_free(&m.a);
+
+    made three = {.n_response = 3}; /* of three, a and b a point apart, c the text of b: wins in proportion, sum 1 */
+    add(&three, GIVEN, (double[]){7, 6, 6}, NULL, "a");
+    o.same = (const size_t[]){0, 1, 1};
+    run_sides(&three, &o);
+    const double a = 0.75 * 0.75, b = 0.25 * 0.5;
+    NEAR(three.out.confidence, a / (a + 2 * b));
+    NEAR(three.out.responses[2].win, b / (a + 2 * b));
+    pgr_calibration_free(c);
+    arena_free(&three.a);
 }
 
 /* ---- the rubric ---- */

@@ -8,7 +8,7 @@ The model is that of --base (default: the default model as a folder, made by ben
 head, written to a temporary folder. PyTorch gets the conversations sorted by length in padded batches of --batch, sdpa
 attention, as many threads. The time of both begins with text and ends with scores; loading is left out. Tokens are
 those of both conversations of every pair, on either side: pgenrm computes once what the two have in common. Ends with 1
-if tokens differ, or a pair's difference of scores by more than the arithmetic may."""
+if tokens differ, or a pair's difference of scores in fp32."""
 import argparse
 import json
 import math
@@ -26,9 +26,9 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "tools")
 import measure  # noqa: E402
 
 TORCH = {"f32": torch.float32, "bf16": torch.bfloat16}
-# Bounds of a pair's gap. fp32: sums in another order over 30 layers, as for logits (tools/compare_transformers.py).
-# Rounded arithmetics: root mean square over the standard deviation of the gaps, so that most verdicts stay.
-EXACT, ROUNDED = 1e-3, {"bf16": 0.2, "int8": 0.5}
+# Bound of a pair's gap in fp32: sums in another order over 30 layers, as for logits (tools/compare_transformers.py).
+# What rounded arithmetics do under a random head is reported only: the model was not trained to hold its direction.
+EXACT = 1e-3
 
 
 def take_rows(path, n):
@@ -143,12 +143,9 @@ def main():
         errors = [g - (a - b) for g, a, b in zip(gaps, scores[::2], scores[1::2])]
         table.add(f"pgenrm {name}: tokens", n, str(tokens), n == tokens)
         worst, rms = max(map(abs, errors)), statistics.fmean(e * e for e in errors) ** 0.5 / spread
-        if name in ROUNDED:
-            table.add(f"pgenrm {name}: error of a pair's gap, rms over its spread {spread:.2g}", f"{rms:.3f}",
-                      f"{ROUNDED[name]:g}", rms <= ROUNDED[name])
-        else:
-            table.add(f"pgenrm {name}: largest error of a pair's gap (spread {spread:.2g})", f"{worst:.2g}",
-                      f"{EXACT:g}", worst <= EXACT)
+        exact = name in ("exact", "f32")
+        table.add(f"pgenrm {name}: error of a pair's gap, largest, rms over its spread {spread:.2g}",
+                  f"{worst:.2g}, {rms:.2g}", f"{EXACT:g}" if exact else "", worst <= EXACT if exact else None)
     return table.show()
 
 

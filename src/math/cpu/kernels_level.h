@@ -25,6 +25,10 @@ void kernel_attn_store_int8_ref(void *restrict page, const float *restrict k, co
 void kernel_attn_merge_ref(float *restrict acc, attn_state *restrict state, const float *restrict acc2,
                            const attn_state *restrict state2, size_t R, size_t dim);
 
+#if defined(__aarch64__)
+const kernels *kernels_neon(void);
+#endif
+
 #if defined(__x86_64__)
 const kernels *kernels_avx2(void);                       /* needs AVX2 and FMA */
 const kernels *kernels_avx512(bool has_bf16, bool has_vnni); /* needs AVX-512; else with the AVX2 kernels of the type */

@@ -1,6 +1,6 @@
 /* kernels_simd.h - the kernels over vectors of LANES floats. Included once by each level's file, which defines before:
  *
- *   LANES                         8 or 16
+ *   LANES                         4, 8 or 16
  *   BLOCK_ROWS, BLOCK_VECTORS     rows and vectors of a block of sums that fits the registers
  *   vf, vi, vd                    vectors of LANES floats, LANES int32, LANES / 2 doubles
  *   v_load v_store v_set1 v_zero v_add v_sub v_mul v_div v_fma v_max v_min v_round      as their names say

@@ -54,8 +54,22 @@ static cpu_level avx512(cpu_features f) {
 }
 #endif
 
+#if defined(__aarch64__)
+/* fp32 in vectors; products with packed weights and what works on bf16 and int8 are plain C. */
+static cpu_level neon(void) {
+    cpu_level l = ref();
+    l.name = "neon";
+    l.kernels = kernels_neon();
+    l.fast_f32 = true;
+    return l;
+}
+#endif
+
 static void find(void) {
     add(ref());
+#if defined(__aarch64__)
+    add(neon());
+#endif
 #if defined(__x86_64__)
     cpu_features f = cpu_detect();
     if (f.avx2) add(avx2());

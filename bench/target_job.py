@@ -125,7 +125,8 @@ def main():
     wanted = [w for w in args.only.split(",") if w]
     workers = [Worker(n, c, env) for n, c in commands.items() if not wanted or n in wanted]
 
-    print(f"{measure.machine()}{', level ' + args.level if args.level else ''}\n{files}\nprompt {args.prompt} tokens, chains of {args.tokens}, {args.repeats} "
+    level = f", level {args.level}" if args.level else ""
+    print(f"{measure.machine()}{level}\n{files}\nprompt {args.prompt} tokens, chains of {args.tokens}, {args.repeats} "
           f"repeats, interleaved; `pro` shares {args.shared}\n")
     warm = {"groups": [{"prompt": prompts(args, -1)(64), "n": 2}], "tokens": 8, "seed": 1}
     for w in workers:

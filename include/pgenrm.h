@@ -731,8 +731,8 @@ void pgr_people_close(pgr_people *people); /* NULL is fine */
 
 /* ---- judge ----------------------------------------------------------------------------------------------------- */
 
-/* What a chain says of a response: the total that it states, the weighted sum of its criterion scores, or the same sum of
- * what these are expected to be where each was drawn from a distribution that is known (docs/scores.md). */
+/* What a chain says of a response: the total that it states, the weighted sum of its criterion scores, or the same
+ * sum of what these are expected to be where each was drawn from a distribution that is known (docs/scores.md). */
 typedef enum pgr_score_kind {
     PGR_SCORE_AUTO,
     PGR_SCORE_DECLARED,
@@ -795,8 +795,9 @@ typedef struct pgr_response_score {
     double prior;         /* points of it that are in score, ind and pro; 0 where it is only shown */
 } pgr_response_score;
 
-/* A row of the rubric. Over all chains (docs/scores.md, "The rubric") the weights sum to 100 and the weighted scores to
- * `recomputed`, or to `expected` where that counts and criteria have it; the last row may be "both directions", what chains take back of each other's criteria. */
+/* A row of the rubric. Over all chains (docs/scores.md, "The rubric") the weights sum to 100 and the weighted scores
+ * to `recomputed`, or to `expected` where that counts and criteria have it; the last row may be "both directions",
+ * what chains take back of each other's criteria. */
 typedef struct pgr_criterion {
     const char *name;
     double weight;        /* percent; net of what is said in the opposite direction */

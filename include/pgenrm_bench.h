@@ -144,8 +144,8 @@ typedef struct pgr_bench_row {
     double flip_rate;
     size_t tokens, prompt_tokens, cached_tokens; /* tokens: written */
     double seconds, seconds_per_pair; /* of wall clock, all runs; of one verdict */
-    double ece, ece_temperature, ece_isotonic, ece_shrunk; /* expected calibration error: as it is; after a map fitted on the other
-                                                * users */
+    /* expected calibration error: as it is; after a map fitted on the other users */
+    double ece, ece_temperature, ece_isotonic, ece_shrunk;
     double over_longest, over_longest_se;   /* paired differences of accuracy: to the longest answer, */
     double over_base, over_base_se;         /* to the same method's base without the user, */
     double over_stranger, over_stranger_se; /* and to itself with another user's history */

@@ -38,8 +38,8 @@ typedef struct bench_data {
 } bench_data;
 
 /* Rows of `split` of the files are asked; their train rows (and those of history_from, which may be other files) are
- * history. Split "train": train rows are both, each asked a second time as a row of its own. users: files with {"user_id", "demographics"}, or NULL. A row that has the split "" is asked. subset NULL:
- * all rows. */
+ * history. Split "train": train rows are both, each asked a second time as a row of its own. users: files with
+ * {"user_id", "demographics"}, or NULL. A row that has the split "" is asked. subset NULL: all rows. */
 typedef struct bench_files {
     const char *const *paths;
     size_t n_path;

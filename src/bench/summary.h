@@ -18,7 +18,8 @@ typedef struct summary_input {
 pgr_status summarise(const summary_input *in, arena *a, pgr_bench_row *out, pgr_error *err);
 
 /* Appends the verdicts of the last p-genrm cell that is no control: x (n) that the response shown first is better,
- * leads its lead, y whether it is. The arrays have room for n_run * n_row more. Returns how many; 0 where there is no such cell. */
+ * leads its lead, y whether it is. The arrays have room for n_run * n_row more. Returns how many; 0 where there is no
+ * such cell. */
 size_t summary_outcomes(const verdict_table *t, double *x, pgr_gap *leads, double *y);
 /* Every verdict has a lead, and some are of two chains or more: a calibration over them can be fitted. */
 bool summary_all_lead(const pgr_gap *leads, size_t n);

@@ -12,7 +12,8 @@ enum { NAME_BYTES = 80, REASON_BYTES = 600, PERSONA_BYTES = 400, VALUE_BYTES = 4
 double *nan_array(arena *a, size_t n); /* NULL: out of memory */
 /* Adds a criterion with every score NaN. NULL: there are CHAIN_MAX_CRITERIA, or out of memory (then *mem). */
 chain_criterion *chain_add(chain *c, arena *a, size_t n_response, span name, double weight, span reason, bool *mem);
-/* The mean of the distribution that the number at s, a byte of the chain's text, was drawn from; NaN: it is not known. */
+/* The mean of the distribution that the number at s, a byte of the chain's text, was drawn from; NaN: it is not
+ * known. */
 double chain_expected_at(const chain *c, const char *s);
 /* weight_sum, weights in percent of it, recomputed and expected totals. c->expected comes with those of the totals. */
 void chain_weigh(chain *c, size_t n_response);

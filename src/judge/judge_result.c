@@ -4,7 +4,8 @@
 
 #include "judge/judging.h"
 
-/* A distribution of which more than this was not followed to its end is not known: a mean of 1 to 10 might be .009 off. */
+/* A distribution of which more than this was not followed to its end is not known: a mean of 1 to 10 might be .009
+ * off. */
 static const double REST = 0.001;
 
 static pgr_status take_places(judging *j, written *w, const infer_chain *c) {

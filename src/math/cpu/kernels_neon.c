@@ -1,5 +1,5 @@
-/* kernels_neon.c - the kernels in vectors of 4 floats (NEON, part of every aarch64). Algorithms: kernels_simd.h. K and V in
- * bf16 and int8 are plain C here. */
+/* kernels_neon.c - the kernels in vectors of 4 floats (NEON, part of every aarch64). Algorithms: kernels_simd.h. K
+ * and V in bf16 and int8 are plain C here. */
 #include "math/cpu/kernels_level.h"
 
 #if defined(__aarch64__)

@@ -151,7 +151,7 @@ static pgr_status look_at_system(chat_template *c, pgr_error *err) {
     const chat_message talk[] = {{"system", system, sizeof system - 1}, {"user", user, sizeof user - 1}};
     buf with = {0}, without = {0};
     pgr_status s = probe(c, talk, 2, &with), plain = probe(c, talk + 1, 1, &without);
-    const char *at = s == PGR_OK ? memmem(with.data, with.n, system, sizeof system - 1) : NULL;
+    const char *at = s == PGR_OK && with.n > 0 ? memmem(with.data, with.n, system, sizeof system - 1) : NULL;
     if (plain == PGR_OK && without.n > 0) c->no_system = s == PGR_E_ARG || (s == PGR_OK && !at);
     const char *behind = at ? at + sizeof system - 1 : NULL, *next = at ? strstr(behind, user) : NULL;
     size_t before = at ? (size_t)(at - with.data) : 0, between = next ? (size_t)(next - behind) : 0;

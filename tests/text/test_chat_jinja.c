@@ -243,6 +243,7 @@ static void check_talk(const chat_template *c, const tokenizer *t, const chat_me
     } else {
         if (s != PGR_OK) fail_msg("%s", err.message);
         assert_int_equal(tok_decode(t, out.v, out.n, &text, &err), PGR_OK);
+        buf_puts(&text, ""); /* a string even where nothing came */
         assert_string_equal(text.data, want);
     }
     ids_free(&out);
@@ -261,6 +262,7 @@ static void system_turns_go_where_there_is_room(void **state) {
          "[user: U]", NULL, true},
         {"{% set messages = messages | rejectattr('role', 'equalto', 'system') | list %}", "[user: S\n\nU]",
          "[user: U]", NULL, true},
+        {"{% set messages = [] %}", "", "", NULL, false}, /* nothing comes of anything */
         {"{% if messages[0].role != 'system' %}[system: Be kind.]{% endif %}", "[system: S][user: U]",
          "[system: Be kind.][user: U]", "Be kind.", false},
     };
@@ -278,7 +280,7 @@ static void system_turns_go_where_there_is_room(void **state) {
         if (c.default_system) assert_string_equal(c.default_system, cases[i].default_system);
         check_talk(&c, t, talk, 2, cases[i].system);
         check_talk(&c, t, talk + 1, 1, cases[i].talk);
-        check_talk(&c, t, odd, 1, cases[i].none ? NULL : "[system: S]");
+        check_talk(&c, t, odd, 1, cases[i].none ? NULL : *cases[i].talk ? "[system: S]" : "");
         chat_free(&c);
     }
     tok_close(t);

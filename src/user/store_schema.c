@@ -26,8 +26,8 @@ static const char *const MIGRATIONS[] = {
     "  model TEXT NOT NULL, text TEXT NOT NULL, UNIQUE(pair, model));"
     "CREATE TABLE chores(name TEXT PRIMARY KEY) WITHOUT ROWID;",
     /* 3: how clear a choice was, and which pairs are of one row with more than two responses. */
-    "ALTER TABLE pairs ADD COLUMN weight REAL NOT NULL DEFAULT 1;"
-    "ALTER TABLE pairs ADD COLUMN best_of TEXT NOT NULL DEFAULT '';",
+    ("ALTER TABLE pairs ADD COLUMN weight REAL NOT NULL DEFAULT 1;"
+     "ALTER TABLE pairs ADD COLUMN best_of TEXT NOT NULL DEFAULT '';"),
 };
 enum { VERSION = sizeof MIGRATIONS / sizeof *MIGRATIONS };
 

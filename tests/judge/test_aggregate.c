@@ -251,6 +251,7 @@ static void the_same_text_has_one_score(void **state) {
     o.prior = (const double[]){0.3, -0.1}; /* scores of the request that contradict it */
     run_sides(&m, &o);
     assert_true(m.out.responses[0].score == m.out.responses[1].score && m.out.tie);
+    arena_free(&m.a);
     o.prior = NULL;
 
     made three = {.n_response = 3}; /* the middle one differs and wins: no tie, and the others stay equal */

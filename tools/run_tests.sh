@@ -4,9 +4,8 @@
 set -uo pipefail
 build=$1 label=$2
 shift 2
-status=0
 ctest --test-dir "$build" --output-on-failure -j "${JOBS:-$(nproc)}" --no-tests=error "$@" |
-    grep -vE '^ *(Start +[0-9]+:|[0-9]+/[0-9]+ .* Passed )' || true
-status=${PIPESTATUS[0]}
+    grep -vE '^ *(Start +[0-9]+:|[0-9]+/[0-9]+ .* Passed )'
+status=${PIPESTATUS[0]} # ctest's, whatever grep found
 "$(dirname "$0")/test_report.sh" "$build" "$label"
 exit "$status"

@@ -91,6 +91,7 @@ layers: ## proves that no room includes a room above it, and that what code and 
 	@tools/check_citations.py
 
 style: ## proves that the .c files are as clang-format has them and no line of code is over 120 columns
+	@tools/install_deps.sh style
 	@tools/check_style.py
 
 format: ## clang-format over our .c files (headers are laid out by hand)

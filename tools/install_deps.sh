@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# install_deps.sh [clang] [style] [aarch64]: installs the Debian packages that the build and its tests need (and those of the
-# clang build, of the build for aarch64) and that are not there yet; silent when all are.
+# install_deps.sh [clang] [style] [aarch64]: installs the Debian packages that the build and its tests need (and those
+# of the clang build, of the style check, of the build for aarch64) and that are not there yet; silent when all are.
 set -euo pipefail
 packages=(build-essential cmake ninja-build pkg-config python3 python3-pip libdnnl-dev libjansson-dev
           libpcre2-dev libutf8proc-dev libcurl4-openssl-dev nettle-dev libsqlite3-dev zlib1g-dev libcmocka-dev)

@@ -51,10 +51,11 @@ static pgr_status init(local *l, pgr_error *err) {
     PGR_TRY(prefix_create(&l->kv, &l->prefix, err));
     PGR_TRY(init_shared(l, err));
     l->logits = mem_aligned(MAX_WANT * l->m->config.n_vocab * sizeof *l->logits, 64);
-    l->rows = mem_array(l->o.n_batch, sizeof *l->rows);
+    l->n_row = l->o.n_batch + MAX_SLOT;
+    l->rows = mem_array(l->n_row, sizeof *l->rows);
     l->picks = mem_zero(MAX_WANT, sizeof *l->picks);
     if (!l->logits || !l->rows || !l->picks) return fail_mem(err);
-    PGR_TRY(forward_create(l->m, l->o.n_batch, &l->forward, err));
+    PGR_TRY(forward_create(l->m, l->n_row, &l->forward, err));
     PGR_TRY(adapters_create(l->m, l->forward, &l->sets, err));
     return adapters_take(l->sets, &(infer_adapters){0}, &l->usual, err);
 }

@@ -75,7 +75,8 @@ typedef struct local {
     float *logits;      /* (MAX_WANT, n_vocab) */
     sampler_row *picks; /* (n_pick) */
     size_t n_pick;
-    forward_row *rows; /* (n_batch) */
+    forward_row *rows; /* (n_row) */
+    size_t n_row;      /* of a pass: a whole chunk of a prompt, n_batch rows, and every chain's next token beside it */
     slot slots[MAX_SLOT];
     job_list queue; /* by priority, then age */
     job_list ended; /* by time */

@@ -1,5 +1,6 @@
 /* step.c - one batch step: for every set of adapters passes over the chains' new tokens, and a chunk of the prompt at
- * hand beside them. */
+ * hand: beside them where they are many or somebody waits for their tokens, else before them, so that more of them
+ * share a pass. */
 #include "infer/local.h"
 
 typedef struct pass { /* rows through the model at once: l->rows */
@@ -65,7 +66,8 @@ static void add_branches(local *l, pass *p, size_t *at) {
 /* A chunk of the prompt at hand. False: a pass of its own is better, it has little room here. */
 static bool add_prompt(local *l, pass *p) {
     job *j = l->reading;
-    size_t room = l->o.n_batch - p->n_row, left = j->result->prompt.n - j->seq.n_token;
+    size_t room = l->n_row - p->n_row, left = j->result->prompt.n - j->seq.n_token;
+    if (room > l->o.n_batch) room = l->o.n_batch;
     if (p->n_row > 0 && (p->n_want == MAX_WANT || (left > room && room < l->o.n_batch / 2))) return false;
     size_t n = prompt_rows(l, j, l->rows + p->n_row, (uint32_t)p->n_seq, room);
     p->n_row += n;
@@ -177,6 +179,25 @@ static void run_set(local *l, adapter_set *set) {
     }
 }
 
+/* Chains go on while prompts are read: there are many of them already, or somebody sees tokens as they come or has a
+ * deadline. */
+static bool chains_go_on(const local *l) {
+    size_t n = 0;
+    for (size_t i = 0; i < MAX_SLOT; i++) {
+        const job *j = l->slots[i].job;
+        if (j && (++n == MAX_SLOT / 2 || j->r.stream || j->r.deadline_s > 0)) return true;
+    }
+    return false;
+}
+
+/* A chunk of the prompt at hand and nothing else. */
+static void read_alone(local *l) {
+    pass p = {.set = l->reading->set};
+    adapters_use(l->sets, p.set);
+    add_prompt(l, &p);
+    run_pass(l, &p);
+}
+
 /* The set whose rows entry i has: of a slot, or of the prompt at hand. */
 static adapter_set *set_of(const local *l, size_t i) {
     const job *j = i < MAX_SLOT ? l->slots[i].job : l->reading;
@@ -190,6 +211,10 @@ bool local_step(pgr_engine *e) {
     queue_look(l);
     slots_fill(l);
     reserve_pending(l);
+    if (l->reading && !chains_go_on(l)) {
+        read_alone(l);
+        return true;
+    }
     for (size_t i = 0; i <= MAX_SLOT; i++) {
         adapter_set *set = set_of(l, i);
         size_t k = 0;

@@ -261,7 +261,7 @@ static void results_come_one_by_one(void **state) {
     uint64_t read = a.at[0].n_read - before.n_read, all = engine_state(ENGINE).n_read - before.n_read;
     print_message("%zu at once at most; at the first %.2f of the prompts were read\n", most,
                   (double)read / (double)all);
-    assert_true(most <= LONG / 10);
+    assert_true(most <= 32); /* chains that begin together: the engine reads prompts first until it has that many */
     assert_true((double)read < 0.6 * (double)all);
     free_results(a.results, LONG);
 }

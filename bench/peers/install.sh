@@ -15,13 +15,13 @@ if [ ! -d "$to/venv_ov" ]; then
 fi
 if [ ! -d "$to/venv_lc" ]; then
     python3 -m venv "$to/venv_lc.part"
-    CMAKE_ARGS="-DGGML_NATIVE=ON" "$to/venv_lc.part/bin/pip" install -q llama-cpp-python==0.3.36 gguf
+    CMAKE_ARGS="-DGGML_NATIVE=ON" "$to/venv_lc.part/bin/pip" install -q --no-cache-dir llama-cpp-python==0.3.36 gguf
     mv "$to/venv_lc.part" "$to/venv_lc"
 fi
 if [ "${2:-}" = avx2 ] && [ ! -d "$to/venv_lc_avx2" ]; then
     python3 -m venv "$to/venv_lc_avx2.part"
     CMAKE_ARGS="-DGGML_NATIVE=OFF -DGGML_AVX512=OFF -DGGML_AVX2=ON -DGGML_FMA=ON -DGGML_F16C=ON -DGGML_BMI2=ON" \
-        "$to/venv_lc_avx2.part/bin/pip" install -q llama-cpp-python==0.3.36 gguf
+        "$to/venv_lc_avx2.part/bin/pip" install -q --no-cache-dir llama-cpp-python==0.3.36 gguf
     mv "$to/venv_lc_avx2.part" "$to/venv_lc_avx2"
 fi
 if [ ! -d "$to/ov" ]; then

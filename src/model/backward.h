@@ -1,0 +1,55 @@
+/* backward.h - the training pass over whole sequences: forward with what the backward needs kept, logits of the rows
+ * that a loss asks for, then the gradients of an adapter's factors.
+ *
+ *     backward_forward(b, seqs, n_seq, rows, n_row, logits, &err);      what forward_run gives, bit for bit
+ *     loss and dlogits from logits: the caller's
+ *     backward_run(b, dlogits, &err);                                   trainable_grads(t) += dloss / dvalues
+ *
+ * Sequences do not see each other: a batch is as many of them as fit, and gradients add up over batches. A row of
+ * dlogits counts the same whatever other sequences are in its batch; sums over rows are made in the order of the
+ * batch, whatever the number of threads. Products are computed in the model's dtype (bf16: gradients are rounded to
+ * bf16 where they are multiplied with weights, as PyTorch's autocast does; f32 and exact: all fp32), factors and
+ * their gradients in fp32 always. */
+#ifndef PGR_MODEL_BACKWARD_H
+#define PGR_MODEL_BACKWARD_H
+
+#include "model/model.h"
+#include "model/trainable.h"
+
+typedef struct backward backward;
+
+typedef struct train_seq {
+    const int32_t *tokens; /* (n) */
+    size_t n;              /* 1 .. the model's context */
+} train_seq;
+
+/* A row of a batch: the logits behind token `pos` of sequence `seq` (they predict token pos + 1). */
+typedef struct train_row {
+    uint32_t seq, pos;
+} train_row;
+
+/* Memory for up to n_token tokens in all sequences of a batch together. Weights of layers from t's first on are
+ * packed once more, transposed. m and t must outlive it; t's values may change between passes (not between a forward
+ * and its backward). One caller at a time per model. */
+pgr_status backward_create(const pgr_model *m, trainable *t, size_t n_token, backward **out, pgr_error *err);
+void backward_free(backward *b); /* NULL is fine */
+size_t backward_bytes(const backward *b); /* of memory of its own */
+
+/* Logits of the rows, which stand in order of sequence, then of position, each once.   logits: (n_row, n_vocab)
+ * seqs and rows are not needed afterwards. PGR_E_LIMIT: more tokens than there is room for. */
+pgr_status backward_forward(backward *b, const train_seq *seqs, size_t n_seq, const train_row *rows, size_t n_row,
+                            float *logits, pgr_error *err);
+
+/* Gradients of the last forward's batch; may be called more than once.                dlogits: (n_row, n_vocab) */
+pgr_status backward_run(backward *b, const float *dlogits, pgr_error *err);
+
+/* The same where few tokens of a row have a gradient (a slot's allowed tokens): cheap, no product with the whole head.
+ * Row i's are token[j], dlogit[j] for start[i] <= j < start[i + 1].                    start: (n_row + 1) */
+typedef struct sparse_grads {
+    const size_t *start;
+    const int32_t *token;
+    const float *dlogit;
+} sparse_grads;
+pgr_status backward_run_sparse(backward *b, const sparse_grads *g, pgr_error *err);
+
+#endif

@@ -85,3 +85,37 @@ void op_attn(attn *a, size_t layer, float *out, attn_state *softmax) {
 pgr_status op_attn_full(ops *o, const full_attn *call, pgr_error *err) {
     return o->fn->attn_full(o, call, err);
 }
+
+/* ---- backward ---- */
+
+void op_mix(ops *o, float *out, const row_mix *mix, size_t n, size_t d) {
+    o->fn->mix(o, out, mix, n, d);
+}
+
+void op_rows_back(ops *o, size_t values, const row_grad *g, size_t n) {
+    PGR_ASSERT(!g->step->add && (g->step->kind == STEP_RMSNORM || g->step->kind == STEP_SWIGLU));
+    o->fn->rows_back(o, values, g, n);
+}
+
+size_t op_project_scratch(ops *o, size_t n, size_t K, size_t r) {
+    return o->fn->project_scratch(n, K, r);
+}
+
+pgr_status op_project_back(ops *o, const project_grad *g, pgr_error *err) {
+    PGR_ASSERT(!g->dx || (g->back->fn == o->fn && g->back->N == g->size_x && g->back->K == g->size_y));
+    PGR_ASSERT(g->n_term == 0 || g->ldx == 0 || g->ldx >= g->size_x);
+    for (size_t i = 0; i < g->n_term; i++) {
+        const lowrank *t = g->terms[i].term;
+        PGR_ASSERT(t->K == g->size_x && t->column + t->N <= g->size_y);
+    }
+    return g->n > 0 ? o->fn->project_back(o, g, err) : PGR_OK;
+}
+
+pgr_status op_attn_input_back(ops *o, const attn_input_grad *g, pgr_error *err) {
+    return o->fn->attn_input_back(o, g, err);
+}
+
+pgr_status op_attn_back(ops *o, const attn_grad *g, pgr_error *err) {
+    PGR_ASSERT(g->n_head % g->n_head_kv == 0);
+    return o->fn->attn_back(o, g, err);
+}

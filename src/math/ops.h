@@ -134,18 +134,83 @@ typedef struct full_attn {
 
 pgr_status op_attn_full(ops *o, const full_attn *call, pgr_error *err);
 
-/* ---- what a backward pass will find ----
+/* ---- backward ----
  *
- * Every operation's backward stands beside it and adds into its gradients, d<name>. What the forward leaves for it:
- *   op_project   its input (x after the call); the same matrix handle gives dx += dy W, a term dx += scale (dy b) a and
- *                  da += scale (dy b)^T x, db += scale dy^T (a x); of a whole matrix in fp32 dW += dy^T x
- *   row_step       `from`, kept apart from out (a norm's input is the layer's input, SwiGLU's the products' output)
- *   op_attn_input  qkv as the product gave it: the rotation by -angle, the norms' backward, sums for the biases
- *   op_attn        q, k, v as stored, out, and `softmax`: p = exp(score - max) / sum, without a second pass over the
- *                  scores. Gradients of K and V go to pages that mirror the cache's: the same page numbers, blocks of
- *                  fp32, (KV_PAGE, hd) of dK and then of dV, so that the branches of a tree add into their prompt's
- *   a layer        its input, which forward_keep hands out: the rest is computed again from it
+ * Gradients are named d<name>. Each row's gradient depends on its own row alone (attention: on its own sequence); sums
+ * over rows are made in the order of the rows, whatever the number of threads. What a forward pass must leave:
+ *   op_rows        `from`, kept apart from out (a norm's input is the layer's input, SwiGLU's the products' output)
+ *   op_project     its input (x after the call)
+ *   op_attn_input  qkv as the product gave it, where heads have norms
+ *   op_attn        q, k, v as op_attn_input left them, out, softmax
+ *   a layer        its input at least: the rest can be computed again from it
  * Adapters' factors may change between steps (lowrank). */
+
+/* Rows of a table, weighted: what a product with the transpose of a whole matrix is where most of dy is 0. */
+typedef struct row_mix {
+    quant_type type;
+    const void *data;    /* (any number of rows, d) */
+    const size_t *start; /* (n + 1) row m's are those from start[m] to start[m + 1] - 1 of the next two */
+    const int32_t *row;
+    const float *factor;
+} row_mix;
+
+/* out[m] = sum of factor[j] times row row[j] of the table, in order.                                    out: (n, d) */
+void op_mix(ops *o, float *out, const row_mix *mix, size_t n, size_t d);
+
+/* Of a step without `add`, STEP_RMSNORM or STEP_SWIGLU. */
+typedef struct row_grad {
+    const row_step *step; /* as the forward had it; pick: no row twice */
+    const float *dout;    /* (n, values) dense */
+    float *dfrom;         /* rows as those of `from`. STEP_RMSNORM: added to. STEP_SWIGLU: written, (n, 2 values) */
+    size_t ldd;           /* of dfrom */
+} row_grad;
+
+void op_rows_back(ops *o, size_t values, const row_grad *g, size_t n);
+
+/* A term's gradients; the term as the product had it. */
+typedef struct lowrank_grad {
+    const lowrank *term;
+    float *da, *db; /* (r, K), (N, r), added to */
+} lowrank_grad;
+
+/* Of a product whose W stays as it is: dx = dy W + terms, da += scale (dy b)^T x, db += scale dy^T (a x)^T. */
+typedef struct project_grad {
+    const matrix *back;        /* (K, N) W's transpose; only read for dx */
+    const float *dy;           /* (n, N) dense, N = size_y */
+    float *dx;                 /* (n, K) dense, written; NULL: not wanted. K = size_x */
+    const float *x;            /* (n, K) rows ldx apart; only read where there are terms */
+    size_t ldx;                /* 0: K */
+    size_t n, size_x, size_y;
+    const lowrank_grad *terms; /* (n_term) */
+    size_t n_term;
+    float *scratch;            /* op_project_scratch(n, size_x, r), r: the terms' largest; NULL where there are none */
+} project_grad;
+
+size_t op_project_scratch(ops *o, size_t n, size_t K, size_t r); /* floats, of op_project_back */
+pgr_status op_project_back(ops *o, const project_grad *g, pgr_error *err);
+
+/* From gradients of what op_attn_input leaves to those of what it got: rotated by -angle, through the heads' norms.
+ * v's are the same. */
+typedef struct attn_input_grad {
+    float *dqkv;          /* (n, (H + 2 H_KV) hd) changed in place */
+    const attn_input *in; /* qkv: as the product gave it; only read where heads have norms */
+    size_t n, n_head, n_head_kv, head_dim;
+} attn_input_grad;
+
+pgr_status op_attn_input_back(ops *o, const attn_input_grad *g, pgr_error *err);
+
+/* Of op_attn over whole sequences, each from its first token on. */
+typedef struct attn_grad {
+    float *dqkv;                /* (n, (H + 2 H_KV) hd) written */
+    const float *qkv;           /* as op_attn_input left it */
+    const float *out, *dout;    /* (n, H, hd) */
+    const attn_state *softmax;  /* (n, H) */
+    const size_t *start;        /* (n_seq + 1) sequence i is the rows from start[i] to start[i + 1] - 1 */
+    size_t n_seq, n_head, n_head_kv, head_dim;
+    kv_type type;               /* of the pages: q, k and v count as they were rounded */
+} attn_grad;
+
+pgr_status op_attn_back(ops *o, const attn_grad *g, pgr_error *err);
 
 /* ---- this machine's CPU ---- */
 

@@ -27,6 +27,13 @@ typedef struct ops_table {
     void (*attn_input)(attn *a, size_t layer, const attn_input *in);
     void (*attn)(attn *a, size_t layer, float *out, attn_state *softmax);
     pgr_status (*attn_full)(ops *o, const full_attn *call, pgr_error *err);
+
+    void (*mix)(ops *o, float *out, const row_mix *mix, size_t n, size_t d);
+    void (*rows_back)(ops *o, size_t values, const row_grad *g, size_t n);
+    size_t (*project_scratch)(size_t n, size_t K, size_t r);
+    pgr_status (*project_back)(ops *o, const project_grad *g, pgr_error *err);
+    pgr_status (*attn_input_back)(ops *o, const attn_input_grad *g, pgr_error *err);
+    pgr_status (*attn_back)(ops *o, const attn_grad *g, pgr_error *err);
 } ops_table;
 
 struct ops {

@@ -38,12 +38,11 @@ typedef struct pass {
 
 /* ---- life ---- */
 
-static void init_inv_freq(forward_state *f) {
-    const config *c = &f->m->config;
-    const float *divisor = f->m->weights.rope_freqs;
-    for (size_t i = 0; i < c->rope_dim / 2; i++) {
-        double freq = config_rope_freq(c, i);
-        f->inv_freq[i] = divisor ? (float)freq / divisor[i] : (float)freq;
+void forward_angles(const pgr_model *m, float *freq) {
+    const float *divisor = m->weights.rope_freqs;
+    for (size_t i = 0; i < m->config.rope_dim / 2; i++) {
+        double f = config_rope_freq(&m->config, i);
+        freq[i] = divisor ? (float)f / divisor[i] : (float)f;
     }
 }
 
@@ -76,7 +75,7 @@ static pgr_status init_state(forward_state *f, pgr_error *err) {
     f->pages = mem_array(n, sizeof *f->pages);
     f->wanted = mem_array(n, sizeof *f->wanted);
     if (!f->inv_freq || !f->token || !f->pos || !f->pages || !f->wanted) return fail_mem(err);
-    init_inv_freq(f);
+    forward_angles(f->m, f->inv_freq);
     PGR_TRY(init_rows(f, err));
     attn_shape shape = {c->n_head, c->n_head_kv, c->head_dim, n, c->n_ctx, model_kv(f->m)};
     return attn_create(f->m->ops, &shape, &f->attention, err);

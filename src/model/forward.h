@@ -37,6 +37,9 @@ pgr_status forward_run(forward_state *f, kv_cache *kv, kv_seq *const *seqs, cons
 pgr_status forward_hidden(forward_state *f, kv_cache *kv, kv_seq *const *seqs, const forward_row *rows, size_t n_row,
                           float *hidden, pgr_error *err);
 
+/* freq[i]: by what the angle of pair i grows from position to position.                       freq: (rope_dim / 2) */
+void forward_angles(const pgr_model *m, float *freq);
+
 /* From now on each pass also leaves the input of every layer, which a backward pass computes the rest from: (n_layer,
  * n_batch, d) rows of ops_alloc or the host's, the caller's; NULL: no longer. */
 void forward_keep(forward_state *f, float *inputs);

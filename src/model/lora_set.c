@@ -20,12 +20,16 @@ static pgr_status open_parts(pgr_lora *l, const char *path, pgr_error *err) {
     return matrix_create(m->ops, model_form(m->dtype), &part, 1, t->dim[0], NULL, &l->output, err);
 }
 
+uint64_t lora_new_version(void) {
+    static _Atomic uint64_t last;
+    return atomic_fetch_add(&last, 1) + 1;
+}
+
 pgr_status pgr_lora_open(const pgr_model *model, const char *path, pgr_lora **out, pgr_error *err) {
-    static _Atomic uint64_t last_version;
     pgr_lora *l = mem_zero(1, sizeof *l);
     if (!l) return fail_mem(err);
     l->m = model;
-    l->version = atomic_fetch_add(&last_version, 1) + 1;
+    l->version = lora_new_version();
     pgr_status s = open_parts(l, path, err);
     if (s != PGR_OK) {
         pgr_lora_close(l);

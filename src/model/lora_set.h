@@ -13,6 +13,8 @@ struct pgr_lora {
     matrix *output; /* file.new_output in the model's form; NULL: none */
 };
 
+uint64_t lora_new_version(void); /* like no other's in this process */
+
 /* What adapters add to one product, in their order. */
 typedef struct term_list {
     lowrank *terms;

@@ -61,7 +61,7 @@ static pgr_status make_product(binder *b, const source_tensor *const *tensors, s
 }
 
 static pgr_status bind_layer(binder *b, const config *c, size_t i, layer_weights *l) {
-    const source_tensor *t[LAYER_N_MATRIX];
+    const source_tensor **t = l->file;
 #define X(field, gguf, hf, n, where)                                                                                   \
     if (where) PGR_TRY(bind_vector(b, layer_name(b, i, gguf, hf), n, &l->field));
     LAYER_VECTORS(X)
@@ -95,6 +95,7 @@ static pgr_status bind_head(binder *b, const config *c, weights *w) {
         own = w->token_embd;
     else
         PGR_TRY(bind_tensor(&b->tensors, head, c->n_vocab, c->n_embd, &own));
+    w->head = own;
     return make_product(b, &own, 1, &w->output);
 }
 

@@ -61,6 +61,7 @@ typedef struct layer_weights {
 #define X(field, first, n) matrix *field; /* (rows of its matrices, cols) */
     LAYER_PRODUCTS(X)
 #undef X
+    const source_tensor *file[LAYER_N_MATRIX]; /* as the file has them */
 } layer_weights;
 
 typedef struct weights {
@@ -69,6 +70,7 @@ typedef struct weights {
     const source_tensor *token_embd; /* (n_vocab, n_embd), rows dequantised when looked up */
     float *output_norm;              /* (n_embd) */
     matrix *output;                  /* (n_vocab, n_embd); from token_embd where the file has no head */
+    const source_tensor *head;       /* what output is made of; NULL: a score head */
     float *score;                    /* (n_embd) of a score head, which has no output; else NULL */
     bool tied;
     size_t n_layer;

@@ -1,5 +1,6 @@
-/* embed.c - rows from tables, and the angles of positions. */
+/* embed.c - rows from tables, sums of them, and the angles of positions. */
 #include <math.h>
+#include <string.h>
 
 #include "math/cpu/device.h"
 
@@ -39,6 +40,34 @@ static void embed_row(void *ctx, size_t m, size_t worker) {
 void cpu_embed(ops *o, float *x, const lookup *tables, size_t n_table, size_t n, size_t d) {
     embed_job job = {cpu_of(o), x, tables, n_table, d};
     pool_run(job.o->threads, n, embed_row, &job);
+}
+
+typedef struct mix_job {
+    const cpu_ops *o;
+    float *out;
+    const row_mix *mix;
+    size_t d;
+} mix_job;
+
+static void mix_row(void *ctx, size_t m, size_t worker) {
+    (void)worker;
+    const mix_job *job = ctx;
+    const row_mix *x = job->mix;
+    float piece[GEMM_CHUNK], *out = job->out + m * job->d;
+    memset(out, 0, job->d * sizeof *out);
+    for (size_t j = x->start[m]; j < x->start[m + 1]; j++) {
+        const uint8_t *row = (const uint8_t *)x->data + (size_t)x->row[j] * quant_row_bytes(x->type, job->d);
+        for (size_t i = 0; i < job->d; i += GEMM_CHUNK) {
+            size_t n = job->d - i < GEMM_CHUNK ? job->d - i : GEMM_CHUNK;
+            quant_dequant(x->type, piece, row + quant_row_bytes(x->type, i), n);
+            job->o->k->mac(out + i, n, &x->factor[j], 1, piece, n, 1, 1, n);
+        }
+    }
+}
+
+void cpu_mix(ops *o, float *out, const row_mix *mix, size_t n, size_t d) {
+    mix_job job = {cpu_of(o), out, mix, d};
+    pool_run(job.o->threads, n, mix_row, &job);
 }
 
 typedef struct angle_job {

@@ -57,6 +57,11 @@ typedef struct kernels {
     void (*gemm_tile_add)(float *restrict out, size_t ldo, const float *restrict x, size_t ldx,
                           const float *restrict tile, size_t M, size_t K, size_t n);
 
+    /* out[m][j] += sum_k x[m][k] * b[k][j], k ascending, fused (bit-equal to ref)
+     *                       out: (M, n) rows ldo apart, x: (M, K) rows ldx apart, b: (K, n) rows ldb apart; any n */
+    void (*mac)(float *restrict out, size_t ldo, const float *restrict x, size_t ldx, const float *restrict b,
+                size_t ldb, size_t M, size_t K, size_t n);
+
     /* tile[k][j] = rows[j][k] for k < K, j < n; zero for n <= j < GEMM_TILE       rows: (n, K), tile: (K, GEMM_TILE) */
     void (*transpose_tile)(float *restrict tile, const float *restrict rows, size_t n, size_t K);
 
@@ -106,6 +111,20 @@ typedef struct kernels {
     /* (acc, state) of some tokens becomes that of them and of (acc2, state2)'s tokens          acc, acc2: (R, dim) */
     void (*attn_merge)(float *restrict acc, attn_state *restrict state, const float *restrict acc2,
                        const attn_state *restrict state2, size_t R, size_t dim);
+
+    /* Backward of rmsnorm: dx[i] += w[i] dy[i] inv - x[i] sum(w dy x) inv^3 / n, inv = 1 / sqrt(mean(x^2) + eps)
+     *                                                                                       dx, dy, x, w: (n) */
+    void (*rmsnorm_back)(float *restrict dx, const float *restrict dy, const float *restrict x,
+                         const float *restrict w, size_t n, float eps);
+
+    /* Backward of swiglu: y = g s up with s = sigmoid(g)
+     *   dgate[i] = dy[i] up[i] s (1 + g (1 - s)), dup[i] = dy[i] g s                            all: (n) */
+    void (*swiglu_back)(float *restrict dgate, float *restrict dup, const float *restrict dy,
+                        const float *restrict gate, const float *restrict up, size_t n);
+
+    /* A row of attention backward: products q k become weights, gradients of weights those of products.
+     *   s[t] = exp(scale s[t] - lse), ds[t] = scale s[t] (ds[t] - delta)                        s, ds: (n) */
+    void (*softmax_back)(float *restrict s, float *restrict ds, size_t n, float scale, float lse, float delta);
 
     /* largest x, n >= 1 */
     float (*max)(const float *x, size_t n);

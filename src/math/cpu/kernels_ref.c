@@ -46,6 +46,42 @@ static void gemm_tile_ref(float *restrict out, size_t ldo, const float *restrict
     gemm_tile_add_ref(out, ldo, x, ldx, tile, M, K, n);
 }
 
+static void mac_ref(float *restrict out, size_t ldo, const float *restrict x, size_t ldx, const float *restrict b,
+                    size_t ldb, size_t M, size_t K, size_t n) {
+    for (size_t m = 0; m < M; m++)
+        for (size_t j = 0; j < n; j++) {
+            float sum = out[m * ldo + j];
+            for (size_t k = 0; k < K; k++) sum = fmaf(x[m * ldx + k], b[k * ldb + j], sum);
+            out[m * ldo + j] = sum;
+        }
+}
+
+static void rmsnorm_back_ref(float *restrict dx, const float *restrict dy, const float *restrict x,
+                             const float *restrict w, size_t n, float eps) {
+    double ss = 0.0, dot = 0.0;
+    for (size_t i = 0; i < n; i++) ss += (double)x[i] * x[i], dot += (double)(w[i] * dy[i]) * x[i];
+
+    double inv = 1.0 / sqrt(ss / (double)n + (double)eps);
+    float scale = (float)inv, back = (float)(dot * inv * inv * inv / (double)n);
+    for (size_t i = 0; i < n; i++) dx[i] += w[i] * dy[i] * scale - x[i] * back;
+}
+
+static void swiglu_back_ref(float *restrict dgate, float *restrict dup, const float *restrict dy,
+                            const float *restrict gate, const float *restrict up, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        float s = 1.0f / (1.0f + expf(-gate[i])), silu = gate[i] * s;
+        dgate[i] = dy[i] * up[i] * (s + silu * (1.0f - s));
+        dup[i] = dy[i] * silu;
+    }
+}
+
+static void softmax_back_ref(float *restrict s, float *restrict ds, size_t n, float scale, float lse, float delta) {
+    for (size_t t = 0; t < n; t++) {
+        s[t] = expf(fmaf(scale, s[t], -lse));
+        ds[t] = scale * s[t] * (ds[t] - delta);
+    }
+}
+
 static void transpose_tile_ref(float *restrict tile, const float *restrict rows, size_t n, size_t K) {
     for (size_t k = 0; k < K; k++)
         for (size_t j = 0; j < GEMM_TILE; j++) tile[k * GEMM_TILE + j] = j < n ? rows[j * K + k] : 0.0f;
@@ -112,6 +148,7 @@ const kernels *kernels_ref(void) {
         .rope = kernel_rope_ref,
         .gemm_tile = gemm_tile_ref,
         .gemm_tile_add = gemm_tile_add_ref,
+        .mac = mac_ref,
         .transpose_tile = transpose_tile_ref,
         .dequant_tile = dequant_tile_ref,
         .attn_chunk = kernel_attn_chunk_ref,
@@ -120,6 +157,9 @@ const kernels *kernels_ref(void) {
         .attn_query_int8 = kernel_attn_query_int8_ref,
         .attn_store_int8 = kernel_attn_store_int8_ref,
         .attn_merge = kernel_attn_merge_ref,
+        .rmsnorm_back = rmsnorm_back_ref,
+        .swiglu_back = swiglu_back_ref,
+        .softmax_back = softmax_back_ref,
         .max = max_ref,
         .exp_sum = exp_sum_ref,
         .to_bf16 = kernel_to_bf16_ref,

@@ -215,6 +215,12 @@ static void gemm_tile_add_simd(float *restrict out, size_t ldo, const float *res
     mac(out, ldo, x, ldx, tile, GEMM_TILE, M, K, n, ones, 0);
 }
 
+static void mac_simd(float *restrict out, size_t ldo, const float *restrict x, size_t ldx, const float *restrict b,
+                     size_t ldb, size_t M, size_t K, size_t n) {
+    static const float ones[BLOCK_ROWS] = {1, 1, 1, 1, 1, 1};
+    mac(out, ldo, x, ldx, b, ldb, M, K, n, ones, 0);
+}
+
 /* ---- attention ---- */
 
 /* over a chunk: words are single values */
@@ -286,6 +292,8 @@ static void transpose_tile_simd(float *restrict tile, const float *restrict rows
 
 #include "math/cpu/kernels_encoder.h"
 
+#include "math/cpu/kernels_back.h"
+
 /* The level's table. bf16, int8: how the names of what works on K and V of the type end */
 #define SIMD_TABLE(level, bf16, int8)                                                                                 \
     {.name = level,                                                                                                   \
@@ -298,6 +306,7 @@ static void transpose_tile_simd(float *restrict tile, const float *restrict rows
      .rope = rope_simd,                                                                                               \
      .gemm_tile = gemm_tile_simd,                                                                                     \
      .gemm_tile_add = gemm_tile_add_simd,                                                                             \
+     .mac = mac_simd,                                                                                                 \
      .transpose_tile = transpose_tile_simd,                                                                           \
      .dequant_tile = dequant_tile_simd,                                                                               \
      .attn_chunk = attn_chunk_simd,                                                                                   \
@@ -306,6 +315,9 @@ static void transpose_tile_simd(float *restrict tile, const float *restrict rows
      .attn_query_int8 = kernel_attn_query_int8_##int8,                                                                \
      .attn_store_int8 = kernel_attn_store_int8_##int8,                                                                \
      .attn_merge = attn_merge_simd,                                                                                   \
+     .rmsnorm_back = rmsnorm_back_simd,                                                                               \
+     .swiglu_back = swiglu_back_simd,                                                                                 \
+     .softmax_back = softmax_back_simd,                                                                               \
      .max = max_simd,                                                                                                 \
      .exp_sum = exp_sum_simd,                                                                                         \
      .to_bf16 = TO_BF16}

@@ -115,6 +115,12 @@ static const ops_table table = {
     .attn_input = cpu_attn_input,
     .attn = cpu_attn,
     .attn_full = cpu_attn_full,
+    .mix = cpu_mix,
+    .rows_back = cpu_rows_back,
+    .project_scratch = cpu_project_scratch,
+    .project_back = cpu_project_back,
+    .attn_input_back = cpu_attn_input_back,
+    .attn_back = cpu_attn_back,
 };
 
 pgr_status ops_create_cpu(pool *threads, ops **out, pgr_error *err) {

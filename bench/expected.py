@@ -85,7 +85,8 @@ def main():
     with tempfile.TemporaryDirectory(prefix="pgenrm-") as folder:
         file = pathlib.Path(folder) / "requests.jsonl"
         file.write_text("".join(json.dumps(e[0], ensure_ascii=False) + "\n" for e in entries), encoding="utf-8")
-        run = program.run("score", "--json", "-q", "--chains", "--score", "expected", "--frame", "compact", "--ind",
+        run = program.run("score", "--json", "-q", "--chains", "--score", "expected",
+                          "--frame", "compact-lines", "--ind",
                           args.ind, file, accept=(0, 3))
     print(f"{measure.machine()}\nPGENRM_CPU={os.environ.get('PGENRM_CPU', '')} {args.set}, {len(entries)} requests, "
           f"{args.ind} chains each, {run.wall:.0f} s, load {os.getloadavg()[0]:.0f}\n")

@@ -4,7 +4,7 @@
     bench/order.py                           tokens to compute, six cases
     bench/order.py --accuracy                also 64 pairs x 4 chains for each order (minutes)
 
-Three orders of the compact frame's user message; the system message (instructions) stands before it in all:
+Three orders of the frame compact-lines's user message; the system message (instructions) stands before it in all:
     history first     about the user, query, responses (the frame as it is)
     query first       query, about the user, responses
     history last      query, responses, about the user
@@ -34,10 +34,10 @@ HISTORY = 6  # pairs, as many as the frame shows
 
 def write_frames(folder):
     """Paths of frames by (order, with grammar): without one a chain may end after a token."""
-    text = (measure.ROOT / "src" / "judge" / "frames" / "compact.frame").read_text(encoding="utf-8")
+    text = (measure.ROOT / "src" / "judge" / "frames" / "compact-lines.frame").read_text(encoding="utf-8")
     before = "\n".join(ORDERS["history first"])
     if text.count(before) != 1:
-        sys.exit("src/judge/frames/compact.frame: its [user] is not the one that this script rearranges")
+        sys.exit("src/judge/frames/compact-lines.frame: its [user] is not the one that this script rearranges")
     frames = {}
     for i, (name, parts) in enumerate(ORDERS.items()):
         whole = text.replace(before, "\n".join(parts))

@@ -186,7 +186,8 @@ static void criterion_rows(const rubric *b) {
     const pgr_result *r = b->r;
     size_t n = r->n_criterion;
     bool fold = r->rubric_chains && n > CRITERIA_SHOWN;
-    size_t from = fold ? CRITERIA_SHOWN - 2 : n, to = fold ? n - 1 : n;
+    size_t last = n && strcmp(r->criteria[n - 1].name, "both directions") == 0;
+    size_t from = fold ? CRITERIA_SHOWN - 1 - last : n, to = fold ? n - last : n;
     for (size_t i = 0; i < from; i++) criterion_row(b, &r->criteria[i]);
     if (fold) other_criteria(b, from, to);
     for (size_t i = to; i < n; i++) criterion_row(b, &r->criteria[i]);
@@ -346,6 +347,11 @@ static void print_verdict(const screen *s, const pgr_result *r) {
     if (r->open)
         put_wrapped(s, STYLE_WEAK,
                     "The difference lies within the error of the chains: more chains (--ind) would tell.", INDENT, 0);
+    if (r->untrained)
+        put_wrapped(s, STYLE_WEAK,
+                    "The judge is untrained: this model has not learnt what the frame's slots mean, so that its taste "
+                    "and its scores for quality say little.",
+                    INDENT, 0);
 }
 
 /* ---- what went how ---- */
@@ -461,22 +467,29 @@ static void print_details(const screen *s, const pgr_result *r) {
     }
     print_clips(s, r);
     snprintf(line, sizeof line, "%s prompt (%s cached), %s written", thousands(r->prompt_tokens).s,
-             thousands(r->cached_tokens).s, thousands(r->completion_tokens).s);
+             thousands(r->cached_tokens).s, r->completion_tokens ? thousands(r->completion_tokens).s : "none");
     print_line(s, STYLE_PLAIN, "Tokens", line);
-    snprintf(line, sizeof line, "%.1f s, first token after %.1f s", r->seconds, r->first_token_s);
+    if (r->completion_tokens)
+        snprintf(line, sizeof line, "%.1f s, first token after %.1f s", r->seconds, r->first_token_s);
+    else
+        snprintf(line, sizeof line, "%.1f s", r->seconds);
     print_line(s, STYLE_PLAIN, "Time", line);
 }
 
 static void print_chains(const screen *s, const pgr_result *r) {
     for (size_t i = 0; i < r->n_sample; i++) {
         const pgr_chain_sample *c = &r->samples[i];
-        char order[160] = "", title[400];
+        char order[160] = "", title[400], tokens[32];
         size_t n = 0;
         for (size_t k = 0; c->order && k < r->n_response && n + 4 < sizeof order; k++)
             n += (size_t)snprintf(order + n, sizeof order - n, "%s%s", k ? " " : "", letter(c->order[k]).s);
+        if (c->n_token)
+            snprintf(tokens, sizeof tokens, "%zu tokens", c->n_token);
+        else
+            snprintf(tokens, sizeof tokens, "written by the program");
         char *user = text_clean(c->user ? c->user : "", c->user ? strlen(c->user) : 0);
-        snprintf(title, sizeof title, "Chain %zu (%s%.100s%s%zu tokens, responses shown as %s%s%s)", i + 1,
-                 c->user ? "under the history of " : "", user, c->user ? ", " : "", c->n_token, order,
+        snprintf(title, sizeof title, "Chain %zu (%s%.100s%s%s, responses shown as %s%s%s)", i + 1,
+                 c->user ? "under the history of " : "", user, c->user ? ", " : "", tokens, order,
                  c->cut ? ", cut" : "", c->parsed ? "" : ", not read");
         free(user);
         heading(s, title);

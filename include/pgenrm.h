@@ -754,7 +754,7 @@ typedef struct pgr_judge_options {
     int pro;            /* chains under similar users' histories; -1: the request's, else 0. More than 0 needs people */
     int history;        /* history pairs shown; -1: the request's, else the frame's */
     int64_t seed;       /* -1: the request's, else 0 */
-    const char *frame;  /* "compact", "full", a file, or NULL: chosen by the model's size */
+    const char *frame;  /* a name (docs/frames.md), a file, or NULL: "compact" or "full" by the model's size */
     pgr_sampling sampling;
     size_t max_tokens;  /* per chain; 0: the frame's */
     bool swap;          /* odd chains see the responses in reversed order */
@@ -764,6 +764,8 @@ typedef struct pgr_judge_options {
     double w_ind, w_pro;  /* of the two means, >= 0 and not both 0; only their ratio counts */
     pgr_neighbour_weights neighbour_weights; /* inside the mean of pro */
     pgr_scalar *scalar;   /* a reward model that is shown beside the chains; the caller's. NULL: the request's scores */
+    const char *slots;    /* file of the weights of a frame with slots (docs/compact.md); NULL: the one beside the
+                             adapter, or neutral ones */
     double scalar_weight; /* points that 1 of its scores adds under the personal part; 0: none */
     size_t cold_pairs;    /* a user with fewer pairs leans on similar users (docs/scores.md); 0: nobody does */
     pgr_history_by history_by;
@@ -861,6 +863,7 @@ typedef struct pgr_result {
     size_t saved;              /* chains that were not written because the verdict was settled */
     const char *scalar_model;  /* that scored the responses, "": the request brought the scores; NULL: there are none */
     double scalar_weight;      /* as used */
+    bool untrained;            /* the frame has slots, and no weights of a trained adapter stand behind it */
     bool cold_start;           /* the weights lean on similar users because the user's history is short */
     double flip_rate;        /* NaN without swaps: how often the verdicts of the two orders of a pair of chains differ,
                                 whose prompts are otherwise the same */

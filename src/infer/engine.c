@@ -31,6 +31,20 @@ pgr_status engine_tokens(pgr_engine *e, const char *text, size_t n, int flags, i
     return e->ops->tokens(e, text, n, flags, out, err);
 }
 
+pgr_status engine_slots_tokens(pgr_engine *e, const infer_message *messages, size_t n_message, const infer_slot *slots,
+                               size_t n_slot, infer_slot_tokens *out, pgr_error *err) {
+    return e->ops->slot_tokens(e, messages, n_message, slots, n_slot, out, err);
+}
+
+void infer_slot_tokens_free(infer_slot_tokens *t) {
+    ids_free(&t->tokens);
+    ids_free(&t->choices);
+    mem_free(t->rows);
+    mem_free(t->end);
+    mem_free(t->first);
+    *t = (infer_slot_tokens){0};
+}
+
 pgr_status engine_submit(pgr_engine *e, const infer_request *request, infer_ticket *out, pgr_error *err) {
     return e->ops->submit(e, request, out, err);
 }
@@ -70,6 +84,8 @@ void infer_result_free(infer_result *r) {
     if (!r) return;
     for (size_t i = 0; r->chains && i < r->n_chain; i++) chain_free(&r->chains[i]);
     mem_free(r->chains);
+    for (size_t i = 0; i < r->n_reading; i++) mem_free(r->readings[i].logprobs);
+    mem_free(r->readings);
     ids_free(&r->prompt);
     mem_free(r);
 }

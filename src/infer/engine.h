@@ -26,6 +26,7 @@ enum { /* what an engine can do, bits */
     ENGINE_LOGPROBS = 4, /* log-probabilities of given tokens: engine_logprobs */
     ENGINE_ADAPTERS = 8, /* adapters of its own for each request */
     ENGINE_PLACES = 16,  /* the distributions at a grammar's places */
+    ENGINE_SLOTS = 32,   /* the distributions at slots of a prompt */
 };
 
 typedef struct engine_info {
@@ -36,6 +37,7 @@ typedef struct engine_info {
     pgr_dtype dtype;     /* its arithmetic */
     double load_s;       /* what opening the model took */
     unsigned can;
+    const char *adapter; /* path of the last one of pgr_engine_set_loras; NULL: none, or it is not known */
     const char *no_chat; /* why messages cannot be asked; NULL: they can */
 } engine_info;
 
@@ -59,6 +61,36 @@ pgr_status engine_clip(pgr_engine *e, const char *text, size_t n, size_t keep, b
 /* Appends the tokens of a text. flags: PGR_TOKENS_* */
 pgr_status engine_tokens(pgr_engine *e, const char *text, size_t n, int flags, ids *out, pgr_error *err);
 
+/* ---- slots ------------------------------------------------------------------------------------------------------- */
+
+/* A place of a prompt where the model's distribution over given continuations is read. Nothing is written there: the
+ * text goes on behind the slot as if nothing stood in it. A slot is a border between tokens: the texts before and
+ * behind it are tokenised apart. */
+typedef struct infer_slot {
+    size_t message; /* that holds it; of a text 0 */
+    size_t at;      /* the byte of its text before which it stands; n: at its end */
+    const char *const *choices; /* (n_choice) texts, none of which may begin with the tokens of another one */
+    size_t n_choice;            /* at least 2 */
+} infer_slot;
+
+/* A prompt with slots as tokens, for whoever trains on it: exactly what a request with these slots reads. Tokens behind
+ * the last slot change nothing and are left out. */
+typedef struct infer_slot_tokens {
+    ids tokens;
+    size_t *rows;    /* (n_slot) index of the token whose logits are the slot's: the last one before it */
+    size_t n_slot;
+    ids choices;     /* their tokens, one choice after the other */
+    size_t *end;     /* (n_choice) choice k ends before choices.v[end[k]] and begins where the one before it ends */
+    size_t n_choice; /* of all slots together */
+    size_t *first;   /* (n_slot + 1) slot i has the choices first[i] .. first[i + 1] - 1 */
+    bool single;     /* every choice is one token: choice k is choices.v[k] */
+} infer_slot_tokens;
+
+/* slots: (n_slot, at least 1) in the order of the prompt. */
+pgr_status engine_slots_tokens(pgr_engine *e, const infer_message *messages, size_t n_message, const infer_slot *slots,
+                               size_t n_slot, infer_slot_tokens *out, pgr_error *err);
+void infer_slot_tokens_free(infer_slot_tokens *t);
+
 /* ---- requests ---------------------------------------------------------------------------------------------------- */
 
 /* Writes the text of a grammar's hole. chain: the chain's text so far. Called in the engine's thread. An error is the
@@ -80,6 +112,10 @@ typedef struct infer_request {
     int text_flags;
     const int32_t *prompt; /* (n_prompt) tokens, n_prompt >= 1 */
     size_t n_prompt;
+
+    const infer_slot *slots; /* (n_slot) of messages or text, in the prompt's order: n_sample is 0 then, and the result
+                              * has a reading of each */
+    size_t n_slot;
 
     size_t n_sample;
     uint64_t seed;         /* random numbers are keyed by (seed, id, first_sample + i, position) */
@@ -146,6 +182,13 @@ typedef struct infer_chain {
     size_t n_place;
 } infer_chain;
 
+/* What was read at a slot. A choice of several tokens has the product of their probabilities. */
+typedef struct infer_reading {
+    double *logprobs; /* (n_choice) of the slot's choices, by number: the probabilities sum to 1 */
+    size_t n_choice;
+    double mass;      /* probability of all choices together before that */
+} infer_reading;
+
 typedef struct infer_usage { /* of one request */
     size_t cached_tokens;    /* prompt tokens not computed because they were known */
     double prompt_s;         /* from the submission until the prompt was read; 0: it never was */
@@ -158,6 +201,8 @@ typedef struct infer_result {
     ids prompt;          /* what was read */
     infer_chain *chains; /* (n_chain) by sample */
     size_t n_chain;
+    infer_reading *readings; /* (n_reading) by slot; none where the deadline came first */
+    size_t n_reading;
     infer_usage usage;
 } infer_result;
 

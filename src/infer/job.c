@@ -20,6 +20,7 @@ static pgr_status copy_request(job *j, const infer_request *r, pgr_error *err) {
     j->r.prompt = NULL;
     j->r.grammar = j->r.grammar_name = NULL;
     j->r.adapters = NULL;
+    j->r.slots = NULL;
     PGR_TRY(copy_text(j, &j->r.trigger, err));
     const char **stop = arena_array(&j->arena, r->n_stop + 1, sizeof *stop);
     if (!stop) return fail_mem(err);
@@ -67,6 +68,7 @@ static pgr_status take_adapters(local *l, job *j, const infer_request *r, pgr_er
 
 static pgr_status make_result(job *j, pgr_error *err) {
     size_t n = j->r.n_sample;
+    if (j->slots) return slots_begin(j, err);
     j->result->chains = mem_zero(n, sizeof *j->result->chains);
     if (!j->result->chains) return fail_mem(err);
     j->result->n_chain = n;
@@ -78,14 +80,14 @@ static pgr_status make_result(job *j, pgr_error *err) {
 }
 
 static pgr_status fill(local *l, job *j, const infer_request *r, pgr_error *err) {
-    PGR_TRY(prompt_tokens(l, r, &j->result->prompt, err));
+    PGR_TRY(prompt_tokens(l, r, &j->result->prompt, &j->slots, err));
     PGR_TRY(copy_request(j, r, err));
     PGR_TRY(take_grammar(l, j, r, err));
     PGR_TRY(check_length(l, j, err));
-    PGR_TRY(writer_check(&j->r, j->grammar, l->m->tok, err));
+    if (!j->slots) PGR_TRY(writer_check(&j->r, j->grammar, l->m->tok, err));
     PGR_TRY(take_adapters(l, j, r, err));
     PGR_TRY(make_result(j, err));
-    size_t running = l->load.n_running + l->load.n_waiting + j->r.n_sample;
+    size_t running = l->load.n_running + l->load.n_waiting + j->r.n_sample + (j->slots != NULL);
     return picks_reserve(l, j->r.want_forced ? MAX_WANT : running, err);
 }
 
@@ -111,6 +113,8 @@ void job_free(local *l, job *j) {
     job_release_prompt(l, j);
     adapters_drop(l->sets, j->set);
     grammar_unref(j->grammar);
+    if (j->slots) infer_slot_tokens_free(j->slots);
+    mem_free(j->slots);
     infer_result_free(j->result);
     mem_free(j->told);
     arena_free(&j->arena);
@@ -119,6 +123,7 @@ void job_free(local *l, job *j) {
 
 void job_release_prompt(local *l, job *j) {
     kv_release(&l->kv, &j->seq);
+    kv_release(&l->kv, &j->spare);
     mem_free(j->logits);
     j->logits = NULL;
     j->reading = j->ready = false;

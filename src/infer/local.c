@@ -38,7 +38,7 @@ static void init_info(local *l) {
                             .n_vocab = m->config.n_vocab,
                             .dtype = m->dtype,
                             .load_s = m->load_s,
-                            .can = ENGINE_GRAMMAR | ENGINE_LOGPROBS | ENGINE_ADAPTERS | ENGINE_PLACES
+                            .can = ENGINE_GRAMMAR | ENGINE_LOGPROBS | ENGINE_ADAPTERS | ENGINE_PLACES | ENGINE_SLOTS
                                    | (chat ? ENGINE_CHAT : 0),
                             .no_chat = chat ? NULL : (m->chat.why ? m->chat.why : "none was read")};
 }
@@ -93,6 +93,7 @@ static pgr_status local_set_loras(pgr_engine *e, const infer_adapters *adapters,
     PGR_TRY(adapters_take(l->sets, adapters, &set, err));
     adapters_drop(l->sets, l->usual);
     l->usual = set;
+    l->info.adapter = adapters->n ? adapters->loras[adapters->n - 1]->file.path : NULL;
     return PGR_OK;
 }
 
@@ -104,6 +105,7 @@ static const engine_ops LOCAL = {
     .count = local_count,
     .clip = local_clip,
     .tokens = local_tokens,
+    .slot_tokens = local_slot_tokens,
     .submit = local_submit,
     .cancel = local_cancel,
     .step = local_step,

@@ -39,6 +39,7 @@ struct job {
     infer_result *result; /* until it is taken */
     told *told;           /* (n_sample) NULL: no stream */
     double start;
+    infer_slot_tokens *slots; /* of a prompt that is read for its slots; NULL: it is not */
     /* until the end */
     kv_seq seq;      /* of the prompt */
     float *logits;   /* (n_vocab) of its last token */
@@ -46,6 +47,8 @@ struct job {
     bool ready;      /* and read: logits are there */
     size_t n_begun;  /* chains */
     size_t n_open;   /* chains that have not ended */
+    size_t n_slot;   /* of the prompt whose logits have been seen */
+    kv_seq spare;    /* of a prompt with slots: pages for the longest of its choices */
 };
 
 typedef struct job_list {
@@ -91,8 +94,11 @@ pgr_status local_count(pgr_engine *e, const char *text, size_t n, size_t *out, p
 pgr_status local_count_messages(pgr_engine *e, const infer_message *messages, size_t n, size_t *out, pgr_error *err);
 pgr_status local_clip(pgr_engine *e, const char *text, size_t n, size_t keep, buf *out, pgr_error *err);
 pgr_status local_tokens(pgr_engine *e, const char *text, size_t n, int flags, ids *out, pgr_error *err);
-/* Appends the tokens of a request's prompt, whichever form it has. */
-pgr_status prompt_tokens(local *l, const infer_request *r, ids *out, pgr_error *err);
+pgr_status local_slot_tokens(pgr_engine *e, const infer_message *messages, size_t n_message, const infer_slot *slots,
+                             size_t n_slot, infer_slot_tokens *out, pgr_error *err);
+/* Appends the tokens of a request's prompt, whichever form it has; with slots those up to the last one, and *slots
+ * (NULL without) is a new one without tokens of its own. */
+pgr_status prompt_tokens(local *l, const infer_request *r, ids *out, infer_slot_tokens **slots, pgr_error *err);
 
 /* ---- job.c: one request ---- */
 
@@ -132,10 +138,21 @@ void pages_trim(local *l);
 
 /* Pages for the prompt, from its longest known beginning. *waits: there are none yet, nothing is taken */
 pgr_status prompt_begin(local *l, job *j, bool *waits, pgr_error *err);
-/* Its next rows, at most `room`; returns how many. */
-size_t prompt_rows(local *l, const job *j, forward_row *rows, uint32_t seq, size_t room);
-/* After their pass. logits: of the prompt's last token, where that was in it */
+/* Its next rows, at most `room`, of which at most *n_want want logits; returns how many, and in *n_want how many want
+ * them. */
+size_t prompt_rows(local *l, const job *j, forward_row *rows, uint32_t seq, size_t room, size_t *n_want);
+/* After their pass. logits: of those that wanted them. A prompt with slots that is complete ends its job. */
 pgr_status prompt_took(local *l, job *j, const float *logits, pgr_error *err);
+
+/* ---- prompt_slots.c: what is read at a prompt's slots ---- */
+
+/* Readings without numbers. */
+pgr_status slots_begin(job *j, pgr_error *err);
+bool slots_want(const job *j, size_t token); /* the logits behind this token of the prompt */
+/* The logits of the prompt's tokens so far, from the first one that had not been seen. */
+pgr_status slots_see(local *l, job *j, const float *logits, pgr_error *err);
+/* The whole prompt has been read: the rest of choices of several tokens, then distributions. Uses l->logits. */
+pgr_status slots_settle(local *l, job *j, pgr_error *err);
 
 /* ---- slots.c: chains that run ---- */
 

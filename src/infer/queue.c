@@ -54,6 +54,13 @@ static void free_chains(infer_result *r) {
     r->n_chain = 0;
 }
 
+static void free_readings(infer_result *r) {
+    for (size_t i = 0; i < r->n_reading; i++) mem_free(r->readings[i].logprobs);
+    mem_free(r->readings);
+    r->readings = NULL;
+    r->n_reading = 0;
+}
+
 /* Its slots and pages are free; it is in no list. */
 static void stop(local *l, job *j) {
     for (size_t i = 0; i < MAX_SLOT; i++)
@@ -67,6 +74,7 @@ static void stop(local *l, job *j) {
 }
 
 void job_end(local *l, job *j, const pgr_error *why) {
+    if (why || !j->ready) free_readings(j->result); /* the prompt was not read to its end */
     stop(l, j);
     j->result->usage.total_s = clock_now() - j->start;
     if (why) {

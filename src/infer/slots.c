@@ -112,9 +112,9 @@ static bool serve(local *l, job *j) {
     pgr_error err = {0};
     pgr_status status = PGR_OK;
     bool waits = false;
-    while (status == PGR_OK && !waits && j->n_begun < j->r.n_sample) {
-        slot *s = free_slot(l);
-        if (!s) return false;
+    while (status == PGR_OK && !waits && (j->slots || j->n_begun < j->r.n_sample)) {
+        slot *s = j->slots ? NULL : free_slot(l);
+        if (!s && !j->slots) return false;
         if (j->ready) {
             status = begin_chain(l, s, j, &waits, &err);
         } else {

@@ -10,7 +10,8 @@ typedef struct pass { /* rows through the model at once: l->rows */
     size_t slot_of[MAX_SLOT + MAX_WANT + 1]; /* slot_of[i]: the slot of seqs[i]; MAX_SLOT: the prompt's */
     size_t n_chain_seq;                      /* the first ones are chains', branches' come next */
     branch_rows branches;
-    job *prompt; /* its rows are the last ones; NULL: none */
+    job *prompt;          /* its rows are the last ones; NULL: none */
+    size_t n_prompt_want; /* of its rows */
 } pass;
 
 /* ---- rows ---- */
@@ -69,9 +70,9 @@ static bool add_prompt(local *l, pass *p) {
     size_t room = l->n_row - p->n_row, left = j->result->prompt.n - j->seq.n_token;
     if (room > l->o.n_batch) room = l->o.n_batch;
     if (p->n_row > 0 && (p->n_want == MAX_WANT || (left > room && room < l->o.n_batch / 2))) return false;
-    size_t n = prompt_rows(l, j, l->rows + p->n_row, (uint32_t)p->n_seq, room);
-    p->n_row += n;
-    p->n_want += n == left;
+    p->n_prompt_want = MAX_WANT - p->n_want;
+    p->n_row += prompt_rows(l, j, l->rows + p->n_row, (uint32_t)p->n_seq, room, &p->n_prompt_want);
+    p->n_want += p->n_prompt_want;
     p->slot_of[p->n_seq] = MAX_SLOT;
     p->seqs[p->n_seq++] = &j->seq;
     p->prompt = j;
@@ -132,10 +133,6 @@ static void end_failed(local *l, const pass *p) {
         }
 }
 
-static size_t prompt_wants(const local *l, const pass *p) {
-    return p->prompt && l->rows[p->n_row - 1].want ? 1 : 0;
-}
-
 static void run_pass(local *l, pass *p) {
     pgr_error err = {0};
     pgr_status s = forward_run(l->forward, &l->kv, p->seqs, l->rows, p->n_row, l->logits, &err);
@@ -145,11 +142,11 @@ static void run_pass(local *l, pass *p) {
         return;
     }
     take_rows(l, p);
-    size_t n_before = p->n_want - p->branches.n - prompt_wants(l, p);
+    size_t n_before = p->n_want - p->branches.n - p->n_prompt_want;
     branches_take(l, &p->branches, l->logits + n_before * l->m->config.n_vocab);
     if (!p->prompt) return;
-    const float *last = l->logits + (p->n_want ? p->n_want - 1 : 0) * l->m->config.n_vocab;
-    if (prompt_took(l, p->prompt, last, &err) != PGR_OK) job_end(l, p->prompt, &err);
+    const float *wanted = l->logits + (p->n_want - p->n_prompt_want) * l->m->config.n_vocab;
+    if (prompt_took(l, p->prompt, wanted, &err) != PGR_OK) job_end(l, p->prompt, &err);
 }
 
 /* ---- the step ---- */

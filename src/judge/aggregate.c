@@ -248,10 +248,11 @@ static size_t nearest_chain(const votes *v, const pgr_response_score *mean) {
 /* Have the criteria of every chain that counts distributions for their scores? */
 static bool criteria_expect(const aggregate_chain *chains, const votes *v) {
     for (size_t i = 0; i < v->n_chain; i++) {
-        const chain *c = chains[i].chain;
-        if (v->counts[i] && c->n_criterion == 0) return false;
-        for (size_t k = 0; v->counts[i] && k < c->n_criterion; k++)
-            if (!complete(c->criteria[k].expected, v->n_response)) return false;
+        size_t n;
+        const chain_criterion *list = chain_criteria(chains[i].chain, PGR_SCORE_EXPECTED, &n);
+        if (v->counts[i] && n == 0) return false;
+        for (size_t k = 0; v->counts[i] && k < n; k++)
+            if (!complete(list[k].expected, v->n_response)) return false;
     }
     return true;
 }
@@ -262,8 +263,9 @@ static pgr_status take_rubric(const aggregate_chain *chains, const votes *whole,
     return whole->n ? rubric_merge(chains, whole, a, out, err) : rubric_of_chain(whole, shown, a, out, err);
 }
 
-static pgr_status take_persona(const aggregate_chain *shown, bool write, arena *a, pgr_result *out, pgr_error *err) {
-    if (write) return persona_write(out, a, &out->persona, err);
+static pgr_status take_persona(const aggregate_chain *shown, const aggregate_options *o, arena *a, pgr_result *out,
+                               pgr_error *err) {
+    if (o->write_persona) return persona_write(out, o->persona_least, a, &out->persona, err);
     out->persona = arena_strdup(a, shown->chain->persona);
     return out->persona ? PGR_OK : fail_mem(err);
 }
@@ -396,5 +398,5 @@ pgr_status aggregate(const aggregate_chain *chains, size_t n_chain, size_t n_res
     const aggregate_chain *shown = &chains[nearest_chain(&k.used, scores)];
     bool expects = out->score_used == PGR_SCORE_EXPECTED && criteria_expect(chains, &k.expected);
     PGR_TRY(take_rubric(chains, expects ? &k.expected : &k.recomputed, shown, a, out, err));
-    return take_persona(shown, o->write_persona, a, out, err);
+    return take_persona(shown, o, a, out, err);
 }

@@ -26,11 +26,16 @@ typedef struct aggregate_options {
     size_t *counted;    /* (n_neighbour) out: chains of each that count; NULL where there are no neighbours */
     const pgr_calibration *calibration; /* NULL: none */
     bool write_persona; /* from the merged criteria; else that of the nearest chain is taken */
+    double persona_least; /* percent of the weight that a criterion in it has at least */
 } aggregate_options;
 
 /* Fills best, tie, confidence and what goes with it, responses, the counts of chains, w_ind, w_pro, flip_rate, the
  * audits, persona and criteria of out; arrays from the arena. method in docs/scores.md. */
 pgr_status aggregate(const aggregate_chain *chains, size_t n_chain, size_t n_response, const aggregate_options *o,
                      arena *a, pgr_result *out, pgr_error *err);
+
+/* "Prefers longer, warmer answers." of criteria "length more", "warmth more"; "" where none is a measured fact with a
+ * direction (persona.c). */
+pgr_status persona_sentence(const char *const *names, size_t n_name, arena *a, const char **out, pgr_error *err);
 
 #endif

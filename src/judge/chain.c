@@ -20,14 +20,20 @@ pgr_status chain_read(chain_form form, const chain_text *text, size_t n_response
     if (!c.criteria || !c.declared || !c.recomputed || !c.expected) return fail_mem(err);
 
     span t = {text->s, text->s + text->n};
-    if (form == CHAIN_COMPACT)
-        PGR_TRY(compact_parse(t, n_response, a, &c, err));
-    else
+    if (form == CHAIN_FULL)
         PGR_TRY(full_parse(t, n_response, a, &c, err));
+    else
+        PGR_TRY(compact_parse(t, n_response, a, &c, err));
     chain_weigh(&c, n_response);
     c.text = NULL;
     *out = c;
     return PGR_OK;
+}
+
+const chain_criterion *chain_criteria(const chain *c, pgr_score_kind kind, size_t *n) {
+    bool whole = kind == PGR_SCORE_EXPECTED && c->n_whole > 0;
+    *n = whole ? c->n_whole : c->n_criterion;
+    return whole ? c->whole : c->criteria;
 }
 
 const double *chain_scores(const chain *c, pgr_score_kind kind) {

@@ -10,6 +10,7 @@
 typedef enum chain_form {
     CHAIN_FULL,    /* two parts, <JSON_START> object <JSON_END> */
     CHAIN_COMPACT, /* persona line, criterion lines, total line */
+    CHAIN_SLOTS,   /* the same, written by the program from what it read at slots (slots.h) */
 } chain_form;
 
 enum { CHAIN_MAX_CRITERIA = 32 };
@@ -35,6 +36,9 @@ typedef struct chain {
     double *expected;     /* (n_response) weighted sums of what the criteria's scores are expected to be; without
                            * those the same of the totals. NaN unless every distribution is known */
     const struct chain_text *text; /* while it is read */
+    chain_criterion *whole; /* (n_whole) what `expected` is the sum of, where that is not the chain's own criteria:
+                             * a chain of slots draws a few criteria of many */
+    size_t n_whole;
 } chain;
 
 typedef struct chain_place { /* of a chain's text, whose number was drawn from a known distribution */
@@ -56,6 +60,8 @@ pgr_status chain_read(chain_form form, const chain_text *text, size_t n_response
 pgr_status chain_parse(chain_form form, const char *text, size_t n, size_t n_response, arena *a, chain *out,
                        pgr_error *err);
 
+/* The criteria whose weighted scores of a kind are the totals of that kind; *n of them. */
+const chain_criterion *chain_criteria(const chain *c, pgr_score_kind kind, size_t *n);
 /* (n_response) by place, the scores of one kind; NULL: the chain has none of it. Of AUTO there are none. */
 const double *chain_scores(const chain *c, pgr_score_kind kind);
 /* The same of a criterion: as expected, or else as written. */

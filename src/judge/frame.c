@@ -45,6 +45,12 @@ size_t frame_max_tokens_more(const frame *f) {
 size_t frame_history(const frame *f) {
     return f->history;
 }
+size_t frame_views(const frame *f) {
+    return f->views;
+}
+size_t frame_people(const frame *f) {
+    return f->people;
+}
 const char *frame_trigger(const frame *f) {
     return f->trigger;
 }

@@ -1,5 +1,5 @@
 /* frame.h - prompt frames: files that say how a request becomes a prompt and what grammar its chains follow.
- * docs/frames.md describes the file. Two are compiled in: `compact` for small models, `full` for 7-8B ones. */
+ * docs/frames.md describes the file. Compiled in are `compact` for small models, `full` for 7-8B ones, and more. */
 #ifndef PGR_JUDGE_FRAME_H
 #define PGR_JUDGE_FRAME_H
 
@@ -26,6 +26,8 @@ chain_form frame_form(const frame *f);       /* how its chains are parsed */
 size_t frame_max_tokens(const frame *f);     /* of a chain over two responses */
 size_t frame_max_tokens_more(const frame *f); /* added for every response beyond two */
 size_t frame_history(const frame *f);        /* pairs shown by default */
+size_t frame_views(const frame *f);          /* pairs shown as texts where responses are statements; form slots */
+size_t frame_people(const frame *f);         /* similar people whose choices are counted; form slots */
 const char *frame_trigger(const frame *f);   /* where the grammar starts; NULL: at the first token */
 
 /* Appends the grammar for n responses (text for a request to the engine); *has = false: the frame has none. */
@@ -47,10 +49,10 @@ typedef struct frame_prompt {
     size_t n_history; /* pairs shown after fitting into the budget */
 } frame_prompt;
 
-/* Renders the messages of a prompt. The engine counts and clips; every text is clipped to the frame's own token limit
- * for its kind; if the prompt is still longer than view->budget, pairs beyond frame_history are dropped (oldest
- * first), then limits are lowered evenly, then the other pairs are dropped, until it fits; PGR_E_LIMIT if it cannot.
- * What is shared by both orders comes first. */
+/* Renders the messages of a prompt; of a frame of the form slots, slots.h does. The engine counts and clips; every text
+ * is clipped to the frame's own token limit for its kind; if the prompt is still longer than view->budget, pairs beyond
+ * frame_history are dropped (oldest first), then limits are lowered evenly, then the other pairs are dropped, until it
+ * fits; PGR_E_LIMIT if it cannot. What is shared by both orders comes first. */
 pgr_status frame_render(const frame *f, pgr_engine *e, const pgr_request *r, const frame_view *view, arena *a,
                         frame_prompt *out, pgr_error *err);
 void frame_prompt_free(frame_prompt *p); /* its messages */

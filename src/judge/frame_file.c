@@ -36,6 +36,8 @@ static const number_key NUMBER_KEYS[] = {
     {"max_tokens_more", offsetof(frame, max_tokens_more), 0, 4096},
     {"history", offsetof(frame, history), 0, 1000},
     {"facts", offsetof(frame, facts), 0, 100},
+    {"views", offsetof(frame, views), 0, 100},
+    {"people", offsetof(frame, people), 0, 1000},
     {"limit_query", offsetof(frame, limit[KIND_QUERY]), 1, 1000000},
     {"limit_response", offsetof(frame, limit[KIND_RESPONSE]), 1, 1000000},
     {"limit_history_query", offsetof(frame, limit[KIND_HISTORY_QUERY]), 1, 1000000},
@@ -51,6 +53,8 @@ static const char *const KEY_NAMES[] = {"max_tokens",
                                         "max_tokens_more",
                                         "history",
                                         "facts",
+                                        "views",
+                                        "people",
                                         "limit_query",
                                         "limit_response",
                                         "limit_history_query",
@@ -128,9 +132,18 @@ static pgr_status read_choice(source *s, int line, const char *key, const char *
     return fail(s->err, PGR_E_FORMAT, "%s:%d: %s is '%.40s', expected %s or %s", s->f->origin, line, key, value, a, b);
 }
 
+static pgr_status read_form(source *s, int line, const char *value) {
+    static const char *const FORMS[] = {"full", "compact", "slots", NULL}; /* chain_form */
+    size_t k = find_name(value, FORMS);
+    if (!FORMS[k])
+        return fail(s->err, PGR_E_FORMAT, "%s:%d: form is '%.40s', expected full, compact or slots", s->f->origin, line,
+                    value);
+    s->f->form = (int)k;
+    return PGR_OK;
+}
+
 static pgr_status read_value(source *s, int line, size_t key, char *value) {
     frame *f = s->f;
-    bool second;
     if (s->seen & 1u << key)
         return fail(s->err, PGR_E_FORMAT, "%s:%d: %s is given twice", f->origin, line, KEY_NAMES[key]);
     s->seen |= 1u << key;
@@ -147,9 +160,7 @@ static pgr_status read_value(source *s, int line, size_t key, char *value) {
     case KEY_BETWEEN:
         return read_choice(s, line, "between", value, "line", "blank-line", &f->blank_between);
     case KEY_FORM:
-        PGR_TRY(read_choice(s, line, "form", value, "full", "compact", &second));
-        f->form = second ? CHAIN_COMPACT : CHAIN_FULL;
-        return PGR_OK;
+        return read_form(s, line, value);
     default:
         return read_number(s, line, &NUMBER_KEYS[key], value);
     }
@@ -269,13 +280,42 @@ static pgr_status missing(const source *s, const char *what) {
     return fail(s->err, PGR_E_FORMAT, "%s:%d: the file ends without %s", s->f->origin, s->line, what);
 }
 
+/* The section must be there and end with the placeholder: the slots are found by that. */
+static pgr_status check_end(const source *s, int which, int slot) {
+    const section *sec = &s->f->sections[which];
+    if (sec->n && sec->pieces[sec->n - 1].slot == slot) return PGR_OK;
+    return fail(s->err, PGR_E_FORMAT, "%s:%d: [%s] does not end with {%s}, expected that in a frame of the form slots",
+                s->f->origin, sec->line ? sec->line : s->line, SECTION_NAMES[which], SLOT_NAMES[slot]);
+}
+
+static pgr_status check_slots(const source *s) {
+    const section *sec = s->f->sections;
+    PGR_TRY(check_end(s, SECTION_USER, SLOT_TASTE));
+    PGR_TRY(check_end(s, SECTION_QUALITY, SLOT_RESPONSES));
+    PGR_TRY(check_end(s, SECTION_RESPONSE, SLOT_SCORE));
+    if (!(sec[SECTION_USER].slots & BIT(HISTORY))) return missing(s, "{history} in [user]");
+    if (!sec[SECTION_HISTORY].line) return missing(s, "[history], which {history} needs");
+    if (!(sec[SECTION_HISTORY].slots & BIT(FACTS))) return missing(s, "{facts} in [history]");
+    if (!(sec[SECTION_QUALITY].slots & BIT(QUERY))) return missing(s, "{query} in [quality]");
+    if ((sec[SECTION_SYSTEM].slots | sec[SECTION_USER].slots) & (BIT(QUERY) | BIT(RESPONSES)))
+        return fail(s->err, PGR_E_FORMAT,
+                    "%s:%d: the taste prompt shows {query} or {responses}, expected what depends "
+                    "on the user alone",
+                    s->f->origin, sec[SECTION_USER].line);
+    return PGR_OK;
+}
+
 /* Parts that no frame can do without, and parts that need each other. */
 static pgr_status check(const source *s) {
     const frame *f = s->f;
     const section *sec = f->sections;
     unsigned prompt = sec[SECTION_SYSTEM].slots | sec[SECTION_USER].slots;
-    if (f->form < 0) return missing(s, "'form: full' or 'form: compact'");
-    if (!f->max_tokens) return missing(s, "'max_tokens: NUMBER'");
+    if (f->form < 0) return missing(s, "'form: full', 'form: compact' or 'form: slots'");
+    if (f->form == CHAIN_SLOTS && sec[SECTION_RESPONSE].slots & BIT(TEXT)) return check_slots(s);
+    if (f->form != CHAIN_SLOTS && (prompt | sec[SECTION_RESPONSE].slots) & (BIT(TASTE) | BIT(SCORE)))
+        return fail(s->err, PGR_E_FORMAT, "%s:%d: {taste} and {score} are slots, expected 'form: slots'", f->origin,
+                    sec[SECTION_USER].line);
+    if (f->form != CHAIN_SLOTS && !f->max_tokens) return missing(s, "'max_tokens: NUMBER'");
     if (!sec[SECTION_USER].line) return missing(s, "[user]");
     if (!sec[SECTION_RESPONSE].line) return missing(s, "[response]");
     if (!(sec[SECTION_RESPONSE].slots & BIT(TEXT))) return missing(s, "{text} in [response]");

@@ -11,7 +11,9 @@
     X(HISTORY,      "history")      X(CRITERIA, "criteria") X(DEMOGRAPHICS, "demographics") X(QUERY,  "query")         \
     X(RESPONSES,    "responses")    X(COUNT,    "count")    X(INDEX,        "index")        X(CHOSEN, "chosen")        \
     X(REJECTED,     "rejected")     X(FACTS,    "facts")    X(LABEL,        "label")        X(NUMBER, "number")        \
-    X(TEXT,         "text")         X(LABELS,   "labels")   X(ATTRIBUTES,   "attributes")
+    X(TEXT,         "text")         X(LABELS,   "labels")   X(ATTRIBUTES,   "attributes")   X(COMMON, "common")        \
+    X(TASTE,        "taste")        X(SCORE,    "score")    X(VIEWS,        "views")        X(PEOPLE, "people")        \
+    X(CHOSE,        "chose")        X(VOTED,    "voted")
 
 enum {
 #define X(id, name) SLOT_##id,
@@ -26,15 +28,21 @@ enum {
 
 /*     id                section             placeholders it may have */
 #define SECTIONS(X)                                                                                                    \
-    X(SYSTEM,           "system",           WHOLE)                                                                     \
-    X(USER,             "user",             WHOLE)                                                                     \
+    X(SYSTEM,           "system",           WHOLE | BIT(COMMON))                                                       \
+    X(USER,             "user",             WHOLE | BIT(COMMON) | BIT(TASTE))                                          \
     X(HISTORY,          "history",          BIT(INDEX) | BIT(QUERY) | BIT(CHOSEN) | BIT(REJECTED) | BIT(FACTS))        \
     X(NO_HISTORY,       "no-history",       0u)                                                                        \
-    X(RESPONSE,         "response",         BIT(LABEL) | BIT(NUMBER) | BIT(TEXT) | BIT(FACTS))                         \
+    X(RESPONSE,         "response",         BIT(LABEL) | BIT(NUMBER) | BIT(TEXT) | BIT(FACTS) | BIT(PEOPLE)            \
+                                            | BIT(SCORE))                                                              \
     X(CRITERIA,         "criteria",         BIT(CRITERIA))                                                             \
     X(DEMOGRAPHICS,     "demographics",     BIT(DEMOGRAPHICS))                                                         \
     X(GRAMMAR,          "grammar",          BIT(ATTRIBUTES) | BIT(LABELS) | BIT(RESPONSES))                            \
-    X(GRAMMAR_RESPONSE, "grammar-response", BIT(LABEL) | BIT(NUMBER))
+    X(GRAMMAR_RESPONSE, "grammar-response", BIT(LABEL) | BIT(NUMBER))                                                  \
+    X(COMMON,           "common",           BIT(COMMON))                                                               \
+    X(QUALITY_SYSTEM,   "quality-system",   BIT(COUNT))                                                                \
+    X(QUALITY,          "quality",          BIT(VIEWS) | BIT(QUERY) | BIT(RESPONSES) | BIT(COUNT))                     \
+    X(VIEW,             "view",             BIT(CHOSEN) | BIT(REJECTED))                                               \
+    X(PEOPLE,           "people",           BIT(CHOSE) | BIT(VOTED))
 /* clang-format on */
 
 enum {
@@ -67,7 +75,7 @@ struct frame {
     arena arena;
     const char *name, *origin;
     int form; /* a chain_form, -1 while unread */
-    size_t max_tokens, max_tokens_more, history, facts;
+    size_t max_tokens, max_tokens_more, history, facts, views, people;
     bool join_lines, blank_between;
     const char *trigger; /* NULL: none */
     size_t limit[N_KIND];
@@ -105,6 +113,9 @@ void text_defuse(const char *s, size_t n, bool join, buf *out);
 
 pgr_status talk_make(const frame *f, pgr_engine *e, int kind, const char *field, const turn *turns, size_t n_turn,
                      arena *a, talk *out, pgr_error *err);
+/* The items as one text, apart from each other where lines are joined too; n_turn 0: there are none. */
+pgr_status talk_make_list(const frame *f, pgr_engine *e, int kind, const char *field, const char *const *items,
+                          size_t n, arena *a, talk *out, pgr_error *err);
 /* Appends the talk clipped to limit tokens; *kept: how many of its tokens were shown. */
 pgr_status talk_show(const talk *k, pgr_engine *e, size_t limit, bool join, buf *out, size_t *kept, pgr_error *err);
 

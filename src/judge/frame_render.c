@@ -101,31 +101,13 @@ static pgr_status collect_responses(render *x, const size_t *order, pgr_error *e
     return PGR_OK;
 }
 
-/* Criteria and demographics are lists: their items stay apart where lines are joined. */
-static pgr_status collect_list(render *x, int kind, const char *field, const char *const *items, size_t n, talk *out,
-                               pgr_error *err) {
-    buf list = {0};
-    for (size_t i = 0; i < n; i++) {
-        const char *s = items[i];
-        if (!*s) continue;
-        if (list.n) buf_puts(&list, x->f->join_lines ? "; " : "\n");
-        for (size_t len; *s; s += len + (s[len] == '\n')) {
-            len = strcspn(s, "\n");
-            buf_add(&list, s, len);
-            if (s[len] && s[len + 1]) buf_puts(&list, x->f->join_lines ? "; " : "\n");
-        }
-    }
-    pgr_status status = list.failed ? fail_mem(err) : PGR_OK;
-    if (status == PGR_OK && list.n) status = collect_text(x, kind, field, list.data, out, err);
-    buf_free(&list);
-    return status;
-}
-
 static pgr_status collect(render *x, const frame_view *view, pgr_error *err) {
     const pgr_request *r = x->r;
     PGR_TRY(talk_make(x->f, x->e, KIND_QUERY, "query", r->messages, r->n_message, &x->tmp, &x->query, err));
-    PGR_TRY(collect_list(x, KIND_CRITERIA, "user.criteria", r->criteria, r->n_criteria, &x->criteria, err));
-    PGR_TRY(collect_list(x, KIND_DEMOGRAPHICS, "user.demographics", &r->demographics, 1, &x->demographics, err));
+    PGR_TRY(talk_make_list(x->f, x->e, KIND_CRITERIA, "user.criteria", r->criteria, r->n_criteria, &x->tmp,
+                           &x->criteria, err));
+    PGR_TRY(talk_make_list(x->f, x->e, KIND_DEMOGRAPHICS, "user.demographics", &r->demographics, 1, &x->tmp,
+                           &x->demographics, err));
     x->n_pair = x->f->sections[SECTION_HISTORY].line ? view->n_history : 0;
     x->pairs = arena_array(&x->tmp, x->n_pair, sizeof *x->pairs);
     if (!x->pairs) return fail_mem(err);
@@ -338,6 +320,8 @@ static pgr_status take_messages(render *x, frame_prompt *out, pgr_error *err) {
 
 pgr_status frame_render(const frame *f, pgr_engine *e, const pgr_request *r, const frame_view *view, arena *a,
                         frame_prompt *out, pgr_error *err) {
+    if (f->form == CHAIN_SLOTS)
+        return fail(err, PGR_E_ARG, "frame %s: its form is slots, expected full or compact", f->name);
     if (uses(f, SECTION_RESPONSE, BIT(LABEL)) && r->n_response > MAX_LABELS)
         return fail(err, PGR_E_LIMIT, "frame %s: %zu responses, it has letters for %d", f->name, r->n_response,
                     MAX_LABELS);

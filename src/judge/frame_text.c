@@ -115,6 +115,28 @@ pgr_status talk_make(const frame *f, pgr_engine *e, int kind, const char *field,
     return PGR_OK;
 }
 
+pgr_status talk_make_list(const frame *f, pgr_engine *e, int kind, const char *field, const char *const *items,
+                          size_t n, arena *a, talk *out, pgr_error *err) {
+    buf list = {0};
+    const char *apart = f->join_lines ? "; " : "\n";
+    for (size_t i = 0; i < n; i++) {
+        const char *s = items[i];
+        if (!*s) continue;
+        if (list.n) buf_puts(&list, apart);
+        for (size_t len; *s; s += len + (s[len] == '\n')) {
+            len = strcspn(s, "\n");
+            buf_add(&list, s, len);
+            if (s[len] && s[len + 1]) buf_puts(&list, apart);
+        }
+    }
+    *out = (talk){.field = field, .kind = kind};
+    pgr_status status = list.failed ? fail_mem(err) : PGR_OK;
+    turn one = {"user", list.data};
+    if (status == PGR_OK && list.n) status = talk_make(f, e, kind, field, &one, 1, a, out, err);
+    buf_free(&list);
+    return status;
+}
+
 /* The first `keep` tokens of a turn, whole characters, with a sign that there was more. */
 static pgr_status show_turn(const talk_turn *k, pgr_engine *e, size_t keep, buf *out, pgr_error *err) {
     if (keep >= k->n_token) {

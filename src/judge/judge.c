@@ -28,6 +28,12 @@ static void leave_engine(batch *b, prompt *p) {
 }
 
 static void release(judging *j) {
+    for (slot_read *r = j->reads; r && r < j->reads + j->n_read; r++) {
+        engine_cancel(j->b->e, r->ticket);
+        slots_leave_engine(r);
+        slots_prompt_free(&r->prompt);
+    }
+    j->reads = NULL;
     for (int k = 0; k < N_SIDE; k++)
         for (size_t i = 0; i < j->sides[k].n_prompt && j->sides[k].prompts; i++) {
             prompt *p = &j->sides[k].prompts[i];
@@ -113,6 +119,7 @@ static pgr_status ask_prompt(judging *j, side *s, prompt *p) {
 
 /* What the round of this request still needs. */
 static pgr_status ask(judging *j) {
+    if (judging_by_slots(j)) return judging_name(j, slots_ask(j, time_left(j->b)));
     for (int k = 0; k < N_SIDE; k++)
         for (size_t i = 0; i < j->sides[k].n_prompt; i++)
             PGR_TRY(judging_name(j, ask_prompt(j, &j->sides[k], &j->sides[k].prompts[i])));
@@ -122,11 +129,15 @@ static pgr_status ask(judging *j) {
 
 /* The last chain of the round has ended: the next one, or the result (*enough). */
 static pgr_status end_round(judging *j, bool *enough) {
-    PGR_TRY(is_settled(j, enough));
-    if (*enough) return judging_result(j);
-    j->round++;
-    set_targets(j);
-    return ask(j);
+    while (j->n_open == 0) { /* rounds that need nothing more of the engine follow at once */
+        if (judging_by_slots(j)) PGR_TRY(slots_write(j));
+        PGR_TRY(is_settled(j, enough));
+        if (*enough) return judging_result(j);
+        j->round++;
+        set_targets(j);
+        PGR_TRY(ask(j));
+    }
+    return PGR_OK;
 }
 
 static pgr_status take_chains(prompt *p, const infer_result *r) {
@@ -150,10 +161,22 @@ static void chains_ended(batch *b, prompt *p, const infer_result *r) {
     if (s != PGR_OK || enough) settle(j, s);
 }
 
+static void slots_were_read(slot_read *r, const infer_result *result) {
+    judging *j = r->judging;
+    bool enough = false;
+    slots_leave_engine(r);
+    pgr_status s = judging_name(j, slots_take(r, result));
+    if (s == PGR_OK && --j->n_open == 0) s = end_round(j, &enough);
+    if (s != PGR_OK || enough) settle(j, s);
+}
+
 static void take_all(batch *b) {
     infer_event event;
     while (engine_take(b->e, b, &event)) {
-        chains_ended(b, event.tag, event.result);
+        if (frame_form(b->frame) == CHAIN_SLOTS)
+            slots_were_read(event.tag, event.result);
+        else
+            chains_ended(b, event.tag, event.result);
         infer_result_free(event.result);
     }
 }
@@ -215,7 +238,8 @@ static pgr_status begin_batch(batch *b, pgr_error *err) {
     if (!(b->about->can & ENGINE_CHAT))
         return fail(err, PGR_E_UNSUPPORTED, "%s: judging needs a chat template: %s", b->about->name, b->about->no_chat);
     if (!name) name = b->about->n_parameter < FULL_FRAME_PARAMETERS ? "compact" : "full";
-    return frame_open(name, &b->frame, err);
+    PGR_TRY(frame_open(name, &b->frame, err));
+    return frame_form(b->frame) == CHAIN_SLOTS ? batch_weights(b, err) : PGR_OK;
 }
 
 /* Fails without a word of the single requests: there is no memory for that. */

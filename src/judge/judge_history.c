@@ -204,6 +204,8 @@ pgr_status history_rank(judging *j, const preference_pair *pairs, const float *v
         if (want > 0 && want < n) return rank_relevant(j, pairs, vectors, n, ranks);
         break; /* all or none are shown */
     case PGR_HISTORY_RANDOM:
+        if (judging_by_slots(j)) /* the same for all requests: a history's taste is read once */
+            return slots_rank(pairs, n, j->b->o->seed >= 0 ? (uint64_t)j->b->o->seed : 0, 0, ranks, &j->error);
         rank_random(j->seed, stream, n, want < n ? want : n, ranks);
         return PGR_OK;
     case PGR_HISTORY_RECENT:

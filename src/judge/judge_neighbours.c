@@ -54,10 +54,13 @@ static void weigh_sides(judging *j) {
 
 pgr_status judging_neighbours(judging *j, size_t n) {
     const judge_source *source = j->b->source;
+    size_t counted = judging_by_slots(j) ? frame_people(j->b->frame) : 0, most = n > counted ? n : counted;
     j->near = (neighbourhood){.prototype = -1};
     if (n > 0) {
-        PGR_TRY(source->neighbours(source->ctx, j->r, n + (j->r->donor != NULL), &j->tmp, &j->near, &j->error));
-        drop_silent(j, n);
+        PGR_TRY(source->neighbours(source->ctx, j->r, most + (j->r->donor != NULL), &j->tmp, &j->near, &j->error));
+        drop_silent(j, most);
+        j->crowd = j->near;
+        if (j->near.n > n) j->near.n = n;
     }
     PGR_TRY(weigh_neighbours(j));
     weigh_sides(j);

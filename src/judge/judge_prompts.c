@@ -243,9 +243,10 @@ pgr_status judging_prepare(judging *j) {
     PGR_TRY(make_orders(j));
     PGR_TRY(own_side(j));
     PGR_TRY(neighbours_side(j));
+    for (int k = 0; k < N_SIDE; k++) PGR_TRY(deal_chains(j, &j->sides[k]));
+    if (judging_by_slots(j)) return judging_name(j, slots_prepare(j));
     for (int k = 0; k < N_SIDE; k++) {
         side *s = &j->sides[k];
-        PGR_TRY(deal_chains(j, s));
         PGR_TRY(judging_name(j, render_side(j, s, k == SIDE_IND || j->sides[SIDE_IND].n == 0)));
     }
     return PGR_OK;

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "judge/judging.h"
+#include "judge/slots_chain.h"
 
 /* A distribution of which more than this was not followed to its end is not known: a mean of 1 to 10 might be .009
  * off. */
@@ -87,6 +88,13 @@ static const size_t *same_texts(const pgr_request *r, arena *a) {
     return same;
 }
 
+/* Percent of the weight that a criterion of the persona has: a tenth of what criteria share. An untrained taste says
+ * nothing about a person. */
+static double persona_least(const judging *j) {
+    const slots_weights *w = &j->b->weights;
+    return !judging_by_slots(j) ? 10 : w->trained ? 10 * slots_taste_share(w) : INFINITY;
+}
+
 static pgr_status weigh(judging *j, const heard *h, arena *a, pgr_result *out) {
     const pgr_judge_options *jo = j->b->o;
     const size_t *same = same_texts(j->r, a);
@@ -100,7 +108,8 @@ static pgr_status weigh(judging *j, const heard *h, arena *a, pgr_result *out) {
                            .prior = j->prior,
                            .counted = h->counted,
                            .calibration = jo->calibration,
-                           .write_persona = frame_form(j->b->frame) == CHAIN_COMPACT};
+                           .write_persona = frame_form(j->b->frame) != CHAIN_FULL,
+                           .persona_least = persona_least(j)};
     return aggregate(h->list, h->n, j->r->n_response, &o, a, out, &j->error);
 }
 
@@ -202,6 +211,8 @@ static pgr_status describe(judging *j, const heard *h, pgr_result *out) {
     out->frame = arena_strdup(&j->made->arena, frame_name(j->b->frame));
     if (!out->id || !out->model || !out->frame) return fail_mem(&j->error);
     describe_history(j, out);
+    out->untrained = judging_by_slots(j) && !j->b->weights.trained;
+    if (judging_by_slots(j) && out->score_used == PGR_SCORE_EXPECTED) out->open = false; /* more would say the same */
     out->adaptive = j->b->o->adaptive;
     if (out->adaptive > 0 && out->settled >= out->adaptive) /* else a deadline stopped it */
         out->saved = j->sides[SIDE_IND].n + j->sides[SIDE_PRO].n - h->n;

@@ -11,6 +11,7 @@
 #include "judge/aggregate.h"
 #include "judge/frame.h"
 #include "judge/judge.h"
+#include "judge/slots.h"
 
 enum { SIDE_IND, SIDE_PRO, N_SIDE }; /* under the own history, under neighbours' */
 
@@ -39,6 +40,17 @@ typedef struct written { /* chain number i of a side */
     chain parsed;
 } written;
 
+typedef struct slot_read { /* a prompt with slots, asked once for all prompts of a request that it serves */
+    bool taste;         /* else it is of quality */
+    const voice *voice; /* whose history it shows; NULL: nobody's, it serves all */
+    size_t order;
+    slots_prompt prompt;
+    infer_ticket ticket; /* 0: it is not with the engine */
+    bool asked, late;    /* the deadline came first */
+    double *values;      /* of taste (N_TASTE) probabilities; else (n_response) mean digits by place */
+    struct judging *judging;
+} slot_read;
+
 typedef struct prompt {
     const voice *voice;
     size_t order;     /* index into the judging's orders */
@@ -46,7 +58,8 @@ typedef struct prompt {
     size_t *chains;   /* (n_chain) numbers in its side, rising */
     size_t n_chain;
     size_t n_written; /* of them, from the first */
-    frame_prompt text;
+    frame_prompt text;          /* of a frame with slots: only what the result says of it */
+    slot_read *taste, *quality; /* of a frame with slots */
     bool computed;    /* was with the engine already */
     /* while chains of it are with the engine: */
     infer_ticket ticket; /* 0: none are */
@@ -80,7 +93,12 @@ typedef struct judging { /* one request of a call */
     size_t *order[2]; /* (n_response) as given, reversed */
     size_t n_order;   /* 1 without swaps */
     side sides[N_SIDE];
-    neighbourhood near;        /* who is similar */
+    neighbourhood near;        /* who is similar and is asked */
+    neighbourhood crowd;       /* who is similar and whose choices are counted: those and more; for frames with slots */
+    slots_people *people;      /* (n_response) what they chose; NULL: nobody was looked for */
+    double *levels;            /* (n_response, N_FACT) of the responses; for frames with slots */
+    slot_read *reads;          /* (n_read) */
+    size_t n_read;
     double *neighbour_weights; /* (near.n) */
     double w_ind, w_pro;
     double *scalars, *prior;   /* (n_response) of the reward model, and what they add; NULL: there are none */
@@ -101,6 +119,7 @@ struct batch { /* one call of pgr_judge_many */
     const pgr_judge_options *o;
     const judge_source *source; /* NULL: none */
     frame *frame;
+    slots_weights weights; /* for frames with slots */
     judging *list; /* (n) */
     size_t n, n_begun, n_settled; /* in the order of the list; of any */
     size_t n_with_engine;   /* chains */
@@ -129,6 +148,17 @@ pgr_status judging_neighbours(judging *j, size_t n);
 
 pgr_status judging_scalars(judging *j);      /* the scores and the prior, where they are asked for */
 pgr_status judging_show_scalars(judging *j); /* into the result, which has its responses */
+
+/* ---- judge_slots.c: frames with slots ---- */
+
+bool judging_by_slots(const judging *j);
+pgr_status batch_weights(batch *b, pgr_error *err); /* those that are named or stand beside the adapter, or neutral */
+pgr_status slots_prepare(judging *j);               /* the prompts of all chains */
+/* What the chains of this round need and was not asked yet. */
+pgr_status slots_ask(judging *j, double deadline_s);
+void slots_leave_engine(slot_read *r);
+pgr_status slots_take(slot_read *r, const infer_result *result);
+pgr_status slots_write(judging *j); /* the chains of this round, when all has been read */
 
 /* ---- judge_prompts.c: settings, voices, prompts ---- */
 

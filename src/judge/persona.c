@@ -6,8 +6,8 @@
 #include "judge/facts.h"
 #include "judge/votes.h"
 
-enum { MOST = 3 };                                 /* criteria in the sentence */
-static const double LEAST_WEIGHT = 10, HALF = 0.5; /* of a criterion that is in it; its share is more than a half */
+enum { MOST = 3 };              /* criteria in the sentence */
+static const double HALF = 0.5; /* the share of a criterion that is in it is more than this */
 
 typedef struct wording {
     const char *words;
@@ -38,24 +38,30 @@ static const wording *wording_of(const char *name) {
     return strcasecmp(space, " less") == 0 ? &WORDS[fact][1] : NULL;
 }
 
-pgr_status persona_write(const pgr_result *r, arena *a, const char **out, pgr_error *err) {
+pgr_status persona_sentence(const char *const *names, size_t n_name, arena *a, const char **out, pgr_error *err) {
     buf before = {0}, after = {0};
-    size_t n = 0;
-    for (size_t i = 0; i < r->n_criterion && n < MOST; i++) {
-        const pgr_criterion *c = &r->criteria[i];
-        const wording *w = c->weight >= LEAST_WEIGHT && c->share > HALF ? wording_of(c->name) : NULL;
-        if (!w) continue;
-        n++;
-        if (w->before)
+    for (size_t i = 0; i < n_name; i++) {
+        const wording *w = wording_of(names[i]);
+        if (w && w->before)
             buf_printf(&before, "%s%s", before.n ? ", " : "", w->words);
-        else
+        else if (w)
             buf_printf(&after, "%s%s", after.n ? " and " : " with ", w->words);
     }
     bool failed = before.failed || after.failed;
-    *out = n == 0 ? ""
-                  : arena_printf(a, "Prefers %s%sanswers%s.", before.n ? before.data : "", before.n ? " " : "",
-                                 after.n ? after.data : "");
+    *out = before.n + after.n == 0 ? ""
+                                   : arena_printf(a, "Prefers %s%sanswers%s.", before.n ? before.data : "",
+                                                  before.n ? " " : "", after.n ? after.data : "");
     buf_free(&before);
     buf_free(&after);
     return *out && !failed ? PGR_OK : fail_mem(err);
+}
+
+pgr_status persona_write(const pgr_result *r, double least, arena *a, const char **out, pgr_error *err) {
+    const char *names[MOST];
+    size_t n = 0;
+    for (size_t i = 0; i < r->n_criterion && n < MOST; i++) {
+        const pgr_criterion *c = &r->criteria[i];
+        if (c->weight >= least && c->share > HALF && wording_of(c->name)) names[n++] = c->name;
+    }
+    return persona_sentence(names, n, a, out, err);
 }

@@ -122,6 +122,7 @@ static void put_weights(buf *b, const pgr_result *r) {
     put_number(b, "pro", r->w_pro);
     buf_putc(b, '}');
     put_flag(b, "cold_start", r->cold_start);
+    put_flag(b, "untrained", r->untrained);
     put_key(b, "prototype");
     if (r->prototype >= 0)
         buf_printf(b, "%d", r->prototype);

@@ -89,10 +89,11 @@ static pgr_status add_line(merger *m, size_t chain, const chain_criterion *k, do
 
 static pgr_status add_chains(merger *m, const aggregate_chain *chains, const votes *v, pgr_error *err) {
     for (size_t i = 0; i < v->n_chain; i++) {
-        const chain *c = chains[i].chain;
-        for (size_t k = 0; v->counts[i] && k < c->n_criterion; k++) {
-            votes_unshuffle(v, &chains[i], criterion_scores(&c->criteria[k], v->kind), m->scores);
-            PGR_TRY(add_line(m, i, &c->criteria[k], votes_weight(v, i) * c->criteria[k].weight, err));
+        size_t n;
+        const chain_criterion *list = chain_criteria(chains[i].chain, v->kind, &n);
+        for (size_t k = 0; v->counts[i] && k < n; k++) {
+            votes_unshuffle(v, &chains[i], criterion_scores(&list[k], v->kind), m->scores);
+            PGR_TRY(add_line(m, i, &list[k], votes_weight(v, i) * list[k].weight, err));
         }
     }
     return PGR_OK;
@@ -163,9 +164,11 @@ static pgr_status find_contested(const merger *m, const aggregate_chain *chains,
                                  pgr_error *err) {
     *out = arena_array(m->a, v->n_chain, sizeof **out);
     if (!*out) return fail_mem(err);
-    for (size_t i = 0; i < v->n_chain; i++)
-        for (size_t k = 0; v->counts[i] && k < chains[i].chain->n_criterion; k++)
-            (*out)[i] |= is_contested(m, chains[i].chain->criteria[k].name);
+    for (size_t i = 0; i < v->n_chain; i++) {
+        size_t n;
+        const chain_criterion *list = chain_criteria(chains[i].chain, v->kind, &n);
+        for (size_t k = 0; v->counts[i] && k < n; k++) (*out)[i] |= is_contested(m, list[k].name);
+    }
     return PGR_OK;
 }
 
@@ -184,7 +187,10 @@ static pgr_status make_rows(const merger *m, const bool *contested, const votes 
 
 pgr_status rubric_merge(const aggregate_chain *chains, const votes *v, arena *a, pgr_result *out, pgr_error *err) {
     size_t most = 0;
-    for (size_t i = 0; i < v->n_chain; i++) most += v->counts[i] ? chains[i].chain->n_criterion : 0;
+    for (size_t i = 0, n; i < v->n_chain; i++) {
+        chain_criteria(chains[i].chain, v->kind, &n);
+        most += v->counts[i] ? n : 0;
+    }
     merger m = {.list = arena_array(a, most + 1, sizeof *m.list),
                 .n_response = v->n_response,
                 .scores = arena_array(a, v->n_response, sizeof *m.scores),

@@ -44,8 +44,8 @@ double rubric_contradictory(const aggregate_chain *chains, size_t n_chain);
 
 /* ---- persona.c ---- */
 
-/* "Prefers longer, warmer answers." from merged criteria; "" where no measured fact has the weight and most of the
- * chains. */
-pgr_status persona_write(const pgr_result *r, arena *a, const char **out, pgr_error *err);
+/* "Prefers longer, warmer answers." from merged criteria; "" where no measured fact has at least that weight (percent)
+ * and most of the chains. */
+pgr_status persona_write(const pgr_result *r, double least, arena *a, const char **out, pgr_error *err);
 
 #endif

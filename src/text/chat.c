@@ -61,17 +61,41 @@ static pgr_status check_messages(const chat_message *m, size_t n, pgr_error *err
     return PGR_OK;
 }
 
-/* The template's bytes and the contents' become tokens together, so that merges across their borders are as in the
- * reference; control tokens are found in the template's only. */
+typedef struct cutting { /* where the text is cut */
+    const char *mark;    /* NULL: nowhere */
+    size_t *cuts;        /* (n_cut) tokens before each mark */
+    size_t n_cut;
+} cutting;
+
+/* Without marks the template's bytes and the contents' become tokens together, so that merges across their borders are
+ * as in the reference; control tokens are found in the template's only. */
+static pgr_status encode(const cutting *how, const tokenizer *t, const buf *text, const buf *made, ids *out,
+                         pgr_error *err) {
+    const char *all = text->data ? text->data : "", *from = all, *end = all + text->n, *at;
+    size_t n_mark = how->mark ? strlen(how->mark) : 0, n = 0;
+    while (n_mark && (at = memmem(from, (size_t)(end - from), how->mark, n_mark))) {
+        const uint8_t *flags = (const uint8_t *)made->data + (from - all);
+        if (at > from) PGR_TRY(tok_encode_made(t, from, flags, (size_t)(at - from), out, err));
+        if (n < how->n_cut) how->cuts[n] = out->n;
+        n++;
+        from = at + n_mark;
+    }
+    if (n != how->n_cut)
+        return fail(err, PGR_E_UNSUPPORTED,
+                    "the chat template shows %zu of %zu slots of the messages, expected each of them once", n,
+                    how->n_cut);
+    if (from == end) return PGR_OK;
+    return tok_encode_made(t, from, (const uint8_t *)made->data + (from - all), (size_t)(end - from), out, err);
+}
+
 static pgr_status render(const chat_template *c, const tokenizer *t, const chat_message *m, size_t n, bool generate,
-                         ids *out, pgr_error *err) {
+                         const cutting *how, ids *out, pgr_error *err) {
     const jinja_input in = {
         .messages = m, .n_message = n, .generate = generate, .bos = c->bos_text, .eos = c->eos_text, .now = c->now};
     buf text = {0}, made = {0};
     pgr_status status = jinja_render(c->program, &in, &text, &made, err);
     if (status == PGR_OK && (text.failed || made.failed)) status = fail_mem(err);
-    if (status == PGR_OK && text.n > 0)
-        status = tok_encode_made(t, text.data, (const uint8_t *)made.data, text.n, out, err);
+    if (status == PGR_OK) status = encode(how, t, &text, &made, out, err);
     buf_free(&text);
     buf_free(&made);
     return status == PGR_OK && out->failed ? fail_mem(err) : status;
@@ -85,7 +109,7 @@ static void warn_once(void) {
 
 /* Without the system turn, whose text stands before the first user's. */
 static pgr_status render_merged(const chat_template *c, const tokenizer *t, const chat_message *m, size_t n,
-                                bool generate, ids *out, pgr_error *err) {
+                                bool generate, const cutting *how, ids *out, pgr_error *err) {
     size_t first = 1;
     while (first < n && strcmp(m[first].role, "user") != 0) first++;
     if (first == n)
@@ -99,19 +123,30 @@ static pgr_status render_merged(const chat_template *c, const tokenizer *t, cons
     memcpy(list, m + 1, (n - 1) * sizeof *list);
     list[first - 1].text = text.data;
     list[first - 1].n = text.n;
-    pgr_status s = text.failed ? fail_mem(err) : render(c, t, list, n - 1, generate, out, err);
+    pgr_status s = text.failed ? fail_mem(err) : render(c, t, list, n - 1, generate, how, out, err);
     if (s == PGR_OK) warn_once();
     mem_free(list);
     buf_free(&text);
     return s;
 }
 
-pgr_status chat_render(const chat_template *c, const tokenizer *t, const chat_message *messages, size_t n,
-                       bool generate, ids *out, pgr_error *err) {
+static pgr_status render_any(const chat_template *c, const tokenizer *t, const chat_message *messages, size_t n,
+                             bool generate, const cutting *how, ids *out, pgr_error *err) {
     if (c->kind == CHAT_NONE) return fail(err, PGR_E_UNSUPPORTED, "%s", c->why ? c->why : "no chat template was read");
     PGR_TRY(check_messages(messages, n, err));
     bool merge = c->no_system && strcmp(messages[0].role, "system") == 0;
-    return (merge ? render_merged : render)(c, t, messages, n, generate, out, err);
+    return (merge ? render_merged : render)(c, t, messages, n, generate, how, out, err);
+}
+
+pgr_status chat_render(const chat_template *c, const tokenizer *t, const chat_message *messages, size_t n,
+                       bool generate, ids *out, pgr_error *err) {
+    static const cutting nowhere;
+    return render_any(c, t, messages, n, generate, &nowhere, out, err);
+}
+
+pgr_status chat_render_cut(const chat_template *c, const tokenizer *t, const chat_message *messages, size_t n,
+                           bool generate, const char *mark, ids *out, size_t *cuts, size_t n_cut, pgr_error *err) {
+    return render_any(c, t, messages, n, generate, &(cutting){mark, cuts, n_cut}, out, err);
 }
 
 /* ---- recognition ---- */

@@ -38,4 +38,10 @@ const char *chat_name(chat_kind kind);
 pgr_status chat_render(const chat_template *c, const tokenizer *t, const chat_message *messages, size_t n,
                        bool generate, ids *out, pgr_error *err);
 
+/* The same with the text cut where `mark` stands in the contents, as often as n_cut says: what stands between marks is
+ * made into tokens apart, and the marks are none. cuts[i]: the tokens of out before mark i. PGR_E_UNSUPPORTED where the
+ * template leaves marks out, repeats or changes them. */
+pgr_status chat_render_cut(const chat_template *c, const tokenizer *t, const chat_message *messages, size_t n,
+                           bool generate, const char *mark, ids *out, size_t *cuts, size_t n_cut, pgr_error *err);
+
 #endif

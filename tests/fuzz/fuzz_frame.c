@@ -14,8 +14,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         PGR_ASSERT(!f && err.status == PGR_E_FORMAT && strncmp(err.message, "fuzz:", 5) == 0);
         return 0;
     }
-    PGR_ASSERT(frame_name(f) && frame_max_tokens(f) > 0);
-    PGR_ASSERT(frame_form(f) == CHAIN_FULL || frame_form(f) == CHAIN_COMPACT);
+    PGR_ASSERT(frame_form(f) == CHAIN_FULL || frame_form(f) == CHAIN_COMPACT || frame_form(f) == CHAIN_SLOTS);
+    PGR_ASSERT(frame_name(f) && (frame_max_tokens(f) > 0 || frame_form(f) == CHAIN_SLOTS));
     PGR_ASSERT(!frame_trigger(f) || frame_trigger(f)[0]);
     for (size_t n = 2; n <= 3; n++) {
         buf out = {0};

@@ -477,7 +477,7 @@ static void criteria_of_all_chains(void **state) {
         &m, GIVEN,
         (line[]){{"length more", 60, {7, 7}}, {"questions more", 20, {5, 5}}, {"questions less", 20, {9, 1}}, {0}});
     add_failed(&m, "no Total line");
-    aggregate_options o = {.w_ind = 1, .write_persona = true};
+    aggregate_options o = {.w_ind = 1, .write_persona = true, .persona_least = 10};
     run_sides(&m, &o);
     const pgr_result *r = &m.out;
     assert_int_equal(r->rubric_chains, 3);
@@ -523,7 +523,7 @@ static void personas_are_what_most_chains_say(void **state) {
         made m = {.n_response = 2};
         add_rubric(&m, GIVEN, CASES[i].first);
         add_rubric(&m, SWAPPED, CASES[i].second);
-        aggregate_options o = {.w_ind = 1, .write_persona = true};
+        aggregate_options o = {.w_ind = 1, .write_persona = true, .persona_least = 10};
         run_sides(&m, &o);
         assert_string_equal(m.out.persona, CASES[i].want);
         assert_adds_up(&m.out);

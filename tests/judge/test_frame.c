@@ -60,7 +60,7 @@ static void mistakes_are_named(void **state) {
     (void)state;
     refused("form: full\nmaxtokens: 10\n", "f:2: unknown key 'maxtokens', did you mean 'max_tokens'?");
     refused("zzzzzzzz: 10\n", "f:1: unknown key 'zzzzzzzz' (docs/frames.md lists them)");
-    refused("form: ful\n", "f:1: form is 'ful', expected full or compact");
+    refused("form: ful\n", "f:1: form is 'ful', expected full, compact or slots");
     refused("max_tokens: many\n", "f:1: max_tokens is 'many', expected a whole number from 1 to 32768");
     refused("max_tokens: 0\n", "f:1: max_tokens is '0', expected a whole number from 1 to 32768");
     refused("max_tokens: 5 \nmax_tokens: 6\n", "f:2: max_tokens is given twice");
@@ -75,7 +75,7 @@ static void mistakes_are_named(void **state) {
     refused(HEAD "[user]\n{text}\n", "f:4: {text} cannot stand in [user]");
     refused(HEAD "[user]\n{query\n}\n", "f:4: '{query' has no closing brace (a literal brace is '{{')");
     refused(HEAD "[user]\n{query}\n{responses}", "f:6: the file ends without [response]");
-    refused("max_tokens: 1\n" REST, "f:7: the file ends without 'form: full' or 'form: compact'");
+    refused("max_tokens: 1\n" REST, "f:7: the file ends without 'form: full', 'form: compact' or 'form: slots'");
     refused("form: full\n" REST, "f:7: the file ends without 'max_tokens: NUMBER'");
     refused(HEAD, "f:3: the file ends without [user]");
     refused(HEAD "[user]\n{responses}\n[response]\n{text}", "f:7: the file ends without {query} in [user]");
@@ -90,7 +90,8 @@ static void mistakes_are_named(void **state) {
     frame *f = NULL;
     assert_int_equal(frame_open("compactt", &f, &err), PGR_E_ARG);
     assert_string_equal(err.message,
-                        "frame 'compactt' is no file and none of those built in: compact, full, judge-cot, "
+                        "frame 'compactt' is no file and none of those built in: compact-lines, compact, full, "
+                        "judge-cot, "
                         "judge-demographics, judge-history, judge");
 }
 
@@ -270,7 +271,7 @@ static const char LONG[] =
 
 /* The baselines of bench show one thing of the user each, or nothing. */
 static bool shows(const frame_file *file, bool history, bool criteria) {
-    if (strcmp(file->name, "compact") == 0 || strcmp(file->name, "full") == 0) return true;
+    if (strcmp(file->name, "compact-lines") == 0 || strcmp(file->name, "full") == 0) return true;
     if (criteria) return false;
     return strcmp(file->name, history ? "judge-history" : "judge-demographics") == 0;
 }
@@ -282,6 +283,10 @@ static void built_in_frames(void **state) {
     for (const frame_file *file = FRAME_FILES; file->name; file++) {
         frame *f = open_frame(file->name);
         assert_string_equal(frame_name(f), file->name);
+        if (frame_form(f) == CHAIN_SLOTS) { /* test_slots.c */
+            frame_close(f);
+            continue;
+        }
         shown a = render(f, r, 3, GIVEN, 100000), b = render(f, r, 3, SWAPPED, 100000);
         static const char *const PARTS[] = {"age: 30",      "be brief",      "boil rice", "Ten minutes", "Name a tree",
                                             "That makes 4", "Where is Oslo", "In Norway", "capital"};
@@ -324,7 +329,7 @@ static void built_in_frames(void **state) {
 
 static void compact_says_facts(void **state) {
     (void)state;
-    frame *f = open_frame("compact");
+    frame *f = open_frame("compact-lines");
     pgr_request *r = request("{\"user\": {\"history\": [{\"query\": \"q\", \"chosen\": \"yes\", \"rejected\": \"red "
                              "blue green pink grey black white brown red blue green pink grey black white brown\"}]},"
                              "\"query\": \"Q?\", \"responses\": [\"one two three four five six seven eight nine ten "
@@ -448,11 +453,11 @@ static void letters_end_at_z(void **state) {
     pgr_request *r = request("{" BASE "}"); /* more than a request may have: a frame does not rely on that */
     r->responses = responses;
     r->n_response = 27;
-    frame *compact = open_frame("compact"), *full = open_frame("full");
+    frame *compact = open_frame("compact-lines"), *full = open_frame("full");
     shown s;
     pgr_error err;
     assert_int_equal(try_render(compact, r, NULL, 0, order, 100000, &s, &err), PGR_E_LIMIT);
-    assert_string_equal(err.message, "frame compact: 27 responses, it has letters for 26");
+    assert_string_equal(err.message, "frame compact-lines: 27 responses, it has letters for 26");
     arena_free(&s.a);
     assert_int_equal(try_render(full, r, NULL, 0, order, 100000, &s, &err), PGR_OK);
     assert_non_null(strstr(s.text.data, "[The Start of Response 27]\nr\n[The End of Response 27]"));
@@ -502,7 +507,7 @@ static int walk(grammar *g, const char *text) {
 
 static void compact_grammar(void **state) {
     (void)state;
-    grammar *g = grammar_of("compact", 2);
+    grammar *g = grammar_of("compact-lines", 2);
     const char *line = "- lists more | 35% | for A | A 8, B 10\n";
     char text[1000];
     for (int n = 0; n <= 5; n++) {
@@ -521,10 +526,10 @@ static void compact_grammar(void **state) {
     assert_int_equal(walk(g, PERSONA "- lists more | 35% | for A | A 8, B 10, C"), -1);
     grammar_unref(g);
 
-    g = grammar_of("compact", 3);
+    g = grammar_of("compact-lines", 3);
     assert_int_equal(walk(g, PERSONA "- lists more | 35% | for C | A 8, B 10, C 3\n"), 0);
     grammar_unref(g);
-    grammar_unref(grammar_of("compact", 26));
+    grammar_unref(grammar_of("compact-lines", 26));
 }
 
 static void full_grammar(void **state) {
@@ -585,7 +590,7 @@ static bool render_work(void) {
     frame *f = NULL;
     shown s = {0};
     buf g = {0};
-    bool has, ok = frame_open("compact", &f, NULL) == PGR_OK;
+    bool has, ok = frame_open("compact-lines", &f, NULL) == PGR_OK;
     if (ok) {
         static const size_t PAIRS[3] = {0, 1, 2};
         frame_view view = {PAIRS, 3, GIVEN, 700};

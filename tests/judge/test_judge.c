@@ -31,7 +31,7 @@ static pgr_judge_options options(int ind) {
     pgr_judge_options o = pgr_judge_options_default();
     o.ind = ind;
     o.keep_chains = true;
-    o.frame = "compact";
+    o.frame = "compact-lines";
     return o;
 }
 

@@ -294,7 +294,7 @@ static void pages_are_waited_for(void **state) {
     pgr_engine *small = NULL;
     assert_int_equal(pgr_engine_create(MODEL, &eo, &small, NULL), PGR_OK);
     pgr_judge_options o = options(6);
-    o.frame = "compact";
+    o.frame = "compact-lines";
     pgr_result *r[5];
     pgr_error errors[5];
     pgr_status s = pgr_judge_many(small, list, 5, &o, r, errors);

@@ -154,7 +154,7 @@ static void print_rows(const command *c) {
     for (const pgr_option *row = c->rows ? c->rows() : NULL; row && row->name; row++) {
         char name[ROW_NAME], help[300];
         if (!takes_row(c, row)) continue;
-        if (first) printf("\nOptions of judging:\n");
+        if (first) printf("\nOptions of %s:\n", c->rows_of ? c->rows_of : "judging");
         first = false;
         row_name(row, name);
         pgr_option_help(row, help, sizeof help);

@@ -26,6 +26,7 @@ typedef struct command {
     const option_row *options;
     const pgr_option *(*rows)(void); /* of an options struct, taken besides its own and the common ones, which go
                                       * before; may be NULL */
+    const char *rows_of;             /* what help calls them; NULL: "judging" */
     size_t rows_at;                  /* where that struct lies in the ctx of args_parse */
     unsigned rows_use;               /* only rows that have all of these bits of pgr_option.use */
     unsigned without;                /* ARGS_NO_... together */

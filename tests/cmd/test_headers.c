@@ -48,7 +48,15 @@ static void the_one_of_measuring(void **state) {
     assert_prints(example_pgenrm_bench, files, 1, "longest: 0.500\n");
 }
 
+static void the_one_of_training(void **state) {
+    (void)state;
+    static const char *const files[][2] = {{TINY, "model.gguf"},
+                                           {PGR_SOURCE_DIR "/examples/chats.jsonl", "chats.jsonl"}};
+    assert_prints(example_pgenrm_train, files, 2, "trained: 3 steps\n");
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(the_one_of_judging), cmocka_unit_test(the_one_of_measuring)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(the_one_of_judging), cmocka_unit_test(the_one_of_measuring),
+                                       cmocka_unit_test(the_one_of_training)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,292 @@
+/* cmd_train.c - `pgenrm train sft|psi`: adapters are trained. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "buffer.h"
+#include "commands.h"
+#include "message.h"
+#include "pgenrm_train.h"
+#include "session.h"
+
+enum { MAX_FILES = 32 };
+
+/* ---- what both have ---- */
+
+typedef struct train_args { /* besides the rows of the library */
+    common_options common;
+    pgr_train_options *o;
+} train_args;
+
+/* "0.9,0.98" */
+static int take_betas(pgr_train_options *o, const char *value) {
+    char *end = NULL;
+    double one = strtod(value, &end), two = *end == ',' ? strtod(end + 1, &end) : -1;
+    if (*end || !(one >= 0 && one < 1 && two >= 0 && two < 1)) {
+        complain("--betas: found \"%s\", expected two numbers from 0 to below 1 like 0.9,0.98", value);
+        return EXIT_USAGE;
+    }
+    o->beta1 = one;
+    o->beta2 = two;
+    return EXIT_DONE;
+}
+
+static void print_step(void *ctx, const char *json, const char *text) {
+    const common_options *o = ctx;
+    if (!o->json && o->quiet) return;
+    puts(o->json ? json : text);
+    fflush(stdout); /* a line is there when its step is */
+}
+
+static int begin(const command *self, train_args *a, session *s) {
+    if (!a->o->out) return args_wrong(self, "expected --out DIR");
+    a->o->seed = a->common.seed > 0 ? (uint64_t)a->common.seed : 0;
+    a->o->watch.cancel = &interrupted;
+    a->o->on_step = print_step;
+    a->o->on_step_ctx = &a->common;
+    if (a->common.dtype == PGR_DTYPE_AUTO) a->common.dtype = pgr_train_model_options().dtype;
+    int status = session_open(&a->common, false, s);
+    pgr_progress_bar_free(s->bar); /* of the loading */
+    s->bar = NULL;
+    return status;
+}
+
+static int finish(const train_args *a, pgr_status trained, const pgr_train_report *report, const pgr_error *err) {
+    if (trained == PGR_E_CANCELLED && interrupted) {
+        if (*report->checkpoint && !a->common.quiet)
+            complain("interrupted; %s is kept, the same command with --resume goes on from there", report->checkpoint);
+        else
+            return complain_interrupted();
+        return EXIT_INTERRUPTED;
+    }
+    if (trained != PGR_OK) return complain_error(err);
+    if (!a->common.json) printf("%s/adapter\n", a->o->out);
+    return EXIT_DONE;
+}
+
+/* ---- sft ---- */
+
+typedef struct sft_run {
+    train_args a;
+    pgr_sft_options o;
+} sft_run;
+
+static int take_sft_betas(void *options, const option_row *row, const char *value) {
+    (void)row;
+    return take_betas(&((sft_run *)options)->o.train, value);
+}
+
+#define SHARED_ROWS(run, betas)                                                                                        \
+    {0, "out", "DIR", "the run's folder: metrics.jsonl, checkpoints, adapter (must be given)",                         \
+     OPTION_AT(run, o.train.out)},                                                                                     \
+        {0, "init", "ADAPTER", "begin with this adapter, without its optimiser (default: a new one)",                  \
+         OPTION_AT(run, o.train.init)},                                                                                \
+    {                                                                                                                  \
+        0, "betas", "A,B", "AdamW's (default: " betas ")"
+
+static const option_row SFT_OPTIONS[] = {{0, "data", "ROWS.jsonl",
+                                          "lines {\"messages\": [{\"role\", \"content\"}, ...]} (must be given)",
+                                          OPTION_AT(sft_run, o.data)},
+                                         SHARED_ROWS(sft_run, "0.9,0.999"),
+                                         .take = take_sft_betas},
+                        {0},
+}
+;
+
+static int run_sft(const command *self, int argc, char **argv) {
+    sft_run r = {.o = pgr_sft_options_default()};
+    char **operands = NULL;
+    int status = args_parse(self, argc, argv, &r.a.common, &r, &operands);
+    if (status != ARGS_RUN) return status;
+    if (operands[0]) return args_wrong(self, "unexpected \"%s\"", operands[0]);
+    if (!r.o.data) return args_wrong(self, "expected --data ROWS.jsonl");
+    session s = {0};
+    pgr_error err = {0};
+    pgr_train_report report = {0};
+    r.a.o = &r.o.train;
+    status = begin(self, &r.a, &s);
+    if (status == EXIT_DONE) status = finish(&r.a, pgr_train_sft(s.model, &r.o, &report, &err), &report, &err);
+    session_close(&s);
+    return status;
+}
+
+static const command SFT = {
+    .name = "train sft",
+    .operands = "",
+    .summary = "supervised fine-tuning on conversations",
+    .about = "The loss is the mean of -log p over the tokens of the assistant's turns of the whole batch, the end of "
+             "the turn\n"
+             "included. A run that was interrupted or killed goes on with --resume (docs/training.md).",
+    .example = "pgenrm train sft --data examples/chats.jsonl --out /tmp/run --steps 20",
+    .options = SFT_OPTIONS,
+    .rows = pgr_sft_option_rows,
+    .rows_of = "training",
+    .rows_at = offsetof(sft_run, o),
+    .without = ARGS_NO_LORA,
+    .run = run_sft,
+};
+
+/* ---- psi ---- */
+
+static const char *const KINDS[] = {"taste", "quality", "views", NULL}; /* in the order of pgr_psi_kind */
+
+typedef struct psi_files {
+    pgr_psi_data v[MAX_FILES];
+    size_t n;
+} psi_files;
+
+typedef struct psi_run {
+    train_args a;
+    pgr_psi_options o;
+    psi_files data, eval;
+    const char *store, *prototypes;
+} psi_run;
+
+/* The kind that the first n bytes name; PGR_PSI_KINDS: none. */
+static int find_kind(const char *name, size_t n) {
+    int k = 0;
+    while (k < PGR_PSI_KINDS && (strlen(KINDS[k]) != n || strncmp(KINDS[k], name, n) != 0)) k++;
+    return k;
+}
+
+/* KIND=FILE */
+static int take_file(psi_files *files, const char *what, const char *value) {
+    size_t n = strcspn(value, "=");
+    int kind = find_kind(value, n);
+    if (!value[n] || kind == PGR_PSI_KINDS || !value[n + 1]) {
+        complain("%s: found \"%s\", expected taste=FILE, quality=FILE or views=FILE", what, value);
+        return EXIT_USAGE;
+    }
+    if (files->n == MAX_FILES) {
+        complain("%s: more than %d files", what, MAX_FILES);
+        return EXIT_USAGE;
+    }
+    files->v[files->n++] = (pgr_psi_data){(pgr_psi_kind)kind, value + n + 1};
+    return EXIT_DONE;
+}
+
+static int take_eval(void *options, const option_row *row, const char *value) {
+    (void)row;
+    return take_file(&((psi_run *)options)->eval, "--eval", value);
+}
+
+static int take_psi_betas(void *options, const option_row *row, const char *value) {
+    (void)row;
+    return take_betas(&((psi_run *)options)->o.train, value);
+}
+
+/* "taste=.3,quality=.5,views=.2": what is not named has none. */
+static int take_mix(void *options, const option_row *row, const char *value) {
+    psi_run *r = options;
+    (void)row;
+    for (int k = 0; k < PGR_PSI_KINDS; k++) r->o.mix[k] = 0;
+    for (const char *s = value; *s;) {
+        size_t n = strcspn(s, "=");
+        int kind = find_kind(s, n);
+        char *end = NULL;
+        double share = s[n] ? strtod(s + n + 1, &end) : -1;
+        if (kind == PGR_PSI_KINDS || !end || end == s + n + 1 || (*end && *end != ',')
+            || !(share >= 0 && share <= 1e6)) {
+            complain("--mix: found \"%s\", expected shares like taste=.3,quality=.5,views=.2", value);
+            return EXIT_USAGE;
+        }
+        r->o.mix[kind] = share;
+        s = *end ? end + 1 : end;
+    }
+    return EXIT_DONE;
+}
+
+static const option_row PSI_OPTIONS[] = {SHARED_ROWS(psi_run, "0.9,0.98"), .take = take_psi_betas},
+                        {0, "mix", "KIND=SHARE,...",
+                         "of the steps (default: taste=.3,quality=.5,views=.2, of those that have data)",
+                         .take = take_mix},
+                        {0, "eval", "KIND=FILE", "evaluate on these users instead of held ones; may be repeated",
+                         .take = take_eval},
+                        {0, "store", "FILE", "users who are asked what they chose (views)", OPTION_AT(psi_run, store)},
+                        {0, "prototypes", "FILE", "of `proto build` (default: the store's name with .protos)",
+                         OPTION_AT(psi_run, prototypes)},
+                        {0},
+}
+;
+
+static int open_people(psi_run *r) {
+    pgr_error err = {0};
+    if (!r->store) return EXIT_DONE;
+    pgr_status s = pgr_people_open(r->store, r->prototypes, NULL, r->a.common.n_thread, &r->o.people, &err);
+    return s == PGR_OK ? EXIT_DONE : complain_error(&err);
+}
+
+static int train_psi(const command *self, psi_run *r) {
+    session s = {0};
+    pgr_error err = {0};
+    pgr_train_report report = {0};
+    r->o.data = r->data.v;
+    r->o.n_data = r->data.n;
+    r->o.eval = r->eval.v;
+    r->o.n_eval = r->eval.n;
+    r->a.o = &r->o.train;
+    int status = begin(self, &r->a, &s);
+    if (status == EXIT_DONE) status = open_people(r);
+    if (status == EXIT_DONE) status = finish(&r->a, pgr_train_psi(s.model, &r->o, &report, &err), &report, &err);
+    pgr_people_close(r->o.people);
+    session_close(&s);
+    return status;
+}
+
+static int run_psi(const command *self, int argc, char **argv) {
+    psi_run r = {.o = pgr_psi_options_default()};
+    char **operands = NULL;
+    int status = args_parse(self, argc, argv, &r.a.common, &r, &operands);
+    if (status != ARGS_RUN) return status;
+    for (size_t i = 0; operands[i]; i++) {
+        status = take_file(&r.data, "DATA", operands[i]);
+        if (status != EXIT_DONE) return status;
+    }
+    if (r.data.n == 0) return args_wrong(self, "expected DATA: taste=FILE, quality=FILE, views=FILE");
+    return train_psi(self, &r);
+}
+
+static const command PSI = {
+    .name = "train psi",
+    .operands = "KIND=FILE...",
+    .summary = "the compact judge: tastes from histories, quality from texts, views of similar people",
+    .about =
+        "Files are preference pairs in any form of docs/users.md, of which rows of the split \"train\" (or of none) "
+        "count:\n"
+        "  taste=FILE     users with several pairs each: some are shown as facts, the reading of the taste slot has "
+        "to\n"
+        "                 get the others right\n"
+        "  quality=FILE   pairs whose texts are judged by the slots behind them, in both orders\n"
+        "  views=FILE     the same with the line on what similar people said (--store, its prototypes)\n"
+        "A share of the users is held back and measured every --eval-every steps. At the end the weights of taste and\n"
+        "text are fitted on held rows and written beside the adapter (docs/training.md).",
+    .example = "pgenrm train psi taste=users.jsonl quality=choices.jsonl --out /tmp/run --steps 200",
+    .options = PSI_OPTIONS,
+    .rows = pgr_psi_option_rows,
+    .rows_of = "training",
+    .rows_at = offsetof(psi_run, o),
+    .without = ARGS_NO_LORA | ARGS_NO_CHAT_TEMPLATE,
+    .run = run_psi,
+};
+
+/* ---- the commands ---- */
+
+static int run(const command *self, int argc, char **argv) {
+    static const command *const parts[] = {&SFT, &PSI, NULL};
+    return args_dispatch(self, parts, argc, argv);
+}
+
+static const option_row NONE[] = {{0}};
+
+const command CMD_TRAIN = {
+    .name = "train",
+    .operands = "STAGE",
+    .summary = "train adapters: chats, the compact judge",
+    .about = "A run lives in the folder of --out: metrics.jsonl, checkpoint-N (an adapter with what a run goes on "
+             "from),\n"
+             "adapter (the last). --resume goes on after an interruption or a kill, to the same bits "
+             "(docs/training.md).",
+    .example = "pgenrm train psi taste=users.jsonl --out /tmp/run --steps 100",
+    .options = NONE,
+    .without = ARGS_NO_LORA,
+    .run = run,
+};

@@ -1,0 +1,143 @@
+/* pgenrm_train.h - training of adapters: the stages of docs/training.md. What pgenrm.h says of errors, text and
+ * ownership holds here too.
+ *
+ *     pgr_sft_options o = pgr_sft_options_default();
+ *     pgr_model_options mo = pgr_train_model_options();
+ *     pgr_train_report report;
+ *     pgr_error err;
+ *     pgr_model *model = NULL;
+ *     o.data = "chats.jsonl";
+ *     o.train.out = "run";
+ *     o.train.steps = 3;
+ *     if (pgr_model_open("model.gguf", &mo, &model, &err) == PGR_OK
+ *         && pgr_train_sft(model, &o, &report, &err) == PGR_OK)
+ *         printf("trained: %zu steps\n", report.steps);
+ *     pgr_model_close(model);
+ *
+ * A run lives in a folder:
+ *   OUT/metrics.jsonl      one object per step, and one per evaluation
+ *   OUT/checkpoint-N/      the adapter (PEFT form, bf16) after N steps with what a run goes on from; the last two
+ *   OUT/adapter/           the adapter when all steps are done
+ * A checkpoint appears whole or not at all: a run that was killed goes on from the last one, and ends in the same bits
+ * as one that was not. */
+#ifndef PGENRM_TRAIN_H
+#define PGENRM_TRAIN_H
+
+#include "pgenrm.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#pragma GCC visibility push(default)
+
+typedef enum pgr_schedule { /* of the learning rate, behind the warm-up */
+    PGR_SCHEDULE_CONSTANT,
+    PGR_SCHEDULE_LINEAR, /* to 0 */
+    PGR_SCHEDULE_COSINE, /* to 0 */
+} pgr_schedule;
+
+/* Called after every step and every evaluation. json: the line of metrics.jsonl; text: the same for people. Both are
+ * the caller's for the call only. */
+typedef void (*pgr_train_fn)(void *ctx, const char *json, const char *text);
+
+/* What all stages share. */
+typedef struct pgr_train_options {
+    const char *out;      /* the run's folder, made where it is missing */
+    const char *init;     /* adapter to begin with; NULL: a new one */
+    bool resume;          /* go on with the run in `out`; the settings must be the same but for steps and epochs */
+    size_t rank;          /* of a new adapter */
+    double alpha;         /* its scale is alpha / rank */
+    double layers;        /* share of the layers, from the top, that have factors */
+    size_t steps;         /* updates; 0: by epochs */
+    double epochs;        /* passes over the data */
+    size_t batch;         /* rows of a step */
+    double lr;
+    pgr_schedule schedule;
+    size_t warmup;        /* steps over which the learning rate rises */
+    double weight_decay, clip /* of the gradient's norm; 0: never */, beta1, beta2;
+    size_t pass_tokens;   /* tokens computed at once: a step's gradients are summed over as many passes as it takes */
+    double save_minutes;  /* between checkpoints */
+    uint64_t seed;
+    pgr_watch watch;      /* after *cancel a checkpoint is written and the call returns PGR_E_CANCELLED */
+    pgr_train_fn on_step; /* may be NULL */
+    void *on_step_ctx;
+} pgr_train_options;
+
+typedef struct pgr_train_report {
+    size_t steps;       /* of the run, those before a resume counted */
+    uint64_t tokens;    /* the same */
+    double loss;        /* of the last step; NaN: no step was left */
+    double seconds;     /* of this call */
+    char checkpoint[512]; /* folder of the last checkpoint; "": none */
+} pgr_train_report;
+
+/* For the model that is trained: the fastest arithmetic that gradients go through, bf16 or fp32. */
+pgr_model_options pgr_train_model_options(void);
+
+/* ---- sft ------------------------------------------------------------------------------------------------------- */
+
+typedef struct pgr_sft_options {
+    pgr_train_options train;
+    const char *data;  /* {"messages": [{"role", "content"}, ...]} lines, or an array; plain or gzip */
+    bool no_shuffle;   /* rows in the file's order */
+    size_t max_tokens; /* of a row; longer ones are left out and counted */
+} pgr_sft_options;
+
+pgr_sft_options pgr_sft_options_default(void);
+const pgr_option *pgr_sft_option_rows(void);
+
+/* Supervised fine-tuning on conversations: the loss is the mean of -log p over the tokens of the assistant's turns of
+ * the whole batch, what ends a turn included. The model's chat template writes the conversation; it must write the
+ * conversation up to each of the assistant's turns as a beginning of the whole. */
+pgr_status pgr_train_sft(pgr_model *model, const pgr_sft_options *options, pgr_train_report *out, pgr_error *err);
+
+/* ---- psi, compact frame ---------------------------------------------------------------------------------------- */
+
+typedef enum pgr_psi_kind {
+    PGR_PSI_TASTE,   /* what a user likes, from a history of measured facts */
+    PGR_PSI_QUALITY, /* how good a response is, from its text */
+    PGR_PSI_VIEWS,   /* the same with a line on what similar people said */
+    PGR_PSI_KINDS
+} pgr_psi_kind;
+
+typedef struct pgr_psi_data {
+    pgr_psi_kind kind;
+    const char *path; /* preference pairs in any form of docs/users.md; only rows of the split "train", or of none */
+} pgr_psi_data;
+
+typedef struct pgr_psi_options {
+    pgr_train_options train;  /* batch: rows of a step of quality or views; lr: of these steps */
+    const pgr_psi_data *data; /* (n_data) */
+    size_t n_data;
+    const pgr_psi_data *eval; /* (n_eval) further files to evaluate on, at whole users that training never sees */
+    size_t n_eval;
+    double mix[PGR_PSI_KINDS]; /* shares of the steps; kinds without data have none */
+    double taste_lr;      /* of taste steps */
+    size_t users;         /* of a taste step */
+    size_t pairs_min, pairs_max; /* shown of a user */
+    double ce, bt;        /* weights of a taste step's losses */
+    double tau;           /* margins are divided by it */
+    bool common;          /* prompts say what most people like: the mean levels of the pairs that are learnt from */
+    double hard;          /* share of quality rows whose loser is an empty, a cut or an empty-phrase answer */
+    bool one_order;       /* a row shows its responses in one random order, not in both */
+    double held;          /* share of users (of quality: of queries) that are evaluated on instead of learnt from */
+    size_t eval_every;    /* steps; 0: at the end only */
+    size_t eval_limit;    /* users, or rows, of a kind */
+    size_t eval_pairs;    /* shown of a user */
+    pgr_people *people;   /* who is similar: for views */
+    size_t similar;       /* people asked; 0: as the frame says */
+} pgr_psi_options;
+
+pgr_psi_options pgr_psi_options_default(void);
+const pgr_option *pgr_psi_option_rows(void);
+
+pgr_status pgr_train_psi(pgr_model *model, const pgr_psi_options *options, pgr_train_report *out, pgr_error *err);
+
+#pragma GCC visibility pop
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

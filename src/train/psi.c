@@ -1,0 +1,171 @@
+/* psi.c - the stage psi of the slots frame: its options, its data, its run. */
+#include "train/psi.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "train/options.h"
+
+const char *const TRAIN_SCHEDULES[] = {"constant", "linear", "cosine", NULL};
+
+#define NUMBER(kind, name, value, member, standard, lo, hi, help, unset)                                               \
+    TRAIN_NUMBER(pgr_psi_options, kind, name, value, member, standard, lo, hi, help, unset)
+#define FLAG(name, member, standard, help) TRAIN_FLAG(pgr_psi_options, name, member, standard, help)
+
+/* clang-format off */
+static const pgr_option ROWS[] = {
+    TRAIN_ROWS(pgr_psi_options, 400, 8, 1.2e-3, 0.67,
+               "learning rate of steps of quality and views", "rows of a step of quality or views"),
+    NUMBER(DOUBLE, "taste-lr", "L", taste_lr, 2e-3, 0, 10, "learning rate of steps of taste", NULL),
+    NUMBER(SIZE, "users", "N", users, 4, 1, 1e6, "users of a step of taste", NULL),
+    NUMBER(SIZE, "pairs-min", "N", pairs_min, 3, 1, 1000, "pairs that are shown of a user, at least", NULL),
+    NUMBER(SIZE, "pairs-max", "N", pairs_max, 16, 1, 1000, "and at most", NULL),
+    NUMBER(DOUBLE, "ce", "W", ce, 0.3, 1e-9, 1e6, "weight of the cross-entropy against the rule's tastes", NULL),
+    NUMBER(DOUBLE, "bt", "W", bt, 1, 1e-9, 1e6, "weight of Bradley-Terry over the user's other pairs", NULL),
+    NUMBER(DOUBLE, "tau", "T", tau, 1, 1e-6, 1e6, "margins are divided by it", NULL),
+    FLAG("common", common, 0, "prompts say what most people like (docs/compact.md)"),
+    NUMBER(DOUBLE, "hard", "SHARE", hard, 0.05, 0, 1,
+           "of quality rows, whose loser is an empty, a cut or an empty-phrase answer", NULL),
+    FLAG("one-order", one_order, 0, "a row shows its responses in one random order, not in both"),
+    NUMBER(DOUBLE, "held", "SHARE", held, 0.1, 0, 0.9,
+           "of the users (quality: of the queries), evaluated on and not learnt from", NULL),
+    NUMBER(SIZE, "eval-every", "N", eval_every, 100, 0, 1e9, "steps between evaluations; 0: at the end only", NULL),
+    NUMBER(SIZE, "eval-limit", "N", eval_limit, 40, 1, 1e6, "users or rows of each kind that are evaluated on", NULL),
+    NUMBER(SIZE, "eval-pairs", "N", eval_pairs, 6, 1, 1000, "pairs shown of a user there", NULL),
+    NUMBER(SIZE, "similar", "N", similar, 0, 0, 1024,
+           "similar people who are asked (views); 0: as the frame says", NULL),
+    {0},
+};
+/* clang-format on */
+
+const pgr_option *pgr_psi_option_rows(void) {
+    return ROWS;
+}
+
+pgr_psi_options pgr_psi_options_default(void) {
+    pgr_psi_options o;
+    memset(&o, 0, sizeof o);
+    options_default(ROWS, &o);
+    o.train.beta1 = 0.9;
+    o.train.beta2 = 0.98; /* docs/compact.md */
+    o.mix[PGR_PSI_TASTE] = 0.3;
+    o.mix[PGR_PSI_QUALITY] = 0.5;
+    o.mix[PGR_PSI_VIEWS] = 0.2;
+    return o;
+}
+
+/* ---- opening ---- */
+
+static const char *const KINDS[] = {"taste", "quality", "views"};
+
+static bool has_kind(const pgr_psi_options *o, pgr_psi_kind kind) {
+    for (size_t i = 0; i < o->n_data; i++)
+        if (o->data[i].kind == kind) return true;
+    for (size_t i = 0; i < o->n_eval; i++)
+        if (o->eval[i].kind == kind) return true;
+    return false;
+}
+
+static pgr_status check(const pgr_psi_options *o, pgr_error *err) {
+    PGR_TRY(options_check(ROWS, o, err));
+    if (o->n_data == 0) return fail(err, PGR_E_ARG, "data: found none, expected files of taste, quality or views");
+    if (o->train.steps == 0) return fail(err, PGR_E_ARG, "steps 0: expected 1 or more");
+    if (o->pairs_max < o->pairs_min)
+        return fail(err, PGR_E_ARG, "pairs-max %zu: expected at least pairs-min, %zu", o->pairs_max, o->pairs_min);
+    for (size_t k = 0; k < PGR_PSI_KINDS; k++)
+        if (!(o->mix[k] >= 0) || !isfinite(o->mix[k]))
+            return fail(err, PGR_E_ARG, "mix: %s has %g, expected 0 or more", KINDS[k], o->mix[k]);
+    if (has_kind(o, PGR_PSI_VIEWS) && !o->people)
+        return fail(err, PGR_E_ARG, "views: found nobody to ask, expected a store of users and their prototypes");
+    return PGR_OK;
+}
+
+static pgr_status load_kind(psi *p, pgr_psi_kind kind, pgr_error *err) {
+    const pgr_psi_options *o = p->o;
+    psi_load l = {o->data, o->n_data, kind, false, o->held, o->train.seed};
+    PGR_TRY(psi_set_load(&l, &p->sets[kind], err));
+    psi_load e = {o->eval, o->n_eval, kind, true, 1, o->train.seed};
+    PGR_TRY(psi_set_load(&e, &p->evals[kind], err));
+    psi_set *s = &p->sets[kind];
+    PGR_TRY(psi_set_order(s, kind == PGR_PSI_TASTE, o->pairs_min + 2, err));
+    p->share[kind] = s->n_order > 0 ? o->mix[kind] : 0;
+    if (s->n_order > 0 || o->mix[kind] == 0) return PGR_OK;
+    for (size_t i = 0; i < o->n_data; i++)
+        if (o->data[i].kind == kind)
+            return fail(err, PGR_E_ARG, "%s: nothing to learn %s from: found %zu train rows of %zu users, %s",
+                        o->data[i].path, KINDS[kind], s->n_pair, s->n_user,
+                        kind == PGR_PSI_TASTE ? "expected users with pairs-min + 2 of them" : "expected some");
+    return PGR_OK;
+}
+
+static pgr_status normalise(double *share, pgr_error *err) {
+    double sum = 0;
+    for (size_t k = 0; k < PGR_PSI_KINDS; k++) sum += share[k];
+    if (!(sum > 0)) return fail(err, PGR_E_ARG, "mix: all data have the share 0, expected one above it");
+    for (size_t k = 0; k < PGR_PSI_KINDS; k++) share[k] /= sum;
+    return PGR_OK;
+}
+
+/* What most people like: the mean levels of what they chose. */
+static void find_common(psi *p) {
+    double n = 0;
+    for (size_t k = 0; k <= PGR_PSI_QUALITY; k++) {
+        const psi_set *s = &p->sets[k];
+        for (size_t i = 0; i < s->n_pair; i++) {
+            if (s->held[i]) continue;
+            for (size_t f = 0; f < N_FACT; f++) p->weights.common[f] += s->levels[i * N_FACT + f];
+            n++;
+        }
+    }
+    for (size_t f = 0; f < N_FACT; f++) p->weights.common[f] /= n > 0 ? n : 1;
+    p->weights.has_common = n > 0;
+}
+
+static pgr_status psi_open(psi *p, pgr_model *m, const pgr_psi_options *o, pgr_error *err) {
+    *p = (psi){.o = o, .weights = slots_weights_neutral()};
+    for (int i = 0; i < N_DIGIT; i++) p->digits[i] = i + 1;
+    PGR_TRY(check(o, err));
+    PGR_TRY(frame_open("compact", &p->frame, err));
+    PGR_TRY(pgr_engine_create(m, NULL, &p->e, err));
+    for (pgr_psi_kind k = PGR_PSI_TASTE; k < PGR_PSI_KINDS; k++) PGR_TRY(load_kind(p, k, err));
+    PGR_TRY(normalise(p->share, err));
+    if (o->common) find_common(p);
+    return PGR_OK;
+}
+
+static void psi_close(psi *p) {
+    for (size_t k = 0; k < PGR_PSI_KINDS; k++) {
+        psi_set_free(&p->sets[k]);
+        psi_set_free(&p->evals[k]);
+    }
+    pgr_engine_free(p->e);
+    frame_close(p->frame);
+}
+
+/* What decides the numbers besides what all stages have. */
+static json_t *settings_of(const psi *p) {
+    const pgr_psi_options *o = p->o;
+    json_t *data = json_array();
+    for (size_t i = 0; i < o->n_data; i++)
+        json_array_append_new(data, json_pack("[s,s]", KINDS[o->data[i].kind], o->data[i].path));
+    return json_pack("{s:o,s:[f,f,f],s:f,s:I,s:I,s:I,s:f,s:f,s:f,s:b,s:f,s:b,s:f,s:I}", "data", data, "mix",
+                     p->share[0], p->share[1], p->share[2], "taste_lr", o->taste_lr, "users", (json_int_t)o->users,
+                     "pairs_min", (json_int_t)o->pairs_min, "pairs_max", (json_int_t)o->pairs_max, "ce", o->ce, "bt",
+                     o->bt, "tau", o->tau, "common", o->common, "hard", o->hard, "one_order", o->one_order, "held",
+                     o->held, "similar", (json_int_t)o->similar);
+}
+
+pgr_status pgr_train_psi(pgr_model *model, const pgr_psi_options *options, pgr_train_report *out, pgr_error *err) {
+    psi p;
+    train_run r = {0};
+    json_setup();
+    pgr_status s = psi_open(&p, model, options, err);
+    if (s == PGR_OK) s = run_open(&r, model, &options->train, "psi", settings_of(&p), err);
+    train_stage stage = {"psi", &p, psi_step, psi_evaluate, options->eval_every, psi_finish};
+    if (s == PGR_OK) s = run_loop(&r, &stage, err);
+    if (out) *out = r.report;
+    run_close(&r);
+    psi_close(&p);
+    return s;
+}

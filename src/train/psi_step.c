@@ -1,0 +1,193 @@
+/* psi_step.c - one update: some users' tastes, or some rows' responses. Which, and which ones, follows from the seed,
+ * the step and the positions in the data alone. */
+#include <math.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "base/rng.h"
+#include "base/text.h"
+#include "train/loss.h"
+#include "train/psi.h"
+
+enum { STREAM_KIND = 1, STREAM_COUNT, STREAM_HARD, STREAM_ORDER };
+
+pgr_psi_kind psi_kind_at(const psi *p, uint64_t step) {
+    double u = rng_uniform(p->o->train.seed, STREAM_KIND, (uint32_t)(step >> 32), (uint32_t)step), sum = 0;
+    pgr_psi_kind last = PGR_PSI_TASTE;
+    for (pgr_psi_kind k = PGR_PSI_TASTE; k < PGR_PSI_KINDS; k++) {
+        if (p->share[k] <= 0) continue;
+        last = k;
+        sum += p->share[k];
+        if (u < sum) return k;
+    }
+    return last; /* the shares sum to 1 but for rounding */
+}
+
+/* ---- taste ---- */
+
+typedef struct taste_item {
+    double target[N_TASTE];
+    double *levels; /* (n, N_FACT) of the user's other pairs */
+    size_t n;
+} taste_item;
+
+typedef struct taste_step {
+    const pgr_psi_options *o;
+    taste_item *items;
+    size_t n, n_pair; /* of all items */
+    double ce, bt, right, margin, rule;
+} taste_step;
+
+static void taste_loss(void *ctx, size_t i, const double *z, double *dz) {
+    taste_step *t = ctx;
+    const taste_item *item = &t->items[i];
+    double p[N_TASTE], right, margin, each = 1 / (double)t->n;
+    slot_softmax(z, N_TASTE, p);
+    t->ce += slot_cross_entropy(p, item->target, N_TASTE, t->o->ce * each, dz);
+    t->bt += taste_pairs_loss(p, item->levels, item->n, N_FACT, t->o->tau, t->o->bt * each, dz, &right, &margin);
+    t->right += right;
+    t->margin += margin * each;
+    for (size_t k = 0; k < item->n; k++) {
+        double m = taste_margin(item->target, item->levels + k * N_FACT, N_FACT);
+        t->rule += m > 0 ? 1 : m < 0 ? 0 : 0.5;
+    }
+    t->n_pair += item->n;
+}
+
+/* One user: some of his pairs are shown, the others are what the reading has to get right. */
+static pgr_status draw_taste(psi *p, train_run *r, psi_items *prompts, taste_item *item, pgr_error *err) {
+    psi_set *s = &p->sets[PGR_PSI_TASTE];
+    uint64_t position = r->state.position[PGR_PSI_TASTE]++;
+    uint32_t low = (uint32_t)position, high = (uint32_t)(position >> 32);
+    const psi_user *u = &s->users[psi_set_draw(s, position)];
+    size_t least = p->o->pairs_min, most = p->o->pairs_max < u->n - 2 ? p->o->pairs_max : u->n - 2;
+    size_t want = least + (size_t)(rng_uniform(p->o->train.seed, STREAM_COUNT, high, low) * (double)(most - least + 1));
+    size_t *shown = arena_array(&prompts->arena, u->n, sizeof *shown), n, n_rest;
+    size_t *rest = arena_array(&prompts->arena, u->n, sizeof *rest);
+    if (!shown || !rest) return fail_mem(err);
+    PGR_TRY(psi_draw_pairs(s, u, want, p->o->train.seed, low, shown, &n, rest, &n_rest, err));
+    item->n = n_rest;
+    item->levels = arena_array(&prompts->arena, n_rest, N_FACT * sizeof *item->levels);
+    if (!item->levels) return fail_mem(err);
+    for (size_t i = 0; i < n_rest; i++)
+        memcpy(item->levels + i * N_FACT, s->levels + rest[i] * N_FACT, N_FACT * sizeof *item->levels);
+    slots_target(s->pairs, shown, n, item->target);
+    return psi_add_taste(p, s->pairs, shown, n, false, prompts, err);
+}
+
+static pgr_status step_taste(psi *p, train_run *r, metrics *m, pgr_error *err) {
+    psi_items prompts = {0};
+    taste_step t = {.o = p->o, .n = p->o->users};
+    t.items = arena_array(&prompts.arena, t.n, sizeof *t.items);
+    pgr_status s = t.items ? PGR_OK : fail_mem(err);
+    for (size_t i = 0; s == PGR_OK && i < t.n; i++) s = draw_taste(p, r, &prompts, &t.items[i], err);
+    if (s == PGR_OK) s = run_slots(r, prompts.list, prompts.n, taste_loss, &t, true, err);
+    m->loss = t.ce + t.bt;
+    m->lr = p->o->taste_lr;
+    m->tokens = prompts.tokens;
+    metrics_put(m, "ce", t.ce / p->o->ce);
+    metrics_put(m, "bt", t.bt / p->o->bt);
+    metrics_put(m, "accuracy", t.right / (double)t.n_pair);
+    metrics_put(m, "rule", t.rule / (double)t.n_pair);
+    metrics_put(m, "margin", t.margin);
+    psi_items_free(&prompts);
+    return s;
+}
+
+/* ---- quality and views ---- */
+
+typedef struct text_step {
+    const psi *p;
+    size_t n;
+    size_t *place; /* (n) of the chosen response */
+    double loss, right, margin;
+} text_step;
+
+static void text_loss(void *ctx, size_t i, const double *z, double *dz) {
+    text_step *t = ctx;
+    double p[2][N_DIGIT], e[2], d, dp[N_DIGIT], each = 1 / (double)t->n;
+    for (size_t k = 0; k < 2; k++) {
+        slot_softmax(z + k * N_DIGIT, N_DIGIT, p[k]);
+        e[k] = slot_expected(p[k], t->p->digits, N_DIGIT);
+    }
+    double margin = e[t->place[i]] - e[1 - t->place[i]];
+    t->loss += each * bradley_terry(margin, t->p->o->tau, &d);
+    for (size_t k = 0; k < 2; k++) {
+        double sign = k == t->place[i] ? 1 : -1;
+        for (size_t j = 0; j < N_DIGIT; j++) dp[j] = each * sign * d * t->p->digits[j];
+        slot_backward(p[k], dp, N_DIGIT, dz + k * N_DIGIT);
+    }
+    t->right += each * (margin > 0 ? 1 : margin < 0 ? 0 : 0.5);
+    t->margin += each * margin;
+}
+
+/* An answer that nobody should win with: nothing, the beginning of the chosen one, or a phrase. NULL: the pair's own
+ * rejected one. */
+static pgr_status hard_loser(const psi *p, const preference_pair *pair, uint32_t high, uint32_t low, arena *a,
+                             const char **out, pgr_error *err) {
+    static const char *const phrases[] = {":",
+                                          "Solution",
+                                          "Sure!",
+                                          "Here is the answer:",
+                                          "I am happy to help.",
+                                          "...",
+                                          "I don't know.",
+                                          "Thank you for your question!"};
+    double u = rng_uniform(p->o->train.seed, STREAM_HARD, high, low);
+    *out = NULL;
+    if (!(u < p->o->hard)) return PGR_OK;
+    rng r = {p->o->train.seed, STREAM_HARD, low * 8};
+    size_t n = strlen(pair->chosen), way = rng_below(&r, 3);
+    *out = way == 0 ? "" : phrases[rng_below(&r, sizeof phrases / sizeof *phrases)];
+    if (way < 2 || n < 40) return PGR_OK; /* of a short one the beginning may be all there is to say */
+    char *cut = arena_strndup(a, pair->chosen, utf8_clip(pair->chosen, n, n / 10 + rng_below(&r, n / 3)));
+    *out = cut;
+    return cut ? PGR_OK : fail_mem(err);
+}
+
+static pgr_status draw_text(psi *p, train_run *r, pgr_psi_kind kind, psi_items *prompts, text_step *t, pgr_error *err) {
+    psi_set *s = &p->sets[kind];
+    uint64_t position = r->state.position[kind]++;
+    uint32_t low = (uint32_t)position, high = (uint32_t)(position >> 32);
+    size_t row = psi_set_draw(s, position);
+    psi_text text;
+    PGR_TRY(psi_known(s, row, kind == PGR_PSI_VIEWS, &prompts->arena, &text, err));
+    if (kind == PGR_PSI_VIEWS)
+        PGR_TRY(psi_ask_people(p, &text, err));
+    else
+        PGR_TRY(hard_loser(p, text.pair, high, low, &prompts->arena, &text.loser, err));
+    size_t first = rng_uniform(p->o->train.seed, STREAM_ORDER + (uint32_t)kind, high, low) < 0.5;
+    for (size_t k = 0; k < (p->o->one_order ? 1 : 2); k++) {
+        t->place[prompts->n] = k == 0 ? first : 1 - first;
+        PGR_TRY(psi_add_quality(p, &text, t->place[prompts->n], prompts, err));
+    }
+    return PGR_OK;
+}
+
+static pgr_status step_text(psi *p, train_run *r, pgr_psi_kind kind, metrics *m, pgr_error *err) {
+    psi_items prompts = {0};
+    text_step t = {.p = p};
+    size_t n = p->o->train.batch;
+    t.place = arena_array(&prompts.arena, 2 * n, sizeof *t.place);
+    pgr_status s = t.place ? PGR_OK : fail_mem(err);
+    for (size_t i = 0; s == PGR_OK && i < n; i++) s = draw_text(p, r, kind, &prompts, &t, err);
+    t.n = prompts.n;
+    if (s == PGR_OK) s = run_slots(r, prompts.list, prompts.n, text_loss, &t, true, err);
+    m->loss = t.loss;
+    m->lr = p->o->train.lr;
+    m->tokens = prompts.tokens;
+    metrics_put(m, "accuracy", t.right);
+    metrics_put(m, "margin", t.margin);
+    psi_items_free(&prompts);
+    return s;
+}
+
+pgr_status psi_step(void *ctx, train_run *r, metrics *m, pgr_error *err) {
+    static const char *const names[] = {"taste", "quality", "views"};
+    psi *p = ctx;
+    pgr_psi_kind kind = psi_kind_at(p, r->state.step);
+    m->kind = names[kind];
+    pgr_status s = kind == PGR_PSI_TASTE ? step_taste(p, r, m, err) : step_text(p, r, kind, m, err);
+    if (s == PGR_OK) m->epoch = (double)r->state.position[kind] / (double)p->sets[kind].n_order;
+    return s;
+}

@@ -1,0 +1,288 @@
+/* run.c - opens a run's folder and adapter, makes its steps, keeps metrics and checkpoints. */
+#include "train/run.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/file_out.h"
+#include "base/mem.h"
+#include "base/watch.h"
+
+pgr_model_options pgr_train_model_options(void) {
+    pgr_model_options o = pgr_model_options_default();
+    o.dtype = pgr_dtype_fast(PGR_DTYPE_BF16) ? PGR_DTYPE_BF16 : PGR_DTYPE_F32;
+    return o;
+}
+
+/* ---- opening ---- */
+
+static pgr_status check_options(const pgr_model *m, const pgr_train_options *o, pgr_error *err) {
+    if (!o->out) return fail(err, PGR_E_ARG, "out: found none, expected a folder for the run");
+    if (m->dtype == PGR_DTYPE_INT8)
+        return fail(err, PGR_E_ARG, "dtype int8: gradients do not go through it, expected bf16, f32 or exact");
+    if (!(o->lr >= 0) || !isfinite(o->lr)) return fail(err, PGR_E_ARG, "lr %g: expected 0 or more", o->lr);
+    if (!(o->beta1 >= 0 && o->beta1 < 1 && o->beta2 >= 0 && o->beta2 < 1))
+        return fail(err, PGR_E_ARG, "betas %g, %g: expected numbers from 0 to below 1", o->beta1, o->beta2);
+    if (o->batch == 0) return fail(err, PGR_E_ARG, "batch 0: expected 1 or more");
+    if (o->pass_tokens == 0) return fail(err, PGR_E_ARG, "pass tokens 0: expected 1 or more");
+    return PGR_OK;
+}
+
+static pgr_status make_folder(const char *out, pgr_error *err) {
+    char text[128];
+    if (mkdir(out, 0777) == 0 || (errno == EEXIST && file_is_folder(out))) return PGR_OK;
+    return fail(err, PGR_E_IO, "%s: cannot be made: %s", out, strerror_r(errno, text, sizeof text));
+}
+
+/* What decides the numbers. Steps are not among them: a run may be made longer. */
+static pgr_status add_settings(json_t *settings, const pgr_model *m, const pgr_train_options *o, const char *stage,
+                               pgr_error *err) {
+    json_t *mine = json_pack("{s:s,s:s,s:s,s:s?,s:I,s:f,s:f,s:I,s:f,s:s,s:I,s:f,s:f,s:f,s:f,s:I,s:I}", "stage", stage,
+                             "model", pgr_model_name(m), "dtype", pgr_dtype_name(m->dtype), "init", o->init, "rank",
+                             (json_int_t)o->rank, "alpha", o->alpha, "layers", o->layers, "batch", (json_int_t)o->batch,
+                             "lr", o->lr, "schedule", SCHEDULE_NAMES[o->schedule], "warmup", (json_int_t)o->warmup,
+                             "weight_decay", o->weight_decay, "clip", o->clip, "beta1", o->beta1, "beta2", o->beta2,
+                             "pass_tokens", (json_int_t)o->pass_tokens, "seed", (json_int_t)o->seed);
+    int failed = mine ? json_object_update(settings, mine) : -1;
+    json_decref(mine);
+    return failed ? fail_mem(err) : PGR_OK;
+}
+
+static pgr_status open_adapter(train_run *r, const char *checkpoint, pgr_error *err) {
+    const pgr_train_options *o = r->o;
+    if (*checkpoint) return trainable_open(r->m, checkpoint, &r->t, err);
+    if (o->init) return trainable_open(r->m, o->init, &r->t, err);
+    trainable_options to = trainable_options_default();
+    size_t n_layer = r->m->config.n_layer;
+    to.rank = o->rank;
+    to.alpha = (float)o->alpha;
+    to.first_layer = n_layer - (size_t)ceil(o->layers * (double)n_layer);
+    to.seed = o->seed;
+    return trainable_create(r->m, &to, &r->t, err);
+}
+
+static pgr_status open_state(train_run *r, const char *checkpoint, pgr_error *err) {
+    train_state *s = &r->state;
+    s->n = trainable_count(r->t);
+    s->values = trainable_values(r->t);
+    s->first = mem_zero(s->n, sizeof *s->first);
+    s->second = mem_zero(s->n, sizeof *s->second);
+    if (!s->first || !s->second) return fail_mem(err);
+    if (!*checkpoint) return PGR_OK;
+    PGR_TRY(saved_read(checkpoint, r->settings, s, err));
+    trainable_changed(r->t);
+    return PGR_OK;
+}
+
+/* Metrics of steps after the checkpoint, which are made again, go. */
+static pgr_status open_metrics(train_run *r, pgr_error *err) {
+    char text[128];
+    buf_printf(&r->metrics_path, "%s/metrics.jsonl", r->o->out);
+    if (r->metrics_path.failed) return fail_mem(err);
+    FILE *f = fopen(r->metrics_path.data, "ab");
+    if (f && ftruncate(fileno(f), (off_t)r->state.metrics_bytes) == 0 && fclose(f) == 0) return PGR_OK;
+    return fail(err, PGR_E_IO, "%s: %s", r->metrics_path.data, strerror_r(errno, text, sizeof text));
+}
+
+static pgr_status find_checkpoint(train_run *r, char *path, pgr_error *err) {
+    uint64_t step;
+    PGR_TRY(make_folder(r->o->out, err));
+    PGR_TRY(saved_find(r->o->out, &step, path, err));
+    if (r->o->resume || step == 0) return PGR_OK;
+    return fail(err, PGR_E_ARG, "%s: holds a run already, expected an empty folder, or resume", path);
+}
+
+pgr_status run_open(train_run *r, pgr_model *m, const pgr_train_options *o, const char *stage, json_t *settings,
+                    pgr_error *err) {
+    char checkpoint[SAVED_PATH];
+    *r = (train_run){.m = m, .o = o, .settings = settings, .steps = o->steps, .start = clock_now()};
+    r->report.loss = NAN;
+    if (!settings) return fail_mem(err);
+    PGR_TRY(check_options(m, o, err));
+    PGR_TRY(add_settings(settings, m, o, stage, err));
+    PGR_TRY(find_checkpoint(r, checkpoint, err));
+    PGR_TRY(open_adapter(r, checkpoint, err));
+    PGR_TRY(open_state(r, checkpoint, err));
+    PGR_TRY(open_metrics(r, err));
+    PGR_TRY(backward_create(m, r->t, o->pass_tokens, &r->b, err));
+    r->first = r->state.step;
+    r->saved = clock_now();
+    memcpy(r->report.checkpoint, checkpoint, sizeof r->report.checkpoint);
+    return PGR_OK;
+}
+
+void run_close(train_run *r) {
+    backward_free(r->b);
+    trainable_free(r->t);
+    mem_free(r->state.first);
+    mem_free(r->state.second);
+    buf_free(&r->metrics_path);
+    json_decref(r->settings);
+    *r = (train_run){0};
+}
+
+/* ---- metrics ---- */
+
+void metrics_put(metrics *m, const char *name, double value) {
+    PGR_ASSERT(m->n_more < METRICS_MAX);
+    m->more[m->n_more++] = (metric){name, value};
+}
+
+static void put_number(buf *b, double v) {
+    if (isfinite(v))
+        buf_printf(b, "%.9g", v);
+    else
+        buf_puts(b, "null");
+}
+
+static void put_more(buf *json, buf *text, const metrics *m) {
+    for (size_t i = 0; i < m->n_more; i++) {
+        buf_printf(json, ",\"%s\":", m->more[i].name);
+        put_number(json, m->more[i].value);
+        buf_printf(text, " %s %.4g", m->more[i].name, m->more[i].value);
+    }
+}
+
+/* "1:02:03" */
+static void put_clock(buf *b, double s) {
+    unsigned t = s > 0 && s < 1e8 ? (unsigned)(s + 0.5) : 0;
+    if (t >= 3600)
+        buf_printf(b, "%u:%02u:%02u", t / 3600, t / 60 % 60, t % 60);
+    else
+        buf_printf(b, "%u:%02u", t / 60, t % 60);
+}
+
+/* The line goes to the file and to the caller. */
+static pgr_status tell(train_run *r, buf *json, buf *text, pgr_error *err) {
+    buf_puts(json, "}\n");
+    if (json->failed || text->failed || !text->data) return fail_mem(err);
+    FILE *f = fopen(r->metrics_path.data, "ab");
+    bool written = f && fwrite(json->data, 1, json->n, f) == json->n;
+    if (f && fclose(f) != 0) written = false;
+    char why[128];
+    if (!written) return fail(err, PGR_E_IO, "%s: %s", r->metrics_path.data, strerror_r(errno, why, sizeof why));
+    r->state.metrics_bytes += json->n;
+    json->data[--json->n] = '\0';
+    if (r->o->on_step) r->o->on_step(r->o->on_step_ctx, json->data, text->data);
+    return PGR_OK;
+}
+
+static pgr_status tell_step(train_run *r, const metrics *m, double norm, double seconds, pgr_error *err) {
+    buf json = {0}, text = {0};
+    uint64_t step = r->state.step, made = step - r->first;
+    buf_printf(&json, "{\"step\":%llu,\"loss\":", (unsigned long long)step);
+    put_number(&json, m->loss);
+    buf_puts(&json, ",\"grad_norm\":");
+    put_number(&json, norm);
+    buf_puts(&json, ",\"learning_rate\":");
+    put_number(&json, m->lr);
+    buf_printf(&json, ",\"num_tokens\":%llu,\"step_time\":", (unsigned long long)r->state.tokens);
+    put_number(&json, seconds);
+    buf_puts(&json, ",\"epoch\":");
+    put_number(&json, m->epoch);
+    if (m->kind) buf_printf(&json, ",\"kind\":\"%s\"", m->kind);
+    buf_printf(&text, "step %llu/%llu%s%s loss %.4f", (unsigned long long)step, (unsigned long long)r->steps,
+               m->kind ? " " : "", m->kind ? m->kind : "", m->loss);
+    put_more(&json, &text, m);
+    buf_printf(&text, " grad_norm %.3g lr %.3g, %.0f tokens/s, ", norm, m->lr,
+               seconds > 0 ? (double)m->tokens / seconds : 0);
+    put_clock(&text, (clock_now() - r->start) / (double)made * (double)(r->steps - step));
+    buf_puts(&text, " left");
+    pgr_status s = tell(r, &json, &text, err);
+    buf_free(&json);
+    buf_free(&text);
+    return s;
+}
+
+static pgr_status tell_evaluation(train_run *r, const metrics *m, pgr_error *err) {
+    buf json = {0}, text = {0};
+    buf_printf(&json, "{\"step\":%llu,\"evaluation\":true", (unsigned long long)r->state.step);
+    buf_printf(&text, "step %llu evaluation:", (unsigned long long)r->state.step);
+    put_more(&json, &text, m);
+    pgr_status s = tell(r, &json, &text, err);
+    buf_free(&json);
+    buf_free(&text);
+    return s;
+}
+
+/* ---- steps ---- */
+
+static pgr_status save(train_run *r, pgr_error *err) {
+    r->saved = clock_now();
+    if (r->state.step == 0) return PGR_OK;
+    return saved_write(r->o->out, &r->state, r->settings, r->t, r->report.checkpoint, err);
+}
+
+static pgr_status make_step(train_run *r, const train_stage *s, pgr_error *err) {
+    const pgr_train_options *o = r->o;
+    train_state *st = &r->state, before = r->state;
+    float *grads = trainable_grads(r->t);
+    metrics m = {.lr = o->lr};
+    double begin = clock_now();
+    memset(grads, 0, st->n * sizeof *grads);
+    pgr_status status = s->step(s->ctx, r, &m, err);
+    double norm = status == PGR_OK ? gradient_norm(grads, st->n) : 0;
+    if (status == PGR_OK && !(isfinite(m.loss) && isfinite(norm)))
+        status =
+            fail(err, PGR_E_ARG, "step %llu: loss %g, gradient norm %g: the run has diverged, expected finite ones",
+                 (unsigned long long)st->step + 1, m.loss, norm);
+    if (status != PGR_OK) { /* positions in the data are those of the step before */
+        memcpy(st->position, before.position, sizeof st->position);
+        return status;
+    }
+    m.lr *= schedule_at((schedule)o->schedule, st->step, o->warmup, r->steps);
+    adamw_options a = {o->beta1, o->beta2, 1e-8, o->weight_decay};
+    adamw_step(st->values, st->first, st->second, grads, st->n, st->step + 1, m.lr, clip_scale(norm, o->clip), &a);
+    trainable_changed(r->t);
+    st->step++;
+    st->tokens += m.tokens;
+    r->report.loss = m.loss;
+    return tell_step(r, &m, norm, clock_now() - begin, err);
+}
+
+static pgr_status evaluate(train_run *r, const train_stage *s, pgr_error *err) {
+    metrics m = {0};
+    if (!s->evaluate) return PGR_OK;
+    PGR_TRY(s->evaluate(s->ctx, r, &m, err));
+    return m.n_more > 0 ? tell_evaluation(r, &m, err) : PGR_OK;
+}
+
+static pgr_status make_steps(train_run *r, const train_stage *s, pgr_error *err) {
+    while (r->state.step < r->steps) {
+        PGR_TRY(watch_check(&r->o->watch, err));
+        PGR_TRY(make_step(r, s, err));
+        uint64_t step = r->state.step;
+        if (step == r->steps || (s->eval_every && step % s->eval_every == 0)) PGR_TRY(evaluate(r, s, err));
+        if (step == r->steps || clock_now() - r->saved >= 60 * r->o->save_minutes) PGR_TRY(save(r, err));
+    }
+    return PGR_OK;
+}
+
+static pgr_status write_adapter(train_run *r, const train_stage *s, pgr_error *err) {
+    buf path = {0};
+    buf_printf(&path, "%s/adapter", r->o->out);
+    pgr_status status = path.failed ? fail_mem(err) : trainable_write(r->t, path.data, TRAINABLE_BF16, NULL, err);
+    if (status == PGR_OK && s->finish) status = s->finish(s->ctx, r, path.data, err);
+    buf_free(&path);
+    return status;
+}
+
+pgr_status run_loop(train_run *r, const train_stage *s, pgr_error *err) {
+    pgr_status status = make_steps(r, s, err);
+    if (status == PGR_E_CANCELLED) { /* what was learnt is kept */
+        pgr_error why = {0};
+        pgr_status kept = save(r, &why);
+        if (kept != PGR_OK) status = fail(err, kept, "%s", why.message);
+    }
+    if (status == PGR_OK) status = write_adapter(r, s, err);
+    r->report.steps = r->state.step;
+    r->report.tokens = r->state.tokens;
+    r->report.seconds = clock_now() - r->start;
+    return status;
+}

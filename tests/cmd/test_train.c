@@ -1,0 +1,100 @@
+/* test_train.c - `pgenrm train` as a user meets it, and what a kill leaves. */
+#include "base/json.h"
+#include "run_program.h"
+
+#define SFT "pgenrm train sft --data examples/chats.jsonl --batch 3 --lr 0.01 --dtype f32 "
+
+static void test_sft(void **state) {
+    (void)state;
+    ran r = run_to(SFT "--out $SCRATCH/run --steps 3 --json", 0, "");
+    const char *line = r.out;
+    static const char *const keys[] = {"step", "loss", "grad_norm", "learning_rate", "num_tokens", "step_time"};
+    for (int i = 1; i <= 3; i++) {
+        size_t n = strcspn(line, "\n");
+        json_t *v = NULL;
+        assert_int_equal(json_parse(line, n, "line", 1, &v, NULL), PGR_OK);
+        for (size_t k = 0; k < sizeof keys / sizeof *keys; k++)
+            assert_true(json_is_number(json_object_get(v, keys[k])));
+        assert_int_equal(json_integer_value(json_object_get(v, "step")), i);
+        json_decref(v);
+        line += n + 1;
+    }
+    assert_string_equal(line, "");
+    char *kept = slurp(path_of("run/metrics.jsonl"));
+    assert_string_equal(kept, r.out);
+    free(kept);
+    run_free(&r);
+    r = run_to("pgenrm generate --lora $SCRATCH/run/adapter --max-tokens 2 -q Hi", 0, "");
+    run_free(&r);
+}
+
+static void test_psi(void **state) {
+    (void)state;
+    ran r = run_to(
+        "pgenrm train psi taste=examples/choices.jsonl quality=examples/choices.jsonl -m "
+        "tests/golden/hf-tiny-words --pairs-min 1 --held .3 --out $SCRATCH/psi --steps 4 --batch 2 --pass-tokens "
+        "4096",
+        0, "");
+    assert_non_null(strstr(r.out, "step 4/4"));
+    assert_non_null(strstr(r.out, "evaluation:"));
+    run_free(&r);
+    r = run_to("cat $SCRATCH/psi/adapter/slots.json", 0, "");
+    assert_non_null(strstr(r.out, "\"a\""));
+    run_free(&r);
+}
+
+/* A signal is answered after the step that is on; the same command goes on. */
+static void test_interrupted(void **state) {
+    (void)state;
+    ran r = run_program(SFT "--out $SCRATCH/stopped --steps 100000 >$SCRATCH/printed & for i in $(seq 2400); do [ -s "
+                            "$SCRATCH/printed ] && break; sleep 0.05; done; kill -TERM $!; wait $!; exit $?");
+    assert_int_equal(r.status, 130);
+    assert_non_null(strstr(r.err, "--resume goes on from there"));
+    run_free(&r);
+    r = run_to("N=$(basename $(ls -d $SCRATCH/stopped/checkpoint-*) | cut -d- -f2) && " SFT
+               "--out $SCRATCH/stopped --resume --steps $((N + 1)) && test -d $SCRATCH/stopped/checkpoint-$((N + 1))",
+               0, "");
+    run_free(&r);
+}
+
+/* Killed again and again at moments of no choice, with a checkpoint after every step: what is left is always whole, and
+ * the end is that of a run that nobody disturbed. */
+static void test_killed(void **state) {
+    (void)state;
+    ran r = run_to(SFT "--out $SCRATCH/calm --steps 20 -q", 0, "");
+    run_free(&r);
+    r = run_to(
+        "for wait in .05 .3 .11 .5 .23 .17 .4 .08 .35 .6; do " SFT
+        "--out $SCRATCH/killed --steps 20 --save-minutes 0 --resume -q >/dev/null 2>&1 & sleep $wait; kill -9 $! "
+        "2>/dev/null; wait $! 2>/dev/null; done; " SFT "--out $SCRATCH/killed --steps 20 --save-minutes 0 --resume -q "
+        ">/dev/null && cmp $SCRATCH/calm/checkpoint-20/state.bin "
+        "$SCRATCH/killed/checkpoint-20/state.bin && cmp $SCRATCH/calm/adapter/adapter_model.safetensors "
+        "$SCRATCH/killed/adapter/adapter_model.safetensors && wc -l <$SCRATCH/killed/metrics.jsonl",
+        0, "");
+    assert_int_equal(atoi(r.out), 20);
+    run_free(&r);
+}
+
+static void test_refusals(void **state) {
+    (void)state;
+    assert_ends("pgenrm train", 2, "no command given");
+    assert_ends("pgenrm train sfi", 2, "perhaps sft");
+    assert_ends("pgenrm train sft", 2, "expected --data ROWS.jsonl");
+    assert_ends("pgenrm train sft --data x", 2, "expected --out DIR");
+    assert_ends("pgenrm train sft --data /nonexistent --out $SCRATCH/none", 1, "/nonexistent");
+    assert_ends("pgenrm train sft --data x --out y --betas 1,2", 2, "--betas");
+    assert_ends("pgenrm train sft --data x --out y --schedule step", 2, "constant, linear or cosine");
+    assert_ends(SFT "--dtype int8 --out $SCRATCH/none", 1, "int8");
+    assert_ends("pgenrm train psi --out y", 2, "expected DATA");
+    assert_ends("pgenrm train psi x.jsonl --out y", 2, "taste=FILE");
+    assert_ends("pgenrm train psi taste=x.jsonl --out y --mix taste", 2, "--mix");
+    assert_ends("pgenrm train psi taste=examples/choices.jsonl --out $SCRATCH/none", 1, "nothing to learn taste from");
+    assert_ends("pgenrm train psi taste=examples/choices.jsonl --pairs-min 1 --out $SCRATCH/none", 1, "several tokens");
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_sft), cmocka_unit_test(test_psi),
+                                       cmocka_unit_test(test_interrupted), cmocka_unit_test(test_killed),
+                                       cmocka_unit_test(test_refusals)};
+    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+}

@@ -1,0 +1,170 @@
+/* test_psi.c - the stage psi on a tiny random model and made users: the taste slot learns to read the history, the
+ * score slots to tell texts apart, and an interrupted run goes on to the same bits. */
+#include "train_fixture.h"
+
+#include "base/rng.h"
+#include "judge/slots.h"
+
+enum { USERS = 40, PAIRS = 8 };
+
+/* Half of the users choose the long answer, half the short one. */
+static const char *write_tastes(void) {
+    buf b = {0};
+    rng r = {3, 0, 0};
+    for (int u = 0; u < USERS; u++)
+        for (int i = 0; i < PAIRS; i++) {
+            buf text[2] = {{0}, {0}};
+            for (int k = 0; k < 2; k++)
+                for (size_t n = k ? 30 + rng_below(&r, 20) : 3 + rng_below(&r, 3); n > 0; n--)
+                    buf_puts(&text[k], "stone ");
+            buf_printf(
+                &b,
+                "{\"user_id\": \"u%d\", \"context\": [{\"role\": \"user\", \"content\": \"question %d of %d\"}], "
+                "\"chosen\": {\"role\": \"assistant\", \"content\": \"%s\"}, \"rejected\": {\"role\": "
+                "\"assistant\", \"content\": \"%s\"}, \"split\": \"train\"}\n",
+                u, i, u, text[u % 2].data, text[1 - u % 2].data);
+            buf_free(&text[0]);
+            buf_free(&text[1]);
+        }
+    const char *path = write_text("tastes.jsonl", b.data);
+    buf_free(&b);
+    return path;
+}
+
+/* Whoever is asked, the answer with `&` wins over the one with `~`. */
+static const char *write_qualities(void) {
+    buf b = {0};
+    rng r = {4, 0, 0};
+    for (int i = 0; i < 120; i++) {
+        char text[2][40];
+        for (int k = 0; k < 2; k++)
+            snprintf(text[k], sizeof text[k], "%c%c%c%c", (int)('a' + rng_below(&r, 26)), k ? '~' : '&',
+                     (int)('a' + rng_below(&r, 26)), k ? '~' : '&');
+        buf_printf(&b,
+                   "{\"user_id\": \"v%d\", \"context\": [{\"role\": \"user\", \"content\": \"q%d\"}], \"chosen\": "
+                   "{\"role\": \"assistant\", \"content\": \"%s\"}, \"rejected\": {\"role\": \"assistant\", "
+                   "\"content\": \"%s\"}, \"split\": \"%s\"}\n",
+                   i, i, text[0], text[1], i % 6 == 5 ? "test" : "train");
+    }
+    const char *path = write_text("qualities.jsonl", b.data);
+    buf_free(&b);
+    return path;
+}
+
+static pgr_psi_options options_for(const char *out, const pgr_psi_data *data, size_t n) {
+    pgr_psi_options o = pgr_psi_options_default();
+    o.data = data;
+    o.n_data = n;
+    o.train.out = out;
+    o.train.layers = 1;
+    o.train.lr = o.taste_lr = 1e-2;
+    o.pairs_max = 6;
+    o.held = 0.25;
+    o.eval_every = 0;
+    return o;
+}
+
+static pgr_status run(const pgr_psi_options *o, pgr_train_report *report) {
+    pgr_error err = {0};
+    pgr_model *m = open_tiny(WORDS_MODEL, 2);
+    pgr_status s = pgr_train_psi(m, o, report, &err);
+    if (s != PGR_OK && s != PGR_E_CANCELLED) fail_msg("%s", err.message);
+    pgr_model_close(m);
+    return s;
+}
+
+static double of(const watched *w, const char *name) {
+    json_t *v = json_object_get(w->evaluation, name);
+    if (!json_is_number(v)) fail_msg("the evaluation has no %s", name);
+    return json_number_value(v);
+}
+
+/* On users who were never trained on: their own pairs, not a stranger's, and mirrored with the history. Half of the
+ * users are like the next one or unlike him, so a stranger's taste is right as often as wrong. */
+static void test_taste(void **state) {
+    (void)state;
+    pgr_train_report report;
+    watched w = {0};
+    pgr_psi_data data = {PGR_PSI_TASTE, write_tastes()};
+    pgr_psi_options o = options_for(path_of("taste"), &data, 1);
+    slots_weights weights;
+    o.train.steps = 120;
+    watch_run(&o.train, &w);
+    assert_int_equal(run(&o, &report), PGR_OK);
+    assert_true(mean(w.loss + 100, 20) < 0.6 * mean(w.loss, 5));
+    assert_true(of(&w, "taste/own") > 0.9);
+    assert_true(of(&w, "taste/flipped") < 0.1);
+    assert_true(of(&w, "taste/rule") == 1);
+    json_decref(w.evaluation);
+    assert_int_equal(slots_weights_read(path_of("taste/adapter/slots.json"), &weights, NULL), PGR_OK);
+    assert_true(weights.trained && weights.a > 0);
+}
+
+static void test_quality(void **state) {
+    (void)state;
+    pgr_train_report report;
+    watched w = {0};
+    pgr_psi_data data = {PGR_PSI_QUALITY, write_qualities()};
+    pgr_psi_options o = options_for(path_of("quality"), &data, 1);
+    o.train.steps = 120;
+    o.hard = 0;
+    watch_run(&o.train, &w);
+    assert_int_equal(run(&o, &report), PGR_OK);
+    assert_true(mean(w.loss + 100, 20) < 0.6 * mean(w.loss, 5));
+    assert_true(of(&w, "quality/accuracy") > 0.9);
+    assert_true(of(&w, "quality/longest") == 0.5);
+    json_decref(w.evaluation);
+}
+
+/* Both kinds, hard losers and all: eight steps are three, an interruption, and five. */
+static void test_resumes(void **state) {
+    (void)state;
+    pgr_train_report report;
+    pgr_psi_data data[] = {{PGR_PSI_TASTE, write_tastes()}, {PGR_PSI_QUALITY, write_qualities()}};
+    pgr_psi_options o = options_for(path_of("whole"), data, 2);
+    o.train.steps = 8;
+    o.hard = 0.5;
+    o.common = true;
+    assert_int_equal(run(&o, &report), PGR_OK);
+    watched w = {.stop_after = 3};
+    o.train.out = path_of("halves");
+    watch_run(&o.train, &w);
+    assert_int_equal(run(&o, &report), PGR_E_CANCELLED);
+    w = (watched){0};
+    o.train.resume = true;
+    assert_int_equal(run(&o, &report), PGR_OK);
+    assert_int_equal(w.n, 5);
+    json_decref(w.evaluation);
+    assert_true(same_bytes(path_of("whole/checkpoint-8/state.bin"), path_of("halves/checkpoint-8/state.bin")));
+    assert_true(same_bytes(path_of("whole/adapter/slots.json"), path_of("halves/adapter/slots.json")));
+}
+
+static void assert_refused(const pgr_psi_options *o, const char *says) {
+    pgr_error err = {0};
+    pgr_model *m = open_tiny(WORDS_MODEL, 1);
+    if (pgr_train_psi(m, o, NULL, &err) == PGR_OK || !strstr(err.message, says))
+        fail_msg("\"%s\", wanted: %s", err.message, says);
+    pgr_model_close(m);
+}
+
+static void test_refusals(void **state) {
+    (void)state;
+    pgr_psi_data data = {PGR_PSI_TASTE, write_tastes()}, views = {PGR_PSI_VIEWS, write_qualities()};
+    pgr_psi_options o = options_for(path_of("refused"), &data, 1);
+    o.pairs_min = PAIRS;
+    o.pairs_max = PAIRS;
+    assert_refused(&o, "nothing to learn taste from: found 320 train rows of 40 users");
+    o.pairs_min = 3;
+    o.mix[PGR_PSI_TASTE] = 0;
+    assert_refused(&o, "mix");
+    o = options_for(path_of("refused"), &views, 1);
+    assert_refused(&o, "found nobody to ask");
+    o.n_data = 0;
+    assert_refused(&o, "expected files");
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_taste), cmocka_unit_test(test_quality),
+                                       cmocka_unit_test(test_resumes), cmocka_unit_test(test_refusals)};
+    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+}

@@ -1,0 +1,164 @@
+/* test_sft.c - supervised fine-tuning on a tiny model: it learns, it is reproducible, it goes on after an interruption
+ * to the same bits, and it says what it does not take. */
+#include "train_fixture.h"
+
+#define CHATS PGR_SOURCE_DIR "/examples/chats.jsonl"
+#define TINY  PGR_SOURCE_DIR "/tests/golden/tiny-llama.gguf"
+
+static pgr_sft_options options_for(const char *out) {
+    pgr_sft_options o = pgr_sft_options_default();
+    o.data = CHATS;
+    o.train.out = out;
+    o.train.steps = 10;
+    o.train.batch = 3;
+    o.train.lr = 1e-2;
+    o.train.schedule = PGR_SCHEDULE_COSINE;
+    o.train.warmup = 2;
+    o.train.pass_tokens = 200; /* several passes a step */
+    o.max_tokens = 200;
+    return o;
+}
+
+static pgr_status run(const pgr_sft_options *o, int n_thread, pgr_train_report *report) {
+    pgr_error err = {0};
+    pgr_model *m = open_tiny(TINY, n_thread);
+    pgr_status s = pgr_train_sft(m, o, report, &err);
+    if (s != PGR_OK && s != PGR_E_CANCELLED) fail_msg("%s", err.message);
+    pgr_model_close(m);
+    return s;
+}
+
+static void test_learns(void **state) {
+    (void)state;
+    watched w = {0};
+    pgr_sft_options o = options_for(path_of("learns"));
+    pgr_train_report report;
+    o.train.steps = 60;
+    o.train.schedule = PGR_SCHEDULE_CONSTANT;
+    watch_run(&o.train, &w);
+    assert_int_equal(run(&o, 2, &report), PGR_OK);
+    assert_int_equal(w.n, 60);
+    assert_int_equal(report.steps, 60);
+    assert_true(fabs(report.loss - w.loss[59]) < 1e-7); /* nine digits are written */
+    /* eight conversations by heart, in 20 passes over them: half of the loss at least */
+    assert_true(mean(w.loss + 54, 6) < 0.5 * mean(w.loss, 3));
+    assert_true(file_exists(path_of("learns/adapter/adapter_model.safetensors")));
+    assert_true(file_exists(path_of("learns/checkpoint-60/adapter_config.json")));
+}
+
+/* Ten steps are five, an interruption, and five: every value and moment, bit for bit, whatever the threads. */
+static void test_resumes(void **state) {
+    (void)state;
+    pgr_train_report report;
+    pgr_sft_options o = options_for(path_of("whole"));
+    assert_int_equal(run(&o, 1, &report), PGR_OK);
+
+    watched w = {.stop_after = 5};
+    o.train.out = path_of("halves");
+    watch_run(&o.train, &w);
+    assert_int_equal(run(&o, 2, &report), PGR_E_CANCELLED);
+    assert_int_equal(report.steps, 5);
+    assert_string_equal(report.checkpoint, path_of("halves/checkpoint-5"));
+    w = (watched){0};
+    o.train.resume = true;
+    assert_int_equal(run(&o, 2, &report), PGR_OK);
+    assert_int_equal(w.n, 5);
+    assert_int_equal(report.steps, 10);
+    assert_true(same_bytes(path_of("whole/checkpoint-10/state.bin"), path_of("halves/checkpoint-10/state.bin")));
+    assert_true(same_bytes(path_of("whole/adapter/adapter_model.safetensors"),
+                           path_of("halves/adapter/adapter_model.safetensors")));
+}
+
+/* A run that is done has no step left; made longer it goes on; of its checkpoints two are kept. */
+static void test_longer(void **state) {
+    (void)state;
+    pgr_train_report report;
+    pgr_sft_options o = options_for(path_of("longer"));
+    o.train.save_minutes = 0;
+    o.train.schedule = PGR_SCHEDULE_CONSTANT;
+    o.train.steps = 3;
+    assert_int_equal(run(&o, 2, &report), PGR_OK);
+    o.train.resume = true;
+    assert_int_equal(run(&o, 2, &report), PGR_OK);
+    assert_int_equal(report.steps, 3);
+    assert_true(isnan(report.loss));
+    o.train.steps = 5;
+    assert_int_equal(run(&o, 2, &report), PGR_OK);
+    assert_int_equal(report.steps, 5);
+    assert_true(file_is_folder(path_of("longer/checkpoint-5")) && file_is_folder(path_of("longer/checkpoint-4")));
+    assert_false(file_is_folder(path_of("longer/checkpoint-3")));
+}
+
+/* --init: the adapter's values (as its file has them), a new optimiser. With learning rate 0 they stay. */
+static void test_init(void **state) {
+    (void)state;
+    pgr_train_report report;
+    pgr_sft_options o = options_for(path_of("first"));
+    assert_int_equal(run(&o, 2, &report), PGR_OK);
+    o.train.init = path_of("first/adapter");
+    o.train.out = path_of("second");
+    o.train.lr = 0;
+    assert_int_equal(run(&o, 2, &report), PGR_OK);
+    assert_true(same_bytes(path_of("first/adapter/adapter_model.safetensors"),
+                           path_of("second/adapter/adapter_model.safetensors")));
+}
+
+static void assert_refused(const pgr_sft_options *o, pgr_status status, const char *says) {
+    pgr_error err = {0};
+    pgr_model *m = open_tiny(TINY, 1);
+    pgr_status s = pgr_train_sft(m, o, NULL, &err);
+    if (s != status || !strstr(err.message, says))
+        fail_msg("status %d: %s\nwanted %d: %s", s, err.message, status, says);
+    pgr_model_close(m);
+}
+
+static void test_refusals(void **state) {
+    (void)state;
+    pgr_train_report report;
+    pgr_sft_options o = options_for(path_of("refused"));
+    o.train.steps = 2;
+    assert_int_equal(run(&o, 1, &report), PGR_OK);
+    assert_refused(&o, PGR_E_ARG, "holds a run already");
+    o.train.resume = true;
+    o.train.lr = 0.5;
+    assert_refused(&o, PGR_E_ARG, "setting lr 0.01");
+    o = options_for(path_of("refused2"));
+    o.data = write_text("bad.jsonl", "{\"messages\": [{\"role\": \"user\", \"content\": \"x\"}]}\n");
+    assert_refused(&o, PGR_E_FORMAT, "bad.jsonl:1: no turn of the assistant");
+    o.data = write_text("bad.jsonl", "{\"messages\": [{\"role\": \"robot\", \"content\": \"x\"}]}\n");
+    assert_refused(&o, PGR_E_FORMAT, "\"robot\"");
+    o.data = write_text("bad.jsonl", "{\"message\": []}\n");
+    assert_refused(&o, PGR_E_FORMAT, "messages");
+    o.data = path_of("nothing.jsonl");
+    assert_refused(&o, PGR_E_IO, "nothing.jsonl");
+    o = options_for(path_of("refused3"));
+    o.max_tokens = 5;
+    assert_refused(&o, PGR_E_FORMAT, "8 are longer");
+    o.max_tokens = 300;
+    assert_refused(&o, PGR_E_ARG, "pass-tokens, 200");
+}
+
+/* A damaged checkpoint is told, not trained on. */
+static void test_damage(void **state) {
+    (void)state;
+    pgr_train_report report;
+    pgr_sft_options o = options_for(path_of("damaged"));
+    o.train.steps = 2;
+    assert_int_equal(run(&o, 1, &report), PGR_OK);
+    FILE *f = fopen(path_of("damaged/checkpoint-2/state.bin"), "r+b");
+    assert_non_null(f);
+    assert_int_equal(fseek(f, 4000, SEEK_SET), 0);
+    assert_int_equal(fwrite("x", 1, 1, f), 1);
+    assert_int_equal(fclose(f), 0);
+    o.train.resume = true;
+    assert_refused(&o, PGR_E_FORMAT, "damaged");
+    assert_int_equal(truncate(path_of("damaged/checkpoint-2/state.bin"), 100), 0);
+    assert_refused(&o, PGR_E_FORMAT, "bytes");
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_learns),   cmocka_unit_test(test_resumes),
+                                       cmocka_unit_test(test_longer),   cmocka_unit_test(test_init),
+                                       cmocka_unit_test(test_refusals), cmocka_unit_test(test_damage)};
+    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+}

@@ -281,6 +281,7 @@ int main(int argc, char **argv) {
     pgr_error err = {0};
     must(pool_create(0, &x.threads, &err), &err);
     x.o.users = strtoul(argv[3], NULL, 10);
+    x.o.hold_prototypes = 0; /* K of them, all known */
     must(synth_texts_load(argv[1], x.o.max_bytes, NULL, &x.texts, &err), &err);
     size_t prompts = strtoul(argv[4], NULL, 10), each = strtoul(argv[5], NULL, 10);
     if (prompts < x.texts.n_prompt) x.texts.n_prompt = prompts;

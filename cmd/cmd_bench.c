@@ -6,6 +6,7 @@
 
 #include "bench_table.h"
 #include "buffer.h"
+#include "cold_table.h"
 #include "commands.h"
 #include "lampqa_table.h"
 #include "message.h"
@@ -36,7 +37,8 @@ typedef struct bench_run {
     char *embedder_path;
     pgr_embedder *opened;
     pgr_people *people;
-    bool lampqa;
+    bool lampqa, cold_start;
+    numbers cold_pairs;
     const char *truth;
 } bench_run;
 
@@ -107,6 +109,10 @@ static const option_row OPTIONS[] = {
     {0, "calibration-out", "FILE",
      "a calibration for `score`, fitted on the last row of p-genrm; ask other rows than those you measure it on",
      OPTION_AT(bench_run, o.calibration_out)},
+    {0, "cold-start", NULL, "accuracy by how many pairs of a new user are known; what others chose is known as before",
+     OPTION_AT(bench_run, cold_start)},
+    {0, "cold-pairs", "N,N...", "these numbers (default: 0,1,2,3,6,10), of users who have the largest",
+     NUMBERS_AT(cold_pairs)},
     {0, "lampqa", NULL,
      "rank generators: the first operand has LaMP-QA's questions, each other one a generator's responses; --history "
      "counts the "
@@ -212,6 +218,32 @@ static int bench_with(bench_run *r, const session *s) {
     return status;
 }
 
+static int cold_with(bench_run *r, const session *s) {
+    pgr_cold_options how = pgr_cold_options_default();
+    pgr_cold_report *report = NULL;
+    pgr_error err = {0};
+    if (r->cold_pairs.n) how.known = r->cold_pairs.v, how.n_known = r->cold_pairs.n;
+    r->o.watch = bar_watch(s->bar);
+    if (pgr_bench_cold(s->engine, &r->o, &how, &report, &err) != PGR_OK) {
+        int status = complain_error(&err);
+        if (status == EXIT_INTERRUPTED && r->o.out) complain("the same command with --resume goes on");
+        return status;
+    }
+    if (isatty(STDOUT_FILENO)) pgr_progress_bar_update(s->bar, "", 0, 0, "");
+    size_t failures = 0;
+    for (size_t i = 0; i < report->n_row; i++) failures += report->rows[i].failures;
+    if (r->common.json) {
+        cold_lines_print(report);
+        for (size_t i = 0; i < report->n_note && !r->common.quiet; i++) complain("%s", report->notes[i]);
+    } else {
+        screen screen = screen_open(160);
+        cold_table_print(&screen, report);
+    }
+    pgr_cold_free(report);
+    int status = finish_output();
+    return status == EXIT_DONE && failures ? EXIT_SOME_FAILED : status;
+}
+
 static int bench_on(bench_run *r) {
     session s = {0};
     int status = EXIT_DONE;
@@ -223,7 +255,7 @@ static int bench_on(bench_run *r) {
     if (status == EXIT_DONE) status = open_people(r);
     if (status == EXIT_DONE) status = scalar_args_open(&r->scalar, &r->common, s.bar);
     r->o.scalar = r->scalar.opened;
-    if (status == EXIT_DONE) status = bench_with(r, &s);
+    if (status == EXIT_DONE) status = r->cold_start ? cold_with(r, &s) : bench_with(r, &s);
     scalar_args_close(&r->scalar);
     pgr_people_close(r->people);
     pgr_embedder_close(r->opened);
@@ -321,6 +353,7 @@ static int run(const command *self, int argc, char **argv) {
     if (r.truth) return args_wrong(self, "--truth goes with --lampqa");
     if (!operands[0]) return args_wrong(self, "no data given, expected a DATA.jsonl file");
     if (r.o.resume && !r.o.out) return args_wrong(self, "--resume goes with --out, the folder of the run");
+    if (r.cold_pairs.n && !r.cold_start) return args_wrong(self, "--cold-pairs goes with --cold-start");
     if (r.prototypes && !r.store) return args_wrong(self, "--prototypes goes with --store");
     r.o.data = (const char *const *)operands;
     while (operands[r.o.n_data]) r.o.n_data++;

@@ -28,29 +28,35 @@ extern "C" {
 
 /* Users with known truth, to measure what real data cannot tell from noise: latent weights over measured facts of a
  * text (length, lists, warmth, ...) that depend on the kind of query, users drawn around prototypes, noisy choices
- * (Bradley-Terry) between real responses. The defaults give a ladder like that of docs/synth.md. */
+ * (Bradley-Terry) between real responses. Utilities are scaled so that those of two random responses to a query differ
+ * by 1 (standard deviation). */
 typedef struct pgr_synth_options {
     size_t users;             /* 400 */
     size_t prototypes;        /* 8: tastes that users are drawn from */
-    size_t train_pairs;       /* 12 of each user, on train prompts */
+    size_t hold_prototypes;   /* 2 of these: only held-out users have them; 0: none */
+    size_t train_pairs;       /* 16 of each user, on train prompts */
     size_t test_pairs;        /* 6 of each user, on held-out prompts */
     double held_users;        /* 0.25: share of users whose train rows are a history only */
     double held_prompts;      /* 0.3: share of prompts that only test rows ask */
-    double noise;             /* utility of two random responses differs by 1 (standard deviation); a choice follows
-                               * sigmoid(difference / noise) */
+    double least;             /* 0.25: no pair's utilities differ by less */
+    double noise;             /* 0.15: a choice follows sigmoid(difference / noise) */
     double common;            /* size of what all users share, beside a prototype's taste of size 1 */
     double scenario;          /* of what a prototype changes with the kind of query */
     double own;               /* of what is a user's alone */
     size_t max_bytes;         /* 1500: longer responses and prompts are left out */
+    size_t truths;            /* 8: draws of everything that the ladder is measured on, from the seeds seed, seed + 1...;
+                               * the file is the first */
     uint64_t seed;
     pgr_watch watch;
 } pgr_synth_options;
 
 pgr_synth_options pgr_synth_options_default(void);
 
-typedef struct pgr_synth_step { /* one method on the held-out users' test rows; errors are clustered by user */
-    const char *name;           /* static */
-    size_t history;             /* pairs of the user that it sees; 0: none */
+/* One method on the held-out users' test rows: means over the truths. Errors (`_se`) are those between truths, so that
+ * the luck of which tastes were drawn counts; with one truth they are clustered by user, and it does not. */
+typedef struct pgr_synth_step {
+    const char *name;             /* static */
+    size_t history;               /* pairs of the user that it sees; 0: none */
     double accuracy, accuracy_se;
     double stranger, stranger_se; /* the same method given another user's history; NaN without history */
     double gain, gain_se;         /* own less stranger's, row by row; NaN without history */
@@ -58,20 +64,27 @@ typedef struct pgr_synth_step { /* one method on the held-out users' test rows; 
 
 enum { PGR_SYNTH_STEPS = 24 };
 
-typedef struct pgr_synth_report {
-    size_t prompts, responses; /* that were used */
-    size_t users, held_users, train_rows, test_rows, ladder_rows;
-    double ceiling; /* mean probability of the likelier choice over the ladder's rows: what the oracle gets without
-                     * luck */
-    size_t kinds[4]; /* prompts of each kind: code, write, advise, explain */
+typedef struct pgr_synth_ladder { /* on one kind of held-out users */
     pgr_synth_step steps[PGR_SYNTH_STEPS];
-    size_t n_step;
+    size_t n_step;      /* 0: there are no such users */
+    size_t users, rows; /* of one truth */
+    double ceiling;     /* mean probability of the likelier choice: what the oracle gets without luck */
+} pgr_synth_ladder;
+
+typedef struct pgr_synth_report {
+    size_t prompts, responses;                       /* that were used */
+    size_t users, held_users, train_rows, test_rows; /* of one truth */
+    size_t truths;
+    size_t kinds[4];         /* prompts of each kind: code, write, advise, explain */
+    pgr_synth_ladder ladder; /* held-out users of prototypes that known users have */
+    pgr_synth_ladder unseen; /* those of prototypes that were held out */
 } pgr_synth_report;
 
 /* responses: a file of {"prompt": "...", "responses": {"name": "text", ...}} lines, plain or gzip. Writes
  * PersonalRewardBench records to out (NULL: none) with the keys `truth` (probability that `chosen` is preferred),
- * `prototype`, `type` (the kind of query) and, in test rows, `subset`: "held" or "known" users. Measures the ladder
- * into report (may be NULL). The same options give the same file, byte for byte.
+ * `prototype`, `type` (the kind of query) and `subset`: of a held-out user's train rows "history", of test rows
+ * "known", or "held" with "seen" or "unseen" (docs/synth.md). Measures the ladder into report (may be NULL). The same options
+ * give the same file, byte for byte.
  * on error and after *cancel: no file under that name, an older one is as it was; report is not written. */
 pgr_status pgr_synth(const char *responses, const char *out, const pgr_synth_options *options, pgr_synth_report *report,
                      pgr_error *err);
@@ -180,6 +193,45 @@ void pgr_bench_free(pgr_bench_report *report);
 pgr_status pgr_bench_row_json(const pgr_bench_row *row, char **out, pgr_error *err);
 /* The report as one HTML page with its plots inside. *out is the caller's (pgr_free). */
 pgr_status pgr_bench_html(const pgr_bench_report *report, const char *title, char **out, pgr_error *err);
+
+/* ---- cold start ------------------------------------------------------------------------------------------------ */
+
+/* How many pairs of a new user are known, and in how many folds such users are taken out of the rest. */
+typedef struct pgr_cold_options {
+    const int *known; /* (n_known) 0, 1, 2, 3, 6, 10: growing */
+    size_t n_known;
+    size_t folds;     /* 5 */
+} pgr_cold_options;
+
+typedef struct pgr_cold_row { /* a method on users of whom `known` pairs are known */
+    const char *data, *method;
+    int ind, pro;
+    bool stranger;
+    int known;
+    size_t pairs, users;                  /* asked; the same at every `known` */
+    double accuracy, accuracy_se;         /* errors are clustered by user */
+    double over_longest, over_longest_se; /* paired */
+    size_t ties, failures;
+    size_t place;                         /* of the method among the rows */
+} pgr_cold_row;
+
+typedef struct pgr_cold_report {
+    const pgr_cold_row *rows; /* (n_row) by data set and method, fewest pairs first */
+    size_t n_row;
+    const char *const *notes; /* (n_note) of the runs with the fewest pairs */
+    size_t n_note;
+} pgr_cold_report;
+
+pgr_cold_options pgr_cold_options_default(void);
+
+/* What pgr_bench measures, on users who are new: asked are the users who have the largest number of train pairs, the
+ * same ones at every number. In the runs of a fold its users have `known` of these pairs, as a prompt shows at most
+ * (judge.history), and everybody else has all of his. how: NULL: the defaults. options.out: NULL, or a folder with one
+ * below for each run (DATA-KNOWN-FOLD), each of which goes on with `resume`.
+ * errors: as pgr_bench; PGR_E_ARG where fewer than two users have so many train pairs. */
+pgr_status pgr_bench_cold(pgr_engine *engine, const pgr_bench_options *options, const pgr_cold_options *how,
+                          pgr_cold_report **out, pgr_error *err);
+void pgr_cold_free(pgr_cold_report *report); /* NULL is fine */
 
 /* ---- LaMP-QA --------------------------------------------------------------------------------------------------- */
 

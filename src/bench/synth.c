@@ -7,10 +7,11 @@
 
 #include "base/mem.h"
 #include "base/rng.h"
+#include "base/watch.h"
 
 enum { MAIN_FACTS = 2, SHIFT_FACTS = 1 }; /* facts of a taste, and of a change to it */
 enum { STREAM_PROMPTS = 1, STREAM_TRUTH, STREAM_SPREAD, STREAM_USERS };
-enum { SPREAD_PAIRS = 4000, TRIES = 20 };
+enum { SPREAD_PAIRS = 4000, TRIES = 32 };
 static const double LIMIT = 3; /* standard deviations of a difference: more is not noticed */
 
 void synth_free(synth *s) {
@@ -80,17 +81,20 @@ static void draw_taste(const spread *sp, int n, rng *g, double w[N_FACT]) {
 typedef struct truth {
     spread spread;
     double common[N_FACT];
-    double (*base)[N_FACT];                  /* (K) their mean is 0: what all share is in common */
+    double (*base)[N_FACT];                  /* (K) mean over known users' 0: what all share is in common */
     double (*scenario)[SYNTH_KINDS][N_FACT]; /* (K) */
 } truth;
 
-static void draw_prototypes(truth *t, size_t K, uint64_t seed) {
-    rng g = {.seed = seed, .stream = STREAM_TRUTH};
+/* The last prototypes are those that are held out: their bases stay as they are drawn, or what is common to the others
+ * would be the opposite of theirs. */
+static void draw_prototypes(truth *t, const pgr_synth_options *o) {
+    rng g = {.seed = o->seed, .stream = STREAM_TRUTH};
+    size_t K = o->prototypes - o->hold_prototypes;
     double mean[N_FACT] = {0};
     draw_taste(&t->spread, MAIN_FACTS, &g, t->common);
-    for (size_t k = 0; k < K; k++) {
+    for (size_t k = 0; k < o->prototypes; k++) {
         draw_taste(&t->spread, MAIN_FACTS, &g, t->base[k]);
-        for (int f = 0; f < N_FACT; f++) mean[f] += t->base[k][f] / (double)K;
+        for (int f = 0; f < N_FACT && k < K; f++) mean[f] += t->base[k][f] / (double)K;
         for (int s = 0; s < SYNTH_KINDS; s++) draw_taste(&t->spread, SHIFT_FACTS, &g, t->scenario[k][s]);
     }
     for (size_t k = 0; k < K && K > 1; k++)
@@ -99,7 +103,8 @@ static void draw_prototypes(truth *t, size_t K, uint64_t seed) {
 
 static void draw_user(const truth *t, const pgr_synth_options *o, rng *g, synth_user *u) {
     double own[N_FACT];
-    u->prototype = rng_below(g, o->prototypes);
+    size_t known = o->prototypes - o->hold_prototypes;
+    u->prototype = u->unseen ? known + rng_below(g, o->hold_prototypes) : rng_below(g, known);
     draw_taste(&t->spread, MAIN_FACTS, g, own);
     for (int s = 0; s < SYNTH_KINDS; s++) {
         double *w = u->weights[s], variance = 0;
@@ -114,21 +119,56 @@ static void draw_user(const truth *t, const pgr_synth_options *o, rng *g, synth_
 
 /* ---- choices --------------------------------------------------------------------------------------------------- */
 
-/* Two responses that differ in something measured, if such a pair is soon found. */
-static void draw_row(const synth_texts *t, const synth_user *u, double noise, rng *g, synth_row *row) {
-    double utility = 0, z[N_FACT], size = 0;
-    size_t pair[2];
-    for (int i = 0; i < TRIES && size == 0; i++) {
-        draw_pair(t, row->prompt, g, pair);
-        difference(&t->responses[pair[0]].facts, &t->responses[pair[1]].facts, z);
-        for (int f = 0; f < N_FACT; f++) size += fabs(z[f]);
+typedef struct choice {
+    size_t pair[2]; /* responses */
+    double utility; /* of the first less that of the second */
+} choice;
+
+/* May the pair be asked: do its responses differ in something measured, and in utility by `least` or more? */
+static bool weigh(const synth_texts *t, const synth_user *u, size_t prompt, double least, choice *c) {
+    double z[N_FACT], size = 0;
+    difference(&t->responses[c->pair[0]].facts, &t->responses[c->pair[1]].facts, z);
+    c->utility = 0;
+    for (int f = 0; f < N_FACT; f++) {
+        c->utility += u->weights[t->prompts[prompt].kind][f] * z[f];
+        size += fabs(z[f]);
     }
-    for (int f = 0; f < N_FACT; f++) utility += u->weights[t->prompts[row->prompt].kind][f] * z[f];
-    double first = 1 / (1 + exp(-utility / noise));
+    return size > 0 && fabs(c->utility) >= least;
+}
+
+/* The prompt's pair number `want`, from 0, of those that may be asked; false: there are fewer, *n. */
+static bool nth_pair(const synth_texts *t, const synth_user *u, size_t prompt, double least, size_t want, choice *c,
+                     size_t *n) {
+    const synth_prompt *p = &t->prompts[prompt];
+    *n = 0;
+    for (size_t a = 0; a < p->n; a++)
+        for (size_t b = 0; b < p->n; b++) {
+            *c = (choice){.pair = {p->first + a, p->first + b}};
+            if (a != b && weigh(t, u, prompt, least, c) && (*n)++ == want) return true;
+        }
+    return false;
+}
+
+/* One of the prompt's pairs that may be asked, each as likely; false: there is none. */
+static bool draw_choice(const synth_texts *t, const synth_user *u, size_t prompt, double least, rng *g, choice *c) {
+    for (int i = 0; i < TRIES; i++) {
+        draw_pair(t, prompt, g, c->pair);
+        if (weigh(t, u, prompt, least, c)) return true;
+    }
+    size_t n, found;
+    nth_pair(t, u, prompt, least, SIZE_MAX, c, &n);
+    return n > 0 && nth_pair(t, u, prompt, least, rng_below(g, n), c, &found);
+}
+
+static bool draw_row(const synth_texts *t, const synth_user *u, const pgr_synth_options *o, rng *g, synth_row *row) {
+    choice c;
+    if (!draw_choice(t, u, row->prompt, o->least, g, &c)) return false;
+    double first = 1 / (1 + exp(-c.utility / o->noise));
     bool chosen = rng_next(g) < first;
-    row->chosen = pair[!chosen];
-    row->rejected = pair[chosen];
+    row->chosen = c.pair[!chosen];
+    row->rejected = c.pair[chosen];
     row->truth = chosen ? first : 1 - first;
+    return true;
 }
 
 static void shuffle(size_t *v, size_t n, rng *g) {
@@ -139,14 +179,21 @@ static void shuffle(size_t *v, size_t n, rng *g) {
     }
 }
 
-/* The first n of a shuffled copy of the prompts. */
-static void draw_rows(const synth_texts *t, const synth_user *u, size_t user, bool test, size_t n,
-                      const pgr_synth_options *o, size_t *prompts, size_t n_prompt, rng *g, synth_row *rows) {
+/* Rows on the first prompts of a shuffled copy that have a pair to ask. */
+static pgr_status draw_rows(const synth_texts *t, const synth_user *u, size_t user, bool test, size_t n,
+                            const pgr_synth_options *o, size_t *prompts, size_t n_prompt, rng *g, synth_row *rows,
+                            pgr_error *err) {
     shuffle(prompts, n_prompt, g);
-    for (size_t i = 0; i < n; i++) {
-        rows[i] = (synth_row){.user = user, .prompt = prompts[i], .test = test};
-        draw_row(t, u, o->noise, g, &rows[i]);
+    size_t made = 0;
+    for (size_t i = 0; i < n_prompt && made < n; i++) {
+        rows[made] = (synth_row){.user = user, .prompt = prompts[i], .test = test};
+        made += draw_row(t, u, o, g, &rows[made]);
     }
+    return made == n ? PGR_OK
+                     : fail(err, PGR_E_ARG,
+                            "user %zu has %zu of %zu %s prompts with responses whose utilities differ by %g or more, "
+                            "expected %zu",
+                            user, made, n_prompt, test ? "test" : "train", o->least, n);
 }
 
 typedef struct prompt_lists {
@@ -170,7 +217,11 @@ static pgr_status check(const synth_texts *t, const pgr_synth_options *o, pgr_er
     if (o->prototypes < 1 || o->prototypes > o->users)
         return fail(err, PGR_E_ARG, "prototypes is %zu, expected 1 to the number of users, %zu", o->prototypes,
                     o->users);
+    if (o->hold_prototypes >= o->prototypes)
+        return fail(err, PGR_E_ARG, "%zu prototypes are held out, expected fewer than there are, %zu",
+                    o->hold_prototypes, o->prototypes);
     if (!(o->noise > 0)) return fail(err, PGR_E_ARG, "noise is %g, expected more than 0", o->noise);
+    if (!(o->least >= 0)) return fail(err, PGR_E_ARG, "least is %g, expected 0 or more", o->least);
     if (!(o->held_users > 0 && o->held_users < 1))
         return fail(err, PGR_E_ARG, "held-out users are %g, expected a share between 0 and 1", o->held_users);
     if (!(o->held_prompts > 0 && o->held_prompts < 1))
@@ -185,29 +236,36 @@ static pgr_status check(const synth_texts *t, const pgr_synth_options *o, pgr_er
     return PGR_OK;
 }
 
-static void draw_all(const truth *tr, const synth_texts *t, const pgr_synth_options *o, prompt_lists *p, synth *out) {
-    size_t *shuffled[2] = {p->of[0] + t->n_prompt, p->of[1] + t->n_prompt}, at = 0;
+/* Every other held-out user has a prototype that is held out, where there are such. */
+static pgr_status draw_all(const truth *tr, const synth_texts *t, const pgr_synth_options *o, prompt_lists *p,
+                           synth *out, pgr_error *err) {
+    size_t *shuffled[2] = {p->of[0] + t->n_prompt, p->of[1] + t->n_prompt}, at = 0, held = 0;
     size_t n_held = (size_t)ceil((double)o->users * o->held_users);
     for (size_t u = 0; u < o->users; u++) {
         rng g = {.seed = o->seed, .stream = (uint32_t)(STREAM_USERS + u)};
         synth_user *user = &out->users[u];
         /* spread over the users whatever their number */
         user->held = (u + 1) * n_held / o->users > u * n_held / o->users;
+        user->unseen = user->held && o->hold_prototypes > 0 && held % 2 == 1;
+        held += user->held;
         draw_user(tr, o, &g, user);
         for (int test = 0; test < 2; test++) {
             size_t n = test ? o->test_pairs : o->train_pairs;
             memcpy(shuffled[test], p->of[test], p->n[test] * sizeof *shuffled[test]);
-            draw_rows(t, user, u, test, n, o, shuffled[test], p->n[test], &g, out->rows + at);
+            PGR_TRY(draw_rows(t, user, u, test, n, o, shuffled[test], p->n[test], &g, out->rows + at, err));
             at += n;
         }
+        if (u % 256 == 0) PGR_TRY(watch_check(&o->watch, err));
     }
+    return PGR_OK;
 }
 
 pgr_status synth_draw(synth_texts *texts, const pgr_synth_options *o, synth *out, pgr_error *err) {
     *out = (synth){0};
     PGR_TRY(check(texts, o, err));
     size_t n_row = o->users * (o->train_pairs + o->test_pairs);
-    *out = (synth){.texts = texts, .n_user = o->users, .n_prototype = o->prototypes, .n_row = n_row};
+    *out = (synth){.texts = texts, .n_user = o->users, .n_row = n_row};
+    out->n_prototype = o->prototypes - o->hold_prototypes;
     out->users = mem_zero(o->users, sizeof *out->users);
     out->rows = mem_array(n_row, sizeof *out->rows);
     truth t = {.base = mem_zero(o->prototypes, sizeof *t.base),
@@ -219,8 +277,8 @@ pgr_status synth_draw(synth_texts *texts, const pgr_synth_options *o, synth *out
     if (status == PGR_OK) {
         hold_prompts(texts, o, &p);
         measure_spread(texts, o->seed, &t.spread);
-        draw_prototypes(&t, o->prototypes, o->seed);
-        draw_all(&t, texts, o, &p, out);
+        draw_prototypes(&t, o);
+        status = draw_all(&t, texts, o, &p, out, err);
     }
     mem_free(t.base);
     mem_free(t.scenario);

@@ -4,7 +4,8 @@
  * A user of prototype k asks queries of a kind s (told by words, synth_kind) and weighs facts by
  *     w(u, s) = common + base_k + scenario_ks + own_u
  * each term on a few facts; w is scaled so that the utility difference of two random responses has standard deviation
- * 1. He prefers a to b with probability sigmoid(w . (facts of a - facts of b) / noise)  (Bradley-Terry). */
+ * 1. Asked about a and b whose utilities differ by `least` or more, he prefers a to b with probability
+ *     sigmoid(w . (facts of a - facts of b) / noise)                                                (Bradley-Terry). */
 #ifndef PGR_BENCH_SYNTH_H
 #define PGR_BENCH_SYNTH_H
 
@@ -39,7 +40,8 @@ typedef struct synth_texts {
 
 typedef struct synth_user {
     size_t prototype;
-    bool held; /* his train rows are a history to judge by, not to learn from */
+    bool held;   /* his train rows are a history to judge by, not to learn from */
+    bool unseen; /* no known user has his prototype */
     double weights[SYNTH_KINDS][N_FACT];
 } synth_user;
 
@@ -52,7 +54,7 @@ typedef struct synth_row {
 typedef struct synth {
     const synth_texts *texts;
     synth_user *users;
-    size_t n_user, n_prototype;
+    size_t n_user, n_prototype; /* prototypes: of known users */
     synth_row *rows; /* (n_row) by user, train rows first */
     size_t n_row;
 } synth; /* all zero: none */
@@ -72,7 +74,16 @@ void synth_free(synth *s);
 /* Facts of the row's chosen less those of its rejected response, in standard deviations, within -3..3. */
 void synth_difference(const synth *s, const synth_row *row, double z[N_FACT]);
 
-/* The ladder of methods on the test rows of held-out users. */
+/* The ladders of methods on the test rows of held-out users, into report->ladder and ->unseen. */
 pgr_status synth_ladder(const synth *s, const pgr_synth_options *o, pgr_synth_report *report, pgr_error *err);
+
+/* A ladder over several truths: synth_mean_add once for each, all zero before the first, then synth_mean_end. */
+typedef struct synth_mean {
+    pgr_synth_ladder first; /* names, histories, and where there is one truth all of it */
+    double sum[PGR_SYNTH_STEPS][3], square[PGR_SYNTH_STEPS][3], ceiling; /* accuracy, stranger's, gain */
+    size_t n;
+} synth_mean;
+void synth_mean_add(synth_mean *m, const pgr_synth_ladder *l);
+pgr_synth_ladder synth_mean_end(const synth_mean *m);
 
 #endif

@@ -16,7 +16,7 @@
 enum { FEATURES = N_FACT * (1 + SYNTH_KINDS), ROUNDS = 15, STREAM_HISTORY = 0x80000000u };
 _Static_assert(FEATURES <= LOGISTIC_MAX, "logistic_fit takes fewer");
 static const double PRECISION = 1, KIND_PRECISION = 4; /* of the prior: a kind's difference is smaller than the whole */
-static const size_t HISTORIES[] = {1, 2, 3, 6, 10};
+static const size_t HISTORIES[] = {1, 2, 3, 6, 10, 16};
 enum { N_HISTORY = sizeof HISTORIES / sizeof *HISTORIES };
 
 typedef struct ladder {
@@ -25,14 +25,15 @@ typedef struct ladder {
     double *x;              /* (n_row, FEATURES) */
     size_t n_train, n_test; /* rows of one user */
     size_t *known, n_known; /* train rows of known users */
-    size_t *held, n_held;   /* users */
+    size_t *held, n_held;   /* users, those of unseen prototypes last */
     size_t *history;        /* (n_held, n_train) rows of each in the order in which they are shown */
+    size_t from, n;         /* of the held users: those who are asked now */
     double precision[FEATURES];
     double global[FEATURES];
     size_t K;
     double *weights, *prior;       /* (K, FEATURES), (K) log share of a prototype found */
     double *share;                 /* (K) scratch */
-    double *own, *stranger, *gain; /* (n_held, n_test) 1 right, 0.5 tie, 0 wrong */
+    double *own, *stranger, *gain; /* (n, n_test) 1 right, 0.5 tie, 0 wrong */
     size_t *cluster, *counts;
     double *residuals;
 } ladder;
@@ -86,25 +87,29 @@ static size_t first_row(const ladder *l, size_t user) {
     return user * (l->n_train + l->n_test);
 }
 
-/* Which rows are learnt from, whose are asked, which pairs a history of h shows: the first h of a shuffled list. */
-static void split_users(ladder *l) {
-    size_t n_held = 0;
-    for (size_t u = 0; u < l->s->n_user; u++) {
-        size_t from = first_row(l, u);
-        if (!l->s->users[u].held) {
-            for (size_t i = 0; i < l->n_train; i++) l->known[l->n_known++] = from + i;
-            continue;
-        }
-        rng g = {.seed = l->o->seed, .stream = (uint32_t)(STREAM_HISTORY + u)};
-        size_t *h = l->history + n_held * l->n_train;
-        for (size_t i = 0; i < l->n_train; i++) {
-            size_t k = rng_below(&g, i + 1);
-            h[i] = h[k];
-            h[k] = from + i;
-        }
-        for (size_t i = 0; i < l->n_test; i++) l->cluster[n_held * l->n_test + i] = n_held;
-        l->held[n_held++] = u;
+/* A history of h shows the first h of a shuffled list. */
+static void add_held(ladder *l, size_t user) {
+    rng g = {.seed = l->o->seed, .stream = (uint32_t)(STREAM_HISTORY + user)};
+    size_t *h = l->history + l->n_held * l->n_train;
+    for (size_t i = 0; i < l->n_train; i++) {
+        size_t k = rng_below(&g, i + 1);
+        h[i] = h[k];
+        h[k] = first_row(l, user) + i;
     }
+    for (size_t i = 0; i < l->n_test; i++) l->cluster[l->n_held * l->n_test + i] = l->n_held;
+    l->held[l->n_held++] = user;
+}
+
+/* Which rows are learnt from, and whose are asked. */
+static void split_users(ladder *l) {
+    l->n_held = 0;
+    for (int unseen = 0; unseen < 2; unseen++)
+        for (size_t u = 0; u < l->s->n_user; u++) {
+            const synth_user *user = &l->s->users[u];
+            if (user->held && user->unseen == unseen) add_held(l, u);
+            for (size_t i = 0; !unseen && !user->held && i < l->n_train; i++)
+                l->known[l->n_known++] = first_row(l, u) + i;
+        }
 }
 
 static double dot(const double *a, const double *b, size_t n) {
@@ -265,36 +270,49 @@ static pgr_status know(knowledge *k, const size_t *history, pgr_error *err) {
     return PGR_OK;
 }
 
-static void ask(const ladder *l, knowledge *k, method_fn method, size_t held, double *right) {
-    size_t from = first_row(l, l->held[held]) + l->n_train;
-    for (size_t i = 0; i < l->n_test; i++) {
-        double v = method(k, from + i);
-        right[held * l->n_test + i] = v > 0 ? 1 : v == 0 ? .5 : 0;
+/* right: (n, n_test), user number i of those who are asked */
+static void ask(const ladder *l, knowledge *k, method_fn method, size_t i, double *right) {
+    size_t from = first_row(l, l->held[l->from + i]) + l->n_train;
+    for (size_t t = 0; t < l->n_test; t++) {
+        double v = method(k, from + t);
+        right[i * l->n_test + t] = v > 0 ? 1 : v == 0 ? .5 : 0;
     }
 }
 
 static mean_se mean_of_rows(const ladder *l, const double *v) {
-    return mean_clustered(v, l->cluster, l->n_held * l->n_test, l->residuals, l->counts, l->n_held);
+    return mean_clustered(v, l->cluster, l->n * l->n_test, l->residuals, l->counts, l->n);
 }
 
-static pgr_status climb(ladder *l, const char *name, method_fn method, size_t h, double *share,
-                        pgr_synth_report *report, pgr_error *err) {
-    knowledge k = {.l = l, .h = h, .share = share};
-    pgr_synth_step *step = &report->steps[report->n_step++];
-    for (size_t i = 0; i < l->n_held; i++) {
-        PGR_TRY(know(&k, l->history + i * l->n_train, err));
+static pgr_status climb(ladder *l, const char *name, method_fn method, size_t h, pgr_synth_ladder *out,
+                        pgr_error *err) {
+    knowledge k = {.l = l, .h = h, .share = l->share};
+    for (size_t i = 0; i < l->n; i++) {
+        PGR_TRY(know(&k, l->history + (l->from + i) * l->n_train, err));
         ask(l, &k, method, i, l->own);
-        PGR_TRY(know(&k, l->history + (i + 1) % l->n_held * l->n_train, err));
+        PGR_TRY(know(&k, l->history + (l->from + (i + 1) % l->n) * l->n_train, err));
         ask(l, &k, method, i, l->stranger);
         for (size_t t = i * l->n_test; t < (i + 1) * l->n_test; t++) l->gain[t] = l->own[t] - l->stranger[t];
     }
+    pgr_synth_step *step = &out->steps[out->n_step++];
     mean_se own = mean_of_rows(l, l->own), stranger = mean_of_rows(l, l->stranger), gain = mean_of_rows(l, l->gain);
     *step = (pgr_synth_step){name, h, own.mean, own.se, stranger.mean, stranger.se, gain.mean, gain.se};
     if (h == 0) step->stranger = step->stranger_se = step->gain = step->gain_se = NAN;
     return PGR_OK;
 }
 
-static pgr_status climb_all(ladder *l, double *share, pgr_synth_report *report, pgr_error *err) {
+static void count_rows(const ladder *l, pgr_synth_ladder *out) {
+    *out = (pgr_synth_ladder){.users = l->n, .rows = l->n * l->n_test};
+    double sum = 0;
+    for (size_t i = 0; i < l->n; i++)
+        for (size_t t = 0; t < l->n_test; t++) {
+            double p = l->s->rows[first_row(l, l->held[l->from + i]) + l->n_train + t].truth;
+            sum += p > .5 ? p : 1 - p;
+        }
+    out->ceiling = sum / (double)out->rows;
+}
+
+/* The ladder of n held users from number `from` on. */
+static pgr_status climb_all(ladder *l, size_t from, size_t n, pgr_synth_ladder *out, pgr_error *err) {
     static const struct {
         const char *name;
         method_fn method;
@@ -302,13 +320,22 @@ static pgr_status climb_all(ladder *l, double *share, pgr_synth_report *report, 
     } METHODS[] = {{"longest", by_length, false}, {"global", by_global, false},        {"rule", by_rule, true},
                    {"personal", by_own, true},    {"prototypes", by_prototypes, true}, {"oracle", by_truth, false}};
     _Static_assert(3 + 3 * N_HISTORY <= PGR_SYNTH_STEPS, "the report has room for all steps");
-    report->n_step = 0;
-    for (size_t m = 0; m < sizeof METHODS / sizeof *METHODS; m++) {
-        if (!METHODS[m].personal) PGR_TRY(climb(l, METHODS[m].name, METHODS[m].method, 0, share, report, err));
+    l->from = from;
+    l->n = n;
+    count_rows(l, out);
+    for (size_t m = 0; n > 0 && m < sizeof METHODS / sizeof *METHODS; m++) {
+        if (!METHODS[m].personal) PGR_TRY(climb(l, METHODS[m].name, METHODS[m].method, 0, out, err));
         for (size_t i = 0; METHODS[m].personal && i < N_HISTORY && HISTORIES[i] <= l->n_train; i++)
-            PGR_TRY(climb(l, METHODS[m].name, METHODS[m].method, HISTORIES[i], share, report, err));
+            PGR_TRY(climb(l, METHODS[m].name, METHODS[m].method, HISTORIES[i], out, err));
     }
     return PGR_OK;
+}
+
+static pgr_status climb_both(ladder *l, pgr_synth_report *report, pgr_error *err) {
+    size_t seen = 0;
+    while (seen < l->n_held && !l->s->users[l->held[seen]].unseen) seen++;
+    PGR_TRY(climb_all(l, 0, seen, &report->ladder, err));
+    return climb_all(l, seen, l->n_held - seen, &report->unseen, err);
 }
 
 pgr_status synth_ladder(const synth *s, const pgr_synth_options *o, pgr_synth_report *report, pgr_error *err) {
@@ -319,7 +346,7 @@ pgr_status synth_ladder(const synth *s, const pgr_synth_options *o, pgr_synth_re
         split_users(&l);
         status = learn(&l, err);
     }
-    if (status == PGR_OK) status = climb_all(&l, l.share, report, err);
+    if (status == PGR_OK) status = climb_both(&l, report, err);
     ladder_free(&l);
     return status;
 }

@@ -1,28 +1,39 @@
-/* synth_write.c - the public call: texts, users, the file, the ladder. */
+/* synth_write.c - the public call: texts, users, the file, the ladder over several truths. */
 #include <string.h>
 
 #include "base/file_out.h"
 #include "base/json.h"
 #include "base/watch.h"
 #include "bench/synth.h"
+#include "user/rules.h"
 
 pgr_synth_options pgr_synth_options_default(void) {
     return (pgr_synth_options){.users = 400,
                                .prototypes = 8,
-                               .train_pairs = 12,
+                               .hold_prototypes = 2,
+                               .train_pairs = 16,
                                .test_pairs = 6,
                                .held_users = .25,
                                .held_prompts = .3,
-                               .noise = .05,
+                               .least = .25,
+                               .noise = .15,
                                .common = .1,
                                .scenario = .25,
                                .own = .25,
-                               .max_bytes = 1500};
+                               .max_bytes = 1500,
+                               .truths = 8};
 }
 
 static void put_key(buf *b, const char *key, const char *text) {
     buf_printf(b, "\"%s\": ", key);
     json_put_string(b, text, strlen(text));
+}
+
+/* A held-out user's train rows are marked: they are for showing, and a trainer leaves them out (rules_is_lesson). */
+static const char *subset_of(const synth_row *r, const synth_user *u) {
+    if (!r->test) return u->held ? "\"" RULES_HISTORY "\"" : NULL;
+    if (!u->held) return "\"known\"";
+    return u->unseen ? "\"held\", \"unseen\"" : "\"held\", \"seen\"";
 }
 
 static void put_row(buf *b, const synth *s, const synth_row *r) {
@@ -36,7 +47,7 @@ static void put_row(buf *b, const synth *s, const synth_row *r) {
     buf_puts(b, "}, \"rejected\": {\"role\": \"assistant\", ");
     put_key(b, "content", s->texts->responses[r->rejected].text);
     buf_printf(b, "}, \"split\": \"%s\", \"type\": \"%s\"", r->test ? "test" : "train", synth_kind_name(p->kind));
-    if (r->test) buf_printf(b, ", \"subset\": [\"%s\"]", u->held ? "held" : "known");
+    if (subset_of(r, u)) buf_printf(b, ", \"subset\": [%s]", subset_of(r, u));
     buf_printf(b, ", \"prototype\": %zu, \"truth\": ", u->prototype);
     json_put_number(b, r->truth);
     buf_puts(b, "}\n");
@@ -67,32 +78,42 @@ static void count(const synth *s, pgr_synth_report *r) {
     r->prompts = s->texts->n_prompt;
     r->responses = s->texts->n_response;
     r->users = s->n_user;
-    double ceiling = 0;
     for (size_t i = 0; i < s->texts->n_prompt; i++) r->kinds[s->texts->prompts[i].kind]++;
     for (size_t u = 0; u < s->n_user; u++) r->held_users += s->users[u].held;
-    for (size_t i = 0; i < s->n_row; i++) {
-        const synth_row *row = &s->rows[i];
-        *(row->test ? &r->test_rows : &r->train_rows) += 1;
-        if (!row->test || !s->users[row->user].held) continue;
-        r->ladder_rows++;
-        ceiling += row->truth > .5 ? row->truth : 1 - row->truth;
-    }
-    r->ceiling = ceiling / (double)r->ladder_rows;
+    for (size_t i = 0; i < s->n_row; i++) *(s->rows[i].test ? &r->test_rows : &r->train_rows) += 1;
+}
+
+/* One truth more: the first is counted and written. */
+static pgr_status add_truth(synth_texts *texts, const pgr_synth_options *o, const char *out, bool first,
+                            pgr_synth_report *report, synth_mean mean[2], pgr_error *err) {
+    synth s = {0};
+    pgr_synth_report one = {0};
+    pgr_status status = synth_draw(texts, o, &s, err);
+    if (status == PGR_OK && first && report) count(&s, report);
+    if (status == PGR_OK && report) status = synth_ladder(&s, o, &one, err);
+    if (status == PGR_OK && first && out) status = write_rows(&s, out, o, err);
+    synth_mean_add(&mean[0], &one.ladder);
+    synth_mean_add(&mean[1], &one.unseen);
+    synth_free(&s);
+    return status;
 }
 
 pgr_status pgr_synth(const char *responses, const char *out, const pgr_synth_options *options, pgr_synth_report *report,
                      pgr_error *err) {
     pgr_synth_options o = options ? *options : pgr_synth_options_default();
     synth_texts texts = {0};
-    synth s = {0};
-    pgr_synth_report found = {0};
+    pgr_synth_report found = {.truths = report ? o.truths : 1};
+    synth_mean mean[2] = {{.n = 0}};
+    if (o.truths < 1) return fail(err, PGR_E_ARG, "truths is 0, expected 1 or more");
     pgr_status status = synth_texts_load(responses, o.max_bytes, &o.watch, &texts, err);
-    if (status == PGR_OK) status = synth_draw(&texts, &o, &s, err);
-    if (status == PGR_OK) count(&s, &found);
-    if (status == PGR_OK && report) status = synth_ladder(&s, &o, &found, err);
-    if (status == PGR_OK && out) status = write_rows(&s, out, &o, err);
+    /* the first truth last: nothing can fail once its file stands */
+    for (size_t i = found.truths; i-- > 0 && status == PGR_OK;) {
+        o.seed = (options ? options->seed : 0) + i;
+        status = add_truth(&texts, &o, out, i == 0, report ? &found : NULL, mean, err);
+    }
+    found.ladder = synth_mean_end(&mean[0]);
+    found.unseen = synth_mean_end(&mean[1]);
     if (status == PGR_OK && report) *report = found;
-    synth_free(&s);
     synth_texts_free(&texts);
     return status;
 }

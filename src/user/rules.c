@@ -114,3 +114,10 @@ pgr_status rules_split(const field_reader *in, const json_t *row, const char **o
 bool rules_is_history(const char *split) {
     return split[0] == '\0' || strcmp(split, "train") == 0;
 }
+
+bool rules_is_lesson(const pair_record *p) {
+    if (strcmp(p->split, "train") != 0) return false;
+    for (size_t i = 0; i < p->n_subset; i++)
+        if (strcmp(p->subsets[i], RULES_HISTORY) == 0) return false;
+    return true;
+}

@@ -1,5 +1,5 @@
-/* test_synth.c - synthetic users: the same file again, held-out prompts and users, truth that is true,
- * a ladder in the right order, refusals. */
+/* test_synth.c - synthetic users: the same file again, held-out prompts, users and prototypes, truth that is true, a
+ * floor that holds, a ladder in the right order, errors between truths, refusals. */
 #include <math.h>
 #include <unistd.h>
 
@@ -10,6 +10,7 @@
 #include "base/file_out.h"
 #include "bench/synth.h"
 #include "user/dataset.h"
+#include "user/rules.h"
 
 #define RESPONSES PGR_SOURCE_DIR "/examples/responses.jsonl"
 
@@ -19,8 +20,11 @@ static pgr_synth_options options(void) {
     pgr_synth_options o = pgr_synth_options_default();
     o.users = 120;
     o.prototypes = 3;
-    o.train_pairs = 7;
+    o.hold_prototypes = 0;
+    o.train_pairs = 7; /* all train prompts of the file: a floor would leave too few */
     o.test_pairs = 3;
+    o.least = 0;
+    o.truths = 1;
     return o;
 }
 
@@ -56,7 +60,14 @@ static void test_same_again(void **state) {
     buf_free(&b);
 }
 
-/* The reader takes the file; test prompts are asked in no train row; held-out users have rows of both kinds. */
+static bool in_subset(const pair_record *p, const char *name) {
+    for (size_t i = 0; i < p->n_subset; i++)
+        if (strcmp(p->subsets[i], name) == 0) return true;
+    return false;
+}
+
+/* The reader takes the file; test prompts are asked in no train row; held-out users have rows of both kinds, and their
+ * train rows are histories, but no lessons. */
 static void test_records(void **state) {
     (void)state;
     pgr_synth_options o = options();
@@ -66,7 +77,7 @@ static void test_records(void **state) {
     arena a = {0};
     must(dataset_open(made, NULL, &d, &err), &err);
     bool more = true, held[16] = {false}, train[16] = {false};
-    size_t n = 0, n_train = 0, n_held = 0;
+    size_t n = 0, n_train = 0, n_held = 0, n_lesson = 0;
     for (;;) {
         record r;
         must(dataset_next(d, &a, &r, &more, &err), &err);
@@ -77,12 +88,14 @@ static void test_records(void **state) {
         bool is_train = strcmp(r.pair.split, "train") == 0;
         assert_true(q < 10 && strcmp(r.pair.pair.chosen, r.pair.pair.rejected) != 0);
         *(is_train ? &train[q] : &held[q]) = true;
-        assert_int_equal(r.pair.n_subset, is_train ? 0 : 1);
-        n_held += !is_train && strcmp(r.pair.subsets[0], "held") == 0;
+        assert_true(is_train ? r.pair.n_subset <= 1 : in_subset(&r.pair, "held") != in_subset(&r.pair, "known"));
+        assert_true(is_train == rules_is_history(r.pair.split) && !in_subset(&r.pair, "unseen"));
+        n_held += in_subset(&r.pair, "held");
+        n_lesson += rules_is_lesson(&r.pair);
         n_train += is_train;
         n++;
     }
-    assert_true(n == 1200 && n_train == 840 && n_held == 90);
+    assert_true(n == 1200 && n_train == 840 && n_held == 90 && n_lesson == 630);
     for (size_t q = 0; q < 10; q++) assert_true(held[q] != train[q]);
     dataset_close(d);
     arena_free(&a);
@@ -116,9 +129,128 @@ static void test_truth(void **state) {
     synth_texts_free(&t);
 }
 
+static synth drawn(const pgr_synth_options *o, synth_texts *t) {
+    synth s;
+    pgr_error err = {0};
+    must(synth_texts_load(RESPONSES, 1500, NULL, t, &err), &err);
+    must(synth_draw(t, o, &s, &err), &err);
+    return s;
+}
+
+static double utility(const synth *s, const synth_row *row) {
+    double z[N_FACT], u = 0;
+    synth_difference(s, row, z);
+    for (int f = 0; f < N_FACT; f++) u += s->users[row->user].weights[s->texts->prompts[row->prompt].kind][f] * z[f];
+    return u;
+}
+
+/* No pair below the floor is asked; those above it are all asked, each of a prompt's about as often: z below 5 for a
+ * user's every pair, and where one in a hundred random pairs is above it, it is found. */
+static void test_floor(void **state) {
+    (void)state;
+    pgr_synth_options o = options();
+    synth_texts t;
+    o.train_pairs = o.test_pairs = 1;
+    o.users = 4000;
+    o.own = o.scenario = o.common = 0; /* users of a prototype have the same weights */
+    o.prototypes = 1;
+    for (int hard = 0; hard < 2; hard++) {
+        o.least = hard ? 1.6 : .25;
+        synth s = drawn(&o, &t);
+        size_t below = 0, asked[10] = {0}, times[10] = {0};
+        for (size_t i = 0; i < s.n_row; i++) {
+            below += fabs(utility(&s, &s.rows[i])) < o.least;
+            asked[s.rows[i].prompt]++;
+        }
+        assert_int_equal(below, 0);
+        for (size_t p = 0; p < t.n_prompt; p++) { /* how often the prompt's commonest pair was asked */
+            const synth_prompt *prompt = &t.prompts[p];
+            size_t n_pair = 0;
+            for (size_t a = prompt->first; a < prompt->first + prompt->n; a++)
+                for (size_t b = prompt->first; b < a; b++) {
+                    synth_row one = {.prompt = p, .chosen = a, .rejected = b};
+                    size_t n = 0;
+                    if (fabs(utility(&s, &one)) < o.least) continue;
+                    n_pair++;
+                    for (size_t i = 0; i < s.n_row; i++)
+                        n += s.rows[i].prompt == p && s.rows[i].chosen + s.rows[i].rejected == a + b
+                             && (s.rows[i].chosen == a || s.rows[i].chosen == b);
+                    if (n > times[p]) times[p] = n;
+                }
+            double mean = n_pair ? (double)asked[p] / (double)n_pair : 0;
+            assert_true((double)times[p] <= mean + 5 * sqrt(mean + 1));
+            assert_true(n_pair > 0 || asked[p] == 0);
+        }
+        synth_free(&s);
+        synth_texts_free(&t);
+    }
+}
+
+/* Prototypes that are held out belong to held-out users alone, every other one of these; the others' bases have the
+ * mean 0, so that what is common says nothing of the former. */
+static void test_held_prototypes(void **state) {
+    (void)state;
+    pgr_synth_options o = options();
+    synth_texts t;
+    o.prototypes = 5;
+    o.hold_prototypes = 2;
+    synth s = drawn(&o, &t);
+    size_t n_held = 0, n_unseen = 0, of[5] = {0};
+    for (size_t u = 0; u < s.n_user; u++) {
+        n_held += s.users[u].held;
+        n_unseen += s.users[u].unseen;
+        of[s.users[u].prototype]++;
+        assert_true(s.users[u].unseen == (s.users[u].prototype >= 3));
+        assert_true(s.users[u].held || !s.users[u].unseen);
+    }
+    assert_true(n_held == 30 && n_unseen == 15 && s.n_prototype == 3);
+    for (size_t k = 0; k < 5; k++) assert_true(of[k] > 0);
+    synth_free(&s);
+    synth_texts_free(&t);
+    pgr_synth_report r;
+    pgr_error err = {0};
+    must(pgr_synth(RESPONSES, made, &o, &r, &err), &err);
+    assert_true(r.ladder.rows == 45 && r.unseen.rows == 45 && r.unseen.n_step == r.ladder.n_step);
+    buf text = {0};
+    read_text(made, &text);
+    size_t unseen = 0, seen = 0;
+    for (const char *p = text.data; (p = strstr(p, "\"held\", \"")); p++) {
+        unseen += strncmp(p + 8, "\"unseen\"", 8) == 0;
+        seen += strncmp(p + 8, "\"seen\"", 6) == 0;
+    }
+    assert_true(unseen == 45 && seen == 45);
+    buf_free(&text);
+}
+
+/* Means over three truths are the means of the three seeds' own ladders, errors those between them. */
+static void test_truths(void **state) {
+    (void)state;
+    pgr_synth_options o = options();
+    pgr_synth_report all, one[3];
+    pgr_error err = {0};
+    o.prototypes = 3;
+    o.hold_prototypes = 1;
+    o.truths = 3;
+    o.seed = 7;
+    must(pgr_synth(RESPONSES, NULL, &o, &all, &err), &err);
+    o.truths = 1;
+    for (size_t i = 0; i < 3; i++, o.seed++) must(pgr_synth(RESPONSES, NULL, &o, &one[i], &err), &err);
+    for (size_t i = 0; i < all.unseen.n_step; i++) {
+        double mean = 0, ss = 0;
+        for (size_t k = 0; k < 3; k++) mean += one[k].unseen.steps[i].accuracy / 3;
+        for (size_t k = 0; k < 3; k++) ss += pow(one[k].unseen.steps[i].accuracy - mean, 2);
+        assert_true(fabs(all.unseen.steps[i].accuracy - mean) < 1e-12);
+        assert_true(fabs(all.unseen.steps[i].accuracy_se - sqrt(ss / 2 / 3)) < 1e-7);
+    }
+    assert_true(fabs(all.ladder.ceiling - (one[0].ladder.ceiling + one[1].ladder.ceiling + one[2].ladder.ceiling) / 3)
+                < 1e-12);
+    assert_int_equal(all.train_rows, one[0].train_rows);
+    assert_true(isnan(all.ladder.steps[0].gain_se) && all.truths == 3);
+}
+
 static const pgr_synth_step *find(const pgr_synth_report *r, const char *name, size_t h) {
-    for (size_t i = 0; i < r->n_step; i++)
-        if (strcmp(r->steps[i].name, name) == 0 && r->steps[i].history == h) return &r->steps[i];
+    for (size_t i = 0; i < r->ladder.n_step; i++)
+        if (strcmp(r->ladder.steps[i].name, name) == 0 && r->ladder.steps[i].history == h) return &r->ladder.steps[i];
     fail_msg("no step %s %zu", name, h);
     return NULL;
 }
@@ -136,9 +268,11 @@ static void test_ladder(void **state) {
     must(pgr_synth(RESPONSES, NULL, &o, &r, &err), &err);
     const pgr_synth_step *oracle = find(&r, "oracle", 0), *one = find(&r, "personal", 1),
                          *six = find(&r, "personal", 6), *like = find(&r, "prototypes", 6);
-    assert_int_equal(r.ladder_rows, 600);
-    assert_true(fabs(oracle->accuracy - r.ceiling) < 4 * oracle->accuracy_se + 1e-9 && r.ceiling > .9);
-    for (size_t i = 0; i < r.n_step; i++) assert_true(r.steps[i].accuracy <= oracle->accuracy);
+    assert_int_equal(r.ladder.rows, 600);
+    assert_int_equal(r.unseen.n_step, 0);
+    double ceiling = r.ladder.ceiling;
+    assert_true(fabs(oracle->accuracy - ceiling) < 4 * oracle->accuracy_se + 1e-9 && ceiling > .9);
+    for (size_t i = 0; i < r.ladder.n_step; i++) assert_true(r.ladder.steps[i].accuracy <= oracle->accuracy);
     assert_true(six->accuracy > one->accuracy && six->gain > 3 * six->gain_se && like->gain > 3 * like->gain_se);
     assert_true(like->accuracy > six->accuracy);
     assert_true(isnan(oracle->gain) && isnan(find(&r, "global", 0)->stranger));
@@ -166,6 +300,16 @@ static void test_refusals(void **state) {
     o = options();
     o.prototypes = 121;
     want_refusal(RESPONSES, &o, PGR_E_ARG, "prototypes is 121");
+    o = options();
+    o.hold_prototypes = 3;
+    want_refusal(RESPONSES, &o, PGR_E_ARG, "3 prototypes are held out, expected fewer than there are, 3");
+    o = options();
+    o.least = 50;
+    want_refusal(RESPONSES, &o, PGR_E_ARG,
+                 "user 0 has 0 of 7 train prompts with responses whose utilities differ by 50");
+    o = options();
+    o.truths = 0;
+    want_refusal(RESPONSES, &o, PGR_E_ARG, "truths");
     o = options();
     o.noise = 0;
     want_refusal(RESPONSES, &o, PGR_E_ARG, "noise");
@@ -222,7 +366,8 @@ static int setup(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_same_again), cmocka_unit_test(test_records),
                                        cmocka_unit_test(test_truth),      cmocka_unit_test(test_ladder),
-                                       cmocka_unit_test(test_refusals),   cmocka_unit_test(test_memory),
-                                       cmocka_unit_test(test_kinds)};
+                                       cmocka_unit_test(test_floor),      cmocka_unit_test(test_held_prototypes),
+                                       cmocka_unit_test(test_truths),     cmocka_unit_test(test_refusals),
+                                       cmocka_unit_test(test_memory),     cmocka_unit_test(test_kinds)};
     return cmocka_run_group_tests(tests, setup, remove_folder);
 }

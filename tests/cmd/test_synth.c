@@ -17,8 +17,8 @@ static void test_out(void **state) {
     char command[600];
     const char *path = write_text("users.jsonl", "an older file\n");
     snprintf(command, sizeof command,
-             "pgenrm synth --json -q --responses examples/responses.jsonl --users 20 --prototypes 2 --train-pairs 4 "
-             "--test-pairs 2 --out %s",
+             "pgenrm synth --json -q --responses examples/responses.jsonl --users 20 --prototypes 3 "
+             "--hold-prototypes 1 --train-pairs 4 --test-pairs 2 --least 0.01 --truths 2 --out %s",
              path);
     ran r = run_program(command);
     assert_int_equal(r.status, 0);
@@ -26,6 +26,11 @@ static void test_out(void **state) {
     assert_int_equal(json_parse(r.out, strlen(r.out), "out", 1, &v, NULL), PGR_OK);
     assert_int_equal(json_integer_value(json_object_get(v, "train_rows")), 80);
     assert_int_equal(json_array_size(json_object_get(v, "ladder")), 3 + 3 * 3); /* histories of 1, 2, 3 of 4 pairs */
+    assert_int_equal(json_array_size(json_object_get(v, "unseen")), 3 + 3 * 3);
+    assert_int_equal(json_integer_value(json_object_get(v, "truths")), 2);
+    /* 5 held-out users, 2 of them of the prototype that was held out, 2 test rows each */
+    assert_int_equal(json_integer_value(json_object_get(v, "ladder_rows")), 6);
+    assert_int_equal(json_integer_value(json_object_get(v, "unseen_rows")), 4);
     json_decref(v);
     run_free(&r);
     char *text = slurp(path);
@@ -44,6 +49,10 @@ static void test_refusals(void **state) {
     assert_ends("pgenrm synth", 2, "expected --responses FILE");
     assert_ends("pgenrm synth --responses x y", 2, "unexpected \"y\"");
     assert_ends("pgenrm synth --responses x --noise 0", 2, "noise");
+    assert_ends("pgenrm synth --responses x --least -1", 2, "least");
+    assert_ends("pgenrm synth --responses x --truths 0", 2, "truths");
+    assert_ends("pgenrm synth --responses examples/responses.jsonl --prototypes 2 --hold-prototypes 2", 1,
+                "2 prototypes are held out, expected fewer than there are, 2");
     assert_ends("pgenrm synth --responses /nonexistent", 1, "/nonexistent");
     assert_ends("pgenrm synth --responses examples/responses.jsonl", 1, "there are 7 and 3 prompts for them");
 }

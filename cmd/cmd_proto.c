@@ -32,6 +32,8 @@ static const option_row OPTIONS[] = {
      .hi = 1000000},
     {0, "by", "WAY", "how users become vectors: votes, choices (default), analysis", CHOICE_AT(proto_run, o.by, WAYS)},
     {0, "epochs", "N", "of refinement; 0: none (default 1)", OPTION_AT(proto_run, o.epochs), .lo = 0, .hi = 1000},
+    {0, "beta", "B", "of its loss -log sigmoid(B x difference): default 4, 1 in the paper",
+     OPTION_AT(proto_run, o.beta), .lo = 1e-3, .hi = 1e3},
     {0, "restarts", "N", "of k-means (default 10)", OPTION_AT(proto_run, o.restarts), .lo = 1, .hi = 1000},
     {0, "dims", "N", "values of a vector by votes, a multiple of 128 (default 512)", OPTION_AT(proto_run, o.dims),
      .lo = 128, .hi = 65536},
@@ -92,6 +94,9 @@ static void print_json(const pgr_prototypes *p) {
     printf(",\"suggested_k\":%zu,", p->suggested_k);
     print_list("singular_values", p->singular, p->n_singular);
     print_list("losses", p->losses, p->n_loss);
+    fputs("\"beta\":", stdout);
+    json_real(p->beta);
+    putchar(',');
     fputs("\"sizes\":[", stdout);
     for (size_t j = 0; j < p->k; j++) printf("%s%zu", j ? "," : "", p->list[j].rows);
     fputs("],\"prototypes\":[", stdout);
@@ -134,7 +139,7 @@ static void print_people(const pgr_prototypes *p) {
     for (size_t i = 0; i < p->n_singular && i < SHOWN_VALUES; i++) printf(" %.3g", p->singular[i]);
     printf("%s; they suggest %zu prototypes\n", p->n_singular > SHOWN_VALUES ? " ..." : "", p->suggested_k);
     printf("k-means: %zu prototypes, inertia %.6g", p->k, p->inertia);
-    if (p->n_loss > 0) printf("; refinement: mean loss of the epochs");
+    if (p->n_loss > 0) printf("; refinement with beta %g: mean loss of the epochs", p->beta);
     for (size_t i = 0; i < p->n_loss; i++) printf(" %.4f", p->losses[i]);
     puts("\n");
     for (size_t j = 0; j < p->k; j++) add_prototype(t, p, j);

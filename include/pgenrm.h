@@ -662,6 +662,7 @@ typedef struct pgr_proto_options {
     int k;                  /* prototypes; 0: as the singular values suggest */
     int restarts;           /* of k-means */
     int epochs;             /* of refinement; 0: none */
+    double beta;            /* of its loss, -log sigmoid(beta (z.y+ - z.y-)): 4; the paper has none (1) */
     size_t dims;            /* of PGR_PROTO_VOTES: a multiple of 128; the others have the embedder's */
     const char *split;      /* which pairs count: "history" (all but test and val), "all", or a split's name */
     uint64_t seed;
@@ -688,6 +689,7 @@ typedef struct pgr_prototypes {
     const double *singular; size_t n_singular;  /* largest first */
     size_t suggested_k;                         /* by the singular values */
     const double *losses; size_t n_loss;        /* mean loss of every epoch of refinement */
+    double beta;                                /* of that loss; 1 in files that do not say */
     const pgr_prototype *list;                  /* (k) */
 } pgr_prototypes;
 
@@ -704,8 +706,8 @@ pgr_proto_options pgr_proto_options_default(void);
 pgr_status pgr_proto_build(pgr_store *store, const char *path, const pgr_proto_options *options, pgr_error *err);
 
 /* Users of the store that the file lacks join the nearest prototype, those that the store no longer has leave the file;
- * prototypes and the vectors of the others stay. Of options by, k, restarts, epochs, dims, split and seed are the
- * file's. */
+ * prototypes and the vectors of the others stay. Of options by, k, restarts, epochs, beta, dims, split and seed
+ * are the file's. */
 pgr_status pgr_proto_add(pgr_store *store, const char *path, const pgr_proto_options *options, pgr_proto_added *out,
                          pgr_error *err);
 
@@ -908,6 +910,48 @@ pgr_status pgr_judge(pgr_engine *engine, const pgr_request *request, const pgr_j
 pgr_status pgr_judge_many(pgr_engine *engine, const pgr_request *const *requests, size_t n,
                           const pgr_judge_options *options, pgr_result **results, pgr_error *errors);
 void pgr_result_free(pgr_result *result);
+
+/* ---- prompts: what the model would be shown ---- */
+
+typedef struct pgr_shown_message {
+    const char *role, *text; /* (n) */
+    size_t n;
+} pgr_shown_message;
+
+typedef struct pgr_shown_part {
+    const char *name; /* "instructions" (the system text), "user.demographics", "user.criteria", "user.history",
+                       * "query", "responses[0]"..., "frame" (the frame's own words around these), "template" (of the
+                       * chat) */
+    size_t tokens;
+} pgr_shown_part;
+
+typedef struct pgr_shown_prompt {
+    const char *user;    /* whose history it shows, "" if he has no name */
+    bool neighbour;      /* a similar user, not the request's own */
+    const size_t *order; /* (n_response of the request) order[i]: the response at place i */
+    size_t chains;       /* that would be written after it */
+    size_t tokens;       /* of the whole prompt, the sum of its parts */
+    size_t history;      /* pairs shown */
+    const pgr_shown_message *messages; size_t n_message;
+    const pgr_shown_part *parts; size_t n_part;
+    const pgr_clip *clipped; size_t n_clip;
+} pgr_shown_prompt;
+
+typedef struct pgr_shown {
+    const char *id, *model, *frame;
+    size_t n_response;
+    size_t n_ctx, max_tokens; /* of the model, of a chain */
+    const pgr_shown_prompt *prompts; size_t n_prompt; /* those without a chain left out */
+} pgr_shown;
+
+/* The prompts that pgr_judge would make of the request under these options; nothing is asked of the model. Where
+ * prototypes are of analyses, which a model would write first, similar users are found by the request's texts instead.
+ * *out is the caller's (pgr_shown_free). Errors as pgr_judge. */
+pgr_status pgr_judge_show(pgr_engine *engine, const pgr_request *request, const pgr_judge_options *options,
+                          pgr_shown **out, pgr_error *err);
+void pgr_shown_free(pgr_shown *shown); /* NULL is fine */
+/* One JSON object, no line breaks (docs/requests.md). *out is the caller's (pgr_free). */
+pgr_status pgr_shown_json(const pgr_shown *shown, char **out, pgr_error *err);
 
 /* Preference analyses for prototypes: for each of n requests one chain's persona and weighted criteria as plain text,
  * "" where the chain has none. analyst: a pgr_analyst, untyped so that the function fits where prototypes are built.

@@ -1,26 +1,23 @@
 /* build.c - pgr_proto_build and pgr_proto_add: from a store to a file of prototypes. */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/mem.h"
-#include "base/rng.h"
 #include "prototype/artefact.h"
 #include "prototype/collect.h"
 #include "prototype/kmeans.h"
-#include "prototype/refine.h"
+#include "prototype/lessons.h"
 #include "prototype/singular.h"
 #include "prototype/vec.h"
 #include "prototype/words.h"
 
-enum { N_WORD = 8 };                  /* typical words of a prototype */
-enum { FIT_ROWS = 65536 };            /* rows that k-means sees at most; all are assigned */
-enum { REFINE_PAIRS = 65536 };        /* pairs that refinement learns from at most */
-enum { REFINE_HISTORY = 3 };          /* as many as a prompt shows, docs/method.md, "The job" */
-enum { STREAM_HISTORY = 0x72656631 }; /* of the random numbers */
+enum { N_WORD = 8 };       /* typical words of a prototype */
+enum { FIT_ROWS = 65536 }; /* rows that k-means sees at most; all are assigned */
 
 pgr_proto_options pgr_proto_options_default(void) {
     return (pgr_proto_options){
-        .by = PGR_PROTO_CHOICES, .restarts = 10, .epochs = 1, .dims = TEXTVEC_HASH_DIMS, .split = "history"};
+        .by = PGR_PROTO_CHOICES, .restarts = 10, .epochs = 1, .beta = 4, .dims = TEXTVEC_HASH_DIMS, .split = "history"};
 }
 
 typedef struct build {
@@ -33,7 +30,7 @@ typedef struct build {
     uint32_t *assign;      /* (n_row) */
     float *before, *after; /* (k, d) */
     float *theta;          /* parameters of refinement; NULL: none */
-    size_t n_theta, n_iter, n_sample;
+    size_t n_theta, n_iter, n_sample, n_left_out;
     double inertia, *losses;
     size_t n_loss;
     singular_curve curve;
@@ -51,6 +48,7 @@ static pgr_status prepare(build *b, store *s, const pgr_proto_options *o, pgr_er
     if (o->k < 0 || o->restarts < 1 || o->epochs < 0 || o->epochs > 1000)
         return fail(err, PGR_E_ARG, "k is %d, restarts %d, epochs %d: expected k >= 0, restarts >= 1, epochs 0 to 1000",
                     o->k, o->restarts, o->epochs);
+    if (!(o->beta > 0) || !isfinite(o->beta)) return fail(err, PGR_E_ARG, "beta is %g, expected more than 0", o->beta);
     if (o->by != PGR_PROTO_VOTES && !o->embedder)
         return fail(err, PGR_E_ARG, "vectors by %s need an embedder", uservec_by_name(o->by));
     if (o->by == PGR_PROTO_ANALYSIS && (!o->analyst || !*o->analyst))
@@ -145,92 +143,6 @@ static pgr_status cluster(build *b, pgr_error *err) {
 
 /* ---- refinement ---- */
 
-typedef struct lessons { /* samples of refinement, in the memory of an arena */
-    arena arena;
-    refine_sample *list;
-    size_t n, cap;
-} lessons;
-
-static pgr_status room_for(lessons *l, size_t n, pgr_error *err) {
-    if (l->n + n <= l->cap) return PGR_OK;
-    size_t cap = 2 * (l->n + n) + 1024;
-    refine_sample *list = mem_resize(l->list, cap * sizeof *list);
-    if (!list) return fail_mem(err);
-    l->list = list;
-    l->cap = cap;
-    return PGR_OK;
-}
-
-/* The person's pairs as triples: queries, chosen and rejected texts in vectors. */
-static pgr_status triples_of(build *b, const person *p, arena *a, refine_triple **out, pgr_error *err) {
-    size_t d = b->d;
-    float *pairs = arena_array(a, 2 * p->n * d, sizeof *pairs), *queries = arena_array(a, p->n * d, sizeof *queries);
-    bool *found = arena_array(a, p->n, sizeof *found);
-    refine_triple *t = arena_array(a, p->n, sizeof *t);
-    if (!pairs || !queries || !found || !t) return fail_mem(err);
-    PGR_TRY(collect_pair_vectors(&b->c, p, pairs, err));
-    PGR_TRY(collect_one_vector(&b->c, p, "query", queries, found, err));
-    for (size_t i = 0; i < p->n; i++)
-        t[i] = (refine_triple){queries + i * d, pairs + 2 * i * d, pairs + (2 * i + 1) * d};
-    *out = t;
-    return PGR_OK;
-}
-
-/* By analysis every pair has its own row; the user's first stands for a pair that has no analysis. */
-static size_t row_of_pair(const collection *c, size_t first, size_t end, size_t pair) {
-    if (c->by == PGR_PROTO_ANALYSIS)
-        for (size_t r = first; r < end; r++)
-            if (c->row_pair[r] == pair) return r;
-    return first;
-}
-
-/* Pair i of a user: up to three of his others, drawn by the pair's place. */
-static pgr_status add_lesson(build *b, lessons *l, const refine_triple *t, size_t n, size_t i, size_t cluster,
-                             uint32_t user, size_t *others /* (n) scratch */, pgr_error *err) {
-    refine_triple *history = arena_array(&l->arena, REFINE_HISTORY, sizeof *history);
-    size_t n_other = 0, h = 0;
-    if (!history) return fail_mem(err);
-    for (size_t k = 0; k < n; k++)
-        if (k != i) others[n_other++] = k;
-    rng draw = {.seed = b->o->seed ^ (uint64_t)user << 32 ^ i, .stream = STREAM_HISTORY};
-    for (; h < REFINE_HISTORY && h < n_other; h++) {
-        size_t k = h + rng_below(&draw, n_other - h), other = others[k];
-        others[k] = others[h];
-        history[h] = t[other];
-    }
-    l->list[l->n++] = (refine_sample){.asked = t[i], .history = history, .n_history = h, .cluster = cluster};
-    return PGR_OK;
-}
-
-/* Rows of the user: from *row on. */
-static pgr_status add_user(build *b, lessons *l, size_t user, size_t *row, bool taken, pgr_error *err) {
-    collection *c = &b->c;
-    size_t first = *row;
-    while (*row < c->n_row && c->row_user[*row] == user) ++*row;
-    if (!taken) return PGR_OK;
-    person p;
-    bool exists;
-    refine_triple *t = NULL;
-    PGR_TRY(person_load(c->store, c->ids[user], c->split, &l->arena, &p, &exists, err));
-    if (!exists) return PGR_OK;
-    PGR_TRY(triples_of(b, &p, &l->arena, &t, err));
-    PGR_TRY(room_for(l, p.n, err));
-    size_t *others = arena_array(&l->arena, p.n + 1, sizeof *others);
-    if (!others) return fail_mem(err);
-    for (size_t i = 0; i < p.n; i++)
-        PGR_TRY(add_lesson(b, l, t, p.n, i, b->assign[row_of_pair(c, first, *row, i)], (uint32_t)user, others, err));
-    return PGR_OK;
-}
-
-static pgr_status gather(build *b, lessons *l, pgr_error *err) {
-    size_t stride = (b->c.n_pair + REFINE_PAIRS - 1) / REFINE_PAIRS, row = 0;
-    for (size_t u = 0; u < b->c.n_user; u++) {
-        PGR_TRY(add_user(b, l, u, &row, u % stride == 0, err));
-        if (u % 64 == 0) PGR_TRY(collect_step(&b->c, "reading pairs", u, b->c.n_user, "users", err));
-    }
-    return PGR_OK;
-}
-
 static pgr_status keep_losses(build *b, const double *losses, size_t n, pgr_error *err) {
     size_t epochs = b->ro.epochs, per = n / epochs;
     b->losses = mem_zero(epochs, sizeof *b->losses);
@@ -242,7 +154,7 @@ static pgr_status keep_losses(build *b, const double *losses, size_t n, pgr_erro
     return PGR_OK;
 }
 
-static pgr_status train(build *b, refine *r, const lessons *l, pgr_error *err) {
+static pgr_status train(build *b, refine *r, const lesson_list *l, pgr_error *err) {
     size_t steps;
     PGR_TRY(refine_steps(r, l->list, l->n, &steps, err));
     double *losses = mem_zero(steps + 1, sizeof *losses);
@@ -270,19 +182,27 @@ static bool has_directions(const build *b) {
 static pgr_status refine_all(build *b, pgr_error *err) {
     b->ro = refine_options_default();
     b->ro.epochs = (size_t)b->o->epochs;
+    b->ro.beta = b->o->beta;
     b->ro.seed = b->o->seed;
     b->ro.threads = b->threads;
     b->ro.watch = b->o->watch;
     if (b->o->epochs == 0 || !has_directions(b)) return PGR_OK;
-    lessons l = {0};
+    lesson_list l = {0};
+    const lesson_source from = {.c = &b->c,
+                                .assign = b->assign,
+                                .centres = b->before,
+                                .k = b->k,
+                                .d = b->d,
+                                .seed = b->o->seed,
+                                .threads = b->threads};
     refine *r = NULL;
-    pgr_status s = gather(b, &l, err);
+    pgr_status s = lessons_gather(&from, &l, err);
     b->n_sample = l.n;
+    b->n_left_out = l.n_left_out;
     if (s == PGR_OK) s = refine_create(b->k, b->d, b->before, &b->ro, &r, err);
     if (s == PGR_OK) s = train(b, r, &l, err);
     refine_free(r);
-    arena_free(&l.arena);
-    mem_free(l.list);
+    lessons_free(&l);
     return s;
 }
 
@@ -297,7 +217,7 @@ static pgr_status count_words_of(build *b, words *w, size_t user, size_t *row, p
     while (*row < c->n_row && c->row_user[*row] == user) ++*row;
     pgr_status s = person_load(c->store, c->ids[user], c->split, &a, &p, &exists, err);
     for (size_t i = 0; s == PGR_OK && exists && i < p.n; i++) {
-        size_t group = b->assign[row_of_pair(c, first, *row, i)];
+        size_t group = b->assign[lesson_row(c, first, *row, i)];
         s = words_add(w, group, true, p.pairs[i].chosen, err);
         if (s == PGR_OK) s = words_add(w, group, false, p.pairs[i].rejected, err);
     }
@@ -373,6 +293,8 @@ static pgr_status write_built(build *b, const char *path, pgr_error *err) {
                                          {"retained", (double)b->curve.n_retained},
                                          {"epochs", (double)r->epochs},
                                          {"samples", (double)b->n_sample},
+                                         {"left_out", (double)b->n_left_out},
+                                         {"beta", r->beta},
                                          {"rho", r->rho},
                                          {"lambda_q", r->lambda_q},
                                          {"lambda_s", r->lambda_s},

@@ -18,8 +18,9 @@
  *   p_j <- ema p_j + (1 - ema) a_j.
  * - The start of the matrices: see refine_start.
  * - The paper has no beta (1). Embeddings and prototypes of length 1 leave z.y+ - z.y- near 0, where the loss is a
- *   straight line that rewards large differences and not right signs; beta gives it its bend back (bench/LOG.md,
- *   refinement on synthetic users). */
+ *   straight line that rewards large differences and not right signs; bringing the prototypes back to length 1 takes
+ *   away the only way of making them larger, and what was won with it. beta gives the loss its bend back (bench/LOG.md,
+ *   refinement on synthetic users): builds use 4 (pgr_proto_options). */
 #ifndef PGR_PROTOTYPE_REFINE_H
 #define PGR_PROTOTYPE_REFINE_H
 

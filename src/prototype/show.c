@@ -60,6 +60,7 @@ static pgr_status read_all(shown *s, const char *path, bool check, pgr_error *er
                              .suggested_k = (size_t)fmax(0, artefact_get(a, "suggested_k", 0)),
                              .losses = a->losses,
                              .n_loss = a->n_loss,
+                             .beta = artefact_get(a, "beta", 1),
                              .list = s->list};
     return PGR_OK;
 }

@@ -139,6 +139,7 @@ static void test_refined(void **state) {
     pgr_proto_options o = options(PGR_PROTO_VOTES);
     o.epochs = 3;
     o.dims = 128;
+    o.beta = 2.5;
     build(s, &o);
     buf one = read_protos();
     o.n_thread = 2;
@@ -149,8 +150,22 @@ static void test_refined(void **state) {
     check_kinds(&a);
     assert_true(a.n_loss == 3 && a.losses[2] < a.losses[0] && a.n_refine == 4 * 128 * 128 + 128);
     assert_true(artefact_get(&a, "samples", 0) == 60 && artefact_get(&a, "rho", 0) == 0.5);
+    assert_true(artefact_get(&a, "beta", 0) == 2.5 && artefact_get(&a, "left_out", -1) == 0);
     assert_memory_not_equal(a.before, a.after, 2 * 128 * sizeof(float));
     artefact_close(&a);
+    pgr_prototypes *p;
+    assert_int_equal(pgr_prototypes_read(protos, true, &p, NULL), PGR_OK);
+    assert_true(p->beta == 2.5);
+    pgr_prototypes_free(p);
+    o.beta = 4; /* another loss, other prototypes */
+    build(s, &o);
+    buf_free(&two);
+    two = read_protos();
+    assert_true(one.n != two.n || memcmp(one.data, two.data, one.n) != 0);
+    o.beta = 0;
+    pgr_error err;
+    assert_int_equal(pgr_proto_build(s, protos, &o, &err), PGR_E_ARG);
+    assert_non_null(strstr(err.message, "beta is 0"));
     buf_free(&one);
     buf_free(&two);
     pgr_store_close(s);

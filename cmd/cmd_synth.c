@@ -162,7 +162,7 @@ const command CMD_SYNTH = {
              "by users\n"
              "like him, by the truth (docs/synth.md).",
     .example = "pgenrm synth --responses examples/responses.jsonl --users 60 --prototypes 3 --hold-prototypes 1 "
-               "--train-pairs 3 --test-pairs 2",
+               "--train-pairs 3 --test-pairs 2 --truths 2",
     .options = OPTIONS,
     .without = ARGS_NO_MODEL | ARGS_NO_LORA | ARGS_NO_CHAT_TEMPLATE | ARGS_NO_DTYPE,
     .run = run,

@@ -44,8 +44,8 @@ typedef struct pgr_synth_options {
     double scenario;          /* of what a prototype changes with the kind of query */
     double own;               /* of what is a user's alone */
     size_t max_bytes;         /* 1500: longer responses and prompts are left out */
-    size_t truths;            /* 8: draws of everything that the ladder is measured on, from the seeds seed, seed + 1...;
-                               * the file is the first */
+    size_t truths;            /* 8: draws of everything that the ladder is measured on, from the seeds seed, seed + 1
+                               * and so on; the file is the first */
     uint64_t seed;
     pgr_watch watch;
 } pgr_synth_options;
@@ -83,8 +83,8 @@ typedef struct pgr_synth_report {
 /* responses: a file of {"prompt": "...", "responses": {"name": "text", ...}} lines, plain or gzip. Writes
  * PersonalRewardBench records to out (NULL: none) with the keys `truth` (probability that `chosen` is preferred),
  * `prototype`, `type` (the kind of query) and `subset`: of a held-out user's train rows "history", of test rows
- * "known", or "held" with "seen" or "unseen" (docs/synth.md). Measures the ladder into report (may be NULL). The same options
- * give the same file, byte for byte.
+ * "known", or "held" with "seen" or "unseen" (docs/synth.md). Measures the ladder into report (may be NULL). The same
+ * options give the same file, byte for byte.
  * on error and after *cancel: no file under that name, an older one is as it was; report is not written. */
 pgr_status pgr_synth(const char *responses, const char *out, const pgr_synth_options *options, pgr_synth_report *report,
                      pgr_error *err);

@@ -57,6 +57,11 @@ pgr_status psi_add_quality(psi *p, const psi_text *t, size_t place, psi_items *o
 pgr_status psi_draw_pairs(const psi_set *s, const psi_user *u, size_t n, uint64_t seed, uint32_t stream, size_t *out,
                           size_t *n_out, size_t *rest, size_t *n_rest, pgr_error *err);
 
+/* An answer that nobody should win with: nothing, the beginning of the pair's chosen one, or a phrase. Drawn by (seed,
+ * number); memory of the arena. */
+pgr_status psi_hard_loser(const psi *p, const preference_pair *pair, uint64_t number, arena *a, const char **out,
+                          pgr_error *err);
+
 /* ---- psi_step.c ---- */
 
 pgr_status psi_step(void *ctx, train_run *r, metrics *m, pgr_error *err);
@@ -81,7 +86,8 @@ pgr_status psi_read_tastes(psi *p, train_run *r, const psi_shown *who, double *o
 typedef struct psi_margin {
     double of[2], net[2];
 } psi_margin;
-pgr_status psi_margins(psi *p, train_run *r, const psi_set *s, const size_t *pairs, size_t n, bool people,
+typedef enum psi_against { PSI_REJECTED, PSI_REJECTED_PEOPLE /* with the line on people */, PSI_HARD } psi_against;
+pgr_status psi_margins(psi *p, train_run *r, const psi_set *s, const size_t *pairs, size_t n, psi_against against,
                        psi_margin *out, pgr_error *err);
 static inline double psi_margin_mean(const psi_margin *m) {
     return (m->of[0] + m->of[1]) / 2;

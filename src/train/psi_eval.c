@@ -40,23 +40,25 @@ static void keep_margin(void *ctx, size_t i, const double *z, double *dz) {
     r->out[i / 2].of[i % 2] = e[i % 2] - e[1 - i % 2];
 }
 
-static pgr_status add_pair(psi *p, const psi_set *s, size_t row, bool people, psi_margin *m, psi_items *prompts,
+static pgr_status add_pair(psi *p, const psi_set *s, size_t row, psi_against against, psi_margin *m, psi_items *prompts,
                            pgr_error *err) {
     psi_text text;
+    bool people = against == PSI_REJECTED_PEOPLE;
     PGR_TRY(psi_known(s, row, people, &prompts->arena, &text, err));
     if (people) PGR_TRY(psi_ask_people(p, &text, err));
+    if (against == PSI_HARD) PGR_TRY(psi_hard_loser(p, text.pair, row, &prompts->arena, &text.loser, err));
     for (size_t k = 0; k < 2; k++) m->net[k] = (double)text.people[k].chose - (double)text.people[k].rejected;
     for (size_t k = 0; k < 2; k++) PGR_TRY(psi_add_quality(p, &text, k, prompts, err));
     return PGR_OK;
 }
 
-pgr_status psi_margins(psi *p, train_run *r, const psi_set *s, const size_t *pairs, size_t n, bool people,
+pgr_status psi_margins(psi *p, train_run *r, const psi_set *s, const size_t *pairs, size_t n, psi_against against,
                        psi_margin *out, pgr_error *err) {
     psi_items prompts = {0};
     reading keep = {p, out};
     pgr_status status = PGR_OK;
     for (size_t i = 0; status == PGR_OK && i < n; i++)
-        status = add_pair(p, s, pairs[i], people, &out[i], &prompts, err);
+        status = add_pair(p, s, pairs[i], against, &out[i], &prompts, err);
     if (status == PGR_OK) status = run_slots(r, prompts.list, prompts.n, keep_margin, &keep, false, err);
     psi_items_free(&prompts);
     return status;
@@ -232,14 +234,27 @@ static void put_views(const psi *p, const psi_margin *v, size_t n, metrics *m) {
     metrics_put(m, "views/pairs", (double)n);
 }
 
+/* How often an answer that nobody should win with is no worse than the chosen one. */
+static double fooled(const psi_margin *v, size_t n) {
+    double sum = 0;
+    for (size_t i = 0; i < n; i++) sum += 1 - right(psi_margin_mean(&v[i]));
+    return sum / (double)n;
+}
+
 static pgr_status evaluate_text(psi *p, train_run *r, const psi_set *s, pgr_psi_kind kind, metrics *m, pgr_error *err) {
     size_t *pairs = mem_array(p->o->eval_limit + 1, sizeof *pairs);
     psi_margin *v = mem_zero(p->o->eval_limit + 1, sizeof *v);
     pgr_status status = pairs && v ? PGR_OK : fail_mem(err);
     size_t n = status == PGR_OK ? psi_held_pairs(p, s, pairs) : 0;
-    if (n > 0) status = psi_margins(p, r, s, pairs, n, kind == PGR_PSI_VIEWS, v, err);
+    if (n > 0)
+        status = psi_margins(p, r, s, pairs, n, kind == PGR_PSI_VIEWS ? PSI_REJECTED_PEOPLE : PSI_REJECTED, v, err);
     if (status == PGR_OK && n > 0 && kind == PGR_PSI_QUALITY) put_quality(p, s, pairs, v, n, m);
     if (status == PGR_OK && n > 0 && kind == PGR_PSI_VIEWS) put_views(p, v, n, m);
+    n = (n + 1) / 2; /* of losers that are mostly short */
+    if (status == PGR_OK && n > 0 && kind == PGR_PSI_QUALITY) {
+        status = psi_margins(p, r, s, pairs, n, PSI_HARD, v, err);
+        if (status == PGR_OK) metrics_put(m, "quality/fooled", fooled(v, n));
+    }
     mem_free(pairs);
     mem_free(v);
     return status;

@@ -35,7 +35,7 @@ static pgr_status gather_kind(psi *p, train_run *r, pgr_psi_kind kind, arena *a,
     if (!pairs || !shown || !n_shown || !text || !taste) return fail_mem(err);
     size_t n = psi_held_pairs(p, s, pairs);
     for (size_t i = 0; i < n; i++) n_shown[i] = others(p, s, pairs[i], kind == PGR_PSI_VIEWS, shown + i * most);
-    PGR_TRY(psi_margins(p, r, s, pairs, n, kind == PGR_PSI_VIEWS, text, err));
+    PGR_TRY(psi_margins(p, r, s, pairs, n, kind == PGR_PSI_VIEWS ? PSI_REJECTED_PEOPLE : PSI_REJECTED, text, err));
     psi_shown who = {s, shown, n_shown, most, n, false};
     PGR_TRY(psi_read_tastes(p, r, &who, taste, err));
     for (size_t i = 0; i < n; i++) { /* a response's taste is measured against the other one: the difference doubles */

@@ -2,6 +2,8 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/rng.h"
+#include "base/text.h"
 #include "train/psi.h"
 
 void psi_items_free(psi_items *p) {
@@ -51,6 +53,8 @@ static pgr_status take_prompt(psi *p, slots_prompt *prompt, psi_items *out, pgr_
 static const double *common_of(const psi *p) {
     return p->weights.has_common ? p->weights.common : NULL;
 }
+
+enum { STREAM_LOSER = 60 }; /* of random numbers */
 
 /* ---- taste ---- */
 
@@ -148,4 +152,24 @@ pgr_status psi_ask_people(psi *p, psi_text *t, pgr_error *err) {
     arena_free(&a);
     t->asked = true;
     return s;
+}
+
+pgr_status psi_hard_loser(const psi *p, const preference_pair *pair, uint64_t number, arena *a, const char **out,
+                          pgr_error *err) {
+    static const char *const phrases[] = {":",
+                                          "Solution",
+                                          "Sure!",
+                                          "Here is the answer:",
+                                          "I am happy to help.",
+                                          "...",
+                                          "I don't know.",
+                                          "Thank you for your question!"};
+    enum { N_PHRASE = sizeof phrases / sizeof *phrases, SHORT = 40 };
+    rng r = {p->o->train.seed ^ number, STREAM_LOSER, 0};
+    size_t n = strlen(pair->chosen), way = rng_below(&r, 3);
+    *out = way == 0 ? "" : phrases[rng_below(&r, N_PHRASE)];
+    if (way < 2 || n < SHORT) return PGR_OK; /* the beginning of a short one may be all there is to say */
+    char *cut = arena_strndup(a, pair->chosen, utf8_clip(pair->chosen, n, n / 10 + rng_below(&r, n / 3)));
+    *out = cut;
+    return cut ? PGR_OK : fail_mem(err);
 }

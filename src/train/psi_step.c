@@ -5,7 +5,6 @@
 
 #include "base/mem.h"
 #include "base/rng.h"
-#include "base/text.h"
 #include "train/loss.h"
 #include "train/psi.h"
 
@@ -121,30 +120,6 @@ static void text_loss(void *ctx, size_t i, const double *z, double *dz) {
     t->margin += each * margin;
 }
 
-/* An answer that nobody should win with: nothing, the beginning of the chosen one, or a phrase. NULL: the pair's own
- * rejected one. */
-static pgr_status hard_loser(const psi *p, const preference_pair *pair, uint32_t high, uint32_t low, arena *a,
-                             const char **out, pgr_error *err) {
-    static const char *const phrases[] = {":",
-                                          "Solution",
-                                          "Sure!",
-                                          "Here is the answer:",
-                                          "I am happy to help.",
-                                          "...",
-                                          "I don't know.",
-                                          "Thank you for your question!"};
-    double u = rng_uniform(p->o->train.seed, STREAM_HARD, high, low);
-    *out = NULL;
-    if (!(u < p->o->hard)) return PGR_OK;
-    rng r = {p->o->train.seed, STREAM_HARD, low * 8};
-    size_t n = strlen(pair->chosen), way = rng_below(&r, 3);
-    *out = way == 0 ? "" : phrases[rng_below(&r, sizeof phrases / sizeof *phrases)];
-    if (way < 2 || n < 40) return PGR_OK; /* of a short one the beginning may be all there is to say */
-    char *cut = arena_strndup(a, pair->chosen, utf8_clip(pair->chosen, n, n / 10 + rng_below(&r, n / 3)));
-    *out = cut;
-    return cut ? PGR_OK : fail_mem(err);
-}
-
 static pgr_status draw_text(psi *p, train_run *r, pgr_psi_kind kind, psi_items *prompts, text_step *t, pgr_error *err) {
     psi_set *s = &p->sets[kind];
     uint64_t position = r->state.position[kind]++;
@@ -154,8 +129,8 @@ static pgr_status draw_text(psi *p, train_run *r, pgr_psi_kind kind, psi_items *
     PGR_TRY(psi_known(s, row, kind == PGR_PSI_VIEWS, &prompts->arena, &text, err));
     if (kind == PGR_PSI_VIEWS)
         PGR_TRY(psi_ask_people(p, &text, err));
-    else
-        PGR_TRY(hard_loser(p, text.pair, high, low, &prompts->arena, &text.loser, err));
+    else if (rng_uniform(p->o->train.seed, STREAM_HARD, high, low) < p->o->hard)
+        PGR_TRY(psi_hard_loser(p, text.pair, position, &prompts->arena, &text.loser, err));
     size_t first = rng_uniform(p->o->train.seed, STREAM_ORDER + (uint32_t)kind, high, low) < 0.5;
     for (size_t k = 0; k < (p->o->one_order ? 1 : 2); k++) {
         t->place[prompts->n] = k == 0 ? first : 1 - first;

@@ -107,12 +107,13 @@ static void test_quality(void **state) {
     pgr_psi_data data = {PGR_PSI_QUALITY, write_qualities()};
     pgr_psi_options o = options_for(path_of("quality"), &data, 1);
     o.train.steps = 120;
-    o.hard = 0;
+    o.hard = 0.3;
     watch_run(&o.train, &w);
     assert_int_equal(run(&o, &report), PGR_OK);
     assert_true(mean(w.loss + 100, 20) < 0.6 * mean(w.loss, 5));
     assert_true(of(&w, "quality/accuracy") > 0.9);
     assert_true(of(&w, "quality/longest") == 0.5);
+    assert_true(of(&w, "quality/fooled") < 0.2);
     json_decref(w.evaluation);
 }
 
@@ -137,6 +138,65 @@ static void test_resumes(void **state) {
     json_decref(w.evaluation);
     assert_true(same_bytes(path_of("whole/checkpoint-8/state.bin"), path_of("halves/checkpoint-8/state.bin")));
     assert_true(same_bytes(path_of("whole/adapter/slots.json"), path_of("halves/adapter/slots.json")));
+}
+
+/* Two camps over 24 statements: camp c of user u agrees with what has its sign. Rows are pairs of statements. */
+static const char *write_views(void) {
+    buf b = {0};
+    rng r = {5, 0, 0};
+    for (int u = 0; u < USERS; u++)
+        for (int i = 0; i < 10; i++) {
+            size_t mine = 2 * rng_below(&r, 12) + (size_t)(u % 2), other = 2 * rng_below(&r, 12) + (size_t)(1 - u % 2);
+            buf_printf(&b,
+                       "{\"user_id\": \"w%d\", \"context\": [{\"role\": \"user\", \"content\": \"which?\"}], "
+                       "\"chosen\": {\"role\": \"assistant\", \"content\": \"view %c\"}, \"rejected\": {\"role\": "
+                       "\"assistant\", \"content\": \"view %c\"}, \"split\": \"train\"}\n",
+                       u, (int)('a' + mine), (int)('a' + other));
+        }
+    const char *path = write_text("views.jsonl", b.data);
+    buf_free(&b);
+    return path;
+}
+
+static pgr_people *make_people(const char *data) {
+    pgr_error err = {0};
+    pgr_store *store = NULL;
+    pgr_people *people = NULL;
+    pgr_imported n;
+    pgr_proto_options po = pgr_proto_options_default();
+    char path[160];
+    snprintf(path, sizeof path, "%s", path_of("people.db"));
+    po.by = PGR_PROTO_VOTES;
+    po.k = 2;
+    po.epochs = 0;
+    if (pgr_store_open(path, PGR_STORE_CREATE, &store, &err) != PGR_OK
+        || pgr_user_import(store, data, NULL, &n, &err) != PGR_OK
+        || pgr_proto_build(store, path_of("people.db.protos"), &po, &err) != PGR_OK)
+        fail_msg("%s", err.message);
+    pgr_store_close(store);
+    if (pgr_people_open(path, NULL, NULL, 1, &people, &err) != PGR_OK) fail_msg("%s", err.message);
+    return people;
+}
+
+/* Who is asked is told by the user's other pairs and votes like him: the rule that counts them is nearly always right,
+ * and the slots, which see its line, learn to say the same of users that they never saw. */
+static void test_views(void **state) {
+    (void)state;
+    pgr_train_report report;
+    watched w = {0};
+    char path[160];
+    snprintf(path, sizeof path, "%s", write_views());
+    pgr_psi_data data = {PGR_PSI_VIEWS, path};
+    pgr_psi_options o = options_for(path_of("views"), &data, 1);
+    o.train.steps = 100;
+    o.train.batch = 4;
+    o.people = make_people(path);
+    watch_run(&o.train, &w);
+    assert_int_equal(run(&o, &report), PGR_OK);
+    pgr_people_close(o.people);
+    assert_true(of(&w, "views/rule") > 0.9);
+    assert_true(of(&w, "views/agree") > 0.9);
+    json_decref(w.evaluation);
 }
 
 static void assert_refused(const pgr_psi_options *o, const char *says) {
@@ -165,6 +225,7 @@ static void test_refusals(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_taste), cmocka_unit_test(test_quality),
-                                       cmocka_unit_test(test_resumes), cmocka_unit_test(test_refusals)};
+                                       cmocka_unit_test(test_views), cmocka_unit_test(test_resumes),
+                                       cmocka_unit_test(test_refusals)};
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

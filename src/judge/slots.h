@@ -97,6 +97,7 @@ typedef struct slots_weights {
 slots_weights slots_weights_neutral(void); /* a 1.5, b 1: both weigh alike; not trained, nothing common */
 /* One JSON object: {"a": 1.2, "b": 0.4, "common": {"length": 0.31, ...}}; common may be missing. */
 pgr_status slots_weights_read(const char *path, slots_weights *out, pgr_error *err);
+pgr_status slots_weights_parse(const char *text, size_t n, const char *origin, slots_weights *out, pgr_error *err);
 pgr_status slots_weights_write(const slots_weights *w, const char *path, pgr_error *err);
 
 #endif

@@ -47,15 +47,20 @@ static pgr_status read_top(const json_t *top, const char *path, slots_weights *w
     return common ? read_common(common, path, w, err) : PGR_OK;
 }
 
-pgr_status slots_weights_read(const char *path, slots_weights *out, pgr_error *err) {
-    buf text = {0};
+pgr_status slots_weights_parse(const char *text, size_t n, const char *origin, slots_weights *out, pgr_error *err) {
     json_t *top = NULL;
     slots_weights w = {.trained = true};
-    pgr_status s = file_read(path, &text, err);
-    if (s == PGR_OK) s = json_parse(text.data ? text.data : "", text.n, path, 1, &top, err);
-    if (s == PGR_OK) s = read_top(top, path, &w, err);
+    PGR_TRY(json_parse(text, n, origin, 1, &top, err));
+    pgr_status s = read_top(top, origin, &w, err);
     if (s == PGR_OK) *out = w;
     json_decref(top);
+    return s;
+}
+
+pgr_status slots_weights_read(const char *path, slots_weights *out, pgr_error *err) {
+    buf text = {0};
+    pgr_status s = file_read(path, &text, err);
+    if (s == PGR_OK) s = slots_weights_parse(text.data ? text.data : "", text.n, path, out, err);
     buf_free(&text);
     return s;
 }

@@ -75,6 +75,7 @@ static pgr_result full_result(void) {
                         .w_ind = 0.25,
                         .w_pro = 0.75,
                         .cold_start = true,
+                        .untrained = true,
                         .adaptive = 0.9,
                         .saved = 20,
                         .draws = 2,
@@ -135,6 +136,7 @@ static void test_keys_and_values(void **state) {
     assert_number(at(similar, "similarity"), -0.1);
     assert_number(at(similar, "weight"), 0.4);
     assert_int_equal(json_integer_value(at(similar, "n")), 1);
+    assert_true(json_is_true(at(v, "untrained")));
     assert_true(json_is_true(at(v, "cold_start")) && json_is_true(at(v, "calibrated")));
     assert_number(at(v, "confidence_raw"), 0.95);
     assert_int_equal(json_integer_value(at(v, "agree")), 7);

@@ -367,7 +367,7 @@ static void audit(const aggregate_chain *chains, const votes *v, pgr_result *out
     count_chains(chains, v->n_chain, out);
     out->flip_rate = flip_rate(chains, v);
     out->arithmetic_wrong = arithmetic_wrong(chains, v->n_chain, v->n_response);
-    out->contradictory = rubric_contradictory(chains, v->n_chain);
+    out->contradictory = rubric_contradictory(chains, v->n_chain, v->kind);
 }
 
 pgr_status aggregate(const aggregate_chain *chains, size_t n_chain, size_t n_response, const aggregate_options *o,

@@ -98,11 +98,18 @@ static size_t count_draws(const judging *j, size_t want, size_t n_order) {
     return draws < different ? draws : different;
 }
 
+/* Of n chains those that can differ: where expectations of slots count, chains of one prompt are one and the same. */
+static size_t different(const judging *j, size_t n, size_t n_prompt) {
+    bool drawn = j->b->o->score == PGR_SCORE_RECOMPUTED || j->b->o->score == PGR_SCORE_DECLARED;
+    return judging_by_slots(j) && !drawn && n > n_prompt ? n_prompt : n;
+}
+
 /* The user's own history, D draws of h pairs. Chain i belongs to a pair of orders, the pairs go round the draws. */
 static pgr_status own_side(judging *j) {
     side *s = &j->sides[SIDE_IND];
     size_t known = j->r->n_history, want = j->want_history < known ? j->want_history : known;
     size_t n_order = j->b->o->swap && s->n > 1 ? 2 : 1, draws = count_draws(j, want, n_order);
+    s->n = different(j, s->n, draws * n_order);
     PGR_TRY(make_side(j, s, draws, n_order));
     if (s->n == 0) return PGR_OK;
     size_t *ranks = arena_array(&j->tmp, known + 1, sizeof *ranks);
@@ -151,6 +158,7 @@ static pgr_status neighbours_side(judging *j) {
     if (n == 0) s->n = 0;
     if (s->n == 0 && j->sides[SIDE_IND].n == 0)
         return fail(&j->error, PGR_E_ARG, "%s: no similar user was found, and ind is 0", j->r->origin);
+    s->n = different(j, s->n, n * n_order);
     PGR_TRY(make_side(j, s, n, n_order));
     for (size_t k = 0; k < n; k++) PGR_TRY(make_voice(j, k, &s->voices[k]));
     for (size_t k = 0; k < s->n_prompt; k++)

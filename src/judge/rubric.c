@@ -225,22 +225,24 @@ pgr_status rubric_of_chain(const votes *v, const aggregate_chain *from, arena *a
 
 /* ---- audit ---- */
 
-static bool contradicts(const chain *c) {
-    for (size_t i = 0; i < c->n_criterion; i++)
+static bool contradicts(const chain *c, pgr_score_kind kind) {
+    size_t n;
+    const chain_criterion *list = chain_criteria(c, kind, &n);
+    for (size_t i = 0; i < n; i++)
         for (size_t k = 0; k < i; k++) {
             int mine, other;
-            size_t n_mine = stem_of(c->criteria[i].name, &mine), n_other = stem_of(c->criteria[k].name, &other);
-            if (mine != other && same_stem(c->criteria[i].name, n_mine, c->criteria[k].name, n_other)) return true;
+            size_t n_mine = stem_of(list[i].name, &mine), n_other = stem_of(list[k].name, &other);
+            if (mine != other && same_stem(list[i].name, n_mine, list[k].name, n_other)) return true;
         }
     return false;
 }
 
-double rubric_contradictory(const aggregate_chain *chains, size_t n_chain) {
+double rubric_contradictory(const aggregate_chain *chains, size_t n_chain, pgr_score_kind kind) {
     size_t n = 0, wrong = 0;
     for (size_t i = 0; i < n_chain; i++) {
         if (!chains[i].chain->parsed) continue;
         n++;
-        wrong += contradicts(chains[i].chain);
+        wrong += contradicts(chains[i].chain, kind);
     }
     return n ? (double)wrong / (double)n : NAN;
 }

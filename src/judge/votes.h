@@ -39,8 +39,9 @@ void votes_prefer(const votes *v, const pgr_calibration *calibration, pgr_result
 pgr_status rubric_merge(const aggregate_chain *chains, const votes *v, arena *a, pgr_result *out, pgr_error *err);
 /* One chain's as they are. */
 pgr_status rubric_of_chain(const votes *v, const aggregate_chain *from, arena *a, pgr_result *out, pgr_error *err);
-/* Share of the parsed chains that name an attribute in both directions; NaN without parsed chains. */
-double rubric_contradictory(const aggregate_chain *chains, size_t n_chain);
+/* Share of the parsed chains whose criteria of the kind name an attribute in both directions; NaN without parsed
+ * chains. */
+double rubric_contradictory(const aggregate_chain *chains, size_t n_chain, pgr_score_kind kind);
 
 /* ---- persona.c ---- */
 

@@ -490,7 +490,7 @@ static void test_score_keys(void **state) {
                                        "usage.completion_tokens",
                                        "seconds",
                                        "samples"};
-    ran r = run_score("pgenrm score --json --chains --ind 4 --history 2 examples/multi_turn.json");
+    ran r = run_score("pgenrm score --json --chains --score recomputed --ind 4 --history 2 examples/multi_turn.json");
     json_t *v = parse(r.out);
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) assert_non_null(at(v, keys[i]));
     assert_string_equal(json_string_value(at(v, "id")), "multi-turn");
@@ -636,8 +636,9 @@ static size_t longest_line(const char *s) {
 static void test_report(void **state) {
     (void)state;
     ran r = run_score("COLUMNS=60 pgenrm score --ind 2 --frame compact examples/multi_turn.json");
-    static const char *const parts[] = {"multi-turn", "Rubric",  "Criterion", "Weight", "Score, mean of",
-                                        "Scores",     "Verdict", "Details",   "Tokens", "Time"};
+    static const char *const parts[] = {
+        "multi-turn", "Rubric",  "Criterion", "Weight", "Score, mean of",        "Scores",
+        "Verdict",    "Details", "Tokens",    "Time",   "The judge is untrained"};
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
         if (!strstr(r.out, parts[i])) fail_msg("no %s in:\n%s", parts[i], r.out);
     assert_null(strchr(r.out, '\033')); /* no colours into a file */

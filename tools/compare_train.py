@@ -89,11 +89,12 @@ def peer_steps(name, folder):
 
 def our_steps(program, name, folder):
     with tempfile.TemporaryDirectory() as out:
-        run = subprocess.run([program, "train", "sft", "-m", folder, "--data", ROOT / "examples/chats.jsonl", "--init",
-                              GOLDEN / "back" / name, "--out", f"{out}/run", "--steps", str(STEPS), "--batch", str(BATCH),
-                              "--lr", str(LR), "--schedule", "cosine", "--warmup", str(WARMUP), "--weight-decay",
-                              str(DECAY), "--clip", str(CLIP), "--betas", ",".join(map(str, BETAS)), "--no-shuffle",
-                              "--dtype", "f32", "--json"], check=True, capture_output=True, text=True)
+        settings = {"data": ROOT / "examples/chats.jsonl", "init": GOLDEN / "back" / name, "out": f"{out}/run",
+                    "steps": STEPS, "batch": BATCH, "lr": LR, "schedule": "cosine", "warmup": WARMUP,
+                    "weight-decay": DECAY, "clip": CLIP, "betas": ",".join(map(str, BETAS)), "dtype": "f32"}
+        options = [word for name, value in settings.items() for word in (f"--{name}", str(value))]
+        run = subprocess.run([program, "train", "sft", "-m", folder, "--no-shuffle", "--json", *options], check=True,
+                             capture_output=True, text=True)
     for line in run.stdout.splitlines():
         m = json.loads(line)
         yield m["loss"], m["grad_norm"], m["learning_rate"]
@@ -107,8 +108,8 @@ def main():
     transformers.utils.logging.disable_progress_bar()
     for name, folder in MODELS.items():
         print(f"{name}\n  step      loss   PyTorch   grad_norm   PyTorch   learning rate")
-        for i, (ours, peer) in enumerate(zip(our_steps(program, name, GOLDEN / folder), peer_steps(name, GOLDEN / folder),
-                                             strict=True), 1):
+        both = zip(our_steps(program, name, GOLDEN / folder), peer_steps(name, GOLDEN / folder), strict=True)
+        for i, (ours, peer) in enumerate(both, 1):
             print(f"  {i:4d} {ours[0]:9.5f} {peer[0]:9.5f}   {ours[1]:9.5f} {peer[1]:9.5f}   {ours[2]:.6f}")
             worst = max(worst, *(abs(a - b) / max(abs(b), 1e-3) for a, b in zip(ours, peer)))
     print(f"largest relative difference {worst:.2e}, bound {BOUND:.0e}")

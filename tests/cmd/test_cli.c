@@ -735,7 +735,7 @@ static void test_interrupt(void **state) {
     for (int i = 1; i < 26; i++) n += snprintf(text + n, sizeof text - (size_t)n, ",\"b\""); /* half a minute */
     snprintf(text + n, sizeof text - (size_t)n, "]}\n");
     write_text("slow.jsonl", text);
-    ran r = run_interrupted("pgenrm score --json $SCRATCH/slow.jsonl",
+    ran r = run_interrupted("pgenrm score --json --frame compact-lines $SCRATCH/slow.jsonl",
                             "$SCRATCH/printed"); /* the quick one's line is there */
     assert_int_equal(count_lines(r.out), 1);
     assert_int_equal(strncmp(r.out, "{\"id\":\"quick\"", 13), 0);

@@ -13,14 +13,16 @@
 #include <time.h>
 
 #include "base/mem.h"
+#include "bench/fits.h"
 #include "bench/mean.h"
-#include "bench/pairs.h"
 
 typedef struct run {
     bench_data *d;
-    bench_method_options o;
+    fits *f;
+    pgr_embedder *embedder;
     uint64_t n_seed;
-    size_t *user; /* (n_test) */
+    size_t *donor; /* (n_user) */
+    size_t *user;  /* (n_test) */
     double *p, *right, *base, *diff, *residuals;
     size_t *counts;
 } run;
@@ -46,10 +48,9 @@ static void measure(run *r, const bench_method *m, size_t history, bool stranger
     uint64_t n_seed = m->personal ? r->n_seed : 1;
     for (size_t i = 0; i < r->d->n_test; i++) right[i] = 0;
     for (uint64_t s = 0; s < n_seed; s++) {
-        r->o.seed = s;
-        r->o.history = history;
-        r->o.stranger = stranger;
-        if (m->run(r->d, &r->o, r->p, &err) != PGR_OK) die(err.message);
+        fits_ask how = {history, stranger ? r->donor : NULL, false, s};
+        if (bench_strangers(r->d, s, 0, r->donor, &err) != PGR_OK || fits_predict(r->f, m, &how, r->p, &err) != PGR_OK)
+            die(err.message);
         for (size_t i = 0; i < r->d->n_test; i++)
             right[i] += (r->p[i] > 0.5 ? 1.0 : r->p[i] < 0.5 ? 0.0 : 0.5) / (double)n_seed;
     }
@@ -82,15 +83,21 @@ static void run_method(run *r, const bench_method *m, char *sizes) {
 static void open_embedder(run *r) {
     pgr_error err;
     char *path;
-    float *vectors;
-    if (pgr_embedder_find(NULL, &path, &err) != PGR_OK || pgr_embedder_open(path, NULL, &r->o.embedder, &err) != PGR_OK)
+    if (pgr_embedder_find(NULL, &path, &err) != PGR_OK || pgr_embedder_open(path, NULL, &r->embedder, &err) != PGR_OK)
         die(err.message);
-    double start = now();
-    if (bench_embed(r->d, &r->o, &vectors, &err) != PGR_OK) die(err.message);
-    printf("%zu texts embedded: %.1f s\n", r->d->n_item, now() - start);
-    r->o.vectors = vectors;
-    r->o.dims = pgr_embedder_dims(r->o.embedder);
     pgr_free(path);
+}
+
+static void open_fits(run *r) {
+    pgr_error err;
+    pool *threads;
+    double start = now();
+    if (pool_create(0, &threads, &err) != PGR_OK) die(err.message);
+    stat_source source = {.d = r->d, .threads = threads};
+    if (fits_open(&source, r->embedder, NULL, &r->f, &err) != PGR_OK) die(err.message);
+    if (!r->embedder) return;
+    if (fits_need(r->f, bench_method_find("embedding"), &err) != PGR_OK) die(err.message);
+    printf("%zu texts embedded: %.1f s\n", r->d->n_item, now() - start);
 }
 
 static void allocate(run *r) {
@@ -102,7 +109,9 @@ static void allocate(run *r) {
     r->diff = mem_array(n, sizeof *r->diff);
     r->residuals = mem_array(n, sizeof *r->residuals);
     r->counts = mem_array(n, sizeof *r->counts);
-    if (!r->user || !r->p || !r->right || !r->base || !r->diff || !r->residuals || !r->counts) die("out of memory");
+    r->donor = mem_array(n, sizeof *r->donor);
+    if (!r->donor || !r->user || !r->p || !r->right || !r->base || !r->diff || !r->residuals || !r->counts)
+        die("out of memory");
     for (size_t i = 0; i < r->d->n_row; i++)
         if (!r->d->rows[i].train) r->user[k++] = r->d->rows[i].user;
 }
@@ -139,6 +148,7 @@ int main(int argc, char **argv) {
            f.subset ? f.subset : "", r.d->n_test, r.d->n_user, r.d->n_question, r.d->n_item);
     allocate(&r);
     if (embed) open_embedder(&r);
+    open_fits(&r);
     const bench_method *b = base ? bench_method_find(base) : NULL;
     if (base && !b) die("no such base");
     if (b)

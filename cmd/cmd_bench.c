@@ -37,10 +37,13 @@ typedef struct bench_run {
     char *embedder_path;
     pgr_embedder *opened;
     pgr_people *people;
-    bool lampqa, cold_start;
+    bool lampqa, cold_start, stranger;
     numbers cold_pairs;
+    size_t memory_mb;
     const char *truth;
 } bench_run;
+
+enum { STRANGERS = 10, MEMORY_MB = 1024 };
 
 /* ---- options ---- */
 
@@ -95,8 +98,16 @@ static const option_row OPTIONS[] = {
                   "(docs/scalar.md)"),
     {0, "baselines", NULL, "the statistical methods too and, with --ind above 0, the judge's plain prompts",
      OPTION_AT(bench_run, o.baselines)},
-    {0, "stranger", NULL, "every row that uses a history once more with another user's",
-     OPTION_AT(bench_run, o.stranger)},
+    {0, "stranger", NULL, "every row that uses a history again with those of ten other users, one by one",
+     OPTION_AT(bench_run, stranger)},
+    {0, "strangers", "N", "the same with so many other users", OPTION_AT(bench_run, o.strangers), .lo = 1, .hi = 100},
+    {0, "folds", "K", "fitted methods cross-validated over all rows, too, by question: K folds",
+     OPTION_AT(bench_run, o.folds), .lo = 2, .hi = 100},
+    {0, "robust", NULL,
+     "each chosen response against texts that say nothing, too: blank, cut, \"Solution:\"... (docs/bench.md)",
+     OPTION_AT(bench_run, o.robust)},
+    {0, "memory", "MB", "for the model's cache and the requests at work, beside the weights (default: 1024)",
+     OPTION_AT(bench_run, memory_mb), .lo = 64, .hi = 1 << 20},
     {0, "history-from", "FILE", "train rows of this file are history too; may be given again", FILES_AT(history_from)},
     {0, "users", "FILE", "users' demographics; may be given again", FILES_AT(users)},
     {0, "embedder", "NAME", "for methods that embed texts (default: all-MiniLM-L6-v2, where it is there)",
@@ -247,8 +258,11 @@ static int cold_with(bench_run *r, const session *s) {
 static int bench_on(bench_run *r) {
     session s = {0};
     int status = EXIT_DONE;
+    pgr_engine_options eo = pgr_engine_options_default();
+    eo.kv_bytes = r->memory_mb << 20;
+    if (eo.cache_bytes > eo.kv_bytes / 2) eo.cache_bytes = eo.kv_bytes / 2;
     if (pgr_bench_asks_model(&r->o))
-        status = session_open(&r->common, true, &s);
+        status = session_open_engine(&r->common, &eo, &s);
     else
         s.bar = pgr_progress_bar_create(r->common.quiet);
     if (status == EXIT_DONE) status = open_the_embedder(r, s.bar);
@@ -344,7 +358,8 @@ static int lampqa(bench_run *r, char **operands) {
 }
 
 static int run(const command *self, int argc, char **argv) {
-    bench_run r = {.self = self, .o = pgr_bench_options_default(), .ind = {{8}, 1}, .pro = {{0}, 1}};
+    bench_run r = {
+        .self = self, .o = pgr_bench_options_default(), .ind = {{8}, 1}, .pro = {{0}, 1}, .memory_mb = MEMORY_MB};
     char **operands = NULL;
     int status = args_parse(self, argc, argv, &r.common, &r, &operands);
     if (status != ARGS_RUN) return status;
@@ -354,7 +369,11 @@ static int run(const command *self, int argc, char **argv) {
     if (!operands[0]) return args_wrong(self, "no data given, expected a DATA.jsonl file");
     if (r.o.resume && !r.o.out) return args_wrong(self, "--resume goes with --out, the folder of the run");
     if (r.cold_pairs.n && !r.cold_start) return args_wrong(self, "--cold-pairs goes with --cold-start");
+    if (r.cold_start && (r.o.folds || r.o.robust))
+        return args_wrong(self, "--%s does not go with --cold-start", r.o.folds ? "folds" : "robust");
     if (r.prototypes && !r.store) return args_wrong(self, "--prototypes goes with --store");
+    if (r.stranger && r.o.strangers == 0) r.o.strangers = STRANGERS;
+    r.o.n_thread = r.common.n_thread;
     r.o.data = (const char *const *)operands;
     while (operands[r.o.n_data]) r.o.n_data++;
     r.o.ind = r.ind.v;

@@ -31,7 +31,8 @@ static pgr_status open_loras(const common_options *o, session *s, pgr_error *err
     return o->n_lora > 0 ? pgr_engine_set_loras(s->engine, s->loras, scales, o->n_lora, err) : PGR_OK;
 }
 
-int session_open(const common_options *o, bool engine, session *s) {
+/* engine NULL: none */
+static int open_session(const common_options *o, const pgr_engine_options *engine, session *s) {
     *s = (session){0};
     char *path = NULL;
     int status = find_model(o, &path);
@@ -45,10 +46,19 @@ int session_open(const common_options *o, bool engine, session *s) {
     mo.watch = bar_watch(s->bar);
     pgr_error err = {0};
     pgr_status made = pgr_model_open(path, &mo, &s->model, &err);
-    if (made == PGR_OK && engine) made = pgr_engine_create(s->model, NULL, &s->engine, &err);
+    if (made == PGR_OK && engine) made = pgr_engine_create(s->model, engine, &s->engine, &err);
     if (made == PGR_OK && engine) made = open_loras(o, s, &err);
     pgr_free(path);
     return finish_call(made, &err);
+}
+
+int session_open(const common_options *o, bool engine, session *s) {
+    pgr_engine_options usual = pgr_engine_options_default();
+    return open_session(o, engine ? &usual : NULL, s);
+}
+
+int session_open_engine(const common_options *o, const pgr_engine_options *engine, session *s) {
+    return open_session(o, engine, s);
 }
 
 void session_close(session *s) {

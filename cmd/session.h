@@ -17,6 +17,8 @@ typedef struct session {
 int find_model(const common_options *o, char **path);
 /* Opens the model, and an engine on it with the adapters, as the options say. An exit status; close it in any case. */
 int session_open(const common_options *o, bool engine, session *s);
+/* The same, the engine with these options. */
+int session_open_engine(const common_options *o, const pgr_engine_options *engine, session *s);
 void session_close(session *s);
 
 /* The embedder of that name (NULL: the default one), or of that file or folder. bar: shows the loading, may be NULL. An

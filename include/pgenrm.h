@@ -279,6 +279,8 @@ pgr_status pgr_detokenize(const pgr_model *model, const int32_t *ids, size_t n, 
 
 typedef struct pgr_engine_options {
     size_t n_kv_token; /* tokens that the KV cache holds, all sequences together; 0: as many as the calls need */
+    size_t kv_bytes;   /* memory that the KV cache takes at most, whatever it holds; what finds no room waits. 0: as
+                        * much as the calls need */
     size_t n_batch;    /* rows of a prompt in one forward pass: longer ones are computed in chunks */
     size_t cache_bytes; /* memory for the K and V of prompts that later calls may begin with; 0: nothing is kept */
     size_t n_kv_ready; /* tokens of the KV cache whose memory is taken and cleared when the engine is created, by all

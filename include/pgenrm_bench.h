@@ -114,7 +114,10 @@ typedef struct pgr_bench_options {
     const char *const *methods; /* (n_methods) names of docs/bench.md: these and `longest` are run */
     size_t n_methods;   /* 0: as the other settings say */
     bool baselines;     /* the statistical methods and, with a language model, the judge's plain prompts */
-    bool stranger;      /* every row that uses a history once more with another user's */
+    size_t strangers;   /* every row that uses a history again with those of so many other users; 0: none */
+    size_t folds;       /* fitted methods cross-validated over all rows in so many folds, too (docs/bench.md); 0: not */
+    bool robust;        /* how often a text that says nothing wins against the chosen response, too */
+    int n_thread;       /* of fits; 0: all cores */
     const char *out;    /* folder for verdicts, rows and the report; NULL: nothing is kept */
     bool resume;        /* go on with what `out` holds; the settings must be the same */
     const char *calibration_out; /* file for a calibration fitted on the verdicts of each set's last p-genrm row that is
@@ -129,6 +132,10 @@ typedef struct pgr_bench_options {
     pgr_watch watch;
 } pgr_bench_options;
 
+typedef struct pgr_bench_errors { /* a mean's standard error with rows clustered by user, by question */
+    double user, question;
+} pgr_bench_errors;
+
 typedef struct pgr_bench_bin { /* verdicts whose confidence, .5 to 1, lies in one tenth of that range */
     size_t n;
     double confidence, right; /* means */
@@ -141,15 +148,42 @@ typedef struct pgr_bench_at { /* accuracy of the first chains of every verdict *
     double accuracy, se;
 } pgr_bench_at;
 
-/* One method on one data set. A number that is not there is NaN. Errors (`_se`) are clustered by user, but
- * accuracy_se_runs. */
+typedef struct pgr_bench_best { /* choices among more than two responses: the chosen one against each other one */
+    size_t groups;         /* 0: there are none */
+    double responses;      /* mean number, the chosen one among them */
+    double accuracy;       /* share of groups in which the chosen one beats all others; ties share the place */
+    pgr_bench_errors errors;
+    double random;         /* the same by chance */
+    double rank, random_rank; /* mean place of the chosen one, 1 the best */
+} pgr_bench_best;
+
+typedef struct pgr_bench_hollow { /* a text that says nothing, in the place of the rejected response */
+    const char *kind;             /* static */
+    double wins, se;              /* share of verdicts for it and not for the chosen response, a tie as half */
+} pgr_bench_hollow;
+
+/* Cross-validation over all rows, fitted anew without each fold (docs/bench.md). */
+typedef struct pgr_bench_cv {
+    size_t folds, pairs; /* folds 0: there is none */
+    const char *by;      /* "question" or "conversation": what no two folds share */
+    double accuracy, accuracy_se, log_loss;
+    double over_longest, over_longest_se, over_base, over_base_se, over_stranger, over_stranger_se;
+    pgr_bench_errors accuracy_errors, over_longest_errors, over_base_errors, over_stranger_errors;
+} pgr_bench_cv;
+
+/* One method on one data set. A number that is not there is NaN. An error `_se` is the larger of those by user and by
+ * question, which `_errors` has both; accuracy_se_runs is that of the runs' accuracies. */
 typedef struct pgr_bench_row {
     const char *data, *split, *method, *model; /* model: "" without a language model */
-    int ind, pro, history;  /* history: pairs shown at most; -1: all, or as the frame says */
-    bool stranger;
+    int ind, pro, history;  /* history: pairs shown at most; -1: all, or as the frame says; 0: none */
+    bool stranger;          /* with other users' histories: all numbers are over all of the strangers */
+    bool plain;             /* of a method that uses a history: without one */
+    size_t strangers;       /* of this row, or of the control that over_stranger compares with */
     uint64_t seed;
-    size_t runs, pairs, users; /* users: who have such pairs */
+    size_t runs, pairs, users, questions; /* users, questions: who and which have such pairs */
+    size_t pairs_all, users_all, limit;   /* before the limit; limit 0: none */
     double accuracy, accuracy_se, accuracy_se_runs; /* every pair counts, a tie or a failure as half */
+    pgr_bench_errors accuracy_errors;
     double accuracy_parsed;          /* of the verdicts that are neither a tie nor a failure */
     double macro_user, macro_prototype; /* means of the users' and of the prototypes' accuracies */
     size_t ties, failures;           /* of runs x pairs verdicts; a failure: no chain could be read */
@@ -157,16 +191,32 @@ typedef struct pgr_bench_row {
     double flip_rate;
     size_t tokens, prompt_tokens, cached_tokens; /* tokens: written */
     double seconds, seconds_per_pair; /* of wall clock, all runs; of one verdict */
+    /* of the probability of the chosen response; a failure counts as .5, log loss holds it within .001 and .999 */
+    double log_loss, brier;
     /* expected calibration error: as it is; after a map fitted on the other users */
     double ece, ece_temperature, ece_isotonic, ece_shrunk;
+    /* what ece would be of itself if these probabilities were true: mean and 95th percentile of simulated outcomes */
+    double ece_floor, ece_floor_95;
+    /* Cohen's kappa with the users, their choice and the verdict both as "the longer one" or not; the agreement that
+     * chance alone gives; how often users choose the longer one. Of pairs whose lengths differ */
+    double kappa, kappa_chance, longer_chosen;
+    /* how often two runs, or the two halves of a verdict's own chains, prefer one response; a tie agrees by half */
+    double self_consistency, self_consistency_halves;
     double over_longest, over_longest_se;   /* paired differences of accuracy: to the longest answer, */
-    double over_base, over_base_se;         /* to the same method's base without the user, */
-    double over_stranger, over_stranger_se; /* and to itself with another user's history */
+    double over_base, over_base_se;         /* to the same without the user, */
+    double over_stranger, over_stranger_se; /* to the mean of itself with other users' histories, */
+    double over_ind, over_ind_se;           /* and of a row with pro to as many chains under the own history */
+    pgr_bench_errors over_longest_errors, over_base_errors, over_stranger_errors, over_ind_errors;
+    double stranger_accuracy, stranger_spread; /* of the strangers: mean, standard deviation between them */
     const char *base; /* the method that over_base compares with, "" if none */
     pgr_bench_bin bins[PGR_BENCH_BINS];
     const pgr_bench_at *by_chains; /* (n_by_chains) for 1, 2, 3... chains of ind, in the order in which they are
                                     * numbered */
     size_t n_by_chains;
+    pgr_bench_best best;
+    pgr_bench_cv cv;
+    const pgr_bench_hollow *hollow; /* (n_hollow) with `robust` */
+    size_t n_hollow;
 } pgr_bench_row;
 
 typedef struct pgr_bench_report {

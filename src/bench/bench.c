@@ -9,6 +9,8 @@
 #include "base/mem.h"
 #include "base/watch.h"
 #include "bench/company.h"
+#include "bench/cv.h"
+#include "bench/robust.h"
 #include "bench/run.h"
 #include "bench/scalar_fit.h"
 #include "bench/summary.h"
@@ -29,6 +31,7 @@ typedef struct bench {
     pgr_bench_row *rows; /* (n_row) */
     size_t n_row;
     journal j;
+    pool *threads;  /* of fits */
     double *x, *y;  /* (n_outcome) for calibration_out */
     pgr_gap *leads; /* (n_outcome) */
     size_t n_outcome;
@@ -96,12 +99,27 @@ static size_t *asked_rows(const bench_data *d, arena *a) {
     return asked;
 }
 
-static pgr_status add_rows(bench *b, const summary_input *in) {
-    size_t n = in->t->n_cell;
+/* What cross-validation and hollow texts add to the set's rows. */
+static pgr_status add_controls(bench *b, const summary_input *in, const run_input *run, pgr_bench_row *rows, arena *a) {
+    if (b->o->folds) {
+        const char *why = NULL;
+        PGR_TRY(cv_run(run->fits, in->d, in->t, b->o, b->threads, a, rows, &why, b->err));
+        if (why)
+            PGR_TRY(plan_note(&b->notes, &b->made->arena, b->err, "%s: not cross-validated: %s", in->d->name, why));
+    }
+    if (!b->o->robust) return PGR_OK;
+    return robust_run(run, in->t, fits_source(run->fits), &b->made->arena, rows, b->err);
+}
+
+static pgr_status add_rows(bench *b, const summary_input *in, const run_input *run, arena *a) {
+    summary_line *lines = arena_array(a, in->t->n_cell + 1, sizeof *lines);
+    if (!lines) return fail_mem(b->err);
+    size_t n = summary_lines(in->t, lines);
     pgr_bench_row *rows = arena_array(&b->made->arena, b->n_row + n, sizeof *rows);
     if (!rows) return fail_mem(b->err);
     if (b->n_row) memcpy(rows, b->rows, b->n_row * sizeof *rows);
     PGR_TRY(summarise(in, &b->made->arena, rows + b->n_row, b->err));
+    PGR_TRY(add_controls(b, in, run, rows + b->n_row, a));
     for (size_t i = 0; i < n; i++) { /* the set is freed before the report */
         pgr_bench_row *r = &rows[b->n_row + i];
         r->data = arena_strdup(&b->made->arena, r->data);
@@ -194,7 +212,20 @@ static pgr_status note_weight(bench *b, const verdict_table *t) {
                      t->data, f.pairs, f.weight, f.with, f.without);
 }
 
-static pgr_status run_set_with(bench *b, const bench_data *d, pgr_people *people, arena *a) {
+/* What a limit makes of a set: rows are taken user by user in turn, so that users weigh alike, and not rows. */
+static pgr_status note_limit(bench *b, const bench_data *d) {
+    if (d->n_test == d->n_all) return PGR_OK;
+    size_t users = 0;
+    for (size_t u = 0; u < d->n_user; u++) users += d->users[u].n_test > 0;
+    return plan_note(
+        &b->notes, &b->made->arena, b->err,
+        "%.100s: limit %zu asks %zu of %zu pairs, of %zu of %zu users: %.1f a user, all would be %.1f; users "
+        "with many pairs weigh less than without a limit",
+        d->name, b->o->limit, d->n_test, d->n_all, users, d->n_all_user, (double)d->n_test / (double)users,
+        (double)d->n_all / (double)d->n_all_user);
+}
+
+static pgr_status run_set_with(bench *b, const bench_data *d, pgr_people *people, fits *f, arena *a) {
     bench_cells cells = {0};
     PGR_TRY(plan_cells(b->o, d, &b->made->arena, &cells, &b->notes, b->err));
     verdict_table t = {.data = d->name,
@@ -212,10 +243,12 @@ static pgr_status run_set_with(bench *b, const bench_data *d, pgr_people *people
                      .o = b->o,
                      .engine = b->engine,
                      .people = people,
+                     .fits = f,
                      .j = &b->j,
                      .a = &b->made->arena,
                      .notes = &b->notes};
     PGR_TRY(run_cells(&run, &t, b->err));
+    PGR_TRY(note_limit(b, d));
     PGR_TRY(note_weight(b, &t));
     int *prototypes = people ? arena_array(a, d->n_user + 1, sizeof *prototypes) : NULL;
     if (people && !prototypes) return fail_mem(b->err);
@@ -228,14 +261,18 @@ static pgr_status run_set_with(bench *b, const bench_data *d, pgr_people *people
                          .model = b->engine ? engine_about(b->engine)->name : "",
                          .scalar = b->o->scalar ? pgr_scalar_name(b->o->scalar) : ""};
     PGR_TRY(add_outcomes(b, &t));
-    return add_rows(b, &sum);
+    return add_rows(b, &sum, &run, a);
 }
 
 static pgr_status run_set(bench *b, size_t i) {
     arena a = {0};
     pgr_people *made = NULL, *people = NULL;
+    fits *f = NULL;
+    stat_source source = {.d = b->sets[i], .watch = b->o->watch, .threads = b->threads};
     pgr_status s = find_people(b, b->sets[i], &made, &people);
-    if (s == PGR_OK) s = run_set_with(b, b->sets[i], people, &a);
+    if (s == PGR_OK) s = fits_open(&source, b->o->embedder, b->o->scalar, &f, b->err);
+    if (s == PGR_OK) s = run_set_with(b, b->sets[i], people, f, &a);
+    fits_close(f);
     pgr_people_close(made);
     arena_free(&a);
     return s;
@@ -286,6 +323,7 @@ static pgr_status run_all(bench *b) {
     PGR_TRY(load_all(b));
     PGR_TRY(keep_plan(b));
     PGR_TRY(journal_open(b->o->out, &b->j, b->err));
+    PGR_TRY(pool_create(b->o->n_thread, &b->threads, b->err));
     for (size_t i = 0; i < b->o->n_data; i++) PGR_TRY(run_set(b, i));
     b->made->public = (pgr_bench_report){.rows = b->rows,
                                          .n_row = b->n_row,
@@ -303,6 +341,7 @@ pgr_status pgr_bench(pgr_engine *engine, const pgr_bench_options *options, pgr_b
     bench b = {.o = &o, .engine = engine, .err = err, .made = made, .j = {.fd = -1}};
     pgr_status s = run_all(&b);
     journal_close(&b.j);
+    pool_free(b.threads);
     for (size_t i = 0; b.sets && i < o.n_data; i++)
         if (b.sets[i]) bench_data_free(b.sets[i]);
     if (s == PGR_OK)

@@ -136,10 +136,11 @@ static pgr_cold_row *new_row(cold *c, const pgr_bench_row *r, int known) {
 static pgr_status add_report(cold *c, const pgr_bench_report *found, int known) {
     for (size_t i = 0; i < found->n_row; i++) {
         const pgr_bench_row *r = &found->rows[i];
+        if (r->plain) continue; /* what a method says without a history is the row of no known pairs */
         pgr_cold_row *row = find_row(c, r, known);
         if (!row) row = new_row(c, r, known);
         if (!row) return fail_mem(c->err);
-        double n = (double)r->pairs, se = n * r->accuracy_se, over = n * r->over_longest_se;
+        double n = (double)r->pairs, se = n * r->accuracy_errors.user, over = n * r->over_longest_errors.user;
         row->pairs += r->pairs;
         row->users += r->users;
         row->ties += r->ties;
@@ -206,7 +207,7 @@ static pgr_status run_fold(cold *c, const cold_set *s, int fold, int known, cons
     o.subset = o.user_key = NULL;
     o.limit = 0;
     o.judge.history = known;
-    o.stranger = o.stranger && known > 0;
+    if (known == 0) o.strangers = 0;
     o.out = c->o->out ? folder : NULL;
     pgr_bench_report *found = NULL;
     PGR_TRY(pgr_bench(c->engine, &o, &found, c->err));

@@ -49,29 +49,39 @@ static void find_groups(const bench_data *d, company *c) {
     }
 }
 
-static void give_strangers(const bench_data *d, uint64_t seed, const company *c, size_t *donor) {
+/* The nth of those behind place i of the order, round it, who may be the stranger of the user there; n_user: there is
+ * none. *n: how many there are. */
+static size_t find_stranger(const bench_data *d, const company *c, size_t i, size_t nth, size_t *n) {
+    size_t u = c->order[i], found = d->n_user;
+    *n = 0;
+    for (size_t k = 1; d->users[u].n_train && k < d->n_user; k++) {
+        size_t v = c->order[(i + k) % d->n_user];
+        if (c->group[v] != c->group[u] || d->users[v].n_train == 0) continue;
+        if ((*n)++ == nth) return v;
+        found = v;
+    }
+    return *n ? found : d->n_user;
+}
+
+static void give_strangers(const bench_data *d, uint64_t seed, size_t nth, const company *c, size_t *donor) {
     rng r = {.seed = seed, .stream = 2};
     for (size_t u = 0; u < d->n_user; u++) c->order[u] = donor[u] = u;
     bench_shuffle(c->order, d->n_user, &r);
-    for (size_t i = 0; i < d->n_user; i++) { /* the next of his group in the shuffled order, round */
-        size_t u = c->order[i];
-        for (size_t k = 1; d->users[u].n_train && k < d->n_user; k++) {
-            size_t v = c->order[(i + k) % d->n_user];
-            if (c->group[v] != c->group[u] || d->users[v].n_train == 0) continue;
-            donor[u] = v;
-            break;
-        }
+    for (size_t i = 0; i < d->n_user; i++) {
+        size_t n, v = find_stranger(d, c, i, nth, &n);
+        if (v < d->n_user && n <= nth) v = find_stranger(d, c, i, nth % n, &n); /* fewer than that: round again */
+        if (v < d->n_user) donor[c->order[i]] = v;
     }
 }
 
-pgr_status bench_strangers(const bench_data *d, uint64_t seed, size_t *donor, pgr_error *err) {
+pgr_status bench_strangers(const bench_data *d, uint64_t seed, size_t nth, size_t *donor, pgr_error *err) {
     size_t n = d->n_user + d->n_question + 1;
     company c = {mem_zero(n, sizeof *c.parent), mem_zero(n, sizeof *c.size), mem_zero(n, sizeof *c.group),
                  mem_zero(n, sizeof *c.order)};
     pgr_status status = c.parent && c.size && c.group && c.order ? PGR_OK : fail_mem(err);
     if (status == PGR_OK) {
         find_groups(d, &c);
-        give_strangers(d, seed, &c, donor);
+        give_strangers(d, seed, nth, &c, donor);
     }
     mem_free(c.parent);
     mem_free(c.size);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "bench/dense.h"
 
 enum { PAIRS = 12, HALVINGS = 40 };
 
@@ -16,32 +17,22 @@ typedef struct state {
     double *s[PAIRS], *y[PAIRS], rho[PAIRS]; /* differences of x and of g, 1 / s.y */
 } state;
 
-static double dot(const double *a, const double *b, size_t n) {
-    double sum = 0;
-    for (size_t i = 0; i < n; i++) sum += a[i] * b[i];
-    return sum;
-}
-
-static void add(double *out, double a, const double *x, size_t n) {
-    for (size_t i = 0; i < n; i++) out[i] += a * x[i];
-}
-
 /* step = -H g by the two-loop recursion. */
 static void direction(state *t) {
     double a[PAIRS];
     memcpy(t->step, t->g, t->n * sizeof *t->step);
     for (size_t k = 0; k < t->n_pair; k++) { /* newest first */
         size_t i = (t->newest + PAIRS - k) % PAIRS;
-        a[i] = t->rho[i] * dot(t->s[i], t->step, t->n);
-        add(t->step, -a[i], t->y[i], t->n);
+        a[i] = t->rho[i] * dense_dot(t->s[i], t->step, t->n);
+        dense_add(t->step, -a[i], t->y[i], t->n);
     }
     if (t->n_pair) {
-        double *y = t->y[t->newest], scale = 1 / (t->rho[t->newest] * dot(y, y, t->n));
+        double *y = t->y[t->newest], scale = 1 / (t->rho[t->newest] * dense_dot(y, y, t->n));
         for (size_t j = 0; j < t->n; j++) t->step[j] *= scale;
     }
     for (size_t k = t->n_pair; k-- > 0;) {
         size_t i = (t->newest + PAIRS - k) % PAIRS;
-        add(t->step, a[i] - t->rho[i] * dot(t->y[i], t->step, t->n), t->s[i], t->n);
+        dense_add(t->step, a[i] - t->rho[i] * dense_dot(t->y[i], t->step, t->n), t->s[i], t->n);
     }
     for (size_t j = 0; j < t->n; j++) t->step[j] = -t->step[j];
 }
@@ -52,8 +43,8 @@ static void remember(state *t) {
         t->s[i][j] = t->x_new[j] - t->x[j];
         t->y[i][j] = t->g_new[j] - t->g[j];
     }
-    double sy = dot(t->s[i], t->y[i], t->n);
-    if (!(sy > 1e-14 * dot(t->y[i], t->y[i], t->n))) return; /* no curvature: of no use */
+    double sy = dense_dot(t->s[i], t->y[i], t->n);
+    if (!(sy > 1e-14 * dense_dot(t->y[i], t->y[i], t->n))) return; /* no curvature: of no use */
     t->rho[i] = 1 / sy;
     t->newest = i;
     if (t->n_pair < PAIRS) t->n_pair++;
@@ -67,7 +58,7 @@ static void swap(double **a, double **b) {
 
 /* Goes down along step until Armijo's condition holds; false: nothing lower was found, x is the minimum to rounding. */
 static bool search(state *t, lbfgs_fn fn, void *ctx, double *value) {
-    double slope = dot(t->step, t->g, t->n), length = 1;
+    double slope = dense_dot(t->step, t->g, t->n), length = 1;
     double rounding = 1e-14 * fabs(*value); /* of a value: smaller gains do not show in it */
     if (!(slope < 0)) return false;
     if (t->n_pair == 0) length = fmin(1, 1 / sqrt(-slope));
@@ -88,8 +79,8 @@ static pgr_status run(state *t, lbfgs_fn fn, void *ctx, const lbfgs_options *o, 
     double value = fn(ctx, t->x, t->g);
     for (*n_iter = 0; *n_iter < o->max_iter; ++*n_iter) {
         if (o->cancel && *o->cancel) return fail(err, PGR_E_CANCELLED, "cancelled");
-        double size = fmax(1, sqrt(dot(t->x, t->x, t->n)));
-        if (sqrt(dot(t->g, t->g, t->n)) <= o->tolerance * size) break;
+        double size = fmax(1, sqrt(dense_dot(t->x, t->x, t->n)));
+        if (sqrt(dense_dot(t->g, t->g, t->n)) <= o->tolerance * size) break;
         direction(t);
         if (search(t, fn, ctx, &value)) continue;
         if (t->n_pair == 0) break;

@@ -1,4 +1,4 @@
-/* mean.c - means with standard errors. */
+/* mean.c - means with standard errors; see mean.h. */
 #include "bench/mean.h"
 
 #include <math.h>
@@ -36,4 +36,15 @@ mean_se mean_clustered(const double *v, const size_t *cluster, size_t n, double 
     double groups = (double)out.n_cluster;
     if (out.n_cluster > 1) out.se = sqrt(ss * groups / (groups - 1)) / (double)n;
     return out;
+}
+
+mean_both mean_by_both(const clusters *c, const double *v) {
+    mean_se user = mean_clustered(v, c->user, c->n, c->residuals, c->counts, c->n_user);
+    mean_se question = mean_clustered(v, c->question, c->n, c->residuals, c->counts, c->n_question);
+    return (mean_both){.mean = user.mean,
+                       .se = fmax(user.se, question.se), /* of the one that is there */
+                       .se_user = user.se,
+                       .se_question = question.se,
+                       .users = user.n_cluster,
+                       .questions = question.n_cluster};
 }

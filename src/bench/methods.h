@@ -1,14 +1,39 @@
-/* methods.h - what the statistical methods have in common beyond stat.h. */
+/* methods.h - the statistical methods by name: what each is made of. fits.h runs them. */
 #ifndef PGR_BENCH_METHODS_H
 #define PGR_BENCH_METHODS_H
 
-#include "bench/stat.h"
+#include <stdbool.h>
 
-/* Tunes the penalties of all parts that s has, and of the items where they count. z: as in stat_tune. */
-pgr_status method_tune(stat *s, bool items, ridge_penalty *p, double *z, pgr_error *err);
+typedef enum stat_attributes {
+    STAT_NONE,
+    STAT_LENGTH,  /* characters alone */
+    STAT_SURFACE, /* features.h */
+} stat_attributes;
 
-/* similar.c */
-pgr_status run_similar_users(const bench_data *d, const bench_method_options *o, double *p, pgr_error *err);
-pgr_status run_embedding_users(const bench_data *d, const bench_method_options *o, double *p, pgr_error *err);
+/* What stands beside the attributes, without personal weights and with a penalty of its own. */
+typedef enum stat_vectors {
+    STAT_NO_VECTORS,
+    STAT_EMBEDDINGS, /* differences of the responses' embeddings */
+    STAT_SCALAR,     /* one value: the difference of a reward model's scores */
+} stat_vectors;
+
+typedef enum method_kind {
+    METHOD_LONGEST, /* no model */
+    METHOD_RIDGE,   /* one Bradley-Terry model with a ridge */
+    METHOD_CLASSES, /* the method `base`, and how classes of users depart from it */
+} method_kind;
+
+typedef struct bench_method {
+    const char *name; /* as in docs/methods.md: "longest", "length-personal", "attributes", ... */
+    bool personal;    /* uses histories: has strangers' controls, and a base without them */
+    enum bench_needs { NEEDS_NOTHING, NEEDS_EMBEDDER, NEEDS_SCALAR } needs;
+    method_kind kind;
+    stat_attributes attributes; /* of a ridge model */
+    stat_vectors vectors;       /* of a ridge model; of classes: embeddings make them, else votes do */
+    bool items;                 /* every response has a popularity of its own */
+} bench_method;
+
+extern const bench_method BENCH_METHODS[];               /* the last has name NULL */
+const bench_method *bench_method_find(const char *name); /* NULL: none */
 
 #endif

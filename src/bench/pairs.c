@@ -1,6 +1,7 @@
 /* pairs.c - reads a benchmark's files and numbers what is in them: users, questions, texts of responses. */
 #include "bench/pairs.h"
 
+#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,15 +13,17 @@
 /* ---- numbering -------------------------------------------------------------------------------------------------- */
 
 typedef struct numbering {
-    distinct users, items, contexts;
-    size_t *context_of; /* (n_row) */
+    distinct users, items, contexts, openings;
+    size_t *context_of, *opening_of; /* (n_row) */
 } numbering;
 
 static void numbering_free(numbering *t) {
     distinct_free(&t->users);
     distinct_free(&t->items);
     distinct_free(&t->contexts);
+    distinct_free(&t->openings);
     mem_free(t->context_of);
+    mem_free(t->opening_of);
 }
 
 /* The turns' texts, one below the other. */
@@ -33,10 +36,33 @@ static const char *context_text(arena *a, const preference_pair *p) {
     return text;
 }
 
+/* The user's first turn in lower case: words with a space between them, a line break where lines are broken. */
+static const char *opening_text(arena *a, const preference_pair *p) {
+    size_t first = 0;
+    while (first + 1 < p->n_context && strcmp(p->context[first].role, "user") != 0) first++;
+    const char *s = p->n_context ? p->context[first].text : "";
+    char *text = arena_strndup(a, s, strlen(s)), *out = text;
+    char gap = '\0'; /* what stands before the next word */
+    for (; text && *s; s++) {
+        unsigned char c = (unsigned char)*s;
+        if (c >= 0x80 || isalnum(c)) {
+            if (gap && out > text) *out++ = gap;
+            gap = '\0';
+            *out++ = (char)(c < 0x80 ? tolower(c) : c);
+        } else if (c == '\n' || (isspace(c) && !gap)) {
+            gap = c == '\n' ? '\n' : ' ';
+        }
+    }
+    if (out) *out = '\0';
+    return text;
+}
+
 static pgr_status number_row(bench_data *d, size_t i, numbering *t, pgr_error *err) {
     bench_row *r = &d->rows[i];
     const char *context = context_text(&d->arena, &r->record.pair);
-    if (!context) return fail_mem(err);
+    const char *opening = opening_text(&d->arena, &r->record.pair);
+    if (!context || !opening) return fail_mem(err);
+    PGR_TRY(distinct_number(&t->openings, opening, &t->opening_of[i], err));
     PGR_TRY(distinct_number(&t->users, r->record.user_id, &r->user, err));
     PGR_TRY(distinct_number(&t->items, r->record.pair.chosen, &r->item[0], err));
     PGR_TRY(distinct_number(&t->items, r->record.pair.rejected, &r->item[1], err));
@@ -59,29 +85,36 @@ static bool goes_on(const char *text, const char *root) {
 
 /* A conversation that begins with the whole of another one and a line break is the same question: in the order of bytes
  * it follows the other directly, or after others that go on from it too. */
-static pgr_status number_questions(bench_data *d, const numbering *t, pgr_error *err) {
-    size_t n = t->contexts.n;
-    context_order *order = mem_array(n + 1, sizeof *order);
-    size_t *question = mem_array(n + 1, sizeof *question);
-    if (!order || !question) {
-        mem_free(order);
-        mem_free(question);
-        return fail_mem(err);
-    }
-    for (size_t i = 0; i < n; i++) order[i] = (context_order){t->contexts.texts[i], i};
-    qsort(order, n, sizeof *order, by_text);
+static pgr_status number_roots(const distinct *t, size_t *root_of, size_t *n_root, pgr_error *err) {
+    context_order *order = mem_array(t->n + 1, sizeof *order);
+    if (!order) return fail_mem(err);
+    for (size_t i = 0; i < t->n; i++) order[i] = (context_order){t->texts[i], i};
+    qsort(order, t->n, sizeof *order, by_text);
     const char *root = NULL;
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; i < t->n; i++) {
         if (!root || !goes_on(order[i].text, root)) {
             root = order[i].text;
-            d->n_question++;
+            ++*n_root;
         }
-        question[order[i].number] = d->n_question - 1;
+        root_of[order[i].number] = *n_root - 1;
     }
-    for (size_t i = 0; i < d->n_row; i++) d->rows[i].question = question[t->context_of[i]];
     mem_free(order);
-    mem_free(question);
     return PGR_OK;
+}
+
+static pgr_status number_questions(bench_data *d, const numbering *t, pgr_error *err) {
+    size_t *question = mem_array(t->contexts.n + 1, sizeof *question);
+    size_t *topic = mem_array(t->openings.n + 1, sizeof *topic);
+    pgr_status s = question && topic ? PGR_OK : fail_mem(err);
+    if (s == PGR_OK) s = number_roots(&t->contexts, question, &d->n_question, err);
+    if (s == PGR_OK) s = number_roots(&t->openings, topic, &d->n_topic, err);
+    for (size_t i = 0; s == PGR_OK && i < d->n_row; i++) {
+        d->rows[i].question = question[t->context_of[i]];
+        d->rows[i].topic = topic[t->opening_of[i]];
+    }
+    mem_free(question);
+    mem_free(topic);
+    return s;
 }
 
 /* Lists of each user's rows, all in one array. */
@@ -116,7 +149,8 @@ static pgr_status list_rows(bench_data *d, const distinct *users, pgr_error *err
 
 static pgr_status number_with(bench_data *d, numbering *t, pgr_error *err) {
     t->context_of = mem_array(d->n_row + 1, sizeof *t->context_of);
-    if (!t->context_of) return fail_mem(err);
+    t->opening_of = mem_array(d->n_row + 1, sizeof *t->opening_of);
+    if (!t->context_of || !t->opening_of) return fail_mem(err);
     for (size_t i = 0; i < d->n_row; i++) PGR_TRY(number_row(d, i, t, err));
     PGR_TRY(number_questions(d, t, err));
     d->n_item = t->items.n;
@@ -190,7 +224,8 @@ static pgr_status read_pairs(bench_data *d, const bench_files *f, const char *pa
             break;
         }
         bool asked = what == ROWS_ALL && is_asked(&rec.pair, f->split) && in_subset(&rec.pair, f->subset);
-        if (is_train(&rec.pair)) status = rows_add(r, (bench_row){.record = rec.pair, .train = true}, err);
+        bench_row known = {.record = rec.pair, .train = true, .borrowed = what == ROWS_HISTORY};
+        if (is_train(&rec.pair)) status = rows_add(r, known, err);
         if (status == PGR_OK && asked)
             status = rows_add(r, (bench_row){.record = rec.pair, .again = is_train(&rec.pair)}, err);
     }
@@ -243,7 +278,7 @@ static pgr_status limit_rows(bench_data *d, size_t limit, uint64_t seed, pgr_err
     mem_free(keep);
     if (status != PGR_OK) return status;
     d->n_row = n;
-    d->n_test = d->n_question = 0;
+    d->n_test = d->n_question = d->n_topic = 0;
     return number_all(d, err);
 }
 
@@ -291,7 +326,10 @@ static pgr_status take_rows(bench_data *d, rows *r, pgr_error *err) {
     if (!d->rows) return fail_mem(err);
     if (r->n) memcpy(d->rows, r->v, r->n * sizeof *d->rows);
     d->n_row = r->n;
-    return number_all(d, err);
+    PGR_TRY(number_all(d, err));
+    d->n_all = d->n_test;
+    for (size_t u = 0; u < d->n_user; u++) d->n_all_user += d->users[u].n_test > 0;
+    return PGR_OK;
 }
 
 static pgr_status load_into(bench_data *d, const bench_files *f, rows *r, pgr_error *err) {

@@ -14,9 +14,10 @@
 #include "base/hash.h"
 #include "base/mem.h"
 #include "base/options.h"
+#include "bench/derive.h"
 #include "infer/engine.h"
 
-enum { RUNS_MAX = 1000, PLAN_VERSION = 3 /* 2 had no choice of methods, 1 the judge's choices as numbers */ };
+enum { RUNS_MAX = 1000, PLAN_VERSION = 4 /* 3 had one stranger */ };
 
 pgr_bench_options pgr_bench_options_default(void) {
     static const int none[] = {0}, eight[] = {8};
@@ -96,24 +97,45 @@ typedef struct planning {
     pgr_error *err;
 } planning;
 
-/* The cell, and its control where it has one. */
-static pgr_status add_cell(const planning *p, bench_cell c) {
-    size_t n = p->o->stranger && c.personal ? 2 : 1;
-    if (p->cells->n + n > BENCH_MAX_CELLS)
-        return fail(p->err, PGR_E_LIMIT, "bench: more than %d rows for one data set, expected fewer of ind and pro",
+static pgr_status add_alone(const planning *p, bench_cell c) {
+    if (p->cells->n == BENCH_MAX_CELLS)
+        return fail(p->err, PGR_E_LIMIT,
+                    "bench: more than %d methods, numbers of chains and strangers for one data set, expected fewer",
                     BENCH_MAX_CELLS);
-    for (size_t i = 0; i < n; i++) {
-        c.stranger = i > 0;
-        p->cells->list[p->cells->n++] = c;
+    p->cells->list[p->cells->n++] = c;
+    return PGR_OK;
+}
+
+/* The cell, and its strangers where it has a history. */
+static pgr_status add_cell(const planning *p, bench_cell c) {
+    PGR_TRY(add_alone(p, c));
+    for (size_t k = 1; c.personal && k <= p->o->strangers; k++) {
+        c.stranger = (int)k;
+        PGR_TRY(add_alone(p, c));
     }
     return PGR_OK;
+}
+
+static bool same_cell(const bench_cell *a, const bench_cell *b) {
+    return strcmp(a->method, b->method) == 0 && a->ind == b->ind && a->pro == b->pro && a->stranger == b->stranger
+           && a->plain == b->plain;
+}
+
+static pgr_status add_unless_there(const planning *p, bench_cell c) {
+    for (size_t i = 0; i < p->cells->n; i++)
+        if (same_cell(&p->cells->list[i], &c)) return PGR_OK;
+    return add_alone(p, c);
 }
 
 static pgr_status add_statistic(const planning *p, const bench_method *m, const bench_data *d, arena *a,
                                 bench_notes *notes) {
     if (m->needs == NEEDS_EMBEDDER && !p->o->embedder)
         return plan_note(notes, a, p->err, "%s: %s is left out, it needs an embedder", d->name, m->name);
-    return add_cell(p, (bench_cell){.method = m->name, .statistic = m, .personal = m->personal});
+    bench_cell c = {.method = m->name, .statistic = m, .personal = m->personal};
+    PGR_TRY(add_cell(p, c));
+    c.plain = true;
+    c.personal = false;
+    return m->personal ? add_alone(p, c) : PGR_OK;
 }
 
 static pgr_status add_statistics(const planning *p, const bench_data *d, arena *a, bench_notes *notes) {
@@ -159,6 +181,22 @@ static pgr_status add_prompts(const planning *p, const bench_data *d, arena *a, 
     return PGR_OK;
 }
 
+/* What a row of p-genrm is fairly compared with: as many chains under the own history alone, as many without any. */
+static pgr_status add_comparisons(const planning *p) {
+    size_t n = p->cells->n;
+    for (size_t i = 0; i < n && p->o->baselines; i++) {
+        bench_cell c = p->cells->list[i];
+        if (strcmp(c.method, "p-genrm") != 0 || c.stranger) continue;
+        c.ind += c.pro;
+        c.pro = 0;
+        PGR_TRY(add_unless_there(p, c));
+        c.personal = false;
+        c.plain = true;
+        PGR_TRY(add_unless_there(p, c));
+    }
+    return PGR_OK;
+}
+
 pgr_status plan_cells(const pgr_bench_options *o, const bench_data *d, arena *a, bench_cells *out, bench_notes *notes,
                       pgr_error *err) {
     out->n = 0;
@@ -166,7 +204,8 @@ pgr_status plan_cells(const pgr_bench_options *o, const bench_data *d, arena *a,
     if (!out->list) return fail_mem(err);
     planning p = {.o = o, .cells = out, .err = err};
     PGR_TRY(add_statistics(&p, d, a, notes));
-    return add_prompts(&p, d, a, notes);
+    PGR_TRY(add_prompts(&p, d, a, notes));
+    return add_comparisons(&p);
 }
 
 /* ---- checks ------------------------------------------------------------------------------------------------------ */
@@ -241,6 +280,19 @@ static pgr_status check_train(const pgr_bench_options *o, bool similar, pgr_erro
     return PGR_OK;
 }
 
+static pgr_status check_controls(const pgr_bench_options *o, pgr_error *err) {
+    bool train = strcmp(o->split, "train") == 0;
+    if (o->strangers > STRANGERS_MAX)
+        return fail(err, PGR_E_ARG, "bench: %zu strangers, expected 0 to %d", o->strangers, STRANGERS_MAX);
+    if (o->folds == 1 || o->folds > FOLDS_MAX)
+        return fail(err, PGR_E_ARG, "bench: %zu folds, expected 0 (none) or 2 to %d", o->folds, FOLDS_MAX);
+    if (o->folds && train)
+        return fail(err, PGR_E_ARG, "bench: folds ask train rows and others alike, expected another split than train");
+    if (o->robust && train)
+        return fail(err, PGR_E_ARG, "bench: robust asks about rows of a split that is not learnt from, found train");
+    return PGR_OK;
+}
+
 pgr_status plan_check(const pgr_bench_options *o, bool engine, pgr_error *err) {
     if (o->n_data == 0) return fail(err, PGR_E_ARG, "bench: no data, expected at least one file");
     PGR_TRY(check_list("ind", o->ind, o->n_ind, err));
@@ -257,6 +309,7 @@ pgr_status plan_check(const pgr_bench_options *o, bool engine, pgr_error *err) {
         return fail(err, PGR_E_ARG,
                     "bench: pro is above 0, expected a store of users, or an output folder to make one in");
     PGR_TRY(check_train(o, similar, err));
+    PGR_TRY(check_controls(o, err));
     if (o->calibration_out) PGR_TRY(check_calibration(o, err));
     if (o->resume && !o->out) return fail(err, PGR_E_ARG, "bench: nothing to resume, expected the folder of a run");
     return PGR_OK;
@@ -378,7 +431,9 @@ pgr_status plan_settings(const pgr_bench_options *o, pgr_engine *engine, const b
     put(&s, "ind", numbers(o->ind, o->n_ind));
     put(&s, "pro", numbers(o->pro, o->n_pro));
     put(&s, "baselines", json_boolean(o->baselines));
-    put(&s, "stranger", json_boolean(o->stranger));
+    put(&s, "strangers", json_integer((json_int_t)o->strangers));
+    put(&s, "folds", json_integer((json_int_t)o->folds));
+    put(&s, "robust", json_boolean(o->robust));
     put(&s, "model", text_or_null(model ? engine_about(engine)->name : NULL));
     put(&s, "fingerprint", model ? json_real(mark) : json_null());
     put(&s, "embedder", text_or_null(o->embedder ? pgr_embedder_name(o->embedder) : NULL));

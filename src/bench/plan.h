@@ -5,9 +5,10 @@
 
 #include "base/arena.h"
 #include "base/json.h"
+#include "bench/methods.h"
 #include "bench/pairs.h"
 
-/* One line of the table: a method under settings. */
+/* What is asked of every row: a method under settings. A line of the table is a cell, or all strangers of one. */
 typedef struct bench_cell {
     const char *method;
     const char *frame;             /* of the language model's prompt; NULL: the options' */
@@ -16,10 +17,11 @@ typedef struct bench_cell {
     int ind, pro;                  /* chains; 0, 0 where no language model is asked */
     bool personal;                 /* uses a history */
     bool demographics;             /* shows them */
-    bool stranger;                 /* with another user's history */
+    int stranger;                  /* 0: the user's own history; k: that of the user's kth stranger */
+    bool plain;                    /* of a method that uses a history: without one */
 } bench_cell;
 
-enum { BENCH_MAX_CELLS = 512 };
+enum { BENCH_MAX_CELLS = 4096, STRANGERS_MAX = 100 };
 
 /* The cells of one data set, memory of the arena; notes gets a line for each method that is left out. */
 typedef struct bench_cells {

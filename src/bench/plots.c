@@ -35,7 +35,8 @@ void row_name(const pgr_bench_row *r, buf *out) {
     buf_puts(out, r->method);
     if (r->ind > 0) buf_printf(out, " Ind-%d", r->ind);
     if (r->pro > 0) buf_printf(out, "%sPro-%d", r->ind > 0 ? "," : " ", r->pro);
-    if (r->stranger) buf_puts(out, ", stranger");
+    if (r->stranger) buf_printf(out, ", %zu stranger%s", r->strangers, r->strangers == 1 ? "" : "s");
+    if (r->plain) buf_puts(out, ", no history");
 }
 
 static void put_name(const pgr_bench_row *r, buf *out) {

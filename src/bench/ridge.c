@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "bench/dense.h"
 #include "bench/lbfgs.h"
 
 /* The penalty makes the loss strongly convex with constant 1 in q: a gradient of norm g is at most g away from the
@@ -72,16 +73,6 @@ static double w_scale(const ridge_problem *p, const parts *t, size_t feature) {
 
 /* ---- value and gradient ----------------------------------------------------------------------------------------- */
 
-static double dot_x(const float *x, const double *w, size_t n) {
-    double sum = 0;
-    for (size_t i = 0; i < n; i++) sum += (double)x[i] * w[i];
-    return sum;
-}
-
-static void add_x(double *out, double a, const float *x, size_t n) {
-    for (size_t i = 0; i < n; i++) out[i] += a * (double)x[i];
-}
-
 /* The two pieces of x that share a scale. */
 static size_t middle_of(const ridge_problem *p, const parts *t) {
     size_t m = p->r->n_attribute;
@@ -92,9 +83,10 @@ static double row_z(const ridge_problem *p, const parts *t, const double *q, siz
     const ridge_rows *r = p->r;
     const float *x = r->x + row * t->n_x;
     size_t mid = middle_of(p, t);
-    double z = t->attribute * dot_x(x + t->w_from, q, mid - t->w_from)
-               + t->embedding * dot_x(x + mid, q + (mid - t->w_from), t->w_to - mid);
-    if (t->personal > 0) z += t->personal * dot_x(x, q + t->personal_at + r->user[row] * r->n_personal, r->n_personal);
+    double z = t->attribute * dense_dot_x(x + t->w_from, q, mid - t->w_from)
+               + t->embedding * dense_dot_x(x + mid, q + (mid - t->w_from), t->w_to - mid);
+    if (t->personal > 0)
+        z += t->personal * dense_dot_x(x, q + t->personal_at + r->user[row] * r->n_personal, r->n_personal);
     if (t->item > 0) z += t->item * (q[t->item_at + r->item[row][0]] - q[t->item_at + r->item[row][1]]);
     return z;
 }
@@ -103,9 +95,10 @@ static void add_row(const ridge_problem *p, const parts *t, double dz, double *g
     const ridge_rows *r = p->r;
     const float *x = r->x + row * t->n_x;
     size_t mid = middle_of(p, t);
-    add_x(g, dz * t->attribute, x + t->w_from, mid - t->w_from);
-    add_x(g + (mid - t->w_from), dz * t->embedding, x + mid, t->w_to - mid);
-    if (t->personal > 0) add_x(g + t->personal_at + r->user[row] * r->n_personal, dz * t->personal, x, r->n_personal);
+    dense_add_x(g, dz * t->attribute, x + t->w_from, mid - t->w_from);
+    dense_add_x(g + (mid - t->w_from), dz * t->embedding, x + mid, t->w_to - mid);
+    if (t->personal > 0)
+        dense_add_x(g + t->personal_at + r->user[row] * r->n_personal, dz * t->personal, x, r->n_personal);
     if (t->item > 0) {
         g[t->item_at + r->item[row][0]] += dz * t->item;
         g[t->item_at + r->item[row][1]] -= dz * t->item;
@@ -177,8 +170,8 @@ pgr_status ridge_fit(const ridge_rows *r, const size_t *list, size_t n, const ri
 double ridge_z(const ridge_rows *r, const ridge_model *m, size_t row, const double *personal) {
     size_t n_x = r->n_attribute + r->n_embedding;
     const float *x = r->x + row * n_x;
-    double z = dot_x(x, m->w, n_x) + m->item[r->item[row][0]] - m->item[r->item[row][1]];
-    return personal ? z + dot_x(x, personal, r->n_personal) : z;
+    double z = dense_dot_x(x, m->w, n_x) + m->item[r->item[row][0]] - m->item[r->item[row][1]];
+    return personal ? z + dense_dot_x(x, personal, r->n_personal) : z;
 }
 
 /* ---- one user --------------------------------------------------------------------------------------------------- */
@@ -201,9 +194,9 @@ static double user_value(void *problem, const double *q, double *g) {
     }
     for (size_t i = 0; i < p->n; i++) {
         const float *x = p->r->x + p->list[i] * n_x;
-        double z = ridge_z(p->r, p->m, p->list[i], NULL) + p->scale * dot_x(x, q, n);
+        double z = ridge_z(p->r, p->m, p->list[i], NULL) + p->scale * dense_dot_x(x, q, n);
         value += ridge_loss(z);
-        add_x(g, -p->scale / (1 + exp(z)), x, n);
+        dense_add_x(g, -p->scale / (1 + exp(z)), x, n);
     }
     return value;
 }

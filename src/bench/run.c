@@ -21,12 +21,10 @@ enum {
 typedef struct running {
     const run_input *in;
     verdict_table *t;
-    size_t *order;  /* (n_test) verdicts' rows, those of one user together */
-    size_t *other;  /* (n_user) strangers of the run */
-    double *p;      /* (n_test) */
-    float *vectors; /* of the items, for all methods that embed; NULL: not yet */
-    float *gaps;    /* of the reward model on all rows, for all methods that need them; NULL: not yet */
-    size_t n_done;  /* verdicts of the cell that are known, all runs */
+    size_t *order; /* (n_test) verdicts' rows, those of one user together */
+    size_t *other; /* (n_user) strangers of the run */
+    double *p;     /* (n_test) */
+    size_t n_done; /* verdicts of the cell that are known, all runs */
     char label[160];
     pgr_error *err;
 } running;
@@ -46,7 +44,9 @@ static void name_step(running *r, size_t cell) {
     else if (c->pro > 0)
         snprintf(chains, sizeof chains, " Pro-%d", c->pro);
     snprintf(r->label, sizeof r->label, "%s %zu/%zu %s%s%s", r->in->d->name, cell + 1, r->t->n_cell, c->method, chains,
-             c->stranger ? " stranger" : "");
+             c->stranger ? " stranger"
+             : c->plain  ? " plain"
+                         : "");
 }
 
 static size_t count_known(const verdict_table *t, size_t cell, size_t run) {
@@ -64,20 +64,12 @@ static bool cancelled(const running *r) {
 static pgr_status run_statistic(running *r, size_t cell, size_t run) {
     const pgr_bench_options *o = r->in->o;
     const bench_cell *c = &r->t->cells[cell];
-    bench_method_options mo = {.history = o->judge.history > 0 ? (size_t)o->judge.history : 0,
-                               .stranger = c->stranger,
-                               .seed = o->seed + run,
-                               .watch = o->watch,
-                               .embedder = o->embedder,
-                               .scalar = o->scalar};
-    enum bench_needs needs = c->statistic->needs;
-    if (needs == NEEDS_EMBEDDER && !r->vectors) PGR_TRY(bench_embed(r->in->d, &mo, &r->vectors, r->err));
-    if (needs == NEEDS_SCALAR && !r->gaps) PGR_TRY(bench_scalars(r->in->d, &mo, &r->gaps, r->err));
-    mo.gaps = r->gaps;
-    mo.vectors = r->vectors;
-    mo.dims = r->vectors ? pgr_embedder_dims(o->embedder) : 0;
+    fits_ask how = {.history = o->judge.history > 0 ? (size_t)o->judge.history : 0,
+                    .donor = c->stranger ? r->other : NULL,
+                    .plain = c->plain,
+                    .seed = o->seed + run};
     double start = clock_now();
-    PGR_TRY(c->statistic->run(r->in->d, &mo, r->p, r->err));
+    PGR_TRY(fits_predict(r->in->fits, c->statistic, &how, r->p, r->err));
     double each = (clock_now() - start) / (double)r->t->n_row;
     for (size_t i = 0; i < r->t->n_row; i++) {
         bench_verdict *v = verdict_at(r->t, cell, run, i);
@@ -308,7 +300,8 @@ static pgr_status run_cell(running *r, size_t cell) {
     for (size_t run = 0; run < r->t->n_run; run++) {
         if (cancelled(r)) return fail(r->err, PGR_E_CANCELLED, "cancelled");
         if (count_known(r->t, cell, run) == r->t->n_row) continue;
-        if (c->stranger) PGR_TRY(bench_strangers(r->in->d, r->in->o->seed + run, r->other, r->err));
+        if (c->stranger)
+            PGR_TRY(bench_strangers(r->in->d, r->in->o->seed + run, (size_t)c->stranger - 1, r->other, r->err));
         show(r);
         PGR_TRY((c->statistic ? run_statistic : c->scalar ? run_scalar : run_prompts)(r, cell, run));
     }
@@ -337,8 +330,6 @@ pgr_status run_cells(const run_input *in, verdict_table *t, pgr_error *err) {
     pgr_status s = r.order && r.other && r.p ? PGR_OK : fail_mem(err);
     if (s == PGR_OK) order_rows(&r);
     for (size_t cell = 0; cell < t->n_cell && s == PGR_OK; cell++) s = run_cell(&r, cell);
-    mem_free(r.vectors);
-    mem_free(r.gaps);
     arena_free(&scratch);
     return s;
 }

@@ -46,14 +46,13 @@ double scalar_gap(const scalar_pair *p) {
     return isnan(gap) ? 0 : gap;
 }
 
-pgr_status bench_scalars(const bench_data *d, const bench_method_options *o, float **gaps, pgr_error *err) {
-    if (!o->scalar) return fail(err, PGR_E_ARG, "this method needs a reward model (--scalar)");
+pgr_status bench_scalars(const bench_data *d, pgr_scalar *s, const pgr_watch *watch, float **gaps, pgr_error *err) {
     size_t *rows = mem_array(d->n_row + 1, sizeof *rows);
     scalar_pair *pairs = mem_array(d->n_row + 1, sizeof *pairs);
     float *v = mem_array(d->n_row + 1, sizeof *v);
     pgr_status status = rows && pairs && v ? PGR_OK : fail_mem(err);
     for (size_t i = 0; status == PGR_OK && i < d->n_row; i++) rows[i] = i;
-    if (status == PGR_OK) status = scalar_rows(o->scalar, d, rows, d->n_row, &o->watch, pairs, err);
+    if (status == PGR_OK) status = scalar_rows(s, d, rows, d->n_row, watch, pairs, err);
     for (size_t i = 0; status == PGR_OK && i < d->n_row; i++) v[i] = (float)scalar_gap(&pairs[i]);
     mem_free(rows);
     mem_free(pairs);

@@ -17,6 +17,6 @@ pgr_status scalar_rows(pgr_scalar *s, const bench_data *d, const size_t *rows, s
 double scalar_gap(const scalar_pair *p);
 
 /* The gaps of all rows of d.                                             *gaps: (n_row) the caller's (mem_free) */
-pgr_status bench_scalars(const bench_data *d, const bench_method_options *o, float **gaps, pgr_error *err);
+pgr_status bench_scalars(const bench_data *d, pgr_scalar *s, const pgr_watch *watch, float **gaps, pgr_error *err);
 
 #endif

@@ -13,7 +13,7 @@ enum { LEAST_PAIRS = 20 };
 static size_t find_judge(const verdict_table *t) {
     size_t cell = t->n_cell;
     for (size_t c = 0; c < t->n_cell; c++)
-        if (strcmp(t->cells[c].method, "p-genrm") == 0 && !t->cells[c].stranger) cell = c;
+        if (strcmp(t->cells[c].method, "p-genrm") == 0 && !t->cells[c].stranger && !t->cells[c].plain) cell = c;
     return cell;
 }
 

@@ -1,57 +1,56 @@
-/* stat.h - what the statistical methods share: attributes of the rows,
- * folds for tuning inside the train rows, histories. */
+/* stat.h - what the statistical methods share: measured once for a set (stat_source), prepared for one model (stat):
+ * attributes of the rows, folds for tuning inside the train rows, the tuning itself. */
 #ifndef PGR_BENCH_STAT_H
 #define PGR_BENCH_STAT_H
 
+#include "base/pool.h"
+#include "bench/methods.h"
 #include "bench/pairs.h"
 #include "bench/ridge.h"
 
 enum { STAT_FOLDS = 5, STAT_TRIES = 4 };
 
-typedef enum stat_attributes {
-    STAT_NONE,
-    STAT_LENGTH,  /* characters alone */
-    STAT_SURFACE, /* features.h */
-} stat_attributes;
+typedef struct stat_source { /* of a set */
+    const bench_data *d;
+    pgr_watch watch; /* without progress where another thread runs it */
+    pool *threads;   /* NULL: this thread alone; the numbers are the same, bit for bit */
+    /* What no model that is opened needs may be NULL: */
+    const float *surface; /* (n_row, N_FEATURE) attributes of the chosen response less those of the rejected */
+    const float *vectors; /* (n_item, dims) embeddings */
+    size_t dims;
+    const float *gaps;  /* (n_row) a reward model's differences */
+    const float *known; /* (n_known, dims) vectors of the first items, where they are there and the others are not */
+    size_t n_known;
+} stat_source;
 
-/* What stands beside the attributes, without personal weights and with a penalty of its own. */
-typedef enum stat_vectors {
-    STAT_NO_VECTORS,
-    STAT_EMBEDDINGS, /* differences of the responses' embeddings */
-    STAT_SCALAR,     /* one value: the difference of a reward model's scores */
-} stat_vectors;
+/* out: (n_row, N_FEATURE) */
+void stat_measure(const bench_data *d, pool *threads, float *out);
+/* Embeddings of all items; the first n_known are copied from known. *vectors: (n_item, pgr_embedder_dims) the caller's
+ * (mem_free) */
+pgr_status bench_embed(const bench_data *d, pgr_embedder *e, const float *known, size_t n_known, const pgr_watch *watch,
+                       float **vectors, pgr_error *err);
+
+typedef struct stat_fold {
+    size_t *in, n_in;   /* train rows outside the fold */
+    size_t *out, n_out; /* inside */
+} stat_fold;
 
 typedef struct stat {
+    const stat_source *source;
     const bench_data *d;
-    const bench_method_options *o;
-    ridge_rows rows;        /* of all rows of d */
-    float *x;               /* attributes over their root mean square on train rows;
+    ridge_rows rows; /* of all rows of d */
+    float *x;        /* attributes over their root mean square on train rows;
                              * embeddings over that of all dimensions */
     size_t *user, (*item)[2];
-    size_t *train, n_train; /* rows that may be learnt from */
-    unsigned char *fold;    /* (n_row) of a train row: rows that share a text in the way in which train and asked
-                             * rows do not are in one fold */
-    size_t *donor;          /* (n_user) whose history is his */
-    size_t *drawn;          /* (n_train) scratch of stat_history */
-    size_t *in, *out;       /* (n_train) scratch: rows of the other folds, of the fold */
-    float *vectors;         /* of the items or rows, where they were computed here */
-    const float *embeddings; /* (n_item, dims) or NULL */
-    size_t dims;
+    size_t *train, n_train;     /* rows that may be learnt from */
+    stat_fold fold[STAT_FOLDS]; /* rows that share a text in the way in which train and asked rows do not are in one
+                                 * fold */
+    size_t *lists;              /* of the folds */
 } stat;
 
-pgr_status stat_open(const bench_data *d, const bench_method_options *o, stat_attributes attributes,
-                     stat_vectors vectors, bool personal, stat *s, pgr_error *err);
+pgr_status stat_open(const stat_source *source, stat_attributes attributes, stat_vectors vectors, bool personal,
+                     stat *s, pgr_error *err);
 void stat_close(stat *s);
-
-/* s->embeddings of a stat that was opened without: not among the attributes. */
-pgr_status stat_embed(stat *s, pgr_error *err);
-
-/* The rows that are known of the user under the options: his own or the stranger's, at most o->history. Valid until the
- * next call. */
-const size_t *stat_history(stat *s, size_t user, size_t *n);
-
-/* s->in, s->out: train rows outside and inside the fold. */
-void stat_split(stat *s, unsigned char fold, size_t *n_in, size_t *n_out);
 
 /* One part of a model to be tuned: a place in the penalty and what is tried, ascending or descending. */
 typedef struct stat_try {

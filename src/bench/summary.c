@@ -1,39 +1,66 @@
 /* summary.c - verdicts become rows; docs/bench.md says what each number means. */
-#include "bench/summary.h"
-
 #include <math.h>
 #include <string.h>
 
 #include "base/mem.h"
-#include "bench/mean.h"
+#include "bench/summary_parts.h"
 
-enum { FOLDS = 5 }; /* of users, for calibration */
+typedef summary_work work;
 
-typedef struct work {
-    const summary_input *in;
-    arena *a;    /* scratch, freed at the end */
-    arena *keep; /* of the rows */
-    pgr_error *err;
-    size_t n_row, n_run, n_user;
-    size_t *user;                                /* (n_row) */
-    double *points;                              /* (n_cell, n_row) means over runs of the verdicts: 1, 0, a half */
-    double *values;                              /* (n_row) scratch */
-    double *residuals;                           /* (n_user, at least n_group) scratch */
-    size_t *counts;                              /* the same */
-    size_t n_group;                              /* prototypes */
-    double *p, *y, *mapped, *confidence, *right; /* (n_run * n_row) scratch: verdicts of one cell */
-    pgr_gap *leads, *some;                       /* the same; some: of those that are fitted on */
-    size_t *whose;                               /* (n_run * n_row) scratch */
-} work;
-
-static const bench_verdict *at(const work *w, size_t cell, size_t run, size_t row) {
-    return verdict_at(w->in->t, cell, run, row);
+const bench_verdict *summary_at(const work *w, const summary_line *line, size_t r, size_t row) {
+    return verdict_at(w->in->t, line->cell, r, row); /* the runs of cells that follow each other do so, too */
 }
-static const double *points_of(const work *w, size_t cell) {
-    return w->points + cell * w->n_row;
+
+const double *summary_points(const work *w, const summary_line *line) {
+    return w->points + (size_t)(line - w->lines) * w->n_row;
 }
-static mean_se by_user(const work *w, const double *v) {
-    return mean_clustered(v, w->user, w->n_row, w->residuals, w->counts, w->n_user);
+
+/* ---- lines ------------------------------------------------------------------------------------------------------- */
+
+size_t summary_lines(const verdict_table *t, summary_line *lines) {
+    size_t n = 0;
+    for (size_t i = 0; i < t->n_cell; i++) {
+        if (t->cells[i].stranger > 1) { /* the first of them comes before */
+            lines[n - 1].n_cell++;
+            lines[n - 1].n_verdict += t->n_run;
+        } else {
+            lines[n++] = (summary_line){i, 1, t->n_run};
+        }
+    }
+    return n;
+}
+
+static size_t find_line(const verdict_table *t, const summary_line *lines, size_t n, const bench_cell *like) {
+    size_t i = 0;
+    for (; i < n; i++) {
+        const bench_cell *c = &t->cells[lines[i].cell];
+        if (strcmp(c->method, like->method) == 0 && c->ind == like->ind && c->pro == like->pro
+            && c->stranger == like->stranger && c->plain == like->plain)
+            break;
+    }
+    return i;
+}
+
+size_t summary_strangers(const verdict_table *t, const summary_line *lines, size_t n_line, size_t line) {
+    bench_cell like = t->cells[lines[line].cell];
+    if (like.stranger || like.plain) return n_line;
+    like.stranger = 1;
+    return find_line(t, lines, n_line, &like);
+}
+
+size_t summary_base(const verdict_table *t, const summary_line *lines, size_t n_line, size_t line, bool *plain) {
+    bench_cell like = t->cells[lines[line].cell];
+    *plain = !like.plain;
+    if (like.plain) return n_line;
+    like.ind += like.pro;
+    like.pro = like.stranger = 0;
+    like.plain = true;
+    size_t found = find_line(t, lines, n_line, &like);
+    if (found < n_line || strncmp(like.method, "judge-", 6) != 0) return found;
+    *plain = false; /* the judge's other prompts have the judge's own as their base */
+    like.plain = false;
+    like.method = "judge";
+    return find_line(t, lines, n_line, &like);
 }
 
 /* ---- accuracy ---------------------------------------------------------------------------------------------------- */
@@ -41,14 +68,14 @@ static mean_se by_user(const work *w, const double *v) {
 /* The mean of the groups' means over the rows; group[u] < 0: the user's rows are left out.
  * NULL: each user is a group. */
 static double macro(const work *w, const double *v, const int *group, size_t n_group) {
-    double *sums = w->residuals, total = 0;
-    size_t *n = w->counts, used = 0;
+    double *sums = w->by.residuals, total = 0;
+    size_t *n = w->by.counts, used = 0;
     for (size_t g = 0; g < n_group; g++) {
         sums[g] = 0;
         n[g] = 0;
     }
     for (size_t i = 0; i < w->n_row; i++) {
-        size_t u = w->user[i];
+        size_t u = w->by.user[i];
         if (group && (group[u] < 0 || (size_t)group[u] >= n_group)) continue;
         size_t g = group ? (size_t)group[u] : u;
         sums[g] += v[i];
@@ -69,29 +96,31 @@ static size_t count_groups(const int *group, size_t n) {
     return (size_t)(most + 1);
 }
 
-static pgr_status add_accuracy(const work *w, size_t cell, pgr_bench_row *out) {
-    const double *v = points_of(w, cell);
-    mean_se m = by_user(w, v);
+static pgr_status add_accuracy(const work *w, const summary_line *line, pgr_bench_row *out) {
+    const double *v = summary_points(w, line);
+    mean_both m = mean_by_both(&w->by, v);
     out->accuracy = m.mean;
     out->accuracy_se = m.se;
-    out->users = m.n_cluster;
-    double *runs = arena_array(w->a, w->n_run, sizeof *runs);
+    out->accuracy_errors = (pgr_bench_errors){m.se_user, m.se_question};
+    out->users = m.users;
+    out->questions = m.questions;
+    double *runs = arena_array(w->a, line->n_verdict, sizeof *runs);
     if (!runs) return fail_mem(w->err);
-    for (size_t r = 0; r < w->n_run; r++)
-        for (size_t i = 0; i < w->n_row; i++) runs[r] += at(w, cell, r, i)->right / (double)w->n_row;
-    out->accuracy_se_runs = mean_of(runs, w->n_run).se;
-    out->macro_user = macro(w, v, NULL, w->n_user);
+    for (size_t r = 0; r < line->n_verdict; r++)
+        for (size_t i = 0; i < w->n_row; i++) runs[r] += summary_at(w, line, r, i)->right / (double)w->n_row;
+    out->accuracy_se_runs = mean_of(runs, line->n_verdict).se;
+    out->macro_user = macro(w, v, NULL, w->by.n_user);
     out->macro_prototype = w->in->prototypes ? macro(w, v, w->in->prototypes, w->n_group) : NAN;
     return PGR_OK;
 }
 
 /* Counts and costs over all verdicts. */
-static void add_counts(const work *w, size_t cell, pgr_bench_row *out) {
+static void add_counts(const work *w, const summary_line *line, pgr_bench_row *out) {
     double right = 0, flips = 0;
     size_t decided = 0, flipped = 0;
-    for (size_t r = 0; r < w->n_run; r++)
+    for (size_t r = 0; r < line->n_verdict; r++)
         for (size_t i = 0; i < w->n_row; i++) {
-            const bench_verdict *v = at(w, cell, r, i);
+            const bench_verdict *v = summary_at(w, line, r, i);
             bool failed = isnan(v->p), tie = !failed && v->right == 0.5;
             out->failures += failed;
             out->ties += tie;
@@ -106,128 +135,68 @@ static void add_counts(const work *w, size_t cell, pgr_bench_row *out) {
         }
     out->accuracy_parsed = decided ? right / (double)decided : NAN;
     out->flip_rate = flipped ? flips / (double)flipped : NAN;
-    out->seconds_per_pair = out->seconds / (double)(w->n_run * w->n_row);
+    out->seconds_per_pair = out->seconds / (double)(line->n_verdict * w->n_row);
 }
 
 /* ---- differences ------------------------------------------------------------------------------------------------- */
 
-static size_t find_cell(const work *w, const char *method, int ind, int pro, bool stranger) {
-    const verdict_table *t = w->in->t;
-    size_t i = 0;
-    for (; i < t->n_cell; i++) {
-        const bench_cell *c = &t->cells[i];
-        if (strcmp(c->method, method) == 0 && c->ind == ind && c->pro == pro && c->stranger == stranger) break;
-    }
-    return i;
-}
-
-static void add_difference(const work *w, size_t cell, size_t other, double *mean, double *se) {
-    *mean = *se = NAN;
-    if (other >= w->in->t->n_cell || other == cell) return;
-    const double *a = points_of(w, cell), *b = points_of(w, other);
+static void add_difference(const work *w, size_t line, size_t other, double *mean, double *se, pgr_bench_errors *by) {
+    *mean = *se = by->user = by->question = NAN;
+    if (other >= w->n_line || other == line) return;
+    const double *a = summary_points(w, &w->lines[line]), *b = summary_points(w, &w->lines[other]);
     for (size_t i = 0; i < w->n_row; i++) w->values[i] = a[i] - b[i];
-    mean_se m = by_user(w, w->values);
+    mean_both m = mean_by_both(&w->by, w->values);
     *mean = m.mean;
     *se = m.se;
+    *by = (pgr_bench_errors){m.se_user, m.se_question};
 }
 
-/* The method that does the same without knowing the user. */
-static const char *base_of(const bench_cell *c) {
-    static const char *const bases[][2] = {{"length-personal", "longest"},
-                                           {"attributes-personal", "attributes"},
-                                           {"similar-users", "base"},
-                                           {"scalar-personal", "scalar"},
-                                           {"embedding-users", "base-embedding"},
-                                           {"judge-demographics", "judge"},
-                                           {"judge-history", "judge"},
-                                           {"p-genrm", "judge"},
-                                           {"judge-cot", "judge"}};
-    for (size_t i = 0; i < sizeof bases / sizeof *bases; i++)
-        if (strcmp(bases[i][0], c->method) == 0) return bases[i][1];
-    return "";
+static pgr_status add_base(const work *w, size_t line, pgr_bench_row *out) {
+    const verdict_table *t = w->in->t;
+    bool plain = false;
+    size_t base = summary_base(t, w->lines, w->n_line, line, &plain);
+    add_difference(w, line, base, &out->over_base, &out->over_base_se, &out->over_base_errors);
+    out->base = "";
+    if (base == w->n_line) return PGR_OK;
+    const char *method = t->cells[w->lines[base].cell].method;
+    out->base = plain ? arena_printf(w->keep, "%s, no history", method) : method;
+    return out->base ? PGR_OK : fail_mem(w->err);
 }
 
-static void add_differences(const work *w, size_t cell, pgr_bench_row *out) {
-    const bench_cell *c = &w->in->t->cells[cell];
-    size_t none = w->in->t->n_cell, longest = find_cell(w, "longest", 0, 0, false);
-    const char *base = base_of(c);
-    size_t plain = *base ? find_cell(w, base, c->ind, 0, false) : none;
-    add_difference(w, cell, longest, &out->over_longest, &out->over_longest_se);
-    add_difference(w, cell, plain, &out->over_base, &out->over_base_se);
-    out->base = plain < none ? base : "";
-    size_t control = c->stranger ? none : find_cell(w, c->method, c->ind, c->pro, true);
-    add_difference(w, cell, control, &out->over_stranger, &out->over_stranger_se);
-}
-
-/* ---- calibration ------------------------------------------------------------------------------------------------- */
-
-/* The cell's verdicts into p (that the response shown first is better), y (whether it is) and whose. Which is shown
- * first is the row's parity: a map fitted on p of the chosen response alone would see one outcome only. */
-static size_t gather(const work *w, size_t cell) {
-    size_t n = 0;
-    for (size_t r = 0; r < w->n_run; r++)
-        for (size_t i = 0; i < w->n_row; i++) {
-            double p = at(w, cell, r, i)->p;
-            if (isnan(p)) continue;
-            bool first = i % 2 == 0;
-            w->p[n] = first ? p : 1 - p;
-            w->y[n] = first ? 1 : 0;
-            w->leads[n] = at(w, cell, r, i)->lead;
-            if (!first) w->leads[n].mean = -w->leads[n].mean;
-            w->whose[n++] = w->user[i];
-        }
-    return n;
-}
-
-/* Error of the confidence in the better one: 10 bins from .5 to 1. */
-static double confidence_error(const work *w, const double *p, size_t n) {
-    for (size_t i = 0; i < n; i++) {
-        bool first = p[i] >= 0.5;
-        w->confidence[i] = first ? p[i] : 1 - p[i];
-        w->right[i] = p[i] == 0.5 ? 0.5 : (first ? w->y[i] : 1 - w->y[i]);
+static void add_spread(const work *w, const summary_line *strangers, pgr_bench_row *out) {
+    double sum = 0, squares = 0, n = (double)strangers->n_cell;
+    size_t runs = w->in->t->n_run;
+    for (size_t k = 0; k < strangers->n_cell; k++) {
+        double right = 0;
+        for (size_t r = 0; r < runs; r++)
+            for (size_t i = 0; i < w->n_row; i++) right += summary_at(w, strangers, k * runs + r, i)->right;
+        right /= (double)(runs * w->n_row);
+        sum += right;
+        squares += right * right;
     }
-    return pgr_calibration_error(w->confidence, w->right, n, 2 * PGR_BENCH_BINS);
+    out->strangers = strangers->n_cell;
+    out->stranger_accuracy = sum / n;
+    out->stranger_spread = n > 1 ? sqrt(fmax(squares - sum * sum / n, 0) / (n - 1)) : NAN;
 }
 
-static void add_bins(const work *w, size_t n, pgr_bench_bin *bins) {
-    for (size_t i = 0; i < n; i++) {
-        bool first = w->p[i] >= 0.5;
-        double confidence = first ? w->p[i] : 1 - w->p[i];
-        double right = w->p[i] == 0.5 ? 0.5 : (first ? w->y[i] : 1 - w->y[i]);
-        size_t k = (size_t)((confidence - 0.5) * 2 * PGR_BENCH_BINS);
-        pgr_bench_bin *b = &bins[k < PGR_BENCH_BINS ? k : PGR_BENCH_BINS - 1];
-        b->n++;
-        b->confidence += confidence;
-        b->right += right;
-    }
-    for (size_t k = 0; k < PGR_BENCH_BINS; k++) {
-        double m = (double)bins[k].n;
-        bins[k].confidence = m > 0 ? bins[k].confidence / m : NAN;
-        bins[k].right = m > 0 ? bins[k].right / m : NAN;
-    }
+static pgr_status add_differences(const work *w, size_t line, pgr_bench_row *out) {
+    const verdict_table *t = w->in->t;
+    const bench_cell *c = &t->cells[w->lines[line].cell];
+    bench_cell longest = {.method = "longest"}, own = *c;
+    own.ind += own.pro;
+    own.pro = 0;
+    add_difference(w, line, find_line(t, w->lines, w->n_line, &longest), &out->over_longest, &out->over_longest_se,
+                   &out->over_longest_errors);
+    size_t strangers = summary_strangers(t, w->lines, w->n_line, line);
+    add_difference(w, line, strangers, &out->over_stranger, &out->over_stranger_se, &out->over_stranger_errors);
+    size_t ind = c->pro > 0 ? find_line(t, w->lines, w->n_line, &own) : w->n_line;
+    add_difference(w, line, ind, &out->over_ind, &out->over_ind_se, &out->over_ind_errors);
+    out->stranger_accuracy = out->stranger_spread = NAN;
+    if (strangers < w->n_line || c->stranger) add_spread(w, &w->lines[c->stranger ? line : strangers], out);
+    return add_base(w, line, out);
 }
 
-/* Every fifth of the users is judged by a map that was fitted on the others. */
-static pgr_status cross_fit(const work *w, size_t n, pgr_calibration_method method, double *out) {
-    double *x = w->confidence, *y = w->right;
-    *out = NAN;
-    for (size_t fold = 0; fold < FOLDS; fold++) {
-        size_t n_fit = 0;
-        for (size_t i = 0; i < n; i++) {
-            if (w->whose[i] % FOLDS == fold) continue;
-            x[n_fit] = w->p[i];
-            y[n_fit++] = w->y[i];
-        }
-        if (n_fit == 0) return PGR_OK; /* all users in one fold: nothing to fit on */
-        pgr_calibration *c = NULL;
-        PGR_TRY(pgr_calibration_fit(method, PGR_CALIBRATION_PROBABILITY, x, y, n_fit, &c, w->err));
-        for (size_t i = 0; i < n; i++)
-            if (w->whose[i] % FOLDS == fold) w->mapped[i] = pgr_calibration_apply(c, w->p[i]);
-        pgr_calibration_free(c);
-    }
-    *out = confidence_error(w, w->mapped, n);
-    return PGR_OK;
-}
+/* ---- for a calibration ------------------------------------------------------------------------------------------- */
 
 bool summary_all_lead(const pgr_gap *leads, size_t n) {
     double freedom = 0;
@@ -238,43 +207,10 @@ bool summary_all_lead(const pgr_gap *leads, size_t n) {
     return freedom > 1e-6; /* some verdict has two chains */
 }
 
-/* The same over the leads, shrunk by what varies between requests; NaN where they do not tell. */
-static pgr_status cross_fit_leads(const work *w, size_t n, double *out) {
-    double *y = w->right;
-    *out = NAN;
-    for (size_t fold = 0; fold < FOLDS; fold++) {
-        size_t n_fit = 0;
-        for (size_t i = 0; i < n; i++) {
-            if (w->whose[i] % FOLDS == fold) continue;
-            w->some[n_fit] = w->leads[i];
-            y[n_fit++] = w->y[i];
-        }
-        if (!summary_all_lead(w->leads, n) || !summary_all_lead(w->some, n_fit)) return PGR_OK;
-        pgr_calibration *c = NULL;
-        PGR_TRY(pgr_calibration_fit_gaps(PGR_CALIBRATION_TEMPERATURE, w->some, y, n_fit, &c, w->err));
-        for (size_t i = 0; i < n; i++)
-            if (w->whose[i] % FOLDS == fold) w->mapped[i] = pgr_calibration_apply_gap(c, &w->leads[i]);
-        pgr_calibration_free(c);
-    }
-    *out = confidence_error(w, w->mapped, n);
-    return PGR_OK;
-}
-
-static pgr_status add_calibration(const work *w, size_t cell, pgr_bench_row *out) {
-    size_t n = gather(w, cell);
-    out->ece = out->ece_temperature = out->ece_isotonic = out->ece_shrunk = NAN;
-    add_bins(w, n, out->bins);
-    if (n == 0) return PGR_OK;
-    out->ece = confidence_error(w, w->p, n);
-    PGR_TRY(cross_fit(w, n, PGR_CALIBRATION_TEMPERATURE, &out->ece_temperature));
-    PGR_TRY(cross_fit(w, n, PGR_CALIBRATION_ISOTONIC, &out->ece_isotonic));
-    return cross_fit_leads(w, n, &out->ece_shrunk);
-}
-
 size_t summary_outcomes(const verdict_table *t, double *x, pgr_gap *leads, double *y) {
     size_t n = 0, cell = t->n_cell;
     for (size_t c = 0; c < t->n_cell; c++)
-        if (strcmp(t->cells[c].method, "p-genrm") == 0 && !t->cells[c].stranger) cell = c;
+        if (strcmp(t->cells[c].method, "p-genrm") == 0 && !t->cells[c].stranger && !t->cells[c].plain) cell = c;
     for (size_t i = 0; cell < t->n_cell && i < t->n_run * t->n_row; i++) {
         double p = verdict_at(t, cell, 0, i)->p; /* the runs of a cell follow each other */
         if (isnan(p)) continue;
@@ -296,17 +232,18 @@ static double points_at(const bench_verdict *v, size_t m) {
     return fabs(sum) <= 1e-6 ? 0.5 : (sum > 0 ? 1 : 0); /* gaps are single precision */
 }
 
-static pgr_status add_curve(const work *w, size_t cell, pgr_bench_row *out) {
-    const bench_cell *c = &w->in->t->cells[cell];
+static pgr_status add_curve(const work *w, const summary_line *line, pgr_bench_row *out) {
+    const bench_cell *c = &w->in->t->cells[line->cell];
     size_t n = c->ind > 1 && c->pro == 0 ? (size_t)c->ind : 0;
     pgr_bench_at *curve = arena_array(w->keep, n + 1, sizeof *curve);
     if (!curve) return fail_mem(w->err);
     for (size_t m = 1; m <= n; m++) {
         for (size_t i = 0; i < w->n_row; i++) {
             w->values[i] = 0;
-            for (size_t r = 0; r < w->n_run; r++) w->values[i] += points_at(at(w, cell, r, i), m) / (double)w->n_run;
+            for (size_t r = 0; r < line->n_verdict; r++)
+                w->values[i] += points_at(summary_at(w, line, r, i), m) / (double)line->n_verdict;
         }
-        mean_se at_m = by_user(w, w->values);
+        mean_both at_m = mean_by_both(&w->by, w->values);
         curve[m - 1] = (pgr_bench_at){m, at_m.mean, at_m.se};
     }
     out->by_chains = curve;
@@ -316,38 +253,68 @@ static pgr_status add_curve(const work *w, size_t cell, pgr_bench_row *out) {
 
 /* ---- all --------------------------------------------------------------------------------------------------------- */
 
-static pgr_status begin(work *w) {
-    const verdict_table *t = w->in->t;
-    size_t n = w->n_row * w->n_run + 1;
-    w->n_group = count_groups(w->in->prototypes, w->n_user);
-    size_t most = w->n_group > w->n_user ? w->n_group : w->n_user;
-    w->user = arena_array(w->a, w->n_row + 1, sizeof *w->user);
-    w->points = arena_array(w->a, t->n_cell * w->n_row + 1, sizeof *w->points);
+static pgr_status begin_clusters(work *w) {
+    const bench_data *d = w->in->d;
+    size_t most = d->n_user > d->n_topic ? d->n_user : d->n_topic;
+    size_t *user = arena_array(w->a, w->n_row + 1, sizeof *user);
+    size_t *question = arena_array(w->a, w->n_row + 1, sizeof *question);
+    w->n_group = count_groups(w->in->prototypes, d->n_user);
+    if (w->n_group > most) most = w->n_group;
+    w->by = (clusters){.user = user,
+                       .question = question,
+                       .n = w->n_row,
+                       .n_user = d->n_user,
+                       .n_question = d->n_topic,
+                       .residuals = arena_array(w->a, most + 1, sizeof *w->by.residuals),
+                       .counts = arena_array(w->a, most + 1, sizeof *w->by.counts)};
+    if (!user || !question || !w->by.residuals || !w->by.counts) return fail_mem(w->err);
+    for (size_t i = 0; i < w->n_row; i++) {
+        user[i] = d->rows[w->in->asked[i]].user;
+        question[i] = d->rows[w->in->asked[i]].topic;
+    }
+    return PGR_OK;
+}
+
+static pgr_status begin_scratch(work *w) {
+    for (size_t i = 0; i < w->n_line; i++)
+        if (w->lines[i].n_verdict * w->n_row > w->n_most) w->n_most = w->lines[i].n_verdict * w->n_row;
+    size_t n = w->n_most + 1;
     w->values = arena_array(w->a, w->n_row + 1, sizeof *w->values);
-    w->residuals = arena_array(w->a, most + 1, sizeof *w->residuals);
-    w->counts = arena_array(w->a, most + 1, sizeof *w->counts);
     w->p = arena_array(w->a, n, sizeof *w->p);
     w->y = arena_array(w->a, n, sizeof *w->y);
     w->mapped = arena_array(w->a, n, sizeof *w->mapped);
     w->confidence = arena_array(w->a, n, sizeof *w->confidence);
     w->right = arena_array(w->a, n, sizeof *w->right);
     w->whose = arena_array(w->a, n, sizeof *w->whose);
+    w->row = arena_array(w->a, n, sizeof *w->row);
     w->leads = arena_array(w->a, n, sizeof *w->leads);
     w->some = arena_array(w->a, n, sizeof *w->some);
-    if (!w->user || !w->points || !w->values || !w->residuals || !w->counts || !w->p || !w->y || !w->mapped
-        || !w->confidence || !w->right || !w->whose || !w->leads || !w->some)
-        return fail_mem(w->err);
-    for (size_t i = 0; i < w->n_row; i++) w->user[i] = w->in->d->rows[w->in->asked[i]].user;
-    for (size_t c = 0; c < t->n_cell; c++)
-        for (size_t r = 0; r < w->n_run; r++)
+    bool got = w->values && w->p && w->y && w->mapped && w->confidence && w->right && w->whose && w->row && w->leads
+               && w->some;
+    return got ? PGR_OK : fail_mem(w->err);
+}
+
+static pgr_status begin(work *w) {
+    const verdict_table *t = w->in->t;
+    summary_line *lines = arena_array(w->a, t->n_cell + 1, sizeof *lines);
+    if (!lines) return fail_mem(w->err);
+    w->n_line = summary_lines(t, lines);
+    w->lines = lines;
+    PGR_TRY(begin_clusters(w));
+    PGR_TRY(begin_scratch(w));
+    w->points = arena_array(w->a, w->n_line * w->n_row + 1, sizeof *w->points);
+    if (!w->points) return fail_mem(w->err);
+    for (size_t l = 0; l < w->n_line; l++)
+        for (size_t r = 0; r < lines[l].n_verdict; r++)
             for (size_t i = 0; i < w->n_row; i++)
-                w->points[c * w->n_row + i] += at(w, c, r, i)->right / (double)w->n_run;
+                w->points[l * w->n_row + i] += summary_at(w, &lines[l], r, i)->right / (double)lines[l].n_verdict;
     return PGR_OK;
 }
 
-static pgr_status summarise_cell(const work *w, size_t cell, pgr_bench_row *out) {
+static pgr_status summarise_line(const work *w, size_t number, pgr_bench_row *out) {
     const summary_input *in = w->in;
-    const bench_cell *c = &in->t->cells[cell];
+    const summary_line *line = &w->lines[number];
+    const bench_cell *c = &in->t->cells[line->cell];
     *out = (pgr_bench_row){.data = in->d->name,
                            .split = in->o->split,
                            .method = c->method,
@@ -357,28 +324,27 @@ static pgr_status summarise_cell(const work *w, size_t cell, pgr_bench_row *out)
                            .ind = c->ind,
                            .pro = c->pro,
                            .history = c->personal ? in->o->judge.history : 0,
-                           .stranger = c->stranger,
+                           .stranger = c->stranger > 0,
+                           .plain = c->plain,
                            .seed = in->o->seed,
-                           .runs = w->n_run,
-                           .pairs = w->n_row};
-    PGR_TRY(add_accuracy(w, cell, out));
-    add_counts(w, cell, out);
-    add_differences(w, cell, out);
-    PGR_TRY(add_calibration(w, cell, out));
-    return add_curve(w, cell, out);
+                           .runs = in->t->n_run,
+                           .pairs = w->n_row,
+                           .pairs_all = in->d->n_all,
+                           .users_all = in->d->n_all_user,
+                           .limit = in->o->limit};
+    PGR_TRY(add_accuracy(w, line, out));
+    add_counts(w, line, out);
+    PGR_TRY(add_differences(w, number, out));
+    PGR_TRY(summary_add_trust(w, line, out));
+    PGR_TRY(summary_add_best(w, line, out));
+    return add_curve(w, line, out);
 }
 
 pgr_status summarise(const summary_input *in, arena *a, pgr_bench_row *out, pgr_error *err) {
     arena scratch = {0};
-    work w = {.in = in,
-              .a = &scratch,
-              .keep = a,
-              .err = err,
-              .n_row = in->t->n_row,
-              .n_run = in->t->n_run,
-              .n_user = in->d->n_user};
+    work w = {.in = in, .a = &scratch, .keep = a, .err = err, .n_row = in->t->n_row};
     pgr_status s = begin(&w);
-    for (size_t c = 0; c < in->t->n_cell && s == PGR_OK; c++) s = summarise_cell(&w, c, &out[c]);
+    for (size_t l = 0; l < w.n_line && s == PGR_OK; l++) s = summarise_line(&w, l, &out[l]);
     arena_free(&scratch);
     return s;
 }

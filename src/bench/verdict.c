@@ -42,8 +42,8 @@ void verdict_write(const verdict_table *t, size_t cell, size_t run, size_t row, 
     const bench_verdict *v = verdict_at(t, cell, run, row);
     buf_puts(out, "{\"data\":");
     json_put_string(out, t->data, strlen(t->data));
-    buf_printf(out, ",\"method\":\"%s\",\"ind\":%d,\"pro\":%d,\"stranger\":%s,\"run\":%zu,\"row\":%zu", c->method,
-               c->ind, c->pro, c->stranger ? "true" : "false", run, row);
+    buf_printf(out, ",\"method\":\"%s\",\"ind\":%d,\"pro\":%d,\"stranger\":%d,\"plain\":%s,\"run\":%zu,\"row\":%zu",
+               c->method, c->ind, c->pro, c->stranger, c->plain ? "true" : "false", run, row);
     put_real(out, "p", v->p);
     put_real(out, "right", v->right);
     if (!c->statistic) {
@@ -184,16 +184,17 @@ static pgr_status take_gaps(const reader *in, verdict_table *t, bench_verdict *v
 /* The cell that the line speaks of; n_cell: none that is asked. */
 static pgr_status find_cell(const reader *in, const verdict_table *t, size_t *out) {
     const char *method = json_string_value(json_object_get(in->top, "method"));
-    const json_t *stranger = json_object_get(in->top, "stranger");
-    size_t ind = 0, pro = 0, i = 0;
+    const json_t *plain = json_object_get(in->top, "plain");
+    size_t ind = 0, pro = 0, stranger = 0, i = 0;
     if (!method) return wrong(in, "method", "a name");
-    if (!json_is_boolean(stranger)) return wrong(in, "stranger", "true or false");
+    if (!json_is_boolean(plain)) return wrong(in, "plain", "true or false");
+    PGR_TRY(take_count(in, "stranger", STRANGERS_MAX, &stranger));
     PGR_TRY(take_count(in, "ind", 1024, &ind));
     PGR_TRY(take_count(in, "pro", 1024, &pro));
     for (; i < t->n_cell; i++) {
         const bench_cell *c = &t->cells[i];
-        if (strcmp(c->method, method) == 0 && c->ind == (int)ind && c->pro == (int)pro
-            && c->stranger == json_is_true(stranger))
+        if (strcmp(c->method, method) == 0 && c->ind == (int)ind && c->pro == (int)pro && c->stranger == (int)stranger
+            && c->plain == json_is_true(plain))
             break;
     }
     *out = i;

@@ -47,6 +47,7 @@ static pgr_status init(local *l, pgr_error *err) {
     size_t tokens = l->o.n_kv_token ? l->o.n_kv_token : (size_t)1 << 30;
     init_info(l);
     PGR_TRY(kv_init(&l->kv, &l->m->config, model_kv(l->m), tokens, err));
+    if (l->o.kv_bytes) kv_limit(&l->kv, l->o.kv_bytes);
     PGR_TRY(kv_prepare(&l->kv, l->o.n_kv_ready, l->m->threads, err));
     PGR_TRY(prefix_create(&l->kv, &l->prefix, err));
     PGR_TRY(init_shared(l, err));

@@ -14,6 +14,11 @@ pgr_status kv_init(kv_cache *c, const config *m, kv_type type, size_t max_token,
     return PGR_OK;
 }
 
+void kv_limit(kv_cache *c, size_t bytes) {
+    size_t pages = bytes / c->page_bytes;
+    if (pages < c->max_page) c->max_page = pages;
+}
+
 kv_pages kv_view(const kv_cache *c) {
     return (kv_pages){c->type, c->n_head_kv, c->block_bytes, c->pages};
 }

@@ -31,6 +31,7 @@ typedef struct kv_seq {
 } kv_seq;           /* all zero is an empty sequence */
 
 pgr_status kv_init(kv_cache *c, const config *m, kv_type type, size_t max_token, pgr_error *err);
+void kv_limit(kv_cache *c, size_t bytes); /* pages take no more than this, if that is less than max_token's */
 void kv_close(kv_cache *c);
 
 /* Takes memory for n tokens in all (at most what the cache holds) and touches it, in parallel: no sequence has to

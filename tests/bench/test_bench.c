@@ -141,7 +141,7 @@ static void train_rows_are_asked_without_themselves(void **state) {
 static const bench_method STATISTIC = {.name = "longest"};
 static const bench_cell CELLS[] = {{.method = "longest", .statistic = &STATISTIC},
                                    {.method = "p-genrm", .ind = 2, .personal = true},
-                                   {.method = "p-genrm", .ind = 2, .personal = true, .stranger = true}};
+                                   {.method = "p-genrm", .ind = 2, .personal = true, .stranger = 1}};
 
 static void assert_near(double a, double b) {
     if (!(fabs(a - b) <= 1e-12)) fail_msg("%.17g, expected %.17g", a, b);
@@ -201,7 +201,14 @@ static void rows_by_hand(void **state) {
     assert_near(r->over_longest, .25);
     double g[] = {0 - .5, 1.75 - .5, -1.5 - .5, 1.75 - .5}, ss = 0;
     for (size_t i = 0; i < 4; i++) ss += g[i] * g[i];
-    assert_near(r->over_longest_se, sqrt(ss * 4 / 3) / 8);
+    assert_near(r->over_longest_errors.user, sqrt(ss * 4 / 3) / 8);
+    /* The same by question, two of them: 1.25 and .75 over 4 rows around .25 * 4. */
+    assert_near(r->over_longest_errors.question, sqrt(2 * .25 * .25 * 2) / 8);
+    assert_near(r->over_longest_se, r->over_longest_errors.user);
+    assert_int_equal(r->questions, 2);
+    assert_int_equal(r->strangers, 1);
+    assert_near(r->stranger_accuracy, .5);
+    assert_true(isnan(r->stranger_spread)); /* of one */
     assert_near(r->over_stranger, .25);
     assert_true(isnan(rows[2].over_stranger) && isnan(r->over_base));
     /* The first chain is right everywhere, both together are wrong. */
@@ -234,7 +241,7 @@ static pgr_bench_options options(const char *const *data) {
     o.ind = ind;
     o.runs = 2;
     o.baselines = false;
-    o.stranger = true;
+    o.strangers = 1;
     o.judge.frame = MINI;
     o.watch.progress = count_down;
     o.watch.cancel = &CANCEL;

@@ -3,10 +3,11 @@
 #include <math.h>
 
 #include "../base/faults.h"
+#include "ask_method.h"
 #include "base/arena.h"
+#include "base/mem.h"
 #include "base/rng.h"
 #include "bench/features.h"
-#include "bench/pairs.h"
 
 enum { USERS = 24, TRAIN = 8, TEST = 3, MOST = USERS * (TRAIN + TEST) };
 
@@ -38,21 +39,21 @@ static double right(const double *p, size_t n) {
     return sum / (double)n;
 }
 
-static double accuracy(const bench_data *d, const char *method, bench_method_options o) {
+static double accuracy(const bench_data *d, const char *method, method_options o) {
     double p[MOST];
     pgr_error err = {0};
-    if (bench_method_find(method)->run(d, &o, p, &err) != PGR_OK) fail_msg("%s: %s", method, err.message);
+    if (ask_method(d, method, &o, p, &err) != PGR_OK) fail_msg("%s: %s", method, err.message);
     for (size_t i = 0; i < d->n_test; i++)
         if (!(p[i] >= 0 && p[i] <= 1)) fail_msg("%s: p[%zu] = %g", method, i, p[i]);
     return right(p, d->n_test);
 }
 
-static void assert_accuracy(const bench_data *d, const char *method, bench_method_options o, double low, double high) {
+static void assert_accuracy(const bench_data *d, const char *method, method_options o, double low, double high) {
     double a = accuracy(d, method, o);
     if (!(a >= low && a <= high)) fail_msg("%s: %.3f, expected %.2f to %.2f", method, a, low, high);
 }
 
-static const bench_method_options OWN = {.history = 0}, STRANGER = {.stranger = true}, ONE = {.history = 1};
+static const method_options OWN = {.history = 0}, STRANGER = {.stranger = true}, ONE = {.history = 1};
 
 /* ---- taste for length ------------------------------------------------------------------------------------------- */
 
@@ -98,7 +99,7 @@ static void test_longest_ties(void **state) {
     bench_data *d = data_of(&w);
     double p[3];
     pgr_error err;
-    assert_int_equal(bench_method_find("longest")->run(d, &OWN, p, &err), PGR_OK);
+    assert_int_equal(ask_method(d, "longest", &OWN, p, &err), PGR_OK);
     assert_true(p[0] == 0.5 && p[1] == 1 && p[2] == 0);
     bench_data_free(d);
     arena_free(&w.a);
@@ -173,7 +174,7 @@ static void test_embedding(void **state) {
         statements(&w, camps);
         bench_data *d = data_of(&w);
         float *vectors = vectors_of(d);
-        bench_method_options own = {.vectors = vectors, .dims = DIMS};
+        method_options own = {.vectors = vectors, .dims = DIMS};
         assert_accuracy(d, "embedding", own, camps ? 0.2 : 1, camps ? 0.75 : 1);
         assert_accuracy(d, "embedding-users", own, 1, 1);
         mem_free(vectors);
@@ -185,7 +186,7 @@ static void test_embedding(void **state) {
     bench_data *d = data_of(&w);
     double p[MOST];
     pgr_error err;
-    assert_int_equal(bench_method_find("embedding")->run(d, &OWN, p, &err), PGR_E_ARG);
+    assert_int_equal(ask_method(d, "embedding", &OWN, p, &err), PGR_E_ARG);
     assert_non_null(strstr(err.message, "embedder"));
     bench_data_free(d);
     arena_free(&w.a);
@@ -193,7 +194,7 @@ static void test_embedding(void **state) {
 
 /* ---- all methods ------------------------------------------------------------------------------------------------ */
 
-static void run_all(const world *w, double p[][MOST], bench_method_options o) {
+static void run_all(const world *w, double p[][MOST], method_options o) {
     bench_data *d = data_of(w);
     float *vectors = vectors_of(d);
     pgr_error err;
@@ -204,7 +205,7 @@ static void run_all(const world *w, double p[][MOST], bench_method_options o) {
     o.dims = DIMS;
     o.gaps = gaps;
     for (size_t m = 0; BENCH_METHODS[m].name; m++)
-        if (BENCH_METHODS[m].run(d, &o, p[m], &err) != PGR_OK) fail_msg("%s", err.message);
+        if (ask_method(d, BENCH_METHODS[m].name, &o, p[m], &err) != PGR_OK) fail_msg("%s", err.message);
     mem_free(vectors);
     bench_data_free(d);
 }
@@ -216,7 +217,7 @@ static void test_no_leak(void **state) {
     static double p[16][MOST], q[16][MOST];
     world w = {.n = 0};
     statements(&w, true);
-    bench_method_options o = {.history = 3, .stranger = true, .seed = 9};
+    method_options o = {.history = 3, .stranger = true, .seed = 9};
     run_all(&w, p, o);
     for (size_t i = USERS * TRAIN; i < w.n; i += 2) {
         preference_pair *pair = &w.records[i].pair;
@@ -243,8 +244,8 @@ static void test_repeats(void **state) {
     bench_data *d = data_of(&w);
     pgr_error err;
     for (int i = 0; i < 3; i++) {
-        bench_method_options o = {.history = 1, .seed = i == 2 ? 8 : 7};
-        assert_int_equal(bench_method_find("similar-users")->run(d, &o, p[i], &err), PGR_OK);
+        method_options o = {.history = 1, .seed = i == 2 ? 8 : 7};
+        assert_int_equal(ask_method(d, "similar-users", &o, p[i], &err), PGR_OK);
     }
     assert_memory_equal(p[0], p[1], d->n_test * sizeof **p);
     assert_memory_not_equal(p[0], p[2], d->n_test * sizeof **p);
@@ -319,13 +320,13 @@ static void test_features(void **state) {
 
 static bench_data *faulty;
 static float *faulty_vectors;
-static const bench_method *faulty_method;
+static const char *faulty_method;
 
 static bool run_once(void) {
     double p[MOST];
     pgr_error err;
-    bench_method_options o = {.stranger = true, .vectors = faulty_vectors, .dims = DIMS};
-    return faulty_method->run(faulty, &o, p, &err) == PGR_OK;
+    method_options o = {.stranger = true, .vectors = faulty_vectors, .dims = DIMS};
+    return ask_method(faulty, faulty_method, &o, p, &err) == PGR_OK;
 }
 
 static void test_out_of_memory(void **state) {
@@ -337,7 +338,7 @@ static void test_out_of_memory(void **state) {
     faulty_vectors = vectors_of(faulty);
     static const char *const METHODS[] = {"attributes-personal", "base-embedding", "similar-users"};
     for (size_t i = 0; i < 3; i++) {
-        faulty_method = bench_method_find(METHODS[i]);
+        faulty_method = METHODS[i];
         assert_true(fail_allocations(run_once, 50) > 5);
     }
     mem_free(faulty_vectors);

@@ -179,8 +179,8 @@ static void test_strangers(void **state) {
     bench_data *d = two_rooms();
     size_t a[USERS], b[USERS], hits[USERS] = {0}, differ = 0;
     pgr_error err;
-    assert_int_equal(bench_strangers(d, 1, a, &err), PGR_OK);
-    assert_int_equal(bench_strangers(d, 2, b, &err), PGR_OK);
+    assert_int_equal(bench_strangers(d, 1, 0, a, &err), PGR_OK);
+    assert_int_equal(bench_strangers(d, 2, 0, b, &err), PGR_OK);
     for (size_t u = 0; u < USERS; u++) {
         hits[a[u]]++;
         differ += a[u] != b[u];
@@ -222,7 +222,7 @@ static bool load_once(void) {
     bench_data *d = NULL;
     pgr_error err;
     size_t other[8];
-    bool good = bench_load(&faulty, &d, &err) == PGR_OK && bench_strangers(d, 0, other, &err) == PGR_OK;
+    bool good = bench_load(&faulty, &d, &err) == PGR_OK && bench_strangers(d, 0, 0, other, &err) == PGR_OK;
     bench_data_free(d);
     return good;
 }

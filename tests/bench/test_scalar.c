@@ -4,6 +4,7 @@
 
 #include "../base/faults.h"
 #include "../base/scratch.h"
+#include "ask_method.h"
 #include "base/rng.h"
 #include "bench/run.h"
 #include "bench/scalar.h"
@@ -186,9 +187,10 @@ static void only_what_is_listed_is_run(void **state) {
     o.methods = some;
     o.n_methods = 2;
     pgr_bench_report *report = bench(&o);
-    assert_int_equal(report->n_row, 3);
+    assert_int_equal(report->n_row, 4);
     assert_string_equal(report->rows[1].method, "base");
     assert_string_equal(report->rows[2].method, "scalar-personal");
+    assert_true(report->rows[3].plain && strcmp(report->rows[3].method, "scalar-personal") == 0);
     pgr_bench_free(report);
     o.scalar = NULL;
     refused(&o, "method scalar-personal needs a reward model with a score head (--scalar)");
@@ -221,9 +223,9 @@ static void only_what_is_listed_is_run(void **state) {
  * they get a negative weight and help as much. Bounds: .75 of 32 rows, give or take 3 standard errors of .077. */
 static double accuracy_with(bench_data *d, const float *gaps) {
     double p[ASKED], sum = 0;
-    bench_method_options o = {.gaps = gaps};
+    method_options o = {.gaps = gaps};
     pgr_error err = {0};
-    if (bench_method_find("scalar-personal")->run(d, &o, p, &err) != PGR_OK) fail_msg("%s", err.message);
+    if (ask_method(d, "scalar-personal", &o, p, &err) != PGR_OK) fail_msg("%s", err.message);
     for (size_t i = 0; i < ASKED; i++) sum += p[i] > .5 ? 1 : p[i] < .5 ? 0 : .5;
     return sum / ASKED;
 }
@@ -246,10 +248,10 @@ static void its_weight_is_fitted_on_train_rows(void **state) {
     assert_true(fabs(accuracy_with(d, turned) - follow) < 1e-12);
     mem_free(gaps);
     mem_free(turned);
-    bench_method_options none = {0};
+    method_options none = {0};
     double p[ASKED];
     pgr_error err;
-    assert_int_equal(bench_method_find("scalar-personal")->run(d, &none, p, &err), PGR_E_ARG);
+    assert_int_equal(ask_method(d, "scalar-personal", &none, p, &err), PGR_E_ARG);
     assert_string_equal(err.message, "this method needs a reward model (--scalar)");
     bench_data_free(d);
 }
@@ -295,17 +297,22 @@ static bench_data *FAULTY;
 
 static bool run_faulty(void) {
     double p[ASKED];
-    bench_method_options o = {.scalar = SCALAR};
-    return bench_method_find("scalar-personal")->run(FAULTY, &o, p, NULL) == PGR_OK;
+    method_options o = {.scalar = SCALAR};
+    return ask_method(FAULTY, "scalar-personal", &o, p, NULL) == PGR_OK;
 }
 
 static void out_of_memory(void **state) {
     (void)state;
-    FAULTY = load();
-    FAULTY->n_row = 12; /* of train rows alone: nothing is asked */
-    for (size_t i = 0; i < 12; i++) assert_true(FAULTY->rows[i].train);
+    bench_data *all = load();
+    pair_record few[12]; /* of train rows alone: nothing is asked */
+    for (size_t i = 0; i < 12; i++) {
+        assert_true(all->rows[i].train);
+        few[i] = all->rows[i].record;
+    }
+    assert_int_equal(bench_data_of("few", few, 12, "test", &FAULTY, NULL), PGR_OK);
     assert_true(fail_allocations(run_faulty, 200) > 30);
     bench_data_free(FAULTY);
+    bench_data_free(all);
 }
 
 int main(void) {

@@ -13,15 +13,15 @@ static ran run(int status, const char *command) {
 
 static void prints_rows(void **state) {
     (void)state;
-    ran r = run(0, TRY "--ind 2 --pro 0,2 --stranger --runs 2 --json --out $SCRATCH/a");
+    ran r = run(0, TRY "--ind 2 --pro 0,2 --strangers 2 --runs 2 --json --out $SCRATCH/a");
     size_t lines = 0;
     for (const char *c = r.out; *c; c++) lines += *c == '\n';
     assert_int_equal(lines, 5); /* longest; p-genrm with and without similar users, and their controls */
     assert_non_null(
         strstr(r.out, "{\"data\":\"choices\",\"split\":\"test\",\"method\":\"longest\",\"ind\":0,\"pro\":0,"));
-    assert_non_null(strstr(r.out,
-                           "\"method\":\"p-genrm\",\"ind\":2,\"pro\":2,\"history\":null,\"stranger\":true,\"runs\":2,"
-                           "\"pairs\":8,\"users\":4,"));
+    assert_non_null(
+        strstr(r.out, "\"method\":\"p-genrm\",\"ind\":2,\"pro\":2,\"history\":null,\"stranger\":true,\"plain\":false,"
+                      "\"strangers\":2,\"runs\":2,\"pairs\":8,\"users\":4,\"questions\":"));
     run_free(&r);
     r = run(0, TRY "--ind 2 --calibration-out $SCRATCH/c.json && pgenrm score -q --json --ind 1 --calibration "
                    "$SCRATCH/c.json examples/request.json");
@@ -59,6 +59,7 @@ static void refuses(void **state) {
         {TRY "--resume", "--resume goes with --out"},
         {TRY "--ind x", "--ind"},
         {TRY "--prototypes x", "--prototypes goes with --store"},
+        {TRY "--ind 0 --cold-start --folds 3", "--folds does not go with --cold-start"},
         {TRY "--methods ,", "--methods ','"},
         {TRY "--scalar :2", "--scalar: found \":2\", expected MODEL[:WEIGHT]"},
         {TRY "--scalar x:y", "--scalar: found \"y\", expected a number"},

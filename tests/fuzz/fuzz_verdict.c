@@ -29,7 +29,7 @@ static void check(verdict_table *t, size_t cell, size_t run, size_t row) {
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     static const bench_method statistic = {.name = "longest"};
     const bench_cell cells[CELLS] = {{.method = "longest", .statistic = &statistic},
-                                     {.method = "p-genrm", .ind = 8, .pro = 4, .personal = true, .stranger = true}};
+                                     {.method = "p-genrm", .ind = 8, .pro = 4, .personal = true, .stranger = 1}};
     bench_verdict v[CELLS * RUNS * ROWS] = {{0}};
     arena a = {0};
     verdict_table t = {

@@ -1,0 +1,221 @@
+/* summary_trust.c - how far a line's probabilities can be trusted, and how far its verdicts agree with the users and
+ * with themselves. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/rng.h"
+#include "bench/summary_parts.h"
+
+typedef summary_work work;
+
+enum { FOLDS = 5 /* of users, for calibration */, DRAWS = 200 /* of outcomes, for the floor */ };
+static const double SURE = 1e-3; /* log loss takes no probability as nearer to 0 or 1 */
+
+/* ---- calibration ------------------------------------------------------------------------------------------------- */
+
+/* The line's verdicts into p (that the response shown first is better), y (whether it is) and whose. Which is shown
+ * first is the row's parity: a map fitted on p of the chosen response alone would see one outcome only. */
+static size_t gather(const work *w, const summary_line *line) {
+    size_t n = 0;
+    for (size_t r = 0; r < line->n_verdict; r++)
+        for (size_t i = 0; i < w->n_row; i++) {
+            const bench_verdict *v = summary_at(w, line, r, i);
+            if (isnan(v->p)) continue;
+            bool first = i % 2 == 0;
+            w->p[n] = first ? v->p : 1 - v->p;
+            w->y[n] = first ? 1 : 0;
+            w->leads[n] = v->lead;
+            if (!first) w->leads[n].mean = -w->leads[n].mean;
+            w->row[n] = i;
+            w->whose[n++] = w->by.user[i];
+        }
+    return n;
+}
+
+/* Error of the confidence in the better one: 10 bins from .5 to 1. */
+static double confidence_error(const work *w, const double *p, const double *y, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        bool first = p[i] >= 0.5;
+        w->confidence[i] = first ? p[i] : 1 - p[i];
+        w->right[i] = p[i] == 0.5 ? 0.5 : (first ? y[i] : 1 - y[i]);
+    }
+    return pgr_calibration_error(w->confidence, w->right, n, 2 * PGR_BENCH_BINS);
+}
+
+static int by_size(const void *a, const void *b) {
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* What the error would be if the probabilities were true: a pair's outcome is drawn once and is that of all its
+ * verdicts, as the real one is. Numbers are keyed by draw and row. */
+static void add_floor(const work *w, size_t n, pgr_bench_row *out) {
+    double errors[DRAWS], sum = 0;
+    for (uint32_t k = 0; k < DRAWS; k++) {
+        for (size_t i = 0; i < w->n_row; i++) w->values[i] = rng_uniform(w->in->o->seed, 0x464C4F52, k, (uint32_t)i);
+        for (size_t i = 0; i < n; i++) w->mapped[i] = w->values[w->row[i]] < w->p[i];
+        errors[k] = confidence_error(w, w->p, w->mapped, n);
+        sum += errors[k] / DRAWS;
+    }
+    qsort(errors, DRAWS, sizeof *errors, by_size);
+    out->ece_floor = sum;
+    out->ece_floor_95 = errors[DRAWS * 95 / 100];
+}
+
+static void add_bins(const work *w, size_t n, pgr_bench_bin *bins) {
+    for (size_t i = 0; i < n; i++) {
+        bool first = w->p[i] >= 0.5;
+        double confidence = first ? w->p[i] : 1 - w->p[i];
+        double right = w->p[i] == 0.5 ? 0.5 : (first ? w->y[i] : 1 - w->y[i]);
+        size_t k = (size_t)((confidence - 0.5) * 2 * PGR_BENCH_BINS);
+        pgr_bench_bin *b = &bins[k < PGR_BENCH_BINS ? k : PGR_BENCH_BINS - 1];
+        b->n++;
+        b->confidence += confidence;
+        b->right += right;
+    }
+    for (size_t k = 0; k < PGR_BENCH_BINS; k++) {
+        double m = (double)bins[k].n;
+        bins[k].confidence = m > 0 ? bins[k].confidence / m : NAN;
+        bins[k].right = m > 0 ? bins[k].right / m : NAN;
+    }
+}
+
+/* Every fifth of the users is judged by a map that was fitted on the others. */
+static pgr_status cross_fit(const work *w, size_t n, pgr_calibration_method method, double *out) {
+    double *x = w->confidence, *y = w->right;
+    *out = NAN;
+    for (size_t fold = 0; fold < FOLDS; fold++) {
+        size_t n_fit = 0;
+        for (size_t i = 0; i < n; i++) {
+            if (w->whose[i] % FOLDS == fold) continue;
+            x[n_fit] = w->p[i];
+            y[n_fit++] = w->y[i];
+        }
+        if (n_fit == 0) return PGR_OK; /* all users in one fold: nothing to fit on */
+        pgr_calibration *c = NULL;
+        PGR_TRY(pgr_calibration_fit(method, PGR_CALIBRATION_PROBABILITY, x, y, n_fit, &c, w->err));
+        for (size_t i = 0; i < n; i++)
+            if (w->whose[i] % FOLDS == fold) w->mapped[i] = pgr_calibration_apply(c, w->p[i]);
+        pgr_calibration_free(c);
+    }
+    *out = confidence_error(w, w->mapped, w->y, n);
+    return PGR_OK;
+}
+
+/* The same over the leads, shrunk by what varies between requests; NaN where they do not tell. */
+static pgr_status cross_fit_leads(const work *w, size_t n, double *out) {
+    double *y = w->right;
+    *out = NAN;
+    for (size_t fold = 0; fold < FOLDS; fold++) {
+        size_t n_fit = 0;
+        for (size_t i = 0; i < n; i++) {
+            if (w->whose[i] % FOLDS == fold) continue;
+            w->some[n_fit] = w->leads[i];
+            y[n_fit++] = w->y[i];
+        }
+        if (!summary_all_lead(w->leads, n) || !summary_all_lead(w->some, n_fit)) return PGR_OK;
+        pgr_calibration *c = NULL;
+        PGR_TRY(pgr_calibration_fit_gaps(PGR_CALIBRATION_TEMPERATURE, w->some, y, n_fit, &c, w->err));
+        for (size_t i = 0; i < n; i++)
+            if (w->whose[i] % FOLDS == fold) w->mapped[i] = pgr_calibration_apply_gap(c, &w->leads[i]);
+        pgr_calibration_free(c);
+    }
+    *out = confidence_error(w, w->mapped, w->y, n);
+    return PGR_OK;
+}
+
+static pgr_status add_calibration(const work *w, const summary_line *line, pgr_bench_row *out) {
+    size_t n = gather(w, line);
+    out->ece = out->ece_temperature = out->ece_isotonic = out->ece_shrunk = out->ece_floor = out->ece_floor_95 = NAN;
+    add_bins(w, n, out->bins);
+    if (n == 0) return PGR_OK;
+    out->ece = confidence_error(w, w->p, w->y, n);
+    add_floor(w, n, out);
+    PGR_TRY(cross_fit(w, n, PGR_CALIBRATION_TEMPERATURE, &out->ece_temperature));
+    PGR_TRY(cross_fit(w, n, PGR_CALIBRATION_ISOTONIC, &out->ece_isotonic));
+    return cross_fit_leads(w, n, &out->ece_shrunk);
+}
+
+/* Of every verdict's probability of the chosen response; a failure says nothing, .5. */
+static void add_losses(const work *w, const summary_line *line, pgr_bench_row *out) {
+    double log_loss = 0, brier = 0, n = (double)(line->n_verdict * w->n_row);
+    for (size_t r = 0; r < line->n_verdict; r++)
+        for (size_t i = 0; i < w->n_row; i++) {
+            double p = summary_at(w, line, r, i)->p;
+            if (isnan(p)) p = 0.5;
+            log_loss -= log(fmin(fmax(p, SURE), 1 - SURE));
+            brier += (1 - p) * (1 - p);
+        }
+    out->log_loss = log_loss / n;
+    out->brier = brier / n;
+}
+
+/* ---- agreement --------------------------------------------------------------------------------------------------- */
+
+static size_t characters(const char *s) {
+    size_t n = 0;
+    for (; *s; s++) n += ((unsigned char)*s & 0xC0) != 0x80;
+    return n;
+}
+
+/* 1: the chosen response is the longer one; -1: the shorter; 0: neither. */
+static int longer(const work *w, size_t i) {
+    const preference_pair *p = &w->in->d->rows[w->in->asked[i]].record.pair;
+    size_t a = characters(p->chosen), b = characters(p->rejected);
+    return (a > b) - (a < b);
+}
+
+/* Both say "the longer one" or "the shorter": what they agree in beyond what chance gives two with their habits. */
+static void add_kappa(const work *w, const summary_line *line, pgr_bench_row *out) {
+    double n = 0, user = 0, verdict = 0, agree = 0;
+    const double *points = summary_points(w, line);
+    for (size_t i = 0; i < w->n_row; i++) {
+        int sign = longer(w, i);
+        if (sign == 0) continue;
+        n++;
+        user += sign > 0;
+        verdict += sign > 0 ? points[i] : 1 - points[i];
+        agree += points[i];
+    }
+    out->kappa = out->kappa_chance = out->longer_chosen = NAN;
+    if (n == 0) return;
+    user /= n;
+    verdict /= n;
+    out->longer_chosen = user;
+    out->kappa_chance = user * verdict + (1 - user) * (1 - verdict);
+    if (out->kappa_chance < 1) out->kappa = (agree / n - out->kappa_chance) / (1 - out->kappa_chance);
+}
+
+static double same_winner(double a, double b) { /* points of two verdicts */
+    return 1 - fabs(a - b);
+}
+
+static double points_of_half(const bench_verdict *v, size_t half) {
+    double sum = 0;
+    for (size_t i = 0; i < v->n_gap; i++) /* chains come in pairs of orders, where there are enough */
+        if ((v->n_gap >= 4 ? i / 2 : i) % 2 == half && isfinite(v->gaps[i])) sum += (double)v->gaps[i];
+    return fabs(sum) <= 1e-6 ? 0.5 : sum > 0; /* gaps are single precision */
+}
+
+static void add_consistency(const work *w, const summary_line *line, pgr_bench_row *out) {
+    double runs = 0, n_runs = 0, halves = 0, n_halves = 0;
+    for (size_t r = 0; r < line->n_verdict; r++)
+        for (size_t i = 0; i < w->n_row; i++) {
+            const bench_verdict *v = summary_at(w, line, r, i);
+            for (size_t k = 0; line->n_cell == 1 && k < r; k++, n_runs++)
+                runs += same_winner(v->right, summary_at(w, line, k, i)->right);
+            if (v->n_gap < 2) continue;
+            halves += same_winner(points_of_half(v, 0), points_of_half(v, 1));
+            n_halves++;
+        }
+    out->self_consistency = n_runs > 0 ? runs / n_runs : NAN;
+    out->self_consistency_halves = n_halves > 0 ? halves / n_halves : NAN;
+}
+
+pgr_status summary_add_trust(const summary_work *w, const summary_line *line, pgr_bench_row *out) {
+    add_losses(w, line, out);
+    add_kappa(w, line, out);
+    add_consistency(w, line, out);
+    return add_calibration(w, line, out);
+}

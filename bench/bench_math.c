@@ -247,7 +247,7 @@ int main(int argc, char **argv) {
     if (pool_create(argc > 1 ? atoi(argv[1]) : 0, &threads, NULL) != PGR_OK) return 1;
     alone = pool_size(threads) == 1;
     double top[N_PEAK];
-    printf("%s, %zu threads\n", kernels_best()->name, pool_size(threads));
+    printf("%s, %zu threads\n", cpu_best()->name, pool_size(threads));
     for (int i = 0; i < N_PEAK; i++) printf("peak %s %.0f G(FL)OP/s\n", peak_names[i], top[i] = peak(i, threads));
     if (argc > 2) { /* "peaks": nothing else */
         pool_free(threads);

@@ -137,7 +137,7 @@ pgr_status op_attn_full(ops *o, const full_attn *call, pgr_error *err);
 /* ---- backward ----
  *
  * Gradients are named d<name>. Each row's gradient depends on its own row alone (attention: on its own sequence); sums
- * over rows are made in the order of the rows, whatever the number of threads. What a forward pass must leave:
+ * over rows are made in an order that their number alone decides, not the threads. What a forward pass must leave:
  *   op_rows        `from`, kept apart from out (a norm's input is the layer's input, SwiGLU's the products' output)
  *   op_project     its input (x after the call)
  *   op_attn_input  qkv as the product gave it, where heads have norms
@@ -183,10 +183,11 @@ typedef struct project_grad {
     size_t n, size_x, size_y;
     const lowrank_grad *terms; /* (n_term) */
     size_t n_term;
-    float *scratch;            /* op_project_scratch(n, size_x, r), r: the terms' largest; NULL where there are none */
+    float *scratch;            /* op_project_scratch of these; NULL where there are no terms */
 } project_grad;
 
-size_t op_project_scratch(ops *o, size_t n, size_t K, size_t r); /* floats, of op_project_back */
+/* Floats that op_project_back needs for up to n rows and n_term terms of rank up to r. */
+size_t op_project_scratch(ops *o, size_t n, size_t size_x, size_t size_y, size_t n_term, size_t r);
 pgr_status op_project_back(ops *o, const project_grad *g, pgr_error *err);
 
 /* From gradients of what op_attn_input leaves to those of what it got: rotated by -angle, through the heads' norms.
@@ -214,7 +215,7 @@ pgr_status op_attn_back(ops *o, const attn_grad *g, pgr_error *err);
 
 /* ---- this machine's CPU ---- */
 
-const char *ops_cpu_name(void); /* "ref", "avx2", "avx512": the level that ops_create_cpu takes */
+const char *ops_cpu_name(void); /* "ref", "avx2", "avx512", "amx": the level that ops_create_cpu takes */
 bool ops_cpu_fast(gemm_form form);   /* it has more than plain C for the form */
 bool ops_cpu_attends(kv_type type, size_t head_dim); /* attention over such pages has fast kernels there */
 

@@ -65,6 +65,21 @@ static pgr_status init_acts(backward *b, pgr_error *err) {
     return b->acts[0].kept ? PGR_OK : take_acts(b, &b->shared, err);
 }
 
+/* Of op_project_back, for the product that needs the most. */
+static size_t scratch_floats(const backward *b) {
+    const config *c = &b->m->config;
+    const struct {
+        size_t K, N, n_term;
+    } products[] = {
+        {c->n_embd, b->n_qkv, 3}, {b->n_q, c->n_embd, 1}, {c->n_embd, 2 * c->n_ff, 2}, {c->n_ff, c->n_embd, 1}};
+    size_t most = 0, r = trainable_adapter(b->t)->file.max_r;
+    for (size_t i = 0; i < sizeof products / sizeof *products; i++) {
+        size_t n = op_project_scratch(b->m->ops, b->n_token, products[i].K, products[i].N, products[i].n_term, r);
+        most = n > most ? n : most;
+    }
+    return most;
+}
+
 static pgr_status init_rows(backward *b, pgr_error *err) {
     const config *c = &b->m->config;
     const struct {
@@ -74,10 +89,7 @@ static pgr_status init_rows(backward *b, pgr_error *err) {
                 {&b->act, c->n_ff},    {&b->dx, c->n_embd}, {&b->dh, c->n_embd},        {&b->dqkv, b->n_qkv},
                 {&b->dattn, b->n_q},   {&b->dact, c->n_ff}, {&b->dgate_up, 2 * c->n_ff}};
     for (size_t i = 0; i < sizeof list / sizeof *list; i++) PGR_TRY(take(b, list[i].p, list[i].per_token, err));
-    size_t widest = c->n_ff > b->n_q ? c->n_ff : b->n_q;
-    if (c->n_embd > widest) widest = c->n_embd;
-    b->scratch =
-        ops_alloc(b->m->ops, op_project_scratch(b->m->ops, b->n_token, widest, trainable_adapter(b->t)->file.max_r));
+    b->scratch = ops_alloc(b->m->ops, scratch_floats(b));
     return b->scratch ? PGR_OK : fail_mem(err);
 }
 

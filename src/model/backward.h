@@ -6,8 +6,8 @@
  *     backward_run(b, dlogits, &err);                                   trainable_grads(t) += dloss / dvalues
  *
  * Sequences do not see each other: a batch is as many of them as fit, and gradients add up over batches. A row of
- * dlogits counts the same whatever other sequences are in its batch; sums over rows are made in the order of the
- * batch, whatever the number of threads. Products are computed in the model's dtype (bf16: gradients are rounded to
+ * dlogits counts the same whatever other sequences are in its batch; sums over rows are made in an order that their
+ * number alone decides, not the threads. Products are computed in the model's dtype (bf16: gradients are rounded to
  * bf16 where they are multiplied with weights, as PyTorch's autocast does; f32 and exact: all fp32), factors and
  * their gradients in fp32 always. */
 #ifndef PGR_MODEL_BACKWARD_H

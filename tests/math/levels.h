@@ -22,8 +22,8 @@ static inline int find_levels(void **state) {
     do levels[n_level] = cpu_level_at(n_level)->kernels;
     while (cpu_level_at(n_level++) != cpu_best());
 #if defined(__x86_64__)
-    static const char *const names[] = {"ref", "avx2", "avx512"};
-    for (size_t i = n_level; i < 3; i++)
+    static const char *const names[] = {"ref", "avx2", "avx512", "amx"};
+    for (size_t i = n_level; i < 4; i++)
         print_message("skipped: level %s is not on this CPU, or above PGENRM_CPU\n", names[i]);
 #endif
     return 0;

@@ -26,8 +26,8 @@ static const char *limit; /* PGENRM_CPU as it was */
 
 /* Runs the test at each level, on the same data. */
 static void at_every_level(void (*test)(world *w)) {
-    static const char *const levels[] = {"ref", "avx2", "avx512"};
-    for (size_t i = 0; i < 3; i++) {
+    static const char *const levels[] = {"ref", "avx2", "avx512", "amx"};
+    for (size_t i = 0; i < 4; i++) {
         world w = {.r = {.seed = 5}};
         setenv("PGENRM_CPU", levels[i], 1);
         assert_int_equal(pool_create(THREADS, &w.threads, NULL), PGR_OK);

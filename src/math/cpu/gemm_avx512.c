@@ -315,14 +315,24 @@ static void int8_multiply(float *out, size_t ldo, size_t rows, size_t columns, c
 }
 
 const gemm_kernels *gemm_int8_avx512(void) {
-    static const gemm_kernels table = {INT8_PANEL,       gemm_int8_panel_bytes, gemm_int8_quad_bytes,
-                                       int8_pack_column, int8_pack_quad,        int8_multiply};
+    static const gemm_kernels table = {.panel = INT8_PANEL,
+                                       .panel_bytes = gemm_int8_panel_bytes,
+                                       .quad_bytes = gemm_int8_quad_bytes,
+                                       .pack_column = int8_pack_column,
+                                       .pack_quad = int8_pack_quad,
+                                       .multiply = int8_multiply,
+                                       .block_rows = BLOCK_ROWS};
     return &table;
 }
 
 const gemm_kernels *gemm_bf16_avx512(void) {
-    static const gemm_kernels table = {BF16_PANEL,       gemm_bf16_panel_bytes, bf16_quad_bytes,
-                                       bf16_pack_column, bf16_pack_quad,        bf16_multiply};
+    static const gemm_kernels table = {.panel = BF16_PANEL,
+                                       .panel_bytes = gemm_bf16_panel_bytes,
+                                       .quad_bytes = bf16_quad_bytes,
+                                       .pack_column = bf16_pack_column,
+                                       .pack_quad = bf16_pack_quad,
+                                       .multiply = bf16_multiply,
+                                       .block_rows = BLOCK_ROWS};
     return &table;
 }
 #endif

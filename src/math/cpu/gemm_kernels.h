@@ -18,7 +18,7 @@
  *   quad:  per block [16][row] four int8 q, then [row] int32 -128 * sum of q, [row] fp32 scale, then up to a whole line
  *   out[m][n] = sum over blocks, ascending, fused: (float)(exact integer sum of the block) * (scale[n] * scale[m]),
  * which has the same bits at every level. Values beyond K are zeros. A level may lay out its quads in its own way
- * (gemm_avx2.c). */
+ * (gemm_avx2.c), or all (gemm_amx.c). */
 #ifndef PGR_MATH_CPU_GEMM_KERNELS_H
 #define PGR_MATH_CPU_GEMM_KERNELS_H
 
@@ -28,7 +28,7 @@
 #include <stdint.h>
 #include <string.h>
 
-enum { QUAD = 4, BLOCK_ROWS = 24 };
+enum { QUAD = 4, BLOCK_ROWS = 24, MOST_BLOCK_ROWS = 32 };
 enum { BF16_PANEL = 16, INT8_PANEL = 32 }; /* columns */
 enum { INT8_BLOCK = 64, INT8_STEPS = INT8_BLOCK / 4 };
 enum { INT8_PANEL_BLOCK = INT8_BLOCK * INT8_PANEL + INT8_PANEL * 2 }; /* bytes of a block of a panel, of a quad */
@@ -47,9 +47,17 @@ typedef struct gemm_kernels {
     void (*pack_quad)(void *quad, const float *x, size_t ldx, size_t rows, size_t K);
 
     /* out[m][n] = sum_k x[m][k] * panel[k][n], or out plus that           out: (rows, columns) rows ldo apart
-     * x: quads, quad_bytes(K) apart; rows <= BLOCK_ROWS, columns <= those of a panel */
+     * x: quads, quad_bytes(K) apart; rows <= block_rows, columns <= those of a panel. Quads beyond those rows, up to
+     *    MOST_BLOCK_ROWS in all, may be read (and are dropped) */
     void (*multiply)(float *out, size_t ldo, size_t rows, size_t columns, const void *x, const void *panel, size_t K,
                      bool add);
+
+    size_t block_rows; /* most rows of multiply */
+    size_t reuse;      /* bytes of panels that each block of rows goes over while they stay in the second cache, where
+                          there are blocks enough; 0: PANELS_PER_TASK of gemm_panels.c */
+    /* Around a thread's calls of multiply; NULL: nothing to do. */
+    void (*begin)(void);
+    void (*end)(void);
 } gemm_kernels;
 
 const gemm_kernels *gemm_int8_ref(void);
@@ -59,6 +67,7 @@ const gemm_kernels *gemm_int8_avx2(void); /* need AVX2 and FMA */
 const gemm_kernels *gemm_bf16_avx2(void);
 const gemm_kernels *gemm_int8_avx512(void); /* needs AVX-512 with VNNI */
 const gemm_kernels *gemm_bf16_avx512(void); /* needs AVX-512 with BF16 */
+const gemm_kernels *gemm_bf16_amx(void);    /* needs AVX-512 with BF16, and AMX that the system has granted */
 #endif
 
 /* For the tables of all levels. */

@@ -135,6 +135,7 @@ static void multiply_range(const run_job *job, size_t range, size_t share) {
     const gemm_call *call = job->call;
     const size_t width = w->kernels->panel;
     size_t first = cut(w->n_panel, job->n_range, range), end = cut(w->n_panel, job->n_range, range + 1);
+    if (w->kernels->begin) w->kernels->begin();
     for (size_t b = cut(job->n_block, job->n_share, share); b < cut(job->n_block, job->n_share, share + 1); b++) {
         size_t q = cut(job->n_quad, job->n_block, b), m = q * QUAD;
         size_t m_end = cut(job->n_quad, job->n_block, b + 1) * QUAD;
@@ -146,6 +147,7 @@ static void multiply_range(const run_job *job, size_t range, size_t share) {
                                  call->add);
         }
     }
+    if (w->kernels->end) w->kernels->end();
 }
 
 static void cut_stretches(run_job *job, size_t n_worker) {
@@ -180,22 +182,29 @@ static void run_task(void *ctx, size_t task, size_t worker) {
     multiply_range(job, task / job->n_share, task % job->n_share);
 }
 
+static size_t panels_per_task(const run_job *job, size_t n_task) {
+    const panel_weights *w = job->w;
+    size_t n = w->n_panel / n_task, reuse = w->kernels->reuse / w->panel_bytes;
+    if (n > PANELS_PER_TASK) n = PANELS_PER_TASK;
+    if (n < reuse && job->n_block >= n_task) n = reuse; /* shares of rows make the tasks */
+    return n < 1 ? 1 : n;
+}
+
 pgr_status panels_run(const panel_weights *w, const gemm_call *call, pool *threads, pgr_error *err) {
     run_job job = {.w = w, .call = call, .ldx = call->ldx ? call->ldx : w->K};
     job.quad_bytes = w->kernels->quad_bytes(w->K);
     job.n_quad = (call->M + QUAD - 1) / QUAD;
-    job.n_block = (job.n_quad * QUAD + BLOCK_ROWS - 1) / BLOCK_ROWS;
+    job.n_block = (job.n_quad * QUAD + w->kernels->block_rows - 1) / w->kernels->block_rows;
 
     size_t n_task = pool_size(threads) * TASKS_PER_THREAD;
     job.n_pack = job.n_quad < n_task ? job.n_quad : n_task;
-    size_t per_task = w->n_panel / n_task < 1 ? 1 : w->n_panel / n_task;
-    if (per_task > PANELS_PER_TASK) per_task = PANELS_PER_TASK;
+    size_t per_task = panels_per_task(&job, n_task);
     job.n_range = (w->n_panel + per_task - 1) / per_task;
     job.n_share = (n_task + job.n_range - 1) / job.n_range;
     if (job.n_share > job.n_block) job.n_share = job.n_block;
     cut_stretches(&job, pool_size(threads));
 
     pgr_status status = pool_run_in(threads, job.n_pack + job.n_range * job.n_share, run_task, &job,
-                                    job.n_quad * job.quad_bytes, &job.quads);
+                                    (job.n_quad + MOST_BLOCK_ROWS / QUAD) * job.quad_bytes, &job.quads);
     return status == PGR_OK ? PGR_OK : fail_mem(err);
 }

@@ -11,7 +11,7 @@
 #include "math/cpu/kernels_level.h"
 
 /* Lowest first. */
-static const char *const names[] = {"ref", "neon", "avx2", "avx512"};
+static const char *const names[] = {"ref", "neon", "avx2", "avx512", "amx"};
 enum { N_NAME = sizeof names / sizeof *names };
 
 static cpu_level found[N_NAME];
@@ -52,6 +52,14 @@ static cpu_level avx512(cpu_features f) {
     if (f.avx512_bf16) l.bf16 = gemm_bf16_avx512();
     return l;
 }
+
+/* bf16 products in tiles; all else is AVX-512's. */
+static cpu_level amx(cpu_features f) {
+    cpu_level l = avx512(f);
+    l.name = "amx";
+    l.bf16 = gemm_bf16_amx();
+    return l;
+}
 #endif
 
 #if defined(__aarch64__)
@@ -74,6 +82,7 @@ static void find(void) {
     cpu_features f = cpu_detect();
     if (f.avx2) add(avx2());
     if (f.avx2 && f.avx512) add(avx512(f));
+    if (f.avx2 && f.amx_bf16) add(amx(f));
 #endif
 }
 
@@ -91,7 +100,7 @@ static size_t rank(const char *name) {
 static void warn_once(const char *value) {
     static atomic_flag warned = ATOMIC_FLAG_INIT;
     if (!atomic_flag_test_and_set(&warned))
-        log_warn("PGENRM_CPU is %s, expected ref, neon, avx2 or avx512: not limited", value);
+        log_warn("PGENRM_CPU is %s, expected ref, neon, avx2, avx512 or amx: not limited", value);
 }
 
 const cpu_level *cpu_best(void) {

@@ -11,7 +11,7 @@
 #include "math/cpu/kernels.h"
 
 typedef struct cpu_level {
-    const char *name;                /* "ref", "neon", "avx2", "avx512" */
+    const char *name;                /* "ref", "neon", "avx2", "avx512", "amx" */
     const kernels *kernels;          /* rows, tiles, attention and its pages */
     const gemm_kernels *int8, *bf16; /* products of packed weights */
     dot8_fn dot8_rows;
@@ -23,7 +23,7 @@ typedef struct cpu_level {
 /* Those that this machine can run, slowest first; NULL behind the last. The first is plain C. */
 const cpu_level *cpu_level_at(size_t i);
 
-/* The last of them, or what PGENRM_CPU=ref|neon|avx2|avx512 allows: that level, else the next lower one that the
+/* The last of them, or what PGENRM_CPU=ref|neon|avx2|avx512|amx allows: that level, else the next lower one that the
  * machine has. Any other
  * value is warned of once and counts as nothing. */
 const cpu_level *cpu_best(void);

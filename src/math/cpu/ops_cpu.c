@@ -20,9 +20,23 @@ static void cpu_drop(ops *o, float *rows) {
     mem_free(rows);
 }
 
+enum { COPY = 1 << 15 }; /* floats of a task */
+
+typedef struct copy_job {
+    float *out;
+    const float *x;
+    size_t n;
+} copy_job;
+
+static void copy_task(void *ctx, size_t task, size_t worker) {
+    (void)worker;
+    const copy_job *job = ctx;
+    size_t at = task * COPY, n = job->n - at < COPY ? job->n - at : COPY;
+    memcpy(job->out + at, job->x + at, n * sizeof *job->out);
+}
+
 static void cpu_copy(ops *o, float *out, const float *x, size_t n) {
-    (void)o;
-    memcpy(out, x, n * sizeof *out);
+    pool_run(cpu_of(o)->threads, (n + COPY - 1) / COPY, copy_task, &(copy_job){out, x, n});
 }
 
 /* ---- matrices ---- */
@@ -132,7 +146,7 @@ pgr_status ops_create_cpu(pool *threads, ops **out, pgr_error *err) {
 }
 
 const char *ops_cpu_name(void) {
-    return kernels_best()->name;
+    return cpu_best()->name;
 }
 
 size_t kv_block_bytes(kv_type type, size_t head_dim) {

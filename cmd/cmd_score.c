@@ -11,6 +11,7 @@
 #include "report.h"
 #include "scalar_args.h"
 #include "session.h"
+#include "shown_report.h"
 
 enum {
     GROUP_CHAINS = 4096, /* of the requests that are judged in one call */
@@ -27,10 +28,13 @@ typedef struct score_run {
     size_t n_request, n_bad; /* requests read; requests that could not be read or judged */
     bool some_failed;        /* a result has failed chains */
     bool chains;             /* every chain is printed */
+    bool prompt;             /* prompts are printed, nothing is judged */
 } score_run;
 
 static const option_row OPTIONS[] = {
     JUDGE_OPTIONS(score_run, judge),
+    {0, "prompt", NULL, "print the prompts, the tokens of their parts and what was shortened, and judge nothing",
+     OPTION_AT(score_run, prompt)},
     SCALAR_OPTION(
         score_run, scalar, "MODEL[:WEIGHT]",
         "a reward model with a score head, shown beside the verdict; with a weight (--scalar-weight) mixed in "
@@ -206,6 +210,40 @@ static int judge_all(score_run *r, session *s) {
     return EXIT_DONE;
 }
 
+/* ---- prompts ---- */
+
+static int show_request(score_run *r, const session *s, size_t i) {
+    pgr_shown *shown = NULL;
+    pgr_error err = {0};
+    char *text = NULL;
+    if (pgr_judge_show(s->engine, r->requests[i], &r->judge.o, &shown, &err) != PGR_OK) {
+        r->n_bad++;
+        complain_error(&err);
+        return EXIT_DONE;
+    }
+    int status = EXIT_DONE;
+    if (!r->common.json) {
+        screen screen = screen_open(100);
+        if (i) fputs("\n\n", stdout);
+        shown_report_print(&screen, shown);
+    } else if (pgr_shown_json(shown, &text, &err) == PGR_OK) {
+        puts(text);
+    } else {
+        status = complain_error(&err);
+    }
+    pgr_free(text);
+    pgr_shown_free(shown);
+    return status == EXIT_DONE ? finish_output() : status;
+}
+
+static int show_all(score_run *r, const session *s) {
+    int status = EXIT_DONE;
+    r->judge.o.seed = r->common.seed;
+    for (size_t i = 0; i < r->n_request && status == EXIT_DONE; i++)
+        status = interrupted ? complain_interrupted() : show_request(r, s, i);
+    return status;
+}
+
 /* A request that names its user and no history gets what the store knows of him. */
 static int complete_requests(score_run *r) {
     size_t n_strange = 0;
@@ -228,7 +266,7 @@ static int judge_requests(score_run *r) {
     if (status == EXIT_DONE) status = scalar_args_open(&r->scalar, &r->common, s.bar);
     if (r->scalar.has_weight) r->judge.o.scalar_weight = r->scalar.weight;
     r->judge.o.scalar = r->scalar.opened;
-    if (status == EXIT_DONE) status = judge_all(r, &s);
+    if (status == EXIT_DONE) status = r->prompt ? show_all(r, &s) : judge_all(r, &s);
     scalar_args_close(&r->scalar);
     session_close(&s);
     judge_args_close(&r->judge);

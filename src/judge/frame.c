@@ -61,8 +61,9 @@ static bool ends_blank(const buf *b, size_t from) {
     return b->n == from || (b->n - from >= 2 && b->data[b->n - 1] == '\n' && b->data[b->n - 2] == '\n');
 }
 
-void section_expand(const section *s, const slot_text values[N_SLOT], buf *out) {
+void section_expand(const section *s, const slot_text values[N_SLOT], size_t at[N_SLOT], buf *out) {
     size_t from = out->n;
+    for (int k = 0; at && k < N_SLOT; k++) at[k] = SIZE_MAX;
     bool drop = false; /* the placeholder before was alone on its line and empty */
     for (size_t i = 0; i < s->n; i++) {
         const piece *p = &s->pieces[i];
@@ -74,6 +75,7 @@ void section_expand(const section *s, const slot_text values[N_SLOT], buf *out) 
             buf_add(out, t, n);
             drop = false;
         } else if (values[p->slot].n) {
+            if (at && at[p->slot] == SIZE_MAX) at[p->slot] = out->n;
             buf_add(out, values[p->slot].s, values[p->slot].n);
             drop = false;
         } else {
@@ -97,7 +99,7 @@ static void add_response_rule(const frame *f, size_t place, buf *out) {
     values[SLOT_LABEL] = (slot_text){&label, 1};
     values[SLOT_NUMBER] = text_of(&number);
     if (place) buf_puts(out, " \", \" ");
-    section_expand(&f->sections[SECTION_GRAMMAR_RESPONSE], values, out);
+    section_expand(&f->sections[SECTION_GRAMMAR_RESPONSE], values, NULL, out);
     out->failed = out->failed || number.failed;
     buf_free(&number);
 }
@@ -121,7 +123,7 @@ pgr_status frame_grammar(const frame *f, size_t n_response, buf *out, bool *has,
     values[SLOT_RESPONSES] = text_of(&responses);
     values[SLOT_LABELS] = text_of(&letters);
     values[SLOT_ATTRIBUTES] = text_of(&words);
-    section_expand(g, values, out);
+    section_expand(g, values, NULL, out);
     bool failed = responses.failed || letters.failed || words.failed || out->failed;
     buf_free(&responses);
     buf_free(&letters);

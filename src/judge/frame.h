@@ -40,6 +40,11 @@ typedef struct frame_view { /* what of a request one prompt shows, and how */
     size_t budget;         /* tokens that the prompt may have */
 } frame_view;
 
+typedef struct frame_part { /* bytes of a message that show one thing of the request */
+    const char *name; /* "user.demographics", "user.criteria", "user.history", "query", "responses[1]" */
+    size_t message, from, n;
+} frame_part;
+
 typedef struct frame_prompt {
     infer_message messages[2]; /* (n_message) texts of the prompt's own */
     size_t n_message;
@@ -47,6 +52,8 @@ typedef struct frame_prompt {
     pgr_clip *clips; /* (n_clip) texts that were shortened; memory and field names of the arena */
     size_t n_clip;
     size_t n_history; /* pairs shown after fitting into the budget */
+    frame_part *parts; /* (n_part) by message and place; what is in none is the frame's own. Memory of the arena */
+    size_t n_part;
 } frame_prompt;
 
 /* Renders the messages of a prompt; of a frame of the form slots, slots.h does. The engine counts and clips; every text

@@ -87,8 +87,9 @@ typedef struct slot_text { /* what a placeholder becomes; texts of users go in a
     size_t n;
 } slot_text;
 
-/* Appends the section. A placeholder alone on its line that becomes nothing takes its line along. */
-void section_expand(const section *s, const slot_text values[N_SLOT], buf *out);
+/* Appends the section. A placeholder alone on its line that becomes nothing takes its line along. at: NULL, or the byte
+ * of out where each placeholder's text begins the first time; SIZE_MAX: nowhere. */
+void section_expand(const section *s, const slot_text values[N_SLOT], size_t at[N_SLOT], buf *out);
 
 /* ---- texts (frame_text.c) ---- */
 

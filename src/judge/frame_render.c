@@ -17,6 +17,7 @@ typedef struct shown_response {
     size_t index;
     talk text;
     slot_text facts; /* against the other responses */
+    size_t from, n;  /* bytes of all that are shown, of this attempt */
 } shown_response;
 
 typedef struct render {
@@ -34,6 +35,7 @@ typedef struct render {
     size_t n_clip;
     buf history, shown_responses, wrapped[2], system, user; /* of this attempt */
     size_t n_token;                                         /* of its prompt */
+    size_t at[2][N_SLOT], length[N_SLOT]; /* where placeholders stand in system and user, and their texts' bytes */
 } render;
 
 /* ---- what is shown ------------------------------------------------------------------------------------------------
@@ -155,7 +157,7 @@ static pgr_status show_pair(render *x, size_t i, pgr_error *err) {
         values[SLOT_REJECTED] = text_of(&rejected);
         values[SLOT_FACTS] = p->facts;
         if (i) put_between(x, &x->history);
-        section_expand(&x->f->sections[SECTION_HISTORY], values, &x->history);
+        section_expand(&x->f->sections[SECTION_HISTORY], values, NULL, &x->history);
         if (query.failed || chosen.failed || rejected.failed) status = fail_mem(err);
     }
     buf_free(&query);
@@ -177,7 +179,9 @@ static pgr_status show_response(render *x, size_t place, pgr_error *err) {
         values[SLOT_NUMBER] = (slot_text){number, strlen(number)};
         values[SLOT_FACTS] = s->facts;
         if (place) put_between(x, &x->shown_responses);
-        section_expand(&x->f->sections[SECTION_RESPONSE], values, &x->shown_responses);
+        x->responses[place].from = x->shown_responses.n;
+        section_expand(&x->f->sections[SECTION_RESPONSE], values, NULL, &x->shown_responses);
+        x->responses[place].n = x->shown_responses.n - x->responses[place].from;
         if (text.failed) status = fail_mem(err);
     }
     buf_free(&text);
@@ -193,7 +197,7 @@ static pgr_status show_wrapped(render *x, const talk *k, int which, int slot, bu
     if (status == PGR_OK) {
         slot_text values[N_SLOT] = {{0}};
         values[slot] = text_of(&text);
-        section_expand(&x->f->sections[which], values, out);
+        section_expand(&x->f->sections[which], values, NULL, out);
         if (text.failed) status = fail_mem(err);
     }
     buf_free(&text);
@@ -228,7 +232,7 @@ static pgr_status attempt(render *x, pgr_error *err) {
     PGR_TRY(show_wrapped(x, &x->demographics, SECTION_DEMOGRAPHICS, SLOT_DEMOGRAPHICS, &x->wrapped[0], err));
     PGR_TRY(show_wrapped(x, &x->criteria, SECTION_CRITERIA, SLOT_CRITERIA, &x->wrapped[1], err));
     for (size_t i = 0; i < x->n_pair; i++) PGR_TRY(show_pair(x, i, err));
-    if (x->n_pair == 0) section_expand(&x->f->sections[SECTION_NO_HISTORY], NONE, &x->history);
+    if (x->n_pair == 0) section_expand(&x->f->sections[SECTION_NO_HISTORY], NONE, NULL, &x->history);
     for (size_t i = 0; i < x->r->n_response; i++) PGR_TRY(show_response(x, i, err));
 
     snprintf(count, sizeof count, "%zu", x->r->n_response);
@@ -241,8 +245,9 @@ static pgr_status attempt(render *x, pgr_error *err) {
     values[SLOT_RESPONSES] = text_of(&x->shown_responses);
     values[SLOT_COUNT] = (slot_text){count, strlen(count)};
     values[SLOT_ATTRIBUTES] = text_of(&words);
-    section_expand(&x->f->sections[SECTION_SYSTEM], values, &x->system);
-    section_expand(&x->f->sections[SECTION_USER], values, &x->user);
+    section_expand(&x->f->sections[SECTION_SYSTEM], values, x->at[0], &x->system);
+    section_expand(&x->f->sections[SECTION_USER], values, x->at[1], &x->user);
+    for (int k = 0; k < N_SLOT; k++) x->length[k] = values[k].n;
     bool failed = x->system.failed || x->user.failed || query.failed || words.failed || x->history.failed
                   || x->shown_responses.failed || x->wrapped[0].failed || x->wrapped[1].failed;
     buf_free(&query);
@@ -318,6 +323,40 @@ static pgr_status take_messages(render *x, frame_prompt *out, pgr_error *err) {
     return PGR_OK;
 }
 
+/* ---- which part of a message shows what ------------------------------------------------------------------------ */
+
+static void add_part(frame_prompt *p, const char *name, size_t message, size_t from, size_t n) {
+    size_t i = p->n_part++;
+    for (; i > 0 && p->parts[i - 1].message == message && p->parts[i - 1].from > from; i--)
+        p->parts[i] = p->parts[i - 1];
+    p->parts[i] = (frame_part){name, message, from, n};
+}
+
+static void add_responses(const render *x, frame_prompt *p, size_t message, size_t from) {
+    for (size_t i = 0; i < x->r->n_response; i++)
+        add_part(p, x->responses[i].text.field, message, from + x->responses[i].from, x->responses[i].n);
+}
+
+static pgr_status find_parts(const render *x, frame_prompt *p, pgr_error *err) {
+    static const struct {
+        int slot;
+        const char *name;
+    } WHAT[] = {{SLOT_DEMOGRAPHICS, "user.demographics"},
+                {SLOT_CRITERIA, "user.criteria"},
+                {SLOT_HISTORY, "user.history"},
+                {SLOT_QUERY, "query"}};
+    enum { N_WHAT = sizeof WHAT / sizeof *WHAT };
+    p->parts = arena_array(x->keep, 2 * (N_WHAT + x->r->n_response), sizeof *p->parts);
+    if (!p->parts) return fail_mem(err);
+    for (size_t m = 0; m < p->n_message; m++) {
+        const size_t *at = x->at[2 - p->n_message + m];
+        for (size_t i = 0; i < N_WHAT; i++)
+            if (at[WHAT[i].slot] != SIZE_MAX) add_part(p, WHAT[i].name, m, at[WHAT[i].slot], x->length[WHAT[i].slot]);
+        if (at[SLOT_RESPONSES] != SIZE_MAX) add_responses(x, p, m, at[SLOT_RESPONSES]);
+    }
+    return PGR_OK;
+}
+
 pgr_status frame_render(const frame *f, pgr_engine *e, const pgr_request *r, const frame_view *view, arena *a,
                         frame_prompt *out, pgr_error *err) {
     if (f->form == CHAIN_SLOTS)
@@ -331,6 +370,7 @@ pgr_status frame_render(const frame *f, pgr_engine *e, const pgr_request *r, con
     if (status == PGR_OK) {
         frame_prompt made = {.n_token = x.n_token, .clips = x.clips, .n_clip = x.n_clip, .n_history = x.n_pair};
         status = take_messages(&x, &made, err);
+        if (status == PGR_OK) status = find_parts(&x, &made, err);
         if (status == PGR_OK)
             *out = made;
         else

@@ -27,7 +27,7 @@ static void leave_engine(batch *b, prompt *p) {
     p->ticket = 0;
 }
 
-static void release(judging *j) {
+void judging_release(judging *j) {
     for (slot_read *r = j->reads; r && r < j->reads + j->n_read; r++) {
         engine_cancel(j->b->e, r->ticket);
         slots_leave_engine(r);
@@ -49,7 +49,7 @@ static void release(judging *j) {
 /* The request gets its result, or its error where there is one. */
 static void settle(judging *j, pgr_status status) {
     batch *b = j->b;
-    release(j);
+    judging_release(j);
     if (status == PGR_OK) {
         j->made->public.seconds = clock_now() - b->start;
         b->results[j->index] = &j->made->public;
@@ -232,7 +232,7 @@ static void fail_rest(batch *b, pgr_status status, const pgr_error *why) {
     }
 }
 
-static pgr_status begin_batch(batch *b, pgr_error *err) {
+pgr_status judging_open(batch *b, pgr_error *err) {
     const char *name = b->o->frame;
     PGR_TRY(judge_options_check(b->o, err));
     if (!(b->about->can & ENGINE_CHAT))
@@ -267,7 +267,7 @@ pgr_status judge_many_from(pgr_engine *engine, const pgr_request *const *request
     for (size_t i = 0; i < n; i++) b.list[i] = (judging){.b = &b, .index = i, .r = requests[i]};
 
     pgr_error err = {0};
-    pgr_status s = begin_batch(&b, &err);
+    pgr_status s = judging_open(&b, &err);
     if (s == PGR_OK)
         judge_batch(&b);
     else

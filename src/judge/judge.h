@@ -20,6 +20,10 @@ pgr_status judge_many_from(pgr_engine *engine, const pgr_request *const *request
                            const pgr_judge_options *options, const judge_source *source, pgr_result **results,
                            pgr_error *errors);
 
+/* pgr_judge_show with the source in the place of options->people. */
+pgr_status judge_show_from(pgr_engine *engine, const pgr_request *request, const pgr_judge_options *options,
+                           const judge_source *source, pgr_shown **out, pgr_error *err);
+
 /* Preference analyses as pgr_analyse writes them; texts (n): NULL for requests that have none because they could not
  * be judged, whose first error is returned. The caller's (pgr_free). */
 pgr_status judge_analyses(pgr_engine *engine, const pgr_request *const *requests, size_t n,

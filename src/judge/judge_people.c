@@ -62,3 +62,11 @@ pgr_status pgr_judge(pgr_engine *engine, const pgr_request *request, const pgr_j
     if (s == PGR_OK) *out = made;
     return s;
 }
+
+pgr_status pgr_judge_show(pgr_engine *engine, const pgr_request *request, const pgr_judge_options *options,
+                          pgr_shown **out, pgr_error *err) {
+    if (!options || !options->people) return judge_show_from(engine, request, options, NULL, out, err);
+    crowd c = {.people = options->people, .requests = &request, .n = 1};
+    const judge_source source = {similar, relevance, &c};
+    return judge_show_from(engine, request, options, &source, out, err);
+}

@@ -129,6 +129,11 @@ struct batch { /* one call of pgr_judge_many */
     pgr_error *errors;    /* (n) the caller's, or NULL */
 };
 
+/* ---- judge.c: a call and its requests ---- */
+
+pgr_status judging_open(batch *b, pgr_error *err); /* the options are checked, the frame is opened */
+void judging_release(judging *j);                  /* all but the result */
+
 /* ---- judge_history.c: which pairs are shown ---- */
 
 /* ranks (n): the pairs of the history, those to be shown first come first. stream: of random numbers. vectors may be

@@ -407,6 +407,33 @@ static void test_score_scaling(void **state) {
     assert_refused("pgenrm score --calibration /nonexistent examples/request.json", 1, "/nonexistent");
 }
 
+/* Prompts alone: texts and parts for people, one object with --json, the same request judged nothing. */
+static void test_score_prompt(void **state) {
+    (void)state;
+    static const char command[] = "pgenrm score --prompt -q -m tests/golden/tiny-llama.gguf --frame "
+                                  "tests/golden/mini.frame --ind 3 examples/request.json";
+    ran r = run_well(command);
+    static const char *const words[] = {
+        "prompt 1 of 2: 2 chains", "prompt 2 of 2: 1 chain,", "responses[0]", "user.history",
+        "is shortened: ",          "--- system ---\nJudge.",  "order B A"};
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+        if (!strstr(r.out, words[i])) fail_msg("no \"%s\" in %s", words[i], r.out);
+    run_free(&r);
+    char as_json[400];
+    snprintf(as_json, sizeof as_json, "%s --json", command);
+    r = run_well(as_json);
+    assert_int_equal(count_lines(r.out), 1);
+    json_t *v = parse(r.out);
+    const json_t *prompts = at(v, "prompts"), *parts = at(json_array_get(prompts, 0), "parts");
+    json_int_t sum = 0;
+    for (size_t i = 0; i < json_array_size(parts); i++)
+        sum += json_integer_value(at(json_array_get(parts, i), "tokens"));
+    assert_int_equal(sum, json_integer_value(at(json_array_get(prompts, 0), "tokens")));
+    assert_int_equal(json_array_size(prompts), 2);
+    json_decref(v);
+    run_free(&r);
+}
+
 /* A reward model beside the verdict: shown, and with a weight in the totals. */
 static void test_score_scalar(void **state) {
     (void)state;
@@ -758,6 +785,7 @@ int main(void) {
         cmocka_unit_test(test_inspect),
         cmocka_unit_test(test_inspect_parts),
         cmocka_unit_test(test_refused_common),
+        cmocka_unit_test(test_score_prompt),
         cmocka_unit_test(test_score_scalar),
         cmocka_unit_test(test_score_same_text),
         cmocka_unit_test(test_score_keys),

@@ -921,21 +921,34 @@ typedef struct pgr_shown_message {
 } pgr_shown_message;
 
 typedef struct pgr_shown_part {
-    const char *name; /* "instructions" (the system text), "user.demographics", "user.criteria", "user.history",
-                       * "query", "responses[0]"..., "frame" (the frame's own words around these), "template" (of the
-                       * chat) */
+    const char *name; /* "instructions" (the system text), "common" (what most people like), "user.demographics",
+                       * "user.criteria", "user.history", "query", "responses[0]"..., "frame" (the frame's own words
+                       * around these), "template" (of the chat) */
     size_t tokens;
 } pgr_shown_part;
 
+typedef struct pgr_shown_slot { /* where the distribution over some texts is read */
+    size_t message, at;         /* before this byte of its text */
+    const char *const *choices; size_t n_choice;
+} pgr_shown_slot;
+
+typedef enum pgr_shown_kind {
+    PGR_SHOWN_CHAINS,  /* chains are written after it */
+    PGR_SHOWN_TASTE,   /* slots are read: what the user likes, */
+    PGR_SHOWN_QUALITY, /* and how good the responses are */
+} pgr_shown_kind;
+
 typedef struct pgr_shown_prompt {
-    const char *user;    /* whose history it shows, "" if he has no name */
+    pgr_shown_kind kind;
+    const char *user;    /* whose history it shows, "" if he has no name, or if it shows none */
     bool neighbour;      /* a similar user, not the request's own */
     const size_t *order; /* (n_response of the request) order[i]: the response at place i */
-    size_t chains;       /* that would be written after it */
-    size_t tokens;       /* of the whole prompt, the sum of its parts */
+    size_t chains;       /* that are written after it, or from what is read in it */
+    size_t tokens;       /* of the whole prompt, up to its last slot where it has slots: the sum of its parts */
     size_t history;      /* pairs shown */
     const pgr_shown_message *messages; size_t n_message;
     const pgr_shown_part *parts; size_t n_part;
+    const pgr_shown_slot *slots; size_t n_slot;
     const pgr_clip *clipped; size_t n_clip;
 } pgr_shown_prompt;
 

@@ -85,6 +85,21 @@ void section_expand(const section *s, const slot_text values[N_SLOT], size_t at[
     while (drop && out->n > from && !out->failed && out->data[out->n - 1] == '\n') out->data[--out->n] = 0;
 }
 
+void frame_add_part(frame_part part, frame_part *parts, size_t *n) {
+    size_t i = (*n)++;
+    for (; i > 0 && parts[i - 1].message == part.message && parts[i - 1].from > part.from; i--) parts[i] = parts[i - 1];
+    parts[i] = part;
+}
+
+void frame_find_parts(const frame_place *places, size_t n_place, const size_t at[N_SLOT], const size_t length[N_SLOT],
+                      size_t message, frame_part *parts, size_t *n) {
+    for (size_t i = 0; i < n_place; i++) {
+        int slot = places[i].slot;
+        if (at[slot] == SIZE_MAX) continue;
+        frame_add_part((frame_part){places[i].name, message, at[slot], length[slot]}, parts, n);
+    }
+}
+
 /* ---- grammar --------------------------------------------------------------------------------------------------- */
 
 static slot_text text_of(const buf *b) {

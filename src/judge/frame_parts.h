@@ -91,6 +91,19 @@ typedef struct slot_text { /* what a placeholder becomes; texts of users go in a
  * of out where each placeholder's text begins the first time; SIZE_MAX: nowhere. */
 void section_expand(const section *s, const slot_text values[N_SLOT], size_t at[N_SLOT], buf *out);
 
+/* ---- which part of a message shows what (frame.c) ---- */
+
+typedef struct frame_place { /* a placeholder whose text is a part */
+    int slot;
+    const char *name;
+} frame_place;
+
+/* Parts stay in the order of their places. */
+void frame_add_part(frame_part part, frame_part *parts, size_t *n);
+/* at: from section_expand for the message; length: bytes of the placeholders' texts. */
+void frame_find_parts(const frame_place *places, size_t n_place, const size_t at[N_SLOT], const size_t length[N_SLOT],
+                      size_t message, frame_part *parts, size_t *n);
+
 /* ---- texts (frame_text.c) ---- */
 
 typedef struct talk_turn {

@@ -325,34 +325,21 @@ static pgr_status take_messages(render *x, frame_prompt *out, pgr_error *err) {
 
 /* ---- which part of a message shows what ------------------------------------------------------------------------ */
 
-static void add_part(frame_prompt *p, const char *name, size_t message, size_t from, size_t n) {
-    size_t i = p->n_part++;
-    for (; i > 0 && p->parts[i - 1].message == message && p->parts[i - 1].from > from; i--)
-        p->parts[i] = p->parts[i - 1];
-    p->parts[i] = (frame_part){name, message, from, n};
-}
-
-static void add_responses(const render *x, frame_prompt *p, size_t message, size_t from) {
-    for (size_t i = 0; i < x->r->n_response; i++)
-        add_part(p, x->responses[i].text.field, message, from + x->responses[i].from, x->responses[i].n);
-}
-
 static pgr_status find_parts(const render *x, frame_prompt *p, pgr_error *err) {
-    static const struct {
-        int slot;
-        const char *name;
-    } WHAT[] = {{SLOT_DEMOGRAPHICS, "user.demographics"},
-                {SLOT_CRITERIA, "user.criteria"},
-                {SLOT_HISTORY, "user.history"},
-                {SLOT_QUERY, "query"}};
-    enum { N_WHAT = sizeof WHAT / sizeof *WHAT };
-    p->parts = arena_array(x->keep, 2 * (N_WHAT + x->r->n_response), sizeof *p->parts);
+    static const frame_place PLACES[] = {{SLOT_DEMOGRAPHICS, "user.demographics"},
+                                         {SLOT_CRITERIA, "user.criteria"},
+                                         {SLOT_HISTORY, "user.history"},
+                                         {SLOT_QUERY, "query"}};
+    enum { N_PLACE = sizeof PLACES / sizeof *PLACES };
+    p->parts = arena_array(x->keep, 2 * (N_PLACE + x->r->n_response), sizeof *p->parts);
     if (!p->parts) return fail_mem(err);
     for (size_t m = 0; m < p->n_message; m++) {
         const size_t *at = x->at[2 - p->n_message + m];
-        for (size_t i = 0; i < N_WHAT; i++)
-            if (at[WHAT[i].slot] != SIZE_MAX) add_part(p, WHAT[i].name, m, at[WHAT[i].slot], x->length[WHAT[i].slot]);
-        if (at[SLOT_RESPONSES] != SIZE_MAX) add_responses(x, p, m, at[SLOT_RESPONSES]);
+        frame_find_parts(PLACES, N_PLACE, at, x->length, m, p->parts, &p->n_part);
+        for (size_t i = 0; at[SLOT_RESPONSES] != SIZE_MAX && i < x->r->n_response; i++) {
+            const shown_response *r = &x->responses[i];
+            frame_add_part((frame_part){r->text.field, m, at[SLOT_RESPONSES] + r->from, r->n}, p->parts, &p->n_part);
+        }
     }
     return PGR_OK;
 }

@@ -35,7 +35,8 @@ typedef struct maker {
     double (*levels)[N_FACT]; /* of all pairs of the view */
     size_t limit[N_KIND];
     buf system, user;
-    size_t *at; /* (n_slot) bytes of user */
+    size_t *at;                              /* (n_slot) bytes of user */
+    size_t place[2][N_SLOT], length[N_SLOT]; /* where placeholders stand in system and user, and their texts' bytes */
 } maker;
 
 static slot_text text_of(const buf *b) {
@@ -59,7 +60,7 @@ static void wrap(const maker *m, int which, int slot, const buf *value, buf *out
     slot_text values[N_SLOT] = {{0}};
     values[slot] = text_of(value);
     if (value->n && m->f->sections[which].line)
-        section_expand(&m->f->sections[which], values, out);
+        section_expand(&m->f->sections[which], values, NULL, out);
     else if (value->n)
         buf_add(out, value->data, value->n);
     out->failed = out->failed || value->failed;
@@ -103,7 +104,7 @@ static void put_common(const double *common, buf *out) {
 static void put_history(const maker *m, buf *out) {
     static const slot_text NONE[N_SLOT];
     size_t first = m->view->n_history - m->n_pair;
-    if (m->n_pair == 0) section_expand(&m->f->sections[SECTION_NO_HISTORY], NONE, out);
+    if (m->n_pair == 0) section_expand(&m->f->sections[SECTION_NO_HISTORY], NONE, NULL, out);
     for (size_t i = 0; i < m->n_pair; i++) {
         buf facts = {0};
         char index[24];
@@ -113,7 +114,7 @@ static void put_history(const maker *m, buf *out) {
         values[SLOT_FACTS] = text_of(&facts);
         values[SLOT_INDEX] = (slot_text){index, strlen(index)};
         if (i) put_between(m, out);
-        section_expand(&m->f->sections[SECTION_HISTORY], values, out);
+        section_expand(&m->f->sections[SECTION_HISTORY], values, NULL, out);
         out->failed = out->failed || facts.failed;
         buf_free(&facts);
     }
@@ -131,9 +132,10 @@ static pgr_status write_taste(maker *m, pgr_error *err) {
     values[SLOT_HISTORY] = text_of(&history);
     values[SLOT_DEMOGRAPHICS] = text_of(&wrapped[0]);
     values[SLOT_CRITERIA] = text_of(&wrapped[1]);
-    section_expand(&m->f->sections[SECTION_SYSTEM], values, &m->system);
-    section_expand(&m->f->sections[SECTION_USER], values, &m->user);
+    section_expand(&m->f->sections[SECTION_SYSTEM], values, m->place[0], &m->system);
+    section_expand(&m->f->sections[SECTION_USER], values, m->place[1], &m->user);
     m->at[0] = m->user.n;
+    for (int k = 0; k < N_SLOT; k++) m->length[k] = values[k].n;
     bool failed = common.failed || words.failed || history.failed || wrapped[0].failed || wrapped[1].failed;
     buf_free(&common);
     buf_free(&words);
@@ -154,7 +156,7 @@ static pgr_status show_view(maker *m, const shown_view *v, buf *out, pgr_error *
         values[SLOT_CHOSEN] = text_of(&chosen);
         values[SLOT_REJECTED] = text_of(&rejected);
         if (out->n) put_between(m, out);
-        section_expand(&m->f->sections[SECTION_VIEW], values, out);
+        section_expand(&m->f->sections[SECTION_VIEW], values, NULL, out);
         if (chosen.failed || rejected.failed) s = fail_mem(err);
     }
     buf_free(&chosen);
@@ -172,7 +174,7 @@ static void put_people(const maker *m, size_t response, buf *out) {
     snprintf(voted, sizeof voted, "%zu", p->chose + p->rejected);
     values[SLOT_CHOSE] = (slot_text){chose, strlen(chose)};
     values[SLOT_VOTED] = (slot_text){voted, strlen(voted)};
-    section_expand(&m->f->sections[SECTION_PEOPLE], values, out);
+    section_expand(&m->f->sections[SECTION_PEOPLE], values, NULL, out);
 }
 
 static size_t place_of(const maker *m, size_t place) {
@@ -192,7 +194,7 @@ static pgr_status show_response(maker *m, size_t place, buf *out, pgr_error *err
         values[SLOT_LABEL] = (slot_text){&label, 1};
         values[SLOT_NUMBER] = (slot_text){number, strlen(number)};
         if (place) put_between(m, out);
-        section_expand(&m->f->sections[SECTION_RESPONSE], values, out);
+        section_expand(&m->f->sections[SECTION_RESPONSE], values, NULL, out);
         if (text.failed || people.failed) s = fail_mem(err);
     }
     buf_free(&text);
@@ -215,9 +217,10 @@ static pgr_status write_quality(maker *m, pgr_error *err) {
     values[SLOT_QUERY] = text_of(&query);
     values[SLOT_RESPONSES] = text_of(&responses);
     values[SLOT_COUNT] = (slot_text){count, strlen(count)};
-    section_expand(&m->f->sections[SECTION_QUALITY_SYSTEM], values, &m->system);
-    section_expand(&m->f->sections[SECTION_QUALITY], values, &m->user);
+    section_expand(&m->f->sections[SECTION_QUALITY_SYSTEM], values, m->place[0], &m->system);
+    section_expand(&m->f->sections[SECTION_QUALITY], values, m->place[1], &m->user);
     for (size_t p = 0; p < m->r->n_response; p++) m->at[p] += m->user.n - responses.n; /* they end the section */
+    for (int k = 0; k < N_SLOT; k++) m->length[k] = values[k].n;
     bool failed = views.failed || query.failed || responses.failed;
     buf_free(&views);
     buf_free(&query);
@@ -425,6 +428,25 @@ static pgr_status fit(maker *m, bool taste, pgr_error *err) {
     }
 }
 
+static pgr_status find_parts(const maker *m, bool taste, pgr_error *err) {
+    static const frame_place TASTE[] = {{SLOT_COMMON, "common"},
+                                        {SLOT_DEMOGRAPHICS, "user.demographics"},
+                                        {SLOT_CRITERIA, "user.criteria"},
+                                        {SLOT_HISTORY, "user.history"}};
+    static const frame_place QUALITY[] = {{SLOT_VIEWS, "user.history"}, {SLOT_QUERY, "query"}};
+    enum { N_TASTE_PLACE = sizeof TASTE / sizeof *TASTE, N_QUALITY_PLACE = sizeof QUALITY / sizeof *QUALITY };
+    slots_prompt *p = m->out;
+    p->parts = arena_array(&p->arena, 2 * N_TASTE_PLACE + m->r->n_response, sizeof *p->parts);
+    if (!p->parts) return fail_mem(err);
+    for (size_t i = 0; i < p->n_message; i++)
+        frame_find_parts(taste ? TASTE : QUALITY, taste ? N_TASTE_PLACE : N_QUALITY_PLACE,
+                         m->place[2 - p->n_message + i], m->length, i, p->parts, &p->n_part);
+    size_t user = p->n_message - 1, from = taste ? SIZE_MAX : m->place[1][SLOT_RESPONSES];
+    for (size_t i = 0; from != SIZE_MAX && i < p->n_slot; from = m->at[i++])
+        frame_add_part((frame_part){m->responses[i].field, user, from, m->at[i] - from}, p->parts, &p->n_part);
+    return PGR_OK;
+}
+
 /* The texts become the prompt's own. */
 static pgr_status keep(slots_prompt *p, pgr_error *err) {
     for (size_t i = 0; i < p->n_message; i++) {
@@ -443,6 +465,7 @@ static pgr_status make(maker *m, bool taste, pgr_error *err) {
     if (!m->at || !p->slots || !p->clips) return fail_mem(err);
     PGR_TRY(taste ? collect_taste(m, err) : collect_quality(m, err));
     PGR_TRY(fit(m, taste, err));
+    PGR_TRY(find_parts(m, taste, err));
     return keep(p, err);
 }
 

@@ -22,8 +22,23 @@ static void put_messages(buf *b, const pgr_shown_prompt *p) {
     buf_putc(b, ']');
 }
 
+static void put_slots(buf *b, const pgr_shown_prompt *p) {
+    buf_puts(b, ",\"slots\":[");
+    for (size_t i = 0; i < p->n_slot; i++) {
+        const pgr_shown_slot *s = &p->slots[i];
+        buf_printf(b, "%s{\"message\":%zu,\"at\":%zu,\"choices\":[", i ? "," : "", s->message, s->at);
+        for (size_t k = 0; k < s->n_choice; k++) {
+            if (k) buf_putc(b, ',');
+            json_put_string(b, s->choices[k], strlen(s->choices[k]));
+        }
+        buf_puts(b, "]}");
+    }
+    buf_putc(b, ']');
+}
+
 static void put_prompt(buf *b, const pgr_shown *s, const pgr_shown_prompt *p) {
-    buf_putc(b, '{');
+    static const char *const kinds[] = {"chains", "taste", "quality"};
+    buf_printf(b, "{\"kind\":\"%s\",", kinds[p->kind]);
     put_text(b, "user", p->user, strlen(p->user));
     buf_printf(b, ",\"neighbour\":%s,\"order\":[", p->neighbour ? "true" : "false");
     for (size_t i = 0; i < s->n_response; i++) buf_printf(b, "%s%zu", i ? "," : "", p->order[i]);
@@ -41,6 +56,7 @@ static void put_prompt(buf *b, const pgr_shown *s, const pgr_shown_prompt *p) {
     }
     buf_putc(b, ']');
     put_messages(b, p);
+    put_slots(b, p);
     buf_putc(b, '}');
 }
 

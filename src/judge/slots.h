@@ -66,6 +66,8 @@ typedef struct slots_prompt { /* a prompt whose every slot has the same choices 
     pgr_clip *clips;           /* (n_clip) texts that were shortened */
     size_t n_clip;
     size_t n_history;          /* pairs shown after fitting into the budget */
+    frame_part *parts;         /* (n_part) as of a frame_prompt; "common" is what most people like */
+    size_t n_part;
     arena arena;               /* all of the above */
 } slots_prompt;
 

@@ -1,11 +1,11 @@
-/* test_shown.c - `pgr_judge_show`: the prompts are those that are asked, every part is where it is said to be, its
+/* test_shown.c - pgr_judge_show: the prompts are those that are asked, every part is where it is said to be, its
  * tokens sum to the prompt's, and what was shortened is named. */
 #include "tiny_engine.h"
 
 #include "base/json.h"
 #include "judge/frame.h"
 
-#define COMPACT "compact"
+#define COMPACT "compact-lines"
 
 /* The second response is far beyond the frame's limit of 160 tokens. */
 static pgr_request *long_request(void) {
@@ -51,9 +51,10 @@ static void test_parts(void **state) {
     const pgr_judge_options o = options();
     pgr_shown *s = show(r, &o);
     assert_string_equal(s->id, "r1");
-    assert_string_equal(s->frame, "compact");
+    assert_string_equal(s->frame, COMPACT);
     assert_true(s->n_prompt == 2 && s->max_tokens == 40 && s->n_response == 2);
     assert_true(s->prompts[0].chains == 3 && s->prompts[1].chains == 2);
+    assert_true(s->prompts[0].kind == PGR_SHOWN_CHAINS && s->prompts[0].n_slot == 0);
     for (size_t i = 0; i < 2; i++) {
         const pgr_shown_prompt *p = &s->prompts[i];
         size_t sum = 0, n = 0;
@@ -85,6 +86,57 @@ static void test_parts(void **state) {
     assert_int_equal(json_array_size(json_object_get(first, "parts")), s->prompts[0].n_part);
     json_decref(v);
     pgr_free(text);
+    pgr_shown_free(s);
+    pgr_request_free(r);
+}
+
+static const char *after(const char *text, const char *what) {
+    const char *at = strstr(text, what);
+    if (!at) fail_msg("\"%s\" is not in %s", what, text);
+    return at + strlen(what);
+}
+
+/* A frame with slots: one prompt of the taste, one of the quality for each order; slots stand where they are read, and
+ * the tokens up to the last one are what the engine reads. */
+static void test_slots(void **state) {
+    (void)state;
+    pgr_request *r = long_request();
+    pgr_judge_options o = options();
+    o.frame = "compact";
+    pgr_shown *s = show(r, &o);
+    assert_true(s->n_prompt == 3 && s->prompts[0].kind == PGR_SHOWN_TASTE);
+    assert_true(s->prompts[0].chains == 5 && s->prompts[1].chains == 3 && s->prompts[2].chains == 2);
+    for (size_t i = 0; i < 3; i++) {
+        const pgr_shown_prompt *p = &s->prompts[i];
+        infer_message messages[2];
+        infer_slot slots[2];
+        infer_slot_tokens t = {0};
+        size_t sum = 0;
+        for (size_t k = 0; k < p->n_part; k++) sum += p->parts[k].tokens;
+        assert_int_equal(sum, p->tokens);
+        assert_true(p->n_message == 2 && p->n_slot == (i ? 2 : 1));
+        for (size_t k = 0; k < 2; k++)
+            messages[k] = (infer_message){p->messages[k].role, p->messages[k].text, p->messages[k].n};
+        for (size_t k = 0; k < p->n_slot; k++)
+            slots[k] = (infer_slot){p->slots[k].message, p->slots[k].at, p->slots[k].choices, p->slots[k].n_choice};
+        assert_int_equal(engine_slots_tokens(ENGINE, messages, 2, slots, p->n_slot, &t, NULL), PGR_OK);
+        assert_int_equal(t.tokens.n, p->tokens);
+        infer_slot_tokens_free(&t);
+    }
+    const pgr_shown_prompt *taste = &s->prompts[0], *quality = &s->prompts[2];
+    assert_true(taste->history == 2 && taste->slots[0].n_choice == 24 && tokens_of(taste, "user.history") > 0);
+    assert_true(taste->slots[0].at == taste->messages[1].n);
+    assert_true(quality->kind == PGR_SHOWN_QUALITY && quality->order[0] == 1 && quality->slots[0].n_choice == 9);
+    const char *text = quality->messages[1].text;
+    assert_ptr_equal(text + quality->slots[0].at, after(after(text, "sea sea"), "Score:"));
+    assert_ptr_equal(text + quality->slots[1].at, after(after(text, "A drowned valley."), "Score:"));
+    assert_true(tokens_of(quality, "responses[1]") > tokens_of(quality, "responses[0]"));
+    assert_true(tokens_of(quality, "query") > 0 && quality->n_clip == 1);
+    char *json = NULL;
+    assert_int_equal(pgr_shown_json(s, &json, NULL), PGR_OK);
+    assert_non_null(strstr(json, "\"kind\":\"taste\""));
+    assert_non_null(strstr(json, "\"choices\":[\"1\",\"2\""));
+    pgr_free(json);
     pgr_shown_free(s);
     pgr_request_free(r);
 }
@@ -167,7 +219,8 @@ static void test_memory(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_parts), cmocka_unit_test(test_places),
-                                       cmocka_unit_test(test_refusals), cmocka_unit_test(test_memory)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_parts), cmocka_unit_test(test_slots),
+                                       cmocka_unit_test(test_places), cmocka_unit_test(test_refusals),
+                                       cmocka_unit_test(test_memory)};
     return cmocka_run_group_tests(tests, tiny_begin, tiny_end);
 }

@@ -60,10 +60,16 @@ static void print_slot(const screen *s, const pgr_shown_slot *slot) {
     put(s, STYLE_DIM, "]");
 }
 
+/* The text's own lines, nothing else of it that would move on a terminal. */
 static void print_text(const screen *s, const char *text, size_t n) {
-    char *clean = text_clean(text, n);
-    put(s, STYLE_PLAIN, "%s", clean);
-    free(clean);
+    for (size_t at = 0; at <= n;) {
+        const char *end = memchr(text + at, '\n', n - at);
+        size_t len = end ? (size_t)(end - text) - at : n - at;
+        char *clean = text_clean(text + at, len);
+        put(s, STYLE_PLAIN, end ? "%s\n" : "%s", clean);
+        free(clean);
+        at += len + 1;
+    }
 }
 
 static void print_message(const screen *s, const pgr_shown_prompt *p, size_t i) {

@@ -103,6 +103,7 @@ static void test_slots(void **state) {
     pgr_request *r = long_request();
     pgr_judge_options o = options();
     o.frame = "compact";
+    o.score = PGR_SCORE_RECOMPUTED; /* criteria are drawn: more chains than prompts can differ */
     pgr_shown *s = show(r, &o);
     assert_true(s->n_prompt == 3 && s->prompts[0].kind == PGR_SHOWN_TASTE);
     assert_true(s->prompts[0].chains == 5 && s->prompts[1].chains == 3 && s->prompts[2].chains == 2);

@@ -6,6 +6,7 @@
 #include "judge/chain.h"
 
 #define RUBRIC_BOTH "both directions" /* name of the row of what chains take back of each other's criteria */
+#define RUBRIC_UNDECIDED "undecided"  /* and of what a taste gives to a word and its opposite alike (slots_chain.h) */
 
 typedef struct aggregate_chain {
     const chain *chain;

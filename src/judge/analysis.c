@@ -13,7 +13,7 @@ static char *text_of(const pgr_result *r) {
     buf_puts(&b, r->persona);
     for (size_t i = 0; i < r->n_criterion; i++) {
         const pgr_criterion *c = &r->criteria[i];
-        if (strcmp(c->name, RUBRIC_BOTH) == 0) continue;
+        if (strcmp(c->name, RUBRIC_BOTH) == 0 || strcmp(c->name, RUBRIC_UNDECIDED) == 0) continue;
         buf_printf(&b, "%s- %s", b.n ? "\n" : "", c->name);
         if (c->weight == c->weight) buf_printf(&b, " (%.0f %%)", c->weight); /* not NaN */
         if (*c->reason) buf_printf(&b, ": %s", c->reason);

@@ -122,7 +122,7 @@ static pgr_status whole_criteria(const slots_case *c, arena *a, chain *out, pgr_
         decided += fabs(net);
     }
     if (share * (1 - decided) > NO_WEIGHT) {
-        list[n] = criterion(c, a, "undecided", 100 * share * (1 - decided),
+        list[n] = criterion(c, a, RUBRIC_UNDECIDED, 100 * share * (1 - decided),
                             "what the taste gives to a word and its opposite alike");
         if (!list[n].scores) return fail_mem(err);
         for (size_t p = 0; p < c->n_response; p++) list[n].scores[p] = MIDDLE;

@@ -110,8 +110,11 @@ def main():
         assert status in (0, 3), status
         check(out, want, total)
         cost = (spent - whole * (ended + 1)) / kills
-        print(f"{kills} kills, {ended + 1} runs to the end, each the same as in peace, no verdict asked twice; torn "
-              f"lines {torn}; a kill costs {cost:.2f} s, which is {cost / whole * total:.1f} verdicts' time; since the "
+        if not silent:
+            sys.exit("kill_bench.py: no kill came while verdicts were being written: runs must live longer")
+        print(f"{kills} kills, {ended + 1} runs to the end, each the same as in peace, no verdict asked twice; "
+              f"{len(silent)} kills came after new verdicts; torn lines {torn}; a "
+              f"kill costs {cost:.2f} s, which is {cost / whole * total:.1f} verdicts' time; since the "
               f"last verdict saved: median {sorted(silent)[len(silent) // 2]:.2f} s, at most {max(silent):.2f} s")
 
 

@@ -1,4 +1,4 @@
-/* cmd_train.c - `pgenrm train sft|psi`: adapters are trained. */
+/* cmd_train.c - `pgenrm train sft|psi|cre|hncl`: adapters are trained. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -232,8 +232,8 @@ static int train_psi(const command *self, psi_run *r) {
     return status;
 }
 
-static int run_psi(const command *self, int argc, char **argv) {
-    psi_run r = {.o = pgr_psi_options_default()};
+static int run_stage(const command *self, pgr_stage stage, int argc, char **argv) {
+    psi_run r = {.o = pgr_psi_options_default(stage)};
     char **operands = NULL;
     int status = args_parse(self, argc, argv, &r.a.common, &r, &operands);
     if (status != ARGS_RUN) return status;
@@ -243,6 +243,18 @@ static int run_psi(const command *self, int argc, char **argv) {
     }
     if (r.data.n == 0) return args_wrong(self, "expected DATA: taste=FILE, quality=FILE, views=FILE");
     return train_psi(self, &r);
+}
+
+static int run_psi(const command *self, int argc, char **argv) {
+    return run_stage(self, PGR_STAGE_PSI, argc, argv);
+}
+
+static int run_cre(const command *self, int argc, char **argv) {
+    return run_stage(self, PGR_STAGE_CRE, argc, argv);
+}
+
+static int run_hncl(const command *self, int argc, char **argv) {
+    return run_stage(self, PGR_STAGE_HNCL, argc, argv);
 }
 
 static const command PSI = {
@@ -268,10 +280,46 @@ static const command PSI = {
     .run = run_psi,
 };
 
+static const command CRE = {
+    .name = "train cre",
+    .operands = "KIND=FILE...",
+    .summary = "GRPO on sampled criteria, rewarded for coverage and outcome",
+    .about =
+        "Steps of taste sample chains of criteria from the taste slot (--samples of --criteria words) and reward each "
+        "for how\n"
+        "much of what all of the user's pairs tell it names (--alpha) and how many of his pairs that are not shown it "
+        "gets right\n"
+        "(--beta). --init names the adapter of train psi, which is the reference, too. Other steps are those of train "
+        "psi.",
+    .example = "pgenrm train cre taste=users.jsonl --init /tmp/run/adapter --out /tmp/cre --steps 100",
+    .options = PSI_OPTIONS,
+    .rows = pgr_cre_option_rows,
+    .rows_of = "training",
+    .rows_at = offsetof(psi_run, o),
+    .without = ARGS_NO_LORA | ARGS_NO_CHAT_TEMPLATE,
+    .run = run_cre,
+};
+
+static const command HNCL = {
+    .name = "train hncl",
+    .operands = "KIND=FILE...",
+    .summary = "the same for the outcome alone, on more and more hard pairs",
+    .about = "Of a user's pairs that are not shown half count; the share of them that the sampled chains get right "
+             "least often\n"
+             "grows from --hard-from to --hard-to over the run (docs/training.md).",
+    .example = "pgenrm train hncl taste=users.jsonl --init /tmp/cre/adapter --out /tmp/hncl --steps 100",
+    .options = PSI_OPTIONS,
+    .rows = pgr_hncl_option_rows,
+    .rows_of = "training",
+    .rows_at = offsetof(psi_run, o),
+    .without = ARGS_NO_LORA | ARGS_NO_CHAT_TEMPLATE,
+    .run = run_hncl,
+};
+
 /* ---- the commands ---- */
 
 static int run(const command *self, int argc, char **argv) {
-    static const command *const parts[] = {&SFT, &PSI, NULL};
+    static const command *const parts[] = {&SFT, &PSI, &CRE, &HNCL, NULL};
     return args_dispatch(self, parts, argc, argv);
 }
 

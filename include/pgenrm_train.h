@@ -106,7 +106,31 @@ typedef struct pgr_psi_data {
     const char *path; /* preference pairs in any form of docs/users.md; only rows of the split "train", or of none */
 } pgr_psi_data;
 
+typedef enum pgr_stage { /* of the compact judge: what steps of taste do; all others are the same */
+    PGR_STAGE_PSI,       /* cross-entropy against the rule, Bradley-Terry through the expectation */
+    PGR_STAGE_CRE,       /* GRPO: sampled criteria, rewarded for what they cover and what they get right */
+    PGR_STAGE_HNCL,      /* the same for what they get right alone, on more and more hard pairs */
+} pgr_stage;
+
+typedef enum pgr_outcome { /* of a chain on a pair, x its margin over tau */
+    PGR_OUTCOME_SIGMOID,   /* sigmoid(x) */
+    PGR_OUTCOME_BRIER,     /* 1 - (1 - sigmoid(x))^2 */
+    PGR_OUTCOME_BINARY,    /* 1, 0, or .5 at x = 0 */
+} pgr_outcome;
+
+typedef struct pgr_grpo_options { /* of the stages cre and hncl */
+    size_t samples;      /* chains of a user */
+    size_t criteria;     /* words of a chain */
+    double alpha, beta;  /* weights of coverage (none in hncl) and outcome */
+    pgr_outcome outcome;
+    bool apart;          /* advantages of coverage and outcome are normalised each by itself, then added */
+    bool unscaled;       /* advantages are not divided by the rewards' deviation */
+    double kl;           /* weight of the divergence from the adapter that the run began with */
+    double hard_from, hard_to; /* hncl: share of hard pairs at the first and the last step */
+} pgr_grpo_options;
+
 typedef struct pgr_psi_options {
+    pgr_stage stage;
     pgr_train_options train;  /* batch: rows of a step of quality or views; lr: of these steps */
     const pgr_psi_data *data; /* (n_data) */
     size_t n_data;
@@ -126,12 +150,16 @@ typedef struct pgr_psi_options {
     size_t eval_limit;    /* users, or rows, of a kind */
     size_t eval_pairs;    /* shown of a user */
     pgr_people *people;   /* who is similar: for views */
+    pgr_grpo_options grpo;
     size_t similar;       /* people asked; 0: as the frame says */
 } pgr_psi_options;
 
-pgr_psi_options pgr_psi_options_default(void);
+pgr_psi_options pgr_psi_options_default(pgr_stage stage);
 const pgr_option *pgr_psi_option_rows(void);
+const pgr_option *pgr_cre_option_rows(void);  /* those of psi and grpo */
+const pgr_option *pgr_hncl_option_rows(void); /* with hard_from and hard_to, without alpha */
 
+/* The stage that the options say. cre and hncl need train.init, which is their reference. */
 pgr_status pgr_train_psi(pgr_model *model, const pgr_psi_options *options, pgr_train_report *out, pgr_error *err);
 
 #pragma GCC visibility pop

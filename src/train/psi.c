@@ -14,39 +14,84 @@ const char *const TRAIN_SCHEDULES[] = {"constant", "linear", "cosine", NULL};
 #define FLAG(name, member, standard, help) TRAIN_FLAG(pgr_psi_options, name, member, standard, help)
 
 /* clang-format off */
-static const pgr_option ROWS[] = {
-    TRAIN_ROWS(pgr_psi_options, 400, 8, 1.2e-3, 0.67,
-               "learning rate of steps of quality and views", "rows of a step of quality or views"),
-    NUMBER(DOUBLE, "taste-lr", "L", taste_lr, 2e-3, 0, 10, "learning rate of steps of taste", NULL),
-    NUMBER(SIZE, "users", "N", users, 4, 1, 1e6, "users of a step of taste", NULL),
-    NUMBER(SIZE, "pairs-min", "N", pairs_min, 3, 1, 1000, "pairs that are shown of a user, at least", NULL),
-    NUMBER(SIZE, "pairs-max", "N", pairs_max, 16, 1, 1000, "and at most", NULL),
+#define SHARED(LR, TASTE_LR)                                                                                           \
+    TRAIN_ROWS(pgr_psi_options, 400, 8, LR, 0.67,                                                                      \
+               "learning rate of steps of quality and views", "rows of a step of quality or views"),                   \
+    NUMBER(DOUBLE, "taste-lr", "L", taste_lr, TASTE_LR, 0, 10, "learning rate of steps of taste", NULL),               \
+    NUMBER(SIZE, "users", "N", users, 4, 1, 1e6, "users of a step of taste", NULL),                                    \
+    NUMBER(SIZE, "pairs-min", "N", pairs_min, 3, 1, 1000, "pairs that are shown of a user, at least", NULL),           \
+    NUMBER(SIZE, "pairs-max", "N", pairs_max, 16, 1, 1000, "and at most", NULL),                                       \
+    NUMBER(DOUBLE, "tau", "T", tau, 1, 1e-6, 1e6, "margins are divided by it", NULL),                                  \
+    FLAG("common", common, 0, "prompts say what most people like (docs/compact.md)"),                                  \
+    NUMBER(DOUBLE, "hard", "SHARE", hard, 0.05, 0, 1,                                                                  \
+           "of quality rows, whose loser is an empty, a cut or an empty-phrase answer", NULL),                         \
+    FLAG("one-order", one_order, 0, "a row shows its responses in one random order, not in both"),                     \
+    NUMBER(DOUBLE, "held", "SHARE", held, 0.1, 0, 0.9,                                                                 \
+           "of the users (quality: of the queries), evaluated on and not learnt from", NULL),                          \
+    NUMBER(SIZE, "eval-every", "N", eval_every, 100, 0, 1e9, "steps between evaluations; 0: at the end only", NULL),   \
+    NUMBER(SIZE, "eval-limit", "N", eval_limit, 40, 1, 1e6, "users or rows of each kind that are evaluated on", NULL), \
+    NUMBER(SIZE, "eval-pairs", "N", eval_pairs, 6, 1, 1000, "pairs shown of a user there", NULL),                      \
+    NUMBER(SIZE, "similar", "N", similar, 0, 0, 1024,                                                                  \
+           "similar people who are asked (views); 0: as the frame says", NULL)
+
+static const pgr_option PSI_ROWS[] = {
+    SHARED(1.2e-3, 2e-3),
     NUMBER(DOUBLE, "ce", "W", ce, 0.3, 1e-9, 1e6, "weight of the cross-entropy against the rule's tastes", NULL),
     NUMBER(DOUBLE, "bt", "W", bt, 1, 1e-9, 1e6, "weight of Bradley-Terry over the user's other pairs", NULL),
-    NUMBER(DOUBLE, "tau", "T", tau, 1, 1e-6, 1e6, "margins are divided by it", NULL),
-    FLAG("common", common, 0, "prompts say what most people like (docs/compact.md)"),
-    NUMBER(DOUBLE, "hard", "SHARE", hard, 0.05, 0, 1,
-           "of quality rows, whose loser is an empty, a cut or an empty-phrase answer", NULL),
-    FLAG("one-order", one_order, 0, "a row shows its responses in one random order, not in both"),
-    NUMBER(DOUBLE, "held", "SHARE", held, 0.1, 0, 0.9,
-           "of the users (quality: of the queries), evaluated on and not learnt from", NULL),
-    NUMBER(SIZE, "eval-every", "N", eval_every, 100, 0, 1e9, "steps between evaluations; 0: at the end only", NULL),
-    NUMBER(SIZE, "eval-limit", "N", eval_limit, 40, 1, 1e6, "users or rows of each kind that are evaluated on", NULL),
-    NUMBER(SIZE, "eval-pairs", "N", eval_pairs, 6, 1, 1000, "pairs shown of a user there", NULL),
-    NUMBER(SIZE, "similar", "N", similar, 0, 0, 1024,
-           "similar people who are asked (views); 0: as the frame says", NULL),
+    {0},
+};
+
+static const char *const OUTCOMES[] = {"sigmoid", "brier", "binary", NULL}; /* pgr_outcome */
+
+#define GRPO                                                                                                           \
+    NUMBER(SIZE, "samples", "K", grpo.samples, 16, 2, 4096, "chains of a user", NULL),                                 \
+    NUMBER(SIZE, "criteria", "M", grpo.criteria, 3, 1, 12, "words of a chain", NULL),                                  \
+    NUMBER(DOUBLE, "beta", "B", grpo.beta, 1, 0, 1e6, "weight of the outcome", NULL),                                  \
+    { "outcome", "KIND", "of a chain on a pair: sigmoid, brier or binary", NULL, PGR_OPTION_CHOICE, 0,                 \
+      TRAIN_AT(pgr_psi_options, grpo.outcome), 0, 0, 0, OUTCOMES },                                                    \
+    FLAG("unscaled", grpo.unscaled, 0, "advantages are not divided by the deviation of the rewards"),                  \
+    NUMBER(DOUBLE, "kl", "W", grpo.kl, 0.02, 0, 1e6,                                                                   \
+           "weight of the divergence (k3) from the adapter of --init", NULL)
+
+static const pgr_option CRE_ROWS[] = {
+    SHARED(3e-4, 5e-4),
+    GRPO,
+    NUMBER(DOUBLE, "alpha", "A", grpo.alpha, 0.5, 0, 1e6, "weight of the coverage", NULL),
+    FLAG("apart", grpo.apart, 0, "coverage and outcome are normalised each by itself"),
+    {0},
+};
+
+static const pgr_option HNCL_ROWS[] = {
+    SHARED(3e-4, 5e-4),
+    GRPO,
+    NUMBER(DOUBLE, "hard-from", "SHARE", grpo.hard_from, 0, 0, 1, "of hard pairs at the first step", NULL),
+    NUMBER(DOUBLE, "hard-to", "SHARE", grpo.hard_to, 0.8, 0, 1, "of hard pairs at the last step", NULL),
     {0},
 };
 /* clang-format on */
 
 const pgr_option *pgr_psi_option_rows(void) {
-    return ROWS;
+    return PSI_ROWS;
 }
 
-pgr_psi_options pgr_psi_options_default(void) {
+const pgr_option *pgr_cre_option_rows(void) {
+    return CRE_ROWS;
+}
+
+const pgr_option *pgr_hncl_option_rows(void) {
+    return HNCL_ROWS;
+}
+
+static const pgr_option *rows_of(pgr_stage stage) {
+    static const pgr_option *const tables[] = {PSI_ROWS, CRE_ROWS, HNCL_ROWS};
+    return tables[stage];
+}
+
+pgr_psi_options pgr_psi_options_default(pgr_stage stage) {
     pgr_psi_options o;
     memset(&o, 0, sizeof o);
-    options_default(ROWS, &o);
+    options_default(rows_of(stage), &o);
+    o.stage = stage;
     o.train.beta1 = 0.9;
     o.train.beta2 = 0.98; /* docs/compact.md */
     o.mix[PGR_PSI_TASTE] = 0.3;
@@ -68,7 +113,9 @@ static bool has_kind(const pgr_psi_options *o, pgr_psi_kind kind) {
 }
 
 static pgr_status check(const pgr_psi_options *o, pgr_error *err) {
-    PGR_TRY(options_check(ROWS, o, err));
+    PGR_TRY(options_check(rows_of(o->stage), o, err));
+    if (o->stage != PGR_STAGE_PSI && !o->train.init)
+        return fail(err, PGR_E_ARG, "init: found none, expected the adapter that is the reference");
     if (o->n_data == 0) return fail(err, PGR_E_ARG, "data: found none, expected files of taste, quality or views");
     if (o->train.steps == 0) return fail(err, PGR_E_ARG, "steps 0: expected 1 or more");
     if (o->pairs_max < o->pairs_min)
@@ -139,8 +186,15 @@ static void psi_close(psi *p) {
         psi_set_free(&p->sets[k]);
         psi_set_free(&p->evals[k]);
     }
+    mem_free(p->reference);
     pgr_engine_free(p->e);
     frame_close(p->frame);
+}
+
+static json_t *grpo_settings(const pgr_grpo_options *g) {
+    return json_pack("{s:I,s:I,s:f,s:f,s:i,s:b,s:b,s:f,s:f,s:f}", "samples", (json_int_t)g->samples, "criteria",
+                     (json_int_t)g->criteria, "alpha", g->alpha, "beta", g->beta, "outcome", (int)g->outcome, "apart",
+                     g->apart, "unscaled", g->unscaled, "kl", g->kl, "hard_from", g->hard_from, "hard_to", g->hard_to);
 }
 
 /* What decides the numbers besides what all stages have. */
@@ -149,11 +203,14 @@ static json_t *settings_of(const psi *p) {
     json_t *data = json_array();
     for (size_t i = 0; i < o->n_data; i++)
         json_array_append_new(data, json_pack("[s,s]", KINDS[o->data[i].kind], o->data[i].path));
-    return json_pack("{s:o,s:[f,f,f],s:f,s:I,s:I,s:I,s:f,s:f,s:f,s:b,s:f,s:b,s:f,s:I}", "data", data, "mix",
-                     p->share[0], p->share[1], p->share[2], "taste_lr", o->taste_lr, "users", (json_int_t)o->users,
-                     "pairs_min", (json_int_t)o->pairs_min, "pairs_max", (json_int_t)o->pairs_max, "ce", o->ce, "bt",
-                     o->bt, "tau", o->tau, "common", o->common, "hard", o->hard, "one_order", o->one_order, "held",
-                     o->held, "similar", (json_int_t)o->similar);
+    json_t *all =
+        json_pack("{s:o,s:[f,f,f],s:f,s:I,s:I,s:I,s:f,s:f,s:f,s:b,s:f,s:b,s:f,s:I}", "data", data, "mix", p->share[0],
+                  p->share[1], p->share[2], "taste_lr", o->taste_lr, "users", (json_int_t)o->users, "pairs_min",
+                  (json_int_t)o->pairs_min, "pairs_max", (json_int_t)o->pairs_max, "ce", o->ce, "bt", o->bt, "tau",
+                  o->tau, "common", o->common, "hard", o->hard, "one_order", o->one_order, "held", o->held, "similar",
+                  (json_int_t)o->similar);
+    if (all && o->stage != PGR_STAGE_PSI) json_object_set_new(all, "grpo", grpo_settings(&o->grpo));
+    return all;
 }
 
 pgr_status pgr_train_psi(pgr_model *model, const pgr_psi_options *options, pgr_train_report *out, pgr_error *err) {
@@ -161,8 +218,10 @@ pgr_status pgr_train_psi(pgr_model *model, const pgr_psi_options *options, pgr_t
     train_run r = {0};
     json_setup();
     pgr_status s = psi_open(&p, model, options, err);
-    if (s == PGR_OK) s = run_open(&r, model, &options->train, "psi", settings_of(&p), err);
-    train_stage stage = {"psi", &p, psi_step, psi_evaluate, options->eval_every, psi_finish};
+    static const char *const names[] = {"psi", "cre", "hncl"};
+    const char *name = names[options->stage];
+    if (s == PGR_OK) s = run_open(&r, model, &options->train, name, settings_of(&p), err);
+    train_stage stage = {name, &p, psi_step, psi_evaluate, options->eval_every, psi_finish};
     if (s == PGR_OK) s = run_loop(&r, &stage, err);
     if (out) *out = r.report;
     run_close(&r);

@@ -16,6 +16,7 @@ typedef struct psi {
     double share[PGR_PSI_KINDS]; /* of the steps: sum 1 */
     slots_weights weights;       /* common: as shown in prompts */
     double digits[N_DIGIT];      /* 1 .. 9 */
+    float *reference;            /* the adapter's values that cre and hncl began with; NULL: not read yet */
 } psi;
 
 /* ---- psi_items.c: examples as prompts ---- */
@@ -64,8 +65,29 @@ pgr_status psi_hard_loser(const psi *p, const preference_pair *pair, uint64_t nu
 
 /* ---- psi_step.c ---- */
 
+/* A user of a step of taste: some of his pairs are shown, the others are what the reading has to get right. */
+typedef struct taste_item {
+    const psi_user *user;
+    uint64_t position;      /* of the draw: names its random numbers */
+    double target[N_TASTE]; /* the rule's, of what is shown */
+    double *levels;         /* (n, N_FACT) of the user's other pairs */
+    size_t n;
+} taste_item;
+typedef struct taste_batch {
+    psi_items prompts;
+    taste_item *items; /* (n) */
+    size_t n;
+} taste_batch;
+pgr_status taste_draw(psi *p, train_run *r, taste_batch *out, pgr_error *err); /* of o->users users; free in any case */
+void taste_free(taste_batch *b);
+
 pgr_status psi_step(void *ctx, train_run *r, metrics *m, pgr_error *err);
 pgr_psi_kind psi_kind_at(const psi *p, uint64_t step);
+
+/* ---- cre.c ---- */
+
+/* An update of taste by GRPO, as p->o->grpo says. */
+pgr_status step_cre(psi *p, train_run *r, metrics *m, pgr_error *err);
 
 /* ---- psi_eval.c ---- */
 

@@ -24,23 +24,17 @@ pgr_psi_kind psi_kind_at(const psi *p, uint64_t step) {
 
 /* ---- taste ---- */
 
-typedef struct taste_item {
-    double target[N_TASTE];
-    double *levels; /* (n, N_FACT) of the user's other pairs */
-    size_t n;
-} taste_item;
-
 typedef struct taste_step {
     const pgr_psi_options *o;
-    taste_item *items;
-    size_t n, n_pair; /* of all items */
+    const taste_batch *users;
+    size_t n_pair;
     double ce, bt, right, margin, rule;
 } taste_step;
 
 static void taste_loss(void *ctx, size_t i, const double *z, double *dz) {
     taste_step *t = ctx;
-    const taste_item *item = &t->items[i];
-    double p[N_TASTE], right, margin, each = 1 / (double)t->n;
+    const taste_item *item = &t->users->items[i];
+    double p[N_TASTE], right, margin, each = 1 / (double)t->users->n;
     slot_softmax(z, N_TASTE, p);
     t->ce += slot_cross_entropy(p, item->target, N_TASTE, t->o->ce * each, dz);
     t->bt += taste_pairs_loss(p, item->levels, item->n, N_FACT, t->o->tau, t->o->bt * each, dz, &right, &margin);
@@ -53,8 +47,7 @@ static void taste_loss(void *ctx, size_t i, const double *z, double *dz) {
     t->n_pair += item->n;
 }
 
-/* One user: some of his pairs are shown, the others are what the reading has to get right. */
-static pgr_status draw_taste(psi *p, train_run *r, psi_items *prompts, taste_item *item, pgr_error *err) {
+static pgr_status draw_user(psi *p, train_run *r, psi_items *prompts, taste_item *item, pgr_error *err) {
     psi_set *s = &p->sets[PGR_PSI_TASTE];
     uint64_t position = r->state.position[PGR_PSI_TASTE]++;
     uint32_t low = (uint32_t)position, high = (uint32_t)(position >> 32);
@@ -65,7 +58,7 @@ static pgr_status draw_taste(psi *p, train_run *r, psi_items *prompts, taste_ite
     size_t *rest = arena_array(&prompts->arena, u->n, sizeof *rest);
     if (!shown || !rest) return fail_mem(err);
     PGR_TRY(psi_draw_pairs(s, u, want, p->o->train.seed, low, shown, &n, rest, &n_rest, err));
-    item->n = n_rest;
+    *item = (taste_item){.user = u, .position = position, .n = n_rest};
     item->levels = arena_array(&prompts->arena, n_rest, N_FACT * sizeof *item->levels);
     if (!item->levels) return fail_mem(err);
     for (size_t i = 0; i < n_rest; i++)
@@ -74,22 +67,33 @@ static pgr_status draw_taste(psi *p, train_run *r, psi_items *prompts, taste_ite
     return psi_add_taste(p, s->pairs, shown, n, false, prompts, err);
 }
 
+pgr_status taste_draw(psi *p, train_run *r, taste_batch *out, pgr_error *err) {
+    *out = (taste_batch){.n = p->o->users};
+    out->items = arena_array(&out->prompts.arena, out->n, sizeof *out->items);
+    if (!out->items) return fail_mem(err);
+    for (size_t i = 0; i < out->n; i++) PGR_TRY(draw_user(p, r, &out->prompts, &out->items[i], err));
+    return PGR_OK;
+}
+
+void taste_free(taste_batch *b) {
+    psi_items_free(&b->prompts);
+    *b = (taste_batch){0};
+}
+
 static pgr_status step_taste(psi *p, train_run *r, metrics *m, pgr_error *err) {
-    psi_items prompts = {0};
-    taste_step t = {.o = p->o, .n = p->o->users};
-    t.items = arena_array(&prompts.arena, t.n, sizeof *t.items);
-    pgr_status s = t.items ? PGR_OK : fail_mem(err);
-    for (size_t i = 0; s == PGR_OK && i < t.n; i++) s = draw_taste(p, r, &prompts, &t.items[i], err);
-    if (s == PGR_OK) s = run_slots(r, prompts.list, prompts.n, taste_loss, &t, true, err);
+    taste_batch users;
+    taste_step t = {.o = p->o, .users = &users};
+    pgr_status s = taste_draw(p, r, &users, err);
+    if (s == PGR_OK) s = run_slots(r, users.prompts.list, users.prompts.n, taste_loss, &t, true, err);
     m->loss = t.ce + t.bt;
     m->lr = p->o->taste_lr;
-    m->tokens = prompts.tokens;
+    m->tokens = users.prompts.tokens;
     metrics_put(m, "ce", t.ce / p->o->ce);
     metrics_put(m, "bt", t.bt / p->o->bt);
     metrics_put(m, "accuracy", t.right / (double)t.n_pair);
     metrics_put(m, "rule", t.rule / (double)t.n_pair);
     metrics_put(m, "margin", t.margin);
-    psi_items_free(&prompts);
+    taste_free(&users);
     return s;
 }
 
@@ -162,7 +166,10 @@ pgr_status psi_step(void *ctx, train_run *r, metrics *m, pgr_error *err) {
     psi *p = ctx;
     pgr_psi_kind kind = psi_kind_at(p, r->state.step);
     m->kind = names[kind];
-    pgr_status s = kind == PGR_PSI_TASTE ? step_taste(p, r, m, err) : step_text(p, r, kind, m, err);
+    bool supervised = p->o->stage == PGR_STAGE_PSI;
+    pgr_status s = kind != PGR_PSI_TASTE ? step_text(p, r, kind, m, err)
+                   : supervised          ? step_taste(p, r, m, err)
+                                         : step_cre(p, r, m, err);
     if (s == PGR_OK) m->epoch = (double)r->state.position[kind] / (double)p->sets[kind].n_order;
     return s;
 }

@@ -38,6 +38,13 @@ static void test_psi(void **state) {
     assert_non_null(strstr(r.out, "step 4/4"));
     assert_non_null(strstr(r.out, "evaluation:"));
     run_free(&r);
+    r = run_to(
+        "for s in cre hncl; do pgenrm train $s taste=examples/choices.jsonl -m tests/golden/hf-tiny-words "
+        "--pairs-min 1 --held .3 --init $SCRATCH/psi/adapter --out $SCRATCH/$s --steps 2 --pass-tokens 4096; done",
+        0, "");
+    assert_non_null(strstr(r.out, "rewards/coverage/mean"));
+    assert_non_null(strstr(r.out, "hard_share"));
+    run_free(&r);
     r = run_to("cat $SCRATCH/psi/adapter/slots.json", 0, "");
     assert_non_null(strstr(r.out, "\"a\""));
     run_free(&r);
@@ -85,6 +92,7 @@ static void test_refusals(void **state) {
     assert_ends("pgenrm train sft --data x --out y --betas 1,2", 2, "--betas");
     assert_ends("pgenrm train sft --data x --out y --schedule step", 2, "constant, linear or cosine");
     assert_ends(SFT "--dtype int8 --out $SCRATCH/none", 1, "int8");
+    assert_ends("pgenrm train cre taste=examples/choices.jsonl --out $SCRATCH/none", 1, "expected the adapter");
     assert_ends("pgenrm train psi --out y", 2, "expected DATA");
     assert_ends("pgenrm train psi x.jsonl --out y", 2, "taste=FILE");
     assert_ends("pgenrm train psi taste=x.jsonl --out y --mix taste", 2, "--mix");

@@ -52,7 +52,7 @@ static const char *write_qualities(void) {
 }
 
 static pgr_psi_options options_for(const char *out, const pgr_psi_data *data, size_t n) {
-    pgr_psi_options o = pgr_psi_options_default();
+    pgr_psi_options o = pgr_psi_options_default(PGR_STAGE_PSI);
     o.data = data;
     o.n_data = n;
     o.train.out = out;
@@ -61,6 +61,15 @@ static pgr_psi_options options_for(const char *out, const pgr_psi_data *data, si
     o.pairs_max = 6;
     o.held = 0.25;
     o.eval_every = 0;
+    return o;
+}
+
+static pgr_psi_options cre_options_for(const char *out, const pgr_psi_data *data, const char *init, pgr_stage stage) {
+    pgr_psi_options o = options_for(out, data, 1), defaults = pgr_psi_options_default(stage);
+    o.stage = stage;
+    o.grpo = defaults.grpo;
+    o.grpo.hard_to = 0.5;
+    o.train.init = init;
     return o;
 }
 
@@ -115,6 +124,47 @@ static void test_quality(void **state) {
     assert_true(of(&w, "quality/longest") == 0.5);
     assert_true(of(&w, "quality/fooled") < 0.2);
     json_decref(w.evaluation);
+}
+
+/* From a psi that was stopped early the reward rises, and what was learnt of users who are never trained on stays.
+ * Interrupted and resumed it ends in the same bits. */
+static void test_cre(void **state) {
+    (void)state;
+    pgr_train_report report;
+    watched before = {0}, after = {0}, halves = {.stop_after = 3};
+    pgr_psi_data data = {PGR_PSI_TASTE, write_tastes()};
+    pgr_psi_options o = options_for(path_of("early"), &data, 1);
+    char init[160];
+    o.train.steps = 10;
+    watch_run(&o.train, &before);
+    assert_int_equal(run(&o, &report), PGR_OK);
+    snprintf(init, sizeof init, "%s", path_of("early/adapter"));
+
+    o = cre_options_for(path_of("cre"), &data, init, PGR_STAGE_CRE);
+    o.train.steps = 60;
+    o.taste_lr = 2e-3;
+    watch_run(&o.train, &after);
+    assert_int_equal(run(&o, &report), PGR_OK);
+    assert_true(mean(after.reward + 50, 10) > mean(after.reward, 2) + 0.1);
+    assert_true(of(&after, "taste/own") >= of(&before, "taste/own"));
+    assert_true(of(&after, "taste/own") > 0.9);
+    json_decref(before.evaluation);
+    json_decref(after.evaluation);
+
+    o.train.steps = 6;
+    o.stage = PGR_STAGE_HNCL;
+    o.train.out = path_of("whole_hncl");
+    o.train.on_step = NULL;
+    assert_int_equal(run(&o, &report), PGR_OK);
+    o.train.out = path_of("halves_hncl");
+    watch_run(&o.train, &halves);
+    assert_int_equal(run(&o, &report), PGR_E_CANCELLED);
+    halves = (watched){0};
+    o.train.resume = true;
+    assert_int_equal(run(&o, &report), PGR_OK);
+    json_decref(halves.evaluation);
+    assert_true(
+        same_bytes(path_of("whole_hncl/checkpoint-6/state.bin"), path_of("halves_hncl/checkpoint-6/state.bin")));
 }
 
 /* Both kinds, hard losers and all: eight steps are three, an interruption, and five. */
@@ -221,11 +271,15 @@ static void test_refusals(void **state) {
     assert_refused(&o, "found nobody to ask");
     o.n_data = 0;
     assert_refused(&o, "expected files");
+    o = options_for(path_of("refused"), &data, 1);
+    o.stage = PGR_STAGE_CRE;
+    o.grpo = pgr_psi_options_default(PGR_STAGE_CRE).grpo;
+    assert_refused(&o, "expected the adapter that is the reference");
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_taste), cmocka_unit_test(test_quality),
-                                       cmocka_unit_test(test_views), cmocka_unit_test(test_resumes),
-                                       cmocka_unit_test(test_refusals)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_taste),   cmocka_unit_test(test_quality),
+                                       cmocka_unit_test(test_views),   cmocka_unit_test(test_cre),
+                                       cmocka_unit_test(test_resumes), cmocka_unit_test(test_refusals)};
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

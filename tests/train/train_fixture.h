@@ -29,6 +29,7 @@ typedef struct watched { /* of the steps of a run */
     size_t stop_after;   /* lines; 0: never */
     size_t n;
     double loss[1000];   /* (n) of steps */
+    double reward[1000]; /* (n) where they have one */
     json_t *evaluation;  /* the last one; json_decref */
 } watched;
 
@@ -42,7 +43,9 @@ static inline void watch_step(void *ctx, const char *json, const char *text) {
         w->evaluation = v;
         return;
     }
-    if (w->n < 1000) w->loss[w->n++] = json_number_value(json_object_get(v, "loss"));
+    assert_true(w->n < 1000);
+    w->reward[w->n] = json_number_value(json_object_get(v, "reward"));
+    w->loss[w->n++] = json_number_value(json_object_get(v, "loss"));
     assert_int_equal(json_integer_value(json_object_get(v, "step")) > 0, 1);
     json_decref(v);
     if (w->n == w->stop_after) w->cancel = 1;

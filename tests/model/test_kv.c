@@ -100,6 +100,29 @@ static void prepared_pages_are_handed_out(void **state) {
     kv_close(&c);
 }
 
+/* A limit in bytes: as many pages as fit whole, never one more; a looser one than the tokens' changes nothing. */
+static void bytes_are_a_limit_too(void **state) {
+    (void)state;
+    for (size_t pages = 1; pages <= 4; pages++) {
+        kv_cache c;
+        kv_seq a = {0}, b = {0};
+        pgr_error err = {0};
+        assert_int_equal(kv_init(&c, &SMALL, KV_F32, 3 * KV_PAGE, NULL), PGR_OK);
+        size_t limit = pages * c.page_bytes + c.page_bytes / 2, fit = pages < 3 ? pages : 3;
+        kv_limit(&c, limit);
+        assert_int_equal(kv_reserve(&c, &a, fit * KV_PAGE, NULL), PGR_OK);
+        assert_true(kv_bytes(&c) <= limit && kv_bytes(&c) == fit * c.page_bytes);
+        assert_int_equal(kv_reserve(&c, &b, 1, &err), PGR_E_LIMIT);
+        assert_non_null(strstr(err.message, "the KV cache is full"));
+        assert_int_equal(kv_bytes(&c), fit * c.page_bytes);
+        kv_release(&c, &a); /* room that comes back is used, no more is taken */
+        assert_int_equal(kv_reserve(&c, &b, 1, NULL), PGR_OK);
+        assert_int_equal(kv_bytes(&c), fit * c.page_bytes);
+        kv_release(&c, &b);
+        kv_close(&c);
+    }
+}
+
 static bool reserve_and_fork(void) {
     kv_cache c;
     kv_seq a = {0}, b = {0};
@@ -124,11 +147,9 @@ static void allocation_failures(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(fork_shares_until_written),
-        cmocka_unit_test(full_cache_is_an_error_and_loses_nothing),
-        cmocka_unit_test(a_page_that_comes_back_is_clean),
-        cmocka_unit_test(prepared_pages_are_handed_out),
-        cmocka_unit_test(allocation_failures),
+        cmocka_unit_test(fork_shares_until_written),       cmocka_unit_test(full_cache_is_an_error_and_loses_nothing),
+        cmocka_unit_test(a_page_that_comes_back_is_clean), cmocka_unit_test(prepared_pages_are_handed_out),
+        cmocka_unit_test(bytes_are_a_limit_too),           cmocka_unit_test(allocation_failures),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

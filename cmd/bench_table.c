@@ -44,9 +44,10 @@ static void add_row(table *t, const pgr_bench_row *r) {
     with_error(cells[2], r->over_longest, r->over_longest_se, true);
     with_error(cells[3], r->over_base, r->over_base_se, true);
     with_error(cells[4], r->over_stranger, r->over_stranger_se, true);
-    number(cells[5], r->log_loss, 3);
+    bool chains_alone = (r->ind > 0 || r->pro > 0) && !r->calibrated; /* what they say is no probability */
+    number(cells[5], chains_alone ? NAN : r->log_loss, 3);
     snprintf(cells[6], CELL, "-");
-    if (!isnan(r->ece)) snprintf(cells[6], CELL, "%.3f (%.3f)", r->ece, r->ece_floor);
+    if (!isnan(r->ece) && !chains_alone) snprintf(cells[6], CELL, "%.3f (%.3f)", r->ece, r->ece_floor);
     number(cells[7], r->kappa, 3);
     snprintf(cells[8], CELL, "%zu/%zu", r->ties, r->failures);
     number(cells[9], r->flip_rate, 3);

@@ -117,6 +117,8 @@ static const option_row OPTIONS[] = {
      OPTION_AT(bench_run, prototypes)},
     {0, "out", "FOLDER", "verdicts, rows and report go there", OPTION_AT(bench_run, o.out)},
     {0, "resume", NULL, "go on with the run in the folder of --out", OPTION_AT(bench_run, o.resume)},
+    {0, "calibration", "FILE", "how the language model's verdicts become probabilities (of --calibration-out)",
+     OPTION_AT(bench_run, o.calibration)},
     {0, "calibration-out", "FILE",
      "a calibration for `score`, fitted on the last row of p-genrm; ask other rows than those you measure it on",
      OPTION_AT(bench_run, o.calibration_out)},

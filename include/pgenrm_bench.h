@@ -120,6 +120,8 @@ typedef struct pgr_bench_options {
     int n_thread;       /* of fits; 0: all cores */
     const char *out;    /* folder for verdicts, rows and the report; NULL: nothing is kept */
     bool resume;        /* go on with what `out` holds; the settings must be the same */
+    const char *calibration;     /* file of such a calibration: the language model's verdicts get probabilities by it;
+                                  * NULL: none, and judge.calibration is not looked at */
     const char *calibration_out; /* file for a calibration fitted on the verdicts of each set's last p-genrm row that is
                                   * no control: of shrunk leads, or of probabilities where no verdict has two
                                   * chains; NULL: none */
@@ -208,6 +210,7 @@ typedef struct pgr_bench_row {
     double over_ind, over_ind_se;           /* and of a row with pro to as many chains under the own history */
     pgr_bench_errors over_longest_errors, over_base_errors, over_stranger_errors, over_ind_errors;
     double stranger_accuracy, stranger_spread; /* of the strangers: mean, standard deviation between them */
+    bool calibrated;  /* the language model's probabilities are those of options.calibration */
     const char *base; /* the method that over_base compares with, "" if none */
     pgr_bench_bin bins[PGR_BENCH_BINS];
     const pgr_bench_at *by_chains; /* (n_by_chains) for 1, 2, 3... chains of ind, in the order in which they are

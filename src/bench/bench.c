@@ -122,6 +122,7 @@ static pgr_status add_rows(bench *b, const summary_input *in, const run_input *r
     PGR_TRY(add_controls(b, in, run, rows + b->n_row, a));
     for (size_t i = 0; i < n; i++) { /* the set is freed before the report */
         pgr_bench_row *r = &rows[b->n_row + i];
+        r->calibrated = b->o->calibration && (r->ind > 0 || r->pro > 0);
         r->data = arena_strdup(&b->made->arena, r->data);
         r->split = arena_strdup(&b->made->arena, r->split);
         r->model = arena_strdup(&b->made->arena, r->model);
@@ -339,7 +340,11 @@ pgr_status pgr_bench(pgr_engine *engine, const pgr_bench_options *options, pgr_b
     report *made = mem_zero(1, sizeof *made);
     if (!made) return fail_mem(err);
     bench b = {.o = &o, .engine = engine, .err = err, .made = made, .j = {.fd = -1}};
-    pgr_status s = run_all(&b);
+    pgr_calibration *calibration = NULL;
+    pgr_status s = o.calibration ? pgr_calibration_open(o.calibration, &calibration, err) : PGR_OK;
+    o.judge.calibration = calibration;
+    if (s == PGR_OK) s = run_all(&b);
+    pgr_calibration_free(calibration);
     journal_close(&b.j);
     pool_free(b.threads);
     for (size_t i = 0; b.sets && i < o.n_data; i++)

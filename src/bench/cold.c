@@ -208,6 +208,8 @@ static pgr_status run_fold(cold *c, const cold_set *s, int fold, int known, cons
     o.limit = 0;
     o.judge.history = known;
     if (known == 0) o.strangers = 0;
+    o.folds = 0;
+    o.robust = false;
     o.out = c->o->out ? folder : NULL;
     pgr_bench_report *found = NULL;
     PGR_TRY(pgr_bench(c->engine, &o, &found, c->err));

@@ -358,6 +358,15 @@ static pgr_status scalar_mark(pgr_scalar *s, double *out, pgr_error *err) {
     return PGR_OK;
 }
 
+/* A number that the file's bytes decide, exact in a double. */
+static pgr_status calibration_mark(const char *path, double *out, pgr_error *err) {
+    buf text = {0};
+    PGR_TRY(file_read(path, &text, err));
+    *out = (double)(hash_bytes(HASH_BEGIN, text.data ? text.data : "", text.n) >> 32);
+    buf_free(&text);
+    return PGR_OK;
+}
+
 /* null: nobody says which */
 static json_t *names(const char *const *v, size_t n) {
     json_t *list = n ? json_array() : json_null();
@@ -414,9 +423,10 @@ pgr_status plan_settings(const pgr_bench_options *o, pgr_engine *engine, const b
                          json_t **out, pgr_error *err) {
     json_setup();
     bool model = engine && pgr_bench_asks_model(o);
-    double mark = 0, scalar = 0;
+    double mark = 0, scalar = 0, calibration = 0;
     if (model) PGR_TRY(fingerprint(engine, &mark, err));
     if (o->scalar) PGR_TRY(scalar_mark(o->scalar, &scalar, err));
+    if (o->calibration) PGR_TRY(calibration_mark(o->calibration, &calibration, err));
     settings s = {.top = json_object()};
     json_t *data = json_array();
     put(&s, "version", json_integer(PLAN_VERSION));
@@ -440,6 +450,7 @@ pgr_status plan_settings(const pgr_bench_options *o, pgr_engine *engine, const b
     put(&s, "methods", names(o->methods, o->n_methods));
     put(&s, "scalar", text_or_null(o->scalar ? pgr_scalar_name(o->scalar) : NULL));
     put(&s, "scalar_fingerprint", o->scalar ? json_real(scalar) : json_null());
+    put(&s, "calibration", o->calibration ? json_real(calibration) : json_null());
     put_judge(&s, &o->judge);
     if (s.failed) {
         json_decref(s.top);

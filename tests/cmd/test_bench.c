@@ -33,6 +33,22 @@ static void prints_rows(void **state) {
     assert_null(strstr(r.out, "\"ece_shrunk\":null,\"over_longest\":-")); /* p-genrm's is there */
     assert_non_null(strstr(r.out, "{\"method\":\"temperature\",\"input\":\"shrunk\",\"n\":16,\"between\":"));
     run_free(&r);
+    /* With the calibration the verdicts have probabilities; another one is another run; without one there are none. */
+    r = run(0, TRY "--ind 4 --methods p-genrm --json --calibration $SCRATCH/t.json --out $SCRATCH/cal");
+    assert_non_null(strstr(r.out, "\"calibrated\":true,\"ece\":0"));
+    assert_non_null(strstr(r.out, "\"method\":\"longest\""));
+    assert_non_null(strstr(r.out, "\"calibrated\":false")); /* longest asks nobody */
+    run_free(&r);
+    r = run(1, TRY "--ind 4 --methods p-genrm --calibration $SCRATCH/c.json --out $SCRATCH/cal --resume");
+    assert_non_null(strstr(r.err, "calibration is "));
+    run_free(&r);
+    r = run(0, TRY "--ind 4 --methods p-genrm");
+    const char *line = strstr(r.out, "p-genrm");
+    assert_true(line && strcspn(line, "(") > strcspn(line, "\n")); /* no ECE (floor) in the row */
+    run_free(&r);
+    r = run(1, TRY "--ind 2 --calibration /nonexistent");
+    assert_non_null(strstr(r.err, "/nonexistent"));
+    run_free(&r);
     r = run(1, TRY "--split train --ind 0");
     assert_non_null(strstr(r.err, "learns from train rows"));
     run_free(&r);

@@ -330,3 +330,12 @@ void json_put_number(buf *b, double v) {
         if (*c == ',') *c = '.'; /* the locale's decimal point */
     buf_puts(b, text);
 }
+
+static int put_piece(const char *text, size_t n, void *b) {
+    buf_add(b, text, n);
+    return 0;
+}
+
+void json_put(buf *b, const json_t *v, size_t flags) {
+    if (json_dump_callback(v, put_piece, b, flags) != 0) b->failed = true;
+}

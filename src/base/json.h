@@ -38,6 +38,8 @@ pgr_status json_want_string(const json_t *v, json_at at, const char **out, pgr_e
 pgr_status json_want_integer(const json_t *v, json_at at, int64_t lo, int64_t hi, int64_t *out, pgr_error *err);
 const char *json_kind(const json_t *v); /* "a string", "nothing", ... */
 
+/* Appends the value as text, by jansson's flags; b->failed without memory (json_dumps may then leave a part out). */
+void json_put(buf *b, const json_t *v, size_t flags);
 /* Appends s as a JSON string with quotes; bytes that are not UTF-8 become U+FFFD. */
 void json_put_string(buf *b, const char *s, size_t n);
 /* Appends a number, null if it is not finite: whole numbers below 2^53 exactly, others to 6 significant digits. */

@@ -492,10 +492,10 @@ static pgr_status compare(const char *path, const json_t *there, const json_t *h
 }
 
 static pgr_status write_plan(const char *path, const json_t *settings, pgr_error *err) {
-    char *text = json_dumps(settings, JSON_INDENT(2) | JSON_REAL_PRECISION(17));
-    if (!text) return fail_mem(err);
-    pgr_status s = file_write(path, text, strlen(text), err);
-    mem_free(text);
+    buf text = {0};
+    json_put(&text, settings, JSON_INDENT(2) | JSON_REAL_PRECISION(17));
+    pgr_status s = text.failed ? fail_mem(err) : file_write(path, text.data, text.n, err);
+    buf_free(&text);
     return s;
 }
 

@@ -201,16 +201,19 @@ static json_t *grpo_settings(const pgr_grpo_options *g) {
 static json_t *settings_of(const psi *p) {
     const pgr_psi_options *o = p->o;
     json_t *data = json_array();
+    int failed = 0;
     for (size_t i = 0; i < o->n_data; i++)
-        json_array_append_new(data, json_pack("[s,s]", KINDS[o->data[i].kind], o->data[i].path));
+        failed |= json_array_append_new(data, json_pack("[s,s]", KINDS[o->data[i].kind], o->data[i].path));
     json_t *all =
         json_pack("{s:o,s:[f,f,f],s:f,s:I,s:I,s:I,s:f,s:f,s:f,s:b,s:f,s:b,s:f,s:I}", "data", data, "mix", p->share[0],
                   p->share[1], p->share[2], "taste_lr", o->taste_lr, "users", (json_int_t)o->users, "pairs_min",
                   (json_int_t)o->pairs_min, "pairs_max", (json_int_t)o->pairs_max, "ce", o->ce, "bt", o->bt, "tau",
                   o->tau, "common", o->common, "hard", o->hard, "one_order", o->one_order, "held", o->held, "similar",
                   (json_int_t)o->similar);
-    if (all && o->stage != PGR_STAGE_PSI) json_object_set_new(all, "grpo", grpo_settings(&o->grpo));
-    return all;
+    if (all && o->stage != PGR_STAGE_PSI) failed |= json_object_set_new(all, "grpo", grpo_settings(&o->grpo));
+    if (!failed) return all;
+    json_decref(all);
+    return NULL;
 }
 
 pgr_status pgr_train_psi(pgr_model *model, const pgr_psi_options *options, pgr_train_report *out, pgr_error *err) {

@@ -249,11 +249,14 @@ static pgr_status make_step(train_run *r, const train_stage *s, pgr_error *err) 
 static pgr_status evaluate(train_run *r, const train_stage *s, pgr_error *err) {
     metrics m = {0};
     if (!s->evaluate) return PGR_OK;
+    r->state.due = true;
     PGR_TRY(s->evaluate(s->ctx, r, &m, err));
+    r->state.due = false;
     return m.n_more > 0 ? tell_evaluation(r, &m, err) : PGR_OK;
 }
 
 static pgr_status make_steps(train_run *r, const train_stage *s, pgr_error *err) {
+    if (r->state.due) PGR_TRY(evaluate(r, s, err)); /* the run was interrupted in it */
     while (r->state.step < r->steps) {
         PGR_TRY(watch_check(&r->o->watch, err));
         PGR_TRY(make_step(r, s, err));

@@ -153,15 +153,17 @@ static pgr_status write_json(const char *folder, const train_state *s, const jso
     char path[SAVED_PATH];
     PGR_TRY(join(path, folder, "state.json", err));
     json_t *at = json_array();
-    for (size_t i = 0; i < SAVED_POSITIONS; i++) json_array_append_new(at, json_integer((json_int_t)s->position[i]));
-    json_t *v = json_pack("{s:i,s:I,s:I,s:I,s:o,s:O}", "version", VERSION, "step", (json_int_t)s->step, "num_tokens",
-                          (json_int_t)s->tokens, "metrics_bytes", (json_int_t)s->metrics_bytes, "positions", at,
-                          "settings", settings);
-    char *text = v ? json_dumps(v, JSON_INDENT(2)) : NULL;
+    int failed = 0;
+    for (size_t i = 0; i < SAVED_POSITIONS; i++)
+        failed |= json_array_append_new(at, json_integer((json_int_t)s->position[i]));
+    json_t *v = json_pack("{s:i,s:I,s:I,s:I,s:b,s:o,s:O}", "version", VERSION, "step", (json_int_t)s->step,
+                          "num_tokens", (json_int_t)s->tokens, "metrics_bytes", (json_int_t)s->metrics_bytes,
+                          "evaluation_due", s->due, "positions", at, "settings", settings);
+    buf text = {.failed = failed || !v};
+    if (v) json_put(&text, v, JSON_INDENT(2));
     json_decref(v);
-    if (!text) return fail_mem(err);
-    pgr_status status = file_write(path, text, strlen(text), err);
-    mem_free(text);
+    pgr_status status = text.failed ? fail_mem(err) : file_write(path, text.data, text.n, err);
+    buf_free(&text);
     return status;
 }
 
@@ -242,6 +244,7 @@ static pgr_status take_json(const char *path, const json_t *v, const json_t *set
     s->step = (uint64_t)n[0];
     s->tokens = (uint64_t)n[1];
     s->metrics_bytes = (uint64_t)n[2];
+    s->due = json_is_true(json_object_get(v, "evaluation_due"));
     return compare(path, json_object_get(v, "settings"), settings, err);
 }
 

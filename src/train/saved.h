@@ -16,6 +16,7 @@ typedef struct train_state {
     uint64_t step, tokens;
     uint64_t position[SAVED_POSITIONS]; /* examples of each kind that were drawn */
     uint64_t metrics_bytes;             /* of metrics.jsonl, those up to this step */
+    bool due;                           /* an evaluation of this step was begun and not finished */
 } train_state;
 
 /* Writes OUT/checkpoint-STEP, unless it is there, and removes all but the last two. path (SAVED_PATH): the folder. */

@@ -277,9 +277,37 @@ static void test_refusals(void **state) {
     assert_refused(&o, "expected the adapter that is the reference");
 }
 
+/* A run with some allocation failing says so and leaves no memory behind: about forty of all. */
+static void test_memory(void **state) {
+    (void)state;
+    pgr_model *m = open_tiny(WORDS_MODEL, 1);
+    pgr_psi_data data[] = {{PGR_PSI_TASTE, write_tastes()}, {PGR_PSI_QUALITY, write_qualities()}};
+    char out[160], command[200];
+    snprintf(out, sizeof out, "%s", path_of("memory"));
+    snprintf(command, sizeof command, "rm -rf %s", out);
+    pgr_psi_options o = options_for(out, data, 2);
+    pgr_error err = {0};
+    long live = 0, n = 0, step = 1;
+    o.train.steps = 2;
+    o.eval_limit = 4;
+    for (long i = -1; i <= n; i += i <= 0 ? 1 : step) { /* first one run in which the model keeps what it needs once */
+        long before = mem_count();
+        assert_int_equal(system(command), 0);
+        if (i > 0) mem_fail_nth(i);
+        pgr_status s = pgr_train_psi(m, &o, NULL, &err);
+        mem_fail_nth(0);
+        if (i < 0) live = mem_live();
+        if (i == 0) n = mem_count() - before, step = n / 40;
+        if ((s == PGR_OK) != (i <= 0) || mem_live() != live)
+            fail_msg("allocation %ld of %ld failed: status %d, %ld more live", i, n, s, mem_live() - live);
+    }
+    pgr_model_close(m);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_taste),   cmocka_unit_test(test_quality),
                                        cmocka_unit_test(test_views),   cmocka_unit_test(test_cre),
-                                       cmocka_unit_test(test_resumes), cmocka_unit_test(test_refusals)};
+                                       cmocka_unit_test(test_resumes), cmocka_unit_test(test_refusals),
+                                       cmocka_unit_test(test_memory)};
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

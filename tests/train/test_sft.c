@@ -156,9 +156,60 @@ static void test_damage(void **state) {
     assert_refused(&o, PGR_E_FORMAT, "bytes");
 }
 
+static json_t *state_of(const char *run) {
+    char name[80];
+    buf text = {0};
+    json_t *v = NULL;
+    snprintf(name, sizeof name, "%s/checkpoint-1/state.json", run);
+    assert_int_equal(file_read(path_of(name), &text, NULL), PGR_OK);
+    assert_int_equal(json_parse(text.data, text.n, name, 1, &v, NULL), PGR_OK);
+    buf_free(&text);
+    json_object_del(v, "metrics_bytes"); /* times have more digits or fewer */
+    return v;
+}
+
+static bool same_state(const char *a, const char *b) {
+    json_t *one = state_of(a), *two = state_of(b);
+    bool same = json_equal(one, two);
+    json_decref(one);
+    json_decref(two);
+    return same;
+}
+
+/* A run with some allocation failing says so and leaves no memory behind, or it did without and
+ * wrote what it would have written: every 7th of some hundreds. */
+static void test_memory(void **state) {
+    (void)state;
+    pgr_model *m = open_tiny(TINY, 1);
+    char out[160];
+    snprintf(out, sizeof out, "%s", path_of("memory"));
+    pgr_sft_options o = options_for(out);
+    pgr_error err = {0};
+    long live = 0, n = 0;
+    o.train.steps = 1;
+    for (long i = -7; i <= n; i += 7) { /* first one run in which the model keeps what it needs once */
+        long before = mem_count();
+        char command[200];
+        snprintf(command, sizeof command, "rm -rf %s", o.train.out);
+        assert_int_equal(system(command), 0);
+        if (i > 0) mem_fail_nth(i);
+        pgr_status s = pgr_train_sft(m, &o, NULL, &err);
+        mem_fail_nth(0);
+        if (i < 0) live = mem_live();
+        if (i == 0) n = mem_count() - before;
+        if (i == 0) rename(path_of("memory"), path_of("memory_whole"));
+        bool whole = s == PGR_OK && i > 0 && same_state("memory", "memory_whole");
+        if ((s == PGR_OK && i > 0 && !whole) || (s != PGR_OK && i <= 0) || mem_live() != live)
+            fail_msg("allocation %ld of %ld failed: status %d, %ld more live", i, n, s, mem_live() - live);
+    }
+    assert_true(n > 100);
+    pgr_model_close(m);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_learns),   cmocka_unit_test(test_resumes),
                                        cmocka_unit_test(test_longer),   cmocka_unit_test(test_init),
-                                       cmocka_unit_test(test_refusals), cmocka_unit_test(test_damage)};
+                                       cmocka_unit_test(test_refusals), cmocka_unit_test(test_damage),
+                                       cmocka_unit_test(test_memory)};
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

@@ -14,6 +14,10 @@ static int take_lora(void *options, const option_row *row, const char *value) {
     const char *colon = strrchr(value, ':');
     float scale = 1;
     size_t n = strlen(value);
+    if (strcmp(value, "none") == 0) {
+        o->no_lora = true;
+        return EXIT_DONE;
+    }
     if (colon && !strchr(colon, '/')) {
         n = (size_t)(colon - value);
         int status = option_value(&scale, row, colon + 1);
@@ -47,7 +51,8 @@ static const option_row COMMON[] = {
      "model)",
      OPTION_AT(common_options, model)},
     {0, "lora", "PATH[:SCALE]",
-     "LoRA adapter on top of the model: a PEFT folder or a GGUF file; may be repeated (default scale: 1)",
+     "LoRA adapter on top of the model: a PEFT folder or a GGUF file; may be repeated (default scale: 1); none: "
+     "not even the one that comes with pgenrm for judging",
      .type = PGR_OPTION_FLOAT, .lo = -1e6, .hi = 1e6, .take = take_lora},
     {0, "chat-template", "FILE|NAME",
      "chat template instead of the model's own: a file (Jinja, docs/chat.md), chatml or llama3",

@@ -45,6 +45,7 @@ typedef struct common_options {
     const char *model, *chat_template; /* NULL: not given */
     lora_option loras[ARGS_MAX_LORA];
     size_t n_lora;
+    bool no_lora; /* "none" was given */
     pgr_dtype dtype;
     int n_thread;
     int64_t seed; /* -1: not given */

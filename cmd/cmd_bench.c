@@ -263,10 +263,13 @@ static int bench_on(bench_run *r) {
     pgr_engine_options eo = pgr_engine_options_default();
     eo.kv_bytes = r->memory_mb << 20;
     if (eo.cache_bytes > eo.kv_bytes / 2) eo.cache_bytes = eo.kv_bytes / 2;
-    if (pgr_bench_asks_model(&r->o))
-        status = session_open_engine(&r->common, &eo, &s);
-    else
+    char *shipped = NULL;
+    if (pgr_bench_asks_model(&r->o)) {
+        status = take_shipped_adapter(&r->common, r->o.judge.frame, &shipped);
+        if (status == EXIT_DONE) status = session_open_engine(&r->common, &eo, &s);
+    } else {
         s.bar = pgr_progress_bar_create(r->common.quiet);
+    }
     if (status == EXIT_DONE) status = open_the_embedder(r, s.bar);
     if (status == EXIT_DONE) status = open_people(r);
     if (status == EXIT_DONE) status = scalar_args_open(&r->scalar, &r->common, s.bar);
@@ -277,6 +280,7 @@ static int bench_on(bench_run *r) {
     pgr_embedder_close(r->opened);
     pgr_free(r->embedder_path);
     session_close(&s);
+    pgr_free(shipped);
     return status;
 }
 

@@ -260,7 +260,8 @@ static int complete_requests(score_run *r) {
 
 static int judge_requests(score_run *r) {
     session s = {0};
-    int status = judge_args_open(&r->judge, &r->common);
+    int status = take_shipped_adapter(&r->common, r->judge.o.frame, &r->judge.shipped);
+    if (status == EXIT_DONE) status = judge_args_open(&r->judge, &r->common);
     if (status == EXIT_DONE) status = complete_requests(r);
     if (status == EXIT_DONE) status = session_open(&r->common, true, &s);
     if (status == EXIT_DONE) status = scalar_args_open(&r->scalar, &r->common, s.bar);

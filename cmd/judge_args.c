@@ -40,10 +40,19 @@ static pgr_status open_users(judge_args *a, int n_thread, pgr_error *err) {
     return s;
 }
 
+/* The named calibration, else that of the adapter that comes with pgenrm. */
+static pgr_status open_calibration(judge_args *a, pgr_error *err) {
+    if (a->calibration) return pgr_calibration_open(a->calibration, &a->map, err);
+    if (!a->shipped) return PGR_OK;
+    char *beside = must_join(a->shipped, "/calibration.json");
+    pgr_status s = exists(beside) ? pgr_calibration_open(beside, &a->map, err) : PGR_OK;
+    free(beside);
+    return s;
+}
+
 int judge_args_open(judge_args *a, const common_options *common) {
     pgr_error err = {0};
-    pgr_status s = PGR_OK;
-    if (a->calibration) s = pgr_calibration_open(a->calibration, &a->map, &err);
+    pgr_status s = open_calibration(a, &err);
     a->o.calibration = a->map;
     if (s == PGR_OK && (a->store_name || a->prototypes || a->o.pro > 0)) s = open_users(a, common->n_thread, &err);
     if (s != PGR_OK) return complain_error(&err);
@@ -58,6 +67,8 @@ void judge_args_close(judge_args *a) {
     pgr_store_close(a->store);
     pgr_embedder_close(a->embedder);
     pgr_calibration_free(a->map);
+    pgr_free(a->shipped);
+    a->shipped = NULL;
     a->people = NULL;
     a->store = NULL;
     a->embedder = NULL;

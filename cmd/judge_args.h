@@ -26,6 +26,7 @@ typedef struct judge_args {
     pgr_people *people;
     pgr_embedder *embedder;
     pgr_calibration *map;
+    char *shipped; /* of take_shipped_adapter, whose calibration counts where none is named; NULL: none */
 } judge_args;
 
 /* Opens what the options ask for and puts it into the judge options; an exit status. Close in any case. */

@@ -19,6 +19,20 @@ int find_model(const common_options *o, char **path) {
     return pgr_model_find(o->model, path, &err) == PGR_OK ? EXIT_DONE : complain_error(&err);
 }
 
+int take_shipped_adapter(common_options *common, const char *frame, char **path) {
+    *path = NULL;
+    if (common->n_lora > 0 || common->no_lora || (frame && strcmp(frame, "compact") != 0)) return EXIT_DONE;
+    char *model = NULL;
+    int status = find_model(common, &model);
+    if (status != EXIT_DONE) return status;
+    pgr_error err = {0};
+    pgr_status found = pgr_adapter_find(model, path, &err);
+    pgr_free(model);
+    if (found != PGR_OK) return complain_error(&err);
+    if (*path) common->loras[common->n_lora++] = (lora_option){*path, strlen(*path), 1};
+    return EXIT_DONE;
+}
+
 static pgr_status open_loras(const common_options *o, session *s, pgr_error *err) {
     float scales[ARGS_MAX_LORA];
     for (size_t i = 0; i < o->n_lora; i++) {

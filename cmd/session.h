@@ -15,6 +15,10 @@ typedef struct session {
 
 /* The file of the model that the options name: an exit status; *path is the caller's (pgr_free). */
 int find_model(const common_options *o, char **path);
+/* Where no adapter is asked for and the frame (NULL: the model's own) is the compact one: the adapter that comes with
+ * pgenrm for this model becomes an option of common. Before the model is opened. *path is the caller's (pgr_free), for
+ * as long as common is in use; NULL: none. An exit status. */
+int take_shipped_adapter(common_options *common, const char *frame, char **path);
 /* Opens the model, and an engine on it with the adapters, as the options say. An exit status; close it in any case. */
 int session_open(const common_options *o, bool engine, session *s);
 /* The same, the engine with these options. */

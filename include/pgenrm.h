@@ -178,6 +178,11 @@ void pgr_model_close(pgr_model *model); /* NULL is fine */
  * $PGENRM_MODEL, else the default model. *out is the caller's (pgr_free). The error says how to get the model. */
 pgr_status pgr_model_find(const char *name, char **out, pgr_error *err);
 
+/* The adapter that comes with pgenrm for the model at model_path: a PEFT folder named as the model's file or folder is
+ * up to the first dot, in the installed data, else in the sources. It is for the compact frame; slots.json and
+ * calibration.json stand in it. *out is the caller's (pgr_free); NULL: there is none for this model. */
+pgr_status pgr_adapter_find(const char *model_path, char **out, pgr_error *err);
+
 /* What a model, a LoRA adapter (PEFT folder or GGUF file) or an encoder holds and what will be used and why, as JSON
  * (json; its "kind" is "model", "lora" or "encoder") or as text for people. Opens no weights. options may be NULL; of
  * them chat_template counts, which only a model takes. *out is the caller's (pgr_free). */

@@ -52,6 +52,35 @@ pgr_status pgr_model_find(const char *name, char **out, pgr_error *err) {
     return model_find_path(name, is_default ? " (tools/fetch_model.sh fetches the default model)" : "", out, err);
 }
 
+/* The name of a model at a path: its last part, up to the first dot. */
+static int name_of(const char *path, const char **name) {
+    size_t n = strlen(path);
+    while (n > 0 && path[n - 1] == '/') n--;
+    size_t from = n;
+    while (from > 0 && path[from - 1] != '/') from--;
+    const char *dot = memchr(path + from, '.', n - from);
+    *name = path + from;
+    return (int)(dot ? (size_t)(dot - path) - from : n - from);
+}
+
+pgr_status pgr_adapter_find(const char *model_path, char **out, pgr_error *err) {
+    const char *folders[] = {PGR_ADAPTERS, PGR_SOURCE_ADAPTERS}, *name;
+    int n = name_of(model_path, &name);
+    buf b = {0};
+    *out = NULL;
+    for (size_t i = 0; i < 2 && n > 0 && !b.n; i++) {
+        buf_printf(&b, "%s/%.*s/adapter_config.json", folders[i], n, name);
+        if (!b.failed && !file_exists(b.data)) buf_clear(&b);
+    }
+    pgr_status s = b.failed ? fail_mem(err) : PGR_OK;
+    if (s == PGR_OK && b.n) {
+        b.data[b.n - strlen("/adapter_config.json")] = '\0';
+        *out = buf_take(&b);
+    }
+    buf_free(&b);
+    return s;
+}
+
 /* ---- opening ---- */
 
 gemm_form model_form(pgr_dtype dtype) {

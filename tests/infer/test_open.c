@@ -197,11 +197,8 @@ static void one_and_three_threads(void **state) {
     free_all(want, n);
 }
 
-/* A prompt is read beside the running chains, they do not stand still for it. */
-static void chains_go_on_while_a_prompt_is_read(void **state) {
-    (void)state;
-    pgr_engine *e = engine_with(16, 0);
-    infer_request a = request("A", 2, 200), b = request(LONG_TEXT LONG_TEXT LONG_TEXT, 1, 5);
+/* What two chains write in the four steps that a later prompt is read in. */
+static uint64_t written_beside(pgr_engine *e, infer_request a, infer_request b) {
     infer_result *got[2];
     submit(e, a, &got[0]);
     step(e, 3);
@@ -209,11 +206,26 @@ static void chains_go_on_while_a_prompt_is_read(void **state) {
     uint64_t read = engine_state(e).n_read, written = engine_state(e).n_written;
     step(e, 4);
     assert_true(engine_state(e).n_read - read > 30 && engine_state(e).n_read < engine_state(e).n_to_read);
-    assert_int_equal(engine_state(e).n_written - written, 2 * 4);
+    written = engine_state(e).n_written - written;
     finish(e);
     assert_as_alone(got[0], a);
     assert_as_alone(got[1], b);
     free_all(got, 2);
+    return written;
+}
+
+/* Chains that somebody waits for do not stand still while a prompt is read; few others do, to share passes later. */
+static void chains_go_on_where_somebody_waits(void **state) {
+    (void)state;
+    pgr_engine *e = engine_with(16, 0);
+    infer_request a = request("A", 2, 200), b = request(LONG_TEXT LONG_TEXT LONG_TEXT, 1, 5);
+    assert_int_equal(written_beside(e, a, b), 0);
+    a.deadline_s = 1000;
+    assert_int_equal(written_beside(e, a, b), 2 * 4);
+    pgr_engine_free(e);
+    e = engine_with(16, 0);
+    a = request("A", 32, 60); /* half of the slots: they are many */
+    assert_int_equal(written_beside(e, a, b), 32 * 4);
     pgr_engine_free(e);
 }
 
@@ -654,7 +666,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(submitted_while_others_run),
         cmocka_unit_test(one_and_three_threads),
-        cmocka_unit_test(chains_go_on_while_a_prompt_is_read),
+        cmocka_unit_test(chains_go_on_where_somebody_waits),
         cmocka_unit_test(owners_take_their_own),
         cmocka_unit_test(a_bad_request_fails_alone),
         cmocka_unit_test(broken_weights_are_each_request_s_error),

@@ -207,7 +207,9 @@ static void total_rows(const rubric *b) {
     rubric_row(b, STYLE_BOLD, &(rubric_head){.name = mean}, mean_score, NULL, VALUE_NUMBER);
     rubric_row(b, STYLE_PLAIN, &(rubric_head){.name = "± standard error"}, standard_error, NULL, VALUE_NUMBER);
     if (!other && differ(r, mean_score, stated_total))
-        rubric_row(b, STYLE_DIM, &(rubric_head){.name = "as the chains state it"}, stated_total, NULL, VALUE_NUMBER);
+        rubric_row(b, STYLE_DIM,
+                   &(rubric_head){.name = r->completion_tokens ? "as the chains state it" : "by drawn criteria alone"},
+                   stated_total, NULL, VALUE_NUMBER);
     if (r->calibrated)
         rubric_row(b, STYLE_PLAIN, &(rubric_head){.name = "Probability to be the best"}, win_probability, NULL,
                    VALUE_SHARE);
@@ -385,6 +387,7 @@ static void print_chain_counts(const screen *s, const pgr_result *r) {
     if (r->pro.requested)
         n += (size_t)snprintf(line + n, sizeof line - n, " (%zu under the own history, %zu under similar users')",
                               r->ind.parsed, r->pro.parsed);
+    if (r->alike) n += (size_t)snprintf(line + n, sizeof line - n, "; %zu more would be copies of these", r->alike);
     if (r->saved)
         n += (size_t)snprintf(line + n, sizeof line - n,
                               r->calibrated ? ", %zu saved: the verdict was settled at %s"

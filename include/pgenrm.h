@@ -862,6 +862,7 @@ typedef struct pgr_result {
     pgr_response_score *responses;
     size_t n_response;
     size_t requested, parsed, cut, failed; /* chains, all together */
+    size_t alike;             /* more were asked for, which would have been copies of these (frames with slots) */
     pgr_chain_counts ind, pro; /* of them under the own history, under similar users' */
     const char *pro_reason;    /* why there are none under similar users although they were asked for, else NULL */
     pgr_neighbour *neighbours; /* (n_neighbour) most similar first */

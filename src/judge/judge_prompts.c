@@ -99,9 +99,11 @@ static size_t count_draws(const judging *j, size_t want, size_t n_order) {
 }
 
 /* Of n chains those that can differ: where expectations of slots count, chains of one prompt are one and the same. */
-static size_t different(const judging *j, size_t n, size_t n_prompt) {
+static size_t different(judging *j, size_t n, size_t n_prompt) {
     bool drawn = j->b->o->score == PGR_SCORE_RECOMPUTED || j->b->o->score == PGR_SCORE_DECLARED;
-    return judging_by_slots(j) && !drawn && n > n_prompt ? n_prompt : n;
+    if (!judging_by_slots(j) || drawn || n <= n_prompt) return n;
+    j->n_alike += n - n_prompt;
+    return n_prompt;
 }
 
 /* The user's own history, D draws of h pairs. Chain i belongs to a pair of orders, the pairs go round the draws. */

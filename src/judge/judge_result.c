@@ -211,6 +211,7 @@ static pgr_status describe(judging *j, const heard *h, pgr_result *out) {
     out->frame = arena_strdup(&j->made->arena, frame_name(j->b->frame));
     if (!out->id || !out->model || !out->frame) return fail_mem(&j->error);
     describe_history(j, out);
+    out->alike = j->n_alike;
     out->untrained = judging_by_slots(j) && !j->b->weights.trained;
     if (judging_by_slots(j) && out->score_used == PGR_SCORE_EXPECTED) out->open = false; /* more would say the same */
     out->adaptive = j->b->o->adaptive;

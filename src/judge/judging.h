@@ -104,6 +104,7 @@ typedef struct judging { /* one request of a call */
     double *scalars, *prior;   /* (n_response) of the reward model, and what they add; NULL: there are none */
     bool cold;
     size_t round;              /* from 0 */
+    size_t n_alike;            /* chains that were asked for and would be copies of others */
     size_t n_open;             /* prompts that are with the engine */
     size_t prompt_tokens, computed_tokens;
     double first_token_s; /* from the call's start; 0: no token */

@@ -93,6 +93,7 @@ static void put_chains(buf *b, const pgr_result *r) {
     put_counts(b, &r->ind, NULL);
     put_key(b, "pro");
     put_counts(b, &r->pro, r->pro_reason);
+    put_count(b, "alike", r->alike);
     put_number(b, "flip_rate", r->flip_rate);
     put_number(b, "arithmetic_wrong", r->arithmetic_wrong);
     put_number(b, "contradictory", r->contradictory);

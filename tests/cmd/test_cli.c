@@ -619,6 +619,21 @@ static void test_score_together(void **state) {
     run_free(&together);
 }
 
+/* A frame with slots has no more chains than can differ: what was asked for beyond is said, and nothing is called what
+ * a chain states that was not written. */
+static void test_score_alike(void **state) {
+    (void)state;
+    ran r = run_well("pgenrm score -q --ind 8 --frame compact examples/request.json");
+    assert_non_null(strstr(r.out, "2 of 2 read; 6 more would be copies of these"));
+    assert_null(strstr(r.out, "as the chains state it"));
+    run_free(&r);
+    r = run_well("pgenrm score -q --json --ind 8 --frame compact examples/request.json");
+    json_t *v = parse(r.out);
+    assert_int_equal(json_integer_value(at(v, "chains.alike")), 6);
+    json_decref(v);
+    run_free(&r);
+}
+
 /* No time: every chain fails, no score is made up, the report says so. */
 /* Chains that are read but lack the kind of score that was asked for are not in the mean. */
 static void test_score_kind_missing(void **state) {
@@ -786,6 +801,7 @@ int main(void) {
         cmocka_unit_test(test_inspect_parts),
         cmocka_unit_test(test_refused_common),
         cmocka_unit_test(test_score_prompt),
+        cmocka_unit_test(test_score_alike),
         cmocka_unit_test(test_score_scalar),
         cmocka_unit_test(test_score_same_text),
         cmocka_unit_test(test_score_keys),

@@ -263,7 +263,8 @@ static const command PSI = {
     .summary = "the compact judge: tastes from histories, quality from texts, views of similar people",
     .about =
         "Files are preference pairs in any form of docs/users.md, of which rows of the split \"train\" (or of none) "
-        "count:\n"
+        "count,\n"
+        "but for the subset \"history\" (docs/synth.md):\n"
         "  taste=FILE     users with several pairs each: some are shown as facts, the reading of the taste slot has "
         "to\n"
         "                 get the others right\n"

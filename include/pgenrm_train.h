@@ -103,7 +103,8 @@ typedef enum pgr_psi_kind {
 
 typedef struct pgr_psi_data {
     pgr_psi_kind kind;
-    const char *path; /* preference pairs in any form of docs/users.md; only rows of the split "train", or of none */
+    const char *path; /* preference pairs in any form of docs/users.md; only rows of the split "train", or of none, and
+                       * none of the subset "history" (docs/synth.md) */
 } pgr_psi_data;
 
 typedef enum pgr_stage { /* of the compact judge: what steps of taste do; all others are the same */

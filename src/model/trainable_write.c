@@ -15,7 +15,9 @@
 #include "base/mem.h"
 #include "model/trainable_parts.h"
 
-static const char *const files[] = {"adapter_config.json", "adapter_model.safetensors", "README.md", NULL};
+/* The first two are written here; the others may lie beside them: slots.json is what src/train adds. */
+static const char *const files[] = {"adapter_config.json", "adapter_model.safetensors", "README.md", "slots.json",
+                                    NULL};
 
 typedef struct writer {
     const trainable *t;

@@ -115,7 +115,8 @@ static inline double psi_margin_mean(const psi_margin *m) {
     return (m->of[0] + m->of[1]) / 2;
 }
 
-/* At most o->eval_limit held pairs, spread evenly over the set: how many. out: (o->eval_limit) */
+/* At most o->eval_limit held pairs, spread evenly over the set: how many. Where the set has pairs that are asked about
+ * and never shown (files to evaluate on), these alone. out: (o->eval_limit) */
 size_t psi_held_pairs(const psi *p, const psi_set *s, size_t *out);
 
 /* ---- psi_fit.c ---- */

@@ -9,6 +9,7 @@
 #include "base/rng.h"
 #include "judge/slots.h"
 #include "user/dataset.h"
+#include "user/rules.h"
 
 enum { STREAM_ORDER = 16 }; /* and following: of the kinds' orders */
 
@@ -52,8 +53,7 @@ static pgr_status read_file(const char *path, bool evaluate, arena *a, entries *
         s = dataset_next(d, a, &r, &more, err);
         if (s != PGR_OK || !more) break;
         if (r.kind != RECORD_PAIR) continue;
-        bool train = !*r.pair.split || strcmp(r.pair.split, "train") == 0;
-        if (train || evaluate) s = add_entry(e, &r.pair, !train, err);
+        if (evaluate || rules_is_lesson(&r.pair)) s = add_entry(e, &r.pair, !rules_is_history(r.pair.split), err);
     }
     dataset_close(d);
     return s;

@@ -38,7 +38,8 @@ typedef struct psi_load {
     uint64_t seed;
 } psi_load;
 
-/* No file of the kind: an empty set. Rows of the splits val and test are left out, but for `evaluate`. */
+/* No file of the kind: an empty set. Rows that a model may not be trained on (rules_is_lesson: the splits val and test,
+ * the subset "history") are left out, but for `evaluate`. */
 pgr_status psi_set_load(const psi_load *l, psi_set *out, pgr_error *err);
 void psi_set_free(psi_set *s); /* an empty one is fine */
 

@@ -64,11 +64,19 @@ pgr_status psi_margins(psi *p, train_run *r, const psi_set *s, const size_t *pai
     return status;
 }
 
+/* Held pairs; where a set has pairs that are never shown, these alone: its train rows may have been learnt from. */
+static bool is_asked(const psi_set *s, size_t row, bool any) {
+    const psi_user *u = &s->users[s->user[row]];
+    return s->held[row] && (!any || row >= u->first + u->n);
+}
+
 size_t psi_held_pairs(const psi *p, const psi_set *s, size_t *out) {
     size_t held = 0, n = 0, seen = 0, most = p->o->eval_limit;
-    for (size_t i = 0; i < s->n_pair; i++) held += s->held[i];
+    bool any = false;
+    for (size_t i = 0; i < s->n_user; i++) any = any || s->users[i].n_asked > 0;
+    for (size_t i = 0; i < s->n_pair; i++) held += is_asked(s, i, any);
     for (size_t i = 0; i < s->n_pair && n < most; i++) {
-        if (!s->held[i]) continue;
+        if (!is_asked(s, i, any)) continue;
         if (held <= most || seen * most / held >= n) out[n++] = i;
         seen++;
     }

@@ -65,7 +65,13 @@ static uint64_t step_of(const char *name) {
     return *end ? 0 : step;
 }
 
-/* Calls for each of OUT's checkpoints, whole or not. */
+/* "checkpoint-N.new", and what writing it leaves: "checkpoint-N.new.part". Other folders are the user's. */
+static bool is_unfinished(const char *name) {
+    size_t n = sizeof PREFIX - 1, digits = strspn(name + n, "0123456789");
+    return digits > 0 && strncmp(name + n + digits, ".new", 4) == 0;
+}
+
+/* Calls for each of OUT's checkpoints; step 0: one that is not whole. */
 typedef void (*saved_fn)(void *ctx, const char *path, uint64_t step);
 
 static pgr_status each_saved(const char *out, saved_fn fn, void *ctx, pgr_error *err) {
@@ -75,6 +81,7 @@ static pgr_status each_saved(const char *out, saved_fn fn, void *ctx, pgr_error 
     for (struct dirent *e; s == PGR_OK && (e = readdir(d));) {
         char path[SAVED_PATH];
         if (strncmp(e->d_name, PREFIX, sizeof PREFIX - 1) != 0) continue;
+        if (step_of(e->d_name) == 0 && !is_unfinished(e->d_name)) continue;
         s = join(path, out, e->d_name, err);
         if (s == PGR_OK) fn(ctx, path, step_of(e->d_name));
     }

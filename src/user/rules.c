@@ -116,7 +116,7 @@ bool rules_is_history(const char *split) {
 }
 
 bool rules_is_lesson(const pair_record *p) {
-    if (strcmp(p->split, "train") != 0) return false;
+    if (!rules_is_history(p->split)) return false;
     for (size_t i = 0; i < p->n_subset; i++)
         if (strcmp(p->subsets[i], RULES_HISTORY) == 0) return false;
     return true;

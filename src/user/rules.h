@@ -36,8 +36,8 @@ extern const char RULES_SPLITS[]; /* "train, validation (val, dev) or test" */
 pgr_status rules_split(const field_reader *in, const json_t *row, const char **out);
 /* May a pair of this split be a history? */
 bool rules_is_history(const char *split);
-/* May a model be trained on the pair? A train pair of the subset RULES_HISTORY may not: it is shown as its user's
- * history and nothing else (held-out users of `synth`). */
+/* May a model be trained on the pair? Those that may be a history may, but for the subset RULES_HISTORY, whose pairs
+ * are shown as their user's history and nothing else (held-out users of `synth`). */
 bool rules_is_lesson(const pair_record *p);
 #define RULES_HISTORY "history"
 

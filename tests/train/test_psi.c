@@ -4,6 +4,7 @@
 
 #include "base/rng.h"
 #include "judge/slots.h"
+#include "train/psi.h"
 
 enum { USERS = 40, PAIRS = 8 };
 
@@ -171,6 +172,7 @@ static void test_cre(void **state) {
 static void test_resumes(void **state) {
     (void)state;
     pgr_train_report report;
+    slots_weights weights;
     pgr_psi_data data[] = {{PGR_PSI_TASTE, write_tastes()}, {PGR_PSI_QUALITY, write_qualities()}};
     pgr_psi_options o = options_for(path_of("whole"), data, 2);
     o.train.steps = 8;
@@ -186,8 +188,17 @@ static void test_resumes(void **state) {
     assert_int_equal(run(&o, &report), PGR_OK);
     assert_int_equal(w.n, 5);
     json_decref(w.evaluation);
+    w.evaluation = NULL;
     assert_true(same_bytes(path_of("whole/checkpoint-8/state.bin"), path_of("halves/checkpoint-8/state.bin")));
     assert_true(same_bytes(path_of("whole/adapter/slots.json"), path_of("halves/adapter/slots.json")));
+
+    o.train.steps = 9; /* a run that is done is made longer: its adapter is replaced, what the weights say with it */
+    assert_int_equal(run(&o, &report), PGR_OK);
+    json_decref(w.evaluation);
+    assert_int_equal(report.steps, 9);
+    assert_false(same_bytes(path_of("whole/adapter/adapter_model.safetensors"),
+                            path_of("halves/adapter/adapter_model.safetensors")));
+    assert_int_equal(slots_weights_read(path_of("halves/adapter/slots.json"), &weights, NULL), PGR_OK);
 }
 
 /* Two camps over 24 statements: camp c of user u agrees with what has its sign. Rows are pairs of statements. */
@@ -249,6 +260,56 @@ static void test_views(void **state) {
     json_decref(w.evaluation);
 }
 
+/* Who is held out of a file of `synth` is shown and asked when it is evaluated on, and never learnt from. */
+static void test_lessons(void **state) {
+    (void)state;
+    static const struct {
+        const char *user, *more;
+    } rows[] = {
+        {"learner", "\"split\": \"train\""},
+        {"learner", "\"split\": \"train\", \"subset\": [\"known\"]"},
+        {"learner", "\"split\": \"test\", \"subset\": [\"known\"]"},
+        {"stranger", "\"split\": \"train\", \"subset\": [\"history\"]"},
+        {"stranger", "\"split\": \"train\", \"subset\": [\"more\", \"history\"]"},
+        {"stranger", "\"subset\": \"history\""},
+        {"stranger", "\"split\": \"test\", \"subset\": [\"held\", \"unseen\"]"},
+        {"unsplit", "\"conversation_id\": \"c\""},
+    };
+    buf b = {0};
+    psi_set s;
+    pgr_error err = {0};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        buf_printf(&b,
+                   "{\"user_id\": \"%s\", \"context\": [{\"role\": \"user\", \"content\": \"q%zu\"}], \"chosen\": "
+                   "{\"role\": \"assistant\", \"content\": \"one\"}, \"rejected\": {\"role\": \"assistant\", "
+                   "\"content\": \"other\"}, %s}\n",
+                   rows[i].user, i, rows[i].more);
+    pgr_psi_data data = {PGR_PSI_TASTE, write_text("lessons.jsonl", b.data)};
+    buf_free(&b);
+    psi_load l = {&data, 1, PGR_PSI_TASTE, false, 0, 1};
+    if (psi_set_load(&l, &s, &err) != PGR_OK) fail_msg("%s", err.message);
+    assert_int_equal(s.n_user, 2);
+    assert_int_equal(s.n_pair, 3);
+    assert_string_equal(s.users[0].id, "learner");
+    assert_int_equal(s.users[0].n, 2);
+    assert_string_equal(s.users[1].id, "unsplit");
+    psi_set_free(&s);
+    l.evaluate = true;
+    if (psi_set_load(&l, &s, &err) != PGR_OK) fail_msg("%s", err.message);
+    assert_int_equal(s.n_user, 3);
+    assert_string_equal(s.users[1].id, "stranger");
+    assert_int_equal(s.users[1].n, 3);
+    assert_int_equal(s.users[1].n_asked, 1);
+
+    pgr_psi_options o = pgr_psi_options_default(PGR_STAGE_PSI); /* texts: train rows may have been learnt from */
+    psi p = {.o = &o};
+    size_t asked[40];
+    assert_int_equal(psi_held_pairs(&p, &s, asked), 2);
+    assert_string_equal(psi_query(&s.pairs[asked[0]]), "q2");
+    assert_string_equal(psi_query(&s.pairs[asked[1]]), "q6");
+    psi_set_free(&s);
+}
+
 static void assert_refused(const pgr_psi_options *o, const char *says) {
     pgr_error err = {0};
     pgr_model *m = open_tiny(WORDS_MODEL, 1);
@@ -305,9 +366,9 @@ static void test_memory(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_taste),   cmocka_unit_test(test_quality),
-                                       cmocka_unit_test(test_views),   cmocka_unit_test(test_cre),
-                                       cmocka_unit_test(test_resumes), cmocka_unit_test(test_refusals),
-                                       cmocka_unit_test(test_memory)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_taste),    cmocka_unit_test(test_quality),
+                                       cmocka_unit_test(test_views),    cmocka_unit_test(test_cre),
+                                       cmocka_unit_test(test_resumes),  cmocka_unit_test(test_lessons),
+                                       cmocka_unit_test(test_refusals), cmocka_unit_test(test_memory)};
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

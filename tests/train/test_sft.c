@@ -69,7 +69,8 @@ static void test_resumes(void **state) {
                            path_of("halves/adapter/adapter_model.safetensors")));
 }
 
-/* A run that is done has no step left; made longer it goes on; of its checkpoints two are kept. */
+/* A run that is done has no step left; made longer it goes on; of its checkpoints two are kept. What a kill left goes,
+ * folders that the user named stay. */
 static void test_longer(void **state) {
     (void)state;
     pgr_train_report report;
@@ -78,15 +79,21 @@ static void test_longer(void **state) {
     o.train.schedule = PGR_SCHEDULE_CONSTANT;
     o.train.steps = 3;
     assert_int_equal(run(&o, 2, &report), PGR_OK);
+    assert_int_equal(mkdir(path_of("longer/checkpoint-best"), 0777), 0);
+    assert_int_equal(mkdir(path_of("longer/checkpoint-3.new"), 0777), 0);
+    assert_int_equal(mkdir(path_of("longer/checkpoint-3.new.part"), 0777), 0);
     o.train.resume = true;
     assert_int_equal(run(&o, 2, &report), PGR_OK);
     assert_int_equal(report.steps, 3);
     assert_true(isnan(report.loss));
+    assert_false(file_exists(path_of("longer/checkpoint-3.new")));
+    assert_false(file_exists(path_of("longer/checkpoint-3.new.part")));
     o.train.steps = 5;
     assert_int_equal(run(&o, 2, &report), PGR_OK);
     assert_int_equal(report.steps, 5);
     assert_true(file_is_folder(path_of("longer/checkpoint-5")) && file_is_folder(path_of("longer/checkpoint-4")));
     assert_false(file_is_folder(path_of("longer/checkpoint-3")));
+    assert_true(file_is_folder(path_of("longer/checkpoint-best")));
 }
 
 /* --init: the adapter's values (as its file has them), a new optimiser. With learning rate 0 they stay. */

@@ -264,6 +264,19 @@ static void halves(world *w) {
     free(x), free(dy), free(term.a), free(term.b), free(da[0]), free(da[1]), free(db[0]), free(db[1]);
 }
 
+/* Scratch for a batch is enough for every smaller one, whatever number of chunks its rows are cut into. */
+static void test_scratch(void **state) {
+    (void)state;
+    ops *o;
+    assert_int_equal(ops_create_cpu(NULL, &o, NULL), PGR_OK);
+    for (size_t n = 1, before = 0; n <= 20000; n++) {
+        size_t floats = op_project_scratch(o, n, K_IN, N_OUT, 2, 5);
+        if (floats < before) fail_msg("%zu rows have %zu floats, %zu have %zu", n - 1, before, n, floats);
+        before = floats;
+    }
+    ops_free(o);
+}
+
 /* ---- rows of a table ---- */
 
 static void mixes(world *w) {
@@ -487,9 +500,13 @@ LEVEL_TEST(attention)
 int main(void) {
     limit = getenv("PGENRM_CPU");
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(steps_at_every_level),  cmocka_unit_test(products_at_every_level),
-        cmocka_unit_test(halves_at_every_level), cmocka_unit_test(mixes_at_every_level),
-        cmocka_unit_test(inputs_at_every_level), cmocka_unit_test(attention_at_every_level),
+        cmocka_unit_test(steps_at_every_level),
+        cmocka_unit_test(products_at_every_level),
+        cmocka_unit_test(test_scratch),
+        cmocka_unit_test(halves_at_every_level),
+        cmocka_unit_test(mixes_at_every_level),
+        cmocka_unit_test(inputs_at_every_level),
+        cmocka_unit_test(attention_at_every_level),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

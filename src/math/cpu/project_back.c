@@ -34,8 +34,10 @@ static size_t chunks_of(size_t n) {
     return (n + chunk_of(n) - 1) / chunk_of(n);
 }
 
+/* For up to n rows: fewer of them can be more chunks, as 8,192 are 64 and 8,193 are 43. */
 size_t cpu_project_scratch(size_t n, size_t K, size_t N, size_t n_term, size_t r) {
-    return chunks_of(n) * r * (n_term * K + N) + n_term * r * K;
+    size_t chunks = (n + CHUNK - 1) / CHUNK < MOST_CHUNKS ? (n + CHUNK - 1) / CHUNK : MOST_CHUNKS;
+    return chunks * r * (n_term * K + N) + n_term * r * K;
 }
 
 /* out: (cols, ldo), x: (rows, cols) */

@@ -9,11 +9,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "math/cpu/kernels_level.h"
+#include "math/ops.h"
+
 #include <cmocka.h>
 
 #include "levels.h"
-#include "math/cpu/kernels_level.h"
-#include "math/ops.h"
 
 #define U 0x1p-24 /* unit roundoff of fp32 */
 

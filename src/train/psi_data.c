@@ -69,8 +69,10 @@ static int by_user(const void *a, const void *b) {
 
 /* ---- the set ---- */
 
+/* Whatever the seed, and more of them the larger the share: what a run holds back, the run whose adapter it began with
+ * did not learn from either. */
 static bool held_back(const psi_load *l, const char *key) {
-    uint64_t h = hash_whole_text(hash_value(HASH_BEGIN, l->seed), key);
+    uint64_t h = hash_whole_text(HASH_BEGIN, key);
     h ^= h >> 32;
     return l->evaluate || (double)(h % 100003) < l->held * 100003;
 }

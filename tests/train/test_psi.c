@@ -310,6 +310,47 @@ static void test_lessons(void **state) {
     psi_set_free(&s);
 }
 
+enum { N_HELD_ROW = 200 };
+
+/* Which of N_HELD_ROW users' pairs are held back. */
+static void held_of(const char *file, double share, uint64_t seed, bool out[N_HELD_ROW]) {
+    pgr_psi_data data = {PGR_PSI_TASTE, file};
+    psi_load l = {&data, 1, PGR_PSI_TASTE, false, share, seed};
+    psi_set s;
+    pgr_error err = {0};
+    if (psi_set_load(&l, &s, &err) != PGR_OK) fail_msg("%s", err.message);
+    assert_int_equal(s.n_pair, N_HELD_ROW);
+    memcpy(out, s.held, N_HELD_ROW * sizeof *out);
+    psi_set_free(&s);
+}
+
+/* A run that goes on from another's adapter is not measured on what that one has learnt: the same are held back
+ * whatever the seed, and a larger share holds them too. */
+static void test_held_whatever_the_seed(void **state) {
+    (void)state;
+    buf b = {0};
+    for (size_t i = 0; i < N_HELD_ROW; i++)
+        buf_printf(&b,
+                   "{\"user_id\": \"u%zu\", \"context\": [{\"role\": \"user\", \"content\": \"q\"}], \"chosen\": "
+                   "{\"role\": \"assistant\", \"content\": \"one\"}, \"rejected\": {\"role\": \"assistant\", "
+                   "\"content\": \"other\"}, \"split\": \"train\"}\n",
+                   i);
+    const char *file = write_text("held.jsonl", b.data);
+    buf_free(&b);
+    bool one[N_HELD_ROW], other[N_HELD_ROW], more[N_HELD_ROW];
+    held_of(file, 0.2, 1, one);
+    held_of(file, 0.2, 2, other);
+    held_of(file, 0.4, 3, more);
+    assert_memory_equal(one, other, sizeof one);
+    size_t n = 0, n_more = 0;
+    for (size_t i = 0; i < N_HELD_ROW; i++) {
+        n += one[i];
+        n_more += more[i];
+        assert_true(!one[i] || more[i]);
+    }
+    assert_true(n > 0 && n < n_more && n_more < N_HELD_ROW);
+}
+
 static void assert_refused(const pgr_psi_options *o, const char *says) {
     pgr_error err = {0};
     pgr_model *m = open_tiny(WORDS_MODEL, 1);
@@ -366,9 +407,14 @@ static void test_memory(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_taste),    cmocka_unit_test(test_quality),
-                                       cmocka_unit_test(test_views),    cmocka_unit_test(test_cre),
-                                       cmocka_unit_test(test_resumes),  cmocka_unit_test(test_lessons),
-                                       cmocka_unit_test(test_refusals), cmocka_unit_test(test_memory)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_taste),
+                                       cmocka_unit_test(test_quality),
+                                       cmocka_unit_test(test_views),
+                                       cmocka_unit_test(test_cre),
+                                       cmocka_unit_test(test_resumes),
+                                       cmocka_unit_test(test_lessons),
+                                       cmocka_unit_test(test_held_whatever_the_seed),
+                                       cmocka_unit_test(test_refusals),
+                                       cmocka_unit_test(test_memory)};
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

@@ -224,7 +224,7 @@ pgr_status pgr_train_psi(pgr_model *model, const pgr_psi_options *options, pgr_t
     static const char *const names[] = {"psi", "cre", "hncl"};
     const char *name = names[options->stage];
     if (s == PGR_OK) s = run_open(&r, model, &options->train, name, settings_of(&p), err);
-    train_stage stage = {name, &p, psi_step, psi_evaluate, options->eval_every, psi_finish};
+    train_stage stage = {name, &p, psi_step, psi_evaluate, options->eval_every, psi_conclude, psi_finish};
     if (s == PGR_OK) s = run_loop(&r, &stage, err);
     if (out) *out = r.report;
     run_close(&r);

@@ -121,7 +121,9 @@ size_t psi_held_pairs(const psi *p, const psi_set *s, size_t *out);
 
 /* ---- psi_fit.c ---- */
 
-/* a and b of the total from held pairs of the data; writes the weights into the adapter's folder. */
+/* a and b of the total from held pairs of the data. */
+pgr_status psi_conclude(void *ctx, train_run *r, pgr_error *err);
+/* Writes the weights into the adapter's folder. */
 pgr_status psi_finish(void *ctx, train_run *r, const char *folder, pgr_error *err);
 
 #endif

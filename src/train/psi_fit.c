@@ -45,7 +45,8 @@ static pgr_status gather_kind(psi *p, train_run *r, pgr_psi_kind kind, arena *a,
     return PGR_OK;
 }
 
-static pgr_status fit_weights(psi *p, train_run *r, pgr_error *err) {
+pgr_status psi_conclude(void *ctx, train_run *r, pgr_error *err) {
+    psi *p = ctx;
     arena a = {0};
     gathered g = {arena_array(&a, PGR_PSI_KINDS * (p->o->eval_limit + 1), sizeof *g.rows), 0};
     pgr_status s = g.rows ? PGR_OK : fail_mem(err);
@@ -63,7 +64,7 @@ static pgr_status fit_weights(psi *p, train_run *r, pgr_error *err) {
 pgr_status psi_finish(void *ctx, train_run *r, const char *folder, pgr_error *err) {
     psi *p = ctx;
     char path[SAVED_PATH];
-    PGR_TRY(fit_weights(p, r, err));
+    (void)r;
     p->weights.trained = true;
     int n = snprintf(path, sizeof path, "%s/slots.json", folder);
     if (n < 0 || n >= (int)sizeof path) return fail(err, PGR_E_LIMIT, "%s: the path is too long", folder);

@@ -268,6 +268,7 @@ static pgr_status make_steps(train_run *r, const train_stage *s, pgr_error *err)
 }
 
 static pgr_status write_adapter(train_run *r, const train_stage *s, pgr_error *err) {
+    if (s->conclude) PGR_TRY(s->conclude(s->ctx, r, err));
     buf path = {0};
     buf_printf(&path, "%s/adapter", r->o->out);
     pgr_status status = path.failed ? fail_mem(err) : trainable_write(r->t, path.data, TRAINABLE_BF16, NULL, err);

@@ -35,7 +35,10 @@ typedef struct train_stage {
     /* Measures; NULL: there is nothing to. */
     pgr_status (*evaluate)(void *ctx, train_run *r, metrics *m, pgr_error *err);
     size_t eval_every; /* steps; 0: at the end only */
-    /* Adds to the folder of an adapter what belongs beside it; NULL: nothing. Called for OUT/adapter. */
+    /* What takes long at the end, before OUT/adapter is replaced; NULL: nothing does. */
+    pgr_status (*conclude)(void *ctx, train_run *r, pgr_error *err);
+    /* Adds to the folder of an adapter what belongs beside it; NULL: nothing. Called for OUT/adapter, at once after it
+     * was written. */
     pgr_status (*finish)(void *ctx, train_run *r, const char *folder, pgr_error *err);
 } train_stage;
 

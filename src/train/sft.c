@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/hash.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "base/rng.h"
 #include "base/watch.h"
@@ -174,6 +175,9 @@ static pgr_status read_rows(sft *s, pgr_error *err) {
     if (status == PGR_OK && s->n == 0)
         status = fail(err, PGR_E_FORMAT, "%s: no conversation of at most %zu tokens (%zu are longer), expected some",
                       s->o->data, s->o->max_tokens, s->left_out);
+    if (status == PGR_OK && s->left_out > 0)
+        log_warn("%s: %zu of %zu conversations are longer than %zu tokens and left out", s->o->data, s->left_out,
+                 s->n + s->left_out, s->o->max_tokens);
     return status;
 }
 

@@ -28,6 +28,15 @@ static void test_sft(void **state) {
     run_free(&r);
 }
 
+/* What is not learnt from is said, also where something is left. */
+static void test_left_out(void **state) {
+    (void)state;
+    ran r = run_to("pgenrm train sft -m tests/golden/hf-tiny-words --data examples/chats.jsonl --out $SCRATCH/short "
+                   "--steps 1 --max-tokens 60 -q",
+                   0, "2 of 8 conversations are longer than 60 tokens");
+    run_free(&r);
+}
+
 static void test_psi(void **state) {
     (void)state;
     ran r = run_to(
@@ -101,8 +110,8 @@ static void test_refusals(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_sft), cmocka_unit_test(test_psi),
-                                       cmocka_unit_test(test_interrupted), cmocka_unit_test(test_killed),
-                                       cmocka_unit_test(test_refusals)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_sft),    cmocka_unit_test(test_left_out),
+                                       cmocka_unit_test(test_psi),    cmocka_unit_test(test_interrupted),
+                                       cmocka_unit_test(test_killed), cmocka_unit_test(test_refusals)};
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

@@ -1,6 +1,7 @@
 /* file.c - read-only mappings and whole files; messages begin with the path. */
 #include "base/file.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -106,6 +107,14 @@ bool file_exists(const char *path) {
 bool file_is_folder(const char *path) {
     struct stat st;
     return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
+void file_remove_folder(const char *path) {
+    DIR *d = opendir(path);
+    if (!d) return;
+    for (struct dirent *e; (e = readdir(d));) unlinkat(dirfd(d), e->d_name, 0); /* "." and ".." are refused */
+    closedir(d);
+    rmdir(path);
 }
 
 char *file_cache_folder(void) {

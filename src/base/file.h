@@ -19,6 +19,8 @@ void file_map_drop(const file_map *m, size_t offset, size_t size);
 pgr_status file_read(const char *path /* "-": standard input */, buf *out, pgr_error *err);
 bool file_exists(const char *path);
 bool file_is_folder(const char *path); /* false where nothing is */
+/* The folder with its files, which are of one level; what is not there or cannot be removed is passed over. */
+void file_remove_folder(const char *path);
 /* $PGENRM_HOME, else $XDG_CACHE_HOME/pgenrm, else ~/.cache/pgenrm. The caller's (mem_free); NULL when out of memory. */
 char *file_cache_folder(void);
 

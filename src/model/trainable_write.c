@@ -207,14 +207,6 @@ static pgr_status check_folder(const writer *w) {
     return s;
 }
 
-static void remove_folder(const char *folder) {
-    DIR *d = opendir(folder);
-    if (!d) return;
-    for (struct dirent *e; (e = readdir(d));) unlinkat(dirfd(d), e->d_name, 0);
-    closedir(d);
-    rmdir(folder);
-}
-
 static pgr_status write_file(const writer *w, const char *name, void (*put)(const writer *w, buf *b)) {
     buf path = {0}, data = {0};
     buf_printf(&path, "%s/%s", w->part, name);
@@ -226,7 +218,7 @@ static pgr_status write_file(const writer *w, const char *name, void (*put)(cons
 }
 
 static pgr_status write_part(const writer *w) {
-    remove_folder(w->part); /* what a killed run left */
+    file_remove_folder(w->part); /* what a killed run left */
     if (mkdir(w->part, 0777) != 0) return fail_errno(w, w->part, errno);
     PGR_TRY(write_file(w, files[1], put_tensors));
     return write_file(w, files[0], put_config);
@@ -235,13 +227,13 @@ static pgr_status write_part(const writer *w) {
 /* The part takes the folder's name: at once where the file system can exchange two names, else by way of a third. */
 static pgr_status put_in_place(const writer *w) {
     if (renameat2(AT_FDCWD, w->part, AT_FDCWD, w->folder, RENAME_EXCHANGE) == 0) {
-        remove_folder(w->part);
+        file_remove_folder(w->part);
         return PGR_OK;
     }
-    remove_folder(w->old);
+    file_remove_folder(w->old);
     if (file_is_folder(w->folder) && rename(w->folder, w->old) != 0) return fail_errno(w, w->folder, errno);
     if (rename(w->part, w->folder) != 0) return fail_errno(w, w->folder, errno);
-    remove_folder(w->old);
+    file_remove_folder(w->old);
     return PGR_OK;
 }
 
@@ -250,7 +242,7 @@ static pgr_status write_all(writer *w) {
     PGR_TRY(check_folder(w));
     pgr_status s = write_part(w);
     if (s == PGR_OK) s = put_in_place(w);
-    if (s != PGR_OK) remove_folder(w->part);
+    if (s != PGR_OK) file_remove_folder(w->part);
     return s;
 }
 

@@ -36,17 +36,6 @@ static pgr_status join(char out[SAVED_PATH], const char *a, const char *b, pgr_e
 
 /* ---- folders ---- */
 
-/* Files of one level: a checkpoint has no others. */
-static void remove_folder(const char *path) {
-    DIR *d = opendir(path);
-    char file[SAVED_PATH];
-    for (struct dirent *e; d && (e = readdir(d));)
-        if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0 && join(file, path, e->d_name, NULL) == PGR_OK)
-            unlink(file);
-    if (d) closedir(d);
-    rmdir(path);
-}
-
 static pgr_status sync_folder(const char *path, pgr_error *err) {
     int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0) return fail_path(err, path);
@@ -106,12 +95,12 @@ static void note_newest(void *ctx, const char *path, uint64_t step) {
 
 static void remove_older(void *ctx, const char *path, uint64_t step) {
     const newest *n = ctx;
-    if (step < n->step[KEPT - 1]) remove_folder(path); /* unfinished ones are step 0 */
+    if (step < n->step[KEPT - 1]) file_remove_folder(path); /* unfinished ones are step 0 */
 }
 
 static void remove_unfinished(void *ctx, const char *path, uint64_t step) {
     (void)ctx;
-    if (step == 0) remove_folder(path);
+    if (step == 0) file_remove_folder(path);
 }
 
 pgr_status saved_find(const char *out, uint64_t *step, char *path, pgr_error *err) {
@@ -188,7 +177,7 @@ pgr_status saved_write(const char *out, const train_state *s, const json_t *sett
     if (status == PGR_OK) status = sync_folder(part, err);
     if (status == PGR_OK && rename(part, path) != 0) status = fail_path(err, path);
     if (status != PGR_OK) {
-        remove_folder(part);
+        file_remove_folder(part);
         return status;
     }
     PGR_TRY(sync_folder(out, err));

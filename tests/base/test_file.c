@@ -2,6 +2,8 @@
 #include "faults.h"
 #include "scratch.h"
 
+#include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/file.h"
@@ -100,6 +102,26 @@ static void errors_name_the_path(void **state) {
     assert_false(file_is_folder("/no/such"));
 }
 
+/* A folder goes with its files; one that has a folder in it stays, and so does what is beside it. */
+static void removes_folders_of_one_level(void **state) {
+    (void)state;
+    char folder[] = "/tmp/pgenrm-folder-XXXXXX", file[64], inner[64];
+    assert_non_null(mkdtemp(folder));
+    snprintf(file, sizeof file, "%s/a", folder);
+    snprintf(inner, sizeof inner, "%s/in", folder);
+    FILE *f = fopen(file, "w");
+    assert_non_null(f);
+    fclose(f);
+    assert_int_equal(mkdir(inner, 0700), 0);
+    file_remove_folder(folder);
+    assert_false(file_exists(file));
+    assert_true(file_is_folder(inner));
+    file_remove_folder(inner);
+    file_remove_folder(folder);
+    assert_false(file_exists(folder));
+    file_remove_folder(folder); /* nothing is there */
+}
+
 static bool read_and_free(void) {
     buf b = {0};
     pgr_error err;
@@ -119,9 +141,13 @@ static void survives_failed_allocations(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(maps_and_drops),       cmocka_unit_test(empty_files_are_files),
-        cmocka_unit_test(reads_whole_files),    cmocka_unit_test(reads_standard_input),
-        cmocka_unit_test(errors_name_the_path), cmocka_unit_test(survives_failed_allocations),
+        cmocka_unit_test(maps_and_drops),
+        cmocka_unit_test(empty_files_are_files),
+        cmocka_unit_test(reads_whole_files),
+        cmocka_unit_test(reads_standard_input),
+        cmocka_unit_test(errors_name_the_path),
+        cmocka_unit_test(survives_failed_allocations),
+        cmocka_unit_test(removes_folders_of_one_level),
     };
     return cmocka_run_group_tests(tests, setup, remove_folder);
 }

@@ -4,8 +4,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/logistic.h"
 #include "base/mem.h"
-#include "bench/logistic.h"
 
 enum { LEAST_PAIRS = 20 };
 

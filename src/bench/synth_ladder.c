@@ -5,10 +5,10 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/logistic.h"
 #include "base/mem.h"
 #include "base/rng.h"
 #include "base/watch.h"
-#include "bench/logistic.h"
 #include "bench/mean.h"
 #include "bench/synth.h"
 #include "prototype/kmeans.h"

@@ -1,5 +1,5 @@
 /* logistic.c - Newton's method with a Cholesky factor; steps are halved until the objective rises. */
-#include "bench/logistic.h"
+#include "base/logistic.h"
 
 #include <math.h>
 #include <string.h>

@@ -1,6 +1,6 @@
 /* logistic.h - Bradley-Terry weights of few features with a Gaussian prior. */
-#ifndef PGR_BENCH_LOGISTIC_H
-#define PGR_BENCH_LOGISTIC_H
+#ifndef PGR_BASE_LOGISTIC_H
+#define PGR_BASE_LOGISTIC_H
 
 #include <stddef.h>
 

@@ -5,8 +5,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/logistic.h"
 #include "base/rng.h"
-#include "bench/logistic.h"
 
 #include <cmocka.h>
 

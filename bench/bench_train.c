@@ -39,7 +39,7 @@ static void fill(setup *s) {
     for (size_t i = 0; i < s->n_seq * s->n_token; i++)
         tokens[i] = (int32_t)((i * 7919 + i / s->n_token * 31) % (s->m->config.n_vocab - 100) + 50);
     for (size_t i = 0; i < s->n_seq; i++) {
-        s->seqs[i] = (train_seq){tokens + i * s->n_token, s->n_token};
+        s->seqs[i] = (train_seq){.tokens = tokens + i * s->n_token, .n = s->n_token};
         for (size_t k = 0; k < s->n_want; k++)
             s->rows[i * s->n_want + k] = (train_row){(uint32_t)i, (uint32_t)(s->n_token - s->n_want + k)};
     }

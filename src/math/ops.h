@@ -200,15 +200,18 @@ typedef struct attn_input_grad {
 
 pgr_status op_attn_input_back(ops *o, const attn_input_grad *g, pgr_error *err);
 
-/* Of op_attn over whole sequences, each from its first token on. */
+/* Of op_attn over whole sequences. A sequence may begin with the first tokens of the one before it: these rows are not
+ * there once more, and get what both give them. So a tree's sequences stand in order of depth. */
 typedef struct attn_grad {
     float *dqkv;                /* (n, (H + 2 H_KV) hd) written */
     const float *qkv;           /* as op_attn_input left it */
     const float *out, *dout;    /* (n, H, hd) */
     const attn_state *softmax;  /* (n, H) */
     const size_t *start;        /* (n_seq + 1) sequence i is the rows from start[i] to start[i + 1] - 1 */
+    const size_t *shared;       /* (n_seq) sequence i begins with that many tokens of i - 1's; NULL: none does */
     size_t n_seq, n_head, n_head_kv, head_dim;
     kv_type type;               /* of the pages: q, k and v count as they were rounded */
+    float *scratch;             /* (H, n, 2, hd) n: rows of all sequences */
 } attn_grad;
 
 pgr_status op_attn_back(ops *o, const attn_grad *g, pgr_error *err);

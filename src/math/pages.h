@@ -20,11 +20,19 @@ typedef struct kv_pages {
     uint8_t *const *pages; /* page p: (layers, n_head_kv) blocks */
 } kv_pages;
 
+/* A row whose key and value another sequence needs, too, in a page of its own. */
+typedef struct row_copy {
+    uint32_t row;
+    const uint32_t *pages; /* the other sequence's list */
+} row_copy;
+
 /* The rows of a pass. Rows of one sequence stand together, in order of position, and have the same page list. */
 typedef struct row_table {
     size_t n;
     const uint32_t *pos;          /* (n) position in its sequence: a row sees the tokens up to itself */
     const uint32_t *const *pages; /* (n) its sequence's list of pages: token t is in number t / KV_PAGE of it */
+    const row_copy *copies;       /* (n_copy) stored once more: where sequences part in the middle of a page */
+    size_t n_copy;
 } row_table;
 
 /* Of one softmax over some tokens: without tokens {-INFINITY, 0}. max + ln(sum) is the log of the sum of exp(score). */

@@ -65,7 +65,7 @@ static pgr_status init_acts(backward *b, pgr_error *err) {
     return b->acts[0].kept ? PGR_OK : take_acts(b, &b->shared, err);
 }
 
-/* Of op_project_back, for the product that needs the most. */
+/* Of op_project_back, for the product that needs the most, and of op_attn_back. */
 static size_t scratch_floats(const backward *b) {
     const config *c = &b->m->config;
     const struct {
@@ -77,7 +77,8 @@ static size_t scratch_floats(const backward *b) {
         size_t n = op_project_scratch(b->m->ops, b->n_token, products[i].K, products[i].N, products[i].n_term, r);
         most = n > most ? n : most;
     }
-    return most;
+    size_t attention = 2 * b->n_token * b->n_q;
+    return most > attention ? most : attention;
 }
 
 static pgr_status init_rows(backward *b, pgr_error *err) {
@@ -98,12 +99,14 @@ static pgr_status init_lists(backward *b, pgr_error *err) {
     size_t n = b->n_token, n_ctx = n < c->n_ctx ? n : c->n_ctx;
     b->seqs = mem_zero(n, sizeof *b->seqs);
     b->start = mem_array(n + 1, sizeof *b->start);
+    b->n_shared = mem_array(n, sizeof *b->n_shared);
     b->token = mem_array(n, sizeof *b->token);
     b->pos = mem_array(n, sizeof *b->pos);
     b->pages = mem_array(n, sizeof *b->pages);
     b->wanted = mem_array(n, sizeof *b->wanted);
     b->freq = mem_array(c->rope_dim / 2, sizeof *b->freq);
-    if (!b->seqs || !b->start || !b->token || !b->pos || !b->pages || !b->wanted || !b->freq) return fail_mem(err);
+    if (!b->seqs || !b->start || !b->n_shared || !b->token || !b->pos || !b->pages || !b->wanted || !b->freq)
+        return fail_mem(err);
     forward_angles(b->m, b->freq);
     config one = *c; /* layers go one after the other through the same pages */
     one.n_layer = 1;
@@ -176,7 +179,7 @@ pgr_status backward_create(const pgr_model *m, trainable *t, size_t n_token, bac
 
 static void release(backward *b) {
     for (size_t i = 0; i < b->n_seq; i++) kv_release(&b->kv, &b->seqs[i]);
-    b->n = b->n_seq = b->n_want = 0;
+    b->n = b->n_seq = b->n_want = b->n_copy = 0;
 }
 
 static void free_layers(backward *b) {
@@ -199,7 +202,8 @@ void backward_free(backward *b) {
     float *rows[] = {b->cs, b->x,    b->again, b->h,    b->act,      b->dx,
                      b->dh, b->dqkv, b->dattn, b->dact, b->dgate_up, b->scratch};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) ops_drop(b->m->ops, rows[i]);
-    void *list[] = {b->seqs, b->start, b->token, b->pos, (void *)(uintptr_t)b->pages, b->wanted, b->freq};
+    void *list[] = {b->seqs,   b->start,  b->n_shared, b->token, b->pos, (void *)(uintptr_t)b->pages,
+                    b->copies, b->wanted, b->freq};
     for (size_t i = 0; i < sizeof list / sizeof *list; i++) mem_free(list[i]);
     attn_free(b->attention);
     kv_close(&b->kv);
@@ -235,16 +239,51 @@ static pgr_status check_seq(const backward *b, const train_seq *s, size_t i, pgr
     return PGR_OK;
 }
 
-static pgr_status add_seq(backward *b, const train_seq *s, pgr_error *err) {
+/* The row that has the token of a sequence, which may be of one before it. */
+static size_t row_of(const backward *b, size_t seq, size_t pos) {
+    while (pos < b->n_shared[seq]) seq--;
+    return b->start[seq] + pos - b->n_shared[seq];
+}
+
+/* Sequence i begins with the pages of the one before it; of the last, where it goes on in the middle of it, it has its
+ * own, into which the shared rows' keys and values go once more. */
+static pgr_status fork(backward *b, const train_seq *before, const train_seq *s, pgr_error *err) {
+    size_t i = b->n_seq - 1, first = s->shared / KV_PAGE * KV_PAGE;
+    if (s->shared >= s->n || s->shared > before->n
+        || memcmp(s->tokens, before->tokens, s->shared * sizeof *s->tokens) != 0)
+        return fail(err, PGR_E_ARG,
+                    "sequence %zu of the batch shares %zu of its %zu tokens, which are not those of %zu", i, s->shared,
+                    s->n, i - 1);
+    PGR_TRY(kv_fork(&b->kv, &b->seqs[i], &b->seqs[i - 1], s->shared, err));
+    PGR_TRY(kv_reserve(&b->kv, &b->seqs[i], s->n - s->shared, err));
+    if (b->n_copy + s->shared - first > b->cap_copy) {
+        size_t cap = 2 * b->cap_copy + KV_PAGE;
+        row_copy *copies = mem_resize(b->copies, cap * sizeof *copies);
+        if (!copies) return fail_mem(err);
+        b->copies = copies;
+        b->cap_copy = cap;
+    }
+    for (size_t t = first; t < s->shared; t++)
+        b->copies[b->n_copy++] = (row_copy){(uint32_t)row_of(b, i - 1, t), b->seqs[i].page};
+    return PGR_OK;
+}
+
+/* before: the sequence before it, NULL: it is the first */
+static pgr_status add_seq(backward *b, const train_seq *before, const train_seq *s, pgr_error *err) {
     size_t i = b->n_seq;
     PGR_TRY(check_seq(b, s, i, err));
-    if (s->n > b->n_token - b->n)
-        return fail(err, PGR_E_LIMIT, "a batch of %zu tokens and more, there is room for %zu", b->n + s->n, b->n_token);
+    if (s->shared > 0 && !before)
+        return fail(err, PGR_E_ARG, "sequence 0 of the batch shares tokens, with none before it");
+    size_t own = s->n - s->shared;
+    if (s->shared < s->n && own > b->n_token - b->n)
+        return fail(err, PGR_E_LIMIT, "a batch of %zu tokens and more, there is room for %zu", b->n + own, b->n_token);
     b->n_seq++; /* from now on release() gives its pages back */
-    PGR_TRY(kv_reserve(&b->kv, &b->seqs[i], s->n, err));
+    PGR_TRY(s->shared > 0 ? fork(b, before, s, err) : kv_reserve(&b->kv, &b->seqs[i], s->n, err));
+    b->seqs[i].n_token = s->n;
+    b->n_shared[i] = s->shared;
     b->start[i] = b->n;
-    b->start[i + 1] = b->n + s->n;
-    for (size_t t = 0; t < s->n; t++, b->n++) {
+    b->start[i + 1] = b->n + own;
+    for (size_t t = s->shared; t < s->n; t++, b->n++) {
         b->token[b->n] = s->tokens[t];
         b->pos[b->n] = (uint32_t)t;
         b->pages[b->n] = b->seqs[i].page;
@@ -253,24 +292,46 @@ static pgr_status add_seq(backward *b, const train_seq *s, pgr_error *err) {
 }
 
 static pgr_status add_want(backward *b, const train_row *r, pgr_error *err) {
-    if (r->seq >= b->n_seq || r->pos >= b->start[r->seq + 1] - b->start[r->seq])
+    if (r->seq >= b->n_seq || r->pos >= b->seqs[r->seq].n_token)
         return fail(err, PGR_E_ARG, "row %zu is position %u of sequence %u, which the batch has not", b->n_want, r->pos,
                     r->seq);
-    size_t row = b->start[r->seq] + r->pos;
+    if (r->pos < b->n_shared[r->seq])
+        return fail(err, PGR_E_ARG, "row %zu is position %u of sequence %u, which shares its first %zu tokens",
+                    b->n_want, r->pos, r->seq, b->n_shared[r->seq]);
+    size_t row = row_of(b, r->seq, r->pos);
     if (b->n_want > 0 && row <= b->wanted[b->n_want - 1])
         return fail(err, PGR_E_ARG, "row %zu is not behind the one before it", b->n_want);
     b->wanted[b->n_want++] = (uint32_t)row;
     return PGR_OK;
 }
 
+size_t train_common(const train_seq *before, const train_seq *s, size_t most) {
+    size_t n = 0;
+    if (most > s->n - 1) most = s->n - 1;
+    if (most > before->n) most = before->n;
+    while (n < most && s->tokens[n] == before->tokens[n]) n++;
+    return n < KV_PAGE ? 0 : n;
+}
+
+size_t backward_share(train_seq *seqs, size_t n_seq, const train_row *rows, size_t n_row) {
+    size_t row = 0, tokens = 0;
+    for (size_t i = 0; i < n_seq; i++) {
+        while (row < n_row && rows[row].seq < i) row++;
+        size_t first = row < n_row && rows[row].seq == i ? rows[row].pos : seqs[i].n - 1;
+        seqs[i].shared = i > 0 ? train_common(&seqs[i - 1], &seqs[i], first) : 0;
+        tokens += seqs[i].n - seqs[i].shared;
+    }
+    return tokens;
+}
+
 static pgr_status begin(backward *b, const train_seq *seqs, size_t n_seq, const train_row *rows, size_t n_row,
                         pgr_error *err) {
     release(b);
-    for (size_t i = 0; i < n_seq; i++) PGR_TRY(add_seq(b, &seqs[i], err));
+    for (size_t i = 0; i < n_seq; i++) PGR_TRY(add_seq(b, i > 0 ? &seqs[i - 1] : NULL, &seqs[i], err));
     for (size_t i = 0; i < n_row; i++) PGR_TRY(add_want(b, &rows[i], err));
     if (b->n == 0) return fail(err, PGR_E_ARG, "a batch of no tokens");
     b->view = kv_view(&b->kv);
-    b->rows = (row_table){b->n, b->pos, b->pages};
+    b->rows = (row_table){b->n, b->pos, b->pages, b->copies, b->n_copy};
     return PGR_OK;
 }
 

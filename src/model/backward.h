@@ -5,7 +5,10 @@
  *     loss and dlogits from logits: the caller's
  *     backward_run(b, dlogits, &err);                                   trainable_grads(t) += dloss / dvalues
  *
- * Sequences do not see each other: a batch is as many of them as fit, and gradients add up over batches. A row of
+ * Sequences do not see each other: a batch is as many of them as fit, and gradients add up over batches. What
+ * neighbours have in common at their beginnings may be computed once (backward_share): they are a tree then, with the
+ * logits of the same sequences apart, bit for bit, and their gradients, but for the order of sums: what comes back
+ * through keys, values and the stream of a shared token is added up before it goes further down. A row of
  * dlogits counts the same whatever other sequences are in its batch; sums over rows are made in an order that their
  * number alone decides, not the threads. Products are computed in the model's dtype (bf16: gradients are rounded to
  * bf16 where they are multiplied with weights, as PyTorch's autocast does; f32 and exact: all fp32), factors and
@@ -21,9 +24,11 @@ typedef struct backward backward;
 typedef struct train_seq {
     const int32_t *tokens; /* (n) */
     size_t n;              /* 1 .. the model's context */
+    size_t shared;         /* its first tokens, fewer than n, that are those of the sequence before it and are computed
+                            * there; 0: it stands by itself */
 } train_seq;
 
-/* A row of a batch: the logits behind token `pos` of sequence `seq` (they predict token pos + 1). */
+/* A row of a batch: the logits behind token `pos` of sequence `seq` (they predict token pos + 1). Not a shared one. */
 typedef struct train_row {
     uint32_t seq, pos;
 } train_row;
@@ -34,6 +39,14 @@ typedef struct train_row {
 pgr_status backward_create(const pgr_model *m, trainable *t, size_t n_token, backward **out, pgr_error *err);
 void backward_free(backward *b); /* NULL is fine */
 size_t backward_bytes(const backward *b); /* of memory of its own */
+
+/* Tokens that s had better share with the one before it, which it is next to: what both begin with, at most `most`, fewer
+ * than s has; 0 where it would be less than a page. */
+size_t train_common(const train_seq *before, const train_seq *s, size_t most);
+
+/* Fills in `shared` so, each up to the sequence's first wanted row: K rollouts on one prompt, side by side, become the
+ * prompt and K branches. Returns the tokens that a pass computes. rows as for backward_forward. */
+size_t backward_share(train_seq *seqs, size_t n_seq, const train_row *rows, size_t n_row);
 
 /* Logits of the rows, which stand in order of sequence, then of position, each once.   logits: (n_row, n_vocab)
  * seqs and rows are not needed afterwards. PGR_E_LIMIT: more tokens than there is room for. */

@@ -122,11 +122,13 @@ static pgr_status attn_layer_back(backward *b, size_t layer, const layer_acts *a
                    .dout = b->dattn,
                    .softmax = (const attn_state *)(const void *)a->softmax,
                    .start = b->start,
+                   .shared = b->n_shared,
                    .n_seq = b->n_seq,
                    .n_head = c->n_head,
                    .n_head_kv = c->n_head_kv,
                    .head_dim = c->head_dim,
-                   .type = b->view.type};
+                   .type = b->view.type,
+                   .scratch = b->scratch};
     PGR_TRY(op_attn_back(o, &g, err));
     attn_input_grad turn = {b->dqkv, &in, b->n, c->n_head, c->n_head_kv, c->head_dim};
     PGR_TRY(op_attn_input_back(o, &turn, err));

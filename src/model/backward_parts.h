@@ -41,10 +41,13 @@ struct backward {
     size_t n, n_seq, n_want;
     kv_cache kv;       /* of one layer at a time */
     kv_seq *seqs;      /* (n_seq) */
-    size_t *start;     /* (n_seq + 1) a sequence's first row */
+    size_t *start;     /* (n_seq + 1) a sequence's first row, of those that are its own */
+    size_t *n_shared;  /* (n_seq) tokens that it has from the sequence before it */
     int32_t *token;    /* (n) and the next two: of every row */
     uint32_t *pos;
     const uint32_t **pages;
+    row_copy *copies;  /* (n_copy) rows in the middle of whose page sequences part */
+    size_t n_copy, cap_copy;
     uint32_t *wanted;  /* (n_want) rows */
     kv_pages view;
     row_table rows;
@@ -57,7 +60,7 @@ struct backward {
 
     float *dx, *dh;    /* (n, d) gradients of the stream, of a product's input */
     float *dqkv, *dattn, *dgate_up, *dact;
-    float *scratch;    /* of op_project_back */
+    float *scratch;    /* of op_project_back and op_attn_back */
 };
 
 /* The layer's output in place of x, its input; leaves what a is for. */

@@ -153,7 +153,7 @@ static pgr_status list_rows(pass *p, kv_seq *const *seqs, const forward_row *row
         f->pages[i] = seqs[rows[i].seq]->page;
         if (rows[i].want) f->wanted[p->n_want++] = (uint32_t)i;
     }
-    p->rows = (row_table){p->n_row, f->pos, f->pages};
+    p->rows = (row_table){.n = p->n_row, .pos = f->pos, .pages = f->pages};
     return PGR_OK;
 }
 

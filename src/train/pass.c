@@ -1,4 +1,5 @@
-/* pass.c - prompts with slots become batches of the backward pass. */
+/* pass.c - prompts with slots become batches of the backward pass. What a prompt begins with like the one before it (both
+ * orders of a pair: instructions, history, query) is computed once. */
 #include <string.h>
 
 #include "base/mem.h"
@@ -47,11 +48,20 @@ static pgr_status pass_alloc(pass *p, pgr_error *err) {
     return whole ? PGR_OK : fail_mem(err);
 }
 
+/* Of prompt i of a list, with those before it from `first` on. */
+static train_seq seq_of(const slot_seq *list, size_t first, size_t i) {
+    train_seq s = {.tokens = list[i].tokens, .n = list[i].n};
+    if (i == first) return s;
+    train_seq before = {.tokens = list[i - 1].tokens, .n = list[i - 1].n};
+    s.shared = train_common(&before, &s, list[i].rows[0]);
+    return s;
+}
+
 static void list_rows(pass *p) {
     size_t row = 0, grad = 0;
     for (size_t i = 0; i < p->n; i++) {
         const slot_seq *s = &p->list[i];
-        p->seqs[i] = (train_seq){s->tokens, s->n};
+        p->seqs[i] = seq_of(p->list, 0, i);
         for (size_t k = 0; k < s->n_row; k++, row++) {
             p->rows[row] = (train_row){(uint32_t)i, s->rows[k]};
             p->start[row] = grad;
@@ -87,8 +97,12 @@ static pgr_status run_pass(pass *p, size_t first, slot_fn fn, void *ctx, bool le
 pgr_status run_slots(train_run *r, const slot_seq *list, size_t n, slot_fn fn, void *ctx, bool learn, pgr_error *err) {
     size_t room = r->o->pass_tokens;
     for (size_t i = 0; i < n;) {
-        size_t count = 0, tokens = 0;
-        while (i + count < n && tokens + list[i + count].n <= room) tokens += list[i + count++].n;
+        size_t count = 0;
+        for (size_t tokens = 0; i + count < n; count++) {
+            train_seq s = seq_of(list, i, i + count);
+            tokens += s.n - s.shared;
+            if (tokens > room) break;
+        }
         if (count == 0)
             return fail(err, PGR_E_LIMIT, "a prompt has %zu tokens, expected at most those of a pass, %zu", list[i].n,
                         room);

@@ -248,7 +248,7 @@ static pgr_status run_pass(train_run *r, sft_pass *p, pgr_error *err) {
     size_t at = 0;
     for (size_t i = 0; i < p->n; i++) {
         const sft_row *row = p->rows[i];
-        p->seqs[i] = (train_seq){row->tokens, row->n};
+        p->seqs[i] = (train_seq){.tokens = row->tokens, .n = row->n};
         for (size_t k = 1; k < row->n; k++) {
             if (!row->counts[k]) continue;
             p->at[at] = (train_row){(uint32_t)i, (uint32_t)(k - 1)};

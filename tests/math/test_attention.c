@@ -119,7 +119,7 @@ static void run(world *w, const query_row *rows, size_t n, float *out, attn_stat
     static const uint32_t *pages[N_BATCH];
     for (size_t i = 0; i < n; i++) pos[i] = rows[i].pos, pages[i] = w->seqs[rows[i].seq].page;
     kv_pages kv = kv_view(&w->kv);
-    row_table table = {n, pos, pages};
+    row_table table = {.n = n, .pos = pos, .pages = pages};
     attention_plan(w->a, &kv, &table);
     attention_run(w->a, LAYER, out, softmax, by_type[w->kv.type],
                   w->kv.type == KV_INT8 ? (size_t)H * ATTN_QUERY_INT8(HD) : (size_t)H * HD);

@@ -421,20 +421,30 @@ static void round_values(float *x, size_t n) {
     for (size_t i = 0; i < n; i++) x[i] = bf16_to_f32(f32_to_bf16(x[i]));
 }
 
-static void run_attn(ops *o, float *dqkv, const attn_test *t, const float *qkv, const float *out, const float *dout,
-                     const size_t *seqs, size_t n_seq, kv_type type) {
+/* seqs, shared: as attn_grad has them */
+static void run_tree(ops *o, float *dqkv, const attn_test *t, const float *qkv, const float *out, const float *dout,
+                     const size_t *seqs, const size_t *shared, size_t n_seq, kv_type type) {
+    float *scratch = malloc(2 * seqs[n_seq] * H * t->hd * sizeof *scratch);
     attn_grad g = {.dqkv = dqkv,
                    .qkv = qkv,
                    .out = out,
                    .dout = dout,
                    .softmax = t->softmax,
                    .start = seqs,
+                   .shared = shared,
                    .n_seq = n_seq,
                    .n_head = H,
                    .n_head_kv = H_KV,
                    .head_dim = t->hd,
-                   .type = type};
+                   .type = type,
+                   .scratch = scratch};
     assert_int_equal(op_attn_back(o, &g, NULL), PGR_OK);
+    free(scratch);
+}
+
+static void run_attn(ops *o, float *dqkv, const attn_test *t, const float *qkv, const float *out, const float *dout,
+                     const size_t *seqs, size_t n_seq, kv_type type) {
+    run_tree(o, dqkv, t, qkv, out, dout, seqs, NULL, n_seq, type);
 }
 
 /* Each sequence by itself, in one thread, has the bits that it has in the batch. */
@@ -483,6 +493,66 @@ static void attention(world *w) {
     check_attn(w, 16, KV_BF16);
 }
 
+/* A tree is its sequences written out, where a shared row's own dout counts once: what each copy of a row gets adds up
+ * to what the row gets in the tree, but for the order of the sums (as check_attn's). */
+enum { N_BRANCH = 5 };
+static const size_t tree_start[N_BRANCH + 1] = {0, 70, 110, 140, 210, 215};
+static const size_t tree_shared[N_BRANCH] = {0, 50, 70, 10, 0};
+
+/* Row of the tree that is token pos of a sequence. */
+static size_t tree_row(size_t seq, size_t pos) {
+    while (pos < tree_shared[seq]) seq--;
+    return tree_start[seq] + pos - tree_shared[seq];
+}
+
+static void check_tree(world *w, size_t hd, kv_type type) {
+    size_t n = tree_start[N_BRANCH], width = (H + 2 * H_KV) * hd, flat[N_BRANCH + 1] = {0};
+    for (size_t s = 0; s < N_BRANCH; s++) flat[s + 1] = flat[s] + tree_start[s + 1] - tree_start[s] + tree_shared[s];
+    size_t m = flat[N_BRANCH];
+    float *qkv = floats(w, n * width), *dout = floats(w, n * H * hd), *dqkv = floats(w, n * width),
+          *again = copy(dqkv, n * width);
+    float *out = malloc(n * H * hd * sizeof *out), *flat_qkv = malloc(m * width * sizeof *flat_qkv),
+          *flat_out = malloc(m * H * hd * sizeof *out), *flat_dout = calloc(m * H * hd, sizeof *flat_dout),
+          *flat_dqkv = malloc(m * width * sizeof *flat_dqkv), *want = calloc(n * width, sizeof *want);
+    if (type == KV_BF16) round_values(qkv, n * width);
+    for (size_t s = 0; s < N_BRANCH; s++)
+        for (size_t t = 0; t < flat[s + 1] - flat[s]; t++) {
+            size_t to = flat[s] + t, from = tree_row(s, t);
+            memcpy(flat_qkv + to * width, qkv + from * width, width * sizeof *qkv);
+            if (t >= tree_shared[s]) memcpy(flat_dout + to * H * hd, dout + from * H * hd, H * hd * sizeof *dout);
+        }
+    attn_test t = {hd, doubles(flat_qkv, m * width), doubles(flat_dout, m * H * hd),
+                   malloc(m * H * hd * sizeof(double)), malloc(m * H * sizeof(attn_state))};
+    attn_test tree = {.hd = hd, .softmax = malloc(n * H * sizeof(attn_state))};
+    for (size_t s = 0; s < N_BRANCH; s++)
+        for (size_t row = flat[s]; row < flat[s + 1]; row++)
+            for (size_t h = 0; h < H; h++) attend(&t, flat[s], row, h);
+    for (size_t i = 0; i < m * H * hd; i++) flat_out[i] = (float)t.out[i];
+    for (size_t s = 0; s < N_BRANCH; s++)
+        for (size_t k = 0; k < flat[s + 1] - flat[s]; k++) {
+            size_t to = tree_row(s, k), from = flat[s] + k;
+            memcpy(out + to * H * hd, flat_out + from * H * hd, H * hd * sizeof *out);
+            memcpy(tree.softmax + to * H, t.softmax + from * H, H * sizeof *t.softmax);
+        }
+
+    run_attn(w->o, flat_dqkv, &t, flat_qkv, flat_out, flat_dout, flat, N_BRANCH, type);
+    for (size_t s = 0; s < N_BRANCH; s++)
+        for (size_t k = 0; k < flat[s + 1] - flat[s]; k++)
+            for (size_t i = 0; i < width; i++) want[tree_row(s, k) * width + i] += flat_dqkv[(flat[s] + k) * width + i];
+    run_tree(w->o, dqkv, &tree, qkv, out, dout, tree_start, tree_shared, N_BRANCH, type);
+    run_tree(w->alone, again, &tree, qkv, out, dout, tree_start, tree_shared, N_BRANCH, type);
+    assert_memory_equal(dqkv, again, n * width * sizeof *dqkv);
+    for (size_t at = 0; at < n * width; at++)
+        near("a tree's attention", at, dqkv[at], (double)want[at], 20 * (double)(hd + 130 + 20) * U + 1e-7);
+    free(qkv), free(dout), free(dqkv), free(again), free(out), free(flat_qkv), free(flat_out), free(flat_dout);
+    free(flat_dqkv), free(want), free(t.qkv), free(t.dout), free(t.out), free(t.softmax), free(tree.softmax);
+}
+
+static void trees(world *w) {
+    check_tree(w, 16, KV_F32);
+    check_tree(w, 20, KV_BF16);
+}
+
 /* ---- the tests ---- */
 
 #define LEVEL_TEST(name)                                                                                               \
@@ -496,6 +566,7 @@ LEVEL_TEST(halves)
 LEVEL_TEST(mixes)
 LEVEL_TEST(inputs)
 LEVEL_TEST(attention)
+LEVEL_TEST(trees)
 
 int main(void) {
     limit = getenv("PGENRM_CPU");
@@ -507,6 +578,7 @@ int main(void) {
         cmocka_unit_test(mixes_at_every_level),
         cmocka_unit_test(inputs_at_every_level),
         cmocka_unit_test(attention_at_every_level),
+        cmocka_unit_test(trees_at_every_level),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -445,7 +445,7 @@ static void run_attn(world *w, attn *at, const attn_world *a, const uint32_t fro
             pos[n] = p, lists[n] = a->list[s];
             memcpy(qkv + n * WIDTH, a->qkv[s] + (size_t)p * WIDTH, WIDTH * sizeof *qkv);
         }
-    row_table rows = {n, pos, lists};
+    row_table rows = {.n = n, .pos = pos, .pages = lists};
     op_angles(w->o, cs, pos, freq_of, ROPE / 2, 1.0f, n);
     attn_input in = {qkv,  a->bias, a->bias + H * HD, a->bias + (H + H_KV) * HD, a->q_norm, a->k_norm, 1e-6f, cs,
                      ROPE, false};

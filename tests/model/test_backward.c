@@ -11,10 +11,11 @@
 #define GOLDEN(name) PGR_SOURCE_DIR "/tests/golden/" name
 #define BACK(name)   GOLDEN("back/" name)
 
-enum { MAX_ROW = 8, N_TOKEN = 200 };
+enum { MAX_ROW = 8, N_TOKEN = 200, MAX_SEQ = 6 };
 
 typedef struct batch {
-    train_seq seqs[2];
+    train_seq seqs[MAX_SEQ];
+    size_t n_seq; /* 2 as they are in the file */
     int32_t tokens[2][128];
     train_row rows[MAX_ROW];
     int32_t targets[MAX_ROW];
@@ -42,7 +43,7 @@ enum { N_MODEL = sizeof models / sizeof *models };
 static void read_batch(const char *path, batch *x) {
     json_t *g = golden(path), *v;
     size_t i, k;
-    *x = (batch){.loss = json_real_value(json_object_get(g, "loss"))};
+    *x = (batch){.n_seq = 2, .loss = json_real_value(json_object_get(g, "loss"))};
     json_array_foreach(json_object_get(g, "seqs"), i, v) {
         json_t *token;
         json_array_foreach(v, k, token) x->tokens[i][k] = (int32_t)json_integer_value(token);
@@ -84,6 +85,19 @@ static bool open_bench(bench *x, size_t model, pgr_dtype dtype, int threads) {
     return true;
 }
 
+/* The same sequences and the same loss, as two trees: the first cut within a page and at one's end, with a branch that
+ * nothing is wanted of and that leaves within its mother's first cut; the second cut once. */
+static void make_tree(batch *x) {
+    const int32_t *a = x->tokens[0], *b = x->tokens[1];
+    const train_seq seqs[] = {{a, 45, 0},  {a, 64, 45}, {a, x->seqs[0].n, 64},
+                              {a, 60, 50}, {b, 21, 0},  {b, x->seqs[1].n, 21}};
+    static const uint32_t seq_of_row[] = {0, 0, 2, 2, 4, 4, 5};
+    assert_int_equal(x->n_row, 7);
+    memcpy(x->seqs, seqs, sizeof seqs);
+    x->n_seq = MAX_SEQ;
+    for (size_t i = 0; i < x->n_row; i++) x->rows[i].seq = seq_of_row[i];
+}
+
 static void close_bench(bench *x) {
     backward_free(x->b);
     trainable_free(x->t);
@@ -97,7 +111,7 @@ static void zero_grads(bench *x) {
 
 static void run_forward(bench *x) {
     pgr_error err = {0};
-    if (backward_forward(x->b, x->x.seqs, 2, x->x.rows, x->x.n_row, x->logits, &err) != PGR_OK)
+    if (backward_forward(x->b, x->x.seqs, x->x.n_seq, x->x.rows, x->x.n_row, x->logits, &err) != PGR_OK)
         fail_msg("%s", err.message);
 }
 
@@ -214,18 +228,22 @@ static void gradients_of_pytorch(void **state) {
         double loss, bound;
     } forms[] = {{PGR_DTYPE_EXACT, 2e-6, 1e-4}, {PGR_DTYPE_F32, 2e-6, 1e-4}, {PGR_DTYPE_BF16, 2e-2, 1e-1}};
     double worst[3] = {0};
-    for (size_t i = 0; i < N_MODEL * 3; i++) {
+    for (size_t n = 0; n < N_MODEL * 3 * 2; n++) {
         bench x;
+        size_t i = n / 2;
         if (!open_bench(&x, i / 3, forms[i % 3].dtype, 2)) {
             print_message("skipped: this CPU has no kernels for dtype %d\n", forms[i % 3].dtype);
             continue;
         }
+        if (n % 2) make_tree(&x.x);
         run_back(&x);
         double loss = loss_of(&x), d = golden_difference(&x, i / 3);
         if (!(fabs(loss - x.x.loss) <= forms[i % 3].loss * x.x.loss))
-            fail_msg("model %zu, dtype %d: loss %.9g, want %.9g", i / 3, forms[i % 3].dtype, loss, x.x.loss);
+            fail_msg("model %zu, dtype %d, tree %zu: loss %.9g, want %.9g", i / 3, forms[i % 3].dtype, n % 2, loss,
+                     x.x.loss);
         if (!(d <= forms[i % 3].bound))
-            fail_msg("model %zu, dtype %d: gradients off by %g of their largest", i / 3, forms[i % 3].dtype, d);
+            fail_msg("model %zu, dtype %d, tree %zu: gradients off by %g of their largest", i / 3, forms[i % 3].dtype,
+                     n % 2, d);
         worst[i % 3] = fmax(worst[i % 3], d);
         close_bench(&x);
     }
@@ -245,6 +263,7 @@ static void central_differences(void **state) {
         bench x;
         rng r = {.seed = 11, .stream = (uint32_t)model};
         assert_true(open_bench(&x, model, PGR_DTYPE_EXACT, 2));
+        if (model % 2) make_tree(&x.x);
         run_back(&x);
         float *g = grads_of(&x), *v = trainable_values(x.t);
         size_t n = trainable_count(x.t), at = 0;
@@ -324,6 +343,60 @@ static void packing(void **state) {
     }
 }
 
+enum { PROMPT = 41, K = 4, CHAIN = 19, N_FLAT = K * (PROMPT + CHAIN) };
+
+/* K rollouts on one prompt, of which the second leaves the first within its chain, wanted from the prompt's end on. */
+static void make_rollouts(const bench *x, int32_t tokens[K][PROMPT + CHAIN], train_seq *seqs, train_row *rows) {
+    for (size_t k = 0; k < K; k++) {
+        for (size_t t = 0; t < PROMPT + CHAIN; t++)
+            tokens[k][t] = (int32_t)((t * 31 + (t < PROMPT ? 0 : t < PROMPT + 6 && k == 1 ? 0 : k) * 17) % x->V);
+        seqs[k] = (train_seq){tokens[k], PROMPT + CHAIN, 0};
+        for (size_t t = 0; t < 2; t++) rows[2 * k + t] = (train_row){(uint32_t)k, (uint32_t)(PROMPT - 1 + t * 11)};
+    }
+}
+
+/* A tree has the flat sequences' logits to the bit. Its gradients are sums in another order: fp32 as packed batches
+ * (below 1e-5). In bf16 what is rounded on the way down is the branches' sum instead of its parts: some 15 of the 30
+ * roundings above, sqrt(15) 2^-9 = 8e-3, twice for cancellation. */
+static void tree_like_flat(void **state) {
+    (void)state;
+    static const struct {
+        pgr_dtype dtype;
+        double bound;
+    } forms[] = {{PGR_DTYPE_EXACT, 1e-5}, {PGR_DTYPE_F32, 1e-5}, {PGR_DTYPE_BF16, 1.6e-2}};
+    double worst[3] = {0};
+    for (size_t i = 0; i < N_MODEL * 3; i++) {
+        bench x;
+        int32_t tokens[K][PROMPT + CHAIN];
+        train_seq seqs[K];
+        train_row rows[2 * K];
+        if (!open_bench(&x, i / 3, forms[i % 3].dtype, 2)) continue;
+        make_rollouts(&x, tokens, seqs, rows);
+        backward *flat = NULL;
+        assert_int_equal(backward_create(x.m, x.t, N_FLAT, &flat, NULL), PGR_OK);
+        assert_int_equal(backward_forward(flat, seqs, K, rows, 2 * K, x.logits, NULL), PGR_OK);
+        for (size_t j = 0; j < 2 * K * x.V; j++) x.dlogits[j] = 1e-2f * x.logits[j];
+        zero_grads(&x);
+        assert_int_equal(backward_run(flat, x.dlogits, NULL), PGR_OK);
+        float *want = grads_of(&x),
+              *logits = memcpy(malloc(2 * K * x.V * sizeof *logits), x.logits, 2 * K * x.V * sizeof *logits);
+        backward_free(flat);
+
+        assert_int_equal(backward_share(seqs, K, rows, 2 * K), N_FLAT - (K - 1) * (PROMPT - 1));
+        zero_grads(&x);
+        assert_int_equal(backward_forward(x.b, seqs, K, rows, 2 * K, x.logits, NULL), PGR_OK);
+        assert_memory_equal(x.logits, logits, 2 * K * x.V * sizeof *logits);
+        assert_int_equal(backward_run(x.b, x.dlogits, NULL), PGR_OK);
+        double d = difference(trainable_grads(x.t), want, trainable_count(x.t));
+        if (!(d <= forms[i % 3].bound)) fail_msg("model %zu, dtype %d: tree off by %g", i / 3, forms[i % 3].dtype, d);
+        worst[i % 3] = fmax(worst[i % 3], d);
+        free(want), free(logits);
+        close_bench(&x);
+    }
+    print_message("tree against flat, of the largest gradient: exact %.2g, f32 %.2g, bf16 %.2g\n", worst[0], worst[1],
+                  worst[2]);
+}
+
 static void threads_and_room_change_no_bit(void **state) {
     (void)state;
     for (size_t i = 0; i < N_MODEL; i++) {
@@ -334,6 +407,7 @@ static void threads_and_room_change_no_bit(void **state) {
         assert_true(open_bench(&narrow, i, PGR_DTYPE_EXACT, 3));
         backward_set_room(room);
         assert_true(backward_bytes(narrow.b) < full);
+        if (i % 2) make_tree(&two.x), make_tree(&one.x), make_tree(&narrow.x);
         run_back(&two), run_back(&one), run_back(&narrow);
         size_t bytes = trainable_count(two.t) * sizeof(float);
         assert_memory_equal(trainable_grads(two.t), trainable_grads(one.t), bytes);
@@ -429,7 +503,8 @@ static void refusals(void **state) {
     pgr_error err = {0};
     assert_true(open_bench(&x, 0, PGR_DTYPE_EXACT, 1));
     int32_t many[N_TOKEN + 1] = {0}, bad[] = {1, 2, (int32_t)x.V};
-    train_seq seqs[] = {{many, N_TOKEN}, {many, 1}, {bad, 3}, {bad, 0}};
+    train_seq seqs[] = {{many, N_TOKEN, 0}, {many, 1, 0}, {bad, 3, 0}, {bad, 0, 0}};
+    train_seq trees[] = {{many, 5, 0}, {bad, 3, 1}, {many, 5, 5}, {many, 9, 6}, {many, 9, 5}};
     train_row rows[] = {{0, 5}, {0, 5}, {1, 0}, {0, N_TOKEN}};
     want_refusal(backward_forward(x.b, seqs, 2, rows, 1, x.logits, &err), PGR_E_LIMIT, &err,
                  "a batch of 201 tokens and more, there is room for 200");
@@ -440,6 +515,14 @@ static void refusals(void **state) {
                  "which the batch has not");
     want_refusal(backward_forward(x.b, seqs, 1, rows + 3, 1, x.logits, &err), PGR_E_ARG, &err,
                  "which the batch has not");
+    train_seq pairs[][2] = {{trees[0], trees[1]}, {trees[0], trees[2]}, {trees[0], trees[3]}, {trees[0], trees[4]}};
+    bad[2] = 3;
+    want_refusal(backward_forward(x.b, trees + 1, 1, rows, 0, x.logits, &err), PGR_E_ARG, &err, "with none before it");
+    want_refusal(backward_forward(x.b, pairs[0], 2, rows, 0, x.logits, &err), PGR_E_ARG, &err, "shares 1 of its 3");
+    want_refusal(backward_forward(x.b, pairs[1], 2, rows, 0, x.logits, &err), PGR_E_ARG, &err, "shares 5 of its 5");
+    want_refusal(backward_forward(x.b, pairs[2], 2, rows, 0, x.logits, &err), PGR_E_ARG, &err, "shares 6 of its 9");
+    want_refusal(backward_forward(x.b, pairs[3], 2, &(train_row){1, 4}, 1, x.logits, &err), PGR_E_ARG, &err,
+                 "which shares its first 5 tokens");
     run_back(&x); /* all is well afterwards */
     assert_true(golden_difference(&x, 0) < 1e-4);
     pgr_model *other = model_of(models[3].base, PGR_DTYPE_EXACT, 1);
@@ -458,7 +541,7 @@ static bool whole_step(void) {
     bench *x = &memory_bench;
     backward *b = NULL;
     bool worked = backward_create(x->m, x->t, N_TOKEN, &b, NULL) == PGR_OK
-                  && backward_forward(b, x->x.seqs, 2, x->x.rows, x->x.n_row, x->logits, NULL) == PGR_OK
+                  && backward_forward(b, x->x.seqs, x->x.n_seq, x->x.rows, x->x.n_row, x->logits, NULL) == PGR_OK
                   && backward_run(b, x->dlogits, NULL) == PGR_OK;
     backward_free(b);
     return worked;
@@ -467,6 +550,7 @@ static bool whole_step(void) {
 static void without_memory(void **state) {
     (void)state;
     assert_true(open_bench(&memory_bench, 3, PGR_DTYPE_EXACT, 1));
+    make_tree(&memory_bench.x);
     run_back(&memory_bench);
     long n = fail_allocations(whole_step, 16);
     print_message("%ld allocations\n", n);
@@ -479,6 +563,7 @@ int main(void) {
         cmocka_unit_test(gradients_of_pytorch),
         cmocka_unit_test(central_differences),
         cmocka_unit_test(packing),
+        cmocka_unit_test(tree_like_flat),
         cmocka_unit_test(threads_and_room_change_no_bit),
         cmocka_unit_test(upper_layers_alone),
         cmocka_unit_test(sparse),

@@ -85,34 +85,38 @@ static void norm_heads(const row_attn *a, float *heads, size_t n, const float *n
     }
 }
 
-static void *block_of(const row_attn *a, size_t row, size_t head) {
-    return page_block(a->kv, a->rows->pages[row][a->rows->pos[row] / KV_PAGE], a->layer, head);
+/* K and V of a row, in the pages' form, to its position in a list of pages. */
+static void put_kv(const row_attn *a, size_t row, const uint32_t *pages) {
+    kv_type type = a->base.shape.type;
+    size_t hd = a->base.shape.head_dim, t = a->rows->pos[row] % KV_PAGE, page = a->rows->pos[row] / KV_PAGE;
+    const float *k = a->qkv + row * a->n_qkv + a->n_q;
+    const uint16_t *half = type == KV_BF16 ? (const uint16_t *)a->q + row * a->ldq + a->n_q : NULL;
+    for (size_t h = 0; h < a->base.shape.n_head_kv; h++) {
+        void *block = page_block(a->kv, pages[page], a->layer, h);
+        if (type == KV_F32)
+            attn_store(block, k + h * hd, k + a->n_kv + h * hd, t, hd);
+        else if (type == KV_BF16)
+            attn_store_bf16(block, half + h * hd, half + a->n_kv + h * hd, t, hd);
+        else
+            a->o->k->attn_store_int8(block, k + h * hd, k + a->n_kv + h * hd, t, hd);
+    }
 }
 
-/* K and V of a row into the pages, and its queries into the form that goes with them. */
-static void store_f32(const row_attn *a, size_t row) {
-    size_t hd = a->base.shape.head_dim, t = a->rows->pos[row] % KV_PAGE;
-    const float *k = a->qkv + row * a->n_qkv + a->n_q, *v = k + a->n_kv;
-    for (size_t h = 0; h < a->base.shape.n_head_kv; h++) attn_store(block_of(a, row, h), k + h * hd, v + h * hd, t, hd);
+/* A row's queries in the form that goes with the pages; of bf16 its keys and values, too. */
+static void form_row(const row_attn *a, size_t row) {
+    const attn_shape *s = &a->base.shape;
+    size_t hd = s->head_dim;
+    const float *q = a->qkv + row * a->n_qkv;
+    if (s->type == KV_BF16) a->o->k->to_bf16((uint16_t *)a->q + row * a->ldq, q, a->n_qkv);
+    for (size_t h = 0; s->type == KV_INT8 && h < s->n_head; h++)
+        a->o->k->attn_query_int8((uint8_t *)a->q + row * a->ldq + h * ATTN_QUERY_INT8(hd), q + h * hd, hd,
+                                 1.0f / sqrtf((float)hd));
 }
 
-static void store_bf16(const row_attn *a, size_t row) {
-    size_t hd = a->base.shape.head_dim, t = a->rows->pos[row] % KV_PAGE;
-    uint16_t *q = (uint16_t *)a->q + row * a->ldq;
-    const uint16_t *k = q + a->n_q, *v = k + a->n_kv;
-    a->o->k->to_bf16(q, a->qkv + row * a->n_qkv, a->n_qkv);
-    for (size_t h = 0; h < a->base.shape.n_head_kv; h++)
-        attn_store_bf16(block_of(a, row, h), k + h * hd, v + h * hd, t, hd);
-}
-
-static void store_int8(const row_attn *a, size_t row) {
-    size_t hd = a->base.shape.head_dim, t = a->rows->pos[row] % KV_PAGE;
-    const float *q = a->qkv + row * a->n_qkv, *k = q + a->n_q, *v = k + a->n_kv;
-    uint8_t *out = (uint8_t *)a->q + row * a->ldq;
-    for (size_t h = 0; h < a->base.shape.n_head; h++, out += ATTN_QUERY_INT8(hd))
-        a->o->k->attn_query_int8(out, q + h * hd, hd, 1.0f / sqrtf((float)hd));
-    for (size_t h = 0; h < a->base.shape.n_head_kv; h++)
-        a->o->k->attn_store_int8(block_of(a, row, h), k + h * hd, v + h * hd, t, hd);
+static void copy_row(void *ctx, size_t i, size_t worker) {
+    (void)worker;
+    const row_attn *a = ctx;
+    put_kv(a, a->rows->copies[i].row, a->rows->copies[i].pages);
 }
 
 static void input_row(void *ctx, size_t row, size_t worker) {
@@ -126,8 +130,8 @@ static void input_row(void *ctx, size_t row, size_t worker) {
     const float *cs = in->cs + row * in->rope_dim;
     for (size_t h = 0; h < s->n_head + s->n_head_kv; h++) /* keys stand behind the queries */
         a->o->k->rope(q + h * s->head_dim, cs, in->rope_dim, in->rope_interleaved);
-    static void (*const store[])(const row_attn *, size_t) = {store_f32, store_bf16, store_int8}; /* by kv_type */
-    store[s->type](a, row);
+    form_row(a, row);
+    put_kv(a, row, a->rows->pages[row]);
 }
 
 void cpu_attn_input(attn *base, size_t layer, const attn_input *in) {
@@ -136,6 +140,7 @@ void cpu_attn_input(attn *base, size_t layer, const attn_input *in) {
     a->in = in;
     a->qkv = in->qkv;
     pool_run(a->o->threads, a->rows->n, input_row, a);
+    if (a->rows->n_copy > 0) pool_run(a->o->threads, a->rows->n_copy, copy_row, a);
 }
 
 void cpu_attn(attn *base, size_t layer, float *out, attn_state *softmax) {

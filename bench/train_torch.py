@@ -1,0 +1,70 @@
+#!/usr/bin/env python3
+"""Tokens per second of a training step's forward and backward in PyTorch, for bench_train's numbers to stand beside.
+
+    VENV/bin/python bench/train_torch.py FOLDER DTYPE THREADS SEQS TOKENS WANTED RANK STEPS [--full]
+
+FOLDER: the model for transformers. LoRA of rank RANK on every linear matrix of the layers, the base frozen (--full: all
+weights of the model instead); SEQS sequences of TOKENS tokens in a batch, the head computed for the last WANTED of each
+alone. The first step is not counted. Prints one line, the median of the steps."""
+import resource
+import statistics
+import sys
+import time
+
+import torch
+import transformers
+
+
+class LowRank(torch.nn.Module):
+    """A linear layer with scale * b a on top, as PEFT has it."""
+
+    def __init__(self, base, rank):
+        super().__init__()
+        self.base = base
+        self.a = torch.nn.Parameter(torch.randn(rank, base.in_features, dtype=base.weight.dtype) / base.in_features**.5)
+        self.b = torch.nn.Parameter(torch.zeros(base.out_features, rank, dtype=base.weight.dtype))
+
+    def forward(self, x):
+        return self.base(x) + 2.0 * torch.nn.functional.linear(torch.nn.functional.linear(x, self.a), self.b)
+
+
+def add_factors(model, rank):
+    model.requires_grad_(False)
+    for layer in model.model.layers:
+        for module in (layer.self_attn, layer.mlp):
+            for name, child in list(module.named_children()):
+                if isinstance(child, torch.nn.Linear):
+                    setattr(module, name, LowRank(child, rank))
+
+
+def main():
+    full = "--full" in sys.argv
+    folder, dtype, *numbers = [a for a in sys.argv[1:] if a != "--full"]
+    threads, seqs, tokens, wanted, rank, steps = map(int, numbers)
+    torch.set_num_threads(threads)
+    transformers.utils.logging.set_verbosity_error()
+    model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype),
+                                                              attn_implementation="sdpa")
+    model.config.use_cache = False
+    if not full:
+        add_factors(model, rank)
+    model.train()
+    ids = torch.randint(50, model.config.vocab_size - 50, (seqs, tokens))
+    forward, back = [], []
+    for _ in range(steps + 1):
+        start = time.perf_counter()
+        hidden = model.model(input_ids=ids, use_cache=False).last_hidden_state
+        logits = model.lm_head(hidden[:, -wanted:])
+        half = time.perf_counter()
+        logits.backward(1e-4 * logits.detach())
+        forward.append(half - start)
+        back.append(time.perf_counter() - half)
+    f, b = statistics.median(forward[1:]), statistics.median(back[1:])
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
+    print(f"PyTorch {torch.__version__} {dtype} {'full' if full else 'LoRA'}, {seqs} x {tokens} tokens, {wanted} wanted: "
+          f"{seqs * tokens / (f + b):.0f} tokens/s (forward {seqs * tokens / f:.0f}, backward {seqs * tokens / b:.0f}); "
+          f"peak {peak} MB", flush=True)
+
+
+if __name__ == "__main__":
+    main()

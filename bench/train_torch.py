@@ -61,9 +61,9 @@ def main():
         back.append(time.perf_counter() - half)
     f, b = statistics.median(forward[1:]), statistics.median(back[1:])
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
-    print(f"PyTorch {torch.__version__} {dtype} {'full' if full else 'LoRA'}, {seqs} x {tokens} tokens, {wanted} wanted: "
-          f"{seqs * tokens / (f + b):.0f} tokens/s (forward {seqs * tokens / f:.0f}, backward {seqs * tokens / b:.0f}); "
-          f"peak {peak} MB", flush=True)
+    n = seqs * tokens
+    print(f"PyTorch {torch.__version__} {dtype} {'full' if full else 'LoRA'}, {seqs} x {tokens}, {wanted} wanted: "
+          f"{n / (f + b):.0f} tokens/s (forward {n / f:.0f}, backward {n / b:.0f}); peak {peak} MB", flush=True)
 
 
 if __name__ == "__main__":

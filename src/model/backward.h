@@ -40,8 +40,8 @@ pgr_status backward_create(const pgr_model *m, trainable *t, size_t n_token, bac
 void backward_free(backward *b); /* NULL is fine */
 size_t backward_bytes(const backward *b); /* of memory of its own */
 
-/* Tokens that s had better share with the one before it, which it is next to: what both begin with, at most `most`, fewer
- * than s has; 0 where it would be less than a page. */
+/* Tokens that s had better share with the one before it: what both begin with, at most `most`, fewer than s has; 0
+ * where it would be less than a page. */
 size_t train_common(const train_seq *before, const train_seq *s, size_t most);
 
 /* Fills in `shared` so, each up to the sequence's first wanted row: K rollouts on one prompt, side by side, become the

@@ -1,5 +1,5 @@
-/* pass.c - prompts with slots become batches of the backward pass. What a prompt begins with like the one before it (both
- * orders of a pair: instructions, history, query) is computed once. */
+/* pass.c - prompts with slots become batches of the backward pass. What a prompt begins with like the one before it
+ * (both orders of a pair: instructions, history, query) is computed once. */
 #include <string.h>
 
 #include "base/mem.h"

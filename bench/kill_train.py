@@ -1,0 +1,104 @@
+#!/usr/bin/env python3
+"""kill_train.py: kills each stage of `pgenrm train` with SIGKILL at random moments, resumes it, compares all bytes.
+
+    bench/kill_train.py [--times 30] [--pgenrm build/pgenrm] [--stages sft,psi,cre,hncl] [--steps 20] [--seed 1]
+
+Tiny models of tests/golden and the conversations and pairs of examples/. Of every stage a run in peace, then as many
+runs as --times says, each killed once at a moment drawn evenly from the time that the run in peace took (start, steps,
+checkpoints, evaluations, the adapter at the end), then resumed by the same command with --resume. Every file of
+adapter/ and of the last checkpoint must have the bytes of the run in peace, and metrics.jsonl its lines but for
+step_time. Ends with 1 otherwise."""
+import argparse
+import json
+import pathlib
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+GOLDEN = ROOT / "tests/golden"
+PAIRS = ROOT / "examples/choices.jsonl"
+SLOTS = ["-m", GOLDEN / "hf-tiny-words", "--pairs-min", 1, "--held", .3, "--pass-tokens", 4096, "--eval-every", 7]
+
+
+def command(stage, init):
+    if stage == "sft":
+        return ["--data", ROOT / "examples/chats.jsonl", "--batch", 3, "--lr", .01, "--dtype", "f32", "-m",
+                GOLDEN / "hf-tiny-llama/f32"]
+    data = [f"taste={PAIRS}", f"quality={PAIRS}", *SLOTS]
+    return data if stage == "psi" else [*data, "--init", init]
+
+
+def start(o, stage, init, out):
+    words = [o.pgenrm, "train", stage, *command(stage, init), "--steps", o.steps, "--save-minutes", 0, "--out", out,
+             "--resume", "-q"]
+    return subprocess.Popen([str(w) for w in words], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+
+
+def finish(o, stage, init, out):
+    run = start(o, stage, init, out)
+    _, said = run.communicate()
+    if run.returncode != 0:
+        sys.exit(f"{stage}: {said}")
+
+
+def bytes_of(out, steps):
+    found = {f"{f.parent.name}/{f.name}": f.read_bytes()
+             for folder in ("adapter", f"checkpoint-{steps}") for f in sorted((out / folder).iterdir())}
+    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    for line in lines:
+        line.pop("step_time", None)
+    found["metrics.jsonl"] = lines
+    return found
+
+
+def run_stage(o, stage, init, scratch, draw):
+    peace = scratch / f"{stage}-peace"
+    begin = time.monotonic()
+    finish(o, stage, init, peace)
+    whole = time.monotonic() - begin
+    want, killed, wrong, at = bytes_of(peace, o.steps), 0, 0, []
+    for _ in range(o.times):
+        out = scratch / f"{stage}-killed"
+        shutil.rmtree(out, ignore_errors=True)
+        run = start(o, stage, init, out)
+        time.sleep(draw.uniform(0, whole))
+        run.kill()
+        run.communicate()
+        killed += run.returncode == -9
+        steps = [int(f.name.split("-")[1]) for f in out.glob("checkpoint-*") if f.name.split("-")[1].isdigit()]
+        at.append(max(steps, default=0))
+        finish(o, stage, init, out)
+        got = bytes_of(out, o.steps)
+        different = sorted(k for k in want.keys() | got.keys() if want.get(k) != got.get(k))
+        wrong += bool(different)
+        if different:
+            print(f"  {stage}: killed after step {at[-1]}: different: {', '.join(different)}")
+    print(f"{stage}: {o.times} runs of {o.steps} steps ({whole:.1f} s in peace), {killed} killed in time, checkpoints "
+          f"at the kill {sorted(at)}: {o.times - wrong} end in the same bytes", flush=True)
+    return wrong
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    p.add_argument("--times", type=int, default=30)
+    p.add_argument("--pgenrm", default=ROOT / "build/pgenrm")
+    p.add_argument("--stages", default="sft,psi,cre,hncl")
+    p.add_argument("--steps", type=int, default=20)
+    p.add_argument("--seed", type=int, default=1)
+    o = p.parse_args()
+    draw, wrong = random.Random(o.seed), 0
+    with tempfile.TemporaryDirectory() as scratch:
+        scratch = pathlib.Path(scratch)
+        init = scratch / "begin" / "adapter"
+        finish(argparse.Namespace(pgenrm=o.pgenrm, steps=2), "psi", None, init.parent)
+        for stage in o.stages.split(","):
+            wrong += run_stage(o, stage, init, scratch, draw)
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -13,7 +13,7 @@
     X(REJECTED,     "rejected")     X(FACTS,    "facts")    X(LABEL,        "label")        X(NUMBER, "number")        \
     X(TEXT,         "text")         X(LABELS,   "labels")   X(ATTRIBUTES,   "attributes")   X(COMMON, "common")        \
     X(TASTE,        "taste")        X(SCORE,    "score")    X(VIEWS,        "views")        X(PEOPLE, "people")        \
-    X(CHOSE,        "chose")        X(VOTED,    "voted")
+    X(CHOSE,        "chose")        X(VOTED,    "voted")  X(SHARE,    "share")
 
 enum {
 #define X(id, name) SLOT_##id,
@@ -42,7 +42,7 @@ enum {
     X(QUALITY_SYSTEM,   "quality-system",   BIT(COUNT))                                                                \
     X(QUALITY,          "quality",          BIT(VIEWS) | BIT(QUERY) | BIT(RESPONSES) | BIT(COUNT))                     \
     X(VIEW,             "view",             BIT(CHOSEN) | BIT(REJECTED))                                               \
-    X(PEOPLE,           "people",           BIT(CHOSE) | BIT(VOTED))
+    X(PEOPLE,           "people",           BIT(CHOSE) | BIT(VOTED) | BIT(SHARE))
 /* clang-format on */
 
 enum {

@@ -164,16 +164,18 @@ static pgr_status show_view(maker *m, const shown_view *v, buf *out, pgr_error *
     return s;
 }
 
-/* "6 of 8 similar people agree."; nothing where none of them knows the text. */
+/* "Similar people: 83% agree."; nothing where none of them knows the text. */
 static void put_people(const maker *m, size_t response, buf *out) {
     const slots_people *p = m->view->people ? &m->view->people[response] : NULL;
     if (!p || p->chose + p->rejected == 0) return;
-    char chose[24], voted[24];
+    char chose[24], voted[24], share[24];
     slot_text values[N_SLOT] = {{0}};
     snprintf(chose, sizeof chose, "%zu", p->chose);
     snprintf(voted, sizeof voted, "%zu", p->chose + p->rejected);
+    snprintf(share, sizeof share, "%d", slots_people_percent(p));
     values[SLOT_CHOSE] = (slot_text){chose, strlen(chose)};
     values[SLOT_VOTED] = (slot_text){voted, strlen(voted)};
+    values[SLOT_SHARE] = (slot_text){share, strlen(share)};
     section_expand(&m->f->sections[SECTION_PEOPLE], values, NULL, out);
 }
 

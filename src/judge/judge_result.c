@@ -91,8 +91,7 @@ static const size_t *same_texts(const pgr_request *r, arena *a) {
 /* Percent of the weight that a criterion of the persona has: a tenth of what criteria share. An untrained taste says
  * nothing about a person. */
 static double persona_least(const judging *j) {
-    const slots_weights *w = &j->b->weights;
-    return !judging_by_slots(j) ? 10 : w->trained ? 10 * slots_taste_share(w) : INFINITY;
+    return !judging_by_slots(j) ? 10 : j->b->weights.trained ? 10 * j->taste_share : INFINITY;
 }
 
 static pgr_status weigh(judging *j, const heard *h, arena *a, pgr_result *out) {

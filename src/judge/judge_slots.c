@@ -174,19 +174,26 @@ pgr_status slots_take(slot_read *r, const infer_result *result) {
 
 /* ---- chains ---- */
 
-/* "6 of 8 similar people chose A, 2 of 9 B" by the places of a chain. */
+/* "similar people: 83 % are for A (57 know it), 41 % for B (60)" by the places of a chain. */
 static pgr_status say_people(judging *j, const size_t *order, const char **out) {
     buf text = {0};
     for (size_t p = 0; j->people && p < j->r->n_response; p++) {
         slots_people x = j->people[order[p]];
         if (x.chose + x.rejected == 0) continue;
-        buf_printf(&text, text.n ? ", %zu of %zu %c" : "%zu of %zu similar people who know the text chose %c", x.chose,
-                   x.chose + x.rejected, (char)('A' + p % 26));
+        buf_printf(&text, text.n ? ", %d %% for %c (%zu)" : "similar people: %d %% are for %c (%zu know it)",
+                   slots_people_percent(&x), (char)('A' + p % 26), x.chose + x.rejected);
     }
     *out = text.n ? arena_strndup(&j->tmp, text.data, text.n) : "";
     bool failed = text.failed || !*out;
     buf_free(&text);
     return failed ? fail_mem(&j->error) : PGR_OK;
+}
+
+/* Of statements that people have taken sides on, or this user on others of the question: what they said decides. */
+static bool stands_on_views(const judging *j, const prompt *p) {
+    bool known = p->quality->prompt.n_history > 0;
+    for (size_t i = 0; j->people && i < j->r->n_response; i++) known |= j->people[i].chose + j->people[i].rejected > 0;
+    return known && slots_by_views(j->b->frame, j->r);
 }
 
 static pgr_status write_chain(judging *j, const prompt *p, bool own, uint32_t sample, written *w) {
@@ -204,12 +211,16 @@ static pgr_status write_chain(judging *j, const prompt *p, bool own, uint32_t sa
     if (own) /* what others chose and rejected is not told */
         PGR_TRY(
             slots_evidence(p->voice->r->history, p->voice->history, p->voice->n_history, &j->tmp, evidence, &j->error));
+    bool views = stands_on_views(j, p);
+    slots_weights weights = slots_weights_for(&j->b->weights, p->taste->prompt.n_history, views);
+    if (own || j->taste_share == 0) j->taste_share = slots_taste_share(&weights);
     slots_case c = {.n_response = j->r->n_response,
                     .order = j->order[p->order],
                     .taste = p->taste->values,
                     .quality = p->quality->values,
                     .levels = j->levels,
-                    .weights = &j->b->weights,
+                    .weights = &weights,
+                    .views = views,
                     .evidence = own ? evidence : NOTHING,
                     .people = people,
                     .seed = j->seed,

@@ -116,17 +116,25 @@ static int stance(const neighbour *who, const buf *wanted, buf *scratch) {
 pgr_status slots_count_people(const neighbour *list, size_t n, const char *text, slots_people *out, pgr_error *err) {
     buf wanted = {0}, scratch = {0};
     slots_people counts = {0};
+    double near[2] = {0, 0}; /* similarities of those who rejected, who chose */
     plain_text(text, &wanted);
     for (size_t i = 0; i < n && wanted.n && !wanted.failed; i++) {
         int s = stance(&list[i], &wanted, &scratch);
         counts.chose += s > 0;
         counts.rejected += s < 0;
+        if (s != 0) near[s > 0] += fmax(list[i].similarity, 0);
     }
+    double known = (double)(counts.chose + counts.rejected);
+    counts.share = (near[1] + ((double)counts.chose + 1) / (known + 2)) / (near[0] + near[1] + 1);
     bool failed = wanted.failed || scratch.failed;
     buf_free(&wanted);
     buf_free(&scratch);
     *out = counts;
     return failed ? fail_mem(err) : PGR_OK;
+}
+
+int slots_people_percent(const slots_people *p) {
+    return (int)floor(100 * p->share + 0.5);
 }
 
 /* ---- which pairs are shown ---- */

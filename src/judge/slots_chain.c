@@ -50,7 +50,7 @@ static pgr_status taste_line(const slots_case *c, arena *a, int word, double wei
 /* Digits around their mean over the responses. */
 static pgr_status quality_line(const slots_case *c, arena *a, chain_criterion *out, pgr_error *err) {
     double mean = 0;
-    *out = criterion(c, a, "quality", 100 * (1 - slots_taste_share(c->weights)), c->people);
+    *out = criterion(c, a, c->views ? "views" : "quality", 100 * (1 - slots_taste_share(c->weights)), c->people);
     if (!out->scores) return fail_mem(err);
     for (size_t p = 0; p < c->n_response; p++) mean += c->quality[p] / (double)c->n_response;
     for (size_t p = 0; p < c->n_response; p++) out->scores[p] = clamp(MIDDLE + c->quality[p] - mean);

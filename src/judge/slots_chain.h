@@ -12,7 +12,8 @@ typedef struct slots_case { /* what a chain is made of */
     const double *taste;         /* (N_TASTE) probabilities, sum 1 */
     const double *quality;       /* (n_response) mean digits by place */
     const double *levels;        /* (n_response, N_FACT) of the responses as the request has them */
-    const slots_weights *weights;
+    const slots_weights *weights; /* of this prompt: slots_weights_for */
+    bool views;                  /* the slots behind the responses tell people's views, not the texts' quality */
     const char *const *evidence; /* (N_TASTE) what of the history speaks for each word, "": nothing */
     const char *people;          /* what similar people chose, "": nothing is known */
     uint64_t seed;               /* of the draw, with id and sample */

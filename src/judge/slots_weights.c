@@ -12,6 +12,15 @@ slots_weights slots_weights_neutral(void) {
     return (slots_weights){.a = 1.5, .b = 1};
 }
 
+slots_weights slots_weights_for(const slots_weights *w, size_t n_pair, bool views) {
+    slots_weights out = *w;
+    out.pairs = 0;
+    if (w->pairs > 0) out.a *= (double)n_pair / ((double)n_pair + w->pairs);
+    if (views) out.a = 0;
+    if (!(out.a + out.b > 0)) out.a = w->a;
+    return out;
+}
+
 static pgr_status read_number(const json_t *top, const char *key, const char *path, double lo, double hi, double *out,
                               pgr_error *err) {
     const json_t *v = json_object_get(top, key);
@@ -36,12 +45,13 @@ static pgr_status read_common(const json_t *common, const char *path, slots_weig
 }
 
 static pgr_status read_top(const json_t *top, const char *path, slots_weights *w, pgr_error *err) {
-    static const char *const KEYS[] = {"a", "b", "common", NULL};
+    static const char *const KEYS[] = {"a", "b", "pairs", "common", NULL};
     json_at at = {path, ""};
     PGR_TRY(json_want_object(top, at, err));
     PGR_TRY(json_only_keys(top, KEYS, at, err));
     PGR_TRY(read_number(top, "a", path, 0, 1e6, &w->a, err));
     PGR_TRY(read_number(top, "b", path, 0, 1e6, &w->b, err));
+    if (json_object_get(top, "pairs")) PGR_TRY(read_number(top, "pairs", path, 0, 1e6, &w->pairs, err));
     if (!(w->a + w->b > 0)) return fail(err, PGR_E_FORMAT, "%s: a and b are 0, expected one of them above 0", path);
     const json_t *common = json_object_get(top, "common");
     return common ? read_common(common, path, w, err) : PGR_OK;
@@ -68,6 +78,7 @@ pgr_status slots_weights_read(const char *path, slots_weights *out, pgr_error *e
 pgr_status slots_weights_write(const slots_weights *w, const char *path, pgr_error *err) {
     buf text = {0};
     buf_printf(&text, "{\"a\": %.9g, \"b\": %.9g", w->a, w->b);
+    if (w->pairs > 0) buf_printf(&text, ", \"pairs\": %.9g", w->pairs);
     for (int f = 0; w->has_common && f < N_FACT; f++)
         buf_printf(&text, "%s\"%s\": %.9g", f ? ", " : ", \"common\": {", fact_word(f), w->common[f]);
     buf_puts(&text, w->has_common ? "}}\n" : "}\n");

@@ -103,10 +103,10 @@ typedef struct psi_shown {
 } psi_shown;
 pgr_status psi_read_tastes(psi *p, train_run *r, const psi_shown *who, double *out, pgr_error *err);
 
-/* By text, the chosen response's expected digit less the rejected one's, in both orders. net: of each response, how
- * many similar people chose it less how many rejected it; 0 where nobody was asked. */
+/* By text, the chosen response's expected digit less the rejected one's, in both orders. share: of each response,
+ * the percentage of similar people as its line says it; 0 where nobody was asked. */
 typedef struct psi_margin {
-    double of[2], net[2];
+    double of[2], share[2];
 } psi_margin;
 typedef enum psi_against { PSI_REJECTED, PSI_REJECTED_PEOPLE /* with the line on people */, PSI_HARD } psi_against;
 pgr_status psi_margins(psi *p, train_run *r, const psi_set *s, const size_t *pairs, size_t n, psi_against against,

@@ -47,7 +47,7 @@ static pgr_status add_pair(psi *p, const psi_set *s, size_t row, psi_against aga
     PGR_TRY(psi_known(s, row, people, &prompts->arena, &text, err));
     if (people) PGR_TRY(psi_ask_people(p, &text, err));
     if (against == PSI_HARD) PGR_TRY(psi_hard_loser(p, text.pair, row, &prompts->arena, &text.loser, err));
-    for (size_t k = 0; k < 2; k++) m->net[k] = (double)text.people[k].chose - (double)text.people[k].rejected;
+    for (size_t k = 0; k < 2; k++) m->share[k] = people ? slots_people_percent(&text.people[k]) : 0;
     for (size_t k = 0; k < 2; k++) PGR_TRY(psi_add_quality(p, &text, k, prompts, err));
     return PGR_OK;
 }
@@ -226,7 +226,7 @@ static void put_quality(const psi *p, const psi_set *s, const size_t *pairs, con
 static void put_views(const psi *p, const psi_margin *v, size_t n, metrics *m) {
     double hits = 0, loss = 0, rule = 0, agree = 0, decided = 0, d;
     for (size_t i = 0; i < n; i++) {
-        double margin = psi_margin_mean(&v[i]), count = v[i].net[0] - v[i].net[1];
+        double margin = psi_margin_mean(&v[i]), count = v[i].share[0] - v[i].share[1];
         hits += right(margin);
         loss += bradley_terry(margin, p->o->tau, &d);
         rule += right(count);

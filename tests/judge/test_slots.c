@@ -109,7 +109,7 @@ static void the_quality_prompt(void **state) {
     (void)state;
     frame *f = open_frame("compact");
     pgr_request *r = parse(REQUEST);
-    static const slots_people people[] = {{2, 6}, {0, 0}};
+    static const slots_people people[] = {{2, 6, 0.284}, {0, 0, 0.5}};
     slots_view view = {.order = SWAPPED, .people = people};
     slots_prompt p = make(f, r, &view, false);
     assert_string_equal(p.messages[0].text, "How good is each answer? Scores go from 1 to 9.");
@@ -117,7 +117,7 @@ static void the_quality_prompt(void **state) {
                                             "A: Oslo is the capital of Norway, a country in the north of Europe.\n"
                                             "Score:\n"
                                             "B: In Norway.\n"
-                                            "2 of 8 similar people agree.\n"
+                                            "Similar people: 28% agree.\n"
                                             "Score:");
     assert_int_equal(p.n_slot, 2);
     for (size_t i = 0; i < 2; i++) {
@@ -289,16 +289,19 @@ static void people_are_counted_once(void **state) {
                           bert[] = {{&q, 1, "x", "BAN DOGS!"}},
                           cleo[] = {{&q, 1, "Ban dogs", "z"}, {&q, 1, "z", "ban dogs"}},
                           dora[] = {{&q, 1, "Ban dogs and cats", "z"}};
-    const neighbour list[] = {{.pairs = anna, .n_pair = 2},
-                              {.pairs = bert, .n_pair = 1},
-                              {.pairs = cleo, .n_pair = 2},
-                              {.pairs = dora, .n_pair = 1}};
+    const neighbour list[] = {{.pairs = anna, .n_pair = 2, .similarity = 0.75},
+                              {.pairs = bert, .n_pair = 1, .similarity = -0.5},
+                              {.pairs = cleo, .n_pair = 2, .similarity = 0.25},
+                              {.pairs = dora, .n_pair = 1, .similarity = 1}};
     slots_people p;
     assert_int_equal(slots_count_people(list, 4, " Ban dogs. ", &p, NULL), PGR_OK);
     assert_int_equal(p.chose, 1); /* anna once; cleo has said both */
     assert_int_equal(p.rejected, 1);
+    assert_true(fabs(p.share - (0.75 + 0.5) / (0.75 + 1)) < 1e-15); /* who is unlike him has no weight against him */
+    assert_int_equal(slots_people_percent(&p), 71);
     assert_int_equal(slots_count_people(list, 4, "Ban parks", &p, NULL), PGR_OK);
     assert_int_equal(p.chose + p.rejected, 0);
+    assert_true(p.share == 0.5);
     assert_int_equal(slots_count_people(list, 4, "...", &p, NULL), PGR_OK);
     assert_int_equal(p.chose + p.rejected, 0);
 }
@@ -311,16 +314,18 @@ static void weights_come_from_a_file(void **state) {
     pgr_error err = {0};
     assert_int_equal(slots_weights_write(&w, path, &err), PGR_OK);
     assert_int_equal(slots_weights_read(path, &back, &err), PGR_OK);
-    assert_true(back.trained && back.a == 1.25 && back.b == 0.5 && back.has_common);
+    assert_true(back.trained && back.a == 1.25 && back.b == 0.5 && back.has_common && back.pairs == 0);
     for (int f = 0; f < N_FACT; f++) assert_true(back.common[f] == w.common[f]);
     w.has_common = false;
+    w.pairs = 16;
     assert_int_equal(slots_weights_write(&w, path, &err), PGR_OK);
     assert_int_equal(slots_weights_read(path, &back, &err), PGR_OK);
-    assert_false(back.has_common);
+    assert_true(!back.has_common && back.pairs == 16);
     static const char *const bad[][2] = {
         {"{\"a\": -1, \"b\": 1}", "a is -1, expected a number from 0 to"},
         {"{\"a\": 0, \"b\": 0}", "a and b are 0"},
         {"{\"a\": 1}", "b is no number"},
+        {"{\"a\": 1, \"b\": 1, \"pairs\": -1}", "pairs is -1, expected a number from 0 to"},
         {"{\"a\": 1, \"b\": 1, \"c\": 1}", "unknown key \"c\""},
         {"{\"a\": 1, \"b\": 1, \"common\": {\"lenght\": 1}}", "length"},
         {"{\"a\": 1, \"b\": 1, \"common\": {\"length\": 4}}", "length is 4, expected a number from -3 to 3"},
@@ -333,6 +338,17 @@ static void weights_come_from_a_file(void **state) {
     }
     slots_weights neutral = slots_weights_neutral();
     assert_true(!neutral.trained && slots_taste_share(&neutral) == 0.5);
+}
+
+/* The more pairs are shown, the more their taste weighs; views push it aside; somebody always has a weight. */
+static void weights_of_a_prompt(void **state) {
+    (void)state;
+    slots_weights w = {.a = 2, .b = 1, .pairs = 16}, only = {.a = 2, .pairs = 16}, whole = {.a = 2, .b = 1};
+    assert_true(slots_weights_for(&w, 0, false).a == 0 && slots_weights_for(&w, 0, false).b == 1);
+    assert_true(slots_weights_for(&w, 16, false).a == 1 && slots_weights_for(&w, 48, false).a == 1.5);
+    assert_true(slots_weights_for(&w, 16, true).a == 0);
+    assert_true(slots_weights_for(&whole, 0, false).a == 2 && slots_weights_for(&whole, 3, true).a == 0);
+    assert_true(slots_weights_for(&only, 0, false).a == 2 && slots_weights_for(&only, 16, true).a == 2);
 }
 
 /* ---- chains ---- */
@@ -617,14 +633,14 @@ static void similar_users_are_read_and_counted(void **state) {
     pgr_error err = {0};
     o.pro = 2;
     if (judge_many_from(ENGINE, &r, 1, &o, &source, &out, &err) != PGR_OK) fail_msg("%s", err.message);
-    assert_int_equal(asked, 24); /* of the frame */
+    assert_int_equal(asked, 200); /* of the frame */
     assert_int_equal(out->n_neighbour, 2);
     assert_int_equal(out->pro.parsed, 2);
     assert_string_equal(out->samples[2].user, "anna");
     assert_string_equal(out->samples[3].user, "bert");
-    for (size_t c = 0; c < 4; c++) { /* anna and cleo chose it, bert did not */
-        const char *want = out->samples[c].order[0] == 0 ? "2 of 3 similar people who know the text chose A"
-                                                         : "2 of 3 similar people who know the text chose B";
+    for (size_t c = 0; c < 4; c++) { /* anna and cleo chose it, bert did not: (.9 + .2 + 3 / 5) / (1.6 + 1) */
+        const char *want = out->samples[c].order[0] == 0 ? "similar people: 65 % are for A (3 know it)"
+                                                         : "similar people: 65 % are for B (3 know it)";
         if (!strstr(out->samples[c].text, want)) fail_msg("%s", out->samples[c].text);
     }
     assert_null(strstr(out->samples[2].text, "as in choice")); /* what others chose is not told */
@@ -739,6 +755,7 @@ int main(void) {
         cmocka_unit_test(one_of_a_conversation_before_a_second),
         cmocka_unit_test(people_are_counted_once),
         cmocka_unit_test(weights_come_from_a_file),
+        cmocka_unit_test(weights_of_a_prompt),
         cmocka_unit_test(the_whole_distribution_is_expected),
         cmocka_unit_test(draws_have_the_expectation_as_their_limit),
         cmocka_unit_test(drawn_weights),

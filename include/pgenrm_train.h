@@ -142,6 +142,7 @@ typedef struct pgr_psi_options {
     size_t users;         /* of a taste step */
     size_t pairs_min, pairs_max; /* shown of a user */
     double ce, bt;        /* weights of a taste step's losses */
+    double views_ce;      /* of the cross-entropy against the share of similar people, beside Bradley-Terry, in views */
     double tau;           /* margins are divided by it */
     bool common;          /* prompts say what most people like: the mean levels of the pairs that are learnt from */
     double hard;          /* share of quality rows whose loser is an empty, a cut or an empty-phrase answer */

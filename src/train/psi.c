@@ -38,6 +38,8 @@ static const pgr_option PSI_ROWS[] = {
     SHARED(1.2e-3, 2e-3),
     NUMBER(DOUBLE, "ce", "W", ce, 0.3, 1e-9, 1e6, "weight of the cross-entropy against the rule's tastes", NULL),
     NUMBER(DOUBLE, "bt", "W", bt, 1, 1e-9, 1e6, "weight of Bradley-Terry over the user's other pairs", NULL),
+    NUMBER(DOUBLE, "views-ce", "W", views_ce, 0.3, 0, 1e6,
+           "weight of the cross-entropy against what similar people's line says", NULL),
     {0},
 };
 
@@ -205,11 +207,11 @@ static json_t *settings_of(const psi *p) {
     for (size_t i = 0; i < o->n_data; i++)
         failed |= json_array_append_new(data, json_pack("[s,s]", KINDS[o->data[i].kind], o->data[i].path));
     json_t *all =
-        json_pack("{s:o,s:[f,f,f],s:f,s:I,s:I,s:I,s:f,s:f,s:f,s:b,s:f,s:b,s:f,s:I}", "data", data, "mix", p->share[0],
-                  p->share[1], p->share[2], "taste_lr", o->taste_lr, "users", (json_int_t)o->users, "pairs_min",
-                  (json_int_t)o->pairs_min, "pairs_max", (json_int_t)o->pairs_max, "ce", o->ce, "bt", o->bt, "tau",
-                  o->tau, "common", o->common, "hard", o->hard, "one_order", o->one_order, "held", o->held, "similar",
-                  (json_int_t)o->similar);
+        json_pack("{s:o,s:[f,f,f],s:f,s:I,s:I,s:I,s:f,s:f,s:f,s:f,s:b,s:f,s:b,s:f,s:I}", "data", data, "mix",
+                  p->share[0], p->share[1], p->share[2], "taste_lr", o->taste_lr, "users", (json_int_t)o->users,
+                  "pairs_min", (json_int_t)o->pairs_min, "pairs_max", (json_int_t)o->pairs_max, "ce", o->ce, "bt",
+                  o->bt, "views_ce", o->views_ce, "tau", o->tau, "common", o->common, "hard", o->hard, "one_order",
+                  o->one_order, "held", o->held, "similar", (json_int_t)o->similar);
     if (all && o->stage != PGR_STAGE_PSI) failed |= json_object_set_new(all, "grpo", grpo_settings(&o->grpo));
     if (!failed) return all;
     json_decref(all);

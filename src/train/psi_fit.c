@@ -9,8 +9,8 @@
 #include "train/loss.h"
 #include "train/psi.h"
 
-/* The taste of so many pairs has half of its weight: by cross-validation of the rule over train rows of PRISM and of the
- * MT-bench votes and synthetic users the log loss falls from 0 (.76, .53, .47) to 24 (.71, .54, .42). */
+/* The taste of so many pairs has half of its weight: by cross-validation of the rule over train rows of PRISM, of the
+ * MT-bench votes and of synthetic users the log loss falls from 0 (.76, .53, .47) to 24 (.71, .54, .42). */
 static const double HALF_PAIRS = 16;
 static const double PRECISION = 0.01; /* of a and b, against the weight of a kind's pairs, 1: keeps them finite */
 

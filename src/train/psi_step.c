@@ -102,9 +102,26 @@ static pgr_status step_taste(psi *p, train_run *r, metrics *m, pgr_error *err) {
 typedef struct text_step {
     const psi *p;
     size_t n;
-    size_t *place; /* (n) of the chosen response */
+    size_t *place;             /* (n) of the chosen response */
+    slots_people (*people)[2]; /* (n) by place; of views */
     double loss, right, margin;
 } text_step;
+
+/* The teacher of a slot behind a line that says a share: the digit 1 + 8 share, its two neighbours in proportion. */
+static void share_target(double share, double out[N_DIGIT]) {
+    double at = share * (N_DIGIT - 1);
+    size_t low = (size_t)fmin(floor(at), N_DIGIT - 2);
+    memset(out, 0, N_DIGIT * sizeof *out);
+    out[low] = 1 - (at - (double)low);
+    out[low + 1] = at - (double)low;
+}
+
+static double share_loss(const text_step *t, const slots_people *who, const double p[N_DIGIT], double *dz) {
+    double target[N_DIGIT];
+    if (who->chose + who->rejected == 0) return 0; /* no line says it */
+    share_target(who->share, target);
+    return slot_cross_entropy(p, target, N_DIGIT, t->p->o->views_ce / (double)(2 * t->n), dz);
+}
 
 static void text_loss(void *ctx, size_t i, const double *z, double *dz) {
     text_step *t = ctx;
@@ -119,6 +136,7 @@ static void text_loss(void *ctx, size_t i, const double *z, double *dz) {
         double sign = k == t->place[i] ? 1 : -1;
         for (size_t j = 0; j < N_DIGIT; j++) dp[j] = each * sign * d * t->p->digits[j];
         slot_backward(p[k], dp, N_DIGIT, dz + k * N_DIGIT);
+        if (t->people) t->loss += share_loss(t, &t->people[i][k], p[k], dz + k * N_DIGIT);
     }
     t->right += each * (margin > 0 ? 1 : margin < 0 ? 0 : 0.5);
     t->margin += each * margin;
@@ -137,8 +155,9 @@ static pgr_status draw_text(psi *p, train_run *r, pgr_psi_kind kind, psi_items *
         PGR_TRY(psi_hard_loser(p, text.pair, position, &prompts->arena, &text.loser, err));
     size_t first = rng_uniform(p->o->train.seed, STREAM_ORDER + (uint32_t)kind, high, low) < 0.5;
     for (size_t k = 0; k < (p->o->one_order ? 1 : 2); k++) {
-        t->place[prompts->n] = k == 0 ? first : 1 - first;
-        PGR_TRY(psi_add_quality(p, &text, t->place[prompts->n], prompts, err));
+        size_t place = t->place[prompts->n] = k == 0 ? first : 1 - first;
+        for (size_t j = 0; t->people && j < 2; j++) t->people[prompts->n][j == 0 ? place : 1 - place] = text.people[j];
+        PGR_TRY(psi_add_quality(p, &text, place, prompts, err));
     }
     return PGR_OK;
 }
@@ -147,8 +166,10 @@ static pgr_status step_text(psi *p, train_run *r, pgr_psi_kind kind, metrics *m,
     psi_items prompts = {0};
     text_step t = {.p = p};
     size_t n = p->o->train.batch;
+    bool views = kind == PGR_PSI_VIEWS;
     t.place = arena_array(&prompts.arena, 2 * n, sizeof *t.place);
-    pgr_status s = t.place ? PGR_OK : fail_mem(err);
+    if (views) t.people = arena_array(&prompts.arena, 2 * n, sizeof *t.people);
+    pgr_status s = t.place && (t.people || !views) ? PGR_OK : fail_mem(err);
     for (size_t i = 0; s == PGR_OK && i < n; i++) s = draw_text(p, r, kind, &prompts, &t, err);
     t.n = prompts.n;
     if (s == PGR_OK) s = run_slots(r, prompts.list, prompts.n, text_loss, &t, true, err);

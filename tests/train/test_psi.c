@@ -250,13 +250,14 @@ static void test_views(void **state) {
     pgr_psi_data data = {PGR_PSI_VIEWS, path};
     pgr_psi_options o = options_for(path_of("views"), &data, 1);
     o.train.steps = 80;
+    o.train.lr = 3e-3; /* at 1e-2 it comes and goes */
     o.train.batch = 4;
     o.people = make_people(path);
     watch_run(&o.train, &w);
     assert_int_equal(run(&o, &report), PGR_OK);
     pgr_people_close(o.people);
     assert_true(of(&w, "views/rule") > 0.9);
-    /* 40 pairs; a level of kernels is another run with other rounding: .88 to .98 were seen between 60 and 200 steps.
+    /* 40 pairs; a level of kernels is another run with other rounding: 1 was seen at avx2 and avx512.
      * Slots that know nothing agree in more than 32 of 40 with a probability of 2e-5. */
     assert_true(of(&w, "views/agree") > 0.8);
     json_decref(w.evaluation);

@@ -271,28 +271,42 @@ static pgr_status eval_filter(jrun *r, const jnode *n, jvalue *out) {
     return PGR_OK;
 }
 
+static jvalue constant(const jrun *r, const jnode *n) {
+    switch (n->kind) {
+    case JN_STRING:
+        return jv_string((jstring){n->text, n->made, n->n});
+    case JN_INTEGER:
+        return jv_int(n->i);
+    case JN_REAL:
+        return (jvalue){.kind = JV_REAL, .f = n->f};
+    case JN_CAPTURED:
+        return r->captured;
+    case JN_NONE:
+        return jv_none();
+    default:
+        return jv_bool(n->kind == JN_TRUE);
+    }
+}
+
+static pgr_status eval_attribute(jrun *r, const jnode *n, jvalue *out) {
+    jvalue object;
+    PGR_TRY(jinja_eval(r, n->a, &object));
+    r->at.line = n->line;
+    return jinja_attribute(r, &object, n->text, n->n, false, out);
+}
+
 static pgr_status eval_node(jrun *r, const jnode *n, jvalue *out) {
     switch (n->kind) {
     case JN_NAME:
         return look_up(r, n, out);
     case JN_STRING:
-        *out = jv_string((jstring){n->text, n->made, n->n});
-        return PGR_OK;
     case JN_INTEGER:
-        *out = jv_int(n->i);
-        return PGR_OK;
     case JN_REAL:
-        *out = (jvalue){.kind = JV_REAL, .f = n->f};
-        return PGR_OK;
     case JN_TRUE:
     case JN_FALSE:
-        *out = jv_bool(n->kind == JN_TRUE);
-        return PGR_OK;
     case JN_NONE:
-        *out = jv_none();
-        return PGR_OK;
     case JN_CAPTURED:
-        *out = r->captured;
+        *out = constant(r, n);
         return PGR_OK;
     case JN_LIST:
     case JN_TUPLE:
@@ -312,12 +326,8 @@ static pgr_status eval_node(jrun *r, const jnode *n, jvalue *out) {
         return eval_comparison(r, n, out);
     case JN_BINARY:
         return eval_binary(r, n, out);
-    case JN_ATTRIBUTE: {
-        jvalue object;
-        PGR_TRY(jinja_eval(r, n->a, &object));
-        r->at.line = n->line;
-        return jinja_attribute(r, &object, n->text, n->n, false, out);
-    }
+    case JN_ATTRIBUTE:
+        return eval_attribute(r, n, out);
     case JN_ITEM:
         return eval_item(r, n, out);
     case JN_SLICE:

@@ -195,10 +195,11 @@ static void run_at(const cpu_level *l, gemm_form form, quant_type t, const void 
     limit_cpu(NULL);
 }
 
-/* Whether plain C has the bits of the level's form: not where oneDNN sums in its own order, or AVX512_BF16
- * multiplies pairs. */
-static bool as_defined(const cpu_level *l, gemm_form form) {
+/* Whether plain C has the bits of the level's form: not where oneDNN sums in its own order, AVX512_BF16 multiplies
+ * pairs, or a level rounds weights of Q4_1 to bytes. */
+static bool as_defined(const cpu_level *l, gemm_form form, quant_type t) {
     if (form == GEMM_F32) return !l->dnnl_f32;
+    if (form == GEMM_INT8) return t != QUANT_Q4_1 || l->q4 != NULL;
     return form != GEMM_BF16 || l->bf16->quad_bytes == gemm_bf16_quad_bytes;
 }
 
@@ -206,7 +207,7 @@ static void check_levels(gemm_form form, quant_type t, const void *data, size_t 
     float *want = malloc(M * N * sizeof *want), *out = malloc(M * N * sizeof *out);
     run_at(cpu_level_at(0), form, t, data, N, K, x, M, want);
     for (size_t l = 1; cpu_level_at(l); l++) {
-        if (!as_defined(cpu_level_at(l), form)) continue;
+        if (!as_defined(cpu_level_at(l), form, t)) continue;
         run_at(cpu_level_at(l), form, t, data, N, K, x, M, out);
         for (size_t i = 0; i < M * N; i++)
             if (memcmp(out + i, want + i, sizeof *out) != 0 && !(isnan(out[i]) && isnan(want[i])))
@@ -273,6 +274,24 @@ static void test_saturation(void **state) {
         }
     }
     free(w), free(x), free(out);
+}
+
+/* The same of Q4_1, d 1 and minimum 0: 15 x 127 in every product, eight pairs of which must fit 16 bits. */
+static void test_q4_saturation(void **state) {
+    (void)state;
+    enum { N = 37, K = 192, M = 9, BYTES = K / 32 * 20 };
+    uint8_t *data = malloc(N * BYTES);
+    float *x = floats(M * K), *out = floats(M * N);
+    for (size_t i = 0; i < N * BYTES; i++) data[i] = i % 20 == 1 ? 0x3c : i % 20 < 4 ? 0 : 0xff;
+    for (int sign = -1; sign <= 1; sign += 2) {
+        for (size_t i = 0; i < M * K; i++) x[i] = (float)sign * 127.0f;
+        for (size_t l = 0; cpu_level_at(l); l++) {
+            run_at(cpu_level_at(l), GEMM_INT8, QUANT_Q4_1, data, N, K, x, M, out);
+            double want = sign * 15.0 * 127.0 * K, bound = cpu_level_at(l)->q4 ? 0 : want * sign * 0x1p-7;
+            for (size_t i = 0; i < M * N; i++) assert_true(fabs((double)out[i] - want) <= bound);
+        }
+    }
+    free(data), free(x), free(out);
 }
 
 /* ---- stacks, and what comes before and after a product ---- */
@@ -477,7 +496,7 @@ int main(void) {
         cmocka_unit_test(test_callers),       cmocka_unit_test(test_out_of_memory),
         cmocka_unit_test(test_arguments),     cmocka_unit_test(test_stack_and_call),
         cmocka_unit_test(test_no_allocation), cmocka_unit_test(test_level_packing),
-        cmocka_unit_test(test_saturation),
+        cmocka_unit_test(test_saturation),    cmocka_unit_test(test_q4_saturation),
     };
     return cmocka_run_group_tests(tests, setup, NULL);
 }

@@ -88,6 +88,11 @@ INLINE int32_t sum_dwords(__m256i v) {
     return _mm_cvtsi128_si32(_mm_add_epi32(s, _mm_shuffle_epi32(s, 0xb1)));
 }
 
+/* Rounded v * factor, zeros for a factor of 0. */
+INLINE __m256i to_ints(__m256 v, float factor) {
+    return factor != 0.0f ? _mm256_cvtps_epi32(_mm256_mul_ps(v, _mm256_set1_ps(factor))) : _mm256_setzero_si256();
+}
+
 /* What kernel_to_int8_ref multiplies by, 0 where all becomes zeros; *scale: what it returns. */
 INLINE float to_int8_factor(float max, float *scale) {
     float inverse = 127.0f / max;

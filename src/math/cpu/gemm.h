@@ -5,7 +5,8 @@
  * GEMM_F32   through oneDNN (AVX-512), or by tiles from fp32 rows.
  * GEMM_BF16  own kernels. With AVX512_BF16 x is rounded to bf16, too; at every other level it stays as it is, and the
  *            bits are the same.
- * GEMM_INT8  own kernels, the same bits on any CPU.
+ * GEMM_INT8  own kernels, the same bits on any CPU; but a stack that is all of Q4_1 keeps the file's four bits where
+ *            the CPU has no VNNI (gemm_kernels.h, q4), with the same bits on any of those.
  * A row of out depends on its row of x alone: bit-equal whatever M, the rows beside it and the number of threads. */
 #ifndef PGR_MATH_CPU_GEMM_H
 #define PGR_MATH_CPU_GEMM_H

@@ -54,10 +54,6 @@ static float load_block(__m256 v[VECTORS], const float *x, size_t k, size_t K) {
     return largest_size(top);
 }
 
-INLINE __m256i to_ints(__m256 v, float factor) {
-    return factor != 0.0f ? _mm256_cvtps_epi32(_mm256_mul_ps(v, _mm256_set1_ps(factor))) : _mm256_setzero_si256();
-}
-
 static void pack_block(char *out, size_t r, const float *x, size_t k, size_t K) {
     __m256 v[VECTORS];
     float scale, factor = to_int8_factor(load_block(v, x, k, K), &scale);

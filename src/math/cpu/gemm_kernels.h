@@ -18,7 +18,15 @@
  *   quad:  per block [16][row] four int8 q, then [row] int32 -128 * sum of q, [row] fp32 scale, then up to a whole line
  *   out[m][n] = sum over blocks, ascending, fused: (float)(exact integer sum of the block) * (scale[n] * scale[m]),
  * which has the same bits at every level. Values beyond K are zeros. A level may lay out its quads in its own way
- * (gemm_avx2.c), or all (gemm_amx.c). */
+ * (gemm_avx2.c), or all (gemm_amx.c).
+ * q4: what int8 means for weights of type Q4_1, w = d * q + m with q of 0 .. 15, where sums of 16 bits are the fast
+ * ones: the file's own weights, without rounding, and rows in int8 with a scale for each of the file's blocks of 32.
+ * A pair of products is at most 2 * 15 * 127, so that eight of them fit 16 bits.
+ *   panel: per block [4][column] the file's four bytes (of dword i: values 4 i + j low, 4 i + j + 16 high), then
+ *          [column] f16 d, [column] f16 m
+ *   quad:  per block [8][row] four int8 q, then [row] fp32 scale, [row] fp32 scale * sum of q
+ *   out[m][n] = sum over blocks, ascending: (float)(exact integer sum) * (d[n] * scale[m]), fused, then
+ *          m[n] * (scale[m] * sum of q), fused: the same bits at every level that has it. */
 #ifndef PGR_MATH_CPU_GEMM_KERNELS_H
 #define PGR_MATH_CPU_GEMM_KERNELS_H
 
@@ -33,6 +41,9 @@ enum { BF16_PANEL = 16, INT8_PANEL = 32 }; /* columns */
 enum { INT8_BLOCK = 64, INT8_STEPS = INT8_BLOCK / 4 };
 enum { INT8_PANEL_BLOCK = INT8_BLOCK * INT8_PANEL + INT8_PANEL * 2 }; /* bytes of a block of a panel, of a quad */
 enum { INT8_QUAD_BLOCK = INT8_BLOCK * QUAD + 64 };
+enum { Q4_PANEL = 32, Q4_BLOCK = 32, Q4_STEPS = Q4_BLOCK / 4 };
+enum { Q4_SCALES_AT = Q4_BLOCK / 2 * Q4_PANEL, Q4_PANEL_BLOCK = Q4_SCALES_AT + Q4_PANEL * 4 };
+enum { Q4_ROW_SCALES_AT = Q4_BLOCK * QUAD, Q4_QUAD_BLOCK = Q4_ROW_SCALES_AT + QUAD * 8 };
 enum { BF16_GROUP = 32 }; /* values that a quad's row is padded to */
 
 typedef struct gemm_kernels {
@@ -42,6 +53,9 @@ typedef struct gemm_kernels {
 
     /* Column `column` of a panel from w: (K), K >= 1. */
     void (*pack_column)(void *panel, size_t column, const float *w, size_t K);
+
+    /* Or from the file's row of a type that the table is for (q4: Q4_1); NULL: from values. */
+    void (*pack_file)(void *panel, size_t column, const void *row, size_t K);
 
     /* A quad from x: (rows, K) rows ldx apart, 1 <= rows <= QUAD; missing rows become zeros. */
     void (*pack_quad)(void *quad, const float *x, size_t ldx, size_t rows, size_t K);
@@ -62,9 +76,11 @@ typedef struct gemm_kernels {
 
 const gemm_kernels *gemm_int8_ref(void);
 const gemm_kernels *gemm_bf16_ref(void);
+const gemm_kernels *gemm_q4_ref(void);
 #if defined(__x86_64__)
 const gemm_kernels *gemm_int8_avx2(void); /* need AVX2 and FMA */
 const gemm_kernels *gemm_bf16_avx2(void);
+const gemm_kernels *gemm_q4_avx2(void);
 const gemm_kernels *gemm_int8_avx512(void); /* needs AVX-512 with VNNI */
 const gemm_kernels *gemm_bf16_avx512(void); /* needs AVX-512 with BF16 */
 const gemm_kernels *gemm_bf16_amx(void);    /* needs AVX-512 with BF16, and AMX that the system has granted */
@@ -75,6 +91,9 @@ size_t gemm_int8_panel_bytes(size_t K);
 size_t gemm_int8_quad_bytes(size_t K);
 size_t gemm_bf16_panel_bytes(size_t K);
 size_t gemm_bf16_quad_bytes(size_t K); /* of rows in fp32 */
+size_t gemm_q4_panel_bytes(size_t K);
+size_t gemm_q4_quad_bytes(size_t K);
+void gemm_q4_pack_file(void *panel, size_t column, const void *row, size_t K);
 
 /* The scale of a block of weights by their largest size: max / 127 rounded up to bf16, so that every quotient fits a
  * byte; NaN if a

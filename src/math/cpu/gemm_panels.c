@@ -39,14 +39,27 @@ static void pack_task(void *ctx, size_t panel, size_t worker) {
     memset(out, 0, w->panel_bytes);
     size_t n = panel * w->kernels->panel;
     for (size_t column = 0; column < w->kernels->panel && n + column < w->N; column++) {
+        if (w->kernels->pack_file) {
+            w->kernels->pack_file(out, column, stack_file_row(job->stack, n + column), w->K);
+            continue;
+        }
         stack_row(job->stack, n + column, row);
         w->kernels->pack_column(out, column, row, w->K);
     }
 }
 
+/* Weights that all have type Q4_1 keep their own four bits where the level has products for them. */
+static const gemm_kernels *pick_kernels(gemm_form form, const gemm_stack *s) {
+    const cpu_level *level = cpu_best();
+    if (form == GEMM_BF16) return level->bf16;
+    bool q4 = level->q4 != NULL;
+    for (size_t i = 0; i < s->n_part; i++) q4 = q4 && s->parts[i].type == QUANT_Q4_1;
+    return q4 ? level->q4 : level->int8;
+}
+
 pgr_status panels_create(gemm_form form, const gemm_stack *s, slab *memory, pool *threads, panel_weights **out,
                          pgr_error *err) {
-    const gemm_kernels *kernels = form == GEMM_BF16 ? cpu_best()->bf16 : cpu_best()->int8;
+    const gemm_kernels *kernels = pick_kernels(form, s);
     panel_weights *w = mem_zero(1, sizeof *w);
     if (!w) return fail_mem(err);
     *w = (panel_weights){.form = form, .N = s->N, .K = s->K, .kernels = kernels};

@@ -10,6 +10,13 @@ typedef struct gemm_stack {
     size_t N, K; /* N: of all parts */
 } gemm_stack;
 
+/* Row n as its part has it. */
+static inline const void *stack_file_row(const gemm_stack *s, size_t n) {
+    const gemm_part *p = s->parts;
+    for (; n >= p->N; p++) n -= p->N;
+    return (const char *)p->data + n * quant_row_bytes(p->type, s->K);
+}
+
 /* Row n in fp32.                                                                                            out: (K) */
 static inline void stack_row(const gemm_stack *s, size_t n, float *out) {
     const gemm_part *p = s->parts;

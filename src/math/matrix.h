@@ -12,9 +12,8 @@ typedef struct ops ops; /* ops.h */
 /* GEMM_FILE  keeps the file's blocks, fp32 arithmetic on their values (least memory).
  * GEMM_F32   fp32, packed once.
  * GEMM_BF16  weights and x rounded to bf16, sums in fp32.
- * GEMM_INT8  weights and x as 8-bit integers with a scale for every 64 values along K, exact sums within those, fp32
- *            between. Weights that all have type Q4_1 may stay as they are, x then has a scale for each of their
- *            blocks (a stack with others beside them has all in 8 bits). */
+ * GEMM_INT8  weights (a stack that is all of Q4_1 may stay so) and x as 8-bit integers, a scale for every 64 values
+ *            along K (for every block of Q4_1), exact sums within those, fp32 between. */
 typedef enum gemm_form { GEMM_FILE, GEMM_F32, GEMM_BF16, GEMM_INT8 } gemm_form;
 
 /* One of several matrices with the same input: N rows of K values of its type. */

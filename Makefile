@@ -29,9 +29,10 @@ model: ## fetches the default model into the cache folder, once
 embedder: ## fetches the default embedder into the cache folder, once
 	@tools/fetch_embedder.sh
 
-demo: deps ## builds the program, fetches the default model meanwhile, judges the bundled example
-	@tools/fetch_model.sh & fetch=$$!; $(call compile,$(BUILD),pgenrm) && wait $$fetch
-	$(BUILD)/pgenrm score examples/request.json --ind 8
+# Half of the program, through which no token passes, is compiled without optimisation there: see PGR_QUICK.
+demo: deps ## builds build-demo/pgenrm in a hurry, fetches the default model meanwhile, judges the bundled example
+	@tools/fetch_model.sh & fetch=$$!; $(call compile,$(BUILD)-demo,pgenrm,-DPGR_QUICK=ON) && wait $$fetch
+	$(BUILD)-demo/pgenrm score examples/request.json --ind 8
 
 test: deps ## builds and passes the tests, with the best kernels that this CPU has
 	@tools/check_layers.py
@@ -102,4 +103,4 @@ install: ## installs program, libraries (shared, static), headers and pkg-config
 	@cmake --install $(BUILD) $(if $(PREFIX),--prefix $(PREFIX))
 
 clean: ## removes the build folders
-	@rm -rf $(BUILD) $(BUILD)-asan $(BUILD)-tsan $(BUILD)-clang $(BUILD)-aarch64 $(BUILD)-fuzz $(BUILD)*.log
+	@rm -rf $(BUILD) $(BUILD)-demo $(BUILD)-asan $(BUILD)-tsan $(BUILD)-clang $(BUILD)-aarch64 $(BUILD)-fuzz $(BUILD)*.log

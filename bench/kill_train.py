@@ -6,8 +6,8 @@
 Tiny models of tests/golden and the conversations and pairs of examples/. Of every stage a run in peace, then as many
 runs as --times says, each killed once at a moment drawn evenly from the time that the run in peace took (start, steps,
 checkpoints, evaluations, the adapter at the end), then resumed by the same command with --resume. Every file of
-adapter/ and of the last checkpoint must have the bytes of the run in peace, and metrics.jsonl its lines but for
-step_time. Ends with 1 otherwise."""
+adapter/ and of the last checkpoint must have the bytes of the run in peace, and metrics.jsonl its lines, but for
+step_time and the file's length. Ends with 1 otherwise."""
 import argparse
 import json
 import pathlib
@@ -52,6 +52,8 @@ def bytes_of(out, steps):
     for line in lines:
         line.pop("step_time", None)
     found["metrics.jsonl"] = lines
+    state = f"checkpoint-{steps}/state.json"
+    found[state] = json.loads(found[state]) | {"metrics_bytes": 0}  # the length of the lines, step_time's digits in it
     return found
 
 

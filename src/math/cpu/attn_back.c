@@ -10,9 +10,9 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "math/cpu/device.h"
+#include "math/cpu/attn_back.h"
 
-enum { BLOCK = GEMM_TILE };
+enum { BLOCK = BACK_BLOCK };
 
 /* A piece of a path: n rows, one behind the other, of one sequence. */
 typedef struct stretch {
@@ -28,12 +28,12 @@ typedef struct path {
 
 /* A worker's memory. */
 typedef struct desk {
-    float *k, *v;    /* (blocks, BLOCK, hd) */
-    float *kT, *vT;  /* (blocks, hd, BLOCK) */
-    float *q;        /* (BLOCK, hd) */
-    float *p, *ds;   /* (BLOCK queries, BLOCK keys) */
-    float *pT, *dsT; /* (BLOCK keys, BLOCK queries) */
-    uint16_t *half;  /* (hd) */
+    char *keys;     /* packed, the blocks of a path */
+    char *queries;  /* packed, one block */
+    float *k, *v;   /* (BLOCK, hd) before they are packed: keys, or queries and their dO */
+    float *p, *ds;  /* (BLOCK queries, BLOCK keys) */
+    uint16_t *half; /* (hd) */
+    void *scratch;
     stretch *path;
 } desk;
 
@@ -43,7 +43,9 @@ typedef struct back_job {
     size_t *roots; /* (n_root + 1) first sequence of each tree */
     size_t n_root;
     size_t most_blocks, longest; /* of a path, sequences of a tree */
-    size_t desk_floats;
+    size_t desk_bytes;
+    const back_products *products;
+    back_sizes size;
     size_t n_row, stride; /* stride: of qkv and dqkv */
     float scale;
     void *desks;
@@ -85,23 +87,25 @@ static const stretch *path_turn_to(path *p, const attn_grad *g, size_t seq) {
 
 /* ---- memory ---- */
 
-static size_t desk_size(const back_job *job) {
-    size_t hd = job->g->head_dim, paths = (job->longest * sizeof(stretch) + sizeof(float) - 1) / sizeof(float);
-    size_t floats = (4 * job->most_blocks + 1) * BLOCK * hd + 4 * BLOCK * BLOCK + (hd + 31) / 32 * 16;
-    return floats + (paths + 15) / 16 * 16;
+static void *take(char *from, size_t *at, size_t bytes) {
+    void *p = from ? from + *at : NULL;
+    *at += (bytes + 63) / 64 * 64;
+    return p;
 }
 
-static desk desk_of(const back_job *job, size_t worker) {
-    size_t hd = job->g->head_dim, T = job->most_blocks * BLOCK;
-    float *at = (float *)job->desks + worker * job->desk_floats;
-    desk d = {.k = at, .v = at + T * hd, .kT = at + 2 * T * hd, .vT = at + 3 * T * hd, .q = at + 4 * T * hd};
-    d.p = d.q + BLOCK * hd;
-    d.ds = d.p + BLOCK * BLOCK;
-    d.pT = d.ds + BLOCK * BLOCK;
-    d.dsT = d.pT + BLOCK * BLOCK;
-    d.half = (uint16_t *)(void *)(d.dsT + BLOCK * BLOCK);
-    d.path = (stretch *)(void *)(d.dsT + BLOCK * BLOCK + (hd + 31) / 32 * 16);
-    return d;
+/* Lays the desk out in memory that begins at `from`; returns how many bytes it takes. from NULL: only that. */
+static size_t lay_out(const back_job *job, char *from, desk *d) {
+    size_t hd = job->g->head_dim, at = 0;
+    d->keys = take(from, &at, job->most_blocks * job->size.keys);
+    d->queries = take(from, &at, job->size.queries);
+    d->k = take(from, &at, BLOCK * hd * sizeof *d->k);
+    d->v = take(from, &at, BLOCK * hd * sizeof *d->v);
+    d->p = take(from, &at, BLOCK * BLOCK * sizeof *d->p);
+    d->ds = take(from, &at, BLOCK * BLOCK * sizeof *d->ds);
+    d->half = take(from, &at, hd * sizeof *d->half);
+    d->scratch = take(from, &at, job->size.scratch);
+    d->path = take(from, &at, job->longest * sizeof *d->path);
+    return at;
 }
 
 /* The trees, and what the largest needs. list: room for a path */
@@ -118,7 +122,6 @@ static void measure(back_job *job, stretch *list) {
     job->roots[job->n_root] = g->n_seq;
     job->n_row = g->start[g->n_seq];
     job->stride = (g->n_head + 2 * g->n_head_kv) * g->head_dim;
-    job->desk_floats = desk_size(job);
 }
 
 /* ---- a head ---- */
@@ -139,14 +142,14 @@ static void load_rows(const back_job *job, const desk *d, float *out, const floa
 /* Keys and values of a sequence's own rows into the desk; their sums begin at 0. */
 static void load_keys(const head_task *t, const stretch *own) {
     const back_job *job = t->job;
+    const desk *d = &t->d;
     size_t hd = job->g->head_dim;
     const float *rows = job->g->qkv + own->row * job->stride;
     for (size_t b = 0; b < blocks_of(own->n); b++, rows += BLOCK * job->stride) {
-        size_t at = (own->block + b) * BLOCK * hd, n = own->n - b * BLOCK < BLOCK ? own->n - b * BLOCK : BLOCK;
-        load_rows(job, &t->d, t->d.k + at, rows + t->k, n);
-        load_rows(job, &t->d, t->d.v + at, rows + t->v, n);
-        job->o->k->transpose_tile(t->d.kT + at, t->d.k + at, n, hd);
-        job->o->k->transpose_tile(t->d.vT + at, t->d.v + at, n, hd);
+        size_t n = own->n - b * BLOCK < BLOCK ? own->n - b * BLOCK : BLOCK;
+        load_rows(job, d, d->k, rows + t->k, n);
+        load_rows(job, d, d->v, rows + t->v, n);
+        job->products->pack_keys(job->o, d->keys + (own->block + b) * job->size.keys, d->k, d->v, n, hd, d->scratch);
     }
     memset(t->sums + own->row * 2 * hd, 0, own->n * 2 * hd * sizeof *t->sums);
 }
@@ -154,59 +157,52 @@ static void load_keys(const head_task *t, const stretch *own) {
 /* R queries of the sequence's own rows. */
 typedef struct query_block {
     size_t row, R;
-    const float *dout; /* (R, hd) rows H hd apart */
-    float *dq;         /* (R, hd) rows `stride` apart */
+    float *dq; /* (R, hd) rows `stride` apart */
     float lse[BLOCK], delta[BLOCK];
 } query_block;
 
 static void load_queries(const head_task *t, query_block *q) {
-    const attn_grad *g = t->job->g;
+    const back_job *job = t->job;
+    const attn_grad *g = job->g;
+    const desk *d = &t->d;
     size_t hd = g->head_dim, width = g->n_head * hd;
-    const float *out = g->out + q->row * width + t->h * hd;
-    q->dout = g->dout + q->row * width + t->h * hd;
-    q->dq = g->dqkv + q->row * t->job->stride + t->h * hd;
-    load_rows(t->job, &t->d, t->d.q, g->qkv + q->row * t->job->stride + t->h * hd, q->R);
+    const float *out = g->out + q->row * width + t->h * hd, *dout = g->dout + q->row * width + t->h * hd;
+    q->dq = g->dqkv + q->row * job->stride + t->h * hd;
+    load_rows(job, d, d->k, g->qkv + q->row * job->stride + t->h * hd, q->R);
     for (size_t r = 0; r < q->R; r++) {
         const attn_state *s = &g->softmax[(q->row + r) * g->n_head + t->h];
         double delta = 0.0;
-        for (size_t i = 0; i < hd; i++) delta += (double)q->dout[r * width + i] * (double)out[r * width + i];
+        for (size_t i = 0; i < hd; i++) delta += (double)dout[r * width + i] * (double)out[r * width + i];
         q->delta[r] = (float)delta;
         q->lse[r] = s->max + logf(s->sum);
-        memset(q->dq + r * t->job->stride, 0, hd * sizeof *q->dq);
+        memcpy(d->v + r * hd, dout + r * width, hd * sizeof *dout);
+        memset(q->dq + r * job->stride, 0, hd * sizeof *q->dq);
     }
+    job->products->pack_queries(job->o, d->queries, d->k, d->v, q->R, hd, d->scratch);
 }
 
-/* P and dS of the queries and the n keys of a desk's block, and both transposed. last: the block of the queries' own
- * rows, of which each sees those up to itself. */
-static void weigh(const head_task *t, const query_block *q, size_t block, size_t n, bool last) {
-    const kernels *k = t->job->o->k;
-    const desk *d = &t->d;
-    size_t hd = t->job->g->head_dim, width = t->job->g->n_head * hd, at = block * BLOCK * hd;
-    memset(d->p, 0, BLOCK * BLOCK * sizeof *d->p);
-    memset(d->ds, 0, BLOCK * BLOCK * sizeof *d->ds);
-    k->mac(d->p, BLOCK, d->q, hd, d->kT + at, BLOCK, q->R, hd, n);
-    k->mac(d->ds, BLOCK, q->dout, width, d->vT + at, BLOCK, q->R, hd, n);
+/* P and dS from scores and dP, of which each query of the block of the keys' own rows sees those up to itself. */
+static void weigh(const head_task *t, const query_block *q, size_t n, bool last) {
     for (size_t r = 0; r < q->R; r++) {
         size_t seen = last ? r + 1 : n;
-        float *p = d->p + r * BLOCK, *ds = d->ds + r * BLOCK;
-        k->softmax_back(p, ds, seen, t->job->scale, q->lse[r], q->delta[r]);
+        float *p = t->d.p + r * BLOCK, *ds = t->d.ds + r * BLOCK;
+        t->job->o->k->softmax_back(p, ds, seen, t->job->scale, q->lse[r], q->delta[r]);
         memset(p + seen, 0, (BLOCK - seen) * sizeof *p);
         memset(ds + seen, 0, (BLOCK - seen) * sizeof *ds);
     }
-    k->transpose_tile(d->pT, d->p, q->R, BLOCK);
-    k->transpose_tile(d->dsT, d->ds, q->R, BLOCK);
 }
 
 /* The queries and n keys, those from `row` on, in a desk's block. */
 static void run_block(const head_task *t, const query_block *q, size_t row, size_t block, size_t n) {
-    const kernels *k = t->job->o->k;
+    const back_job *job = t->job;
     const desk *d = &t->d;
-    size_t hd = t->job->g->head_dim, width = t->job->g->n_head * hd;
-    float *dk = t->sums + row * 2 * hd, *dv = dk + hd;
-    weigh(t, q, block, n, row == q->row);
-    k->mac(dv, 2 * hd, d->pT, BLOCK, q->dout, width, n, q->R, hd);
-    k->mac(dk, 2 * hd, d->dsT, BLOCK, d->q, hd, n, q->R, hd);
-    k->mac(q->dq, t->job->stride, d->ds, BLOCK, d->k + block * BLOCK * hd, hd, q->R, n, hd);
+    size_t hd = job->g->head_dim;
+    const char *keys = d->keys + block * job->size.keys;
+    float *dk = t->sums + row * 2 * hd;
+    job->products->scores(job->o, d->p, d->ds, d->queries, keys, q->R, n, hd);
+    weigh(t, q, n, row == q->row);
+    job->products->gradients(job->o, q->dq, job->stride, dk, dk + hd, 2 * hd, d->p, d->ds, d->queries, keys, q->R, n,
+                             hd, d->scratch);
 }
 
 static void run_queries(const head_task *t, query_block *q) {
@@ -223,8 +219,11 @@ static void head_back(void *ctx, size_t task, size_t worker) {
     const back_job *job = ctx;
     const attn_grad *g = job->g;
     size_t tree = task / g->n_head, h = task % g->n_head, hd = g->head_dim;
-    head_task t = {.job = job, .d = desk_of(job, worker), .h = h, .sums = g->scratch + h * job->n_row * 2 * hd};
+    bool tiles = job->products != back_products_f32();
+    head_task t = {.job = job, .h = h, .sums = g->scratch + h * job->n_row * 2 * hd};
+    lay_out(job, (char *)job->desks + worker * job->desk_bytes, &t.d);
     t.path.list = t.d.path;
+    if (tiles) job->o->tiles->begin();
     t.k = (g->n_head + h / (g->n_head / g->n_head_kv)) * hd;
     t.v = t.k + g->n_head_kv * hd;
     for (size_t i = job->roots[tree]; i < job->roots[tree + 1]; i++) {
@@ -235,6 +234,7 @@ static void head_back(void *ctx, size_t task, size_t worker) {
             run_queries(&t, &q);
         }
     }
+    if (tiles) job->o->tiles->end();
 }
 
 /* A row's dK and dV: those of the query heads of each KV head. */
@@ -259,12 +259,17 @@ static void add_heads(void *ctx, size_t row, size_t worker) {
 
 pgr_status cpu_attn_back(ops *o, const attn_grad *g, pgr_error *err) {
     back_job job = {.o = cpu_of(o), .g = g, .scale = 1.0f / sqrtf((float)g->head_dim)};
+    if (g->type == KV_BF16) job.products = back_products_tiles(job.o, g->head_dim);
+    if (!job.products) job.products = back_products_f32();
+    job.products->sizes(job.o, g->head_dim, &job.size);
     stretch *list = mem_array(g->n_seq, sizeof *list);
     job.roots = mem_array(g->n_seq + 1, sizeof *job.roots);
     pgr_status s = list && job.roots ? PGR_OK : PGR_E_MEM;
     if (s == PGR_OK) {
         measure(&job, list);
-        size_t bytes = pool_size(job.o->threads) * job.desk_floats * sizeof(float);
+        desk d;
+        job.desk_bytes = lay_out(&job, NULL, &d);
+        size_t bytes = pool_size(job.o->threads) * job.desk_bytes;
         s = pool_run_in(job.o->threads, job.n_root * g->n_head, head_back, &job, bytes, &job.desks);
     }
     if (s == PGR_OK) pool_run(job.o->threads, job.n_row, add_heads, &job);

@@ -3,6 +3,7 @@
 #define PGR_MATH_CPU_DEVICE_H
 
 #include "math/cpu/gemm.h"
+#include "math/cpu/gemm_kernels.h"
 #include "math/cpu/kernels.h"
 #include "math/ops_table.h"
 
@@ -10,6 +11,7 @@ typedef struct cpu_ops {
     ops base;
     pool *threads; /* the creator's */
     const kernels *k;
+    const gemm_kernels *tiles; /* cpu_level's */
 } cpu_ops;
 
 static inline const cpu_ops *cpu_of(const ops *o) {

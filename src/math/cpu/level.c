@@ -59,7 +59,7 @@ static cpu_level avx512(cpu_features f) {
 static cpu_level amx(cpu_features f) {
     cpu_level l = avx512(f);
     l.name = "amx";
-    l.bf16 = gemm_bf16_amx();
+    l.bf16 = l.tiles = gemm_bf16_amx();
     return l;
 }
 #endif

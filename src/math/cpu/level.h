@@ -15,6 +15,7 @@ typedef struct cpu_level {
     const kernels *kernels;          /* rows, tiles, attention and its pages */
     const gemm_kernels *int8, *bf16; /* products of packed weights */
     const gemm_kernels *q4;          /* int8's for weights of Q4_1; NULL: int8 has them */
+    const gemm_kernels *tiles;       /* bf16, if they are worth packing both sides for one use; else NULL */
     dot8_fn dot8_rows;
     bool dnnl_f32;                     /* oneDNN has fp32 products here whose rows are independent */
     /* more than plain C: products with weights, attention on K and V in the type */

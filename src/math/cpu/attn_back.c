@@ -32,7 +32,7 @@ typedef struct desk {
     char *queries;  /* packed, one block */
     float *k, *v;   /* (BLOCK, hd) before they are packed: keys, or queries and their dO */
     float *p, *ds;  /* (BLOCK queries, BLOCK keys) */
-    uint16_t *half; /* (hd) */
+    uint16_t *half; /* (BLOCK, hd) */
     void *scratch;
     stretch *path;
 } desk;
@@ -102,7 +102,7 @@ static size_t lay_out(const back_job *job, char *from, desk *d) {
     d->v = take(from, &at, BLOCK * hd * sizeof *d->v);
     d->p = take(from, &at, BLOCK * BLOCK * sizeof *d->p);
     d->ds = take(from, &at, BLOCK * BLOCK * sizeof *d->ds);
-    d->half = take(from, &at, hd * sizeof *d->half);
+    d->half = take(from, &at, BLOCK * hd * sizeof *d->half);
     d->scratch = take(from, &at, job->size.scratch);
     d->path = take(from, &at, job->longest * sizeof *d->path);
     return at;
@@ -129,14 +129,13 @@ static void measure(back_job *job, stretch *list) {
 /* Rows as the pages have them.                                         out: (n, hd), x: rows `stride` apart */
 static void load_rows(const back_job *job, const desk *d, float *out, const float *x, size_t n) {
     size_t hd = job->g->head_dim;
-    for (size_t t = 0; t < n; t++, out += hd, x += job->stride) {
-        if (job->g->type != KV_BF16) {
-            memcpy(out, x, hd * sizeof *out);
-            continue;
-        }
-        job->o->k->to_bf16(d->half, x, hd);
-        for (size_t i = 0; i < hd; i++) out[i] = bf16_to_f32(d->half[i]);
+    for (size_t t = 0; t < n; t++, x += job->stride) {
+        if (job->g->type == KV_BF16)
+            job->o->k->to_bf16(d->half + t * hd, x, hd);
+        else
+            memcpy(out + t * hd, x, hd * sizeof *out);
     }
+    for (size_t i = 0; job->g->type == KV_BF16 && i < n * hd; i++) out[i] = bf16_to_f32(d->half[i]);
 }
 
 /* Keys and values of a sequence's own rows into the desk; their sums begin at 0. */

@@ -87,22 +87,22 @@ static void run_chunk(void *ctx, size_t chunk, size_t worker) {
     }
 }
 
-/* One rank of one term: a row of da, a column of db. */
-static void add_up(const back_job *j, const lowrank_grad *grad, const float *sums, size_t i) {
+/* One rank of one term: a row of da, a column of db. sums: the term's of the first chunk; its db^T becomes that of all,
+ * so that the column, whose values lie apart, is gone through once. */
+static void add_up(const back_job *j, const lowrank_grad *grad, float *sums, size_t i) {
     const lowrank *w = grad->term;
     const kernels *k = j->o->k;
+    float *column = sums + w->r * w->K + i * w->N;
     for (size_t c = 0; c < j->n_chunk; c++) k->add(grad->da + i * w->K, sums + c * j->part + i * w->K, w->K);
-    for (size_t c = 0; c < j->n_chunk; c++) {
-        const float *from = sums + c * j->part + w->r * w->K + i * w->N;
-        for (size_t n = 0; n < w->N; n++) grad->db[n * w->r + i] += from[n];
-    }
+    for (size_t c = 1; c < j->n_chunk; c++) k->add(column, column + c * j->part, w->N);
+    for (size_t n = 0; n < w->N; n++) grad->db[n * w->r + i] += column[n];
 }
 
 static void add_task(void *ctx, size_t task, size_t worker) {
     (void)worker;
     const back_job *j = ctx;
     const lowrank_grad *grad = j->g->terms;
-    const float *sums = j->sums;
+    float *sums = j->sums;
     for (; task >= grad->term->r; grad++) {
         task -= grad->term->r;
         sums += grad->term->r * (grad->term->K + grad->term->N);

@@ -1,0 +1,43 @@
+#!/usr/bin/env python3
+"""held_rows.py DATA.jsonl [--held .1]: rows that `pgenrm train psi quality=DATA.jsonl` holds back become split "val".
+
+Prints the file with those train rows (by the last turn of the query, as src/train/psi_data.c has it) of split "val" in
+place of "train", and on standard error how many they are: rows from which an adapter has learnt nothing, on which a
+calibration for it can be fitted."""
+import argparse
+import json
+import sys
+
+
+def fnv(text):
+    """src/base/hash.h, the NUL at the end counted."""
+    h = 0xCBF29CE484222325
+    for byte in text.encode() + b"\0":
+        h = (h ^ byte) * 0x100000001B3 % 2**64
+    return h
+
+
+def is_held(query, share):
+    h = fnv(query)
+    return (h ^ h >> 32) % 100003 < share * 100003
+
+
+def main():
+    p = argparse.ArgumentParser()
+    p.add_argument("data", type=argparse.FileType("r", encoding="utf-8"))
+    p.add_argument("--held", type=float, default=0.1)
+    a = p.parse_args()
+    held = train = 0
+    for line in a.data:
+        row = json.loads(line)
+        if row.get("split") == "train" and "chosen" in row and "history" not in row.get("subset", []):
+            train += 1
+            if is_held(row["context"][-1]["content"], a.held):
+                held += 1
+                row["split"] = "val"
+        print(json.dumps(row, ensure_ascii=False))
+    print(f"{a.data.name}: {held} of {train} train rows are held back", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

@@ -72,6 +72,8 @@ static pgr_status take_read(judging *j, bool taste, const voice *v, size_t order
     if (!r->values) return fail_mem(&j->error);
     PGR_TRY((taste ? slots_taste : slots_quality)(j->b->frame, j->b->e, v->r, &view, &r->prompt, &j->error));
     j->n_read++;
+    size_t shown = r->prompt.n_history; /* the last ones */
+    if (taste) PGR_TRY(slots_lead(v->r->history, v->history + (v->n_history - shown), shown, &r->lead, &j->error));
     *out = r;
     return PGR_OK;
 }
@@ -212,7 +214,7 @@ static pgr_status write_chain(judging *j, const prompt *p, bool own, uint32_t sa
         PGR_TRY(
             slots_evidence(p->voice->r->history, p->voice->history, p->voice->n_history, &j->tmp, evidence, &j->error));
     bool views = stands_on_views(j, p);
-    slots_weights weights = slots_weights_for(&j->b->weights, p->taste->prompt.n_history, views);
+    slots_weights weights = slots_weights_for(&j->b->weights, p->taste->prompt.n_history, p->taste->lead, views);
     if (own || j->taste_share == 0) j->taste_share = slots_taste_share(&weights);
     slots_case c = {.n_response = j->r->n_response,
                     .order = j->order[p->order],

@@ -47,6 +47,7 @@ typedef struct slot_read { /* a prompt with slots, asked once for all prompts of
     slots_prompt prompt;
     infer_ticket ticket; /* 0: it is not with the engine */
     bool asked, late;    /* the deadline came first */
+    size_t lead;         /* of taste: slots_lead of the pairs that are shown */
     double *values;      /* of taste (N_TASTE) probabilities; else (n_response) mean digits by place */
     struct judging *judging;
 } slot_read;

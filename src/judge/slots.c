@@ -74,6 +74,28 @@ void slots_target(const preference_pair *history, const size_t *pairs, size_t n,
     }
 }
 
+static int bears_out(const preference_pair *history, const size_t *pairs, size_t n, const double *levels, size_t i) {
+    const preference_pair *p = &history[pairs[i]];
+    double margin = 0;
+    for (size_t k = 0; k < n; k++) {
+        const preference_pair *q = &history[pairs[k]];
+        if (k == i || strcmp(question(p->context, p->n_context), question(q->context, q->n_context)) == 0) continue;
+        for (int f = 0; f < N_FACT; f++) margin += levels[k * N_FACT + (size_t)f] * levels[i * N_FACT + (size_t)f];
+    }
+    return (margin > 0) - (margin < 0);
+}
+
+pgr_status slots_lead(const preference_pair *history, const size_t *pairs, size_t n, size_t *out, pgr_error *err) {
+    double *levels = mem_array(n + 1, N_FACT * sizeof *levels);
+    int lead = 0;
+    if (!levels) return fail_mem(err);
+    for (size_t i = 0; i < n; i++) slots_pair_levels(&history[pairs[i]], levels + i * N_FACT);
+    for (size_t i = 0; i < n; i++) lead += bears_out(history, pairs, n, levels, i);
+    mem_free(levels);
+    *out = lead > 0 ? (size_t)lead : 0;
+    return PGR_OK;
+}
+
 /* ---- what similar people chose ---- */
 
 static bool is_space(char c) {

@@ -31,6 +31,10 @@ pgr_status slots_response_levels(const pgr_request *r, double *out, pgr_error *e
  * of more, a negative one for that of less; all of them together 1. Where all sums are 0: every word alike. */
 void slots_target(const preference_pair *history, const size_t *pairs, size_t n, double out[N_TASTE]);
 
+/* How far n pairs bear each other out: of how many the summed levels of the others (of those with another query) favour
+ * the chosen text, less of how many the rejected one; at least 0. No model is asked. */
+pgr_status slots_lead(const preference_pair *history, const size_t *pairs, size_t n, size_t *out, pgr_error *err);
+
 /* Similar people: how many of them chose this very text, how many rejected it (case, blanks and final stops apart), and
  * what that says of one who is like them: share = (A + p) / (A + B + 1), A the sum of the similarities (at least 0) of
  * those who chose it, B of those who rejected it, p = (chose + 1) / (chose + rejected + 2). */
@@ -96,15 +100,15 @@ bool slots_by_views(const frame *f, const pgr_request *r);
 typedef struct slots_weights {
     bool trained;          /* read from a file: a trained adapter stands behind it */
     double a, b;           /* >= 0, not both 0 */
-    double pairs;          /* >= 0: the taste of n shown pairs weighs a n / (n + pairs) in place of a */
+    double pairs;          /* >= 0; 0: the taste weighs a; else a s / (n + pairs), n shown pairs having the lead s */
     bool has_common;
     double common[N_FACT]; /* what most people like: mean levels of chosen against rejected texts over train rows */
 } slots_weights;
 
 slots_weights slots_weights_neutral(void); /* a 1.5, b 1: both weigh alike; not trained, nothing common */
-/* Those of a prompt that shows n_pair pairs, `pairs` being 0 in them. views: people's views decide between the
- * responses, of which form says nothing: a is 0. As they are where neither would be left with a weight. */
-slots_weights slots_weights_for(const slots_weights *w, size_t n_pair, bool views);
+/* Those of a prompt that shows n_pair pairs with this lead, `pairs` being 0 in them. views: people's views decide
+ * between the responses, of which form says nothing: a is 0. As they are where neither would be left with a weight. */
+slots_weights slots_weights_for(const slots_weights *w, size_t n_pair, size_t lead, bool views);
 /* One JSON object: {"a": 1.2, "b": 0.4, "pairs": 16, "common": {"length": 0.31, ...}}; pairs (0) and common may be
  * missing. */
 pgr_status slots_weights_read(const char *path, slots_weights *out, pgr_error *err);

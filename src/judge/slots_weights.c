@@ -12,10 +12,10 @@ slots_weights slots_weights_neutral(void) {
     return (slots_weights){.a = 1.5, .b = 1};
 }
 
-slots_weights slots_weights_for(const slots_weights *w, size_t n_pair, bool views) {
+slots_weights slots_weights_for(const slots_weights *w, size_t n_pair, size_t lead, bool views) {
     slots_weights out = *w;
     out.pairs = 0;
-    if (w->pairs > 0) out.a *= (double)n_pair / ((double)n_pair + w->pairs);
+    if (w->pairs > 0) out.a *= (double)lead / ((double)n_pair + w->pairs);
     if (views) out.a = 0;
     if (!(out.a + out.b > 0)) out.a = w->a;
     return out;

@@ -141,7 +141,7 @@ static pgr_status open_model(const char *path, bool score, const pgr_model_optio
     if (!m) return fail_mem(err);
 
     double start = clock_now();
-    m->dtype = model_dtype(o.dtype);
+    m->dtype = o.dtype = model_dtype(o.dtype);
     m->k = vector_kernels();
     pgr_status s = open_parts(m, path, score, &o, err);
     m->load_s = clock_now() - start;

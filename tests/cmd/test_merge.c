@@ -29,7 +29,7 @@ static void test_example_of_the_help(void **state) {
 
 static void test_same_words(void **state) {
     (void)state;
-#define GENERATE " pgenrm generate -q --raw --max-tokens 40 --ignore-eos --temperature 0 'A reader asks' "
+#define GENERATE " pgenrm generate --dtype exact -q --raw --max-tokens 40 --ignore-eos --temperature 0 'A reader asks' "
     ran a = run_to(GENERATE "-m " BASE " " LORA, 0, "");
     assert_ends("pgenrm merge -m " BASE " " LORA " --out $SCRATCH/folder", 0, "");
     assert_ends("pgenrm merge -m " BASE " " LORA " --out $SCRATCH/file.gguf --json | grep -q '\"tensors\":21,'", 0, "");

@@ -340,15 +340,42 @@ static void weights_come_from_a_file(void **state) {
     assert_true(!neutral.trained && slots_taste_share(&neutral) == 0.5);
 }
 
-/* The more pairs are shown, the more their taste weighs; views push it aside; somebody always has a weight. */
+/* The more shown pairs bear each other out, the more their taste weighs; views push it aside; somebody always has a
+ * weight. */
 static void weights_of_a_prompt(void **state) {
     (void)state;
-    slots_weights w = {.a = 2, .b = 1, .pairs = 16}, only = {.a = 2, .pairs = 16}, whole = {.a = 2, .b = 1};
-    assert_true(slots_weights_for(&w, 0, false).a == 0 && slots_weights_for(&w, 0, false).b == 1);
-    assert_true(slots_weights_for(&w, 16, false).a == 1 && slots_weights_for(&w, 48, false).a == 1.5);
-    assert_true(slots_weights_for(&w, 16, true).a == 0);
-    assert_true(slots_weights_for(&whole, 0, false).a == 2 && slots_weights_for(&whole, 3, true).a == 0);
-    assert_true(slots_weights_for(&only, 0, false).a == 2 && slots_weights_for(&only, 16, true).a == 2);
+    slots_weights w = {.a = 2, .b = 1, .pairs = 3}, only = {.a = 2, .pairs = 3}, whole = {.a = 2, .b = 1};
+    assert_true(slots_weights_for(&w, 0, 0, false).a == 0 && slots_weights_for(&w, 0, 0, false).b == 1);
+    assert_true(slots_weights_for(&w, 5, 4, false).a == 1 && slots_weights_for(&w, 13, 12, false).a == 1.5);
+    assert_true(slots_weights_for(&w, 13, 12, true).a == 0);
+    assert_true(slots_weights_for(&whole, 0, 0, false).a == 2 && slots_weights_for(&whole, 3, 1, true).a == 0);
+    assert_true(slots_weights_for(&only, 0, 0, false).a == 2 && slots_weights_for(&only, 13, 12, true).a == 2);
+}
+
+static size_t lead_of(const preference_pair *p, const size_t *pairs, size_t n) {
+    size_t lead;
+    assert_int_equal(slots_lead(p, pairs, n, &lead, NULL), PGR_OK);
+    return lead;
+}
+
+/* Three who like it long and one who does not: the three are borne out, he is not. What has the same query as the pair
+ * says nothing of it. */
+static void pairs_bear_each_other_out(void **state) {
+    (void)state;
+    static const turn q[] = {{"user", "one?"}, {"user", "two?"}, {"user", "three?"}, {"user", "four?"}};
+    const char *more = "stone stone stone stone stone stone stone stone stone stone stone stone", *less = "stone stone";
+    const preference_pair p[] = {{&q[0], 1, more, less},
+                                 {&q[1], 1, more, less},
+                                 {&q[2], 1, more, less},
+                                 {&q[3], 1, less, more},
+                                 {&q[0], 1, more, less}};
+    static const size_t all[] = {0, 1, 2, 3}, two[] = {0, 3}, same[] = {0, 4}, one[] = {2};
+    assert_int_equal(lead_of(p, all, 3), 3);
+    assert_int_equal(lead_of(p, all, 4), 2);
+    assert_int_equal(lead_of(p, two, 2), 0);
+    assert_int_equal(lead_of(p, same, 2), 0);
+    assert_int_equal(lead_of(p, one, 1), 0);
+    assert_int_equal(lead_of(p, one, 0), 0);
 }
 
 /* ---- chains ---- */
@@ -756,6 +783,7 @@ int main(void) {
         cmocka_unit_test(people_are_counted_once),
         cmocka_unit_test(weights_come_from_a_file),
         cmocka_unit_test(weights_of_a_prompt),
+        cmocka_unit_test(pairs_bear_each_other_out),
         cmocka_unit_test(the_whole_distribution_is_expected),
         cmocka_unit_test(draws_have_the_expectation_as_their_limit),
         cmocka_unit_test(drawn_weights),

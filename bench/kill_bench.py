@@ -6,13 +6,15 @@
 After each kill: every whole line of verdicts.jsonl is a verdict, none that was there is gone, at most one line is torn.
 At the end: no verdict was asked for twice (each stands there once), and the rows equal those of a run in peace but for
 times and cached tokens. What a kill costs is the time of all runs together beyond that of the run in peace, shared
-among the kills: opening the model, and the requests that were at work. Also told: the longest time since the last
-saved verdict at a kill, and the peak memory of the runs that ended."""
+among the kills: opening the model, and the requests that were at work. How many those were is counted at every kill
+(the log says when a request begins, the journal when it is settled) and must not exceed --at-once. Also told: the
+longest time since the last saved verdict at a kill, and the peak memory of the run in peace."""
 import argparse
 import json
 import os
 import pathlib
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -33,6 +35,11 @@ def verdicts(path):
     return keys, len(torn)
 
 
+def asked(keys):
+    """Verdicts of the language model."""
+    return sum(key[2] + key[3] > 0 for key in keys)
+
+
 def rows(path):
     out = []
     for line in path.read_text().splitlines():
@@ -44,9 +51,15 @@ def rows(path):
 
 
 def start(o, out):
+    """The log of each run is a file of its own."""
     resume = ["--resume"] if (out / "plan.json").exists() else []
-    return subprocess.Popen([o.pgenrm, "bench", "-q", "--out", str(out), *resume, *o.rest, *o.data],
-                            stdout=subprocess.DEVNULL)
+    with open(f"{out}.log", "wb") as log:
+        return subprocess.Popen([o.pgenrm, "bench", "--log-level", "debug", "--at-once", str(o.at_once), "--out",
+                                 str(out), *resume, *o.rest, *o.data], stdout=subprocess.DEVNULL, stderr=log)
+
+
+def begun(out):
+    return len(re.findall(rb"request \d+ of \d+ begins", pathlib.Path(f"{out}.log").read_bytes()))
 
 
 def wait(run):
@@ -61,6 +74,7 @@ def main():
     p.add_argument("--times", type=int, default=50)
     p.add_argument("--seed", type=int, default=0)
     p.add_argument("--mean-life", type=float, help="seconds until a run is killed (default: a fifth of a whole one)")
+    p.add_argument("--at-once", type=int, default=1)
     p.add_argument("--pgenrm", default=str(HERE.parent / "build" / "pgenrm"))
     p.add_argument("data", nargs="+")
     argv = sys.argv[1:]
@@ -79,7 +93,7 @@ def main():
         print(f"in peace: {whole:.1f} s, {total} verdicts, peak {peak:.0f} MB", flush=True)
 
         kills = ended = 0
-        spent, silent, torn = 0.0, [], 0
+        spent, silent, torn, at_work = 0.0, [], 0, []
         out = folder / "killed-0"
         while kills < o.times:
             known = set(verdicts(out / "verdicts.jsonl")[0])
@@ -96,6 +110,8 @@ def main():
                 journal = out / "verdicts.jsonl"
                 keys, rest = verdicts(journal)
                 torn += rest > 0
+                at_work.append(begun(out) - asked(keys) + asked(known))
+                assert 0 <= at_work[-1] <= o.at_once, f"{at_work[-1]} requests were at work, expected {o.at_once}"
                 assert known <= set(keys), "a verdict that was saved is gone"
                 if journal.exists() and len(keys) > len(known):
                     silent.append(time.time() - journal.stat().st_mtime)
@@ -113,7 +129,8 @@ def main():
         if not silent:
             sys.exit("kill_bench.py: no kill came while verdicts were being written: runs must live longer")
         print(f"{kills} kills, {ended + 1} runs to the end, each the same as in peace, no verdict asked twice; "
-              f"{len(silent)} kills came after new verdicts; torn lines {torn}; a "
+              f"{len(silent)} kills came after new verdicts, {sum(n > 0 for n in at_work)} while requests were "
+              f"at work, {max(at_work)} at most; torn lines {torn}; a "
               f"kill costs {cost:.2f} s, which is {cost / whole * total:.1f} verdicts' time; since the "
               f"last verdict saved: median {sorted(silent)[len(silent) // 2]:.2f} s, at most {max(silent):.2f} s")
 

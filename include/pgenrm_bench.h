@@ -118,6 +118,8 @@ typedef struct pgr_bench_options {
     size_t folds;       /* fitted methods cross-validated over all rows in so many folds, too (docs/bench.md); 0: not */
     bool robust;        /* how often a text that says nothing wins against the chosen response, too */
     int n_thread;       /* of fits; 0: all cores */
+    size_t at_once;     /* 1: requests of the language model at work together, whose chains a kill loses; 0: as many as
+                         * keep the engine busy. The numbers do not depend on it */
     const char *out;    /* folder for verdicts, rows and the report; NULL: nothing is kept */
     bool resume;        /* go on with what `out` holds; the settings must be the same */
     const char *calibration;     /* file of such a calibration: the language model's verdicts get probabilities by it;

@@ -3,7 +3,7 @@
 
 Prints the file with those train rows (by the last turn of the query, as src/train/psi_data.c has it) of split "val" in
 place of "train", and on standard error how many they are: rows from which an adapter has learnt nothing, on which a
-calibration for it can be fitted."""
+calibration for it can be fitted (docs/bench.md, "Numbers")."""
 import argparse
 import json
 import sys

@@ -75,18 +75,6 @@ static pgr_status finish(const bench_data *d, bench_data *made, pgr_status s, be
 
 /* ---- folds ------------------------------------------------------------------------------------------------------- */
 
-static pgr_status topics_recur(const bench_data *d, bool *recur, pgr_error *err) {
-    bool *known = mem_zero(d->n_topic + 1, sizeof *known);
-    if (!known) return fail_mem(err);
-    size_t n = 0;
-    for (size_t i = 0; i < d->n_row; i++)
-        if (d->rows[i].train) known[d->rows[i].topic] = true;
-    for (size_t i = 0; i < d->n_row; i++) n += !d->rows[i].train && known[d->rows[i].topic];
-    *recur = 2 * n > d->n_test;
-    mem_free(known);
-    return PGR_OK;
-}
-
 /* group: (n_row) by conversation, a row without one by itself; else by topic. */
 static pgr_status find_groups(const bench_data *d, bool by_conversation, size_t *group, size_t *n, pgr_error *err) {
     distinct conversations = {0};
@@ -129,7 +117,7 @@ static pgr_status deal(const bench_data *d, uint64_t seed, const size_t *group, 
 pgr_status folds_plan(const bench_data *d, size_t n, uint64_t seed, fold_plan *out, pgr_error *err) {
     fold_plan p = {.n = n, .fold = mem_zero(d->n_row + 1, 1)};
     size_t *group = mem_array(d->n_row + 1, sizeof *group), n_group = 0;
-    pgr_status s = p.fold && group ? topics_recur(d, &p.by_conversation, err) : fail_mem(err);
+    pgr_status s = p.fold && group ? bench_recur(d, true, &p.by_conversation, err) : fail_mem(err);
     if (s == PGR_OK) s = find_groups(d, p.by_conversation, group, &n_group, err);
     if (s == PGR_OK) s = deal(d, seed, group, n_group, &p, err);
     mem_free(group);

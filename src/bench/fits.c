@@ -145,18 +145,9 @@ pgr_status fits_need(fits *f, const bench_method *m, pgr_error *err) {
 
 /* ---- the longest answer ------------------------------------------------------------------------------------------ */
 
-static size_t characters(const char *s) {
-    size_t n = 0;
-    for (; *s; s++) n += ((unsigned char)*s & 0xC0) != 0x80;
-    return n;
-}
-
 static void predict_longest(const bench_data *d, double *p) {
-    for (size_t i = 0; i < d->n_row; i++) {
-        if (d->rows[i].train) continue;
-        size_t a = characters(d->rows[i].record.pair.chosen), b = characters(d->rows[i].record.pair.rejected);
-        *p++ = a > b ? 1 : a < b ? 0 : 0.5;
-    }
+    for (size_t i = 0; i < d->n_row; i++)
+        if (!d->rows[i].train) *p++ = 0.5 + 0.5 * bench_longer(&d->rows[i]);
 }
 
 /* ---- ridge ------------------------------------------------------------------------------------------------------- */

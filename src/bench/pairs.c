@@ -379,6 +379,32 @@ pgr_status bench_data_of(const char *name, const pair_record *records, size_t n,
     return status;
 }
 
+/* ---- what rows are like ------------------------------------------------------------------------------------------ */
+
+static size_t characters(const char *s) {
+    size_t n = 0;
+    for (; *s; s++) n += ((unsigned char)*s & 0xC0) != 0x80;
+    return n;
+}
+
+int bench_longer(const bench_row *row) {
+    size_t a = characters(row->record.pair.chosen), b = characters(row->record.pair.rejected);
+    return (a > b) - (a < b);
+}
+
+pgr_status bench_recur(const bench_data *d, bool by_topic, bool *recur, pgr_error *err) {
+    bool *known = mem_zero((by_topic ? d->n_topic : d->n_question) + 1, sizeof *known);
+    if (!known) return fail_mem(err);
+    size_t n = 0;
+    for (const bench_row *r = d->rows; r < d->rows + d->n_row; r++)
+        if (r->train) known[by_topic ? r->topic : r->question] = true;
+    for (const bench_row *r = d->rows; r < d->rows + d->n_row; r++)
+        n += !r->train && known[by_topic ? r->topic : r->question];
+    *recur = 2 * n > d->n_test;
+    mem_free(known);
+    return PGR_OK;
+}
+
 void bench_data_free(bench_data *d) {
     if (!d) return;
     arena_free(&d->arena);

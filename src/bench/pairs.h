@@ -66,6 +66,13 @@ void bench_data_free(bench_data *d);
 pgr_status bench_data_of(const char *name, const pair_record *records, size_t n, const char *split, bench_data **out,
                          pgr_error *err);
 
+/* 1: the chosen response is the longer one, by characters; -1: the shorter; 0: neither. */
+int bench_longer(const bench_row *row);
+
+/* Are most asked rows about questions (topics) that train rows ask too, as statements of one consultation are? Then it
+ * is not the question that keeps train and test apart but the pair, and so it is between folds. */
+pgr_status bench_recur(const bench_data *d, bool by_topic, bool *recur, pgr_error *err);
+
 /* Whose history a user gets in a stranger's control: the nth (from 0) after him in a seeded order of his group, the
  * users whom a chain of shared questions connects (a consultation of polis); users without such company are one group.
  * Where a group has fewer, they come round again. Only users who have a history take part; the others, and one who is

@@ -27,6 +27,7 @@ pgr_bench_options pgr_bench_options_default(void) {
                                .pro = none,
                                .n_pro = 1,
                                .runs = 1,
+                               .at_once = 1, /* each is saved before the next one begins */
                                .judge = pgr_judge_options_default()};
 }
 

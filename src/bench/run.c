@@ -12,6 +12,7 @@
 #include "bench/ask.h"
 #include "bench/scalar.h"
 #include "bench/stat.h"
+#include "judge/judge.h"
 
 enum {
     SCALAR_ROWS = 64, /* that the reward model scores between two looks at what is saved */
@@ -243,8 +244,8 @@ static pgr_status judge_group(group *g) {
     jo.judged = on_judged;
     jo.judged_ctx = g;
     g->last = clock_now();
-    pgr_status s =
-        pgr_judge_many(r->in->engine, (const pgr_request *const *)g->requests, g->n, &jo, g->results, g->errors);
+    pgr_status s = judge_many_at_once(r->in->engine, (const pgr_request *const *)g->requests, g->n, &jo,
+                                      r->in->o->at_once, g->results, g->errors);
     if (g->status == PGR_OK && s == PGR_E_MEM) return fail_mem(r->err); /* perhaps nobody was told */
     return g->status;
 }

@@ -100,20 +100,6 @@ pgr_status bench_embed(const bench_data *d, pgr_embedder *e, const float *known,
 
 /* ---- folds ------------------------------------------------------------------------------------------------------ */
 
-/* Are the asked rows about questions that train rows ask too (statements of one consultation)? Then it is not the
- * question that keeps train and test apart but the pair, and so it is between the folds. */
-static pgr_status questions_recur(const bench_data *d, bool *recur, pgr_error *err) {
-    bool *known = mem_zero(d->n_question + 1, sizeof *known);
-    if (!known) return fail_mem(err);
-    size_t n = 0;
-    for (size_t i = 0; i < d->n_row; i++)
-        if (d->rows[i].train) known[d->rows[i].question] = true;
-    for (size_t i = 0; i < d->n_row; i++) n += !d->rows[i].train && known[d->rows[i].question];
-    *recur = 2 * n > d->n_test;
-    mem_free(known);
-    return PGR_OK;
-}
-
 static unsigned char fold_of(size_t group) {
     return (unsigned char)(rng_uniform(0, 0, 0, (uint32_t)group) * STAT_FOLDS);
 }
@@ -121,7 +107,7 @@ static unsigned char fold_of(size_t group) {
 /* fold: (n_row) of the train rows */
 static pgr_status number_folds(stat *s, unsigned char *fold, pgr_error *err) {
     bool by_pair = false;
-    PGR_TRY(questions_recur(s->d, &by_pair, err));
+    PGR_TRY(bench_recur(s->d, false, &by_pair, err));
     distinct conversations = {0};
     pgr_status status = PGR_OK;
     for (size_t i = 0; status == PGR_OK && i < s->n_train; i++) {

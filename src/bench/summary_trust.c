@@ -153,25 +153,12 @@ static void add_losses(const work *w, const summary_line *line, pgr_bench_row *o
 
 /* ---- agreement --------------------------------------------------------------------------------------------------- */
 
-static size_t characters(const char *s) {
-    size_t n = 0;
-    for (; *s; s++) n += ((unsigned char)*s & 0xC0) != 0x80;
-    return n;
-}
-
-/* 1: the chosen response is the longer one; -1: the shorter; 0: neither. */
-static int longer(const work *w, size_t i) {
-    const preference_pair *p = &w->in->d->rows[w->in->asked[i]].record.pair;
-    size_t a = characters(p->chosen), b = characters(p->rejected);
-    return (a > b) - (a < b);
-}
-
 /* Both say "the longer one" or "the shorter": what they agree in beyond what chance gives two with their habits. */
 static void add_kappa(const work *w, const summary_line *line, pgr_bench_row *out) {
     double n = 0, user = 0, verdict = 0, agree = 0;
     const double *points = summary_points(w, line);
     for (size_t i = 0; i < w->n_row; i++) {
-        int sign = longer(w, i);
+        int sign = bench_longer(&w->in->d->rows[w->in->asked[i]]);
         if (sign == 0) continue;
         n++;
         user += sign > 0;

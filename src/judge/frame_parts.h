@@ -104,6 +104,12 @@ void frame_add_part(frame_part part, frame_part *parts, size_t *n);
 void frame_find_parts(const frame_place *places, size_t n_place, const size_t at[N_SLOT], const size_t length[N_SLOT],
                       size_t message, frame_part *parts, size_t *n);
 
+/* ---- which pairs of the history stand as texts (frame_views.c) ---- */
+
+/* Of the pairs that answer the same question those that share most with the responses, of equals the later ones; what
+ * shares nothing, or is no statement, is left out. out: (f->views), of which *n are filled */
+pgr_status views_choose(const frame *f, const pgr_request *r, arena *tmp, size_t *out, size_t *n, pgr_error *err);
+
 /* ---- texts (frame_text.c) ---- */
 
 typedef struct talk_turn {

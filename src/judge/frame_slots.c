@@ -5,18 +5,13 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "judge/facts_lexicon.h"
 #include "judge/frame_parts.h"
 #include "judge/slots.h"
 
-enum {
-    COMMON_WORDS = 4, /* said of what most people like */
-    VIEW_WORDS = 40,  /* a response of no more words may be a statement: views stand behind it, not form */
-};
+enum { COMMON_WORDS = 4 };              /* said of what most people like */
 static const double COMMON_LEAST = 0.1; /* mean level that is worth a word */
 
 typedef struct shown_view { /* a pair of the history as texts */
-    size_t index;
     talk chosen, rejected;
 } shown_view;
 
@@ -230,85 +225,6 @@ static pgr_status write_quality(maker *m, pgr_error *err) {
     return s == PGR_OK && failed ? fail_mem(err) : s;
 }
 
-/* ---- which views ---- */
-
-static bool is_letter(char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || (unsigned char)c >= 0x80;
-}
-
-/* The next word of a text in lower case, as far as it fits; *s moves behind it. False: none is left. */
-static bool next_word(const char **s, char out[32]) {
-    size_t n = 0;
-    while (**s && !is_letter(**s)) ++*s;
-    for (; **s && is_letter(**s); ++*s)
-        if (n < 31) out[n++] = (char)(**s >= 'A' && **s <= 'Z' ? **s + 32 : **s);
-    out[n] = '\0';
-    return n > 0;
-}
-
-static size_t count_words(const char *s) {
-    char word[32];
-    size_t n = 0;
-    while (next_word(&s, word)) n++;
-    return n;
-}
-
-bool slots_by_views(const frame *f, const pgr_request *r) {
-    for (size_t i = 0; i < r->n_response; i++)
-        if (count_words(r->responses[i]) > VIEW_WORDS) return false;
-    return f->views > 0 && f->sections[SECTION_VIEW].line && f->sections[SECTION_QUALITY].slots & BIT(VIEWS);
-}
-
-static bool has_word(const char *text, const char *word) {
-    char other[32];
-    while (next_word(&text, other))
-        if (strcmp(other, word) == 0) return true;
-    return false;
-}
-
-/* Words of the text, not the commonest ones, that one of the responses has, by the root of how many there are. */
-static double shared_words(const pgr_request *r, const char *text) {
-    char word[32];
-    size_t n = 0, hits = 0;
-    while (next_word(&text, word)) {
-        if (lexicon_stop_word(word)) continue;
-        bool hit = false;
-        for (size_t i = 0; i < r->n_response && !hit; i++) hit = has_word(r->responses[i], word);
-        n++;
-        hits += hit;
-    }
-    return n ? (double)hits / sqrt((double)n) : 0;
-}
-
-static bool same_question(const pgr_request *r, const preference_pair *p) {
-    return r->n_message && p->n_context
-           && strcmp(r->messages[r->n_message - 1].text, p->context[p->n_context - 1].text) == 0;
-}
-
-/* Of the pairs that answer the same question those that share most with the responses, of equals the later ones; what
- * shares nothing, or is no statement, is left out. */
-static pgr_status choose_views(maker *m, pgr_error *err) {
-    const pgr_request *r = m->r;
-    if (!slots_by_views(m->f, r)) return PGR_OK;
-    double *found = arena_array(&m->tmp, r->n_history + 1, sizeof *found);
-    m->views = arena_array(&m->tmp, m->f->views, sizeof *m->views);
-    if (!found || !m->views) return fail_mem(err);
-    for (size_t i = 0; i < r->n_history; i++) {
-        const preference_pair *p = &r->history[i];
-        if (same_question(r, p) && count_words(p->chosen) <= VIEW_WORDS && count_words(p->rejected) <= VIEW_WORDS)
-            found[i] = shared_words(r, p->chosen) + shared_words(r, p->rejected);
-    }
-    for (; m->n_view < m->f->views; m->n_view++) {
-        size_t best = r->n_history;
-        for (size_t i = 0; i < r->n_history; i++)
-            if (found[i] > 0 && (best == r->n_history || found[i] >= found[best])) best = i;
-        if (best == r->n_history) break;
-        m->views[m->n_view].index = best;
-        found[best] = 0;
-    }
-    return PGR_OK;
-}
-
 /* ---- collecting ---- */
 
 static pgr_status collect_one(maker *m, int kind, const char *field, const char *text, talk *out, pgr_error *err) {
@@ -332,13 +248,16 @@ static pgr_status collect_taste(maker *m, pgr_error *err) {
 }
 
 static pgr_status collect_views(maker *m, pgr_error *err) {
-    PGR_TRY(choose_views(m, err));
+    size_t *indices = arena_array(&m->tmp, m->f->views + 1, sizeof *indices);
+    m->views = arena_array(&m->tmp, m->f->views + 1, sizeof *m->views);
+    if (!indices || !m->views) return fail_mem(err);
+    PGR_TRY(views_choose(m->f, m->r, &m->tmp, indices, &m->n_view, err));
     for (size_t i = 0; i < m->n_view; i++) {
         shown_view *v = &m->views[i];
-        const preference_pair *p = &m->r->history[v->index];
-        const char *field = arena_printf(&m->out->arena, "user.history[%zu].chosen", v->index);
+        const preference_pair *p = &m->r->history[indices[i]];
+        const char *field = arena_printf(&m->out->arena, "user.history[%zu].chosen", indices[i]);
         PGR_TRY(collect_one(m, KIND_HISTORY_RESPONSE, field, p->chosen, &v->chosen, err));
-        field = arena_printf(&m->out->arena, "user.history[%zu].rejected", v->index);
+        field = arena_printf(&m->out->arena, "user.history[%zu].rejected", indices[i]);
         PGR_TRY(collect_one(m, KIND_HISTORY_RESPONSE, field, p->rejected, &v->rejected, err));
     }
     return PGR_OK;

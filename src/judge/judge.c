@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "base/watch.h"
 #include "judge/judging.h"
@@ -191,11 +192,17 @@ static pgr_status begin_request(judging *j) {
     return ask(j);
 }
 
+static bool may_begin(const batch *b) {
+    size_t most = b->at_once, at_work = b->n_begun - b->n_settled;
+    return b->n_begun < b->n && b->n_with_engine < AHEAD_CHAINS && (most == 0 || at_work < most);
+}
+
 static void begin_some(batch *b) {
-    while (b->n_begun < b->n && b->n_with_engine < AHEAD_CHAINS) {
+    while (may_begin(b)) {
         if (b->source && b->n_with_engine == 0)
             watch_report(&b->o->watch, "finding similar users", b->n_begun, b->n, "requests");
         judging *j = &b->list[b->n_begun++];
+        log_debug("request %zu of %zu begins", b->n_begun, b->n);
         pgr_status s = begin_request(j);
         if (s != PGR_OK) settle(j, s);
     }
@@ -251,12 +258,19 @@ static pgr_status fail_all(pgr_error *errors, size_t n) {
 pgr_status judge_many_from(pgr_engine *engine, const pgr_request *const *requests, size_t n,
                            const pgr_judge_options *options, const judge_source *source, pgr_result **results,
                            pgr_error *errors) {
+    return judge_many_paced(engine, requests, n, options, source, 0, results, errors);
+}
+
+pgr_status judge_many_paced(pgr_engine *engine, const pgr_request *const *requests, size_t n,
+                            const pgr_judge_options *options, const judge_source *source, size_t at_once,
+                            pgr_result **results, pgr_error *errors) {
     pgr_judge_options o = options ? *options : pgr_judge_options_default();
     batch b = {.e = engine,
                .about = engine_about(engine),
                .o = &o,
                .source = source,
                .n = n,
+               .at_once = at_once,
                .results = results,
                .errors = errors};
     b.start = clock_now();

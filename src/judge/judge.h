@@ -20,6 +20,17 @@ pgr_status judge_many_from(pgr_engine *engine, const pgr_request *const *request
                            const pgr_judge_options *options, const judge_source *source, pgr_result **results,
                            pgr_error *errors);
 
+/* The same with at most at_once requests at work together (0: as many as keep the engine busy): whoever keeps what is
+ * handed over one by one loses the chains of so many with a kill. Results do not depend on it. */
+pgr_status judge_many_paced(pgr_engine *engine, const pgr_request *const *requests, size_t n,
+                            const pgr_judge_options *options, const judge_source *source, size_t at_once,
+                            pgr_result **results, pgr_error *errors);
+
+/* pgr_judge_many in the same way. */
+pgr_status judge_many_at_once(pgr_engine *engine, const pgr_request *const *requests, size_t n,
+                              const pgr_judge_options *options, size_t at_once, pgr_result **results,
+                              pgr_error *errors);
+
 /* pgr_judge_show with the source in the place of options->people. */
 pgr_status judge_show_from(pgr_engine *engine, const pgr_request *request, const pgr_judge_options *options,
                            const judge_source *source, pgr_shown **out, pgr_error *err);

@@ -39,7 +39,14 @@ static bool asks_similar(const pgr_judge_options *o, const pgr_request *const *r
 
 pgr_status pgr_judge_many(pgr_engine *engine, const pgr_request *const *requests, size_t n,
                           const pgr_judge_options *options, pgr_result **results, pgr_error *errors) {
-    if (!options || !options->people) return judge_many_from(engine, requests, n, options, NULL, results, errors);
+    return judge_many_at_once(engine, requests, n, options, 0, results, errors);
+}
+
+pgr_status judge_many_at_once(pgr_engine *engine, const pgr_request *const *requests, size_t n,
+                              const pgr_judge_options *options, size_t at_once, pgr_result **results,
+                              pgr_error *errors) {
+    if (!options || !options->people)
+        return judge_many_paced(engine, requests, n, options, NULL, at_once, results, errors);
     pgr_judge_options o = *options;
     crowd c = {.people = o.people, .requests = requests, .n = n};
     double start = clock_now();
@@ -49,7 +56,7 @@ pgr_status pgr_judge_many(pgr_engine *engine, const pgr_request *const *requests
         o.deadline_s = left > 0 ? left : 1e-9;
     }
     judge_source source = {similar, relevance, &c};
-    pgr_status s = judge_many_from(engine, requests, n, &o, &source, results, errors);
+    pgr_status s = judge_many_paced(engine, requests, n, &o, &source, at_once, results, errors);
     for (size_t i = 0; c.analyses && i < n; i++) mem_free(c.analyses[i]);
     mem_free(c.analyses);
     return s;

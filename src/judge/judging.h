@@ -125,6 +125,7 @@ struct batch { /* one call of pgr_judge_many */
     slots_weights weights; /* for frames with slots */
     judging *list; /* (n) */
     size_t n, n_begun, n_settled; /* in the order of the list; of any */
+    size_t at_once;         /* requests that are begun and not settled, at most; 0: no limit */
     size_t n_with_engine;   /* chains */
     embeddings *embeddings; /* NULL until one is needed */
     double start;

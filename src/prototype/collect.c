@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "base/rng.h"
 #include "base/watch.h"
+#include "user/rules.h"
 
 enum { BATCH = 256 };         /* texts that are embedded, and kept in one transaction, at a time */
 enum { BATCH_ANALYSES = 16 }; /* requests that a model analyses at a time */
@@ -21,11 +22,22 @@ pgr_status collect_step(const collection *c, const char *label, size_t done, siz
 
 /* ---- users ---- */
 
+/* Those whose pairs are all of the subset "history" (held-out users of synth) are nobody's lesson: they are placed when
+ * they ask. A rule that names what counts in another way is taken at its word. */
+static bool is_lesson(const collection *c, const pair_record *p) {
+    return strcmp(c->split, "history") != 0 || !rules_is_history(p->split) || rules_is_lesson(p);
+}
+
 static pgr_status note_user(void *ctx, const stored_user *u, pgr_error *err) {
     collection *c = ctx;
     size_t n = 0;
-    for (size_t i = 0; i < u->n_pair; i++) n += person_counts(c->split, u->pairs[i].split);
-    if (n == 0 || (c->skip && c->skip(c->skip_ctx, u->user.id))) return PGR_OK;
+    bool lesson = false;
+    for (size_t i = 0; i < u->n_pair; i++) {
+        if (!person_counts(c->split, u->pairs[i].split)) continue;
+        n++;
+        lesson = lesson || is_lesson(c, &u->pairs[i]);
+    }
+    if (!lesson || (c->skip && c->skip(c->skip_ctx, u->user.id))) return PGR_OK;
     if (c->n_user == c->cap) {
         size_t cap = c->cap ? 2 * c->cap : 256;
         char **ids = mem_resize(c->ids, cap * sizeof *ids);

@@ -2,6 +2,7 @@
  * can take it away. */
 #include <math.h>
 
+#include "judge/judge.h"
 #include "tiny_engine.h"
 
 #define HISTORY_1                                                                                                      \
@@ -266,6 +267,44 @@ static void results_come_one_by_one(void **state) {
     free_results(a.results, LONG);
 }
 
+typedef struct bounded {
+    pgr_result *results[N];
+    size_t most_open; /* chains that run or wait, of all steps */
+    size_t n_judged;
+} bounded;
+
+static void on_bounded(void *ctx, size_t index) {
+    bounded *b = ctx;
+    assert_true(index < N);
+    b->n_judged++;
+}
+
+static void at_step(void *ctx, const char *label, uint64_t done, uint64_t total, const char *unit) {
+    (void)label, (void)done, (void)total, (void)unit;
+    bounded *b = ctx;
+    engine_load now = engine_state(ENGINE);
+    if (now.n_running + now.n_waiting > b->most_open) b->most_open = now.n_running + now.n_waiting;
+}
+
+/* With so many requests at work and no more, a kill loses their chains and no others; what they say is the same. */
+static void so_many_at_once(void **state) {
+    (void)state;
+    for (size_t most = 1; most <= 2; most++) {
+        bounded b = {0};
+        pgr_judge_options o = options(4);
+        o.judged = on_bounded;
+        o.judged_ctx = &b;
+        o.watch = (pgr_watch){NULL, at_step, &b};
+        const pgr_request *const *list = (const pgr_request *const *)LIST;
+        assert_int_equal(judge_many_at_once(ENGINE, list, N, &o, most, b.results, NULL), PGR_OK);
+        assert_int_equal(b.n_judged, N);
+        assert_true(b.most_open > 0 && b.most_open <= 4 * most);
+        o.watch = (pgr_watch){0};
+        for (size_t i = 0; i < N; i++) assert_as_alone(LIST[i], &o, b.results[i]);
+        free_results(b.results, N);
+    }
+}
+
 static void a_deadline_fails_chains_not_requests(void **state) {
     (void)state;
     pgr_judge_options o = options(3);
@@ -339,6 +378,7 @@ int main(void) {
         cmocka_unit_test(every_number_of_responses_at_once),
         cmocka_unit_test(cancelled_keeps_what_is_done),
         cmocka_unit_test(results_come_one_by_one),
+        cmocka_unit_test(so_many_at_once),
         cmocka_unit_test(a_deadline_fails_chains_not_requests),
         cmocka_unit_test(pages_are_waited_for),
         cmocka_unit_test(every_allocation_failed_in_turn),

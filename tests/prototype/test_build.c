@@ -92,6 +92,38 @@ static void test_votes(void **state) {
     remove_store(db);
 }
 
+/* Pairs of the subset "history" are shown and never learnt from: a user who has no others is no member. */
+static void test_held_out_users(void **state) {
+    (void)state;
+    static const char *const held[] = {"history"};
+    const turn ask = {"user", "Which?"};
+    pair_record p = {.user_id = "held",
+                     .conversation_id = "c",
+                     .pair = {&ask, 1, "Snow.", "Ice."},
+                     .chosen_score = NAN,
+                     .rejected_score = NAN,
+                     .split = "train",
+                     .subsets = held,
+                     .n_subset = 1,
+                     .type = "",
+                     .choice_attributes = ""};
+    pgr_store *s = make_store(db, 0, 4, 5);
+    pgr_proto_options o = options(PGR_PROTO_VOTES);
+    bool added;
+    assert_int_equal(store_put_pair(s, &p, &added, NULL), PGR_OK);
+    build(s, &o);
+    artefact a = open_protos();
+    assert_true(a.n_user == 4 && a.n_pair == 20);
+    artefact_close(&a);
+    o.split = "train"; /* asked for by its name */
+    build(s, &o);
+    a = open_protos();
+    assert_int_equal(a.n_user, 5);
+    artefact_close(&a);
+    pgr_store_close(s);
+    remove_store(db);
+}
+
 static void test_errors(void **state) {
     (void)state;
     pgr_store *s = make_store(db, 0, 4, 2);
@@ -370,9 +402,9 @@ static void test_memory(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_votes),        cmocka_unit_test(test_errors),
-                                       cmocka_unit_test(test_refined),      cmocka_unit_test(test_choices_cut_off),
-                                       cmocka_unit_test(test_analysis),     cmocka_unit_test(test_add),
-                                       cmocka_unit_test(test_show_and_map), cmocka_unit_test(test_memory)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_votes),   cmocka_unit_test(test_held_out_users),  cmocka_unit_test(test_errors),
+        cmocka_unit_test(test_refined), cmocka_unit_test(test_choices_cut_off), cmocka_unit_test(test_analysis),
+        cmocka_unit_test(test_add),     cmocka_unit_test(test_show_and_map),    cmocka_unit_test(test_memory)};
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -1,67 +1,12 @@
-/* cmd_train.c - `pgenrm train sft|psi|cre|hncl`: adapters are trained. */
+/* cmd_train.c - `pgenrm train`: its stages, of which sft, psi, cre and hncl are here. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "buffer.h"
-#include "commands.h"
 #include "message.h"
-#include "pgenrm_train.h"
-#include "session.h"
+#include "train_args.h"
 
 enum { MAX_FILES = 32 };
-
-/* ---- what both have ---- */
-
-typedef struct train_args { /* besides the rows of the library */
-    common_options common;
-    pgr_train_options *o;
-} train_args;
-
-/* "0.9,0.98" */
-static int take_betas(pgr_train_options *o, const char *value) {
-    char *end = NULL;
-    double one = strtod(value, &end), two = *end == ',' ? strtod(end + 1, &end) : -1;
-    if (*end || !(one >= 0 && one < 1 && two >= 0 && two < 1)) {
-        complain("--betas: found \"%s\", expected two numbers from 0 to below 1 like 0.9,0.98", value);
-        return EXIT_USAGE;
-    }
-    o->beta1 = one;
-    o->beta2 = two;
-    return EXIT_DONE;
-}
-
-static void print_step(void *ctx, const char *json, const char *text) {
-    const common_options *o = ctx;
-    if (!o->json && o->quiet) return;
-    puts(o->json ? json : text);
-    fflush(stdout); /* a line is there when its step is */
-}
-
-static int begin(const command *self, train_args *a, session *s) {
-    if (!a->o->out) return args_wrong(self, "expected --out DIR");
-    a->o->seed = a->common.seed > 0 ? (uint64_t)a->common.seed : 0;
-    a->o->watch.cancel = &interrupted;
-    a->o->on_step = print_step;
-    a->o->on_step_ctx = &a->common;
-    if (a->common.dtype == PGR_DTYPE_AUTO) a->common.dtype = pgr_train_model_options().dtype;
-    int status = session_open(&a->common, false, s);
-    pgr_progress_bar_free(s->bar); /* of the loading */
-    s->bar = NULL;
-    return status;
-}
-
-static int finish(const train_args *a, pgr_status trained, const pgr_train_report *report, const pgr_error *err) {
-    if (trained == PGR_E_CANCELLED && interrupted) {
-        if (*report->checkpoint && !a->common.quiet)
-            complain("interrupted; %s is kept, the same command with --resume goes on from there", report->checkpoint);
-        else
-            return complain_interrupted();
-        return EXIT_INTERRUPTED;
-    }
-    if (trained != PGR_OK) return complain_error(err);
-    if (!a->common.json) printf("%s/adapter\n", a->o->out);
-    return EXIT_DONE;
-}
 
 /* ---- sft ---- */
 
@@ -72,21 +17,13 @@ typedef struct sft_run {
 
 static int take_sft_betas(void *options, const option_row *row, const char *value) {
     (void)row;
-    return take_betas(&((sft_run *)options)->o.train, value);
+    return train_take_betas(&((sft_run *)options)->o.train, value);
 }
-
-#define SHARED_ROWS(run, betas)                                                                                        \
-    {0, "out", "DIR", "the run's folder: metrics.jsonl, checkpoints, adapter (must be given)",                         \
-     OPTION_AT(run, o.train.out)},                                                                                     \
-        {0, "init", "ADAPTER", "begin with this adapter, without its optimiser (default: a new one)",                  \
-         OPTION_AT(run, o.train.init)},                                                                                \
-    {                                                                                                                  \
-        0, "betas", "A,B", "AdamW's (default: " betas ")"
 
 static const option_row SFT_OPTIONS[] = {{0, "data", "ROWS.jsonl",
                                           "lines {\"messages\": [{\"role\", \"content\"}, ...]} (must be given)",
                                           OPTION_AT(sft_run, o.data)},
-                                         SHARED_ROWS(sft_run, "0.9,0.999"),
+                                         TRAIN_SHARED_ROWS(sft_run, "0.9,0.999"),
                                          .take = take_sft_betas},
                         {0},
 }
@@ -103,8 +40,8 @@ static int run_sft(const command *self, int argc, char **argv) {
     pgr_error err = {0};
     pgr_train_report report = {0};
     r.a.o = &r.o.train;
-    status = begin(self, &r.a, &s);
-    if (status == EXIT_DONE) status = finish(&r.a, pgr_train_sft(s.model, &r.o, &report, &err), &report, &err);
+    status = train_begin(self, &r.a, &s);
+    if (status == EXIT_DONE) status = train_finish(&r.a, pgr_train_sft(s.model, &r.o, &report, &err), &report, &err);
     session_close(&s);
     return status;
 }
@@ -171,7 +108,7 @@ static int take_eval(void *options, const option_row *row, const char *value) {
 
 static int take_psi_betas(void *options, const option_row *row, const char *value) {
     (void)row;
-    return take_betas(&((psi_run *)options)->o.train, value);
+    return train_take_betas(&((psi_run *)options)->o.train, value);
 }
 
 /* "taste=.3,quality=.5,views=.2": what is not named has none. */
@@ -195,7 +132,7 @@ static int take_mix(void *options, const option_row *row, const char *value) {
     return EXIT_DONE;
 }
 
-static const option_row PSI_OPTIONS[] = {SHARED_ROWS(psi_run, "0.9,0.98"), .take = take_psi_betas},
+static const option_row PSI_OPTIONS[] = {TRAIN_SHARED_ROWS(psi_run, "0.9,0.98"), .take = take_psi_betas},
                         {0, "mix", "KIND=SHARE,...",
                          "of the steps (default: taste=.3,quality=.5,views=.2, of those that have data)",
                          .take = take_mix},
@@ -224,9 +161,9 @@ static int train_psi(const command *self, psi_run *r) {
     r->o.eval = r->eval.v;
     r->o.n_eval = r->eval.n;
     r->a.o = &r->o.train;
-    int status = begin(self, &r->a, &s);
+    int status = train_begin(self, &r->a, &s);
     if (status == EXIT_DONE) status = open_people(r);
-    if (status == EXIT_DONE) status = finish(&r->a, pgr_train_psi(s.model, &r->o, &report, &err), &report, &err);
+    if (status == EXIT_DONE) status = train_finish(&r->a, pgr_train_psi(s.model, &r->o, &report, &err), &report, &err);
     pgr_people_close(r->o.people);
     session_close(&s);
     return status;
@@ -320,7 +257,7 @@ static const command HNCL = {
 /* ---- the commands ---- */
 
 static int run(const command *self, int argc, char **argv) {
-    static const command *const parts[] = {&SFT, &PSI, &CRE, &HNCL, NULL};
+    static const command *const parts[] = {&SFT, &PSI, &CRE, &HNCL, &TRAIN_BT, &TRAIN_DPO, &TRAIN_GRPO, NULL};
     return args_dispatch(self, parts, argc, argv);
 }
 
@@ -329,7 +266,7 @@ static const option_row NONE[] = {{0}};
 const command CMD_TRAIN = {
     .name = "train",
     .operands = "STAGE",
-    .summary = "train adapters: chats, the compact judge",
+    .summary = "train adapters and models: chats, the judge, rewards, policies",
     .about = "A run lives in the folder of --out: metrics.jsonl, checkpoint-N (an adapter with what a run goes on "
              "from),\n"
              "adapter (the last). --resume goes on after an interruption or a kill, to the same bits "

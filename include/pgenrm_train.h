@@ -1,4 +1,4 @@
-/* pgenrm_train.h - training of adapters: the stages of docs/training.md. What pgenrm.h says of errors, text and
+/* pgenrm_train.h - training of adapters and of whole models: the stages of docs/training.md. What pgenrm.h says of errors, text and
  * ownership holds here too.
  *
  *     pgr_sft_options o = pgr_sft_options_default();
@@ -18,6 +18,7 @@
  *   OUT/metrics.jsonl      one object per step, and one per evaluation
  *   OUT/checkpoint-N/      the adapter (PEFT form, bf16) after N steps with what a run goes on from; the last two
  *   OUT/adapter/           the adapter when all steps are done
+ *   OUT/model/             in its place where all weights are trained, or a score head: a Hugging Face folder
  * A checkpoint appears whole or not at all: a run that was killed goes on from the last one, and ends in the same bits
  * as one that was not. */
 #ifndef PGENRM_TRAIN_H
@@ -46,6 +47,8 @@ typedef struct pgr_train_options {
     const char *out;      /* the run's folder, made where it is missing */
     const char *init;     /* adapter to begin with; NULL: a new one */
     bool resume;          /* go on with the run in `out`; the settings must be the same but for steps and epochs */
+    bool full;            /* all weights are trained instead of an adapter (sft, bt); the model, which is a Hugging Face
+                           * folder's, may only be closed afterwards */
     size_t rank;          /* of a new adapter */
     double alpha;         /* its scale is alpha / rank */
     double layers;        /* share of the layers, from the top, that have factors */
@@ -91,6 +94,76 @@ const pgr_option *pgr_sft_option_rows(void);
  * the whole batch, what ends a turn included. The model's chat template writes the conversation; it must write the
  * conversation up to each of the assistant's turns as a beginning of the whole. */
 pgr_status pgr_train_sft(pgr_model *model, const pgr_sft_options *options, pgr_train_report *out, pgr_error *err);
+
+/* ---- bt and dpo ---- */
+
+typedef struct pgr_bt_options {
+    pgr_train_options train;
+    const char *data;  /* preference pairs in any form of docs/users.md; rows of the split "train", or of none */
+    bool no_shuffle;   /* pairs in the file's order */
+    size_t max_tokens; /* of a conversation; pairs with a longer one are left out and counted */
+} pgr_bt_options;
+
+pgr_bt_options pgr_bt_options_default(void);
+const pgr_option *pgr_bt_option_rows(void);
+
+/* Opens a language model, or a reward model with a score head, for pgr_train_bt. */
+pgr_status pgr_train_model_open(const char *path, const pgr_model_options *options, pgr_model **out, pgr_error *err);
+
+/* A reward model (docs/scalar.md): a score head on a language model, or the one that the model has, trained with an
+ * adapter or all weights so that of each pair the chosen response has the higher score: the loss is the mean of
+ * -log sigmoid(chosen - rejected). OUT/model is a Hugging Face folder ...ForSequenceClassification, the adapter merged
+ * in; the model must be of such a folder. */
+pgr_status pgr_train_bt(pgr_model *model, const pgr_bt_options *options, pgr_train_report *out, pgr_error *err);
+
+typedef struct pgr_dpo_options {
+    pgr_train_options train; /* the reference is the model without an adapter, with init too */
+    const char *data;        /* as above; what pgr_label writes is of these forms */
+    double beta;             /* margins are times it */
+    bool no_shuffle;
+    size_t max_tokens;
+} pgr_dpo_options;
+
+pgr_dpo_options pgr_dpo_options_default(void);
+const pgr_option *pgr_dpo_option_rows(void);
+
+/* Direct preference optimisation: the mean over the pairs of -log sigmoid(beta (m - m_ref)), m the log-probability of
+ * the chosen response's tokens less that of the rejected one's, m_ref the same of the model without the adapter. */
+pgr_status pgr_train_dpo(pgr_model *model, const pgr_dpo_options *options, pgr_train_report *out, pgr_error *err);
+
+/* ---- label: pairs that the judge decides ---- */
+
+typedef enum pgr_label_form {
+    PGR_LABEL_DPO, /* {"prompt", "chosen", "rejected"}: the best response against the worst */
+    PGR_LABEL_KTO, /* {"prompt", "completion", "label"}: the best with true, the worst with false, a line each */
+} pgr_label_form;
+
+typedef struct pgr_label_options {
+    pgr_label_form form;
+    double margin;   /* points that the best must be ahead of the worst; rows of less are left out */
+    bool resume;     /* go on behind the last row of OUT.part, which an interruption has left */
+    size_t group;    /* requests that are judged together */
+    pgr_judge_options judge;
+    pgr_watch watch;
+} pgr_label_options;
+
+pgr_label_options pgr_label_options_default(void);
+const pgr_option *pgr_label_option_rows(void); /* of what is not judge */
+
+typedef struct pgr_label_report {
+    size_t read;    /* requests, in this call */
+    size_t labelled;
+    size_t close;   /* ahead by less than the margin, or by nothing */
+    size_t failed;  /* not judged */
+    char first[256]; /* why the first of them was not; "" */
+} pgr_label_report;
+
+/* Judges the requests of a file (one per line or an array: docs/requests.md, or PersonalRewardBench records) and writes
+ * rows that TRL's DPOTrainer and KTOTrainer read, and pgr_train_dpo, with turns as lists of role and content; beside
+ * them user_id, score_chosen, score_rejected, and line: of the request in its file. out appears when all is done; until
+ * then it is OUT.part. */
+pgr_status pgr_label(pgr_engine *engine, const char *requests, const char *out, const pgr_label_options *options,
+                     pgr_label_report *report, pgr_error *err);
 
 /* ---- psi, compact frame ---------------------------------------------------------------------------------------- */
 
@@ -163,6 +236,32 @@ const pgr_option *pgr_hncl_option_rows(void); /* with hard_from and hard_to, wit
 
 /* The stage that the options say. cre and hncl need train.init, which is their reference. */
 pgr_status pgr_train_psi(pgr_model *model, const pgr_psi_options *options, pgr_train_report *out, pgr_error *err);
+
+/* ---- grpo: a policy with the judge as its reward ---- */
+
+typedef struct pgr_policy_options {
+    pgr_train_options train; /* batch: prompts of a step. The reference is the model without an adapter */
+    const char *data;        /* users' preference pairs, as for psi; their contexts are what the policy answers */
+    const char *judge;       /* adapter of the judge, on the same model; NULL: the model as it is */
+    size_t samples;          /* answers to a prompt: a group */
+    size_t max_new;          /* tokens of an answer */
+    size_t tell;             /* words of the user's taste that the policy's prompt says; 0: none */
+    double kl;               /* weight of k3 against the reference */
+    double clip_low, clip_high;
+    bool unscaled;           /* advantages are not divided by the rewards' deviation */
+    double held;             /* share of the users that are evaluated on instead of learnt from */
+    size_t eval_every;       /* steps; 0: at the end only */
+    size_t eval_limit;       /* prompts */
+    pgr_judge_options judging; /* chains and frame of the judge */
+} pgr_policy_options;
+
+pgr_policy_options pgr_policy_options_default(void);
+const pgr_option *pgr_policy_option_rows(void); /* of what is not judging */
+
+/* GRPO (docs/training.md): each step draws `samples` answers to each of its prompts; an answer's reward is the points
+ * that the judge, shown the user's other pairs, puts it ahead of the answer that the user chose; advantages are within
+ * the group; groups whose rewards are all equal are counted and not computed. OUT/adapter is the policy's. */
+pgr_status pgr_train_policy(pgr_model *model, const pgr_policy_options *options, pgr_train_report *out, pgr_error *err);
 
 #pragma GCC visibility pop
 

@@ -171,6 +171,23 @@ static void set_value(buf *text, const char *key, const char *value) {
     *text = b;
 }
 
+/* A language model's config becomes that of the same family's reward model with one label. */
+static pgr_status change_class(folder_out *f, buf *text, const json_t *root, const char *path) {
+    const char *name = json_string_value(json_array_get(json_object_get(root, "architectures"), 0));
+    const char *end = name ? strstr(name, "ForCausalLM") : NULL;
+    if (!f->c->config.score_head || (name && strstr(name, "ForSequenceClassification"))) return PGR_OK;
+    if (!end)
+        return fail(f->err, PGR_E_UNSUPPORTED, "%s: architectures: found \"%.60s\", expected a name with ForCausalLM",
+                    path, name ? name : "");
+    const char *list =
+        arena_printf(&f->arena, "[\n    \"%.*sForSequenceClassification\"\n  ]", (int)(end - name), name);
+    if (!list) return fail_mem(f->err);
+    set_value(text, "architectures", list);
+    if (!text->failed) set_value(text, "id2label", "{\n    \"0\": \"LABEL_0\"\n  }");
+    if (!text->failed) set_value(text, "label2id", "{\n    \"LABEL_0\": 0\n  }");
+    return PGR_OK;
+}
+
 static pgr_status change_config(folder_out *f, buf *text, const char *path, pgr_file_type type, bool untied) {
     static const char *const names[] = {
         [PGR_FILE_F32] = "\"float32\"", [PGR_FILE_F16] = "\"float16\"", [PGR_FILE_BF16] = "\"bfloat16\""};
@@ -178,8 +195,10 @@ static pgr_status change_config(folder_out *f, buf *text, const char *path, pgr_
     PGR_TRY(json_parse(text->data, text->n, path, 1, &root, f->err));
     const char *key = json_object_get(root, "dtype") ? "dtype" : "torch_dtype"; /* transformers 5.x and 4.x */
     untied = untied || (json_is_true(json_object_get(root, "tie_word_embeddings")) && !f->c->config.tied);
+    pgr_status status = change_class(f, text, root, path);
     json_decref(root);
-    if (type != PGR_FILE_KEEP) set_value(text, key, names[type]);
+    PGR_TRY(status);
+    if (type != PGR_FILE_KEEP && !text->failed) set_value(text, key, names[type]);
     if (untied && !text->failed) set_value(text, "tie_word_embeddings", "false");
     return text->failed ? fail_mem(f->err) : PGR_OK;
 }

@@ -235,6 +235,16 @@ static pgr_status copy_rope(planner *p, const config *c) {
     return PGR_OK;
 }
 
+/* A reward model's row, in place of a head. */
+static pgr_status add_score(planner *p, const config *c) {
+    wanted w = {.hf = "score.weight", .rows = 1, .cols = c->n_embd, .matrix = true};
+    const source_tensor *from;
+    PGR_TRY(find(p, &w, &from));
+    export_tensor *t = add(p, &w, from);
+    t->type = type_of(p, t, from, false);
+    return PGR_OK;
+}
+
 static pgr_status add_ends(planner *p, const config *c, bool *untied) {
     arena *a = &p->plan->arena;
     wanted lookup = {
@@ -245,7 +255,7 @@ static pgr_status add_ends(planner *p, const config *c, bool *untied) {
     const source_tensor *embd, *own = source_find(&p->c->source, own_head);
     if (!lookup.hf || !norm.hf) return fail_mem(p->err);
     PGR_TRY(find(p, &lookup, &embd));
-    bool tied = c->tied || !own, changed = false;
+    bool tied = c->tied || !own || c->score_head, changed = false;
     for (size_t i = 0; i < p->n_adapter; i++)
         changed |= changes_lookup(p->adapters[i].lora) || changes_head(p->adapters[i].lora);
     if (tied) bind_skip(&p->tensors, own_head); /* a copy that nobody reads */
@@ -253,6 +263,7 @@ static pgr_status add_ends(planner *p, const config *c, bool *untied) {
     *untied = tied && changed;
     PGR_TRY(add_lookup(p, &lookup, embd));
     if (!tied || changed) PGR_TRY(add_head(p, &head, tied ? embd : own));
+    if (c->score_head) PGR_TRY(add_score(p, c));
     return add_last_norm(p, &norm);
 }
 

@@ -357,7 +357,7 @@ static pgr_status read_config(reader *r, hf_config *out) {
     PGR_TRY(config_check(c, r->origin, r->err));
     PGR_TRY(bool_or(r, "tie_word_embeddings", false, &out->tied));
     c->tied = out->tied;
-    if (c->score_head) PGR_TRY(read_pad(r, out));
+    PGR_TRY(read_pad(r, out));
     return read_tokens(r, out);
 }
 

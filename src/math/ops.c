@@ -119,3 +119,26 @@ pgr_status op_attn_back(ops *o, const attn_grad *g, pgr_error *err) {
     PGR_ASSERT(g->n_head % g->n_head_kv == 0);
     return o->fn->attn_back(o, g, err);
 }
+
+/* ---- gradients of weights ---- */
+
+pgr_status op_outer(ops *o, const outer_call *call, pgr_error *err) {
+    PGR_ASSERT(call->ldx == 0 || call->ldx >= call->K);
+    return call->n > 0 ? o->fn->outer(o, call, err) : PGR_OK;
+}
+
+pgr_status op_norm_weights(ops *o, float *dw, const row_step *step, const float *dout, size_t n, size_t d,
+                           pgr_error *err) {
+    PGR_ASSERT(step->kind == STEP_RMSNORM && !step->add);
+    return n > 0 ? o->fn->norm_weights(o, dw, step, dout, n, d, err) : PGR_OK;
+}
+
+void op_sum_rows(ops *o, float *db, const float *dy, size_t ldy, size_t n, size_t d) {
+    PGR_ASSERT(ldy >= d);
+    o->fn->sum_rows(o, db, dy, ldy, n, d);
+}
+
+void op_spread(ops *o, const row_spread *to, const float *x, size_t n, size_t d) {
+    PGR_ASSERT(to->start || !to->factor);
+    o->fn->spread(o, to, x, n, d);
+}

@@ -196,6 +196,7 @@ typedef struct attn_input_grad {
     float *dqkv;          /* (n, (H + 2 H_KV) hd) changed in place */
     const attn_input *in; /* qkv: as the product gave it; only read where heads have norms */
     size_t n, n_head, n_head_kv, head_dim;
+    float *dq_norm, *dk_norm; /* (hd) of the heads' norms, added to; NULL: not wanted */
 } attn_input_grad;
 
 pgr_status op_attn_input_back(ops *o, const attn_input_grad *g, pgr_error *err);
@@ -215,6 +216,40 @@ typedef struct attn_grad {
 } attn_grad;
 
 pgr_status op_attn_back(ops *o, const attn_grad *g, pgr_error *err);
+
+/* ---- gradients of the weights themselves ----
+ *
+ * Where a model is trained whole. All are added to, in an order that the number of rows alone decides. */
+
+/* dw += dy^T x: of a product's matrix. */
+typedef struct outer_call {
+    float *dw;       /* (N, K) */
+    const float *dy; /* (n, N) dense */
+    const float *x;  /* (n, K) rows ldx apart: the product's input */
+    size_t ldx;      /* 0: K */
+    size_t n, N, K;
+    gemm_form form;  /* GEMM_BF16: dy and x are rounded to bf16, sums in fp32; else all fp32 */
+} outer_call;
+
+pgr_status op_outer(ops *o, const outer_call *call, pgr_error *err);
+
+/* dw += sum over rows of dout[m] x / rms(x): of a STEP_RMSNORM's w.       step: as the forward had it, dout: (n, d) */
+pgr_status op_norm_weights(ops *o, float *dw, const row_step *step, const float *dout, size_t n, size_t d,
+                           pgr_error *err);
+
+/* db += sum of the rows: of a bias.                                                          dy: (n, d) rows ldy apart */
+void op_sum_rows(ops *o, float *db, const float *dy, size_t ldy, size_t n, size_t d);
+
+/* Of a table's rows: row[j] += factor[j] x[m] for start[m] <= j < start[m + 1], in order of j. start NULL: every row of
+ * x goes to one of the table, row[m]; factor NULL: all are 1.                                              x: (n, d) */
+typedef struct row_spread {
+    float *table;        /* (any number of rows, d) */
+    const size_t *start; /* (n + 1) */
+    const int32_t *row;
+    const float *factor;
+} row_spread;
+
+void op_spread(ops *o, const row_spread *to, const float *x, size_t n, size_t d);
 
 /* ---- this machine's CPU ---- */
 

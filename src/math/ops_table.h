@@ -34,6 +34,12 @@ typedef struct ops_table {
     pgr_status (*project_back)(ops *o, const project_grad *g, pgr_error *err);
     pgr_status (*attn_input_back)(ops *o, const attn_input_grad *g, pgr_error *err);
     pgr_status (*attn_back)(ops *o, const attn_grad *g, pgr_error *err);
+
+    pgr_status (*outer)(ops *o, const outer_call *call, pgr_error *err);
+    pgr_status (*norm_weights)(ops *o, float *dw, const row_step *step, const float *dout, size_t n, size_t d,
+                               pgr_error *err);
+    void (*sum_rows)(ops *o, float *db, const float *dy, size_t ldy, size_t n, size_t d);
+    void (*spread)(ops *o, const row_spread *to, const float *x, size_t n, size_t d);
 } ops_table;
 
 struct ops {

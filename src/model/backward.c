@@ -90,7 +90,7 @@ static pgr_status init_rows(backward *b, pgr_error *err) {
                 {&b->act, c->n_ff},    {&b->dx, c->n_embd}, {&b->dh, c->n_embd},        {&b->dqkv, b->n_qkv},
                 {&b->dattn, b->n_q},   {&b->dact, c->n_ff}, {&b->dgate_up, 2 * c->n_ff}};
     for (size_t i = 0; i < sizeof list / sizeof *list; i++) PGR_TRY(take(b, list[i].p, list[i].per_token, err));
-    b->scratch = ops_alloc(b->m->ops, scratch_floats(b));
+    b->scratch = ops_alloc(b->m->ops, scratch_floats(b) + 1); /* all weights need none */
     return b->scratch ? PGR_OK : fail_mem(err);
 }
 
@@ -117,6 +117,23 @@ static pgr_status init_lists(backward *b, pgr_error *err) {
 
 /* ---- weights ---- */
 
+/* Nobody needs the gradient of an adapter's first layer's input. */
+static bool is_turned(const backward *b, size_t layer, layer_product p) {
+    return b->whole || layer != b->first_layer || p != PRODUCT_attn_qkv;
+}
+
+/* Weights that change have memory of their own. */
+static pgr_status turn_layer(backward *b, size_t layer, pgr_error *err) {
+    layer_back *l = &b->back[layer];
+    for (layer_product p = 0; p < LAYER_N_PRODUCT; p++) {
+        if (!is_turned(b, layer, p)) continue;
+        matrix_free(l->turned[p]);
+        l->turned[p] = NULL;
+        PGR_TRY(turned_product(b->m, layer, p, b->whole ? NULL : &b->packed, &l->turned[p], err));
+    }
+    return PGR_OK;
+}
+
 static pgr_status init_layer(backward *b, size_t layer, pgr_error *err) {
     layer_back *l = &b->back[layer];
     const float *values = trainable_values(b->t);
@@ -130,15 +147,13 @@ static pgr_status init_layer(backward *b, size_t layer, pgr_error *err) {
             const lowrank *t = &terms.terms[i];
             l->terms[n++] = (lowrank_grad){t, grads + (t->a - values), grads + (t->b - values)};
         }
-        if (layer == b->first_layer && p == PRODUCT_attn_qkv) continue; /* nobody needs its input's gradient */
-        PGR_TRY(turned_product(b->m, layer, p, &b->packed, &l->turned[p], err));
     }
-    return PGR_OK;
+    return turn_layer(b, layer, err);
 }
 
 static pgr_status init_weights(backward *b, pgr_error *err) {
     pgr_lora *adapter = trainable_adapter(b->t);
-    PGR_TRY(lora_set_create(b->m, &adapter, &(float){1.0f}, 1, &b->loras, err));
+    if (!b->whole) PGR_TRY(lora_set_create(b->m, &adapter, &(float){1.0f}, 1, &b->loras, err));
     b->back = mem_zero(b->m->config.n_layer, sizeof *b->back);
     if (!b->back) return fail_mem(err);
     for (size_t i = b->first_layer; i < b->m->config.n_layer; i++) PGR_TRY(init_layer(b, i, err));
@@ -149,10 +164,8 @@ static pgr_status init_weights(backward *b, pgr_error *err) {
 
 static pgr_status init(backward *b, pgr_error *err) {
     const config *c = &b->m->config;
-    if (c->score_head)
-        return fail(err, PGR_E_UNSUPPORTED, "%s: a score head has no output to be trained through",
-                    pgr_model_name(b->m));
-    b->first_layer = trainable_first_layer(b->t);
+    b->whole = trainable_whole(b->t) != NULL;
+    b->first_layer = b->whole ? 0 : trainable_first_layer(b->t);
     b->n_q = c->n_head * c->head_dim;
     b->n_qkv = b->n_q + 2 * c->n_head_kv * c->head_dim;
     PGR_TRY(init_lists(b, err));
@@ -191,6 +204,7 @@ static void free_layers(backward *b) {
     matrix_free(b->head);
     slab_free(&b->packed);
     lora_set_free(&b->loras);
+    lora_set_free(&b->none);
     mem_free(b->acts);
     mem_free(b->back);
 }
@@ -208,6 +222,25 @@ void backward_free(backward *b) {
     attn_free(b->attention);
     kv_close(&b->kv);
     mem_free(b);
+}
+
+pgr_status backward_changed(backward *b, pgr_error *err) {
+    trainable_changed(b->t);
+    if (!b->whole) return PGR_OK;
+    PGR_TRY(trainable_pack(b->t, err));
+    for (size_t i = 0; i < b->m->config.n_layer; i++) PGR_TRY(turn_layer(b, i, err));
+    matrix_free(b->head);
+    b->head = NULL;
+    return PGR_OK;
+}
+
+void backward_without(backward *b, bool without) {
+    PGR_ASSERT(!b->whole || !without);
+    if (without == b->without) return;
+    lora_set set = b->loras;
+    b->loras = b->none;
+    b->none = set;
+    b->without = without;
 }
 
 size_t backward_bytes(const backward *b) {
@@ -337,7 +370,7 @@ static pgr_status begin(backward *b, const train_seq *seqs, size_t n_seq, const 
 
 /* ---- forward ---- */
 
-static row_step final_norm(const backward *b) {
+row_step backward_final_norm(const backward *b) {
     const config *c = &b->m->config;
     return (row_step){.kind = STEP_RMSNORM,
                       .from = b->x,
@@ -347,7 +380,7 @@ static row_step final_norm(const backward *b) {
                       .eps = c->norm_eps};
 }
 
-static pgr_status forward(backward *b, float *logits, pgr_error *err) {
+static pgr_status run_up(backward *b, pgr_error *err) {
     const config *c = &b->m->config;
     const source_tensor *e = b->m->weights.token_embd;
     ops *o = b->m->ops;
@@ -360,9 +393,17 @@ static pgr_status forward(backward *b, float *logits, pgr_error *err) {
         if (a->x) ops_copy(o, a->x, b->x, b->n * c->n_embd);
         PGR_TRY(backward_layer_forward(b, i, b->x, a->kept ? a : &b->shared, err));
     }
-    row_step last = final_norm(b);
+    return PGR_OK;
+}
+
+static pgr_status forward(backward *b, float *logits, pgr_error *err) {
+    row_step last = backward_final_norm(b);
     project_call head = {.w = b->m->weights.output, .out = logits, .x = b->h, .n = b->n_want, .before = &last};
-    return op_project(o, &head, err);
+    if (!head.w)
+        return fail(err, PGR_E_UNSUPPORTED, "%s: a score head has no output to be trained through",
+                    pgr_model_name(b->m));
+    PGR_TRY(run_up(b, err));
+    return op_project(b->m->ops, &head, err);
 }
 
 pgr_status backward_forward(backward *b, const train_seq *seqs, size_t n_seq, const train_row *rows, size_t n_row,
@@ -373,17 +414,39 @@ pgr_status backward_forward(backward *b, const train_seq *seqs, size_t n_seq, co
     return s;
 }
 
+pgr_status backward_forward_states(backward *b, const train_seq *seqs, size_t n_seq, const train_row *rows,
+                                   size_t n_row, float *states, pgr_error *err) {
+    size_t d = b->m->config.n_embd;
+    row_step last = backward_final_norm(b);
+    pgr_status s = begin(b, seqs, n_seq, rows, n_row, err);
+    if (s == PGR_OK) s = run_up(b, err);
+    if (s == PGR_OK)
+        op_rows(b->m->ops, states, d, d, &last, n_row);
+    else
+        release(b);
+    return s;
+}
+
 /* ---- backward ---- */
 
 /* From gradients of the wanted rows' normalised last states, in dh, down to the first layer. */
 static pgr_status run_down(backward *b, pgr_error *err) {
     const config *c = &b->m->config;
-    row_step last = final_norm(b);
+    row_step last = backward_final_norm(b);
     row_grad g = {.step = &last, .dout = b->dh, .dfrom = b->dx, .ldd = c->n_embd};
+    PGR_ASSERT(!b->without);
     memset(b->dx, 0, b->n * c->n_embd * sizeof *b->dx);
     op_rows_back(b->m->ops, c->n_embd, &g, b->n_want);
+    PGR_TRY(backward_norm_weights(b, &last, b->dh, b->n_want, err));
     for (size_t i = c->n_layer; i-- > b->first_layer;) PGR_TRY(backward_layer(b, i, err));
+    backward_embedding(b);
     return PGR_OK;
+}
+
+pgr_status backward_run_states(backward *b, const float *dstates, pgr_error *err) {
+    if (b->n_want == 0) return PGR_OK;
+    ops_copy(b->m->ops, b->dh, dstates, b->n_want * b->m->config.n_embd);
+    return run_down(b, err);
 }
 
 pgr_status backward_run(backward *b, const float *dlogits, pgr_error *err) {
@@ -393,6 +456,7 @@ pgr_status backward_run(backward *b, const float *dlogits, pgr_error *err) {
     project_grad g = {
         .back = b->head, .dy = dlogits, .dx = b->dh, .n = b->n_want, .size_x = c->n_embd, .size_y = c->n_vocab};
     PGR_TRY(op_project_back(b->m->ops, &g, err));
+    PGR_TRY(backward_head(b, dlogits, err));
     return run_down(b, err);
 }
 
@@ -405,5 +469,6 @@ pgr_status backward_run_sparse(backward *b, const sparse_grads *g, pgr_error *er
             return fail(err, PGR_E_ARG, "token %d is not in the vocabulary of %zu", g->token[i], c->n_vocab);
     row_mix mix = {(quant_type)head->type, head->data, g->start, g->token, g->dlogit};
     op_mix(b->m->ops, b->dh, &mix, b->n_want, c->n_embd);
+    backward_head_sparse(b, g);
     return run_down(b, err);
 }

@@ -1,5 +1,5 @@
 /* backward.h - the training pass over whole sequences: forward with what the backward needs kept, logits of the rows
- * that a loss asks for, then the gradients of an adapter's factors.
+ * that a loss asks for, then the gradients of an adapter's factors, or of all weights.
  *
  *     backward_forward(b, seqs, n_seq, rows, n_row, logits, &err);      what forward_run gives, bit for bit
  *     loss and dlogits from logits: the caller's
@@ -55,6 +55,18 @@ pgr_status backward_forward(backward *b, const train_seq *seqs, size_t n_seq, co
 
 /* Gradients of the last forward's batch; may be called more than once.                dlogits: (n_row, n_vocab) */
 pgr_status backward_run(backward *b, const float *dlogits, pgr_error *err);
+
+/* Losses on states instead of logits (a score head's): the rows' last hidden states, after the final norm, and the way
+ * back from gradients of these.                                                              states: (n_row, n_embd) */
+pgr_status backward_forward_states(backward *b, const train_seq *seqs, size_t n_seq, const train_row *rows,
+                                   size_t n_row, float *states, pgr_error *err);
+pgr_status backward_run_states(backward *b, const float *dstates, pgr_error *err);
+
+/* t's values have changed: trainable_changed, and what is packed of all weights is packed again. */
+pgr_status backward_changed(backward *b, pgr_error *err);
+/* The next forward passes are those of the model without t's adapter (the reference), or with it again. All weights
+ * have no such reference. */
+void backward_without(backward *b, bool without);
 
 /* The same where few tokens of a row have a gradient (a slot's allowed tokens): cheap, no product with the whole head.
  * Row i's are token[j], dlogit[j] for start[i] <= j < start[i + 1].                    start: (n_row + 1) */

@@ -78,15 +78,17 @@ static pgr_status project_back(const backward *b, size_t layer, layer_product pr
                       .terms = l->terms + l->first_term[product],
                       .n_term = l->n_term[product],
                       .scratch = b->scratch};
-    return op_project_back(b->m->ops, &g, err);
+    PGR_TRY(op_project_back(b->m->ops, &g, err));
+    return backward_product_weights(b, layer, product, dy, x, K, N, err);
 }
 
 /* dx += what comes through a norm of x. */
-static void norm_back(const backward *b, const float *x, const float *w) {
+static pgr_status norm_back(const backward *b, const float *x, const float *w, pgr_error *err) {
     size_t d = b->m->config.n_embd;
     row_step step = norm(b, x, w);
     row_grad g = {.step = &step, .dout = b->dh, .dfrom = b->dx, .ldd = d};
     op_rows_back(b->m->ops, d, &g, b->n);
+    return backward_norm_weights(b, &step, b->dh, b->n, err);
 }
 
 /* x += Wdown (silu(Wgate h) * Wup h), h = norm(x) */
@@ -103,8 +105,7 @@ static pgr_status ffn_back(backward *b, size_t layer, const layer_acts *a, pgr_e
 
     op_rows(o, b->h, c->n_embd, c->n_embd, &before, b->n);
     PGR_TRY(project_back(b, layer, PRODUCT_ffn_gate_up, b->dh, b->dgate_up, b->h, c->n_embd, 2 * c->n_ff, err));
-    norm_back(b, a->mid, l->ffn_norm);
-    return PGR_OK;
+    return norm_back(b, a->mid, l->ffn_norm, err);
 }
 
 /* x += Wo attention(Wq h, Wk h, Wv h), h = norm(x) */
@@ -130,14 +131,19 @@ static pgr_status attn_layer_back(backward *b, size_t layer, const layer_acts *a
                    .type = b->view.type,
                    .scratch = b->scratch};
     PGR_TRY(op_attn_back(o, &g, err));
-    attn_input_grad turn = {b->dqkv, &in, b->n, c->n_head, c->n_head_kv, c->head_dim};
+    attn_input_grad turn = {
+        .dqkv = b->dqkv, .in = &in, .n = b->n, .n_head = c->n_head, .n_head_kv = c->n_head_kv, .head_dim = c->head_dim};
+    if (b->whole && c->qk_norm) {
+        turn.dq_norm = trainable_grad_of(b->t, l->attn_q_norm);
+        turn.dk_norm = trainable_grad_of(b->t, l->attn_k_norm);
+    }
     PGR_TRY(op_attn_input_back(o, &turn, err));
+    backward_biases(b, layer);
 
     op_rows(o, b->h, c->n_embd, c->n_embd, &before, b->n);
-    bool last = layer == b->first_layer;
+    bool last = layer == b->first_layer && !b->whole;
     PGR_TRY(project_back(b, layer, PRODUCT_attn_qkv, last ? NULL : b->dh, b->dqkv, b->h, c->n_embd, b->n_qkv, err));
-    if (!last) norm_back(b, a->x, l->attn_norm);
-    return PGR_OK;
+    return last ? PGR_OK : norm_back(b, a->x, l->attn_norm, err);
 }
 
 pgr_status backward_layer(backward *b, size_t layer, pgr_error *err) {

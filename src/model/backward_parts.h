@@ -28,7 +28,9 @@ typedef struct layer_back {
 struct backward {
     const pgr_model *m;
     trainable *t;
-    lora_set loras;
+    lora_set loras, none; /* none: what passes apply without the adapter */
+    bool whole;           /* all weights are trained: there is no adapter */
+    bool without;         /* loras and none are exchanged */
     size_t n_token; /* most of a batch */
     size_t first_layer, n_q, n_qkv;
     layer_acts *acts; /* (n_layer) */
@@ -67,6 +69,21 @@ struct backward {
 pgr_status backward_layer_forward(backward *b, size_t layer, float *x, layer_acts *a, pgr_error *err);
 /* dx: of the layer's output, then of its input (of the first layer: arbitrary). */
 pgr_status backward_layer(backward *b, size_t layer, pgr_error *err);
+
+/* Gradients of the weights themselves (backward_whole.c); nothing where an adapter is trained. dy: (n, N), x: (n, K) */
+pgr_status backward_product_weights(const backward *b, size_t layer, layer_product product, const float *dy,
+                                    const float *x, size_t K, size_t N, pgr_error *err);
+/* Of a norm of n rows; w: the step's. */
+pgr_status backward_norm_weights(const backward *b, const row_step *step, const float *dout, size_t n, pgr_error *err);
+/* From b->dqkv, as products gave it. */
+void backward_biases(const backward *b, size_t layer);
+/* From b->dx, of the first layer's input. */
+void backward_embedding(const backward *b);
+/* Of the head, from the wanted rows' normalised states, which are put into b->h: all tokens' gradients, or some. */
+pgr_status backward_head(backward *b, const float *dlogits, pgr_error *err);
+void backward_head_sparse(backward *b, const sparse_grads *g);
+
+row_step backward_final_norm(const backward *b);
 
 /* Tests: bytes of activations that are kept from now on, at least the layers' inputs; returns what it was. */
 size_t backward_set_room(size_t bytes);

@@ -19,7 +19,7 @@ typedef struct checkpoint {
     tokenizer *tok;
     chat_template chat;
     const char *bos_text, *eos_text; /* what templates see as bos_token and eos_token; NULL: none */
-    int32_t pad; /* of a score head: the token that its config.json names as padding; -1: none */
+    int32_t pad; /* the token that a config.json names as padding, of which a score head wants to know; -1: none */
     const char *chat_from; /* the file or key that the template came from, NULL: there is none */
     gguf gguf;             /* the mappings behind source: one of the two */
     safetensors safetensors;

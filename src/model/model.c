@@ -108,9 +108,11 @@ kv_type model_kv(const pgr_model *m) {
     return model_dtype_kv(m->dtype, m->config.head_dim);
 }
 
-static pgr_status check_head(const checkpoint *c, bool score, pgr_error *err) {
-    if (c->config.score_head == score) return PGR_OK;
-    if (score)
+typedef enum head_kind { HEAD_LANGUAGE, HEAD_SCORE, HEAD_ANY } head_kind;
+
+static pgr_status check_head(const checkpoint *c, head_kind want, pgr_error *err) {
+    if (want == HEAD_ANY || c->config.score_head == (want == HEAD_SCORE)) return PGR_OK;
+    if (want == HEAD_SCORE)
         return fail(err, PGR_E_ARG,
                     "%s: is a language model, expected a score head: a folder whose config.json has architectures "
                     "LlamaForSequenceClassification, Qwen2- or Qwen3-, and one label",
@@ -120,9 +122,10 @@ static pgr_status check_head(const checkpoint *c, bool score, pgr_error *err) {
                 c->path);
 }
 
-static pgr_status open_parts(pgr_model *m, const char *path, bool score, const pgr_model_options *o, pgr_error *err) {
+static pgr_status open_parts(pgr_model *m, const char *path, head_kind want, const pgr_model_options *o,
+                             pgr_error *err) {
     PGR_TRY(checkpoint_open(path, &m->from, err));
-    PGR_TRY(check_head(&m->from, score, err));
+    PGR_TRY(check_head(&m->from, want, err));
     if (o->chat_template) PGR_TRY(checkpoint_set_chat(&m->from, o->chat_template, err));
     m->config = m->from.config;
     m->tok = m->from.tok;
@@ -132,7 +135,7 @@ static pgr_status open_parts(pgr_model *m, const char *path, bool score, const p
     return weights_open(&m->from.source, &m->config, model_form(o->dtype), m->ops, &o->watch, &m->weights, err);
 }
 
-static pgr_status open_model(const char *path, bool score, const pgr_model_options *options, pgr_model **out,
+static pgr_status open_model(const char *path, head_kind want, const pgr_model_options *options, pgr_model **out,
                              pgr_error *err) {
     pgr_model_options o = options ? *options : pgr_model_options_default();
     if (o.n_thread < 0 || o.n_thread > 1024)
@@ -143,7 +146,7 @@ static pgr_status open_model(const char *path, bool score, const pgr_model_optio
     double start = clock_now();
     m->dtype = o.dtype = model_dtype(o.dtype);
     m->k = vector_kernels();
-    pgr_status s = open_parts(m, path, score, &o, err);
+    pgr_status s = open_parts(m, path, want, &o, err);
     m->load_s = clock_now() - start;
     if (s != PGR_OK) {
         pgr_model_close(m);
@@ -154,11 +157,15 @@ static pgr_status open_model(const char *path, bool score, const pgr_model_optio
 }
 
 pgr_status pgr_model_open(const char *path, const pgr_model_options *options, pgr_model **out, pgr_error *err) {
-    return open_model(path, false, options, out, err);
+    return open_model(path, HEAD_LANGUAGE, options, out, err);
 }
 
 pgr_status model_open_score(const char *path, const pgr_model_options *options, pgr_model **out, pgr_error *err) {
-    return open_model(path, true, options, out, err);
+    return open_model(path, HEAD_SCORE, options, out, err);
+}
+
+pgr_status model_open_any(const char *path, const pgr_model_options *options, pgr_model **out, pgr_error *err) {
+    return open_model(path, HEAD_ANY, options, out, err);
 }
 
 void pgr_model_close(pgr_model *m) {

@@ -27,6 +27,8 @@ kv_type model_kv(const pgr_model *m);
 
 /* pgr_model_open is a language model's; this is a score head's, which has no output: forward_hidden alone takes it. */
 pgr_status model_open_score(const char *path, const pgr_model_options *options, pgr_model **out, pgr_error *err);
+/* Either. */
+pgr_status model_open_any(const char *path, const pgr_model_options *options, pgr_model **out, pgr_error *err);
 
 /* name as a path, else below the cache folder; *out is the caller's (mem_free). hint: how to get it, ends the
  * message; "": none. */

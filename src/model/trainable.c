@@ -34,6 +34,17 @@ static lora_factors shape_of(const config *c, size_t matrix) {
     return list[matrix];
 }
 
+pgr_status trainable_alloc(trainable *t, pgr_error *err) {
+    size_t bytes = t->n * sizeof *t->values;
+    t->values = mem_aligned(bytes, 64);
+    t->grads = mem_aligned(bytes, 64);
+    if (!t->values || !t->grads) return fail_mem(err);
+    memset(t->values, 0, bytes);
+    memset(t->grads, 0, bytes);
+    t->all = (train_piece){0, t->n, true};
+    return PGR_OK;
+}
+
 /* Room for all factors, whose N, K and r are set; a and b become theirs in the flat array. */
 static pgr_status lay_out(trainable *t, pgr_error *err) {
     lora *l = &t->adapter.file;
@@ -46,11 +57,7 @@ static pgr_status lay_out(trainable *t, pgr_error *err) {
         }
         if (pass == 1) break;
         t->n = at;
-        t->values = mem_aligned(at * sizeof *t->values, 64);
-        t->grads = mem_aligned(at * sizeof *t->grads, 64);
-        if (!t->values || !t->grads) return fail_mem(err);
-        memset(t->values, 0, at * sizeof *t->values);
-        memset(t->grads, 0, at * sizeof *t->grads);
+        PGR_TRY(trainable_alloc(t, err));
     }
     return PGR_OK;
 }
@@ -70,7 +77,7 @@ static void count(trainable *t) {
     }
 }
 
-static pgr_status begin(const pgr_model *m, const char *name, trainable **out, pgr_error *err) {
+pgr_status trainable_begin(const pgr_model *m, const char *name, trainable **out, pgr_error *err) {
     trainable *t = mem_zero(1, sizeof *t);
     if (!t) return fail_mem(err);
     *out = t;
@@ -136,7 +143,7 @@ static pgr_status make(trainable *t, const trainable_options *o, pgr_error *err)
 pgr_status trainable_create(const pgr_model *m, const trainable_options *o, trainable **out, pgr_error *err) {
     PGR_TRY(check_options(m, o, err));
     trainable *t = NULL;
-    pgr_status s = begin(m, "adapter in training", &t, err);
+    pgr_status s = trainable_begin(m, "adapter in training", &t, err);
     if (s == PGR_OK) s = make(t, o, err);
     return finish(t, s, out);
 }
@@ -179,16 +186,53 @@ pgr_status trainable_open(const pgr_model *m, const char *path, trainable **out,
     lora file;
     trainable *t = NULL;
     PGR_TRY(lora_open(path, &m->config, &file, err));
-    pgr_status s = begin(m, path, &t, err);
+    pgr_status s = trainable_begin(m, path, &t, err);
     if (s == PGR_OK) s = copy_from(t, &file, err);
     lora_close(&file);
     return finish(t, s, out);
+}
+
+/* ---- a score head beside the factors ---- */
+
+void trainable_draw_score(float *score, size_t n, uint64_t seed) {
+    enum { STREAM_SCORE = 0x5C0E }; /* no matrix has this number */
+    rng r = {.seed = seed, .stream = STREAM_SCORE};
+    for (size_t i = 0; i < n; i++) score[i] = (float)(0.02 * rng_normal(&r));
+}
+
+pgr_status trainable_add_score(trainable *t, uint64_t seed, pgr_error *err) {
+    PGR_ASSERT(!t->whole && !t->score);
+    const config *c = &t->adapter.m->config;
+    trainable was = *t;
+    t->n += c->n_embd;
+    t->values = t->grads = NULL;
+    pgr_status s = trainable_alloc(t, err);
+    if (s != PGR_OK) {
+        mem_free(t->values);
+        mem_free(t->grads);
+        *t = was;
+        return s;
+    }
+    memcpy(t->values, was.values, was.n * sizeof *t->values);
+    for (size_t i = 0; i < c->n_layer * LAYER_N_MATRIX; i++) {
+        lora_factors *f = trainable_factors(t, i / LAYER_N_MATRIX, i % LAYER_N_MATRIX);
+        if (f->r > 0) f->a = t->values + (f->a - was.values), f->b = t->values + (f->b - was.values);
+    }
+    t->score = t->values + was.n;
+    if (t->adapter.m->weights.score)
+        memcpy(t->score, t->adapter.m->weights.score, c->n_embd * sizeof *t->score);
+    else
+        trainable_draw_score(t->score, c->n_embd, seed);
+    mem_free(was.values);
+    mem_free(was.grads);
+    return PGR_OK;
 }
 
 /* ---- interface ---- */
 
 void trainable_free(trainable *t) {
     if (!t) return;
+    whole_free(t->whole);
     lora_close(&t->adapter.file);
     mem_free(t->values);
     mem_free(t->grads);
@@ -217,4 +261,26 @@ pgr_lora *trainable_adapter(trainable *t) {
 
 void trainable_changed(trainable *t) {
     t->adapter.version = lora_new_version();
+}
+
+float *trainable_grad_of(const trainable *t, const void *value) {
+    return t->grads + ((const float *)value - t->values);
+}
+
+float *trainable_score(const trainable *t) {
+    return t->score;
+}
+
+const train_piece *trainable_pieces(const trainable *t, size_t *n) {
+    if (t->whole) return whole_pieces(t->whole, n);
+    *n = 1;
+    return &t->all;
+}
+
+const checkpoint *trainable_whole(const trainable *t) {
+    return t->whole ? whole_checkpoint(t->whole) : NULL;
+}
+
+pgr_status trainable_pack(trainable *t, pgr_error *err) {
+    return t->whole ? whole_pack(t->whole, err) : PGR_OK;
 }

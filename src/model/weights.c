@@ -145,6 +145,29 @@ pgr_status weights_open(const tensor_source *s, const config *c, gemm_form form,
     return PGR_OK;
 }
 
+/* The old matrix goes first: both at once is more memory than anybody needs. */
+static pgr_status pack(ops *o, gemm_form form, const source_tensor *const *tensors, size_t n, matrix **w,
+                       pgr_error *err) {
+    gemm_part parts[LAYER_N_MATRIX];
+    for (size_t i = 0; i < n; i++)
+        parts[i] = (gemm_part){(quant_type)tensors[i]->type, tensors[i]->data, tensors[i]->dim[1]};
+    matrix_free(*w);
+    *w = NULL;
+    return matrix_create(o, form, parts, n, tensors[0]->dim[0], NULL, w, err);
+}
+
+pgr_status weights_pack(weights *w, gemm_form form, ops *o, pgr_error *err) {
+    for (size_t i = 0; i < w->n_layer; i++) {
+        layer_weights *l = &w->layers[i];
+#define X(field, first, n) PGR_TRY(pack(o, form, &l->file[LAYER_##first], n, &l->field, err));
+        LAYER_PRODUCTS(X)
+#undef X
+    }
+    if (w->head) PGR_TRY(pack(o, form, &w->head, 1, &w->output, err));
+    slab_free(&w->packed); /* nothing is in it any more */
+    return PGR_OK;
+}
+
 void weights_close(weights *w) {
     for (size_t i = 0; i < w->n_layer; i++) {
 #define X(field, first, n) matrix_free(w->layers[i].field);

@@ -82,6 +82,8 @@ typedef struct weights {
  * use for is an error too. s and its files, and o, must outlive w. */
 pgr_status weights_open(const tensor_source *s, const config *c, gemm_form form, ops *o,
                         const pgr_watch *watch /* may be NULL */, weights *out, pgr_error *err);
+/* Packs all products once more, from what w->layers[].file and w->head are now. An error leaves w to be closed. */
+pgr_status weights_pack(weights *w, gemm_form form, ops *o, pgr_error *err);
 void weights_close(weights *w);
 size_t weights_bytes(const weights *w); /* memory of its own, beyond the mapped file */
 

@@ -14,6 +14,10 @@ extern const char *const TRAIN_SCHEDULES[]; /* in the order of pgr_schedule */
 #define TRAIN_FLAG(S, name, member, standard, help)                                                                    \
     { name, NULL, help, NULL, PGR_OPTION_FLAG, 0, TRAIN_AT(S, member), standard, 0, 1, NULL }
 
+/* Of the stages that can train all weights. */
+#define TRAIN_FULL(S)                                                                                                  \
+    TRAIN_FLAG(S, "full", train.full, 0, "train all weights instead of an adapter; the model is a folder")
+
 /* clang-format off */
 #define TRAIN_ROWS(S, R_STEPS, R_BATCH, R_LR, R_LAYERS, LR_HELP, BATCH_HELP)                                   \
     TRAIN_FLAG(S, "resume", train.resume, 0, "go on with the run in the folder, from its last checkpoint"),            \

@@ -11,8 +11,10 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/file_out.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "base/watch.h"
+#include "train/written.h"
 
 pgr_model_options pgr_train_model_options(void) {
     pgr_model_options o = pgr_model_options_default();
@@ -50,8 +52,21 @@ static pgr_status add_settings(json_t *settings, const pgr_model *m, const pgr_t
                              "weight_decay", o->weight_decay, "clip", o->clip, "beta1", o->beta1, "beta2", o->beta2,
                              "pass_tokens", (json_int_t)o->pass_tokens, "seed", (json_int_t)o->seed);
     int failed = mine ? json_object_update(settings, mine) : -1;
+    if (o->full) failed |= json_object_set_new(settings, "full", json_true()); /* older runs have no such key */
     json_decref(mine);
     return failed ? fail_mem(err) : PGR_OK;
+}
+
+static pgr_status open_whole(train_run *r, bool score, pgr_error *err) {
+    const pgr_train_options *o = r->o;
+    if (o->init)
+        return fail(err, PGR_E_ARG, "init %s: all weights are trained from the model's own, expected none", o->init);
+    PGR_TRY(written_check(r->m, "training all weights", err));
+    PGR_TRY(trainable_create_whole(r->m, score, o->seed, &r->t, err));
+    double n = (double)trainable_count(r->t);
+    log_info("%s: %.1f million weights; values, gradients and moments take %.2f GB", pgr_model_name(r->m), n / 1e6,
+             16 * n / 1e9);
+    return PGR_OK;
 }
 
 static pgr_status open_adapter(train_run *r, const char *checkpoint, pgr_error *err) {
@@ -77,7 +92,7 @@ static pgr_status open_state(train_run *r, const char *checkpoint, pgr_error *er
     if (!*checkpoint) return PGR_OK;
     PGR_TRY(saved_read(checkpoint, r->settings, s, err));
     trainable_changed(r->t);
-    return PGR_OK;
+    return trainable_pack(r->t, err);
 }
 
 /* Metrics of steps after the checkpoint, which are made again, go. */
@@ -98,8 +113,15 @@ static pgr_status find_checkpoint(train_run *r, char *path, pgr_error *err) {
     return fail(err, PGR_E_ARG, "%s: holds a run already, expected an empty folder, or resume", path);
 }
 
-pgr_status run_open(train_run *r, pgr_model *m, const pgr_train_options *o, const char *stage, json_t *settings,
-                    pgr_error *err) {
+static pgr_status open_trained(train_run *r, bool score, const char *checkpoint, pgr_error *err) {
+    if (r->o->full) return open_whole(r, score, err);
+    if (score) PGR_TRY(written_check(r->m, "training a score head", err));
+    PGR_TRY(open_adapter(r, checkpoint, err));
+    return score ? trainable_add_score(r->t, r->o->seed, err) : PGR_OK;
+}
+
+static pgr_status open_run(train_run *r, bool score, pgr_model *m, const pgr_train_options *o, const char *stage,
+                           json_t *settings, pgr_error *err) {
     char checkpoint[SAVED_PATH];
     *r = (train_run){.m = m, .o = o, .settings = settings, .steps = o->steps, .start = clock_now()};
     r->report.loss = NAN;
@@ -107,7 +129,7 @@ pgr_status run_open(train_run *r, pgr_model *m, const pgr_train_options *o, cons
     PGR_TRY(check_options(m, o, err));
     PGR_TRY(add_settings(settings, m, o, stage, err));
     PGR_TRY(find_checkpoint(r, checkpoint, err));
-    PGR_TRY(open_adapter(r, checkpoint, err));
+    PGR_TRY(open_trained(r, score, checkpoint, err));
     PGR_TRY(open_state(r, checkpoint, err));
     PGR_TRY(open_metrics(r, err));
     PGR_TRY(backward_create(m, r->t, o->pass_tokens, &r->b, err));
@@ -115,6 +137,16 @@ pgr_status run_open(train_run *r, pgr_model *m, const pgr_train_options *o, cons
     r->saved = clock_now();
     memcpy(r->report.checkpoint, checkpoint, sizeof r->report.checkpoint);
     return PGR_OK;
+}
+
+pgr_status run_open(train_run *r, pgr_model *m, const pgr_train_options *o, const char *stage, json_t *settings,
+                    pgr_error *err) {
+    return open_run(r, false, m, o, stage, settings, err);
+}
+
+pgr_status run_open_score(train_run *r, pgr_model *m, const pgr_train_options *o, const char *stage, json_t *settings,
+                          pgr_error *err) {
+    return open_run(r, true, m, o, stage, settings, err);
 }
 
 void run_close(train_run *r) {
@@ -219,6 +251,36 @@ static pgr_status save(train_run *r, pgr_error *err) {
     return saved_write(r->o->out, &r->state, r->settings, r->t, r->report.checkpoint, err);
 }
 
+typedef struct update_job {
+    const train_run *r;
+    adamw_options how;
+    size_t first, n; /* of the values */
+    double lr, scale;
+} update_job;
+
+enum { UPDATE = 1 << 16 }; /* values of a task */
+
+static void update_task(void *ctx, size_t task, size_t worker) {
+    (void)worker;
+    const update_job *j = ctx;
+    const train_state *s = &j->r->state;
+    size_t at = j->first + task * UPDATE, left = j->first + j->n - at;
+    adamw_step(s->values + at, s->first + at, s->second + at, trainable_grads(j->r->t) + at,
+               left < UPDATE ? left : UPDATE, s->step + 1, j->lr, j->scale, &j->how);
+}
+
+/* Norms and biases do not decay, as transformers' trainer has it. */
+static void update(train_run *r, double lr, double scale) {
+    const pgr_train_options *o = r->o;
+    size_t n;
+    const train_piece *p = trainable_pieces(r->t, &n);
+    for (size_t i = 0; i < n; i++) {
+        adamw_options how = {o->beta1, o->beta2, 1e-8, p[i].decays ? o->weight_decay : 0};
+        update_job job = {r, how, p[i].first, p[i].n, lr, scale};
+        pool_run(r->m->threads, (p[i].n + UPDATE - 1) / UPDATE, update_task, &job);
+    }
+}
+
 static pgr_status make_step(train_run *r, const train_stage *s, pgr_error *err) {
     const pgr_train_options *o = r->o;
     train_state *st = &r->state, before = r->state;
@@ -237,9 +299,8 @@ static pgr_status make_step(train_run *r, const train_stage *s, pgr_error *err) 
         return status;
     }
     m.lr *= schedule_at((schedule)o->schedule, st->step, o->warmup, r->steps);
-    adamw_options a = {o->beta1, o->beta2, 1e-8, o->weight_decay};
-    adamw_step(st->values, st->first, st->second, grads, st->n, st->step + 1, m.lr, clip_scale(norm, o->clip), &a);
-    trainable_changed(r->t);
+    update(r, m.lr, clip_scale(norm, o->clip));
+    PGR_TRY(backward_changed(r->b, err));
     st->step++;
     st->tokens += m.tokens;
     r->report.loss = m.loss;
@@ -267,11 +328,14 @@ static pgr_status make_steps(train_run *r, const train_stage *s, pgr_error *err)
     return PGR_OK;
 }
 
-static pgr_status write_adapter(train_run *r, const train_stage *s, pgr_error *err) {
+static pgr_status write_result(train_run *r, const train_stage *s, pgr_error *err) {
     if (s->conclude) PGR_TRY(s->conclude(s->ctx, r, err));
     buf path = {0};
-    buf_printf(&path, "%s/adapter", r->o->out);
-    pgr_status status = path.failed ? fail_mem(err) : trainable_write(r->t, path.data, TRAINABLE_BF16, NULL, err);
+    bool model = trainable_whole(r->t) || trainable_score(r->t);
+    buf_printf(&path, "%s/%s", r->o->out, model ? "model" : "adapter");
+    pgr_status status = path.failed ? fail_mem(err)
+                        : model     ? written_model(r->t, path.data, err)
+                                    : trainable_write(r->t, path.data, TRAINABLE_BF16, NULL, err);
     if (status == PGR_OK && s->finish) status = s->finish(s->ctx, r, path.data, err);
     buf_free(&path);
     return status;
@@ -284,7 +348,7 @@ pgr_status run_loop(train_run *r, const train_stage *s, pgr_error *err) {
         pgr_status kept = save(r, &why);
         if (kept != PGR_OK) status = fail(err, kept, "%s", why.message);
     }
-    if (status == PGR_OK) status = write_adapter(r, s, err);
+    if (status == PGR_OK) status = write_result(r, s, err);
     r->report.steps = r->state.step;
     r->report.tokens = r->state.tokens;
     r->report.seconds = clock_now() - r->start;

@@ -60,9 +60,12 @@ struct train_run {
  * object with the stage's own settings, taken over; those of o are added. run_close in any case. */
 pgr_status run_open(train_run *r, pgr_model *m, const pgr_train_options *o, const char *stage, json_t *settings,
                     pgr_error *err);
+/* The same with a score head that is trained along: the result is a model (written.h). */
+pgr_status run_open_score(train_run *r, pgr_model *m, const pgr_train_options *o, const char *stage, json_t *settings,
+                          pgr_error *err);
 void run_close(train_run *r);
 
-/* All steps up to r->steps, then OUT/adapter. */
+/* All steps up to r->steps, then OUT/adapter, or OUT/model. */
 pgr_status run_loop(train_run *r, const train_stage *s, pgr_error *err);
 
 /* ---- passes of a step (pass.c) ---- */

@@ -15,6 +15,7 @@
 #include "base/file_out.h"
 #include "base/hash.h"
 #include "base/mem.h"
+#include "train/written.h"
 
 enum { VERSION = 1, KEPT = 2 };
 static const char MAGIC[8] = "PGRTRAIN", PREFIX[] = "checkpoint-";
@@ -171,7 +172,7 @@ pgr_status saved_write(const char *out, const train_state *s, const json_t *sett
     if (file_is_folder(path)) return PGR_OK;
     snprintf(name, sizeof name, "%s%llu.new", PREFIX, (unsigned long long)s->step);
     PGR_TRY(join(part, out, name, err));
-    PGR_TRY(trainable_write(t, part, TRAINABLE_BF16, NULL, err));
+    PGR_TRY(written_part(t, part, err));
     pgr_status status = write_arrays(part, s, err);
     if (status == PGR_OK) status = write_json(part, s, settings, err);
     if (status == PGR_OK) status = sync_folder(part, err);

@@ -59,6 +59,29 @@ static void test_psi(void **state) {
     run_free(&r);
 }
 
+/* From requests to labels, to a policy by DPO; from labels to a reward model that `score --scalar` opens; a policy that
+ * the judge rewards. */
+static void test_policies(void **state) {
+    (void)state;
+    ran r =
+        run_to("export PGENRM_MODEL=tests/golden/hf-tiny-words; pgenrm label examples/choices.jsonl --frame compact "
+               "--ind 2 --out $SCRATCH/pairs.jsonl -q && pgenrm train dpo --data $SCRATCH/pairs.jsonl --out "
+               "$SCRATCH/dpo --steps 2 --batch 2 && pgenrm train bt --full --data $SCRATCH/pairs.jsonl --out "
+               "$SCRATCH/bt --steps 2 --batch 2 && pgenrm train grpo --data examples/choices.jsonl --judge none "
+               "--frame compact --samples 2 --max-new 4 --batch 2 --steps 2 --held .3 --eval-limit 2 --out "
+               "$SCRATCH/grpo && pgenrm score --frame compact --ind 2 --scalar $SCRATCH/bt/model "
+               "examples/request.json >$SCRATCH/scored && pgenrm generate --lora $SCRATCH/grpo/adapter "
+               "--max-tokens 2 -q Hi",
+               0, "");
+    assert_non_null(strstr(r.out, "requests labelled"));
+    assert_non_null(strstr(r.out, "rewards/margins"));
+    assert_non_null(strstr(r.out, "bt/model"));
+    assert_non_null(strstr(r.out, "frac_reward_zero_std"));
+    assert_non_null(strstr(r.out, "eval/wins_by_rule"));
+    assert_non_null(strstr(r.out, "grpo/adapter"));
+    run_free(&r);
+}
+
 /* A signal is answered after the step that is on; the same command goes on. */
 static void test_interrupted(void **state) {
     (void)state;
@@ -100,6 +123,17 @@ static void test_refusals(void **state) {
     assert_ends("pgenrm train sft --data /nonexistent --out $SCRATCH/none", 1, "/nonexistent");
     assert_ends("pgenrm train sft --data x --out y --betas 1,2", 2, "--betas");
     assert_ends("pgenrm train sft --data x --out y --schedule step", 2, "constant, linear or cosine");
+    assert_ends(SFT "--full --out $SCRATCH/none", 1, "found a GGUF file");
+    assert_ends("pgenrm train bt --data examples/choices.jsonl --out $SCRATCH/none", 1, "found a GGUF file");
+    assert_ends("pgenrm train bt --out y", 2, "expected --data PAIRS.jsonl");
+    assert_ends("pgenrm train dpo --data x", 2, "expected --out DIR");
+    assert_ends("pgenrm train dpo --data /nonexistent --out $SCRATCH/none", 1, "/nonexistent");
+    assert_ends("pgenrm train dpo --data x --out y --beta 0", 2, "--beta");
+    assert_ends("pgenrm train grpo --data x --out y --samples 1", 2, "--samples");
+    assert_ends("pgenrm train grpo --out y", 2, "expected --data USERS.jsonl");
+    assert_ends("pgenrm label examples/choices.jsonl", 2, "expected --out FILE");
+    assert_ends("pgenrm label --out x", 2, "expected one file of requests");
+    assert_ends("pgenrm label x --out y --form csv", 2, "dpo or kto");
     assert_ends(SFT "--dtype int8 --out $SCRATCH/none", 1, "int8");
     assert_ends("pgenrm train cre taste=examples/choices.jsonl --out $SCRATCH/none", 1, "expected the adapter");
     assert_ends("pgenrm train psi --out y", 2, "expected DATA");
@@ -110,8 +144,9 @@ static void test_refusals(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_sft),    cmocka_unit_test(test_left_out),
-                                       cmocka_unit_test(test_psi),    cmocka_unit_test(test_interrupted),
-                                       cmocka_unit_test(test_killed), cmocka_unit_test(test_refusals)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_sft),         cmocka_unit_test(test_left_out),
+                                       cmocka_unit_test(test_psi),         cmocka_unit_test(test_policies),
+                                       cmocka_unit_test(test_interrupted), cmocka_unit_test(test_killed),
+                                       cmocka_unit_test(test_refusals)};
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

@@ -359,8 +359,10 @@ static void check_input(world *w, size_t hd, size_t rope, bool interleaved, bool
                      .rope_dim = rope,
                      .rope_interleaved = interleaved};
     again = copy(dqkv, ROWS * width);
-    assert_int_equal(op_attn_input_back(w->o, &(attn_input_grad){dqkv, &in, ROWS, H, H_KV, hd}, NULL), PGR_OK);
-    assert_int_equal(op_attn_input_back(w->alone, &(attn_input_grad){again, &in, ROWS, H, H_KV, hd}, NULL), PGR_OK);
+    assert_int_equal(op_attn_input_back(w->o, &(attn_input_grad){dqkv, &in, ROWS, H, H_KV, hd, NULL, NULL}, NULL),
+                     PGR_OK);
+    assert_int_equal(op_attn_input_back(w->alone, &(attn_input_grad){again, &in, ROWS, H, H_KV, hd, NULL, NULL}, NULL),
+                     PGR_OK);
     assert_memory_equal(dqkv, again, ROWS * width * sizeof *dqkv);
     for (size_t at = 0; at < ROWS * width; at++) /* as the steps' */
         near("attention's input", at, dqkv[at], difference(input_loss, &t, t.qkv + at), 16 * 24 * U + 1e-9);
@@ -561,6 +563,111 @@ static void trees(world *w) {
     check_tree(w, 96, KV_BF16);
 }
 
+/* ---- gradients of weights ---- */
+
+static void round_all(float *x, size_t n) {
+    for (size_t i = 0; i < n; i++) x[i] = bf16_to_f32(f32_to_bf16(x[i]));
+}
+
+/* 1 + dy^T x, whose sums have n products of normal values: at most 9 sqrt(n) here, off by n roundings of it. Values in
+ * bf16 are given as such, so that bf16's rounding changes nothing. */
+static void check_outer(world *w, gemm_form form, size_t n, size_t N, size_t K) {
+    size_t ldx = K + 3;
+    float *dy = floats(w, n * N), *x = floats(w, n * ldx), *dw = ones(N * K), *again = ones(N * K);
+    if (form == GEMM_BF16) round_all(dy, n * N), round_all(x, n * ldx);
+    outer_call call = {dw, dy, x, ldx, n, N, K, form};
+    assert_int_equal(op_outer(w->o, &call, NULL), PGR_OK);
+    for (size_t at = 0; at < N * K; at += N * K / 301 | 1) {
+        double want = 1;
+        for (size_t m = 0; m < n; m++) want += (double)dy[m * N + at / K] * (double)x[m * ldx + at % K];
+        near("outer", at, dw[at], want, (double)(n + 2) * U * 9 * sqrt((double)n));
+    }
+    call.dw = again;
+    assert_int_equal(op_outer(w->alone, &call, NULL), PGR_OK);
+    assert_memory_equal(dw, again, N * K * sizeof *dw);
+    free(dy), free(x), free(dw), free(again);
+}
+
+static void outers(world *w) {
+    check_outer(w, GEMM_F32, 1, 70, 33);
+    check_outer(w, GEMM_F32, 150, 100, 77);
+    check_outer(w, GEMM_BF16, 1, 70, 33);
+    check_outer(w, GEMM_BF16, 150, 1100, 77);
+}
+
+/* The weights of norms as the loss's differences; sums of N_ROW values of size at most 9, 20 roundings each. */
+static void norms_weights(world *w) {
+    static const uint32_t pick[] = {8, 0, 2, 5};
+    for (size_t k = 0; k < 2; k++) {
+        size_t n = k ? 4 : N_ROW;
+        float *from = floats(w, N_ROW * LDF), *norm = floats(w, D), *dout = floats(w, N_ROW * D), *dw = ones(D);
+        step_test t = {
+            STEP_RMSNORM, n, k ? pick : NULL, doubles(from, N_ROW * LDF), doubles(norm, D), doubles(dout, N_ROW * D)};
+        row_step step = {.kind = STEP_RMSNORM, .from = from, .ldf = LDF, .pick = t.pick, .w = norm, .eps = 1e-5f};
+        assert_int_equal(op_norm_weights(w->o, dw, &step, dout, n, D, NULL), PGR_OK);
+        for (size_t i = 0; i < D; i++)
+            near("norm's weight", i, dw[i], 1 + difference(step_loss, &t, t.w + i), 9 * 20 * U * N_ROW + 1e-9);
+        free(from), free(norm), free(dout), free(dw), free(t.from), free(t.w), free(t.dout);
+    }
+}
+
+/* The same of heads, before rotation; more rows than a task has. */
+static void heads_weights(world *w) {
+    enum { ROWS = 37, HD = 20, ROPE = 12, WIDTH = (H + 2 * H_KV) * HD };
+    float *qkv = floats(w, ROWS * WIDTH), *dqkv = floats(w, ROWS * WIDTH), *bias = floats(w, WIDTH),
+          *norm = floats(w, 2 * HD), *cs = floats(w, ROWS * ROPE), *dw = ones(4 * HD),
+          *again = copy(dqkv, ROWS * WIDTH);
+    input_test t = {ROWS,
+                    HD,
+                    ROPE,
+                    false,
+                    true,
+                    true,
+                    doubles(qkv, ROWS * WIDTH),
+                    doubles(dqkv, ROWS * WIDTH),
+                    doubles(cs, ROWS * ROPE),
+                    doubles(bias, WIDTH),
+                    doubles(norm, HD),
+                    doubles(norm + HD, HD)};
+    attn_input in = {qkv, bias, bias + H * HD, bias + (H + H_KV) * HD, norm, norm + HD, 1e-6f, cs, ROPE, false};
+    attn_input_grad g = {dqkv, &in, ROWS, H, H_KV, HD, dw, dw + HD};
+    assert_int_equal(op_attn_input_back(w->o, &g, NULL), PGR_OK);
+    attn_input_grad alone = {again, &in, ROWS, H, H_KV, HD, dw + 2 * HD, dw + 3 * HD};
+    assert_int_equal(op_attn_input_back(w->alone, &alone, NULL), PGR_OK);
+    assert_memory_equal(dw, dw + 2 * HD, 2 * HD * sizeof *dw);
+    for (size_t i = 0; i < 2 * HD; i++) /* sums of up to ROWS * H values of size at most 16 */
+        near("heads' norm", i, dw[i], 1 + difference(input_loss, &t, i < HD ? t.q_norm + i : t.k_norm + i - HD),
+             ROWS * H * 16 * 24 * U + 1e-8);
+    free(qkv), free(dqkv), free(bias), free(norm), free(cs), free(dw), free(again);
+    free(t.qkv), free(t.dout), free(t.cs), free(t.bias), free(t.q_norm), free(t.k_norm);
+}
+
+/* Biases, and tables whose rows are named more than once. */
+static void spreads(world *w) {
+    enum { WIDTH = 300, TABLE = 7, ROWS = 5, LDY = WIDTH + 2 };
+    static const size_t start[] = {0, 2, 2, 5, 5, 6};
+    static const int32_t row[] = {3, 6, 0, 3, 3, 6};
+    float *x = floats(w, ROWS * WIDTH), *factor = floats(w, 6), *dy = floats(w, ROWS * LDY);
+    float *table = ones(TABLE * WIDTH), *plain = ones(TABLE * WIDTH), *db = ones(WIDTH);
+    op_spread(w->o, &(row_spread){table, start, row, factor}, x, ROWS, WIDTH);
+    op_spread(w->o, &(row_spread){.table = plain, .row = row}, x, ROWS, WIDTH);
+    op_sum_rows(w->o, db, dy, LDY, ROWS, WIDTH);
+    for (size_t i = 0; i < WIDTH; i++) {
+        double want[TABLE] = {1, 1, 1, 1, 1, 1, 1}, flat[TABLE] = {1, 1, 1, 1, 1, 1, 1}, sum = 1;
+        for (size_t m = 0; m < ROWS; m++) {
+            sum += (double)dy[m * LDY + i], flat[row[m]] += (double)x[m * WIDTH + i];
+            for (size_t j = start[m]; j < start[m + 1]; j++)
+                want[row[j]] += (double)factor[j] * (double)x[m * WIDTH + i];
+        }
+        near("bias", i, db[i], sum, 20 * 6 * U); /* 6 values of size at most 4, 5 roundings */
+        for (size_t k = 0; k < TABLE; k++) {
+            near("table", k * WIDTH + i, table[k * WIDTH + i], want[k], 60 * 10 * U);
+            near("plain table", k * WIDTH + i, plain[k * WIDTH + i], flat[k], 20 * 6 * U);
+        }
+    }
+    free(x), free(factor), free(dy), free(table), free(plain), free(db);
+}
+
 /* ---- the tests ---- */
 
 #define LEVEL_TEST(name)                                                                                               \
@@ -575,6 +682,10 @@ LEVEL_TEST(mixes)
 LEVEL_TEST(inputs)
 LEVEL_TEST(attention)
 LEVEL_TEST(trees)
+LEVEL_TEST(outers)
+LEVEL_TEST(norms_weights)
+LEVEL_TEST(heads_weights)
+LEVEL_TEST(spreads)
 
 int main(void) {
     limit = getenv("PGENRM_CPU");
@@ -587,6 +698,10 @@ int main(void) {
         cmocka_unit_test(inputs_at_every_level),
         cmocka_unit_test(attention_at_every_level),
         cmocka_unit_test(trees_at_every_level),
+        cmocka_unit_test(outers_at_every_level),
+        cmocka_unit_test(norms_weights_at_every_level),
+        cmocka_unit_test(heads_weights_at_every_level),
+        cmocka_unit_test(spreads_at_every_level),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

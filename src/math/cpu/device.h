@@ -35,4 +35,10 @@ pgr_status cpu_project_back(ops *o, const project_grad *g, pgr_error *err);
 pgr_status cpu_attn_input_back(ops *o, const attn_input_grad *g, pgr_error *err);
 pgr_status cpu_attn_back(ops *o, const attn_grad *g, pgr_error *err);
 
+pgr_status cpu_outer(ops *o, const outer_call *call, pgr_error *err);
+pgr_status cpu_norm_weights(ops *o, float *dw, const row_step *step, const float *dout, size_t n, size_t d,
+                            pgr_error *err);
+void cpu_sum_rows(ops *o, float *db, const float *dy, size_t ldy, size_t n, size_t d);
+void cpu_spread(ops *o, const row_spread *to, const float *x, size_t n, size_t d);
+
 #endif

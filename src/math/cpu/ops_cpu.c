@@ -135,6 +135,10 @@ static const ops_table table = {
     .project_back = cpu_project_back,
     .attn_input_back = cpu_attn_input_back,
     .attn_back = cpu_attn_back,
+    .outer = cpu_outer,
+    .norm_weights = cpu_norm_weights,
+    .sum_rows = cpu_sum_rows,
+    .spread = cpu_spread,
 };
 
 pgr_status ops_create_cpu(pool *threads, ops **out, pgr_error *err) {

@@ -1,0 +1,76 @@
+/* train_args.c - how a run of `pgenrm train` begins, tells its steps and ends. */
+#include "train_args.h"
+
+#include <stdlib.h>
+
+#include "message.h"
+
+/* "0.9,0.98" */
+int train_take_betas(pgr_train_options *o, const char *value) {
+    char *end = NULL;
+    double one = strtod(value, &end), two = *end == ',' ? strtod(end + 1, &end) : -1;
+    if (*end || !(one >= 0 && one < 1 && two >= 0 && two < 1)) {
+        complain("--betas: found \"%s\", expected two numbers from 0 to below 1 like 0.9,0.98", value);
+        return EXIT_USAGE;
+    }
+    o->beta1 = one;
+    o->beta2 = two;
+    return EXIT_DONE;
+}
+
+static void print_step(void *ctx, const char *json, const char *text) {
+    const common_options *o = ctx;
+    if (!o->json && o->quiet) return;
+    puts(o->json ? json : text);
+    fflush(stdout); /* a line is there when its step is */
+}
+
+static int prepare(const command *self, train_args *a) {
+    if (!a->o->out) return args_wrong(self, "expected --out DIR");
+    a->o->seed = a->common.seed > 0 ? (uint64_t)a->common.seed : 0;
+    a->o->watch.cancel = &interrupted;
+    a->o->on_step = print_step;
+    a->o->on_step_ctx = &a->common;
+    if (a->common.dtype == PGR_DTYPE_AUTO) a->common.dtype = pgr_train_model_options().dtype;
+    return EXIT_DONE;
+}
+
+int train_begin(const command *self, train_args *a, session *s) {
+    int status = prepare(self, a);
+    if (status != EXIT_DONE) return status;
+    status = session_open(&a->common, false, s);
+    pgr_progress_bar_free(s->bar); /* of the loading */
+    s->bar = NULL;
+    return status;
+}
+
+int train_begin_any(const command *self, train_args *a, session *s) {
+    char *path = NULL;
+    pgr_error err = {0};
+    int status = prepare(self, a);
+    if (status == EXIT_DONE) status = find_model(&a->common, &path);
+    if (status != EXIT_DONE) return status;
+    pgr_model_options o = pgr_model_options_default();
+    o.dtype = a->common.dtype;
+    o.n_thread = a->common.n_thread;
+    o.chat_template = a->common.chat_template;
+    pgr_progress_bar *bar = pgr_progress_bar_create(a->common.quiet);
+    o.watch = bar_watch(bar);
+    pgr_status opened = pgr_train_model_open(path, &o, &s->model, &err);
+    pgr_progress_bar_free(bar);
+    pgr_free(path);
+    return finish_call(opened, &err);
+}
+
+int train_finish(const train_args *a, pgr_status trained, const pgr_train_report *report, const pgr_error *err) {
+    if (trained == PGR_E_CANCELLED && interrupted) {
+        if (*report->checkpoint && !a->common.quiet)
+            complain("interrupted; %s is kept, the same command with --resume goes on from there", report->checkpoint);
+        else
+            return complain_interrupted();
+        return EXIT_INTERRUPTED;
+    }
+    if (trained != PGR_OK) return complain_error(err);
+    if (!a->common.json) printf("%s/%s\n", a->o->out, a->result ? a->result : a->o->full ? "model" : "adapter");
+    return EXIT_DONE;
+}

@@ -1,0 +1,34 @@
+/* train_args.h - what the commands `pgenrm train STAGE` share: options, opening, the end. */
+#ifndef PGR_CMD_TRAIN_ARGS_H
+#define PGR_CMD_TRAIN_ARGS_H
+
+#include "commands.h"
+#include "pgenrm_train.h"
+#include "session.h"
+
+typedef struct train_args { /* besides the rows of the library */
+    common_options common;
+    pgr_train_options *o;
+    const char *result; /* folder of --out that is the result; NULL: "adapter", or with --full "model" */
+} train_args;
+
+/* "0.9,0.98": an exit status. */
+int train_take_betas(pgr_train_options *o, const char *value);
+/* After a->o is set and the command's options are taken: opens the model. An exit status. */
+int train_begin(const command *self, train_args *a, session *s);
+/* The same of a model of any head. */
+int train_begin_any(const command *self, train_args *a, session *s);
+/* What the run came to, as an exit status. */
+int train_finish(const train_args *a, pgr_status trained, const pgr_train_report *report, const pgr_error *err);
+
+#define TRAIN_SHARED_ROWS(run, betas)                                                                                  \
+    {0, "out", "DIR", "the run's folder: metrics.jsonl, checkpoints, result (must be given)",                          \
+     OPTION_AT(run, o.train.out)},                                                                                     \
+        {0, "init", "ADAPTER", "begin with this adapter, without its optimiser (default: a new one)",                  \
+         OPTION_AT(run, o.train.init)},                                                                                \
+    {                                                                                                                  \
+        0, "betas", "A,B", "AdamW's (default: " betas ")"
+
+extern const command TRAIN_BT, TRAIN_DPO, TRAIN_GRPO; /* cmd_train_*.c */
+
+#endif

@@ -237,7 +237,7 @@ pgr_status op_outer(ops *o, const outer_call *call, pgr_error *err);
 pgr_status op_norm_weights(ops *o, float *dw, const row_step *step, const float *dout, size_t n, size_t d,
                            pgr_error *err);
 
-/* db += sum of the rows: of a bias.                                                          dy: (n, d) rows ldy apart */
+/* db += sum of the rows: of a bias. dy: (n, d) rows ldy apart */
 void op_sum_rows(ops *o, float *db, const float *dy, size_t ldy, size_t n, size_t d);
 
 /* Of a table's rows: row[j] += factor[j] x[m] for start[m] <= j < start[m + 1], in order of j. start NULL: every row of

@@ -1,5 +1,5 @@
-/* pgenrm_train.h - training of adapters and of whole models: the stages of docs/training.md. What pgenrm.h says of errors, text and
- * ownership holds here too.
+/* pgenrm_train.h - training of adapters and of whole models: the stages of docs/training.md. What pgenrm.h says of
+ * errors, text and ownership holds here too.
  *
  *     pgr_sft_options o = pgr_sft_options_default();
  *     pgr_model_options mo = pgr_train_model_options();

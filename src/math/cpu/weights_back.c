@@ -1,6 +1,6 @@
 /* weights_back.c - gradients of weights: of a product's matrix, of norms, biases and tables. Every sum over rows has
- * one order, whoever computes what: a task has columns or rows of the result to itself, or sums of its own that are added
- * up in order.
+ * one order, whoever computes what: a task has columns or rows of the result to itself, or sums of its own that are
+ * added up in order.
  *
  * dw = dy^T x is a product whose sum runs over the batch's rows. In bf16 x is turned and packed like weights, dy turned
  * block by block, and the product is the one of the forward; in fp32 blocks of dw take their rows directly. */

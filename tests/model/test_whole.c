@@ -165,13 +165,15 @@ static double golden_difference(const bench *x, const char *folder) {
     return worst;
 }
 
-/* The bounds of test_backward.c, for the same reasons. */
+/* The bounds of test_backward.c, for the same reasons. In bf16 an entry is off by 2e-2 of the largest one (there), here
+ * by both factors of its own product, too (sqrt(2) times); the worst of a tensor's 42,000 entries is sqrt(2 ln 42000) =
+ * 4.6 such errors away where they are normal: .13, and a seventh more for what is not. */
 static void gradients_of_pytorch(void **state) {
     (void)state;
     static const struct {
         pgr_dtype dtype;
         double loss, bound;
-    } forms[] = {{PGR_DTYPE_EXACT, 2e-6, 1e-4}, {PGR_DTYPE_F32, 2e-6, 1e-4}, {PGR_DTYPE_BF16, 2e-2, 1e-1}};
+    } forms[] = {{PGR_DTYPE_EXACT, 2e-6, 1e-4}, {PGR_DTYPE_F32, 2e-6, 1e-4}, {PGR_DTYPE_BF16, 2e-2, 1.5e-1}};
     for (size_t i = 0; i < N_MODEL * 3; i++) {
         bench x;
         char path[256];

@@ -40,8 +40,8 @@ test: deps ## builds and passes the tests, with the best kernels that this CPU h
 	@$(call compile,$(BUILD),tests)
 	@tools/run_tests.sh $(BUILD) test
 
-# Plain C takes minutes for programs that write with a language model: left out at ref, unless REF_LEFT_OUT is empty.
-REF_LEFT_OUT ?= test_infer|test_judge|test_bench|test_cmd|install
+# Plain C takes minutes for programs that write with a language model or learn slots: left out at ref, unless empty.
+REF_LEFT_OUT ?= test_infer|test_judge|test_bench|test_cmd|test_train_psi|install
 LEVELS ?= $(shell tools/levels.sh | sed 's/ *[^ ]*$$//')
 test-levels: deps ## the tests again at every lower level of kernels, one after the other: PGENRM_CPU=ref, avx2
 	@$(call compile,$(BUILD),tests)

@@ -75,7 +75,7 @@ typedef struct psi_run {
     train_args a;
     pgr_psi_options o;
     psi_files data, eval;
-    const char *store, *prototypes;
+    const char *store, *prototypes, *frame;
 } psi_run;
 
 /* The kind that the first n bytes name; PGR_PSI_KINDS: none. */
@@ -133,6 +133,9 @@ static int take_mix(void *options, const option_row *row, const char *value) {
 }
 
 static const option_row PSI_OPTIONS[] = {TRAIN_SHARED_ROWS(psi_run, "0.9,0.98"), .take = take_psi_betas},
+                        {0, "frame", "NAME",
+                         "compact; full, compact-lines or a file: chains of text (`--frame full --help`)",
+                         OPTION_AT(psi_run, frame)},
                         {0, "mix", "KIND=SHARE,...",
                          "of the steps (default: taste=.3,quality=.5,views=.2, of those that have data)",
                          .take = take_mix},
@@ -183,14 +186,17 @@ static int run_stage(const command *self, pgr_stage stage, int argc, char **argv
 }
 
 static int run_psi(const command *self, int argc, char **argv) {
+    if (train_wants_text(argc, argv)) return TRAIN_TEXT_PSI.run(&TRAIN_TEXT_PSI, argc, argv);
     return run_stage(self, PGR_STAGE_PSI, argc, argv);
 }
 
 static int run_cre(const command *self, int argc, char **argv) {
+    if (train_wants_text(argc, argv)) return TRAIN_TEXT_CRE.run(&TRAIN_TEXT_CRE, argc, argv);
     return run_stage(self, PGR_STAGE_CRE, argc, argv);
 }
 
 static int run_hncl(const command *self, int argc, char **argv) {
+    if (train_wants_text(argc, argv)) return TRAIN_TEXT_HNCL.run(&TRAIN_TEXT_HNCL, argc, argv);
     return run_stage(self, PGR_STAGE_HNCL, argc, argv);
 }
 

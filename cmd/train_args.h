@@ -30,5 +30,8 @@ int train_finish(const train_args *a, pgr_status trained, const pgr_train_report
         0, "betas", "A,B", "AdamW's (default: " betas ")"
 
 extern const command TRAIN_BT, TRAIN_DPO, TRAIN_GRPO; /* cmd_train_*.c */
+extern const command TRAIN_TEXT_PSI, TRAIN_TEXT_CRE, TRAIN_TEXT_HNCL;
+/* Of psi, cre and hncl: --frame names anything but the frame of slots. */
+bool train_wants_text(int argc, char **argv);
 
 #endif

@@ -180,7 +180,7 @@ typedef struct pgr_psi_data {
                        * none of the subset "history" (docs/synth.md) */
 } pgr_psi_data;
 
-typedef enum pgr_stage { /* of the compact judge: what steps of taste do; all others are the same */
+typedef enum pgr_stage { /* of the compact judge: what steps of taste do, all others are the same; of text chains */
     PGR_STAGE_PSI,       /* cross-entropy against the rule, Bradley-Terry through the expectation */
     PGR_STAGE_CRE,       /* GRPO: sampled criteria, rewarded for what they cover and what they get right */
     PGR_STAGE_HNCL,      /* the same for what they get right alone, on more and more hard pairs */
@@ -262,6 +262,79 @@ const pgr_option *pgr_policy_option_rows(void); /* of what is not judging */
  * that the judge, shown the user's other pairs, puts it ahead of the answer that the user chose; advantages are within
  * the group; groups whose rewards are all equal are counted and not computed. OUT/adapter is the policy's. */
 pgr_status pgr_train_policy(pgr_model *model, const pgr_policy_options *options, pgr_train_report *out, pgr_error *err);
+
+/* ---- psi, cre, hncl on text chains ----------------------------------------------------------------------------- */
+
+typedef enum pgr_teacher { /* who writes the chains that psi learns from */
+    PGR_TEACHER_RUBRIC,    /* the built-in rubric writer: measured facts of the shown history, no model */
+    PGR_TEACHER_SELF,      /* the model itself, with the adapter of train.init */
+    PGR_TEACHER_SERVER,    /* an OpenAI-compatible server */
+} pgr_teacher;
+
+typedef enum pgr_process { /* who says how much of the user's criteria a chain covers */
+    PGR_PROCESS_RULE,      /* words of the criteria, and measured facts by their names */
+    PGR_PROCESS_SELF,      /* the model without its adapter, by the distribution over the digits */
+    PGR_PROCESS_SERVER,
+} pgr_process;
+
+typedef struct pgr_server { /* that speaks OpenAI's chat completions */
+    const char *url;        /* "http://HOST:PORT/v1"; NULL: none */
+    const char *model;      /* NULL: the first of /v1/models */
+    const char *key;        /* bearer token; NULL: $OPENAI_API_KEY where that is set */
+    const char *cache;      /* folder of answers, one file a question; NULL: OUT/answers */
+    size_t jobs;            /* questions at once */
+    size_t max_tokens;      /* all answers together; 0: no limit. When it is used up, no question is asked any more */
+    double temperature;
+} pgr_server;
+
+typedef struct pgr_text_grpo {
+    size_t samples;      /* chains of a pair, half of them in each order of the responses */
+    double alpha, beta;  /* weights of coverage (none in hncl) and outcome */
+    pgr_outcome outcome;
+    pgr_process process;
+    bool apart;          /* advantages of coverage and outcome are normalised each by itself, then added */
+    bool unscaled;       /* advantages are not divided by the rewards' deviation */
+    double malformed;    /* reward of a chain that does not parse */
+    double clip_low, clip_high, dual; /* ratios count within 1 - low .. 1 + high; dual 0: off */
+    double kl;           /* weight of k3 against the reference */
+    bool reference_base; /* the reference is the model without an adapter, not with the one of train.init */
+    bool sequence_mean;  /* every chain weighs alike, not every token */
+    double hard_from, hard_to; /* hncl: share of hard pairs at the first and the last step */
+} pgr_text_grpo;
+
+typedef struct pgr_text_options {
+    pgr_stage stage;
+    pgr_train_options train;  /* batch: pairs of a step */
+    const char *const *data;  /* (n_data) preference pairs in any form of docs/users.md; which rows count: see psi */
+    size_t n_data;
+    const char *const *eval;  /* (n_eval) further files to evaluate on, at whole users that training never sees */
+    size_t n_eval;
+    const char *frame;        /* as in judging; its form is full or compact */
+    size_t history;           /* pairs shown; 0: as the frame says */
+    size_t max_tokens;        /* of a chain; 0: as the frame says */
+    double held;              /* share of users that are evaluated on instead of learnt from */
+    size_t eval_every;        /* steps; 0: at the end only */
+    size_t eval_limit;        /* pairs */
+    bool one_order;           /* a pair's responses are shown in one random order, not in both */
+    double tau;               /* margins are divided by it */
+    pgr_server server;
+    /* psi */
+    pgr_teacher teacher;
+    size_t pairs;             /* that chains are written for; 0: all */
+    size_t tries;             /* chains of a prompt, of which the first that is accepted is learnt from; of the rubric
+                               * writer, who always writes the same one, one */
+    double bt;                /* weight of Bradley-Terry through expected scores, beside the cross-entropy */
+    /* cre, hncl */
+    pgr_text_grpo grpo;
+} pgr_text_options;
+
+pgr_text_options pgr_text_options_default(pgr_stage stage);
+const pgr_option *pgr_text_option_rows(pgr_stage stage);
+
+/* The stage that the options say, on chains of text in a frame's form (method 2; docs/training.md). What OUT has
+ * besides: psi OUT/chains.jsonl, every chain that the teacher wrote and why it was or was not accepted; all stages
+ * OUT/samples.jsonl, chains of the evaluations. */
+pgr_status pgr_train_text(pgr_model *model, const pgr_text_options *options, pgr_train_report *out, pgr_error *err);
 
 #pragma GCC visibility pop
 

@@ -11,6 +11,7 @@
 #include "train/loss.h"
 #include "train/policy.h"
 #include "train/psi.h"
+#include "train/reference.h"
 
 enum { STREAM_CHAIN = 70, STREAM_EASY, CRITERIA_MAX = 12 };
 
@@ -29,12 +30,6 @@ typedef struct cre_step {
 } cre_step;
 
 /* ---- rewards ---- */
-
-static double outcome_of(const pgr_psi_options *o, double margin) {
-    double x = margin / o->tau, s = 1 / (1 + exp(-x));
-    if (o->grpo.outcome == PGR_OUTCOME_SIGMOID) return s;
-    return o->grpo.outcome == PGR_OUTCOME_BRIER ? 1 - (1 - s) * (1 - s) : x > 0 ? 1 : x < 0 ? 0 : 0.5;
-}
 
 /* Which of the user's other pairs count: all, or in hncl half of them, the hardest and then any. *n of them. */
 static void choose_pairs(cre_step *t, const taste_item *item, size_t *n) {
@@ -73,7 +68,7 @@ static void reward_chains(cre_step *t, size_t user) {
         t->outcome[k] = 0;
         for (size_t i = 0; i < n; i++) {
             double m = policy_margin(words, g->criteria, item->levels + t->pairs[i] * N_FACT);
-            t->outcome[k] += outcome_of(t->p->o, m) / (double)n;
+            t->outcome[k] += policy_outcome((outcome_kind)t->p->o->grpo.outcome, m / t->p->o->tau) / (double)n;
         }
         t->coverage[k] = policy_coverage(t->truth + user * N_TASTE, N_TASTE, words, g->criteria);
         t->won += t->outcome[k] / (double)g->samples;
@@ -138,36 +133,12 @@ static void cre_loss(void *ctx, size_t i, const double *z, double *dz) {
 
 /* ---- the reference ---- */
 
-static pgr_status read_reference(psi *p, train_run *r, pgr_error *err) {
-    trainable *t = NULL;
-    if (p->reference) return PGR_OK;
-    PGR_TRY(trainable_open(r->m, p->o->train.init, &t, err));
-    size_t n = trainable_count(t);
-    pgr_status s = n == r->state.n ? PGR_OK
-                                   : fail(err, PGR_E_ARG, "%s: %zu values, expected %zu as in the run's adapter",
-                                          p->o->train.init, n, r->state.n);
-    if (s == PGR_OK) p->reference = mem_array(n, sizeof *p->reference);
-    if (s == PGR_OK && !p->reference) s = fail_mem(err);
-    if (s == PGR_OK) memcpy(p->reference, trainable_values(t), n * sizeof *p->reference);
-    trainable_free(t);
-    return s;
-}
-
-static void exchange(psi *p, train_run *r) {
-    for (size_t i = 0; i < r->state.n; i++) {
-        float v = r->state.values[i];
-        r->state.values[i] = p->reference[i];
-        p->reference[i] = v;
-    }
-    trainable_changed(r->t);
-}
-
 /* The reference's values stand in the adapter for one pass. */
 static pgr_status run_reference(psi *p, train_run *r, cre_step *t, pgr_error *err) {
-    PGR_TRY(read_reference(p, r, err));
-    exchange(p, r);
+    if (!p->reference) PGR_TRY(reference_open(r, p->o->train.init, &p->reference, err));
+    reference_exchange(r, p->reference);
     pgr_status s = run_slots(r, t->users->prompts.list, t->users->prompts.n, keep_reference, t, false, err);
-    exchange(p, r);
+    reference_exchange(r, p->reference);
     return s;
 }
 

@@ -19,7 +19,9 @@ extern const char *const TRAIN_SCHEDULES[]; /* in the order of pgr_schedule */
     TRAIN_FLAG(S, "full", train.full, 0, "train all weights instead of an adapter; the model is a folder")
 
 /* clang-format off */
-#define TRAIN_ROWS(S, R_STEPS, R_BATCH, R_LR, R_LAYERS, LR_HELP, BATCH_HELP)                                   \
+#define TRAIN_ROWS(S, R_STEPS, R_BATCH, R_LR, R_LAYERS, LR_HELP, BATCH_HELP)                                           \
+    TRAIN_ROWS_PASS(S, R_STEPS, R_BATCH, R_LR, R_LAYERS, 2048, LR_HELP, BATCH_HELP)
+#define TRAIN_ROWS_PASS(S, R_STEPS, R_BATCH, R_LR, R_LAYERS, R_PASS, LR_HELP, BATCH_HELP)                              \
     TRAIN_FLAG(S, "resume", train.resume, 0, "go on with the run in the folder, from its last checkpoint"),            \
     TRAIN_NUMBER(S, SIZE, "lora-rank", "R", train.rank, 16, 1, 1024, "of a new adapter", NULL),                        \
     TRAIN_NUMBER(S, DOUBLE, "lora-alpha", "A", train.alpha, 32, 1e-6, 1e6, "its scale is A / R", NULL),                \
@@ -35,7 +37,7 @@ extern const char *const TRAIN_SCHEDULES[]; /* in the order of pgr_schedule */
                  NULL),                                                                                                \
     TRAIN_NUMBER(S, DOUBLE, "clip", "C", train.clip, 1, 0, 1e9, "the gradient's norm is at most this; 0: as it is",    \
                  NULL),                                                                                                \
-    TRAIN_NUMBER(S, SIZE, "pass-tokens", "N", train.pass_tokens, 2048, 16, 1 << 20,                                    \
+    TRAIN_NUMBER(S, SIZE, "pass-tokens", "N", train.pass_tokens, R_PASS, 16, 1 << 20,                                  \
                  "tokens computed at once; a step is as many passes as it takes", NULL),                               \
     TRAIN_NUMBER(S, DOUBLE, "save-minutes", "M", train.save_minutes, 5, 0, 1e6, "between checkpoints", NULL)
 /* clang-format on */

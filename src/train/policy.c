@@ -67,6 +67,12 @@ double policy_coverage(const double *truth, size_t n, const int *words, size_t m
     return named / most;
 }
 
+double policy_outcome(outcome_kind kind, double x) {
+    double s = 1 / (1 + exp(-x));
+    if (kind == OUTCOME_SIGMOID) return s;
+    return kind == OUTCOME_BRIER ? 1 - (1 - s) * (1 - s) : x > 0 ? 1 : x < 0 ? 0 : 0.5;
+}
+
 void policy_advantages(const double *rewards, size_t n, int scaled, double *out, double *sd) {
     double low = rewards[0], high = rewards[0], mean = 0, ss = 0;
     for (size_t i = 0; i < n; i++) {

@@ -20,6 +20,11 @@ double policy_margin(const int *words, size_t m, const double *level);
 /* How much of a truth (n, sums to 1) the chain names, of what m words could name at most: 0..1. */
 double policy_coverage(const double *truth, size_t n, const int *words, size_t m);
 
+/* What a margin x (over tau) is worth: sigmoid(x), 1 - (1 - sigmoid(x))^2, or 1, 0 and 1/2 by its sign. In the order of
+ * pgr_outcome. */
+typedef enum outcome_kind { OUTCOME_SIGMOID, OUTCOME_BRIER, OUTCOME_BINARY } outcome_kind;
+double policy_outcome(outcome_kind kind, double x);
+
 /* out (n) = rewards less their mean, over their standard deviation (n - 1 degrees of freedom) + 1e-4 with `scaled`. All
  * zero where all rewards are equal, to the bit. *sd: that deviation. */
 void policy_advantages(const double *rewards, size_t n, int scaled, double *out, double *sd);

@@ -22,6 +22,8 @@ typedef struct entry { /* a row as it came */
 typedef struct entries {
     entry *list; /* (n) */
     size_t n, cap;
+    user_record *users; /* (n_user) that the files have records of */
+    size_t n_user, cap_user;
 } entries;
 
 const char *psi_query(const preference_pair *p) {
@@ -43,6 +45,18 @@ static pgr_status add_entry(entries *e, const pair_record *r, bool asked, pgr_er
     return PGR_OK;
 }
 
+static pgr_status add_user(entries *e, const user_record *u, pgr_error *err) {
+    if (e->n_user == e->cap_user) {
+        size_t cap = e->cap_user ? 2 * e->cap_user : 256;
+        user_record *users = mem_resize(e->users, cap * sizeof *users);
+        if (!users) return fail_mem(err);
+        e->users = users;
+        e->cap_user = cap;
+    }
+    e->users[e->n_user++] = *u;
+    return PGR_OK;
+}
+
 static pgr_status read_file(const char *path, bool evaluate, arena *a, entries *e, pgr_error *err) {
     dataset *d = NULL;
     dataset_options o = {.unnamed = UNNAMED_ALONE};
@@ -52,6 +66,7 @@ static pgr_status read_file(const char *path, bool evaluate, arena *a, entries *
         record r;
         s = dataset_next(d, a, &r, &more, err);
         if (s != PGR_OK || !more) break;
+        if (r.kind == RECORD_USER) s = add_user(e, &r.user, err);
         if (r.kind != RECORD_PAIR) continue;
         if (evaluate || rules_is_lesson(&r.pair)) s = add_entry(e, &r.pair, !rules_is_history(r.pair.split), err);
     }
@@ -77,13 +92,32 @@ static bool held_back(const psi_load *l, const char *key) {
     return l->evaluate || (double)(h % 100003) < l->held * 100003;
 }
 
+static int by_id(const void *a, const void *b) {
+    const user_record *x = a, *y = b;
+    return strcmp(x->id, y->id);
+}
+
+/* What users said of themselves. */
+static void fill_criteria(psi_set *s, entries *e) {
+    if (e->n_user > 0) qsort(e->users, e->n_user, sizeof *e->users, by_id);
+    for (size_t i = 0, k = 0; i < s->n_user && k < e->n_user;) {
+        int order = strcmp(s->users[i].id, e->users[k].id);
+        if (order == 0) {
+            s->users[i].criteria = e->users[k].criteria;
+            s->users[i].n_criteria = e->users[k].n_criteria;
+        }
+        *(order <= 0 ? &i : &k) += 1;
+    }
+}
+
 static pgr_status fill(psi_set *s, const entries *e, const psi_load *l, pgr_error *err) {
     s->pairs = arena_array(&s->arena, e->n + 1, sizeof *s->pairs);
     s->levels = arena_array(&s->arena, e->n + 1, N_FACT * sizeof *s->levels);
     s->user = arena_array(&s->arena, e->n + 1, sizeof *s->user);
     s->held = arena_array(&s->arena, e->n + 1, sizeof *s->held);
     s->users = arena_array(&s->arena, e->n + 1, sizeof *s->users);
-    if (!s->pairs || !s->levels || !s->user || !s->held || !s->users) return fail_mem(err);
+    s->attributes = arena_array(&s->arena, e->n + 1, sizeof *s->attributes);
+    if (!s->attributes || !s->pairs || !s->levels || !s->user || !s->held || !s->users) return fail_mem(err);
     for (size_t i = 0; i < e->n; i++) {
         const entry *x = &e->list[i];
         if (i == 0 || strcmp(x->r.user_id, e->list[i - 1].r.user_id) != 0)
@@ -91,6 +125,7 @@ static pgr_status fill(psi_set *s, const entries *e, const psi_load *l, pgr_erro
         psi_user *u = &s->users[s->n_user - 1];
         *(x->asked ? &u->n_asked : &u->n) += 1;
         s->pairs[i] = x->r.pair;
+        s->attributes[i] = x->r.choice_attributes;
         s->user[i] = s->n_user - 1;
         s->held[i] = held_back(l, l->kind == PGR_PSI_QUALITY ? psi_query(&x->r.pair) : x->r.user_id);
         slots_pair_levels(&s->pairs[i], s->levels + i * N_FACT);
@@ -108,8 +143,10 @@ pgr_status psi_set_load(const psi_load *l, psi_set *out, pgr_error *err) {
     if (s == PGR_OK && e.n > 0) {
         qsort(e.list, e.n, sizeof *e.list, by_user);
         s = fill(out, &e, l, err);
+        fill_criteria(out, &e);
     }
     mem_free(e.list);
+    mem_free(e.users);
     if (s != PGR_OK) psi_set_free(out);
     return s;
 }

@@ -10,12 +10,15 @@ typedef struct psi_user {
     const char *id;
     size_t first, n; /* his train pairs */
     size_t n_asked;  /* pairs behind them that are asked about and never shown; only of files to evaluate on */
+    const char *const *criteria; /* (n_criteria) that he stated, where the files have a record of him */
+    size_t n_criteria;
 } psi_user;
 
 typedef struct psi_set {
     preference_pair *pairs; /* (n_pair) user by user */
     double *levels;         /* (n_pair, N_FACT) of the chosen response against the rejected one */
     size_t *user;           /* (n_pair) */
+    const char **attributes; /* (n_pair) what weighed in the choice, "key: value" lines; "" where nothing is said */
     bool *held;             /* (n_pair) evaluated on, not learnt from */
     size_t n_pair;
     psi_user *users;        /* (n_user) by id */

@@ -82,6 +82,30 @@ static void test_policies(void **state) {
     run_free(&r);
 }
 
+/* Chains of text: the same commands with --frame. */
+static void test_text(void **state) {
+    (void)state;
+    ran r = run_to("pgenrm train psi --frame full --help", 0, "");
+    assert_non_null(strstr(r.out, "--teacher WHO"));
+    run_free(&r);
+#define TEXT_RUN                                                                                                       \
+    " --frame tests/golden/chains.frame examples/choices.jsonl -m tests/golden/hf-tiny-chains --max-tokens 64 "        \
+    "--held .3 --eval-limit 1 --steps 2 --batch 2 --dtype f32 "
+    r = run_to("pgenrm train psi" TEXT_RUN "--out $SCRATCH/text && cat $SCRATCH/text/chains.jsonl", 0, "");
+    assert_non_null(strstr(r.out, "step 2/2"));
+    assert_non_null(strstr(r.out, "chains/parsed"));
+    assert_non_null(strstr(r.out, "\"accepted\":true"));
+    run_free(&r);
+    r = run_to("for s in cre hncl; do pgenrm train $s" TEXT_RUN
+               "--samples 2 --init $SCRATCH/text/adapter --out $SCRATCH/text_$s; done",
+               0, "");
+    assert_non_null(strstr(r.out, "rewards/coverage/mean"));
+    assert_non_null(strstr(r.out, "hard_share"));
+    run_free(&r);
+    assert_ends("pgenrm train psi --frame tests/golden/none.frame x.jsonl --out $SCRATCH/none", 1, "none.frame");
+    assert_ends("pgenrm train psi --frame full --out $SCRATCH/none", 2, "expected DATA");
+}
+
 /* A signal is answered after the step that is on; the same command goes on. */
 static void test_interrupted(void **state) {
     (void)state;
@@ -144,9 +168,9 @@ static void test_refusals(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_sft),         cmocka_unit_test(test_left_out),
-                                       cmocka_unit_test(test_psi),         cmocka_unit_test(test_policies),
-                                       cmocka_unit_test(test_interrupted), cmocka_unit_test(test_killed),
-                                       cmocka_unit_test(test_refusals)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_sft),    cmocka_unit_test(test_left_out),
+                                       cmocka_unit_test(test_psi),    cmocka_unit_test(test_policies),
+                                       cmocka_unit_test(test_text),   cmocka_unit_test(test_interrupted),
+                                       cmocka_unit_test(test_killed), cmocka_unit_test(test_refusals)};
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

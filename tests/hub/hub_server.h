@@ -1,5 +1,6 @@
 /* hub_server.h - for tests: an HTTP server on 127.0.0.1 with a port of its own, that serves what a table says,
- * misbehaves as a table says, and remembers who asked for what. A thread per connection, one request per connection. */
+ * misbehaves as a table says, and remembers who asked for what. A thread per connection, one request per connection;
+ * what is posted is read and answered as if it were asked for. */
 #ifndef PGR_TESTS_HUB_HUB_SERVER_H
 #define PGR_TESTS_HUB_HUB_SERVER_H
 
@@ -98,6 +99,18 @@ static inline void copy_header(const char *head, const char *name, char *out, si
     }
 }
 
+/* The body of a POST, of which a part may have come with the head. */
+static inline void drain_body(int fd, const char *head) {
+    char length[60], bytes[4096];
+    copy_header(head, "Content-Length", length, sizeof length);
+    long left = atol(length) - (long)strlen(strstr(head, "\r\n\r\n") + 4);
+    while (left > 0) {
+        ssize_t k = recv(fd, bytes, sizeof bytes, 0);
+        if (k <= 0) return;
+        left -= k;
+    }
+}
+
 static inline void answer(int fd, const route *r, const asked *a, bool faulty) {
     char head[1500];
     int n;
@@ -146,10 +159,12 @@ static inline void *serve_one(void *ctx) {
     memset(&r, 0, sizeof r);
     memset(&a, 0, sizeof a);
     bool faulty = false, found = false;
-    if (!read_head(c.fd, head, sizeof head) || sscanf(head, "GET %199s", a.path) != 1) {
+    if (!read_head(c.fd, head, sizeof head)
+        || (sscanf(head, "GET %199s", a.path) != 1 && sscanf(head, "POST %199s", a.path) != 1)) {
         close(c.fd);
         return NULL;
     }
+    drain_body(c.fd, head);
     copy_header(head, "Authorization", a.authorization, sizeof a.authorization);
     copy_header(head, "Range", a.range, sizeof a.range);
     copy_header(head, "If-Range", a.if_range, sizeof a.if_range);

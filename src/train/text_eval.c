@@ -1,0 +1,129 @@
+/* text_eval.c - held pairs under the user's own history, a stranger's and the own one turned round: the model writes
+ * one chain each, freely; how many parse, how many rank the pair right. */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/hash.h"
+#include "base/json.h"
+#include "base/mem.h"
+#include "train/text.h"
+
+enum { CHUNK = 16, VIEWS = 3 };
+
+typedef struct count {
+    double n, parsed, right, wrong_sum, tokens;
+} count;
+
+typedef struct evaluation {
+    text *t;
+    train_run *r;
+    const psi_set *set;
+    buf samples;
+} evaluation;
+
+static bool is_asked(const psi_set *s, size_t i) {
+    const psi_user *u = &s->users[s->user[i]];
+    return s->held[i] && (u->n_asked == 0 || i >= u->first + u->n);
+}
+
+/* At most eval_limit pairs, spread evenly; of users with pairs that are asked about and never shown these alone. */
+static size_t pick(const text *t, const psi_set *s, size_t *out) {
+    size_t n = 0, all = 0, seen = 0, limit = t->o->eval_limit;
+    for (size_t i = 0; i < s->n_pair; i++) all += is_asked(s, i);
+    for (size_t i = 0; i < s->n_pair && n < limit; i++) {
+        if (!is_asked(s, i)) continue;
+        if (all <= limit || seen * limit / all == n) out[n++] = i;
+        seen++;
+    }
+    return n;
+}
+
+static void put_sample(evaluation *v, size_t pair, text_whose whose, size_t order, const text_verdict *of,
+                       const infer_chain *c) {
+    static const char *const names[] = {"own", "flipped", "stranger"};
+    buf_printf(&v->samples, "{\"step\":%llu,\"pair\":%zu,\"history\":\"%s\",\"order\":%zu,\"parsed\":%s,\"margin\":",
+               (unsigned long long)v->r->state.step, pair, names[whose], order, of->parsed ? "true" : "false");
+    if (of->parsed)
+        json_put_number(&v->samples, of->margin);
+    else
+        buf_puts(&v->samples, "null");
+    buf_puts(&v->samples, ",\"text\":");
+    json_put_string(&v->samples, c->text.data ? c->text.data : "", c->text.n);
+    buf_puts(&v->samples, "}\n");
+}
+
+static pgr_status ask(evaluation *v, const size_t *pairs, size_t n, text_whose whose, count *out, pgr_error *err) {
+    frame_prompt prompts[CHUNK];
+    text_ask asks[CHUNK];
+    infer_output made = {.n_chain = 0};
+    arena a = {0};
+    size_t ready = 0;
+    pgr_status s = PGR_OK;
+    for (; s == PGR_OK && ready < n; ready++) {
+        text_example x;
+        prompts[ready] = (frame_prompt){.n_message = 0};
+        uint64_t seed = hash_value(HASH_BEGIN, pairs[ready]);
+        s = text_example_make(v->t, v->set, pairs[ready], whose, seed, &a, &x, err);
+        if (s == PGR_OK) s = text_prompt(v->t, &x, pairs[ready] % 2, &a, &prompts[ready], err);
+        asks[ready] = (text_ask){.prompt = &prompts[ready], .n_sample = 1, .seed = seed};
+    }
+    if (s == PGR_OK) s = text_sample(v->t, v->r, asks, n, &made, err);
+    for (size_t i = 0; s == PGR_OK && i < n; i++) {
+        const infer_chain *c = &made.chains[i];
+        text_verdict of;
+        s = text_judge(v->t, c->text.data ? c->text.data : "", c->text.n, pairs[i] % 2, &a, &of, err);
+        if (s != PGR_OK) break;
+        out->n++;
+        out->parsed += of.parsed;
+        out->right += !of.parsed || of.margin == 0 ? 0.5 : of.margin > 0;
+        out->wrong_sum += of.wrong_sum;
+        out->tokens += (double)c->tokens.n;
+        put_sample(v, pairs[i], whose, pairs[i] % 2, &of, c);
+    }
+    infer_output_free(&made);
+    for (size_t i = 0; i < ready; i++) frame_prompt_free(&prompts[i]);
+    arena_free(&a);
+    return s;
+}
+
+static pgr_status write_samples(evaluation *v, pgr_error *err) {
+    buf path = {0};
+    buf_printf(&path, "%s/samples.jsonl", v->t->o->train.out);
+    if (path.failed || v->samples.failed) {
+        buf_free(&path);
+        return fail_mem(err);
+    }
+    FILE *f = fopen(path.data, "ab");
+    bool written = f && fwrite(v->samples.data, 1, v->samples.n, f) == v->samples.n;
+    if (f && fclose(f) != 0) written = false;
+    pgr_status s = written ? PGR_OK : fail(err, PGR_E_IO, "%s: cannot be written", path.data);
+    buf_free(&path);
+    return s;
+}
+
+pgr_status text_evaluate(void *ctx, train_run *r, metrics *m, pgr_error *err) {
+    text *t = ctx;
+    evaluation v = {.t = t, .r = r, .set = t->eval.n_pair > 0 ? &t->eval : &t->set};
+    count of[VIEWS] = {{0}};
+    size_t *pairs = mem_array(t->o->eval_limit, sizeof *pairs);
+    if (!pairs) return fail_mem(err);
+    size_t n = pick(t, v.set, pairs);
+    pgr_status s = PGR_OK;
+    for (text_whose w = TEXT_OWN; w <= TEXT_STRANGER; w++)
+        for (size_t i = 0; s == PGR_OK && i < n; i += CHUNK)
+            s = ask(&v, pairs + i, n - i < CHUNK ? n - i : CHUNK, w, &of[w], err);
+    if (s == PGR_OK && n > 0) s = write_samples(&v, err);
+    if (s == PGR_OK && n > 0) {
+        double all = of[0].n + of[1].n + of[2].n, parsed = of[0].parsed + of[1].parsed + of[2].parsed;
+        metrics_put(m, "chains/own", of[TEXT_OWN].right / of[TEXT_OWN].n);
+        metrics_put(m, "chains/flipped", of[TEXT_FLIPPED].right / of[TEXT_FLIPPED].n);
+        metrics_put(m, "chains/stranger", of[TEXT_STRANGER].right / of[TEXT_STRANGER].n);
+        metrics_put(m, "chains/parsed", parsed / all);
+        metrics_put(m, "chains/arithmetic_wrong",
+                    parsed > 0 ? (of[0].wrong_sum + of[1].wrong_sum + of[2].wrong_sum) / parsed : 0);
+        metrics_put(m, "completions/mean_length", (of[0].tokens + of[1].tokens + of[2].tokens) / all);
+    }
+    buf_free(&v.samples);
+    mem_free(pairs);
+    return s;
+}

@@ -177,6 +177,8 @@ typedef struct infer_chain {
     size_t cap_logprobs;
     uint8_t *forced;        /* (tokens.n) 1: written by the program or the only continuation */
     pgr_finish finish;
+    int32_t end;            /* the token that ended the turn, drawn as the others were; -1: none did */
+    float end_logprob;      /* of it, as `logprobs` */
     bool cut;               /* the token limit took choices away */
     infer_place *places;    /* (n_place) in the order of the text, where they were wanted */
     size_t n_place;

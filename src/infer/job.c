@@ -73,7 +73,7 @@ static pgr_status make_result(job *j, pgr_error *err) {
     if (!j->result->chains) return fail_mem(err);
     j->result->n_chain = n;
     for (size_t i = 0; i < n; i++) /* until it has ended in another way */
-        j->result->chains[i] = (infer_chain){.sample = i, .finish = PGR_FINISH_DEADLINE};
+        j->result->chains[i] = (infer_chain){.sample = i, .end = -1, .finish = PGR_FINISH_DEADLINE};
     j->n_open = n;
     if (j->r.stream && !(j->told = mem_zero(n, sizeof *j->told))) return fail_mem(err);
     return PGR_OK;

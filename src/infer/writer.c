@@ -381,6 +381,8 @@ static pgr_status advance(writer *w, const sampler_row *row, pgr_error *err) {
         PGR_TRY(pick(w, row, SIZE_MAX, &token, &logprob, err));
     if (tok_ends(w->shared->tok, token)) {
         if (w->state == WRITER_WAITS) return write_trigger(w, err); /* the turn ended without its object: ask for it */
+        w->chain->end = token;
+        w->chain->end_logprob = logprob;
         finish(w, PGR_FINISH_STOP);
         return PGR_OK;
     }

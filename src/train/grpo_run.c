@@ -226,7 +226,8 @@ static pgr_status open_engine(tuning *t, pgr_model *m, pgr_error *err) {
         PGR_TRY(pgr_lora_open(m, o->judge, &t->judge, err));
         PGR_TRY(pgr_engine_set_loras(t->e, &t->judge, &(float){1.0f}, 1, err));
     }
-    return rollout_open(&t->roll, t->e, m, o, err);
+    rollout_open(&t->roll, t->e, o);
+    return PGR_OK;
 }
 
 static pgr_status tuning_open(tuning *t, pgr_model *m, const pgr_policy_options *o, pgr_error *err) {

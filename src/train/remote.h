@@ -23,8 +23,8 @@ typedef struct remote_ask {
     const char *answer; /* memory of the arena; NULL: none, the budget was used up */
 } remote_ask;
 
-/* Asks all of them. An answer that the server refuses to give (a status that no retry helps, or none after all tries) is
- * an error that names the address and the status. */
+/* Asks all of them. An answer that the server refuses to give (a status that no retry helps, or none after all tries)
+ * is an error that names the address and the status. */
 pgr_status remote_run(remote *r, remote_ask *asks, size_t n, const pgr_watch *watch, arena *a, pgr_error *err);
 
 typedef struct remote_usage {

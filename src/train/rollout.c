@@ -65,28 +65,14 @@ static pgr_status messages_of(const rollout *x, const rollout_prompt *p, arena *
 
 /* ---- samples ---- */
 
-/* The last token of an assistant's turn in the template that ends a turn. */
-static pgr_status find_end(rollout *x, pgr_error *err) {
-    const chat_message list[] = {{"user", "a", 1}, {"assistant", "b", 1}};
-    ids out = {0};
-    pgr_status s = chat_render(&x->m->chat, x->m->tok, list, 2, false, &out, err);
-    x->end = -1;
-    for (size_t i = out.n; s == PGR_OK && i-- > 0 && x->end < 0;)
-        if (tok_ends(x->m->tok, out.v[i])) x->end = out.v[i];
-    ids_free(&out);
-    return s;
-}
-
-pgr_status rollout_open(rollout *x, pgr_engine *e, const pgr_model *m, const pgr_policy_options *o, pgr_error *err) {
-    *x = (rollout){.e = e, .m = m, .o = o, .judge = o->judging};
+void rollout_open(rollout *x, pgr_engine *e, const pgr_policy_options *o) {
+    *x = (rollout){.e = e, .o = o, .judge = o->judging};
     x->judge.watch = (pgr_watch){.cancel = o->train.watch.cancel};
-    return find_end(x, err);
 }
 
-static pgr_status take_sample(const rollout *x, const infer_result *r, const infer_chain *c, arena *a,
-                              rollout_sample *out, pgr_error *err) {
-    bool ended = c->finish == PGR_FINISH_STOP;
-    size_t n = r->prompt.n + c->tokens.n, n_loss = c->tokens.n + (ended && x->end >= 0);
+static pgr_status take_sample(const infer_result *r, const infer_chain *c, arena *a, rollout_sample *out,
+                              pgr_error *err) {
+    size_t n = r->prompt.n + c->tokens.n, n_loss = c->tokens.n + (c->end >= 0);
     chat_row row = {.n = r->prompt.n + n_loss, .n_loss = n_loss};
     row.tokens = arena_array(a, row.n + 1, sizeof *row.tokens);
     row.counts = arena_array(a, row.n + 1, sizeof *row.counts);
@@ -95,21 +81,20 @@ static pgr_status take_sample(const rollout *x, const infer_result *r, const inf
     if (!row.tokens || !row.counts || !old || !out->text) return fail_mem(err);
     memcpy(row.tokens, r->prompt.v, r->prompt.n * sizeof *row.tokens);
     if (c->tokens.n > 0) memcpy(row.tokens + r->prompt.n, c->tokens.v, c->tokens.n * sizeof *row.tokens);
-    if (n_loss > c->tokens.n) row.tokens[n] = x->end;
+    if (n_loss > c->tokens.n) row.tokens[n] = c->end;
     for (size_t i = r->prompt.n; i < row.n; i++) row.counts[i] = 1;
-    for (size_t i = 0; i < n_loss; i++) old[i] = i < c->tokens.n ? (double)c->logprobs[i] : NAN;
+    for (size_t i = 0; i < n_loss; i++) old[i] = (double)(i < c->tokens.n ? c->logprobs[i] : c->end_logprob);
     out->row = row;
     out->old = old;
-    out->ended = ended;
+    out->ended = c->finish == PGR_FINISH_STOP;
     return PGR_OK;
 }
 
-static pgr_status take_samples(const rollout *x, const infer_output *made, size_t k, arena *a, rollout_sample *out,
-                               pgr_error *err) {
+static pgr_status take_samples(const infer_output *made, size_t k, arena *a, rollout_sample *out, pgr_error *err) {
     for (size_t i = 0; i < made->n_result; i++) {
         const infer_result *r = made->results[i];
         PGR_ASSERT(r->n_chain == k);
-        for (size_t j = 0; j < k; j++) PGR_TRY(take_sample(x, r, &r->chains[j], a, &out[i * k + j], err));
+        for (size_t j = 0; j < k; j++) PGR_TRY(take_sample(r, &r->chains[j], a, &out[i * k + j], err));
     }
     return PGR_OK;
 }
@@ -133,7 +118,7 @@ pgr_status rollout_draw(rollout *x, const rollout_prompt *list, size_t n, size_t
         PGR_TRY(messages_of(x, &list[i], a, &requests[i], err));
     }
     PGR_TRY(infer_run(x->e, requests, n, &io, &made, err));
-    pgr_status s = take_samples(x, &made, k, a, out, err);
+    pgr_status s = take_samples(&made, k, a, out, err);
     infer_output_free(&made);
     return s;
 }

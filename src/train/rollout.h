@@ -16,7 +16,7 @@ typedef struct rollout_prompt {
 
 typedef struct rollout_sample {
     chat_row row;     /* prompt and completion; the completion's tokens count, the one that ends the turn included */
-    double *old;      /* (row.n_loss) log-probabilities that it was drawn with; NaN of the one that ends the turn */
+    double *old;      /* (row.n_loss) log-probabilities that it was drawn with */
     const char *text;
     bool ended;       /* the model ended its turn; else it was cut */
     double reward;    /* points ahead of the answer that the user chose */
@@ -24,13 +24,11 @@ typedef struct rollout_sample {
 
 typedef struct rollout {
     pgr_engine *e;
-    const pgr_model *m;
     const pgr_policy_options *o;
     pgr_judge_options judge;
-    int32_t end;      /* the token that ends a turn; -1: the template writes none */
 } rollout;
 
-pgr_status rollout_open(rollout *x, pgr_engine *e, const pgr_model *m, const pgr_policy_options *o, pgr_error *err);
+void rollout_open(rollout *x, pgr_engine *e, const pgr_policy_options *o);
 
 /* k answers to each of n prompts by the adapter (NULL: the model as it is).         out: (n, k), memory of the arena */
 pgr_status rollout_draw(rollout *x, const rollout_prompt *list, size_t n, size_t k, pgr_lora *policy, uint64_t seed,

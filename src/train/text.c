@@ -99,6 +99,7 @@ static bool asks_server(const pgr_text_options *o) {
 
 static pgr_status check(const pgr_text_options *o, pgr_error *err) {
     PGR_TRY(options_check(pgr_text_option_rows(o->stage), o, err));
+    if (o->train.full) return fail(err, PGR_E_ARG, "full: found true, expected an adapter for chains of text");
     if (o->n_data == 0) return fail(err, PGR_E_ARG, "data: found none, expected files of preference pairs");
     if (o->stage != PGR_STAGE_PSI && o->grpo.samples % 2 && !o->one_order)
         return fail(err, PGR_E_ARG, "samples %zu: expected an even number, half of them in each order",

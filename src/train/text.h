@@ -123,6 +123,8 @@ pgr_status text_sample(text *t, train_run *r, const text_ask *asks, size_t n, in
 
 /* ---- text_reward.c ---- */
 
+/* The word of a taste (slots.h) that the chain's heaviest criterion means; -1: none. */
+int text_first_word(const chain *c);
 /* How much of the true criteria of the pair's user each of n chains covers: 0..1. */
 pgr_status text_coverage(text *t, train_run *r, size_t pair, const text_verdict *chains, size_t n, double *out,
                          pgr_error *err);

@@ -1,16 +1,16 @@
-/* text_cre.c - an update of cre or hncl: groups of chains that the model writes freely under the own history of a pair's
- * user, in both orders of the responses with one baseline, rewarded, and learnt from by GRPO. The log-probabilities
- * under which chains were drawn are the engine's; those that the gradient goes to, the trainer's. */
+/* text_cre.c - an update of cre or hncl: groups of chains that the model writes freely under the own history of a
+ * pair's user, in both orders of the responses with one baseline, rewarded, and learnt from by GRPO. The
+ * log-probabilities under which chains were drawn are the engine's; those that the gradient goes to, the trainer's. */
 #include <math.h>
 #include <string.h>
 
 #include "base/hash.h"
 #include "base/mem.h"
 #include "base/rng.h"
-#include "train/grpo.h"
 #include "train/policy.h"
 #include "train/reference.h"
 #include "train/text.h"
+#include "train/text_grpo.h"
 
 enum { POOL = 2 /* hncl: pairs sampled for, for each that is learnt from */, STREAM_EASY = 95 };
 
@@ -19,8 +19,6 @@ typedef struct cre_chain {
     size_t order;
     text_verdict verdict;
     double coverage, outcome, reward, advantage;
-    chain_seq seq;
-    double *old, *ref; /* (seq.n - seq.from) log p; old NaN: not known, what the trainer computes counts */
 } cre_chain;
 
 typedef struct cre_group { /* of a pair */
@@ -39,13 +37,12 @@ typedef struct cre_update {
     cre_group *groups; /* (n_group) */
     size_t n_group, n_order;
     infer_output made;
-    cre_chain **list; /* (n) that have a loss, in the order of seqs */
-    chain_seq *seqs;
-    double *weight; /* (n) of a chain's tokens */
+    text_drawn *list; /* (n) that have a loss */
     size_t n;
     uint64_t tokens;
     double hard;
-    double loss, kl, entropy, low, high, gap, gap_max, n_token, deviation; /* sums over tokens, or groups */
+    double deviation; /* sum over groups */
+    text_grpo_sums sums;
     arena arena;
 } cre_update;
 
@@ -158,93 +155,55 @@ static void choose_groups(cre_update *u) {
 
 /* ---- sequences ---- */
 
-static pgr_status add_chain(cre_update *u, cre_chain *c, const ids *prompt, pgr_error *err) {
+static pgr_status add_chain(cre_update *u, const cre_chain *c, const ids *prompt, pgr_error *err) {
     const infer_chain *from = c->from;
-    bool ended = from->finish == PGR_FINISH_STOP && u->t->end >= 0;
-    size_t n = from->tokens.n + ended;
+    size_t n = from->tokens.n + (from->end >= 0);
     int32_t *tokens = arena_array(&u->arena, prompt->n + n + 1, sizeof *tokens);
-    c->old = arena_array(&u->arena, 2 * n + 1, sizeof *c->old);
-    if (!tokens || !c->old) return fail_mem(err);
+    double *old = arena_array(&u->arena, 2 * n + 1, sizeof *old);
+    if (!tokens || !old) return fail_mem(err);
     if (n == 0) return PGR_OK;
     memcpy(tokens, prompt->v, prompt->n * sizeof *tokens);
     for (size_t k = 0; k < n; k++) {
         bool own = k < from->tokens.n;
-        tokens[prompt->n + k] = own ? from->tokens.v[k] : u->t->end;
-        c->old[k] = own ? (double)from->logprobs[k] : NAN;
+        tokens[prompt->n + k] = own ? from->tokens.v[k] : from->end;
+        old[k] = own ? (double)from->logprobs[k] : (double)from->end_logprob;
     }
-    c->ref = c->old + n;
-    c->seq = (chain_seq){.tokens = tokens, .n = prompt->n + n, .from = prompt->n};
-    u->list[u->n] = c;
-    u->seqs[u->n++] = c->seq;
-    u->tokens += c->seq.n;
+    chain_seq seq = {.tokens = tokens, .n = prompt->n + n, .from = prompt->n};
+    u->list[u->n++] = (text_drawn){seq, old, old + n, c->advantage};
+    u->tokens += seq.n;
     return PGR_OK;
 }
 
 static pgr_status list_chains(cre_update *u, pgr_error *err) {
     size_t samples = u->t->o->grpo.samples, most = u->n_group * samples;
     u->list = arena_array(&u->arena, most, sizeof *u->list);
-    u->seqs = arena_array(&u->arena, most, sizeof *u->seqs);
-    u->weight = arena_array(&u->arena, most, sizeof *u->weight);
-    size_t *lengths = arena_array(&u->arena, most, sizeof *lengths);
-    if (!u->list || !u->seqs || !u->weight || !lengths) return fail_mem(err);
+    if (!u->list) return fail_mem(err);
     for (size_t i = 0; i < most; i++) {
-        cre_group *g = &u->groups[i / samples];
+        const cre_group *g = &u->groups[i / samples];
         const infer_result *from = u->made.results[i / (samples / u->n_order)];
         if (g->taken && !g->flat) PGR_TRY(add_chain(u, &g->chains[i % samples], &from->prompt, err));
     }
-    for (size_t i = 0; i < u->n; i++) lengths[i] = u->seqs[i].n - u->seqs[i].from;
-    grpo_weights(u->t->o->grpo.sequence_mean ? GRPO_SEQUENCE_MEAN : GRPO_TOKEN_MEAN, lengths, u->n, u->weight);
     return PGR_OK;
-}
-
-/* ---- passes ---- */
-
-static void keep_reference(void *ctx, size_t i, const chain_reading *r, chain_grads *g) {
-    cre_update *u = ctx;
-    (void)g;
-    for (size_t k = 0; k < u->seqs[i].n - u->seqs[i].from; k++) u->list[i]->ref[k] = r->log_p[k];
-}
-
-static void chain_loss(void *ctx, size_t i, const chain_reading *r, chain_grads *g) {
-    cre_update *u = ctx;
-    const pgr_text_grpo *o = &u->t->o->grpo;
-    const cre_chain *c = u->list[i];
-    grpo_terms terms = {o->clip_low, o->clip_high, o->dual, o->kl};
-    for (size_t k = 0; k < u->seqs[i].n - u->seqs[i].from; k++) {
-        bool known = isfinite(c->old[k]);
-        double old = known ? c->old[k] : r->log_p[k], gap = fabs(old - r->log_p[k]);
-        grpo_token x = grpo_token_loss(&terms, r->log_p[k], old, c->ref[k], c->advantage);
-        u->loss += u->weight[i] * x.loss;
-        g->log_p[k] = u->weight[i] * x.slope;
-        u->kl += x.kl;
-        u->entropy += r->entropy[k];
-        u->low += x.clipped == -1;
-        u->high += x.clipped == 1;
-        u->gap += gap;
-        u->gap_max = gap > u->gap_max ? gap : u->gap_max;
-        u->n_token++;
-    }
-}
-
-static pgr_status run_passes(cre_update *u, pgr_error *err) {
-    text *t = u->t;
-    const char *init = t->o->grpo.reference_base ? NULL : t->o->train.init;
-    if (t->o->grpo.kl > 0) {
-        if (!t->reference) PGR_TRY(reference_open(u->r, init, &t->reference, err));
-        reference_exchange(u->r, t->reference);
-        pgr_status s = run_chains(u->r, u->seqs, u->n, keep_reference, u, false, err);
-        reference_exchange(u->r, t->reference);
-        if (s != PGR_OK) return s;
-    }
-    return run_chains(u->r, u->seqs, u->n, chain_loss, u, true, err);
 }
 
 /* ---- the step ---- */
 
+static pgr_status learn(cre_update *u, pgr_error *err) {
+    text *t = u->t;
+    const pgr_text_grpo *o = &t->o->grpo;
+    const char *init = o->reference_base ? NULL : t->o->train.init;
+    grpo_terms how = {o->clip_low, o->clip_high, o->dual, o->kl};
+    if (u->n == 0) return PGR_OK;
+    if (o->kl > 0 && !t->reference) PGR_TRY(reference_open(u->r, init, &t->reference, err));
+    return text_grpo_learn(u->r, u->list, u->n, &how, o->sequence_mean ? GRPO_SEQUENCE_MEAN : GRPO_TOKEN_MEAN,
+                           t->reference, &u->sums, err);
+}
+
 static void put_metrics(const cre_update *u, metrics *m) {
     double reward = 0, covered = 0, won = 0, parsed = 0, length = 0, cut = 0, flat = 0;
     size_t samples = u->t->o->grpo.samples;
-    double all = (double)(u->n_group * samples), n = u->n_token > 0 ? u->n_token : 1;
+    const text_grpo_sums *sums = &u->sums;
+    double all = (double)(u->n_group * samples), n = sums->n_token > 0 ? (double)sums->n_token : 1;
     for (size_t i = 0; i < u->n_group; i++) {
         flat += u->groups[i].flat;
         for (size_t k = 0; k < samples; k++) {
@@ -265,12 +224,12 @@ static void put_metrics(const cre_update *u, metrics *m) {
     metrics_put(m, "rewards/parsed/mean", parsed);
     metrics_put(m, "completions/mean_length", length);
     metrics_put(m, "completions/clipped_ratio", cut);
-    metrics_put(m, "kl", u->kl / n);
-    metrics_put(m, "entropy", u->entropy / n);
-    metrics_put(m, "clip_ratio/low_mean", u->low / n);
-    metrics_put(m, "clip_ratio/high_mean", u->high / n);
-    metrics_put(m, "sampling/sampling_logp_difference/mean", u->gap / n);
-    metrics_put(m, "sampling/sampling_logp_difference/max", u->gap_max);
+    metrics_put(m, "kl", sums->kl / n);
+    metrics_put(m, "entropy", sums->entropy / n);
+    metrics_put(m, "clip_ratio/low_mean", sums->low / n);
+    metrics_put(m, "clip_ratio/high_mean", sums->high / n);
+    metrics_put(m, "sampling/sampling_logp_difference/mean", sums->n_known > 0 ? sums->gap / (double)sums->n_known : 0);
+    metrics_put(m, "sampling/sampling_logp_difference/max", sums->gap_max);
     if (u->t->o->stage == PGR_STAGE_HNCL) metrics_put(m, "hard_share", u->hard);
 }
 
@@ -287,7 +246,7 @@ static pgr_status run_update(cre_update *u, pgr_error *err) {
     }
     choose_groups(u);
     PGR_TRY(list_chains(u, err));
-    return run_passes(u, err);
+    return learn(u, err);
 }
 
 pgr_status text_step_cre(void *ctx, train_run *r, metrics *m, pgr_error *err) {
@@ -301,7 +260,7 @@ pgr_status text_step_cre(void *ctx, train_run *r, metrics *m, pgr_error *err) {
                     .n_order = t->o->one_order ? 1 : 2,
                     .hard = hncl ? o->hard_from + (o->hard_to - o->hard_from) * gone : 0};
     pgr_status s = run_update(&u, err);
-    m->loss = u.loss;
+    m->loss = u.sums.loss;
     m->tokens = u.tokens;
     m->epoch = (double)r->state.position[0] / (double)t->set.n_order;
     if (s == PGR_OK) put_metrics(&u, m);

@@ -1,17 +1,20 @@
 /* text_eval.c - held pairs under the user's own history, a stranger's and the own one turned round: the model writes
  * one chain each, freely; how many parse, how many rank the pair right. */
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/hash.h"
 #include "base/json.h"
 #include "base/mem.h"
+#include "judge/slots.h"
 #include "train/text.h"
 
 enum { CHUNK = 16, VIEWS = 3 };
 
 typedef struct count {
     double n, parsed, right, wrong_sum, tokens;
+    double first, margin, margin2; /* under the own history: judge_first; margins of what parses, and their squares */
 } count;
 
 typedef struct evaluation {
@@ -19,6 +22,8 @@ typedef struct evaluation {
     train_run *r;
     const psi_set *set;
     buf samples;
+    uint64_t *rubrics; /* (n_rubric) the lists of criteria of the chains under the own history, as hashes */
+    size_t n_rubric;
 } evaluation;
 
 static bool is_asked(const psi_set *s, size_t i) {
@@ -52,6 +57,37 @@ static void put_sample(evaluation *v, size_t pair, text_whose whose, size_t orde
     buf_puts(&v->samples, "}\n");
 }
 
+/* Whether the heaviest criterion goes the way in which all of the user's pairs go, by the rule. */
+static pgr_status judge_first(const psi_set *s, size_t pair, const chain *c, arena *a, double *out, pgr_error *err) {
+    double target[N_TASTE];
+    const psi_user *u = &s->users[s->user[pair]];
+    int word = text_first_word(c);
+    size_t *all = arena_array(a, u->n + 1, sizeof *all);
+    if (!all) return fail_mem(err);
+    for (size_t i = 0; i < u->n; i++) all[i] = u->first + i;
+    slots_target(s->pairs, all, u->n, target);
+    *out = word >= 0 && target[word] > target[word ^ 1]; /* its opposite */
+    return PGR_OK;
+}
+
+static void note_rubric(evaluation *v, const chain *c) {
+    uint64_t h = HASH_BEGIN;
+    for (size_t i = 0; i < c->n_criterion; i++) h = hash_whole_text(h, c->criteria[i].name);
+    for (size_t i = 0; i < v->n_rubric; i++)
+        if (v->rubrics[i] == h) return;
+    v->rubrics[v->n_rubric++] = h;
+}
+
+static pgr_status note_own(evaluation *v, size_t pair, const text_verdict *of, arena *a, count *out, pgr_error *err) {
+    double right = 0;
+    PGR_TRY(judge_first(v->set, pair, &of->read, a, &right, err));
+    note_rubric(v, &of->read);
+    out->first += right;
+    out->margin += of->margin;
+    out->margin2 += of->margin * of->margin;
+    return PGR_OK;
+}
+
 static pgr_status ask(evaluation *v, const size_t *pairs, size_t n, text_whose whose, count *out, pgr_error *err) {
     frame_prompt prompts[CHUNK];
     text_ask asks[CHUNK];
@@ -74,6 +110,7 @@ static pgr_status ask(evaluation *v, const size_t *pairs, size_t n, text_whose w
         s = text_judge(v->t, c->text.data ? c->text.data : "", c->text.n, pairs[i] % 2, &a, &of, err);
         if (s != PGR_OK) break;
         out->n++;
+        if (of.parsed && whose == TEXT_OWN) s = note_own(v, pairs[i], &of, &a, out, err);
         out->parsed += of.parsed;
         out->right += !of.parsed || of.margin == 0 ? 0.5 : of.margin > 0;
         out->wrong_sum += of.wrong_sum;
@@ -101,29 +138,37 @@ static pgr_status write_samples(evaluation *v, pgr_error *err) {
     return s;
 }
 
+static void put_metrics(const evaluation *v, const count of[VIEWS], metrics *m) {
+    const count *own = &of[TEXT_OWN];
+    double all = of[0].n + of[1].n + of[2].n, parsed = of[0].parsed + of[1].parsed + of[2].parsed;
+    double any = own->parsed > 0 ? own->parsed : NAN, mean = own->margin / any;
+    metrics_put(m, "chains/own", own->right / own->n);
+    metrics_put(m, "chains/flipped", of[TEXT_FLIPPED].right / of[TEXT_FLIPPED].n);
+    metrics_put(m, "chains/stranger", of[TEXT_STRANGER].right / of[TEXT_STRANGER].n);
+    metrics_put(m, "chains/parsed", parsed / all);
+    metrics_put(m, "chains/arithmetic_wrong",
+                parsed > 0 ? (of[0].wrong_sum + of[1].wrong_sum + of[2].wrong_sum) / parsed : 0);
+    metrics_put(m, "chains/first_right", own->first / any);
+    metrics_put(m, "chains/distinct", (double)v->n_rubric);
+    metrics_put(m, "chains/spread", own->parsed > 0 ? sqrt(fmax(0, own->margin2 / any - mean * mean)) : NAN);
+    metrics_put(m, "completions/mean_length", (of[0].tokens + of[1].tokens + of[2].tokens) / all);
+}
+
 pgr_status text_evaluate(void *ctx, train_run *r, metrics *m, pgr_error *err) {
     text *t = ctx;
     evaluation v = {.t = t, .r = r, .set = t->eval.n_pair > 0 ? &t->eval : &t->set};
     count of[VIEWS] = {{0}};
     size_t *pairs = mem_array(t->o->eval_limit, sizeof *pairs);
-    if (!pairs) return fail_mem(err);
-    size_t n = pick(t, v.set, pairs);
-    pgr_status s = PGR_OK;
+    v.rubrics = mem_array(t->o->eval_limit, sizeof *v.rubrics);
+    pgr_status s = pairs && v.rubrics ? PGR_OK : fail_mem(err);
+    size_t n = s == PGR_OK ? pick(t, v.set, pairs) : 0;
     for (text_whose w = TEXT_OWN; w <= TEXT_STRANGER; w++)
         for (size_t i = 0; s == PGR_OK && i < n; i += CHUNK)
             s = ask(&v, pairs + i, n - i < CHUNK ? n - i : CHUNK, w, &of[w], err);
     if (s == PGR_OK && n > 0) s = write_samples(&v, err);
-    if (s == PGR_OK && n > 0) {
-        double all = of[0].n + of[1].n + of[2].n, parsed = of[0].parsed + of[1].parsed + of[2].parsed;
-        metrics_put(m, "chains/own", of[TEXT_OWN].right / of[TEXT_OWN].n);
-        metrics_put(m, "chains/flipped", of[TEXT_FLIPPED].right / of[TEXT_FLIPPED].n);
-        metrics_put(m, "chains/stranger", of[TEXT_STRANGER].right / of[TEXT_STRANGER].n);
-        metrics_put(m, "chains/parsed", parsed / all);
-        metrics_put(m, "chains/arithmetic_wrong",
-                    parsed > 0 ? (of[0].wrong_sum + of[1].wrong_sum + of[2].wrong_sum) / parsed : 0);
-        metrics_put(m, "completions/mean_length", (of[0].tokens + of[1].tokens + of[2].tokens) / all);
-    }
+    if (s == PGR_OK && n > 0) put_metrics(&v, of, m);
     buf_free(&v.samples);
     mem_free(pairs);
+    mem_free(v.rubrics);
     return s;
 }

@@ -95,6 +95,11 @@ static size_t heaviest(const chain *c, const chain_criterion **out) {
     return n;
 }
 
+int text_first_word(const chain *c) {
+    const chain_criterion *list[HEAVIEST];
+    return heaviest(c, list) > 0 ? word_of(list[0]->name) : -1;
+}
+
 /* What the chain's words have of the truth, of what as many as count could have. */
 static double cover_taste(const truth *t, const chain *c) {
     const chain_criterion *list[HEAVIEST];

@@ -67,6 +67,21 @@ static double evaluated(const watched *w, const char *name) {
     return json_number_value(json_object_get(w->evaluation, name));
 }
 
+/* Lines of a run's metrics, by name. */
+static size_t metrics_of(const char *name, const char *metric, double *out, size_t most) {
+    buf all = {0};
+    size_t n = 0;
+    assert_int_equal(file_read(path_of(name), &all, NULL), PGR_OK);
+    for (char *line = strtok(all.data, "\n"); line && n < most; line = strtok(NULL, "\n")) {
+        json_t *v = NULL;
+        assert_int_equal(json_parse(line, strlen(line), name, 1, &v, NULL), PGR_OK);
+        if (json_object_get(v, metric)) out[n++] = json_number_value(json_object_get(v, metric));
+        json_decref(v);
+    }
+    buf_free(&all);
+    return n;
+}
+
 /* The share of chains that parse, all written freely, goes from none to nearly all. */
 static void test_psi_learns_the_form(void **state) {
     (void)state;
@@ -152,6 +167,9 @@ static void test_refusals(void **state) {
     o = options_for(PGR_STAGE_PSI, path_of("refused"));
     o.teacher = PGR_TEACHER_SERVER;
     assert_refused(&o, PGR_E_ARG, "server: found none");
+    o = options_for(PGR_STAGE_PSI, path_of("refused"));
+    o.train.full = true;
+    assert_refused(&o, PGR_E_ARG, "full: found true");
     o = options_for(PGR_STAGE_CRE, path_of("refused"));
     o.grpo.samples = 3;
     assert_refused(&o, PGR_E_ARG, "samples 3");
@@ -173,19 +191,28 @@ static void test_own_chains(void **state) {
     assert_int_equal(report.steps, 2);
 }
 
-/* Lines of a run's metrics, by name. */
-static size_t metrics_of(const char *name, const char *metric, double *out, size_t most) {
-    buf all = {0};
-    size_t n = 0;
-    assert_int_equal(file_read(path_of(name), &all, NULL), PGR_OK);
-    for (char *line = strtok(all.data, "\n"); line && n < most; line = strtok(NULL, "\n")) {
-        json_t *v = NULL;
-        assert_int_equal(json_parse(line, strlen(line), name, 1, &v, NULL), PGR_OK);
-        if (json_object_get(v, metric)) out[n++] = json_number_value(json_object_get(v, metric));
-        json_decref(v);
-    }
-    buf_free(&all);
-    return n;
+/* The built-in frame of the paper's form: all scores of the teacher's chains are found inside its rationale, which has
+ * a JSON text's line breaks. */
+static void test_full_form(void **state) {
+    (void)state;
+    watched w = {0};
+    pgr_train_report report;
+    pgr_text_options o = options_for(PGR_STAGE_PSI, path_of("full"));
+    o.frame = "full";
+    o.train.pass_tokens = 8192;
+    o.train.steps = 2;
+    o.train.batch = 1;
+    o.max_tokens = 1200; /* the teacher's have 1,000 of this tokenizer's */
+    o.pairs = 2;
+    o.history = 2;
+    o.held = 0; /* nothing to evaluate on */
+    double placed[2], right[2];
+    watch_run(&o.train, &w);
+    assert_int_equal(run(&o, 2, &report), PGR_OK);
+    assert_int_equal(metrics_of("full/metrics.jsonl", "placed", placed, 2), 2);
+    assert_int_equal(metrics_of("full/metrics.jsonl", "accuracy", right, 2), 2);
+    assert_true(placed[0] == 1 && placed[1] == 1);
+    assert_true(isfinite(w.loss[0]) && right[0] >= 0 && right[0] <= 1);
 }
 
 /* The share of hard pairs rises from none to --hard-to; an interrupted run goes on to the same bits. The engine draws
@@ -230,6 +257,7 @@ int main(void) {
                                        cmocka_unit_test(test_cut_line),
                                        cmocka_unit_test(test_refusals),
                                        cmocka_unit_test(test_own_chains),
+                                       cmocka_unit_test(test_full_form),
                                        cmocka_unit_test(test_hncl)};
     return cmocka_run_group_tests(tests, write_all, remove_folder);
 }

@@ -123,8 +123,11 @@ static const option_row OPTIONS[] = {
     {0, "calibration", "FILE", "how the language model's verdicts become probabilities (of --calibration-out)",
      OPTION_AT(bench_run, o.calibration)},
     {0, "calibration-out", "FILE",
-     "a calibration for `score`, fitted on the last row of p-genrm; ask other rows than those you measure it on",
+     "a calibration for `score`, fitted on the last row of p-genrm, verdicts on answers and on views apart; ask other "
+     "rows than those you measure it on",
      OPTION_AT(bench_run, o.calibration_out)},
+    {0, "calibration-kind", "KIND", "only of these verdicts, answers or views; what FILE has for the others stays",
+     OPTION_AT(bench_run, o.calibration_kind)},
     {0, "cold-start", NULL, "accuracy by how many pairs of a new user are known; what others chose is known as before",
      OPTION_AT(bench_run, cold_start)},
     {0, "cold-pairs", "N,N...", "these numbers (default: 0,1,2,3,6,10), of users who have the largest",

@@ -329,8 +329,8 @@ static void verdict_line(const pgr_result *r, char *line, size_t size) {
         snprintf(line, size, "Response %s, %s confidence (calibrated); %s.", letter((size_t)r->best).s,
                  percent(r->confidence).s, who);
     } else {
-        snprintf(line, size, "Response %s: %s. How often that is right is not known without a calibration.",
-                 letter((size_t)r->best).s, who);
+        snprintf(line, size, "Response %s: %s. How often that is right is not known without a calibration%s.",
+                 letter((size_t)r->best).s, who, r->kind == PGR_VERDICT_VIEWS ? " of verdicts on views" : "");
     }
 }
 

@@ -475,9 +475,19 @@ void pgr_perplexity_free(pgr_perplexity *p);
 
 /* ---- calibration ----------------------------------------------------------------------------------------------- */
 
-/* A map from what the chains say of "A is better than B" to how often that is so, fitted on outcomes (docs/scores.md).
- * It is symmetric: what it makes of A against B and of B against A sums to 1. Read-only once made: threads may share
- * it. */
+/* What a verdict stands on (docs/scores.md). */
+typedef enum pgr_verdict_kind {
+    PGR_VERDICT_ANSWERS, /* what the responses are like: their texts, the user's taste */
+    PGR_VERDICT_VIEWS,   /* statements: what people said of them, and nothing else; of frames with slots */
+} pgr_verdict_kind;
+
+enum { PGR_VERDICT_KINDS = 2 };
+
+const char *pgr_verdict_kind_name(pgr_verdict_kind kind); /* "answers", "views": as results and files have it */
+
+/* Maps from what the chains say of "A is better than B" to how often that is so, fitted on outcomes (docs/scores.md):
+ * one for verdicts of a kind, or one for each kind. No map is used for verdicts of another kind. A map is symmetric:
+ * what it makes of A against B and of B against A sums to 1. Read-only once made: threads may share it. */
 typedef struct pgr_calibration pgr_calibration;
 
 typedef enum pgr_calibration_method {
@@ -498,19 +508,27 @@ typedef struct pgr_gap {
     double n;      /* chains that the weights amount to: 1 / sum of their squares */
 } pgr_gap;
 
-/* x, y: (n), n >= 1. y[i]: 1 A was better, 0 B was; a tie is 0.5. *out is the caller's (pgr_calibration_free). */
-pgr_status pgr_calibration_fit(pgr_calibration_method method, pgr_calibration_input input, const double *x,
-                               const double *y, size_t n, pgr_calibration **out, pgr_error *err);
-double pgr_calibration_apply(const pgr_calibration *c, double x); /* a probability; NaN for NaN */
+/* A map for verdicts of the kind, of which all outcomes are. x, y: (n), n >= 1. y[i]: 1 A was better, 0 B was; a tie is
+ * 0.5. *out is the caller's (pgr_calibration_free). */
+pgr_status pgr_calibration_fit(pgr_verdict_kind kind, pgr_calibration_method method, pgr_calibration_input input,
+                               const double *x, const double *y, size_t n, pgr_calibration **out, pgr_error *err);
+/* A probability; NaN for NaN, and where there is no map for the kind. */
+double pgr_calibration_apply(const pgr_calibration *c, pgr_verdict_kind kind, double x);
 /* The same over differences of whole requests, which tell what varies between requests from what varies between the
  * chains of one: the map is of PGR_CALIBRATION_SHRUNK and keeps both variances. Needs a verdict of two chains or
  * more. */
-pgr_status pgr_calibration_fit_gaps(pgr_calibration_method method, const pgr_gap *x, const double *y, size_t n,
-                                    pgr_calibration **out, pgr_error *err);
-double pgr_calibration_apply_gap(const pgr_calibration *c, const pgr_gap *x); /* a map of any input; NaN for NaN */
-pgr_calibration_input pgr_calibration_takes(const pgr_calibration *c);
+pgr_status pgr_calibration_fit_gaps(pgr_verdict_kind kind, pgr_calibration_method method, const pgr_gap *x,
+                                    const double *y, size_t n, pgr_calibration **out, pgr_error *err);
+/* By a map of any input; NaN as above. */
+double pgr_calibration_apply_gap(const pgr_calibration *c, pgr_verdict_kind kind, const pgr_gap *x);
+/* How many outcomes the map for the kind was fitted on; 0: there is none (c may be NULL). */
+size_t pgr_calibration_outcomes(const pgr_calibration *c, pgr_verdict_kind kind);
+pgr_calibration_input pgr_calibration_takes(const pgr_calibration *c, pgr_verdict_kind kind); /* the map is there */
+/* into takes over the maps of from, in the place of its own for the same kinds; from is freed. */
+void pgr_calibration_join(pgr_calibration *into, pgr_calibration *from);
+/* One JSON object, {"answers": MAP, "views": MAP} or one of both; a bare MAP is read as one of answers. */
 pgr_status pgr_calibration_open(const char *path, pgr_calibration **out, pgr_error *err);
-pgr_status pgr_calibration_write(const pgr_calibration *c, const char *path, pgr_error *err); /* one JSON object */
+pgr_status pgr_calibration_write(const pgr_calibration *c, const char *path, pgr_error *err);
 void pgr_calibration_free(pgr_calibration *c); /* NULL is fine */
 
 /* Expected calibration error: over n_bin bins of equal width of the probabilities p, the mean of |mean p - mean y|
@@ -779,7 +797,8 @@ typedef struct pgr_judge_options {
     size_t cold_pairs;    /* a user with fewer pairs leans on similar users (docs/scores.md); 0: nobody does */
     pgr_history_by history_by;
     pgr_embedder *embedder; /* for PGR_HISTORY_RELEVANT where people is NULL; the caller's. May be NULL */
-    const pgr_calibration *calibration; /* of the win probabilities; the caller's. NULL: none are told */
+    const pgr_calibration *calibration; /* of the win probabilities; the caller's. None are told where it is NULL or
+                                           has no map for the verdict's kind */
     double adaptive;      /* 0: all chains are written. Else 0.5..1: no more once the result's `settled` is this; the
                              chains written are the first of those that there would be */
     size_t draws;         /* different choices of pairs that the own chains are spread over; 0 counts as 1 */
@@ -850,10 +869,11 @@ typedef struct pgr_result {
     const char *id, *model, *frame;
     int best;             /* index of the best response, -1 if no chain parsed */
     bool tie;             /* another response has the same score */
+    pgr_verdict_kind kind; /* what it stands on: one for all chains of a request */
     double confidence;    /* win probability of the best; NaN if none, and without a calibration as for win */
     double confidence_raw; /* what the spread between chains alone would make of it: what maps are fitted on and
                               `bench` measures. Not how often the best is better: nothing for people to read */
-    bool calibrated;
+    bool calibrated;      /* by a map for verdicts of this kind */
     size_t agree;         /* chains that prefer the best */
     pgr_gap lead;         /* the best's scores minus those of the next best text */
     bool open;            /* the spread between chains keeps the verdict open: more chains would tell */

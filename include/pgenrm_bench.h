@@ -122,11 +122,14 @@ typedef struct pgr_bench_options {
                          * keep the engine busy. The numbers do not depend on it */
     const char *out;    /* folder for verdicts, rows and the report; NULL: nothing is kept */
     bool resume;        /* go on with what `out` holds; the settings must be the same */
-    const char *calibration;     /* file of such a calibration: the language model's verdicts get probabilities by it;
-                                  * NULL: none, and judge.calibration is not looked at */
+    const char *calibration;     /* file of such a calibration: the language model's verdicts get probabilities by it,
+                                  * where it has a map for their kind; NULL: none, and judge.calibration is not looked
+                                  * at */
     const char *calibration_out; /* file for a calibration fitted on the verdicts of each set's last p-genrm row that is
-                                  * no control: of shrunk leads, or of probabilities where no verdict has two
-                                  * chains; NULL: none */
+                                  * no control, for each kind of verdict of which there are 8 a map: of shrunk leads,
+                                  * or of probabilities where no verdict has two chains. A map for another kind that
+                                  * the file has stays; NULL: none */
+    const char *calibration_kind; /* "answers" or "views": of these verdicts alone; NULL: of both */
     pgr_judge_options judge; /* how p-genrm asks; its ind, pro, seed, watch and callbacks are not looked at. Without
                                 its people similar users come from a store that is made of each set's train
                                 rows, in `out` */
@@ -212,7 +215,9 @@ typedef struct pgr_bench_row {
     double over_ind, over_ind_se;           /* and of a row with pro to as many chains under the own history */
     pgr_bench_errors over_longest_errors, over_base_errors, over_stranger_errors, over_ind_errors;
     double stranger_accuracy, stranger_spread; /* of the strangers: mean, standard deviation between them */
-    bool calibrated;  /* the language model's probabilities are those of options.calibration */
+    bool calibrated;     /* the language model's probabilities are those of options.calibration */
+    size_t uncalibrated; /* verdicts of the language model that had no map for their kind: log_loss, brier, ece and bins
+                          * of a calibrated row leave them out, other rows have no others */
     const char *base; /* the method that over_base compares with, "" if none */
     pgr_bench_bin bins[PGR_BENCH_BINS];
     const pgr_bench_at *by_chains; /* (n_by_chains) for 1, 2, 3... chains of ind, in the order in which they are

@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""held_rows.py DATA.jsonl [--held .1]: rows that `pgenrm train psi quality=DATA.jsonl` holds back become split "val".
+"""held_rows.py DATA.jsonl [--held .1] [--views N]: rows that `pgenrm train psi` holds back become split "val".
 
-Prints the file with those train rows (by the last turn of the query, as src/train/psi_data.c has it) of split "val" in
-place of "train", and on standard error how many they are: rows from which an adapter has learnt nothing, on which a
-calibration for it can be fitted (docs/bench.md, "Numbers")."""
+Prints the file with those train rows of split "val" in place of "train", and on standard error how many they are: rows
+from which an adapter has learnt nothing, on which a calibration for it can be fitted (docs/bench.md, "Numbers"). Of
+`quality=DATA.jsonl` psi holds back queries (by the last turn, as src/train/psi_data.c has it). Of `views=DATA.jsonl` it
+holds back users: with --views each Nth train row of these is asked, the others stay what is known of them."""
 import argparse
 import json
 import sys
@@ -17,8 +18,8 @@ def fnv(text):
     return h
 
 
-def is_held(query, share):
-    h = fnv(query)
+def is_held(key, share):
+    h = fnv(key)
     return (h ^ h >> 32) % 100003 < share * 100003
 
 
@@ -26,13 +27,20 @@ def main():
     p = argparse.ArgumentParser()
     p.add_argument("data", type=argparse.FileType("r", encoding="utf-8"))
     p.add_argument("--held", type=float, default=0.1)
+    p.add_argument("--views", type=int, metavar="N")
     a = p.parse_args()
     held = train = 0
+    rows = {}  # of a held user, so far
     for line in a.data:
         row = json.loads(line)
         if row.get("split") == "train" and "chosen" in row and "history" not in row.get("subset", []):
             train += 1
-            if is_held(row["context"][-1]["content"], a.held):
+            user, query = row["user_id"], row["context"][-1]["content"]
+            asked = is_held(user if a.views else query, a.held)
+            if a.views and asked:
+                rows[user] = rows.get(user, 0) + 1
+                asked = rows[user] % a.views == 0
+            if asked:
                 held += 1
                 row["split"] = "val"
         print(json.dumps(row, ensure_ascii=False))

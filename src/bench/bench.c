@@ -10,6 +10,7 @@
 #include "base/watch.h"
 #include "bench/company.h"
 #include "bench/cv.h"
+#include "bench/outcomes.h"
 #include "bench/robust.h"
 #include "bench/run.h"
 #include "bench/scalar_fit.h"
@@ -31,10 +32,8 @@ typedef struct bench {
     pgr_bench_row *rows; /* (n_row) */
     size_t n_row;
     journal j;
-    pool *threads;  /* of fits */
-    double *x, *y;  /* (n_outcome) for calibration_out */
-    pgr_gap *leads; /* (n_outcome) */
-    size_t n_outcome;
+    pool *threads;                  /* of fits */
+    outcomes of[PGR_VERDICT_KINDS]; /* for calibration_out */
 } bench;
 
 /* ---- data -------------------------------------------------------------------------------------------------------- */
@@ -111,6 +110,19 @@ static pgr_status add_controls(bench *b, const summary_input *in, const run_inpu
     return robust_run(run, in->t, fits_source(run->fits), &b->made->arena, rows, b->err);
 }
 
+/* Verdicts that a given calibration has no map for. */
+static pgr_status note_uncalibrated(bench *b, const pgr_bench_row *r) {
+    const pgr_calibration *c = b->o->judge.calibration;
+    if (!c || r->uncalibrated == 0) return PGR_OK;
+    bool views = pgr_calibration_outcomes(c, PGR_VERDICT_VIEWS) == 0;
+    size_t all = r->runs * r->pairs * (r->stranger ? r->strangers : 1);
+    return plan_note(&b->notes, &b->made->arena, b->err,
+                     "%.100s: %zu of %zu verdicts of %s%s are of %s, for which the calibration has no map: %s", r->data,
+                     r->uncalibrated, all, r->method, r->stranger ? " (strangers)" : "",
+                     pgr_verdict_kind_name(views ? PGR_VERDICT_VIEWS : PGR_VERDICT_ANSWERS),
+                     r->calibrated ? "log loss, Brier and ECE are without them" : "no probability is told");
+}
+
 static pgr_status add_rows(bench *b, const summary_input *in, const run_input *run, arena *a) {
     summary_line *lines = arena_array(a, in->t->n_cell + 1, sizeof *lines);
     if (!lines) return fail_mem(b->err);
@@ -122,7 +134,7 @@ static pgr_status add_rows(bench *b, const summary_input *in, const run_input *r
     PGR_TRY(add_controls(b, in, run, rows + b->n_row, a));
     for (size_t i = 0; i < n; i++) { /* the set is freed before the report */
         pgr_bench_row *r = &rows[b->n_row + i];
-        r->calibrated = b->o->calibration && (r->ind > 0 || r->pro > 0);
+        PGR_TRY(note_uncalibrated(b, r));
         r->data = arena_strdup(&b->made->arena, r->data);
         r->split = arena_strdup(&b->made->arena, r->split);
         r->model = arena_strdup(&b->made->arena, r->model);
@@ -165,35 +177,9 @@ static pgr_status find_people(const bench *b, const bench_data *d, pgr_people **
     return PGR_OK;
 }
 
-static pgr_status add_outcomes(bench *b, const verdict_table *t) {
+static pgr_status write_calibration(bench *b) {
     if (!b->o->calibration_out) return PGR_OK;
-    size_t n = b->n_outcome, most = n + t->n_run * t->n_row;
-    double *x = arena_array(&b->made->arena, most, sizeof *x), *y = arena_array(&b->made->arena, most, sizeof *y);
-    pgr_gap *leads = arena_array(&b->made->arena, most, sizeof *leads);
-    if (!x || !y || !leads) return fail_mem(b->err);
-    if (n) memcpy(x, b->x, n * sizeof *x);
-    if (n) memcpy(y, b->y, n * sizeof *y);
-    if (n) memcpy(leads, b->leads, n * sizeof *leads);
-    b->n_outcome += summary_outcomes(t, x + n, leads + n, y + n);
-    b->leads = leads;
-    b->x = x;
-    b->y = y;
-    return PGR_OK;
-}
-
-static pgr_status write_calibration(const bench *b) {
-    if (!b->o->calibration_out) return PGR_OK;
-    if (b->n_outcome == 0)
-        return fail(b->err, PGR_E_ARG, "%s: no verdict of p-genrm to fit a calibration on", b->o->calibration_out);
-    pgr_calibration *c = NULL;
-    if (summary_all_lead(b->leads, b->n_outcome))
-        PGR_TRY(pgr_calibration_fit_gaps(PGR_CALIBRATION_TEMPERATURE, b->leads, b->y, b->n_outcome, &c, b->err));
-    else /* one chain a verdict: nothing tells what varies between chains */
-        PGR_TRY(pgr_calibration_fit(PGR_CALIBRATION_TEMPERATURE, PGR_CALIBRATION_PROBABILITY, b->x, b->y, b->n_outcome,
-                                    &c, b->err));
-    pgr_status s = pgr_calibration_write(c, b->o->calibration_out, b->err);
-    pgr_calibration_free(c);
-    return s;
+    return outcomes_write(b->of, b->o->calibration_out, b->o->calibration_kind, &b->notes, &b->made->arena, b->err);
 }
 
 /* What weight the reward model should have had under p-genrm: a note. */
@@ -261,7 +247,7 @@ static pgr_status run_set_with(bench *b, const bench_data *d, pgr_people *people
                          .prototypes = prototypes,
                          .model = b->engine ? engine_about(b->engine)->name : "",
                          .scalar = b->o->scalar ? pgr_scalar_name(b->o->scalar) : ""};
-    PGR_TRY(add_outcomes(b, &t));
+    if (b->o->calibration_out) PGR_TRY(outcomes_add(&t, b->of, &b->made->arena, b->err));
     return add_rows(b, &sum, &run, a);
 }
 
@@ -326,13 +312,14 @@ static pgr_status run_all(bench *b) {
     PGR_TRY(journal_open(b->o->out, &b->j, b->err));
     PGR_TRY(pool_create(b->o->n_thread, &b->threads, b->err));
     for (size_t i = 0; i < b->o->n_data; i++) PGR_TRY(run_set(b, i));
+    pgr_status calibrated = write_calibration(b); /* the report is kept in any case */
     b->made->public = (pgr_bench_report){.rows = b->rows,
                                          .n_row = b->n_row,
                                          .notes = b->notes.list,
                                          .n_note = b->notes.n,
                                          .seconds = clock_now() - start};
     PGR_TRY(write_files(b));
-    return write_calibration(b);
+    return calibrated;
 }
 
 pgr_status pgr_bench(pgr_engine *engine, const pgr_bench_options *options, pgr_bench_report **out, pgr_error *err) {

@@ -15,9 +15,10 @@
 #include "base/mem.h"
 #include "base/options.h"
 #include "bench/derive.h"
+#include "bench/outcomes.h"
 #include "infer/engine.h"
 
-enum { RUNS_MAX = 1000, PLAN_VERSION = 4 /* 3 had one stranger */ };
+enum { RUNS_MAX = 1000, PLAN_VERSION = 5 /* 3 had one stranger, 4 told no kind of a verdict */ };
 
 pgr_bench_options pgr_bench_options_default(void) {
     static const int none[] = {0}, eight[] = {8};
@@ -254,12 +255,7 @@ static pgr_status check_calibration(const pgr_bench_options *o, pgr_error *err) 
         return fail(err, PGR_E_ARG,
                     "%s: there will be no verdict of p-genrm to fit a calibration on, expected ind or pro above 0",
                     path);
-    bool there = file_exists(path);
-    FILE *f = fopen(path, "a");
-    if (!f) return fail(err, PGR_E_IO, "%s: %s, expected a file that can be written", path, strerror(errno));
-    fclose(f);
-    if (!there) unlink(path);
-    return PGR_OK;
+    return outcomes_check(path, o->calibration_kind, err);
 }
 
 /* A train row leaves its own conversation out of its history. What is fitted on all train rows cannot. */
@@ -311,6 +307,9 @@ pgr_status plan_check(const pgr_bench_options *o, bool engine, pgr_error *err) {
                     "bench: pro is above 0, expected a store of users, or an output folder to make one in");
     PGR_TRY(check_train(o, similar, err));
     PGR_TRY(check_controls(o, err));
+    if (o->calibration_kind && !o->calibration_out)
+        return fail(err, PGR_E_ARG, "bench: no file for the calibration of %.60s, expected calibration_out",
+                    o->calibration_kind);
     if (o->calibration_out) PGR_TRY(check_calibration(o, err));
     if (o->resume && !o->out) return fail(err, PGR_E_ARG, "bench: nothing to resume, expected the folder of a run");
     return PGR_OK;

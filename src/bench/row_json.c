@@ -137,6 +137,7 @@ static void put_cost(const pgr_bench_row *r, buf *out) {
 static void put_trust(const pgr_bench_row *r, buf *out) {
     put_number(out, "log_loss", r->log_loss);
     put_number(out, "brier", r->brier);
+    put_count(out, "uncalibrated", r->uncalibrated);
     buf_printf(out, ",\"calibrated\":%s", r->calibrated ? "true" : "false");
     put_number(out, "ece", r->ece);
     put_number(out, "ece_floor", r->ece_floor);

@@ -179,6 +179,8 @@ static pgr_status take_result(group *g, size_t i, const pgr_result *result, benc
     v->prompt_tokens = result->prompt_tokens;
     v->cached_tokens = result->cached_tokens;
     v->tokens = result->completion_tokens;
+    v->kind = result->kind;
+    v->calibrated = result->calibrated;
     if (result->best >= 0) {
         double best = result->calibrated ? result->confidence : result->confidence_raw;
         v->p = result->tie ? 0.5 : (size_t)result->best == place ? best : 1 - best;

@@ -196,32 +196,6 @@ static pgr_status add_differences(const work *w, size_t line, pgr_bench_row *out
     return add_base(w, line, out);
 }
 
-/* ---- for a calibration ------------------------------------------------------------------------------------------- */
-
-bool summary_all_lead(const pgr_gap *leads, size_t n) {
-    double freedom = 0;
-    for (size_t i = 0; i < n; i++) {
-        if (!isfinite(leads[i].mean)) return false;
-        freedom += leads[i].n - 1;
-    }
-    return freedom > 1e-6; /* some verdict has two chains */
-}
-
-size_t summary_outcomes(const verdict_table *t, double *x, pgr_gap *leads, double *y) {
-    size_t n = 0, cell = t->n_cell;
-    for (size_t c = 0; c < t->n_cell; c++)
-        if (strcmp(t->cells[c].method, "p-genrm") == 0 && !t->cells[c].stranger && !t->cells[c].plain) cell = c;
-    for (size_t i = 0; cell < t->n_cell && i < t->n_run * t->n_row; i++) {
-        double p = verdict_at(t, cell, 0, i)->p; /* the runs of a cell follow each other */
-        if (isnan(p)) continue;
-        x[n] = i % 2 ? 1 - p : p;
-        leads[n] = verdict_at(t, cell, 0, i)->lead;
-        if (i % 2) leads[n].mean = -leads[n].mean;
-        y[n++] = i % 2 ? 0 : 1;
-    }
-    return n;
-}
-
 /* ---- over chains ------------------------------------------------------------------------------------------------- */
 
 /* Points of the verdict that the first m chains give. */
@@ -289,8 +263,9 @@ static pgr_status begin_scratch(work *w) {
     w->row = arena_array(w->a, n, sizeof *w->row);
     w->leads = arena_array(w->a, n, sizeof *w->leads);
     w->some = arena_array(w->a, n, sizeof *w->some);
+    w->kind = arena_array(w->a, n, sizeof *w->kind);
     bool got = w->values && w->p && w->y && w->mapped && w->confidence && w->right && w->whose && w->row && w->leads
-               && w->some;
+               && w->some && w->kind;
     return got ? PGR_OK : fail_mem(w->err);
 }
 

@@ -31,11 +31,4 @@ size_t summary_base(const verdict_table *t, const summary_line *lines, size_t n_
 /* The line of all strangers of a line; n_line: none. */
 size_t summary_strangers(const verdict_table *t, const summary_line *lines, size_t n_line, size_t line);
 
-/* Appends the verdicts of the last p-genrm cell that is no control: x (n) that the response shown first is better,
- * leads its lead, y whether it is. The arrays have room for n_run * n_row more. Returns how many; 0 where there is no
- * such cell. */
-size_t summary_outcomes(const verdict_table *t, double *x, pgr_gap *leads, double *y);
-/* Every verdict has a lead, and some are of two chains or more: a calibration over them can be fitted. */
-bool summary_all_lead(const pgr_gap *leads, size_t n);
-
 #endif

@@ -21,6 +21,7 @@ typedef struct summary_work {
     double *p, *y, *mapped, *confidence, *right; /* (n_most) scratch: verdicts of one line */
     pgr_gap *leads, *some;                       /* the same; some: of those that are fitted on */
     size_t *whose, *row;                         /* (n_most) scratch: their users, their rows */
+    pgr_verdict_kind *kind;                      /* (n_most) scratch */
 } summary_work;
 
 /* Verdict number r of a row in a line: of runs, of strangers x runs. */

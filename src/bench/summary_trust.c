@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/rng.h"
+#include "bench/outcomes.h"
 #include "bench/summary_parts.h"
 
 typedef summary_work work;
@@ -14,20 +15,40 @@ static const double SURE = 1e-3; /* log loss takes no probability as nearer to 0
 
 /* ---- calibration ------------------------------------------------------------------------------------------------- */
 
+/* Of a line that has calibrated verdicts these alone tell what its probabilities are worth: one without a map for its
+ * kind has none. */
+static bool has_probability(const bench_verdict *v, const pgr_bench_row *out) {
+    return !isnan(v->p) && (v->calibrated || !out->calibrated);
+}
+
+static void count_calibrated(const work *w, const summary_line *line, pgr_bench_row *out) {
+    const bench_cell *c = &w->in->t->cells[line->cell];
+    out->calibrated = false;
+    out->uncalibrated = 0;
+    for (size_t r = 0; r < line->n_verdict && !c->statistic && !c->scalar; r++)
+        for (size_t i = 0; i < w->n_row; i++) {
+            const bench_verdict *v = summary_at(w, line, r, i);
+            if (isnan(v->p)) continue;
+            out->calibrated = out->calibrated || v->calibrated;
+            out->uncalibrated += !v->calibrated;
+        }
+}
+
 /* The line's verdicts into p (that the response shown first is better), y (whether it is) and whose. Which is shown
  * first is the row's parity: a map fitted on p of the chosen response alone would see one outcome only. */
-static size_t gather(const work *w, const summary_line *line) {
+static size_t gather(const work *w, const summary_line *line, const pgr_bench_row *out) {
     size_t n = 0;
     for (size_t r = 0; r < line->n_verdict; r++)
         for (size_t i = 0; i < w->n_row; i++) {
             const bench_verdict *v = summary_at(w, line, r, i);
-            if (isnan(v->p)) continue;
+            if (!has_probability(v, out)) continue;
             bool first = i % 2 == 0;
             w->p[n] = first ? v->p : 1 - v->p;
             w->y[n] = first ? 1 : 0;
             w->leads[n] = v->lead;
             if (!first) w->leads[n].mean = -w->leads[n].mean;
             w->row[n] = i;
+            w->kind[n] = v->kind;
             w->whose[n++] = w->by.user[i];
         }
     return n;
@@ -81,22 +102,43 @@ static void add_bins(const work *w, size_t n, pgr_bench_bin *bins) {
     }
 }
 
-/* Every fifth of the users is judged by a map that was fitted on the others. */
+/* The verdicts of a kind: those of every fifth of the users are mapped by what was fitted on those of the others. */
+typedef struct share {
+    size_t fold;
+    pgr_verdict_kind kind;
+    size_t n_fit, n_map; /* of the others, of the fold */
+} share;
+
+static bool to_fit(const work *w, const share *s, size_t i) {
+    return w->kind[i] == s->kind && w->whose[i] % FOLDS != s->fold;
+}
+
+static bool to_map(const work *w, const share *s, size_t i) {
+    return w->kind[i] == s->kind && w->whose[i] % FOLDS == s->fold;
+}
+
+static share share_of(const work *w, size_t n, size_t number) {
+    share s = {.fold = number % FOLDS, .kind = (pgr_verdict_kind)(number / FOLDS)};
+    for (size_t i = 0; i < n; i++) {
+        s.n_fit += to_fit(w, &s, i);
+        s.n_map += to_map(w, &s, i);
+    }
+    return s;
+}
+
 static pgr_status cross_fit(const work *w, size_t n, pgr_calibration_method method, double *out) {
     double *x = w->confidence, *y = w->right;
     *out = NAN;
-    for (size_t fold = 0; fold < FOLDS; fold++) {
-        size_t n_fit = 0;
-        for (size_t i = 0; i < n; i++) {
-            if (w->whose[i] % FOLDS == fold) continue;
-            x[n_fit] = w->p[i];
-            y[n_fit++] = w->y[i];
-        }
-        if (n_fit == 0) return PGR_OK; /* all users in one fold: nothing to fit on */
+    for (size_t number = 0; number < FOLDS * PGR_VERDICT_KINDS; number++) {
+        share s = share_of(w, n, number);
+        if (s.n_map == 0) continue;
+        if (s.n_fit == 0) return PGR_OK; /* all of its users in one fold: nothing to fit on */
+        for (size_t i = 0, k = 0; i < n; i++)
+            if (to_fit(w, &s, i)) x[k] = w->p[i], y[k++] = w->y[i];
         pgr_calibration *c = NULL;
-        PGR_TRY(pgr_calibration_fit(method, PGR_CALIBRATION_PROBABILITY, x, y, n_fit, &c, w->err));
+        PGR_TRY(pgr_calibration_fit(s.kind, method, PGR_CALIBRATION_PROBABILITY, x, y, s.n_fit, &c, w->err));
         for (size_t i = 0; i < n; i++)
-            if (w->whose[i] % FOLDS == fold) w->mapped[i] = pgr_calibration_apply(c, w->p[i]);
+            if (to_map(w, &s, i)) w->mapped[i] = pgr_calibration_apply(c, s.kind, w->p[i]);
         pgr_calibration_free(c);
     }
     *out = confidence_error(w, w->mapped, w->y, n);
@@ -107,18 +149,16 @@ static pgr_status cross_fit(const work *w, size_t n, pgr_calibration_method meth
 static pgr_status cross_fit_leads(const work *w, size_t n, double *out) {
     double *y = w->right;
     *out = NAN;
-    for (size_t fold = 0; fold < FOLDS; fold++) {
-        size_t n_fit = 0;
-        for (size_t i = 0; i < n; i++) {
-            if (w->whose[i] % FOLDS == fold) continue;
-            w->some[n_fit] = w->leads[i];
-            y[n_fit++] = w->y[i];
-        }
-        if (!summary_all_lead(w->leads, n) || !summary_all_lead(w->some, n_fit)) return PGR_OK;
+    for (size_t number = 0; number < FOLDS * PGR_VERDICT_KINDS; number++) {
+        share s = share_of(w, n, number);
+        if (s.n_map == 0) continue;
+        for (size_t i = 0, k = 0; i < n; i++)
+            if (to_fit(w, &s, i)) w->some[k] = w->leads[i], y[k++] = w->y[i];
+        if (!outcomes_all_lead(w->leads, n) || !outcomes_all_lead(w->some, s.n_fit)) return PGR_OK;
         pgr_calibration *c = NULL;
-        PGR_TRY(pgr_calibration_fit_gaps(PGR_CALIBRATION_TEMPERATURE, w->some, y, n_fit, &c, w->err));
+        PGR_TRY(pgr_calibration_fit_gaps(s.kind, PGR_CALIBRATION_TEMPERATURE, w->some, y, s.n_fit, &c, w->err));
         for (size_t i = 0; i < n; i++)
-            if (w->whose[i] % FOLDS == fold) w->mapped[i] = pgr_calibration_apply_gap(c, &w->leads[i]);
+            if (to_map(w, &s, i)) w->mapped[i] = pgr_calibration_apply_gap(c, s.kind, &w->leads[i]);
         pgr_calibration_free(c);
     }
     *out = confidence_error(w, w->mapped, w->y, n);
@@ -126,7 +166,7 @@ static pgr_status cross_fit_leads(const work *w, size_t n, double *out) {
 }
 
 static pgr_status add_calibration(const work *w, const summary_line *line, pgr_bench_row *out) {
-    size_t n = gather(w, line);
+    size_t n = gather(w, line, out);
     out->ece = out->ece_temperature = out->ece_isotonic = out->ece_shrunk = out->ece_floor = out->ece_floor_95 = NAN;
     add_bins(w, n, out->bins);
     if (n == 0) return PGR_OK;
@@ -139,11 +179,13 @@ static pgr_status add_calibration(const work *w, const summary_line *line, pgr_b
 
 /* Of every verdict's probability of the chosen response; a failure says nothing, .5. */
 static void add_losses(const work *w, const summary_line *line, pgr_bench_row *out) {
-    double log_loss = 0, brier = 0, n = (double)(line->n_verdict * w->n_row);
+    double log_loss = 0, brier = 0, n = 0;
     for (size_t r = 0; r < line->n_verdict; r++)
         for (size_t i = 0; i < w->n_row; i++) {
-            double p = summary_at(w, line, r, i)->p;
-            if (isnan(p)) p = 0.5;
+            const bench_verdict *v = summary_at(w, line, r, i);
+            if (!isnan(v->p) && !has_probability(v, out)) continue;
+            double p = isnan(v->p) ? 0.5 : v->p;
+            n++;
             log_loss -= log(fmin(fmax(p, SURE), 1 - SURE));
             brier += (1 - p) * (1 - p);
         }
@@ -201,6 +243,7 @@ static void add_consistency(const work *w, const summary_line *line, pgr_bench_r
 }
 
 pgr_status summary_add_trust(const summary_work *w, const summary_line *line, pgr_bench_row *out) {
+    count_calibrated(w, line, out);
     add_losses(w, line, out);
     add_kappa(w, line, out);
     add_consistency(w, line, out);

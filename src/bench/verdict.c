@@ -10,9 +10,14 @@
 
 #include "base/file.h"
 #include "base/mem.h"
+#include "judge/calibration.h"
 
 bench_verdict *verdict_at(const verdict_table *t, size_t cell, size_t run, size_t row) {
     return &t->v[(cell * t->n_run + run) * t->n_row + row];
+}
+
+static bool asks_model(const bench_cell *c) {
+    return !c->statistic && !c->scalar;
 }
 
 /* ---- writing ----------------------------------------------------------------------------------------------------- */
@@ -46,6 +51,9 @@ void verdict_write(const verdict_table *t, size_t cell, size_t run, size_t row, 
                c->method, c->ind, c->pro, c->stranger, c->plain ? "true" : "false", run, row);
     put_real(out, "p", v->p);
     put_real(out, "right", v->right);
+    if (asks_model(c))
+        buf_printf(out, ",\"kind\":\"%s\",\"calibrated\":%s", pgr_verdict_kind_name(v->kind),
+                   v->calibrated ? "true" : "false");
     if (!c->statistic) {
         put_real(out, "flip", v->flip);
         put_real(out, "lead", v->lead.mean);
@@ -155,6 +163,15 @@ static pgr_status take_real(const reader *in, const char *key, double lo, double
     return PGR_OK;
 }
 
+static pgr_status take_kind(const reader *in, bench_verdict *v) {
+    const char *kind = json_string_value(json_object_get(in->top, "kind"));
+    const json_t *calibrated = json_object_get(in->top, "calibrated");
+    if (!kind || !verdict_kind_find(kind, &v->kind)) return wrong(in, "kind", "\"answers\" or \"views\"");
+    if (!json_is_boolean(calibrated)) return wrong(in, "calibrated", "true or false");
+    v->calibrated = json_is_true(calibrated);
+    return PGR_OK;
+}
+
 /* Lines of earlier versions tell of no lead. */
 static pgr_status take_lead(const reader *in, pgr_gap *out) {
     *out = (pgr_gap){NAN, NAN, NAN};
@@ -216,6 +233,7 @@ static pgr_status take_verdict(const reader *in, verdict_table *t) {
     PGR_TRY(take_real(in, "right", 0, 1, &v.right));
     PGR_TRY(take_real(in, "seconds", 0, 1e12, &v.seconds));
     if (isnan(v.right) || isnan(v.seconds)) return wrong(in, isnan(v.right) ? "right" : "seconds", "a number");
+    if (asks_model(&t->cells[cell])) PGR_TRY(take_kind(in, &v));
     if (!t->cells[cell].statistic) {
         PGR_TRY(take_real(in, "flip", 0, 1, &v.flip));
         PGR_TRY(take_lead(in, &v.lead));

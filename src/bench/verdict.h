@@ -7,10 +7,12 @@
 
 typedef struct bench_verdict {
     bool known;
-    double p;     /* that the chosen response is the better one; NaN: no verdict (a failure) */
-    double right; /* 1, 0; a half for a tie or a failure */
-    double flip;  /* flip rate of its chains; NaN: none */
-    pgr_gap lead; /* of all its chains, the chosen response minus the other; mean NaN: none */
+    double p;              /* that the chosen response is the better one; NaN: no verdict (a failure) */
+    double right;          /* 1, 0; a half for a tie or a failure */
+    double flip;           /* flip rate of its chains; NaN: none */
+    pgr_verdict_kind kind; /* of the language model's verdicts */
+    bool calibrated;       /* p is by a map for that kind; else it is what the chains alone say */
+    pgr_gap lead;          /* of all its chains, the chosen response minus the other; mean NaN: none */
     size_t chains, parsed;
     size_t prompt_tokens, cached_tokens, tokens;
     double seconds;

@@ -384,7 +384,8 @@ pgr_status aggregate(const aggregate_chain *chains, size_t n_chain, size_t n_res
     clear(out);
     out->responses = scores;
     out->n_response = n_response;
-    out->calibrated = o->calibration != NULL;
+    out->kind = o->verdict_kind;
+    out->calibrated = pgr_calibration_outcomes(o->calibration, out->kind) > 0;
     out->w_ind = k.used.side[IND];
     out->w_pro = k.used.side[PRO];
     for (size_t r = 0; r < n_response; r++) {

@@ -25,7 +25,8 @@ typedef struct aggregate_options {
     const size_t *same; /* (n_response) same[r]: the first response with the text of r; NULL: all texts differ */
     const double *prior; /* (n_response) added to what every chain gives; NULL: nothing */
     size_t *counted;    /* (n_neighbour) out: chains of each that count; NULL where there are no neighbours */
-    const pgr_calibration *calibration; /* NULL: none */
+    pgr_verdict_kind verdict_kind;
+    const pgr_calibration *calibration; /* NULL: none; without a map for the verdict's kind it is as none */
     bool write_persona; /* from the merged criteria; else that of the nearest chain is taken */
     double persona_least; /* percent of the weight that a criterion in it has at least */
 } aggregate_options;

@@ -106,6 +106,7 @@ static pgr_status weigh(judging *j, const heard *h, arena *a, pgr_result *out) {
                            .same = same,
                            .prior = j->prior,
                            .counted = h->counted,
+                           .verdict_kind = j->views ? PGR_VERDICT_VIEWS : PGR_VERDICT_ANSWERS,
                            .calibration = jo->calibration,
                            .write_persona = frame_form(j->b->frame) != CHAIN_FULL,
                            .persona_least = persona_least(j)};

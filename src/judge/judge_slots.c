@@ -95,6 +95,17 @@ static pgr_status describe_prompt(judging *j, prompt *p) {
     return PGR_OK;
 }
 
+/* Of statements that people have taken sides on, or this user on others of the question: what they said decides. The
+ * own prompts say which it is for all chains; without any, those of similar users. */
+static bool stands_on_views(const judging *j) {
+    const side *own = &j->sides[SIDE_IND], *s = own->n ? own : &j->sides[SIDE_PRO];
+    bool known = false;
+    for (size_t i = 0; j->people && i < j->r->n_response; i++) known |= j->people[i].chose + j->people[i].rejected > 0;
+    for (size_t i = 0; i < s->n_prompt; i++)
+        known |= s->prompts[i].quality && s->prompts[i].quality->prompt.n_history > 0;
+    return known && slots_by_views(j->b->frame, j->r);
+}
+
 pgr_status slots_prepare(judging *j) {
     size_t n = 0;
     for (int k = 0; k < N_SIDE; k++) n += 2 * j->sides[k].n_prompt;
@@ -111,6 +122,7 @@ pgr_status slots_prepare(judging *j) {
             PGR_TRY(take_read(j, false, p->voice, p->order, &p->quality));
             if (i == 0) PGR_TRY(describe_prompt(j, p));
         }
+    j->views = stands_on_views(j);
     return PGR_OK;
 }
 
@@ -191,13 +203,6 @@ static pgr_status say_people(judging *j, const size_t *order, const char **out) 
     return failed ? fail_mem(&j->error) : PGR_OK;
 }
 
-/* Of statements that people have taken sides on, or this user on others of the question: what they said decides. */
-static bool stands_on_views(const judging *j, const prompt *p) {
-    bool known = p->quality->prompt.n_history > 0;
-    for (size_t i = 0; j->people && i < j->r->n_response; i++) known |= j->people[i].chose + j->people[i].rejected > 0;
-    return known && slots_by_views(j->b->frame, j->r);
-}
-
 static pgr_status write_chain(judging *j, const prompt *p, bool own, uint32_t sample, written *w) {
     static const char *const NOTHING[N_TASTE] = {"", "", "", "", "", "", "", "", "", "", "", "",
                                                  "", "", "", "", "", "", "", "", "", "", "", ""};
@@ -213,8 +218,7 @@ static pgr_status write_chain(judging *j, const prompt *p, bool own, uint32_t sa
     if (own) /* what others chose and rejected is not told */
         PGR_TRY(
             slots_evidence(p->voice->r->history, p->voice->history, p->voice->n_history, &j->tmp, evidence, &j->error));
-    bool views = stands_on_views(j, p);
-    slots_weights weights = slots_weights_for(&j->b->weights, p->taste->prompt.n_history, p->taste->lead, views);
+    slots_weights weights = slots_weights_for(&j->b->weights, p->taste->prompt.n_history, p->taste->lead, j->views);
     if (own || j->taste_share == 0) j->taste_share = slots_taste_share(&weights);
     slots_case c = {.n_response = j->r->n_response,
                     .order = j->order[p->order],
@@ -222,7 +226,7 @@ static pgr_status write_chain(judging *j, const prompt *p, bool own, uint32_t sa
                     .quality = p->quality->values,
                     .levels = j->levels,
                     .weights = &weights,
-                    .views = views,
+                    .views = j->views,
                     .evidence = own ? evidence : NOTHING,
                     .people = people,
                     .seed = j->seed,

@@ -98,6 +98,7 @@ typedef struct judging { /* one request of a call */
     neighbourhood crowd;       /* who is similar and whose choices are counted: those and more; for frames with slots */
     double taste_share;        /* of the weight, under the own history if there is one; of frames with slots */
     slots_people *people;      /* (n_response) what they chose; NULL: nobody was looked for */
+    bool views;                /* what people said of the responses, statements, decides alone: in every chain */
     double *levels;            /* (n_response, N_FACT) of the responses; for frames with slots */
     slot_read *reads;          /* (n_read) */
     size_t n_read;

@@ -55,44 +55,50 @@ static size_t runner_up(const votes *v, const pgr_result *r) {
     return next;
 }
 
+typedef struct own_map { /* the calibration for verdicts of this kind; c NULL: there is none */
+    const pgr_calibration *c;
+    pgr_verdict_kind kind;
+} own_map;
+
 /* P(i is better than j); equal texts are a known half, whatever a map says. */
-static double beats(const votes *v, size_t i, size_t j, const pgr_calibration *c) {
+static double beats(const votes *v, size_t i, size_t j, own_map m) {
     if (v->same[i] == v->same[j]) return 0.5;
     pgr_gap g = gap_of(v, i, j);
-    return c ? pgr_calibration_apply_gap(c, &g) : gap_probability(&g);
+    return m.c ? pgr_calibration_apply_gap(m.c, m.kind, &g) : gap_probability(&g);
 }
 
 /* win_i = prod over j of P(i beats j), normalised to sum to 1. */
-static void win_probabilities(const votes *v, const pgr_calibration *c, pgr_response_score *out) {
+static void win_probabilities(const votes *v, own_map m, pgr_response_score *out) {
     double sum = 0;
     for (size_t i = 0; i < v->n_response; i++) {
         out[i].win = 1;
         for (size_t j = 0; j < v->n_response; j++)
-            if (j != i) out[i].win *= beats(v, i, j, c);
+            if (j != i) out[i].win *= beats(v, i, j, m);
         sum += out[i].win;
     }
     for (size_t i = 0; i < v->n_response; i++) out[i].win /= sum;
 }
 
 /* Within two errors of a tie, where more chains make the error smaller, and where that could settle anything. */
-static bool stays_open(const pgr_result *r, const pgr_calibration *c) {
+static bool stays_open(const pgr_result *r, own_map m) {
     double error = gap_error(&r->lead);
     if (!(error > 0) || !(fabs(r->lead.mean) <= 2 * error)) return false;
-    return !c || (r->confidence < SETTLED && calibration_reach(c, &r->lead) >= SETTLED);
+    return !m.c || (r->confidence < SETTLED && calibration_reach(m.c, m.kind, &r->lead) >= SETTLED);
 }
 
 void votes_prefer(const votes *v, const pgr_calibration *calibration, pgr_result *out) {
     size_t best = (size_t)out->best, next = runner_up(v, out);
     bool alike = next == v->n_response; /* all texts are the same */
+    own_map chains_alone = {0}, m = {out->calibrated ? calibration : NULL, out->kind};
     count_preferences(v, out);
-    win_probabilities(v, NULL, out->responses);
+    win_probabilities(v, chains_alone, out->responses);
     out->confidence_raw = out->responses[best].win;
-    if (calibration) win_probabilities(v, calibration, out->responses);
-    for (size_t r = 0; !calibration && !alike && r < v->n_response; r++) out->responses[r].win = NAN;
+    if (m.c) win_probabilities(v, m, out->responses);
+    for (size_t r = 0; !m.c && !alike && r < v->n_response; r++) out->responses[r].win = NAN;
     out->confidence = out->responses[best].win;
     out->lead = alike ? (pgr_gap){.n = (double)v->n} : gap_of(v, best, next);
-    out->open = !alike && stays_open(out, calibration);
+    out->open = !alike && stays_open(out, m);
     out->settled = (double)(out->agree + 1) / (double)(v->n + 2);
-    if (calibration) out->settled = out->confidence;
+    if (m.c) out->settled = out->confidence;
     if (alike) out->settled = 1;
 }

@@ -233,6 +233,8 @@ static void put_verdict(buf *b, const pgr_result *r) {
     else
         buf_puts(b, ",\"best\":null");
     put_flag(b, "tie", r->tie);
+    put_key(b, "kind");
+    put_text(b, pgr_verdict_kind_name(r->kind));
     put_number(b, "confidence", r->confidence);
     put_number(b, "confidence_raw", r->calibrated ? r->confidence_raw : NAN);
     put_flag(b, "calibrated", r->calibrated);

@@ -29,8 +29,8 @@ double votes_weight(const votes *v, size_t chain);
 
 /* ---- preferences.c: who prefers what, and how sure that is ---- */
 
-/* Fills prefer and win of the responses, agree, confidence and all that goes with it; best, tie and the scores are
- * there. */
+/* Fills prefer and win of the responses, agree, confidence and all that goes with it; best, tie, the scores, kind and
+ * calibrated are there. calibration: not looked at unless calibrated. */
 void votes_prefer(const votes *v, const pgr_calibration *calibration, pgr_result *out);
 
 /* ---- rubric.c: one rubric of all chains ---- */

@@ -31,7 +31,8 @@ static void prints_rows(void **state) {
     r = run(0, TRY "--split train --ind 4 --json --calibration-out $SCRATCH/t.json && cat $SCRATCH/t.json");
     assert_non_null(strstr(r.out, "\"pairs\":16,"));                      /* four train rows of each of four users */
     assert_null(strstr(r.out, "\"ece_shrunk\":null,\"over_longest\":-")); /* p-genrm's is there */
-    assert_non_null(strstr(r.out, "{\"method\":\"temperature\",\"input\":\"shrunk\",\"n\":16,\"between\":"));
+    assert_non_null(
+        strstr(r.out, "{\"answers\":{\"method\":\"temperature\",\"input\":\"shrunk\",\"n\":16,\"between\":"));
     run_free(&r);
     /* With the calibration the verdicts have probabilities; another one is another run; without one there are none. */
     r = run(0, TRY "--ind 4 --methods p-genrm --json --calibration $SCRATCH/t.json --out $SCRATCH/cal");
@@ -45,6 +46,15 @@ static void prints_rows(void **state) {
     r = run(0, TRY "--ind 4 --methods p-genrm");
     const char *line = strstr(r.out, "p-genrm");
     assert_true(line && strcspn(line, "(") > strcspn(line, "\n")); /* no ECE (floor) in the row */
+    run_free(&r);
+    r = run(1, TRY "--ind 2 --calibration-out $SCRATCH/t.json --calibration-kind words");
+    assert_non_null(strstr(r.err, "no kind of verdict \"words\", expected \"answers\" or \"views\""));
+    run_free(&r);
+    r = run(1, TRY "--ind 2 --calibration-kind views");
+    assert_non_null(strstr(r.err, "expected calibration_out"));
+    run_free(&r);
+    r = run(1, "echo '{\"a\":1}' > $SCRATCH/x.json && " TRY "--ind 2 --calibration-out $SCRATCH/x.json");
+    assert_non_null(strstr(r.err, "x.json")); /* what is there is no calibration: it stays */
     run_free(&r);
     r = run(1, TRY "--ind 2 --calibration /nonexistent");
     assert_non_null(strstr(r.err, "/nonexistent"));

@@ -407,6 +407,37 @@ static void test_score_scaling(void **state) {
     assert_refused("pgenrm score --calibration /nonexistent examples/request.json", 1, "/nonexistent");
 }
 
+/* Statements beside one of the same question that the user chose: a map that was fitted on answers says nothing of the
+ * verdict, and the report names what is missing. */
+static void test_score_views(void **state) {
+    (void)state;
+#define VIEWS                                                                                                          \
+    "echo '{\"user\":{\"history\":[{\"query\":\"Parks?\",\"chosen\":\"Ban dogs from parks.\",\"rejected\":\"Free "     \
+    "dogs!"                                                                                                            \
+    "\"}]},\"query\":\"Parks?\",\"responses\":[\"Dogs foul parks.\",\"Dogs need parks.\"]}' > $SCRATCH/views.json && "
+#define MAP   "{\"method\":\"temperature\",\"input\":\"probability\",\"n\":100,\"temperature\":1000}"
+#define SCORE " && pgenrm score --frame compact --calibration $SCRATCH/map.json $SCRATCH/views.json"
+    ran r = run_score(VIEWS "echo '{\"answers\":" MAP "}' > $SCRATCH/map.json" SCORE " --json");
+    json_t *v = parse(r.out);
+    assert_string_equal(json_string_value(at(v, "kind")), "views");
+    assert_true(json_is_false(at(v, "calibrated")) && json_is_null(at(v, "confidence")));
+    assert_true(json_is_null(at(json_array_get(at(v, "responses"), 0), "win")));
+    json_decref(v);
+    run_free(&r);
+    r = run_score(VIEWS "echo '" MAP "' > $SCRATCH/map.json" SCORE); /* of answers, too */
+    assert_non_null(strstr(r.out, "verdicts on views."));
+    assert_null(strstr(r.out, "(calibrated)"));
+    run_free(&r);
+    r = run_score(VIEWS "echo '{\"views\":" MAP "}' > $SCRATCH/map.json" SCORE " --json");
+    v = parse(r.out);
+    assert_true(json_is_true(at(v, "calibrated")) && json_number_value(at(v, "confidence")) < 0.51);
+    json_decref(v);
+    run_free(&r);
+#undef VIEWS
+#undef MAP
+#undef SCORE
+}
+
 /* Prompts alone: texts and parts for people, one object with --json, the same request judged nothing. */
 static void test_score_prompt(void **state) {
     (void)state;
@@ -491,6 +522,7 @@ static void test_score_keys(void **state) {
                                        "frame",
                                        "best",
                                        "tie",
+                                       "kind",
                                        "confidence",
                                        "calibrated",
                                        "agree",
@@ -806,6 +838,7 @@ int main(void) {
         cmocka_unit_test(test_score_same_text),
         cmocka_unit_test(test_score_keys),
         cmocka_unit_test(test_score_scaling),
+        cmocka_unit_test(test_score_views),
         cmocka_unit_test(test_score_repeats),
         cmocka_unit_test(test_score_jsonl),
         cmocka_unit_test(test_score_together),

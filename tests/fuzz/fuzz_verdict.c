@@ -22,7 +22,7 @@ static void check(verdict_table *t, size_t cell, size_t run, size_t row) {
     *again = (bench_verdict){0};
     PGR_ASSERT(!line.failed && verdict_parse(line.data, line.n - 1, "fuzz", 1, t, NULL) == PGR_OK);
     PGR_ASSERT(again->known && same(again->p, v.p) && same(again->right, v.right) && again->tokens == v.tokens
-               && again->n_gap == v.n_gap);
+               && again->n_gap == v.n_gap && again->kind == v.kind && again->calibrated == v.calibrated);
     buf_free(&line);
 }
 

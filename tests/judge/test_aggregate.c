@@ -400,7 +400,8 @@ static void calibrated_wins(void **state) {
     (void)state;
     const double x[] = {1, 1, 1, 1}, y[] = {1, 1, 1, 0}; /* a difference of 1 wins three times of four: T = 1 / log 3 */
     pgr_calibration *c = NULL;
-    assert_int_equal(pgr_calibration_fit(PGR_CALIBRATION_TEMPERATURE, PGR_CALIBRATION_DIFFERENCE, x, y, 4, &c, NULL),
+    assert_int_equal(pgr_calibration_fit(PGR_VERDICT_ANSWERS, PGR_CALIBRATION_TEMPERATURE, PGR_CALIBRATION_DIFFERENCE,
+                                         x, y, 4, &c, NULL),
                      PGR_OK);
     made m = {.n_response = 2};
     add(&m, GIVEN, (double[]){7, 6}, NULL, "a");

@@ -441,7 +441,8 @@ static void calibration_decides_when_to_stop(void **state) {
     (void)state;
     const double x[] = {0.9, 0.6}, y[] = {0, 1}; /* the judge is worthless: every probability becomes about a half */
     pgr_calibration *c = NULL;
-    assert_int_equal(pgr_calibration_fit(PGR_CALIBRATION_TEMPERATURE, PGR_CALIBRATION_PROBABILITY, x, y, 2, &c, NULL),
+    assert_int_equal(pgr_calibration_fit(PGR_VERDICT_ANSWERS, PGR_CALIBRATION_TEMPERATURE, PGR_CALIBRATION_PROBABILITY,
+                                         x, y, 2, &c, NULL),
                      PGR_OK);
     pgr_request *r = user_with(4);
     pgr_judge_options o = options(16, 0);

@@ -139,6 +139,7 @@ static void test_keys_and_values(void **state) {
     assert_true(json_is_true(at(v, "untrained")));
     assert_true(json_is_true(at(v, "cold_start")) && json_is_true(at(v, "calibrated")));
     assert_number(at(v, "confidence_raw"), 0.95);
+    assert_string_equal(json_string_value(at(v, "kind")), "answers");
     assert_int_equal(json_integer_value(at(v, "agree")), 7);
     assert_number(at(v, "lead"), 2.4);
     assert_number(at(v, "lead_se"), 0.5); /* sqrt(1.75 / 7) */
@@ -146,9 +147,11 @@ static void test_keys_and_values(void **state) {
     assert_number(at(at(v, "chains"), "contradictory"), 0.25);
     assert_int_equal(json_integer_value(at(v, "rubric_chains")), 8);
     assert_string_equal(json_string_value(at(at(v, "adaptive"), "by")), "confidence");
+    r.kind = PGR_VERDICT_VIEWS;
     r.calibrated = false; /* then nothing that looks like a probability is written */
     json_t *plain = to_json(&r);
     assert_true(json_is_null(at(plain, "confidence_raw")));
+    assert_string_equal(json_string_value(at(plain, "kind")), "views");
     assert_string_equal(json_string_value(at(at(plain, "adaptive"), "by")), "agreement");
     json_decref(plain);
     assert_number(at(at(v, "weights"), "pro"), 0.75);

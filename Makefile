@@ -3,6 +3,7 @@ BUILD ?= build
 JOBS  ?= $(shell nproc 2>/dev/null || echo 2)
 export JOBS
 comma := ,
+MPI   ?= $(if $(shell command -v mpicc),ON,OFF)# whether `make test` builds training in several processes, too
 CMAKE  = cmake -G Ninja -S . -DPGR_WERROR=$(if $(CI),ON,OFF) \
          $(if $(shell command -v ccache),-DCMAKE_C_COMPILER_LAUNCHER=ccache)
 # $(call compile,FOLDER,TARGET,OPTIONS OF CMAKE)
@@ -37,7 +38,7 @@ demo: deps ## builds build-demo/pgenrm in a hurry, fetches the default model mea
 test: deps ## builds and passes the tests, with the best kernels that this CPU has
 	@tools/check_layers.py
 	@tools/check_citations.py
-	@$(call compile,$(BUILD),tests)
+	@$(call compile,$(BUILD),tests,-DPGR_MPI=$(MPI))
 	@tools/run_tests.sh $(BUILD) test
 
 # Plain C takes minutes for programs that write with a language model or learn slots: left out at ref, unless empty.

@@ -25,8 +25,20 @@ static void print_step(void *ctx, const char *json, const char *text) {
     fflush(stdout); /* a line is there when its step is */
 }
 
+/* A process of mpirun takes its share of the cores, and only the first one talks. */
+static int begin_ranks(train_args *a) {
+    pgr_error err = {0};
+    if (pgr_ranks_open(&a->ranks, &err) != PGR_OK) return complain_error(&err);
+    a->o->ranks = a->ranks;
+    if (a->common.n_thread == 0) a->common.n_thread = pgr_ranks_threads(a->ranks);
+    if (pgr_ranks_at(a->ranks) > 0) a->common.quiet = true;
+    return EXIT_DONE;
+}
+
 static int prepare(const command *self, train_args *a) {
     if (!a->o->out) return args_wrong(self, "expected --out DIR");
+    int ranks = begin_ranks(a);
+    if (ranks != EXIT_DONE) return ranks;
     a->o->seed = a->common.seed > 0 ? (uint64_t)a->common.seed : 0;
     a->o->watch.cancel = &interrupted;
     a->o->on_step = print_step;
@@ -62,8 +74,12 @@ int train_begin_any(const command *self, train_args *a, session *s) {
     return finish_call(opened, &err);
 }
 
-int train_finish(const train_args *a, pgr_status trained, const pgr_train_report *report, const pgr_error *err) {
-    if (trained == PGR_E_CANCELLED && interrupted) {
+int train_finish(train_args *a, pgr_status trained, const pgr_train_report *report, const pgr_error *err) {
+    bool several = pgr_ranks_count(a->ranks) > 1, silent = pgr_ranks_at(a->ranks) > 0;
+    pgr_ranks_close(a->ranks);
+    a->ranks = NULL;
+    if (silent) return trained == PGR_OK ? EXIT_DONE : trained == PGR_E_CANCELLED ? EXIT_INTERRUPTED : EXIT_FAILED;
+    if (trained == PGR_E_CANCELLED && (interrupted || several)) { /* any rank may have had the signal */
         if (*report->checkpoint && !a->common.quiet)
             complain("interrupted; %s is kept, the same command with --resume goes on from there", report->checkpoint);
         else

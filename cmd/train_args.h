@@ -10,6 +10,7 @@ typedef struct train_args { /* besides the rows of the library */
     common_options common;
     pgr_train_options *o;
     const char *result; /* folder of --out that is the result; NULL: "adapter", or with --full "model" */
+    pgr_ranks *ranks;   /* NULL: this process is alone */
 } train_args;
 
 /* "0.9,0.98": an exit status. */
@@ -18,8 +19,8 @@ int train_take_betas(pgr_train_options *o, const char *value);
 int train_begin(const command *self, train_args *a, session *s);
 /* The same of a model of any head. */
 int train_begin_any(const command *self, train_args *a, session *s);
-/* What the run came to, as an exit status. */
-int train_finish(const train_args *a, pgr_status trained, const pgr_train_report *report, const pgr_error *err);
+/* What the run came to, as an exit status. All ranks are here with the same one: the first tells it. */
+int train_finish(train_args *a, pgr_status trained, const pgr_train_report *report, const pgr_error *err);
 
 #define TRAIN_SHARED_ROWS(run, betas)                                                                                  \
     {0, "out", "DIR", "the run's folder: metrics.jsonl, checkpoints, result (must be given)",                          \

@@ -15,7 +15,8 @@
  *     pgr_model_close(model);
  *
  * A run lives in a folder:
- *   OUT/metrics.jsonl      one object per step, and one per evaluation
+ *   OUT/metrics.jsonl      one object per step, per evaluation, and per sample of what the model reads
+ *   OUT/curves.html        the same as plots, written at every evaluation
  *   OUT/checkpoint-N/      the adapter (PEFT form, bf16) after N steps with what a run goes on from; the last two
  *   OUT/adapter/           the adapter when all steps are done
  *   OUT/model/             in its place where all weights are trained, or a score head: a Hugging Face folder
@@ -38,11 +39,30 @@ typedef enum pgr_schedule { /* of the learning rate, behind the warm-up */
     PGR_SCHEDULE_COSINE, /* to 0 */
 } pgr_schedule;
 
-/* Called after every step and every evaluation. json: the line of metrics.jsonl; text: the same for people. Both are
+/* Called after every step, evaluation and sample. json: the line of metrics.jsonl; text: the same for people. Both are
  * the caller's for the call only. */
 typedef void (*pgr_train_fn)(void *ctx, const char *json, const char *text);
 
-/* What all stages share. */
+/* ---- one run in several processes ------------------------------------------------------------------------------ */
+
+/* The processes that mpirun has started, each with this program, the same model, options and data: a step's passes are
+ * shared out among them, and what comes out is what one process computes, to the bit, whatever their number. All see
+ * the same folder of the run, in which rank 0 writes; on_step is called there. A pgr_train_... call returns the same
+ * status on every rank, with the message of the first that failed ("rank 2 of 4: ..."). One that dies takes the others
+ * with it: mpirun says which. */
+typedef struct pgr_ranks pgr_ranks;
+
+/* *out NULL: this process is alone. Begins MPI unless the program has. PGR_E_UNSUPPORTED: mpirun has started several
+ * processes, and the library was built without MPI (-DPGR_MPI=ON). */
+pgr_status pgr_ranks_open(pgr_ranks **out, pgr_error *err);
+/* All ranks together, after the last training; a program that ends without it ends the others. NULL is fine. */
+void pgr_ranks_close(pgr_ranks *ranks);
+size_t pgr_ranks_count(const pgr_ranks *ranks); /* of NULL: 1 */
+size_t pgr_ranks_at(const pgr_ranks *ranks);    /* from 0; of NULL: 0 */
+int pgr_ranks_threads(const pgr_ranks *ranks);  /* this process's share of its machine's cores; of NULL: 0, all */
+
+/* ---- what all stages share ------------------------------------------------------------------------------------- */
+
 typedef struct pgr_train_options {
     const char *out;      /* the run's folder, made where it is missing */
     const char *init;     /* adapter to begin with; NULL: a new one */
@@ -61,7 +81,9 @@ typedef struct pgr_train_options {
     double weight_decay, clip /* of the gradient's norm; 0: never */, beta1, beta2;
     size_t pass_tokens;   /* tokens computed at once: a step's gradients are summed over as many passes as it takes */
     double save_minutes;  /* between checkpoints */
+    size_t sample_every;  /* steps between samples of what the model reads; 0, or a stage that has none: none */
     uint64_t seed;
+    pgr_ranks *ranks;     /* processes that make this run together; NULL: this one alone */
     pgr_watch watch;      /* after *cancel a checkpoint is written and the call returns PGR_E_CANCELLED */
     pgr_train_fn on_step; /* may be NULL */
     void *on_step_ctx;

@@ -3,40 +3,9 @@
 #include <math.h>
 #include <string.h>
 
-#include "base/mem.h"
+#include "base/page.h"
 #include "base/status.h"
 #include "bench/plots.h"
-
-static const char HEAD[] =
-    "<!DOCTYPE html>\n<html xmlns=\"http://www.w3.org/1999/xhtml\" lang=\"en\">\n<head>\n<meta charset=\"utf-8\"/>\n"
-    "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"/>\n<title>";
-
-static const char STYLE[] =
-    ":root { --ink: #1d2330; --soft: #667085; --grid: #e4e7ec; --page: #ffffff; --c0: #667085; --c1: #2563eb; --c2: "
-    "#c2410c; "
-    "--c3: #15803d; --c4: #9333ea; --c5: #b45309; color-scheme: light dark; }\n"
-    "@media (prefers-color-scheme: dark) { :root { --ink: #e6e9ef; --soft: #98a2b3; --grid: #2d3442; --page: #141820; "
-    "--c0: #98a2b3; --c1: #6ea8fe; --c2: #fb923c; --c3: #4ade80; --c4: #c084fc; --c5: #fbbf24; } }\n"
-    "body { background: var(--page); color: var(--ink); font: 15px/1.5 system-ui, sans-serif; max-width: 62rem; "
-    "margin: 2rem "
-    "auto; padding: 0 1rem; }\n"
-    "h1 { font-size: 1.5rem; } h2 { font-size: 1.2rem; margin-top: 2.5rem; }\n"
-    "figure { margin: 1.5rem 0; } figcaption, .note { color: var(--soft); font-size: .9rem; }\n"
-    "svg { width: 100%; height: auto; } svg text { fill: var(--ink); font: 12px system-ui, sans-serif; }\n"
-    "div.wide { overflow-x: auto; } table { border-collapse: collapse; font-size: .85rem; font-variant-numeric: "
-    "tabular-nums; }\n"
-    "th, td { text-align: right; padding: .25rem .6rem; border-bottom: 1px solid var(--grid); white-space: nowrap; }\n"
-    "th:first-child, td:first-child { text-align: left; } tr.weak td { color: var(--soft); }\n"
-    ".grid { stroke: var(--grid); } .half { stroke: var(--soft); stroke-dasharray: 4 3; } .bar { stroke-width: 2; } "
-    ".thin { stroke-width: 1; opacity: .5; }\n"
-    "polyline { fill: none; stroke-width: 1.8; }\n"
-    ".c0 { stroke: var(--c0); fill: var(--c0); } .c1 { stroke: var(--c1); fill: var(--c1); } .c2 { stroke: var(--c2); "
-    "fill: "
-    "var(--c2); }\n"
-    ".c3 { stroke: var(--c3); fill: var(--c3); } .c4 { stroke: var(--c4); fill: var(--c4); } .c5 { stroke: var(--c5); "
-    "fill: "
-    "var(--c5); }\n"
-    ".weak { stroke: var(--soft); fill: var(--soft); opacity: .7; }\n";
 
 /* ---- table ------------------------------------------------------------------------------------------------------- */
 
@@ -218,13 +187,7 @@ static const char EXPLAINED[] =
 
 pgr_status pgr_bench_html(const pgr_bench_report *report, const char *title, char **out, pgr_error *err) {
     buf page = {0};
-    buf_puts(&page, HEAD);
-    html_text(&page, title);
-    buf_puts(&page, "</title>\n<style>\n");
-    buf_puts(&page, STYLE);
-    buf_puts(&page, "</style>\n</head>\n<body>\n<h1>");
-    html_text(&page, title);
-    buf_puts(&page, "</h1>\n");
+    page_begin(&page, title);
     buf_puts(&page, EXPLAINED);
     for (size_t i = 0, n; i < report->n_row; i += n) {
         for (n = 1; i + n < report->n_row && strcmp(report->rows[i + n].data, report->rows[i].data) == 0; n++) continue;
@@ -237,7 +200,7 @@ pgr_status pgr_bench_html(const pgr_bench_report *report, const char *title, cha
         buf_puts(&page, "</li>\n");
     }
     if (report->n_note) buf_puts(&page, "</ul>\n");
-    buf_puts(&page, "</body>\n</html>\n");
+    page_end(&page);
     char *text = page.failed ? NULL : buf_take(&page);
     if (!text) {
         buf_free(&page);

@@ -4,32 +4,9 @@
 #include <math.h>
 #include <string.h>
 
-#include "base/text.h"
+#include "base/page.h"
 
 enum { WIDTH = 760, LABELS = 230, LINE = 24, TOP = 12, AXIS = 34, SQUARE = 340, MARGIN = 46, N_COLOR = 6 };
-
-void html_text(buf *out, const char *s) {
-    for (size_t n = strlen(s); n > 0;) {
-        size_t k = utf8_next(s, n, NULL);
-        unsigned char c = (unsigned char)*s;
-        if (k == 0)
-            buf_puts(out, "\xEF\xBF\xBD");
-        else if (c == '<')
-            buf_puts(out, "&lt;");
-        else if (c == '>')
-            buf_puts(out, "&gt;");
-        else if (c == '&')
-            buf_puts(out, "&amp;");
-        else if (c == '"')
-            buf_puts(out, "&quot;");
-        else if (c < 0x20 || c == 0x7F)
-            buf_putc(out, ' '); /* XML has no place for most of them */
-        else
-            buf_add(out, s, k);
-        s += k ? k : 1;
-        n -= k ? k : 1;
-    }
-}
 
 void row_name(const pgr_bench_row *r, buf *out) {
     buf_puts(out, r->method);
@@ -45,23 +22,6 @@ static void put_name(const pgr_bench_row *r, buf *out) {
     html_text(out, name.data ? name.data : "");
     out->failed = out->failed || name.failed;
     buf_free(&name);
-}
-
-static void begin_picture(buf *out, const char *title, double w, double h) {
-    buf_puts(out, "<figure><figcaption>");
-    html_text(out, title);
-    buf_printf(out, "</figcaption><svg viewBox=\"0 0 %g %g\" role=\"img\">\n<title>", w, h);
-    html_text(out, title);
-    buf_puts(out, "</title>\n");
-}
-static void end_picture(buf *out) {
-    buf_puts(out, "</svg></figure>\n");
-}
-static void line(buf *out, const char *style, double x1, double y1, double x2, double y2) {
-    buf_printf(out, "<line class=\"%s\" x1=\"%.1f\" y1=\"%.1f\" x2=\"%.1f\" y2=\"%.1f\"/>\n", style, x1, y1, x2, y2);
-}
-static void label(buf *out, double x, double y, const char *anchor, double value, int digits) {
-    buf_printf(out, "<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"%s\">%.*f</text>\n", x, y, anchor, digits, value);
 }
 
 static bool is_prompt(const pgr_bench_row *r) {
@@ -97,11 +57,11 @@ void plot_accuracy(const pgr_bench_row *rows, size_t n, buf *out) {
     if (n == 0) return;
     range a = accuracy_range(rows, n);
     double h = TOP + (double)n * LINE + AXIS, scale = (WIDTH - LABELS - 60) / (a.hi - a.lo), bottom = h - AXIS + 4;
-    begin_picture(out, "Accuracy with its standard error, clustered by user", WIDTH, h);
+    picture_begin(out, "Accuracy with its standard error, clustered by user", WIDTH, h);
     for (double v = a.lo; v < a.hi + 0.05; v += 0.1) {
         double x = LABELS + (v - a.lo) * scale;
-        line(out, fabs(v - 0.5) < 0.01 ? "half" : "grid", x, TOP - 4, x, bottom);
-        label(out, x, bottom + 18, "middle", v, 1);
+        picture_line(out, fabs(v - 0.5) < 0.01 ? "half" : "grid", x, TOP - 4, x, bottom);
+        picture_label(out, x, bottom + 18, "middle", v, 1);
     }
     for (size_t i = 0; i < n; i++) {
         const pgr_bench_row *r = &rows[i];
@@ -111,11 +71,11 @@ void plot_accuracy(const pgr_bench_row *rows, size_t n, buf *out) {
         buf_puts(out, "</text>\n");
         const char *color = r->stranger ? "weak" : (is_prompt(r) ? "c1" : "c0");
         buf_printf(out, "<g class=\"%s\">\n", color);
-        line(out, "bar", LABELS + (low_end(r) - a.lo) * scale, y, LABELS + (high_end(r) - a.lo) * scale, y);
+        picture_line(out, "bar", LABELS + (low_end(r) - a.lo) * scale, y, LABELS + (high_end(r) - a.lo) * scale, y);
         buf_printf(out, "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"4.5\"/>\n</g>\n", x, y);
-        label(out, WIDTH - 4, y + 4, "end", r->accuracy, 3);
+        picture_label(out, WIDTH - 4, y + 4, "end", r->accuracy, 3);
     }
-    end_picture(out);
+    picture_end(out);
 }
 
 /* ---- squares with lines ------------------------------------------------------------------------------------------ */
@@ -135,8 +95,9 @@ static double square_y(const square *q, double v) {
 
 static void square_axes(buf *out, const square *q, const char *x_name, const char *y_name) {
     for (double v = q->y.lo; v < q->y.hi + 0.05; v += 0.1) {
-        line(out, fabs(v - 0.5) < 0.01 ? "half" : "grid", MARGIN, square_y(q, v), q->width - 12, square_y(q, v));
-        label(out, MARGIN - 6, square_y(q, v) + 4, "end", v, 1);
+        picture_line(out, fabs(v - 0.5) < 0.01 ? "half" : "grid", MARGIN, square_y(q, v), q->width - 12,
+                     square_y(q, v));
+        picture_label(out, MARGIN - 6, square_y(q, v) + 4, "end", v, 1);
     }
     buf_printf(out, "<text x=\"%.1f\" y=\"%d\" text-anchor=\"end\">%s</text>\n", q->width - 12, SQUARE - 2, x_name);
     buf_printf(out, "<text x=\"%d\" y=\"10\" text-anchor=\"start\">%s</text>\n", MARGIN, y_name);
@@ -170,11 +131,11 @@ void plot_calibration(const pgr_bench_row *rows, size_t n, buf *out) {
     for (size_t i = 0; i < n; i++) k += calibrates(&rows[i]);
     if (k == 0) return;
     square q = {{0.5, 1}, {0, 1}, 420};
-    begin_picture(out, "Calibration: how often the better one by the verdict was chosen, over the verdict's confidence",
+    picture_begin(out, "Calibration: how often the better one by the verdict was chosen, over the verdict's confidence",
                   WIDTH, SQUARE);
     square_axes(out, &q, "confidence", "right");
-    for (double v = 0.5; v < 1.05; v += 0.1) label(out, square_x(&q, v), SQUARE - AXIS + 16, "middle", v, 1);
-    line(out, "half", square_x(&q, 0.5), square_y(&q, 0.5), square_x(&q, 1), square_y(&q, 1));
+    for (double v = 0.5; v < 1.05; v += 0.1) picture_label(out, square_x(&q, v), SQUARE - AXIS + 16, "middle", v, 1);
+    picture_line(out, "half", square_x(&q, 0.5), square_y(&q, 0.5), square_x(&q, 1), square_y(&q, 1));
     k = 0;
     for (size_t i = 0; i < n; i++) {
         const pgr_bench_row *r = &rows[i];
@@ -191,7 +152,7 @@ void plot_calibration(const pgr_bench_row *rows, size_t n, buf *out) {
         buf_puts(out, "</g>\n");
         legend(out, r, 450, k++);
     }
-    end_picture(out);
+    picture_end(out);
 }
 
 void plot_chains(const pgr_bench_row *rows, size_t n, buf *out) {
@@ -204,10 +165,10 @@ void plot_chains(const pgr_bench_row *rows, size_t n, buf *out) {
     }
     if (k == 0) return;
     square q = {{1, (double)most}, y, 520};
-    begin_picture(out, "Accuracy over the number of chains under the user's own history", WIDTH, SQUARE);
+    picture_begin(out, "Accuracy over the number of chains under the user's own history", WIDTH, SQUARE);
     square_axes(out, &q, "chains", "accuracy");
     for (size_t m = 1; m <= most; m = m < 8 ? m + 1 : m + m / 4)
-        label(out, square_x(&q, (double)m), SQUARE - AXIS + 16, "middle", (double)m, 0);
+        picture_label(out, square_x(&q, (double)m), SQUARE - AXIS + 16, "middle", (double)m, 0);
     k = 0;
     for (size_t i = 0; i < n; i++) {
         const pgr_bench_row *r = &rows[i];
@@ -219,12 +180,12 @@ void plot_chains(const pgr_bench_row *rows, size_t n, buf *out) {
         for (size_t m = 0; m < r->n_by_chains; m++) {
             const pgr_bench_at *at = &r->by_chains[m];
             double x = square_x(&q, (double)(m + 1)), se = isnan(at->se) ? 0 : at->se;
-            line(out, "thin", x, square_y(&q, at->accuracy - se), x, square_y(&q, at->accuracy + se));
+            picture_line(out, "thin", x, square_y(&q, at->accuracy - se), x, square_y(&q, at->accuracy + se));
         }
         buf_puts(out, "</g>\n");
         legend(out, r, 545, k++);
     }
-    end_picture(out);
+    picture_end(out);
 }
 
 /* ---- time -------------------------------------------------------------------------------------------------------- */
@@ -238,7 +199,7 @@ void plot_time(const pgr_bench_row *rows, size_t n, buf *out) {
         most = fmax(most, rows[i].seconds_per_pair);
     }
     if (k == 0 || !(most > 0)) return;
-    begin_picture(out, "Seconds of wall clock per verdict", WIDTH, TOP + (double)k * LINE + 6);
+    picture_begin(out, "Seconds of wall clock per verdict", WIDTH, TOP + (double)k * LINE + 6);
     k = 0;
     for (size_t i = 0; i < n; i++) {
         const pgr_bench_row *r = &rows[i];
@@ -249,7 +210,7 @@ void plot_time(const pgr_bench_row *rows, size_t n, buf *out) {
         buf_printf(out, "</text>\n<rect class=\"%s\" x=\"%d\" y=\"%.1f\" width=\"%.1f\" height=\"%d\"/>\n",
                    r->stranger ? "weak" : "c1", LABELS, y + 3, r->seconds_per_pair / most * (WIDTH - LABELS - 60),
                    LINE - 8);
-        label(out, WIDTH - 4, y + 15, "end", r->seconds_per_pair, r->seconds_per_pair < 10 ? 2 : 0);
+        picture_label(out, WIDTH - 4, y + 15, "end", r->seconds_per_pair, r->seconds_per_pair < 10 ? 2 : 0);
     }
-    end_picture(out);
+    picture_end(out);
 }

@@ -5,7 +5,6 @@
 #include "base/buf.h"
 #include "pgenrm_bench.h"
 
-void html_text(buf *out, const char *s);                    /* escaped; bytes that are not UTF-8 become U+FFFD */
 /* "p-genrm Ind-8,Pro-4, stranger's history" as plain text */
 void row_name(const pgr_bench_row *r, buf *out);
 

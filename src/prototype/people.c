@@ -4,7 +4,9 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/hash.h"
 #include "base/mem.h"
+#include "prototype/artefact_parts.h"
 #include "prototype/neighbours.h"
 #include "prototype/uservec.h"
 #include "prototype/vec.h"
@@ -90,6 +92,13 @@ bool people_by_analysis(const people *p) {
 
 const char *people_split(const people *p) {
     return p->protos.split;
+}
+
+uint64_t people_fingerprint(const people *p) {
+    const file_map *m = &p->protos.map;
+    size_t n = sizeof(artefact_footer); /* its checksum is that of the table, which has the sections' */
+    PGR_ASSERT(m->size >= n);
+    return hash_bytes(HASH_BEGIN, (const char *)m->data + m->size - n, n);
 }
 
 size_t people_dims(const people *p) {

@@ -54,6 +54,8 @@ void people_set_probe(people *p, size_t n_probe);
 bool people_by_analysis(const people *p);
 
 size_t people_dims(const people *p); /* of neighbour.vectors */
+/* Names the prototypes and members: the hash of their file's checksums, which tells other contents, not other paths. */
+uint64_t people_fingerprint(const people *p);
 /* of the pairs that count: "history" (neither test nor val), "all" or a split */
 const char *people_split(const people *p);
 

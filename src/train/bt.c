@@ -5,7 +5,6 @@
 
 #include "base/json.h"
 #include "base/mem.h"
-#include "base/watch.h"
 #include "model/score_head.h"
 #include "train/choices.h"
 #include "train/loss.h"
@@ -61,12 +60,25 @@ typedef struct bt_pass {
     train_seq *seqs; /* (n, 2) */
     train_row *rows; /* (n, 2) the last token that is read */
     float *states;   /* (n, 2, d), then their gradients */
+    double *slope;   /* (n) of the loss, by a pair's margin */
 } bt_pass;
+
+typedef struct bt_passes { /* a step's pairs, cut into passes */
+    train_run *r;
+    const bt *s;
+    const choice **list; /* (n) */
+    size_t n;
+    pass_cut cut;
+    bt_sums sums;
+    bt_pass own; /* between its forward and its back */
+} bt_passes;
 
 static void pass_free(bt_pass *p) {
     mem_free(p->seqs);
     mem_free(p->rows);
     mem_free(p->states);
+    mem_free(p->slope);
+    *p = (bt_pass){0};
 }
 
 static pgr_status pass_begin(const bt *s, bt_pass *p, pgr_error *err) {
@@ -74,7 +86,8 @@ static pgr_status pass_begin(const bt *s, bt_pass *p, pgr_error *err) {
     p->seqs = mem_array(n, sizeof *p->seqs);
     p->rows = mem_array(n, sizeof *p->rows);
     p->states = mem_array(n * s->m->config.n_embd, sizeof *p->states);
-    if (!p->seqs || !p->rows || !p->states) return fail_mem(err);
+    p->slope = mem_array(p->n, sizeof *p->slope);
+    if (!p->seqs || !p->rows || !p->states || !p->slope) return fail_mem(err);
     for (size_t i = 0; i < n; i++) {
         const chat_row *row = &p->list[i / CHOICE_SIDES]->side[i % CHOICE_SIDES];
         size_t end = score_end(row->tokens, row->n, s->m->from.pad);
@@ -90,13 +103,28 @@ static double score_of(const float *row, const float *state, size_t d) {
     return sum;
 }
 
-/* One pair: its loss, and gradients of the row and, in place, of the two states. scale: one over the step's pairs. */
-static void learn_pair(trainable *t, float *states, size_t d, double scale, bt_sums *sums) {
-    const float *row = trainable_score(t);
-    float *drow = trainable_grad_of(t, row), *a = states + CHOSEN * d, *b = states + REJECTED * d;
-    double scores[CHOICE_SIDES] = {score_of(row, a, d), score_of(row, b, d)}, dm;
-    double margin = scores[CHOSEN] - scores[REJECTED];
-    sums->loss += scale * bradley_terry(margin, 1, &dm);
+/* Both scores of every pair of a pass. */
+static size_t told_by(void *ctx, size_t k) {
+    const bt_passes *s = ctx;
+    return CHOICE_SIDES * (s->cut.first[k + 1] - s->cut.first[k]);
+}
+
+static pgr_status pairs_forward(void *ctx, size_t k, double *told, pgr_error *err) {
+    bt_passes *s = ctx;
+    bt_pass *p = &s->own;
+    *p = (bt_pass){.list = s->list + s->cut.first[k], .n = s->cut.first[k + 1] - s->cut.first[k]};
+    size_t d = s->s->m->config.n_embd, n = CHOICE_SIDES * p->n;
+    PGR_TRY(pass_begin(s->s, p, err));
+    backward_share(p->seqs, n, p->rows, n); /* both sides of a pair: the conversation */
+    PGR_TRY(backward_forward_states(s->r->b, p->seqs, n, p->rows, n, p->states, err));
+    for (size_t i = 0; i < n; i++) told[i] = score_of(trainable_score(s->r->t), p->states + i * d, d);
+    return PGR_OK;
+}
+
+/* One pair by its two scores; returns the slope of its part of the loss. scale: one over the step's pairs. */
+static double take_pair(bt_sums *sums, const double scores[CHOICE_SIDES], double scale) {
+    double margin = scores[CHOSEN] - scores[REJECTED], slope;
+    sums->loss += scale * bradley_terry(margin, 1, &slope);
     sums->right += scale * (margin > 0 ? 1 : margin < 0 ? 0 : 0.5);
     sums->margin += scale * margin;
     sums->reward += scale * (scores[CHOSEN] + scores[REJECTED]) / 2;
@@ -104,40 +132,52 @@ static void learn_pair(trainable *t, float *states, size_t d, double scale, bt_s
         sums->least = fmin(sums->least, scores[k]);
         sums->most = fmax(sums->most, scores[k]);
     }
-    for (size_t k = 0; k < d; k++) {
-        double slope = scale * dm * (double)row[k];
-        drow[k] += (float)(scale * dm * ((double)a[k] - (double)b[k]));
-        a[k] = (float)slope;
-        b[k] = (float)-slope;
+    return scale * slope;
+}
+
+static void pairs_take(void *ctx, size_t k, const double *told, bool mine) {
+    bt_passes *s = ctx;
+    for (size_t i = 0, n = s->cut.first[k + 1] - s->cut.first[k]; i < n; i++) {
+        double slope = take_pair(&s->sums, told + CHOICE_SIDES * i, 1 / (double)s->n);
+        if (mine) s->own.slope[i] = slope;
     }
 }
 
-static pgr_status run_pass(const bt *s, train_run *r, bt_pass *p, double scale, bt_sums *sums, pgr_error *err) {
-    size_t d = s->m->config.n_embd, n = CHOICE_SIDES * p->n;
-    PGR_TRY(pass_begin(s, p, err));
-    backward_share(p->seqs, n, p->rows, n); /* both sides of a pair: the conversation */
-    PGR_TRY(backward_forward_states(r->b, p->seqs, n, p->rows, n, p->states, err));
-    for (size_t i = 0; i < p->n; i++) learn_pair(r->t, p->states + i * CHOICE_SIDES * d, d, scale, sums);
-    return backward_run_states(r->b, p->states, err);
+/* Gradients of the row and, in place, of the two states. */
+static void learn_pair(trainable *t, float *states, size_t d, double slope) {
+    const float *row = trainable_score(t);
+    float *drow = trainable_grad_of(t, row), *a = states + CHOSEN * d, *b = states + REJECTED * d;
+    for (size_t k = 0; k < d; k++) {
+        double down = slope * (double)row[k];
+        drow[k] += (float)(slope * ((double)a[k] - (double)b[k]));
+        a[k] = (float)down;
+        b[k] = (float)-down;
+    }
 }
 
-static size_t tokens_of(const choice *c) {
+static pgr_status pairs_back(void *ctx, size_t k, pgr_error *err) {
+    bt_passes *s = ctx;
+    bt_pass *p = &s->own;
+    size_t d = s->s->m->config.n_embd;
+    (void)k;
+    for (size_t i = 0; i < p->n; i++) learn_pair(s->r->t, p->states + i * CHOICE_SIDES * d, d, p->slope[i]);
+    pgr_status status = backward_run_states(s->r->b, p->states, err);
+    pass_free(p);
+    return status;
+}
+
+static size_t tokens_of(const void *ctx, size_t i) {
+    const choice *c = ((const bt_passes *)ctx)->list[i];
     return c->side[CHOSEN].n + c->side[REJECTED].n;
 }
 
-static pgr_status run_pairs(const bt *s, train_run *r, const choice **list, size_t n, bt_sums *sums, pgr_error *err) {
-    for (size_t i = 0; i < n;) {
-        size_t count = 0, tokens = 0;
-        while (i + count < n && (count == 0 || tokens + tokens_of(list[i + count]) <= r->o->pass_tokens))
-            tokens += tokens_of(list[i + count++]);
-        PGR_TRY(watch_check(&r->o->watch, err));
-        bt_pass p = {.list = list + i, .n = count};
-        pgr_status status = run_pass(s, r, &p, 1 / (double)n, sums, err);
-        pass_free(&p);
-        if (status != PGR_OK) return status;
-        i += count;
-    }
-    return PGR_OK;
+static pgr_status run_pairs(bt_passes *s, pgr_error *err) {
+    static const pass_fns fns = {told_by, pairs_forward, pairs_take, pairs_back};
+    pgr_status status = run_cut(s->r, s->n, tokens_of, s, &s->cut, err);
+    if (status == PGR_OK) status = run_passes(s->r, s->cut.n_pass, &fns, s, err);
+    pass_free(&s->own);
+    run_cut_free(&s->cut);
+    return status;
 }
 
 static pgr_status bt_step(void *ctx, train_run *r, metrics *m, pgr_error *err) {
@@ -145,21 +185,22 @@ static pgr_status bt_step(void *ctx, train_run *r, metrics *m, pgr_error *err) {
     size_t n;
     const size_t *at = order_at(&s->order, r->state.step, &n);
     const choice **list = mem_array(n, sizeof *list);
-    bt_sums sums = {.least = INFINITY, .most = -INFINITY};
+    bt_passes p = {.r = r, .s = s, .list = list, .n = n, .sums = {.least = INFINITY, .most = -INFINITY}};
+    const bt_sums *sums = &p.sums;
     if (!list) return fail_mem(err);
     for (size_t i = 0; i < n; i++) {
         list[i] = &s->data.list[at[i]];
-        m->tokens += tokens_of(list[i]);
+        m->tokens += tokens_of(&p, i);
     }
-    pgr_status status = run_pairs(s, r, list, n, &sums, err);
+    pgr_status status = run_pairs(&p, err);
     mem_free(list);
-    m->loss = sums.loss;
+    m->loss = sums->loss;
     m->epoch = (double)(r->state.step + 1) / (double)order_steps(&s->order);
-    metrics_put(m, "accuracy", sums.right);
-    metrics_put(m, "margin", sums.margin);
-    metrics_put(m, "mean_reward", sums.reward);
-    metrics_put(m, "min_reward", sums.least);
-    metrics_put(m, "max_reward", sums.most);
+    metrics_put(m, "accuracy", sums->right);
+    metrics_put(m, "margin", sums->margin);
+    metrics_put(m, "mean_reward", sums->reward);
+    metrics_put(m, "min_reward", sums->least);
+    metrics_put(m, "max_reward", sums->most);
     return status;
 }
 
@@ -179,7 +220,7 @@ pgr_status pgr_train_bt(pgr_model *model, const pgr_bt_options *options, pgr_tra
     train_run r = {0};
     pgr_train_options o = options->train;
     json_setup();
-    pgr_status status = bt_open(&s, model, options, err);
+    pgr_status status = ranks_agree(o.ranks, bt_open(&s, model, options, err), err);
     if (status == PGR_OK && o.steps == 0) o.steps = (size_t)ceil(o.epochs * (double)order_steps(&s.order));
     if (status == PGR_OK && o.steps == 0) status = fail(err, PGR_E_ARG, "steps and epochs are 0: expected one above 0");
     if (status == PGR_OK)

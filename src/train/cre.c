@@ -26,6 +26,7 @@ typedef struct cre_step {
     double *rights;                                            /* (pairs) how many chains get a pair right */
     size_t *pairs;                                             /* (pairs) those that count, first */
     double kl, loss, reward, deviation, covered, won, entropy; /* sums over users */
+    double won2, covered2;                                     /* sums of squares */
     size_t n_flat;                                             /* users whose chains all have one reward */
 } cre_step;
 
@@ -72,7 +73,9 @@ static void reward_chains(cre_step *t, size_t user) {
         }
         t->coverage[k] = policy_coverage(t->truth + user * N_TASTE, N_TASTE, words, g->criteria);
         t->won += t->outcome[k] / (double)g->samples;
+        t->won2 += t->outcome[k] * t->outcome[k] / (double)g->samples;
         t->covered += t->coverage[k] / (double)g->samples;
+        t->covered2 += t->coverage[k] * t->coverage[k] / (double)g->samples;
     }
 }
 
@@ -174,13 +177,21 @@ static pgr_status prepare(psi *p, taste_batch *users, cre_step *t, pgr_error *er
     return find_truth(p, users, t, err);
 }
 
+/* Over all chains of the step, from the means of their groups, summed. */
+static double deviation(double sum, double sum2, const cre_step *t) {
+    double groups = (double)t->users->n, n = groups * (double)t->p->o->grpo.samples, mean = sum / groups;
+    return n > 1 ? sqrt(fmax(0, sum2 / groups - mean * mean) * n / (n - 1)) : 0;
+}
+
 static void put_metrics(const cre_step *t, metrics *m) {
     double n = (double)t->users->n;
     metrics_put(m, "reward", t->reward / n);
     metrics_put(m, "reward_std", t->deviation / n);
     metrics_put(m, "frac_reward_zero_std", (double)t->n_flat / n);
     metrics_put(m, "rewards/coverage/mean", t->covered / n);
+    metrics_put(m, "rewards/coverage/std", deviation(t->covered, t->covered2, t));
     metrics_put(m, "rewards/outcome/mean", t->won / n);
+    metrics_put(m, "rewards/outcome/std", deviation(t->won, t->won2, t));
     metrics_put(m, "kl", t->kl / n);
     metrics_put(m, "entropy", t->entropy / n);
     if (t->p->o->stage == PGR_STAGE_HNCL) metrics_put(m, "hard_share", t->hard);

@@ -4,7 +4,6 @@
 
 #include "base/json.h"
 #include "base/mem.h"
-#include "base/watch.h"
 #include "train/choices.h"
 #include "train/logps.h"
 #include "train/loss.h"
@@ -57,7 +56,18 @@ typedef struct dpo_pass { /* some pairs of a step */
     size_t n;
     const chat_row **rows; /* (n, 2) */
     double *logp, *slope;  /* (n, 2) */
+    logps_pass policy;
 } dpo_pass;
+
+typedef struct dpo_passes { /* a step's pairs, cut into passes */
+    train_run *r;
+    dpo *s;
+    const size_t *at; /* (n) which pairs */
+    size_t n;
+    pass_cut cut;
+    dpo_sums sums;
+    dpo_pass own; /* between its forward and its back */
+} dpo_passes;
 
 static pgr_status pass_begin(dpo_pass *p, pgr_error *err) {
     size_t n = CHOICE_SIDES * p->n;
@@ -73,16 +83,18 @@ static void pass_free(dpo_pass *p) {
     mem_free(p->rows);
     mem_free(p->logp);
     mem_free(p->slope);
+    logps_free(&p->policy);
+    *p = (dpo_pass){0};
 }
 
-static double *reference_of(const dpo_pass *p, size_t i) {
-    return p->s->reference + CHOICE_SIDES * p->at[i];
+static double *reference_of(const dpo *s, size_t pair) {
+    return s->reference + CHOICE_SIDES * pair;
 }
 
 /* A row's bits do not depend on what it is computed with: once is enough. */
 static pgr_status read_reference(train_run *r, const dpo_pass *p, pgr_error *err) {
     bool known = true;
-    for (size_t i = 0; i < p->n; i++) known = known && !isnan(reference_of(p, i)[0]);
+    for (size_t i = 0; i < p->n; i++) known = known && !isnan(reference_of(p->s, p->at[i])[0]);
     if (known) return PGR_OK;
     backward_without(r->b, true);
     logps_pass l = {0};
@@ -90,14 +102,36 @@ static pgr_status read_reference(train_run *r, const dpo_pass *p, pgr_error *err
     logps_free(&l);
     backward_without(r->b, false);
     for (size_t i = 0; s == PGR_OK && i < p->n; i++)
-        for (size_t k = 0; k < CHOICE_SIDES; k++) reference_of(p, i)[k] = p->logp[CHOICE_SIDES * i + k];
+        for (size_t k = 0; k < CHOICE_SIDES; k++) reference_of(p->s, p->at[i])[k] = p->logp[CHOICE_SIDES * i + k];
     return s;
 }
 
-/* The mean over the pairs of -log sigmoid(beta (policy's margin - reference's)); scale: one over their number. */
-static void take_pair(const dpo_pass *p, size_t i, double scale, dpo_sums *sums) {
-    const double *logp = p->logp + CHOICE_SIDES * i, *ref = reference_of(p, i);
-    double beta = p->s->o->beta, reward[CHOICE_SIDES], d;
+enum { TOLD = 2 * CHOICE_SIDES }; /* of a pair: the sides' log-probabilities, then those of the reference */
+
+static size_t told_by(void *ctx, size_t k) {
+    const dpo_passes *s = ctx;
+    return TOLD * (s->cut.first[k + 1] - s->cut.first[k]);
+}
+
+static pgr_status pairs_forward(void *ctx, size_t k, double *told, pgr_error *err) {
+    dpo_passes *s = ctx;
+    dpo_pass *p = &s->own;
+    *p = (dpo_pass){.s = s->s, .at = s->at + s->cut.first[k], .n = s->cut.first[k + 1] - s->cut.first[k]};
+    PGR_TRY(pass_begin(p, err));
+    PGR_TRY(read_reference(s->r, p, err));
+    PGR_TRY(logps_forward(&p->policy, s->r, p->rows, CHOICE_SIDES * p->n, p->logp, err));
+    for (size_t i = 0; i < p->n; i++)
+        for (size_t side = 0; side < CHOICE_SIDES; side++) {
+            told[TOLD * i + side] = p->logp[CHOICE_SIDES * i + side];
+            told[TOLD * i + CHOICE_SIDES + side] = reference_of(s->s, p->at[i])[side];
+        }
+    return PGR_OK;
+}
+
+/* The mean over the pairs of -log sigmoid(beta (policy's margin - reference's)): a pair's part of it, whose slope by
+ * the margin of the log-probabilities is returned. scale: one over the step's pairs. */
+static double take_pair(dpo_sums *sums, const double *logp, const double *ref, double beta, double scale) {
+    double reward[CHOICE_SIDES], d;
     for (size_t k = 0; k < CHOICE_SIDES; k++) {
         reward[k] = beta * (logp[k] - ref[k]);
         sums->reward[k] += scale * reward[k];
@@ -107,55 +141,62 @@ static void take_pair(const dpo_pass *p, size_t i, double scale, dpo_sums *sums)
     sums->loss += scale * bradley_terry(margin, 1, &d);
     sums->margin += scale * margin;
     sums->right += scale * (margin > 0 ? 1 : margin < 0 ? 0 : 0.5);
-    p->slope[CHOICE_SIDES * i + CHOSEN] = scale * beta * d;
-    p->slope[CHOICE_SIDES * i + REJECTED] = -scale * beta * d;
+    return scale * beta * d;
 }
 
-static pgr_status run_pass(train_run *r, dpo_pass *p, double scale, dpo_sums *sums, pgr_error *err) {
-    PGR_TRY(pass_begin(p, err));
-    PGR_TRY(read_reference(r, p, err));
-    logps_pass l = {0};
-    pgr_status s = logps_forward(&l, r, p->rows, CHOICE_SIDES * p->n, p->logp, err);
-    for (size_t i = 0; s == PGR_OK && i < p->n; i++) take_pair(p, i, scale, sums);
-    if (s == PGR_OK) s = logps_backward(&l, r, p->slope, err);
-    logps_free(&l);
-    return s;
+/* Every rank keeps the references of all. */
+static void pairs_take(void *ctx, size_t k, const double *told, bool mine) {
+    dpo_passes *s = ctx;
+    for (size_t i = 0, n = s->cut.first[k + 1] - s->cut.first[k]; i < n; i++) {
+        const double *logp = told + TOLD * i, *ref = logp + CHOICE_SIDES;
+        double *kept = reference_of(s->s, s->at[s->cut.first[k] + i]);
+        for (size_t side = 0; side < CHOICE_SIDES; side++) kept[side] = ref[side];
+        double slope = take_pair(&s->sums, logp, ref, s->s->o->beta, 1 / (double)s->n);
+        if (!mine) continue;
+        s->own.slope[CHOICE_SIDES * i + CHOSEN] = slope;
+        s->own.slope[CHOICE_SIDES * i + REJECTED] = -slope;
+    }
 }
 
-static size_t tokens_of(const choice *c) {
+static pgr_status pairs_back(void *ctx, size_t k, pgr_error *err) {
+    dpo_passes *s = ctx;
+    (void)k;
+    pgr_status status = logps_backward(&s->own.policy, s->r, s->own.slope, err);
+    pass_free(&s->own);
+    return status;
+}
+
+static size_t tokens_of(const void *ctx, size_t i) {
+    const dpo_passes *s = ctx;
+    const choice *c = &s->s->data.list[s->at[i]];
     return c->side[CHOSEN].n + c->side[REJECTED].n;
 }
 
-static pgr_status run_pairs(dpo *s, train_run *r, const size_t *at, size_t n, dpo_sums *sums, pgr_error *err) {
-    for (size_t i = 0; i < n;) {
-        size_t count = 0, tokens = 0;
-        while (i + count < n && (count == 0 || tokens + tokens_of(&s->data.list[at[i + count]]) <= r->o->pass_tokens))
-            tokens += tokens_of(&s->data.list[at[i + count++]]);
-        PGR_TRY(watch_check(&r->o->watch, err));
-        dpo_pass p = {.s = s, .at = at + i, .n = count};
-        pgr_status status = run_pass(r, &p, 1 / (double)n, sums, err);
-        pass_free(&p);
-        if (status != PGR_OK) return status;
-        i += count;
-    }
-    return PGR_OK;
+static pgr_status run_pairs(dpo_passes *s, pgr_error *err) {
+    static const pass_fns fns = {told_by, pairs_forward, pairs_take, pairs_back};
+    pgr_status status = run_cut(s->r, s->n, tokens_of, s, &s->cut, err);
+    if (status == PGR_OK) status = run_passes(s->r, s->cut.n_pass, &fns, s, err);
+    pass_free(&s->own);
+    run_cut_free(&s->cut);
+    return status;
 }
 
 static pgr_status dpo_step(void *ctx, train_run *r, metrics *m, pgr_error *err) {
     dpo *s = ctx;
     size_t n;
     const size_t *at = order_at(&s->order, r->state.step, &n);
-    dpo_sums sums = {0};
-    for (size_t i = 0; i < n; i++) m->tokens += tokens_of(&s->data.list[at[i]]);
-    PGR_TRY(run_pairs(s, r, at, n, &sums, err));
-    m->loss = sums.loss;
+    dpo_passes p = {.r = r, .s = s, .at = at, .n = n};
+    const dpo_sums *sums = &p.sums;
+    for (size_t i = 0; i < n; i++) m->tokens += tokens_of(&p, i);
+    PGR_TRY(run_pairs(&p, err));
+    m->loss = sums->loss;
     m->epoch = (double)(r->state.step + 1) / (double)order_steps(&s->order);
-    metrics_put(m, "rewards/chosen", sums.reward[CHOSEN]);
-    metrics_put(m, "rewards/rejected", sums.reward[REJECTED]);
-    metrics_put(m, "rewards/accuracies", sums.right);
-    metrics_put(m, "rewards/margins", sums.margin);
-    metrics_put(m, "logps/chosen", sums.logp[CHOSEN]);
-    metrics_put(m, "logps/rejected", sums.logp[REJECTED]);
+    metrics_put(m, "rewards/chosen", sums->reward[CHOSEN]);
+    metrics_put(m, "rewards/rejected", sums->reward[REJECTED]);
+    metrics_put(m, "rewards/accuracies", sums->right);
+    metrics_put(m, "rewards/margins", sums->margin);
+    metrics_put(m, "logps/chosen", sums->logp[CHOSEN]);
+    metrics_put(m, "logps/rejected", sums->logp[REJECTED]);
     return PGR_OK;
 }
 
@@ -178,7 +219,7 @@ pgr_status pgr_train_dpo(pgr_model *model, const pgr_dpo_options *options, pgr_t
     train_run r = {0};
     pgr_train_options o = options->train;
     json_setup();
-    pgr_status status = dpo_open(&s, model, options, err);
+    pgr_status status = ranks_agree(o.ranks, dpo_open(&s, model, options, err), err);
     if (status == PGR_OK && o.steps == 0) o.steps = (size_t)ceil(o.epochs * (double)order_steps(&s.order));
     if (status == PGR_OK && o.steps == 0) status = fail(err, PGR_E_ARG, "steps and epochs are 0: expected one above 0");
     if (status == PGR_OK)

@@ -233,6 +233,10 @@ static pgr_status open_engine(tuning *t, pgr_model *m, pgr_error *err) {
 static pgr_status tuning_open(tuning *t, pgr_model *m, const pgr_policy_options *o, pgr_error *err) {
     *t = (tuning){.o = o};
     PGR_TRY(options_check(ROWS, o, err));
+    if (pgr_ranks_count(o->train.ranks) > 1)
+        return fail(err, PGR_E_UNSUPPORTED,
+                    "train grpo: found %zu processes, expected one: its answers are drawn and judged by one engine",
+                    pgr_ranks_count(o->train.ranks));
     if (!o->data) return fail(err, PGR_E_ARG, "data: found none, expected a file of users' preference pairs");
     PGR_TRY(load(t, err));
     return open_engine(t, m, err);

@@ -18,6 +18,11 @@ extern const char *const TRAIN_SCHEDULES[]; /* in the order of pgr_schedule */
 #define TRAIN_FULL(S)                                                                                                  \
     TRAIN_FLAG(S, "full", train.full, 0, "train all weights instead of an adapter; the model is a folder")
 
+/* Of the stages that show what the model reads. */
+#define TRAIN_SAMPLES(S)                                                                                               \
+    TRAIN_NUMBER(S, SIZE, "sample-every", "N", train.sample_every, 100, 0, 1e9,                                        \
+                 "steps between samples of what the model reads; 0: none", NULL)
+
 /* clang-format off */
 #define TRAIN_ROWS(S, R_STEPS, R_BATCH, R_LR, R_LAYERS, LR_HELP, BATCH_HELP)                                           \
     TRAIN_ROWS_PASS(S, R_STEPS, R_BATCH, R_LR, R_LAYERS, 2048, LR_HELP, BATCH_HELP)

@@ -3,7 +3,6 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "base/watch.h"
 #include "train/run.h"
 
 typedef struct pass {
@@ -79,39 +78,97 @@ static void read_slots(pass *p) {
             p->z[j] = p->logits[row * n_vocab + (size_t)p->token[j]];
 }
 
-static pgr_status run_pass(pass *p, size_t first, slot_fn fn, void *ctx, bool learn, pgr_error *err) {
-    backward *b = p->r->b;
+/* ---- a list of prompts ---- */
+
+typedef struct slot_passes { /* the list, cut into passes */
+    train_run *r;
+    const slot_seq *list; /* (n) */
+    size_t n;
+    slot_fn fn;
+    void *ctx;
+    bool learn;
+    size_t *first; /* (n_pass + 1) */
+    size_t n_pass;
+    double *foreign; /* gradients of prompts that another rank has: nobody's */
+    size_t n_foreign;
+    pass own; /* between its forward and its back */
+} slot_passes;
+
+static size_t told_by(void *ctx, size_t k) {
+    const slot_passes *s = ctx;
+    size_t n = 0;
+    for (size_t i = s->first[k]; i < s->first[k + 1]; i++) n += s->list[i].n_row * s->list[i].n_allowed;
+    return n;
+}
+
+static pgr_status slots_forward(void *ctx, size_t k, double *told, pgr_error *err) {
+    slot_passes *s = ctx;
+    pass *p = &s->own;
+    *p = (pass){.r = s->r, .list = s->list + s->first[k], .n = s->first[k + 1] - s->first[k]};
     PGR_TRY(pass_alloc(p, err));
     list_rows(p);
-    PGR_TRY(backward_forward(b, p->seqs, p->n, p->rows, p->n_row, p->logits, err));
+    PGR_TRY(backward_forward(s->r->b, p->seqs, p->n, p->rows, p->n_row, p->logits, err));
     read_slots(p);
-    for (size_t i = 0, at = 0; i < p->n; i++) {
-        fn(ctx, first + i, p->z + at, learn ? p->dz + at : NULL);
-        at += p->list[i].n_row * p->list[i].n_allowed;
+    memcpy(told, p->z, p->n_grad * sizeof *told);
+    return PGR_OK;
+}
+
+static void slots_take(void *ctx, size_t k, const double *told, bool mine) {
+    slot_passes *s = ctx;
+    double *dz = mine ? s->own.dz : s->foreign;
+    if (!mine && s->learn) memset(s->foreign, 0, s->n_foreign * sizeof *s->foreign);
+    for (size_t i = s->first[k], at = 0; i < s->first[k + 1]; i++) {
+        s->fn(s->ctx, i, told + at, s->learn ? dz + at : NULL);
+        at += s->list[i].n_row * s->list[i].n_allowed;
     }
-    if (!learn) return PGR_OK;
+    if (mine && !s->learn) {
+        pass_free(&s->own);
+        s->own = (pass){0};
+    }
+}
+
+static pgr_status slots_back(void *ctx, size_t k, pgr_error *err) {
+    slot_passes *s = ctx;
+    pass *p = &s->own;
+    (void)k;
     for (size_t j = 0; j < p->n_grad; j++) p->dlogit[j] = (float)p->dz[j];
-    return backward_run_sparse(b, &(sparse_grads){p->start, p->token, p->dlogit}, err);
+    pgr_status status = backward_run_sparse(s->r->b, &(sparse_grads){p->start, p->token, p->dlogit}, err);
+    pass_free(p);
+    *p = (pass){0};
+    return status;
+}
+
+/* As many prompts to a pass as fit. */
+static pgr_status cut(slot_passes *s, pgr_error *err) {
+    size_t room = s->r->o->pass_tokens;
+    s->first = mem_array(s->n + 1, sizeof *s->first);
+    if (!s->first) return fail_mem(err);
+    for (size_t i = 0, tokens = 0; i < s->n; i++) {
+        if (s->list[i].n > room)
+            return fail(err, PGR_E_LIMIT, "a prompt has %zu tokens, expected at most those of a pass, %zu",
+                        s->list[i].n, room);
+        train_seq q = seq_of(s->list, s->n_pass > 0 ? s->first[s->n_pass - 1] : i, i);
+        if (i == 0 || tokens + q.n - q.shared > room) {
+            s->first[s->n_pass++] = i;
+            tokens = s->list[i].n;
+        } else {
+            tokens += q.n - q.shared;
+        }
+    }
+    s->first[s->n_pass] = s->n;
+    for (size_t k = 0; k < s->n_pass; k++) s->n_foreign = told_by(s, k) > s->n_foreign ? told_by(s, k) : s->n_foreign;
+    if (!s->r->ranks || !s->learn) return PGR_OK;
+    s->foreign = mem_array(s->n_foreign + 1, sizeof *s->foreign);
+    return s->foreign ? PGR_OK : fail_mem(err);
 }
 
 pgr_status run_slots(train_run *r, const slot_seq *list, size_t n, slot_fn fn, void *ctx, bool learn, pgr_error *err) {
-    size_t room = r->o->pass_tokens;
-    for (size_t i = 0; i < n;) {
-        size_t count = 0;
-        for (size_t tokens = 0; i + count < n; count++) {
-            train_seq s = seq_of(list, i, i + count);
-            tokens += s.n - s.shared;
-            if (tokens > room) break;
-        }
-        if (count == 0)
-            return fail(err, PGR_E_LIMIT, "a prompt has %zu tokens, expected at most those of a pass, %zu", list[i].n,
-                        room);
-        PGR_TRY(watch_check(&r->o->watch, err));
-        pass p = {.r = r, .list = list + i, .n = count};
-        pgr_status s = run_pass(&p, i, fn, ctx, learn, err);
-        pass_free(&p);
-        if (s != PGR_OK) return s;
-        i += count;
-    }
-    return PGR_OK;
+    slot_passes s = {.r = r, .list = list, .n = n, .fn = fn, .ctx = ctx, .learn = learn};
+    pass_fns f = {told_by, slots_forward, slots_take, learn ? slots_back : NULL};
+    pgr_status status = ranks_agree(r->ranks, cut(&s, err), err);
+    if (status == PGR_OK) status = run_passes(r, s.n_pass, &f, &s, err);
+    pass_free(&s.own);
+    mem_free(s.first);
+    mem_free(s.foreign);
+    return status;
 }

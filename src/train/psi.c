@@ -2,6 +2,7 @@
 #include "train/psi.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -17,6 +18,7 @@ const char *const TRAIN_SCHEDULES[] = {"constant", "linear", "cosine", NULL};
 #define SHARED(LR, TASTE_LR)                                                                                           \
     TRAIN_ROWS(pgr_psi_options, 400, 8, LR, 0.67,                                                                      \
                "learning rate of steps of quality and views", "rows of a step of quality or views"),                   \
+    TRAIN_SAMPLES(pgr_psi_options),                                                                                    \
     NUMBER(DOUBLE, "taste-lr", "L", taste_lr, TASTE_LR, 0, 10, "learning rate of steps of taste", NULL),               \
     NUMBER(SIZE, "users", "N", users, 4, 1, 1e6, "users of a step of taste", NULL),                                    \
     NUMBER(SIZE, "pairs-min", "N", pairs_min, 3, 1, 1000, "pairs that are shown of a user, at least", NULL),           \
@@ -84,9 +86,13 @@ const pgr_option *pgr_hncl_option_rows(void) {
     return HNCL_ROWS;
 }
 
+static bool is_stage(pgr_stage stage) {
+    return (unsigned)stage <= PGR_STAGE_HNCL;
+}
+
 static const pgr_option *rows_of(pgr_stage stage) {
     static const pgr_option *const tables[] = {PSI_ROWS, CRE_ROWS, HNCL_ROWS};
-    return tables[stage];
+    return tables[is_stage(stage) ? stage : PGR_STAGE_PSI];
 }
 
 pgr_psi_options pgr_psi_options_default(pgr_stage stage) {
@@ -199,6 +205,13 @@ static json_t *grpo_settings(const pgr_grpo_options *g) {
                      g->apart, "unscaled", g->unscaled, "kl", g->kl, "hard_from", g->hard_from, "hard_to", g->hard_to);
 }
 
+/* Whoever is asked decides what views are learnt from: other prototypes are other data. */
+static json_t *people_setting(const pgr_people *people) {
+    char text[20];
+    snprintf(text, sizeof text, "%016llx", (unsigned long long)people_fingerprint(people));
+    return json_string(text);
+}
+
 /* What decides the numbers besides what all stages have. */
 static json_t *settings_of(const psi *p) {
     const pgr_psi_options *o = p->o;
@@ -212,6 +225,7 @@ static json_t *settings_of(const psi *p) {
                   "pairs_min", (json_int_t)o->pairs_min, "pairs_max", (json_int_t)o->pairs_max, "ce", o->ce, "bt",
                   o->bt, "views_ce", o->views_ce, "tau", o->tau, "common", o->common, "hard", o->hard, "one_order",
                   o->one_order, "held", o->held, "similar", (json_int_t)o->similar);
+    if (all && has_kind(o, PGR_PSI_VIEWS)) failed |= json_object_set_new(all, "people", people_setting(o->people));
     if (all && o->stage != PGR_STAGE_PSI) failed |= json_object_set_new(all, "grpo", grpo_settings(&o->grpo));
     if (!failed) return all;
     json_decref(all);
@@ -222,11 +236,20 @@ pgr_status pgr_train_psi(pgr_model *model, const pgr_psi_options *options, pgr_t
     psi p;
     train_run r = {0};
     json_setup();
-    pgr_status s = psi_open(&p, model, options, err);
     static const char *const names[] = {"psi", "cre", "hncl"};
+    if (!is_stage(options->stage))
+        return fail(err, PGR_E_ARG, "stage %d: expected psi (0), cre (1) or hncl (2)", (int)options->stage);
+    pgr_status s = ranks_agree(options->train.ranks, psi_open(&p, model, options, err), err);
     const char *name = names[options->stage];
     if (s == PGR_OK) s = run_open(&r, model, &options->train, name, settings_of(&p), err);
-    train_stage stage = {name, &p, psi_step, psi_evaluate, options->eval_every, psi_conclude, psi_finish};
+    train_stage stage = {.name = name,
+                         .ctx = &p,
+                         .step = psi_step,
+                         .evaluate = psi_evaluate,
+                         .eval_every = options->eval_every,
+                         .sample = psi_sample,
+                         .conclude = psi_conclude,
+                         .finish = psi_finish};
     if (s == PGR_OK) s = run_loop(&r, &stage, err);
     if (out) *out = r.report;
     run_close(&r);

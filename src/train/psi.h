@@ -119,6 +119,11 @@ static inline double psi_margin_mean(const psi_margin *m) {
  * and never shown (files to evaluate on), these alone. out: (o->eval_limit) */
 size_t psi_held_pairs(const psi *p, const psi_set *s, size_t *out);
 
+/* ---- psi_sample.c ---- */
+
+/* What is read of one held user and of one held pair, another one every time. */
+pgr_status psi_sample(void *ctx, train_run *r, buf *text, pgr_error *err);
+
 /* ---- psi_fit.c ---- */
 
 /* a and b of the total from held pairs of the data. */

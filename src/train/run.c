@@ -2,8 +2,10 @@
 #include "train/run.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -11,9 +13,11 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/file_out.h"
+#include "base/hash.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/watch.h"
+#include "train/curves.h"
 #include "train/written.h"
 
 pgr_model_options pgr_train_model_options(void) {
@@ -95,18 +99,39 @@ static pgr_status open_state(train_run *r, const char *checkpoint, pgr_error *er
     return trainable_pack(r->t, err);
 }
 
-/* Metrics of steps after the checkpoint, which are made again, go. */
-static pgr_status open_metrics(train_run *r, pgr_error *err) {
+static pgr_status fail_metrics(const train_run *r, pgr_error *err) {
     char text[128];
+    return fail(err, PGR_E_IO, "%s: %s", r->metrics_path.data, strerror_r(errno, text, sizeof text));
+}
+
+/* Metrics of steps after the checkpoint, which are made again, go. A file that is shorter was somebody's to shorten. */
+static pgr_status open_metrics(train_run *r, pgr_error *err) {
+    struct stat is;
     buf_printf(&r->metrics_path, "%s/metrics.jsonl", r->o->out);
     if (r->metrics_path.failed) return fail_mem(err);
+    if (!run_writes(r)) return PGR_OK;
     FILE *f = fopen(r->metrics_path.data, "ab");
-    if (f && ftruncate(fileno(f), (off_t)r->state.metrics_bytes) == 0 && fclose(f) == 0) return PGR_OK;
-    return fail(err, PGR_E_IO, "%s: %s", r->metrics_path.data, strerror_r(errno, text, sizeof text));
+    if (!f) return fail_metrics(r, err);
+    bool done = fstat(fileno(f), &is) == 0;
+    if (done && (uint64_t)is.st_size < r->state.metrics_bytes) r->state.metrics_bytes = (uint64_t)is.st_size;
+    done = done && ftruncate(fileno(f), (off_t)r->state.metrics_bytes) == 0;
+    if (fclose(f) != 0) done = false;
+    return done ? PGR_OK : fail_metrics(r, err);
+}
+
+/* The lines that a checkpoint counts are on the disk before it. */
+static pgr_status sync_metrics(const train_run *r, pgr_error *err) {
+    int fd = open(r->metrics_path.data, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return fail_metrics(r, err);
+    pgr_status s = fsync(fd) == 0 || errno == EINVAL ? PGR_OK : fail_metrics(r, err); /* EINVAL: not a file on a disk */
+    close(fd);
+    return s;
 }
 
 static pgr_status find_checkpoint(train_run *r, char *path, pgr_error *err) {
     uint64_t step;
+    path[0] = '\0';
+    if (!run_writes(r)) return PGR_OK;
     PGR_TRY(make_folder(r->o->out, err));
     PGR_TRY(saved_find(r->o->out, &step, path, err));
     if (r->o->resume || step == 0) return PGR_OK;
@@ -120,19 +145,59 @@ static pgr_status open_trained(train_run *r, bool score, const char *checkpoint,
     return score ? trainable_add_score(r->t, r->o->seed, err) : PGR_OK;
 }
 
+/* What the first rank found, on all; and all have the same settings. */
+static pgr_status share_checkpoint(train_run *r, char *path, pgr_error *err) {
+    size_t n = pgr_ranks_count(r->ranks), *each = mem_array(n, sizeof *each);
+    double *all = mem_zero(n, (2 * sizeof *all));
+    char *text = json_dumps(r->settings, JSON_SORT_KEYS | JSON_ENCODE_ANY);
+    pgr_status s = ranks_agree(r->ranks, each && all && text ? PGR_OK : fail_mem(err), err);
+    if (s == PGR_OK) {
+        for (size_t i = 0; i < n; i++) each[i] = 2;
+        double *mine = all + 2 * pgr_ranks_at(r->ranks);
+        mine[0] = *path ? strtod(strrchr(path, '-') + 1, NULL) : 0; /* steps are below 2^53 */
+        mine[1] = (double)(hash_text(HASH_BEGIN, text) >> 11);
+        ranks_share(r->ranks, all, each);
+        if (mine[1] != all[1])
+            s = fail(err, PGR_E_ARG, "other settings than those of rank 0, expected one command for all ranks");
+        if (all[0] > 0) snprintf(path, SAVED_PATH, "%s/checkpoint-%.0f", r->o->out, all[0]);
+    }
+    mem_free(text);
+    mem_free(each);
+    mem_free(all);
+    return ranks_agree(r->ranks, s, err);
+}
+
+static pgr_status check_count(const train_run *r, pgr_error *err) {
+    size_t n = trainable_count(r->t);
+    if (pgr_ranks_count(r->ranks) == 1 || n < RANKS_MOST) return PGR_OK;
+    return fail(err, PGR_E_LIMIT, "%zu values on %zu ranks: expected fewer than %zu, or one rank", n,
+                pgr_ranks_count(r->ranks), RANKS_MOST);
+}
+
+static pgr_status open_parts(train_run *r, bool score, const char *checkpoint, pgr_error *err) {
+    PGR_TRY(open_trained(r, score, checkpoint, err));
+    PGR_TRY(check_count(r, err));
+    PGR_TRY(open_state(r, checkpoint, err));
+    PGR_TRY(open_metrics(r, err));
+    return backward_create(r->m, r->t, r->o->pass_tokens, &r->b, err);
+}
+
+static pgr_status begin(train_run *r, const char *stage, char *checkpoint, pgr_error *err) {
+    if (!r->settings) return fail_mem(err);
+    PGR_TRY(check_options(r->m, r->o, err));
+    PGR_TRY(add_settings(r->settings, r->m, r->o, stage, err));
+    return find_checkpoint(r, checkpoint, err);
+}
+
 static pgr_status open_run(train_run *r, bool score, pgr_model *m, const pgr_train_options *o, const char *stage,
                            json_t *settings, pgr_error *err) {
     char checkpoint[SAVED_PATH];
     *r = (train_run){.m = m, .o = o, .settings = settings, .steps = o->steps, .start = clock_now()};
+    r->ranks = o->ranks;
     r->report.loss = NAN;
-    if (!settings) return fail_mem(err);
-    PGR_TRY(check_options(m, o, err));
-    PGR_TRY(add_settings(settings, m, o, stage, err));
-    PGR_TRY(find_checkpoint(r, checkpoint, err));
-    PGR_TRY(open_trained(r, score, checkpoint, err));
-    PGR_TRY(open_state(r, checkpoint, err));
-    PGR_TRY(open_metrics(r, err));
-    PGR_TRY(backward_create(m, r->t, o->pass_tokens, &r->b, err));
+    PGR_TRY(ranks_agree(r->ranks, begin(r, stage, checkpoint, err), err));
+    PGR_TRY(share_checkpoint(r, checkpoint, err));
+    PGR_TRY(ranks_agree(r->ranks, open_parts(r, score, checkpoint, err), err));
     r->first = r->state.step;
     r->saved = clock_now();
     memcpy(r->report.checkpoint, checkpoint, sizeof r->report.checkpoint);
@@ -154,6 +219,8 @@ void run_close(train_run *r) {
     trainable_free(r->t);
     mem_free(r->state.first);
     mem_free(r->state.second);
+    mem_free(r->sum);
+    mem_free(r->inbox);
     buf_free(&r->metrics_path);
     json_decref(r->settings);
     *r = (train_run){0};
@@ -192,13 +259,13 @@ static void put_clock(buf *b, double s) {
 
 /* The line goes to the file and to the caller. */
 static pgr_status tell(train_run *r, buf *json, buf *text, pgr_error *err) {
+    if (!run_writes(r)) return PGR_OK;
     buf_puts(json, "}\n");
     if (json->failed || text->failed || !text->data) return fail_mem(err);
     FILE *f = fopen(r->metrics_path.data, "ab");
     bool written = f && fwrite(json->data, 1, json->n, f) == json->n;
     if (f && fclose(f) != 0) written = false;
-    char why[128];
-    if (!written) return fail(err, PGR_E_IO, "%s: %s", r->metrics_path.data, strerror_r(errno, why, sizeof why));
+    if (!written) return fail_metrics(r, err);
     r->state.metrics_bytes += json->n;
     json->data[--json->n] = '\0';
     if (r->o->on_step) r->o->on_step(r->o->on_step_ctx, json->data, text->data);
@@ -243,11 +310,21 @@ static pgr_status tell_evaluation(train_run *r, const metrics *m, pgr_error *err
     return s;
 }
 
+static pgr_status tell_sample(train_run *r, buf *text, pgr_error *err) {
+    buf json = {0};
+    buf_printf(&json, "{\"step\":%llu,\"sample\":", (unsigned long long)r->state.step);
+    json_put_string(&json, text->data, text->n);
+    pgr_status s = tell(r, &json, text, err);
+    buf_free(&json);
+    return s;
+}
+
 /* ---- steps ---- */
 
 static pgr_status save(train_run *r, pgr_error *err) {
     r->saved = clock_now();
-    if (r->state.step == 0) return PGR_OK;
+    if (r->state.step == 0 || !run_writes(r)) return PGR_OK;
+    PGR_TRY(sync_metrics(r, err));
     return saved_write(r->o->out, &r->state, r->settings, r->t, r->report.checkpoint, err);
 }
 
@@ -287,8 +364,9 @@ static pgr_status make_step(train_run *r, const train_stage *s, pgr_error *err) 
     float *grads = trainable_grads(r->t);
     metrics m = {.lr = o->lr};
     double begin = clock_now();
-    memset(grads, 0, st->n * sizeof *grads);
-    pgr_status status = s->step(s->ctx, r, &m, err);
+    run_gradients_begin(r);
+    pgr_status status = ranks_agree(r->ranks, s->step(s->ctx, r, &m, err), err);
+    if (status == PGR_OK) run_gradients_end(r);
     double norm = status == PGR_OK ? gradient_norm(grads, st->n) : 0;
     if (status == PGR_OK && !(isfinite(m.loss) && isfinite(norm)))
         status =
@@ -316,20 +394,40 @@ static pgr_status evaluate(train_run *r, const train_stage *s, pgr_error *err) {
     return m.n_more > 0 ? tell_evaluation(r, &m, err) : PGR_OK;
 }
 
+static pgr_status sample(train_run *r, const train_stage *s, pgr_error *err) {
+    buf text = {0};
+    if (!s->sample) return PGR_OK;
+    pgr_status status = s->sample(s->ctx, r, &text, err);
+    if (status == PGR_OK && text.failed) status = fail_mem(err);
+    if (status == PGR_OK && text.n > 0) status = tell_sample(r, &text, err);
+    buf_free(&text);
+    return status;
+}
+
+/* What is looked at behind a step. */
+static pgr_status look(train_run *r, const train_stage *s, pgr_error *err) {
+    uint64_t step = r->state.step;
+    bool last = step == r->steps, evaluated = last || (s->eval_every && step % s->eval_every == 0);
+    if (r->o->sample_every && (last || step % r->o->sample_every == 0)) PGR_TRY(sample(r, s, err));
+    if (evaluated) PGR_TRY(evaluate(r, s, err));
+    return evaluated && run_writes(r) ? curves_write(r->o->out, r->metrics_path.data, s->name, err) : PGR_OK;
+}
+
 static pgr_status make_steps(train_run *r, const train_stage *s, pgr_error *err) {
     if (r->state.due) PGR_TRY(evaluate(r, s, err)); /* the run was interrupted in it */
     while (r->state.step < r->steps) {
-        PGR_TRY(watch_check(&r->o->watch, err));
+        PGR_TRY(ranks_agree(r->ranks, watch_check(&r->o->watch, err), err));
         PGR_TRY(make_step(r, s, err));
-        uint64_t step = r->state.step;
-        if (step == r->steps || (s->eval_every && step % s->eval_every == 0)) PGR_TRY(evaluate(r, s, err));
-        if (step == r->steps || clock_now() - r->saved >= 60 * r->o->save_minutes) PGR_TRY(save(r, err));
+        PGR_TRY(ranks_agree(r->ranks, look(r, s, err), err));
+        bool due = r->state.step == r->steps || clock_now() - r->saved >= 60 * r->o->save_minutes;
+        PGR_TRY(ranks_agree(r->ranks, due ? save(r, err) : PGR_OK, err));
     }
     return PGR_OK;
 }
 
 static pgr_status write_result(train_run *r, const train_stage *s, pgr_error *err) {
     if (s->conclude) PGR_TRY(s->conclude(s->ctx, r, err));
+    if (!run_writes(r)) return PGR_OK;
     buf path = {0};
     bool model = trainable_whole(r->t) || trainable_score(r->t);
     buf_printf(&path, "%s/%s", r->o->out, model ? "model" : "adapter");
@@ -349,6 +447,7 @@ pgr_status run_loop(train_run *r, const train_stage *s, pgr_error *err) {
         if (kept != PGR_OK) status = fail(err, kept, "%s", why.message);
     }
     if (status == PGR_OK) status = write_result(r, s, err);
+    status = ranks_agree(r->ranks, status, err);
     r->report.steps = r->state.step;
     r->report.tokens = r->state.tokens;
     r->report.seconds = clock_now() - r->start;

@@ -4,7 +4,6 @@
 
 #include "base/log.h"
 #include "base/mem.h"
-#include "base/watch.h"
 #include "train/loss.h"
 #include "train/options.h"
 #include "train/order.h"
@@ -166,7 +165,7 @@ static void pass_free(sft_pass *p) {
     mem_free(p->hit);
 }
 
-static pgr_status run_pass(train_run *r, sft_pass *p, pgr_error *err) {
+static pgr_status pass_forward(train_run *r, sft_pass *p, pgr_error *err) {
     PGR_TRY(pass_alloc(p, err));
     size_t at = 0;
     for (size_t i = 0; i < p->n; i++) {
@@ -180,28 +179,70 @@ static pgr_status run_pass(train_run *r, sft_pass *p, pgr_error *err) {
     }
     PGR_TRY(backward_forward(r->b, p->seqs, p->n, p->at, p->n_loss, p->logits, err));
     pool_run(p->m->threads, p->n_loss, loss_of_row, p);
-    return backward_run(r->b, p->logits, err);
+    return PGR_OK;
+}
+
+typedef struct sft_passes { /* a step's rows, cut into passes */
+    train_run *r;
+    const sft *s;
+    const chat_row **rows; /* (n) */
+    size_t n;
+    pass_cut cut;
+    double scale, loss, hits;
+    sft_pass own; /* between its forward and its back */
+} sft_passes;
+
+/* Of every token of a pass its loss and whether it was hit. */
+static size_t told_by(void *ctx, size_t k) {
+    const sft_passes *s = ctx;
+    size_t n = 0;
+    for (size_t i = s->cut.first[k]; i < s->cut.first[k + 1]; i++) n += 2 * s->rows[i]->n_loss;
+    return n;
+}
+
+static pgr_status rows_forward(void *ctx, size_t k, double *told, pgr_error *err) {
+    sft_passes *s = ctx;
+    sft_pass *p = &s->own;
+    size_t first = s->cut.first[k], n = s->cut.first[k + 1] - first;
+    *p = (sft_pass){.m = s->s->m, .rows = s->rows + first, .n = n, .scale = s->scale};
+    PGR_TRY(pass_forward(s->r, p, err));
+    for (size_t i = 0; i < p->n_loss; i++) {
+        told[2 * i] = p->loss[i];
+        told[2 * i + 1] = p->hit[i];
+    }
+    return PGR_OK;
+}
+
+static void rows_take(void *ctx, size_t k, const double *told, bool mine) {
+    sft_passes *s = ctx;
+    (void)mine;
+    for (size_t i = 0, n = told_by(s, k); i < n; i += 2) {
+        s->loss += told[i] * s->scale;
+        s->hits += told[i + 1] * s->scale;
+    }
+}
+
+static pgr_status rows_back(void *ctx, size_t k, pgr_error *err) {
+    sft_passes *s = ctx;
+    (void)k;
+    pgr_status status = backward_run(s->r->b, s->own.logits, err);
+    pass_free(&s->own);
+    s->own = (sft_pass){0};
+    return status;
+}
+
+static size_t tokens_of(const void *ctx, size_t i) {
+    return ((const sft_passes *)ctx)->rows[i]->n;
 }
 
 /* The step's rows in passes; sums of losses and hits in the order of the rows. */
-static pgr_status run_rows(train_run *r, const sft *s, const chat_row **rows, size_t n, double scale, double *loss,
-                           double *hits, pgr_error *err) {
-    for (size_t i = 0; i < n;) {
-        size_t count = 0, tokens = 0;
-        while (i + count < n && (count == 0 || tokens + rows[i + count]->n <= r->o->pass_tokens))
-            tokens += rows[i + count++]->n;
-        PGR_TRY(watch_check(&r->o->watch, err));
-        sft_pass p = {.m = s->m, .rows = rows + i, .n = count, .scale = scale};
-        pgr_status status = run_pass(r, &p, err);
-        for (size_t k = 0; status == PGR_OK && k < p.n_loss; k++) {
-            *loss += p.loss[k] * scale;
-            *hits += p.hit[k] * scale;
-        }
-        pass_free(&p);
-        if (status != PGR_OK) return status;
-        i += count;
-    }
-    return PGR_OK;
+static pgr_status run_rows(sft_passes *s, pgr_error *err) {
+    static const pass_fns fns = {told_by, rows_forward, rows_take, rows_back};
+    pgr_status status = run_cut(s->r, s->n, tokens_of, s, &s->cut, err);
+    if (status == PGR_OK) status = run_passes(s->r, s->cut.n_pass, &fns, s, err);
+    pass_free(&s->own);
+    run_cut_free(&s->cut);
+    return status;
 }
 
 static pgr_status sft_step(void *ctx, train_run *r, metrics *m, pgr_error *err) {
@@ -215,10 +256,11 @@ static pgr_status sft_step(void *ctx, train_run *r, metrics *m, pgr_error *err) 
         total += rows[i]->n_loss;
         m->tokens += rows[i]->n;
     }
-    double hits = 0;
-    pgr_status status = run_rows(r, s, rows, n, 1 / (double)total, &m->loss, &hits, err);
+    sft_passes p = {.r = r, .s = s, .rows = rows, .n = n, .scale = 1 / (double)total};
+    pgr_status status = run_rows(&p, err);
+    m->loss = p.loss;
     m->epoch = (double)(r->state.step + 1) / (double)order_steps(&s->order);
-    metrics_put(m, "mean_token_accuracy", hits);
+    metrics_put(m, "mean_token_accuracy", p.hits);
     mem_free(rows);
     return status;
 }
@@ -241,7 +283,7 @@ pgr_status pgr_train_sft(pgr_model *model, const pgr_sft_options *options, pgr_t
     train_run r = {0};
     pgr_train_options o = options->train;
     json_setup();
-    pgr_status status = sft_open(&s, model, options, err);
+    pgr_status status = ranks_agree(o.ranks, sft_open(&s, model, options, err), err);
     if (status == PGR_OK && o.steps == 0) o.steps = (size_t)ceil(o.epochs * (double)order_steps(&s.order));
     if (status == PGR_OK && o.steps == 0) status = fail(err, PGR_E_ARG, "steps and epochs are 0: expected one above 0");
     if (status == PGR_OK)

@@ -13,6 +13,7 @@
 #define CHOICE(name, value, member, help, choices)                                                                     \
     { name, value, help, NULL, PGR_OPTION_CHOICE, 0, TRAIN_AT(pgr_text_options, member), 0, 0, 0, choices }
 
+static const char *const STAGES[] = {"psi", "cre", "hncl"};                 /* pgr_stage */
 static const char *const TEACHERS[] = {"rubric", "self", "server", NULL};   /* pgr_teacher */
 static const char *const PROCESSES[] = {"rule", "self", "server", NULL};    /* pgr_process */
 static const char *const OUTCOMES[] = {"sigmoid", "brier", "binary", NULL}; /* pgr_outcome */
@@ -101,6 +102,10 @@ static pgr_status check(const pgr_text_options *o, pgr_error *err) {
     PGR_TRY(options_check(pgr_text_option_rows(o->stage), o, err));
     if (o->train.full) return fail(err, PGR_E_ARG, "full: found true, expected an adapter for chains of text");
     if (o->n_data == 0) return fail(err, PGR_E_ARG, "data: found none, expected files of preference pairs");
+    if (pgr_ranks_count(o->train.ranks) > 1)
+        return fail(err, PGR_E_UNSUPPORTED,
+                    "train %s on text chains: found %zu processes, expected one: its chains are written by one engine",
+                    STAGES[o->stage], pgr_ranks_count(o->train.ranks));
     if (o->stage != PGR_STAGE_PSI && o->grpo.samples % 2 && !o->one_order)
         return fail(err, PGR_E_ARG, "samples %zu: expected an even number, half of them in each order",
                     o->grpo.samples);

@@ -99,10 +99,17 @@ static void test_taste(void **state) {
     pgr_psi_options o = options_for(path_of("taste"), &data, 1);
     slots_weights weights;
     o.train.steps = 120;
+    o.train.sample_every = 50;
     watch_run(&o.train, &w);
     assert_int_equal(run(&o, &report), PGR_OK);
+    assert_int_equal(w.n_sample, 3);
     assert_true(mean(w.loss + 100, 20) < 0.6 * mean(w.loss, 5));
     assert_true(of(&w, "taste/own") > 0.9);
+    buf page = {0};
+    assert_int_equal(file_read(path_of("taste/curves.html"), &page, NULL), PGR_OK);
+    assert_non_null(strstr(page.data, "taste of user u"));
+    assert_non_null(strstr(page.data, "<polyline"));
+    buf_free(&page);
     assert_true(of(&w, "taste/flipped") < 0.1);
     assert_true(of(&w, "taste/rule") == 1);
     json_decref(w.evaluation);
@@ -201,6 +208,14 @@ static void test_resumes(void **state) {
     assert_int_equal(slots_weights_read(path_of("halves/adapter/slots.json"), &weights, NULL), PGR_OK);
 }
 
+static void assert_refused(const pgr_psi_options *o, const char *says) {
+    pgr_error err = {0};
+    pgr_model *m = open_tiny(WORDS_MODEL, 1);
+    if (pgr_train_psi(m, o, NULL, &err) == PGR_OK || !strstr(err.message, says))
+        fail_msg("\"%s\", wanted: %s", err.message, says);
+    pgr_model_close(m);
+}
+
 /* Two camps over 24 statements: camp c of user u agrees with what has its sign. Rows are pairs of statements. */
 static const char *write_views(void) {
     buf b = {0};
@@ -219,20 +234,21 @@ static const char *write_views(void) {
     return path;
 }
 
-static pgr_people *make_people(const char *data) {
+static pgr_people *make_people(const char *data, size_t k) {
     pgr_error err = {0};
     pgr_store *store = NULL;
     pgr_people *people = NULL;
     pgr_imported n;
     pgr_proto_options po = pgr_proto_options_default();
-    char path[160];
-    snprintf(path, sizeof path, "%s", path_of("people.db"));
+    char path[160], protos[170];
+    snprintf(path, sizeof path, "%s%zu.db", path_of("people"), k);
+    snprintf(protos, sizeof protos, "%s.protos", path);
     po.by = PGR_PROTO_VOTES;
-    po.k = 2;
+    po.k = k;
     po.epochs = 0;
     if (pgr_store_open(path, PGR_STORE_CREATE, &store, &err) != PGR_OK
         || pgr_user_import(store, data, NULL, &n, &err) != PGR_OK
-        || pgr_proto_build(store, path_of("people.db.protos"), &po, &err) != PGR_OK)
+        || pgr_proto_build(store, protos, &po, &err) != PGR_OK)
         fail_msg("%s", err.message);
     pgr_store_close(store);
     if (pgr_people_open(path, NULL, NULL, 1, &people, &err) != PGR_OK) fail_msg("%s", err.message);
@@ -252,9 +268,14 @@ static void test_views(void **state) {
     o.train.steps = 80;
     o.train.lr = 3e-3; /* at 1e-2 it comes and goes */
     o.train.batch = 4;
-    o.people = make_people(path);
+    o.people = make_people(path, 2);
     watch_run(&o.train, &w);
     assert_int_equal(run(&o, &report), PGR_OK);
+    pgr_people_close(o.people);
+    /* other people are other data */
+    o.people = make_people(path, 3);
+    o.train.resume = true;
+    assert_refused(&o, "setting people");
     pgr_people_close(o.people);
     assert_true(of(&w, "views/rule") > 0.9);
     /* 40 pairs; a level of kernels is another run with other rounding: all 40 agree at avx2, avx512 and amx.
@@ -354,14 +375,6 @@ static void test_held_whatever_the_seed(void **state) {
     assert_true(n > 0 && n < n_more && n_more < N_HELD_ROW);
 }
 
-static void assert_refused(const pgr_psi_options *o, const char *says) {
-    pgr_error err = {0};
-    pgr_model *m = open_tiny(WORDS_MODEL, 1);
-    if (pgr_train_psi(m, o, NULL, &err) == PGR_OK || !strstr(err.message, says))
-        fail_msg("\"%s\", wanted: %s", err.message, says);
-    pgr_model_close(m);
-}
-
 static void test_refusals(void **state) {
     (void)state;
     pgr_psi_data data = {PGR_PSI_TASTE, write_tastes()}, views = {PGR_PSI_VIEWS, write_qualities()};
@@ -380,6 +393,8 @@ static void test_refusals(void **state) {
     o.stage = PGR_STAGE_CRE;
     o.grpo = pgr_psi_options_default(PGR_STAGE_CRE).grpo;
     assert_refused(&o, "expected the adapter that is the reference");
+    o.stage = (pgr_stage)7;
+    assert_refused(&o, "stage 7: expected psi");
 }
 
 /* A run with some allocation failing says so and leaves no memory behind: about forty of all. */

@@ -88,9 +88,14 @@ static void test_longer(void **state) {
     assert_true(isnan(report.loss));
     assert_false(file_exists(path_of("longer/checkpoint-3.new")));
     assert_false(file_exists(path_of("longer/checkpoint-3.new.part")));
-    o.train.steps = 5;
+    o.train.steps = 5; /* metrics that somebody has removed do not come back as zeros */
+    assert_int_equal(unlink(path_of("longer/metrics.jsonl")), 0);
     assert_int_equal(run(&o, 2, &report), PGR_OK);
     assert_int_equal(report.steps, 5);
+    buf metrics = {0};
+    assert_int_equal(file_read(path_of("longer/metrics.jsonl"), &metrics, NULL), PGR_OK);
+    assert_true(metrics.n > 0 && strlen(metrics.data) == metrics.n && strncmp(metrics.data, "{\"step\":4,", 10) == 0);
+    buf_free(&metrics);
     assert_true(file_is_folder(path_of("longer/checkpoint-5")) && file_is_folder(path_of("longer/checkpoint-4")));
     assert_false(file_is_folder(path_of("longer/checkpoint-3")));
     assert_true(file_is_folder(path_of("longer/checkpoint-best")));

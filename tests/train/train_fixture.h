@@ -26,11 +26,12 @@ static inline pgr_model *open_tiny(const char *path, int n_thread) {
 
 typedef struct watched { /* of the steps of a run */
     pgr_cancel cancel;
-    size_t stop_after;   /* lines; 0: never */
+    size_t stop_after; /* lines; 0: never */
     size_t n;
     double loss[1000];   /* (n) of steps */
     double reward[1000]; /* (n) where they have one */
-    json_t *evaluation;  /* the last one; json_decref */
+    size_t n_sample;
+    json_t *evaluation; /* the last one; json_decref */
 } watched;
 
 static inline void watch_step(void *ctx, const char *json, const char *text) {
@@ -41,6 +42,11 @@ static inline void watch_step(void *ctx, const char *json, const char *text) {
     if (json_object_get(v, "evaluation")) {
         json_decref(w->evaluation);
         w->evaluation = v;
+        return;
+    }
+    if (json_object_get(v, "sample")) {
+        w->n_sample++;
+        json_decref(v);
         return;
     }
     assert_true(w->n < 1000);

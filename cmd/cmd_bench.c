@@ -94,7 +94,8 @@ static const option_row OPTIONS[] = {
     {0, "methods", "NAME[,NAME...]", "only these methods, and longest (docs/bench.md)",
      OPTION_AT(bench_run, method_names)},
     SCALAR_OPTION(bench_run, scalar, "MODEL[:WEIGHT]",
-                  "a reward model with a score head, run as the method scalar; with a weight mixed into p-genrm, too "
+                  "a reward model with a score head, or attributes (FILE.json), run as the method scalar; with a "
+                  "weight mixed into p-genrm, too "
                   "(docs/scalar.md)"),
     {0, "baselines", NULL, "the statistical methods too and, with --ind above 0, the judge's plain prompts",
      OPTION_AT(bench_run, o.baselines)},
@@ -128,6 +129,9 @@ static const option_row OPTIONS[] = {
      OPTION_AT(bench_run, o.calibration_out)},
     {0, "calibration-kind", "KIND", "only of these verdicts, answers or views; what FILE has for the others stays",
      OPTION_AT(bench_run, o.calibration_kind)},
+    {0, "attributes-out", "FILE",
+     "what people choose by attributes of texts, fitted on the train rows: a reward model for --scalar FILE:WEIGHT",
+     OPTION_AT(bench_run, o.attributes_out)},
     {0, "cold-start", NULL, "accuracy by how many pairs of a new user are known; what others chose is known as before",
      OPTION_AT(bench_run, cold_start)},
     {0, "cold-pairs", "N,N...", "these numbers (default: 0,1,2,3,6,10), of users who have the largest",

@@ -35,10 +35,10 @@ static const option_row OPTIONS[] = {
     JUDGE_OPTIONS(score_run, judge),
     {0, "prompt", NULL, "print the prompts, the tokens of their parts and what was shortened, and judge nothing",
      OPTION_AT(score_run, prompt)},
-    SCALAR_OPTION(
-        score_run, scalar, "MODEL[:WEIGHT]",
-        "a reward model with a score head, shown beside the verdict; with a weight (--scalar-weight) mixed in "
-        "(docs/scalar.md)"),
+    SCALAR_OPTION(score_run, scalar, "MODEL[:WEIGHT]",
+                  "a reward model with a score head, or attributes (FILE.json), shown beside the verdict; with a "
+                  "weight (--scalar-weight) mixed in "
+                  "(docs/scalar.md)"),
     {0}};
 
 /* ---- requests ---- */

@@ -6,6 +6,7 @@
 
 #include "buffer.h"
 #include "message.h"
+#include "pgenrm_bench.h"
 
 int scalar_take(void *options, const option_row *row, const char *value) {
     scalar_args *a = (scalar_args *)(void *)((char *)options + row->offset);
@@ -22,17 +23,28 @@ int scalar_take(void *options, const option_row *row, const char *value) {
     return EXIT_USAGE;
 }
 
-int scalar_args_open(scalar_args *a, const common_options *common, pgr_progress_bar *bar) {
-    if (!a->text) return EXIT_DONE;
-    char *name = must_dup(a->text, a->n), *path = NULL;
-    pgr_error err = {0};
+static pgr_status open_model(const char *name, const common_options *common, pgr_progress_bar *bar, pgr_scalar **out,
+                             pgr_error *err) {
+    char *path = NULL;
     pgr_model_options mo = pgr_model_options_default();
     mo.dtype = common->dtype;
     mo.n_thread = common->n_thread;
     mo.watch = bar_watch(bar);
-    pgr_status s = pgr_model_find(name, &path, &err);
-    if (s == PGR_OK) s = pgr_scalar_open(path, &mo, &a->opened, &err);
+    pgr_status s = pgr_model_find(name, &path, err);
+    if (s == PGR_OK) s = pgr_scalar_open(path, &mo, out, err);
     pgr_free(path);
+    return s;
+}
+
+int scalar_args_open(scalar_args *a, const common_options *common, pgr_progress_bar *bar) {
+    static const char ATTRIBUTES[] = ".json";
+    if (!a->text) return EXIT_DONE;
+    char *name = must_dup(a->text, a->n);
+    size_t n = strlen(ATTRIBUTES);
+    pgr_error err = {0};
+    pgr_status s = a->n > n && strcmp(name + a->n - n, ATTRIBUTES) == 0
+                       ? pgr_attributes_open(name, &a->opened, &err)
+                       : open_model(name, common, bar, &a->opened, &err);
     free(name);
     return finish_call(s, &err);
 }

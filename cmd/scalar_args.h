@@ -1,4 +1,5 @@
-/* scalar_args.h - the option --scalar MODEL[:WEIGHT]: a reward model with a score head is named and opened. */
+/* scalar_args.h - the option --scalar MODEL[:WEIGHT]: a reward model with a score head, or a file of attributes
+ * (NAME.json), is named and opened. */
 #ifndef PGR_CMD_SCALAR_ARGS_H
 #define PGR_CMD_SCALAR_ARGS_H
 

@@ -445,8 +445,19 @@ typedef struct pgr_scalar pgr_scalar;
 pgr_status pgr_scalar_open(const char *path, const pgr_model_options *options, pgr_scalar **out, pgr_error *err);
 void pgr_scalar_close(pgr_scalar *scalar); /* NULL is fine */
 
+/* Scores of the caller's own in the place of a model's: one input at a time, from the thread that asks. */
+typedef struct pgr_scalar_source {
+    const char *name; /* copied */
+    pgr_status (*score)(void *ctx, const pgr_scalar_input *input, float *out, pgr_error *err);
+    void (*close)(void *ctx); /* by pgr_scalar_close; NULL: nothing is to be done */
+    void *ctx;
+} pgr_scalar_source;
+/* On an error ctx is still the caller's to close. */
+pgr_status pgr_scalar_create(const pgr_scalar_source *source, pgr_scalar **out, pgr_error *err);
+
 const char *pgr_scalar_name(const pgr_scalar *scalar);  /* the scalar's */
-size_t pgr_scalar_max_tokens(const pgr_scalar *scalar); /* of a conversation with its response */
+/* of a conversation with its response; SIZE_MAX: no limit, and inputs have no tokens (0) */
+size_t pgr_scalar_max_tokens(const pgr_scalar *scalar);
 
 /* What the model thinks of n responses: higher is better, on a scale of its own. The conversation and the response as
  * the assistant's turn go through the chat template; the score is read at the last token that is no padding. Inputs of

@@ -130,6 +130,8 @@ typedef struct pgr_bench_options {
                                   * or of probabilities where no verdict has two chains. A map for another kind that
                                   * the file has stays; NULL: none */
     const char *calibration_kind; /* "answers" or "views": of these verdicts alone; NULL: of both */
+    const char *attributes_out;  /* file for what people choose by the attributes of texts, fitted on the train rows of
+                                  * the one set that is asked (pgr_attributes_open); NULL: none */
     pgr_judge_options judge; /* how p-genrm asks; its ind, pro, seed, watch and callbacks are not looked at. Without
                                 its people similar users come from a store that is made of each set's train
                                 rows, in `out` */
@@ -248,6 +250,11 @@ bool pgr_bench_asks_model(const pgr_bench_options *options);
  * for times and cached tokens. PGR_E_ARG where `out` holds a run of other settings, naming the first that differs. */
 pgr_status pgr_bench(pgr_engine *engine, const pgr_bench_options *options, pgr_bench_report **out, pgr_error *err);
 void pgr_bench_free(pgr_bench_report *report);
+
+/* What a population chooses by the attributes of texts, as a reward model: the file of pgr_bench_options.attributes_out
+ * (docs/scalar.md). Differences of its scores are log odds. Needs no chat template, has no limit of length.
+ * pgr_scalar_close. */
+pgr_status pgr_attributes_open(const char *path, pgr_scalar **out, pgr_error *err);
 
 /* One JSON object, no line breaks (docs/bench.md). *out is the caller's (pgr_free). */
 pgr_status pgr_bench_row_json(const pgr_bench_row *row, char **out, pgr_error *err);

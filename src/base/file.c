@@ -104,6 +104,15 @@ bool file_exists(const char *path) {
     return access(path, F_OK) == 0;
 }
 
+pgr_status file_check_writable(const char *path, pgr_error *err) {
+    bool there = file_exists(path);
+    int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
+    if (fd < 0) return fail(err, PGR_E_IO, "%s: %s, expected a file that can be written", path, strerror(errno));
+    close(fd);
+    if (!there) unlink(path);
+    return PGR_OK;
+}
+
 bool file_is_folder(const char *path) {
     struct stat st;
     return stat(path, &st) == 0 && S_ISDIR(st.st_mode);

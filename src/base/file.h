@@ -18,6 +18,8 @@ void file_map_drop(const file_map *m, size_t offset, size_t size);
 /* The whole file, at most 1 GiB, replaces what out held; out stays as it was on error. */
 pgr_status file_read(const char *path /* "-": standard input */, buf *out, pgr_error *err);
 bool file_exists(const char *path);
+/* May a file of this name be written? What is there stays as it is. */
+pgr_status file_check_writable(const char *path, pgr_error *err);
 bool file_is_folder(const char *path); /* false where nothing is */
 /* The folder with its files, which are of one level; what is not there or cannot be removed is passed over. */
 void file_remove_folder(const char *path);

@@ -8,6 +8,7 @@
 #include "base/file_out.h"
 #include "base/mem.h"
 #include "base/watch.h"
+#include "bench/attributes.h"
 #include "bench/company.h"
 #include "bench/cv.h"
 #include "bench/outcomes.h"
@@ -251,6 +252,17 @@ static pgr_status run_set_with(bench *b, const bench_data *d, pgr_people *people
     return add_rows(b, &sum, &run, a);
 }
 
+static pgr_status write_attributes(const bench *b, const bench_data *d, fits *f) {
+    double w[N_FEATURE];
+    size_t n = 0;
+    if (!b->o->attributes_out) return PGR_OK;
+    for (size_t u = 0; u < d->n_user; u++) n += d->users[u].n_train;
+    if (n == 0)
+        return fail(b->err, PGR_E_ARG, "%s: %s has no train rows to fit attributes on", b->o->attributes_out, d->name);
+    PGR_TRY(fits_attributes(f, w, b->err));
+    return attributes_write(w, d->name, n, b->o->attributes_out, b->err);
+}
+
 static pgr_status run_set(bench *b, size_t i) {
     arena a = {0};
     pgr_people *made = NULL, *people = NULL;
@@ -259,6 +271,7 @@ static pgr_status run_set(bench *b, size_t i) {
     pgr_status s = find_people(b, b->sets[i], &made, &people);
     if (s == PGR_OK) s = fits_open(&source, b->o->embedder, b->o->scalar, &f, b->err);
     if (s == PGR_OK) s = run_set_with(b, b->sets[i], people, f, &a);
+    if (s == PGR_OK) s = write_attributes(b, b->sets[i], f);
     fits_close(f);
     pgr_people_close(made);
     arena_free(&a);

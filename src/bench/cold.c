@@ -271,8 +271,9 @@ static pgr_status check(const cold *c) {
         if (c->how->known[i] < (i ? c->how->known[i - 1] + 1 : 0))
             return fail(c->err, PGR_E_ARG, "cold start: %d pairs, expected numbers of 0 and more that grow",
                         c->how->known[i]);
-    if (c->o->calibration_out || c->o->calibration_kind)
-        return fail(c->err, PGR_E_ARG, "cold start: no calibration is fitted, expected none to be asked for");
+    if (c->o->calibration_out || c->o->calibration_kind || c->o->attributes_out)
+        return fail(c->err, PGR_E_ARG,
+                    "cold start: no calibration and no attributes are written, expected none to be asked for");
     if (strcmp(c->o->split, "train") == 0)
         return fail(c->err, PGR_E_ARG, "cold start: split is \"train\", expected rows that are nobody's history");
     return PGR_OK;

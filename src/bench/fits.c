@@ -192,6 +192,15 @@ static pgr_status find_ridge(fits *f, const bench_method *m, ridge_kept **out, p
     return s;
 }
 
+pgr_status fits_attributes(fits *f, double *w, pgr_error *err) {
+    const bench_method *m = bench_method_find("attributes");
+    ridge_kept *k = NULL;
+    PGR_TRY(fits_need(f, m, err));
+    PGR_TRY(find_ridge(f, m, &k, err));
+    for (size_t i = 0; i < N_FEATURE; i++) w[i] = k->s.scale[i] > 0 ? k->m.w[i] / k->s.scale[i] : 0;
+    return PGR_OK;
+}
+
 /* The rows that are known of the user under the question: his own or the stranger's. */
 static size_t history_of(fits *f, const fits_ask *how, size_t user) {
     return bench_draw(f->source.d, how->donor ? how->donor[user] : user, how->history, how->seed, f->drawn);

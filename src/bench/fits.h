@@ -20,6 +20,10 @@ pgr_status fits_need(fits *f, const bench_method *m, pgr_error *err);
 pgr_status fits_open_within(const fits *parent, const bench_data *d, const pgr_watch *watch, pool *threads, fits **out,
                             pgr_error *err);
 
+/* The weights of the method `attributes`: z of a pair = sum of w_f (attribute f of the chosen - of the rejected text).
+ *                                                                                                        w: (N_FEATURE) */
+pgr_status fits_attributes(fits *f, double *w, pgr_error *err);
+
 typedef struct fits_ask {
     size_t history;      /* pairs of a user that may be used; 0: all */
     const size_t *donor; /* (n_user) whose history is whose; NULL: their own */

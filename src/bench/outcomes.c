@@ -1,12 +1,10 @@
 /* outcomes.c - a calibration from a benchmark's verdicts, for each kind its own map; see outcomes.h. */
 #include "bench/outcomes.h"
 
-#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/file.h"
 #include "judge/calibration.h"
@@ -80,11 +78,7 @@ pgr_status outcomes_check(const char *path, const char *kind, pgr_error *err) {
     if (kind && !verdict_kind_find(kind, &found))
         return fail(err, PGR_E_ARG, "bench: there is no kind of verdict \"%.60s\", expected \"answers\" or \"views\"",
                     kind);
-    bool new = !file_exists(path);
-    FILE *f = fopen(path, "a");
-    if (!f) return fail(err, PGR_E_IO, "%s: %s, expected a file that can be written", path, strerror(errno));
-    fclose(f);
-    if (new) unlink(path);
+    PGR_TRY(file_check_writable(path, err));
     PGR_TRY(open_there(path, &there, err));
     pgr_calibration_free(there);
     return PGR_OK;

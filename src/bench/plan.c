@@ -258,6 +258,13 @@ static pgr_status check_calibration(const pgr_bench_options *o, pgr_error *err) 
     return outcomes_check(path, o->calibration_kind, err);
 }
 
+static pgr_status check_attributes(const pgr_bench_options *o, pgr_error *err) {
+    if (o->n_data != 1)
+        return fail(err, PGR_E_ARG, "%s: attributes are those of one data set, found %zu", o->attributes_out,
+                    o->n_data);
+    return file_check_writable(o->attributes_out, err);
+}
+
 /* A train row leaves its own conversation out of its history. What is fitted on all train rows cannot. */
 static pgr_status check_train(const pgr_bench_options *o, bool similar, pgr_error *err) {
     if (strcmp(o->split, "train") != 0) return PGR_OK;
@@ -311,6 +318,7 @@ pgr_status plan_check(const pgr_bench_options *o, bool engine, pgr_error *err) {
         return fail(err, PGR_E_ARG, "bench: no file for the calibration of %.60s, expected calibration_out",
                     o->calibration_kind);
     if (o->calibration_out) PGR_TRY(check_calibration(o, err));
+    if (o->attributes_out) PGR_TRY(check_attributes(o, err));
     if (o->resume && !o->out) return fail(err, PGR_E_ARG, "bench: nothing to resume, expected the folder of a run");
     return PGR_OK;
 }

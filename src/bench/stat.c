@@ -69,6 +69,7 @@ static void scale_together(stat *s, size_t from, size_t to) {
         for (size_t c = from; c < to; c++)
             ss += (double)s->x[s->train[i] * n_x + c] * (double)s->x[s->train[i] * n_x + c];
     double rms = sqrt(ss / (double)(s->n_train * (to - from) + !s->n_train));
+    for (size_t c = from; c < to; c++) s->scale[c] = rms;
     for (size_t i = 0; i < s->d->n_row; i++)
         for (size_t c = from; c < to; c++) {
             float *x = &s->x[i * n_x + c];
@@ -147,11 +148,12 @@ static pgr_status allocate(stat *s, pgr_error *err) {
     const bench_data *d = s->d;
     size_t n_x = s->rows.n_attribute + s->rows.n_embedding;
     s->x = mem_zero(d->n_row + 1, (n_x + 1) * sizeof *s->x);
+    s->scale = mem_zero(n_x + 1, sizeof *s->scale);
     s->user = mem_array(d->n_row + 1, sizeof *s->user);
     s->item = mem_array(d->n_row + 1, sizeof *s->item);
     s->train = mem_array(d->n_row + 1, sizeof *s->train);
     s->lists = mem_array(d->n_row + 1, STAT_FOLDS * sizeof *s->lists);
-    return s->x && s->user && s->item && s->train && s->lists ? PGR_OK : fail_mem(err);
+    return s->x && s->scale && s->user && s->item && s->train && s->lists ? PGR_OK : fail_mem(err);
 }
 
 static void list_rows(stat *s) {
@@ -196,6 +198,7 @@ pgr_status stat_open(const stat_source *source, stat_attributes attributes, stat
 
 void stat_close(stat *s) {
     mem_free(s->x);
+    mem_free(s->scale);
     mem_free(s->user);
     mem_free(s->item);
     mem_free(s->train);

@@ -41,6 +41,7 @@ typedef struct stat {
     ridge_rows rows; /* of all rows of d */
     float *x;        /* attributes over their root mean square on train rows;
                              * embeddings over that of all dimensions */
+    double *scale;   /* (n_x) these roots */
     size_t *user, (*item)[2];
     size_t *train, n_train;     /* rows that may be learnt from */
     stat_fold fold[STAT_FOLDS]; /* rows that share a text in the way in which train and asked rows do not are in one

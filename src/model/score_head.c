@@ -42,8 +42,24 @@ pgr_status pgr_scalar_open(const char *path, const pgr_model_options *options, p
     return status;
 }
 
+pgr_status pgr_scalar_create(const pgr_scalar_source *source, pgr_scalar **out, pgr_error *err) {
+    pgr_scalar *s = mem_zero(1, sizeof *s);
+    char *name = mem_strdup(source->name);
+    if (!s || !name) {
+        mem_free(s);
+        mem_free(name);
+        return fail_mem(err);
+    }
+    s->source = *source;
+    s->source.name = s->name = name;
+    *out = s;
+    return PGR_OK;
+}
+
 void pgr_scalar_close(pgr_scalar *s) {
     if (!s) return;
+    if (s->source.close) s->source.close(s->source.ctx);
+    mem_free(s->name);
     forward_free(s->forward);
     kv_close(&s->kv);
     mem_free(s->rows);
@@ -55,11 +71,11 @@ void pgr_scalar_close(pgr_scalar *s) {
 }
 
 const char *pgr_scalar_name(const pgr_scalar *s) {
-    return s->model->from.name;
+    return s->name ? s->name : s->model->from.name;
 }
 
 size_t pgr_scalar_max_tokens(const pgr_scalar *s) {
-    return s->model->config.n_ctx;
+    return s->source.score ? SIZE_MAX : s->model->config.n_ctx;
 }
 
 size_t score_end(const int32_t *tokens, size_t n, int32_t pad) {
@@ -279,8 +295,19 @@ static pgr_status run_pass(job *j) {
     return PGR_OK;
 }
 
+static pgr_status ask_source(const pgr_scalar_source *source, const pgr_scalar_input *inputs, size_t n,
+                             const pgr_watch *watch, float *scores, size_t *tokens, pgr_error *err) {
+    for (size_t i = 0; i < n; i++) {
+        PGR_TRY(watch_check(watch, err));
+        PGR_TRY(source->score(source->ctx, &inputs[i], &scores[i], err));
+        if (tokens) tokens[i] = 0;
+    }
+    return PGR_OK;
+}
+
 pgr_status pgr_scalar_score(pgr_scalar *s, const pgr_scalar_input *inputs, size_t n, const pgr_watch *watch,
                             float *scores, size_t *tokens, pgr_error *err) {
+    if (s->source.score) return ask_source(&s->source, inputs, n, watch, scores, tokens, err);
     job j = {.s = s, .inputs = inputs, .n = n, .scores = scores, .tokens = tokens, .watch = watch, .err = err};
     pgr_status status = PGR_OK;
     j.tail = &j.open;

@@ -6,6 +6,8 @@
 #include "model/forward.h"
 
 struct pgr_scalar {
+    pgr_scalar_source source; /* whose scores they are; without `score` the model's below */
+    char *name;               /* of the source */
     pgr_model *model;
     forward_state *forward;
     kv_cache kv;

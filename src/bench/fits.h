@@ -21,7 +21,7 @@ pgr_status fits_open_within(const fits *parent, const bench_data *d, const pgr_w
                             pgr_error *err);
 
 /* The weights of the method `attributes`: z of a pair = sum of w_f (attribute f of the chosen - of the rejected text).
- *                                                                                                        w: (N_FEATURE) */
+ *                                                                                                    w: (N_FEATURE) */
 pgr_status fits_attributes(fits *f, double *w, pgr_error *err);
 
 typedef struct fits_ask {

@@ -196,7 +196,7 @@ static void test_refusals(void **state) {
     want_refusal(&o, NULL, "split is \"train\"");
     o.split = "test";
     o.calibration_out = "x";
-    want_refusal(&o, NULL, "no calibration is fitted");
+    want_refusal(&o, NULL, "no calibration and no attributes");
 }
 
 int main(void) {

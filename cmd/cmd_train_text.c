@@ -35,6 +35,8 @@ static const option_row TEXT_OPTIONS[] = {TRAIN_SHARED_ROWS(text_run, "0.9,0.999
                          OPTION_AT(text_run, o.frame)},
                         {0, "eval", "FILE", "evaluate on these users instead of held ones; may be repeated",
                          .take = take_text_eval},
+                        {0, "write", "DIR", "train nothing: write what TRL, verl and OpenRLHF read (docs/large.md)",
+                         OPTION_AT(text_run, o.write)},
                         {0, "server", "URL", "an OpenAI-compatible server, http://HOST:PORT/v1 (key: $OPENAI_API_KEY)",
                          OPTION_AT(text_run, o.server.url)},
                         {0, "server-model", "NAME", "of the server's models (default: its first)",
@@ -59,6 +61,7 @@ static int run_text(const command *self, pgr_stage stage, int argc, char **argv)
     r.o.eval = r.eval;
     r.o.n_eval = r.n_eval;
     r.a.o = &r.o.train;
+    r.a.written = r.o.write;
     status = train_begin(self, &r.a, &s);
     if (status == EXIT_DONE) status = train_finish(&r.a, pgr_train_text(s.model, &r.o, &report, &err), &report, &err);
     session_close(&s);

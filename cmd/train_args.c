@@ -87,6 +87,8 @@ int train_finish(train_args *a, pgr_status trained, const pgr_train_report *repo
         return EXIT_INTERRUPTED;
     }
     if (trained != PGR_OK) return complain_error(err);
-    if (!a->common.json) printf("%s/%s\n", a->o->out, a->result ? a->result : a->o->full ? "model" : "adapter");
+    if (!a->common.json && a->written) puts(a->written);
+    if (!a->common.json && !a->written)
+        printf("%s/%s\n", a->o->out, a->result ? a->result : a->o->full ? "model" : "adapter");
     return EXIT_DONE;
 }

@@ -10,7 +10,8 @@ typedef struct train_args { /* besides the rows of the library */
     common_options common;
     pgr_train_options *o;
     const char *result; /* folder of --out that is the result; NULL: "adapter", or with --full "model" */
-    pgr_ranks *ranks;   /* NULL: this process is alone */
+    const char *written; /* folder that was made in place of a result; NULL: none */
+    pgr_ranks *ranks;    /* NULL: this process is alone */
 } train_args;
 
 /* "0.9,0.98": an exit status. */

@@ -331,6 +331,8 @@ typedef struct pgr_text_options {
     size_t n_data;
     const char *const *eval;  /* (n_eval) further files to evaluate on, at whole users that training never sees */
     size_t n_eval;
+    const char *write;        /* folder: what trainers on clusters read is written there, and nothing trained
+                               * (docs/large.md); NULL: train */
     const char *frame;        /* as in judging; its form is full or compact */
     size_t history;           /* pairs shown; 0: as the frame says */
     size_t max_tokens;        /* of a chain; 0: as the frame says */

@@ -234,7 +234,7 @@ pgr_status pgr_train_text(pgr_model *model, const pgr_text_options *options, pgr
                          .step = psi ? text_step_psi : text_step_cre,
                          .evaluate = text_evaluate,
                          .eval_every = options->eval_every};
-    if (s == PGR_OK) s = run_loop(&r, &stage, err);
+    if (s == PGR_OK) s = options->write ? text_write(&t, &r, options->write, err) : run_loop(&r, &stage, err);
     if (out) *out = r.report;
     run_close(&r);
     text_close(&t);

@@ -121,6 +121,12 @@ typedef struct text_ask {
 /* Chains of all asked prompts, in order (infer_output_free). */
 pgr_status text_sample(text *t, train_run *r, const text_ask *asks, size_t n, infer_output *out, pgr_error *err);
 
+/* ---- text_write.c ---- */
+
+/* For trainers on clusters, into a folder that is made where it is missing (docs/large.md): in psi sft.jsonl, the
+ * accepted chains; in cre and hncl prompts.jsonl, in hncl in the order of the curriculum as the model is now. */
+pgr_status text_write(text *t, train_run *r, const char *folder, pgr_error *err);
+
 /* ---- text_reward.c ---- */
 
 /* The word of a taste (slots.h) that the chain's heaviest criterion means; -1: none. */

@@ -46,7 +46,7 @@ static void test_tries_and_cache(void **state) {
     pgr_server o;
     char url[60];
     server *s = begin(&o, url, ANSWER, 2, 429);
-    remote_ask asks[N];
+    remote_ask asks[N + 1];
     arena a = {0};
     pgr_error err = {0};
     remote *r = open_remote(&o, "answers");

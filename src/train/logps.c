@@ -26,19 +26,6 @@ void logps_free(logps_pass *p) {
     *p = (logps_pass){0};
 }
 
-static void list_tokens(logps_pass *p) {
-    size_t at = 0;
-    for (size_t i = 0; i < p->n; i++) {
-        const chat_row *row = p->rows[i];
-        p->seqs[i] = (train_seq){.tokens = row->tokens, .n = row->n};
-        for (size_t k = 1; k < row->n; k++) {
-            if (!row->counts[k]) continue;
-            p->at[at] = (train_row){(uint32_t)i, (uint32_t)(k - 1)};
-            p->token[at++] = row->tokens[k];
-        }
-    }
-}
-
 typedef struct token_job {
     logps_pass *p;
     size_t n_vocab;
@@ -54,7 +41,7 @@ pgr_status logps_forward(logps_pass *p, train_run *r, const chat_row *const *row
                          pgr_error *err) {
     *p = (logps_pass){.rows = rows, .n = n};
     PGR_TRY(alloc(p, r->m, err));
-    list_tokens(p);
+    chat_rows_list(p->rows, p->n, p->seqs, p->at, p->token);
     backward_share(p->seqs, n, p->at, p->n_token);
     PGR_TRY(backward_forward(r->b, p->seqs, n, p->at, p->n_token, p->logits, err));
     pool_run(r->m->threads, p->n_token, read_token, &(token_job){p, r->m->config.n_vocab});

@@ -167,16 +167,7 @@ static void pass_free(sft_pass *p) {
 
 static pgr_status pass_forward(train_run *r, sft_pass *p, pgr_error *err) {
     PGR_TRY(pass_alloc(p, err));
-    size_t at = 0;
-    for (size_t i = 0; i < p->n; i++) {
-        const chat_row *row = p->rows[i];
-        p->seqs[i] = (train_seq){.tokens = row->tokens, .n = row->n};
-        for (size_t k = 1; k < row->n; k++) {
-            if (!row->counts[k]) continue;
-            p->at[at] = (train_row){(uint32_t)i, (uint32_t)(k - 1)};
-            p->token[at++] = row->tokens[k];
-        }
-    }
+    chat_rows_list((const chat_row *const *)p->rows, p->n, p->seqs, p->at, p->token);
     PGR_TRY(backward_forward(r->b, p->seqs, p->n, p->at, p->n_loss, p->logits, err));
     pool_run(p->m->threads, p->n_loss, loss_of_row, p);
     return PGR_OK;

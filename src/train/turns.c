@@ -65,3 +65,15 @@ pgr_status chat_row_make(const pgr_model *m, const chat_message *messages, size_
     ids_free(&whole);
     return s;
 }
+
+void chat_rows_list(const chat_row *const *rows, size_t n, train_seq *seqs, train_row *at, int32_t *token) {
+    for (size_t i = 0; i < n; i++) {
+        const chat_row *row = rows[i];
+        seqs[i] = (train_seq){.tokens = row->tokens, .n = row->n};
+        for (size_t k = 1; k < row->n; k++) {
+            if (!row->counts[k]) continue;
+            *at++ = (train_row){(uint32_t)i, (uint32_t)(k - 1)};
+            *token++ = row->tokens[k];
+        }
+    }
+}

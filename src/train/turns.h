@@ -3,7 +3,7 @@
 #ifndef PGR_TRAIN_TURNS_H
 #define PGR_TRAIN_TURNS_H
 
-#include "model/model.h"
+#include "model/backward.h"
 
 typedef struct chat_row {
     int32_t *tokens; /* (n) */
@@ -15,5 +15,9 @@ typedef struct chat_row {
  * token never. More than `most` tokens: out->n is 0 and nothing else is done. at: "FILE:LINE", for messages. */
 pgr_status chat_row_make(const pgr_model *m, const chat_message *messages, size_t first, size_t n, size_t most,
                          const char *at, arena *a, chat_row *out, pgr_error *err);
+
+/* What a pass over n rows computes: seqs (n), and of the tokens that count, row after row, the place whose logits tell
+ * each (at) and the token itself (token), as many as the rows' n_loss together. */
+void chat_rows_list(const chat_row *const *rows, size_t n, train_seq *seqs, train_row *at, int32_t *token);
 
 #endif

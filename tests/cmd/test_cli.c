@@ -595,7 +595,7 @@ static void test_score_jsonl(void **state) {
              "{\"user_id\":\"u\",\"context\":[{\"role\":\"user\",\"content\":\"x\"}],\"chosen\":{\"content\":\"a\"},"
              "\"rejected\":{\"content\":\"b\"},\"conversation_id\":\"fifth\",\"split\":\"test\"}");
     char command[300];
-    snprintf(command, sizeof command, "pgenrm score --json --ind 1 %s", write_text("many.jsonl", text));
+    snprintf(command, sizeof command, "pgenrm score --json -q --ind 1 %s", write_text("many.jsonl", text));
     ran r = run_program(command);
     assert_int_equal(r.status, 3);
     assert_int_equal(count_lines(r.out), 3);
@@ -625,7 +625,7 @@ static void test_score_together(void **state) {
     static const char FEW[] = "{\"id\":\"few\",\"query\":\"Milk?\",\"responses\":[\"Yes.\",\"No.\"],\"ind\":1}\n";
     char text[600], commands[3][500];
     snprintf(text, sizeof text, "%s%s%s", MANY, PRO, FEW);
-    const char *how = "pgenrm score --json --frame tests/golden/mini.frame";
+    const char *how = "pgenrm score --json -q --frame tests/golden/mini.frame";
     snprintf(commands[0], sizeof commands[0], "%s %s", how, write_text("together.jsonl", text));
     snprintf(commands[1], sizeof commands[1], "%s --deadline 100 %s", how, write_text("many.json", MANY)); /* alone */
     snprintf(commands[2], sizeof commands[2], "%s %s", how, write_text("few.json", FEW));

@@ -74,17 +74,9 @@ static float *map_vectors(const char *path) {
     return v;
 }
 
-static void build(const char *path) {
-    char vectors_path[512];
-    snprintf(vectors_path, sizeof vectors_path, "%s.vectors", path);
-    double since = now();
-    float *v = map_vectors(vectors_path);
-    for (size_t i = 0; i < n; i++) make_row(i, v + i * d);
-    stage("vectors made", &since);
-
+/* k-means of a sample, evenly over all rows. v: (n, d) */
+static kmeans_result centres_of(const float *v, pool *threads) {
     pgr_error err;
-    pool *threads;
-    want(pool_create(0, &threads, &err), &err);
     size_t n_fit = n < N_FIT ? n : N_FIT;
     float *fit = malloc(n_fit * d * sizeof *fit);
     if (!fit) die("out of memory");
@@ -96,25 +88,42 @@ static void build(const char *path) {
     kmeans_result r;
     want(kmeans(fit, n_fit, d, &o, &r, &err), &err);
     free(fit);
-    stage("k-means of the sample", &since);
+    return r;
+}
 
-    uint32_t *assign = malloc(n * sizeof *assign), *order = malloc(n * sizeof *order), *user = malloc(n * sizeof *user);
-    uint64_t *start = calloc(k + 2, sizeof *start), *ids_at = calloc(n + 1, sizeof *ids_at);
-    char *ids = malloc(n * 12);
-    if (!assign || !order || !user || !start || !ids_at || !ids) die("out of memory");
+typedef struct rows {                /* of the file: a row is a user */
+    uint32_t *assign, *order, *user; /* (n) its prototype; the rows by prototype; whose it is */
+    uint64_t *start;                 /* (k + 2) of each prototype in `order` */
+    uint64_t *ids_at;                /* (n + 1) */
+    char *ids;
+} rows;
+
+static rows rows_of(const float *v, const float *centres, pool *threads) {
+    pgr_error err;
+    rows r = {.assign = malloc(n * sizeof *r.assign),
+              .order = malloc(n * sizeof *r.order),
+              .user = malloc(n * sizeof *r.user),
+              .start = calloc(k + 2, sizeof *r.start),
+              .ids_at = calloc(n + 1, sizeof *r.ids_at),
+              .ids = malloc(n * 12)};
+    if (!r.assign || !r.order || !r.user || !r.start || !r.ids_at || !r.ids) die("out of memory");
     for (size_t i = 0; i < n; i += CHUNK)
-        want(kmeans_assign(v + i * d, n - i < CHUNK ? n - i : CHUNK, d, r.centres, k, threads, assign + i, NULL, &err),
+        want(kmeans_assign(v + i * d, n - i < CHUNK ? n - i : CHUNK, d, centres, k, threads, r.assign + i, NULL, &err),
              &err);
-    stage("every row to its prototype", &since);
-
     for (size_t i = 0; i < n; i++) {
-        start[assign[i] + 2]++;
-        user[i] = (uint32_t)i;
-        ids_at[i + 1] = ids_at[i] + 1 + (uint64_t)sprintf(ids + ids_at[i], "u%09zu", i);
+        r.start[r.assign[i] + 2]++;
+        r.user[i] = (uint32_t)i;
+        r.ids_at[i + 1] = r.ids_at[i] + 1 + (uint64_t)sprintf(r.ids + r.ids_at[i], "u%09zu", i);
     }
-    for (size_t j = 0; j < k; j++) start[j + 2] += start[j + 1];
-    for (size_t i = 0; i < n; i++) order[start[assign[i] + 1]++] = (uint32_t)i;
+    for (size_t j = 0; j < k; j++) r.start[j + 2] += r.start[j + 1];
+    for (size_t i = 0; i < n; i++) r.order[r.start[r.assign[i] + 1]++] = (uint32_t)i;
+    return r;
+}
+
+static void write_file(const char *path, const float *v, const kmeans_result *means, const rows *r) {
+    pgr_error err;
     const char *const none[] = {NULL}, *const **words = calloc(k, sizeof *words);
+    if (!words) die("out of memory");
     for (size_t j = 0; j < k; j++) words[j] = none;
     artefact a = {.by = "choices",
                   .embedder = "",
@@ -124,22 +133,41 @@ static void build(const char *path) {
                   .k = k,
                   .n_row = n,
                   .n_user = n,
-                  .inertia = r.inertia,
+                  .inertia = means->inertia,
                   .words = words,
-                  .before = r.centres,
-                  .after = r.centres,
-                  .start = start,
-                  .row_user = user,
-                  .ids_at = ids_at,
-                  .ids = ids,
+                  .before = means->centres,
+                  .after = means->centres,
+                  .start = r->start,
+                  .row_user = r->user,
+                  .ids_at = r->ids_at,
+                  .ids = r->ids,
                   .vectors = v};
-    want(artefact_write(&a, order, path, &err), &err);
+    want(artefact_write(&a, r->order, path, &err), &err);
+    free(words);
+}
+
+static void build(const char *path) {
+    char vectors_path[512];
+    snprintf(vectors_path, sizeof vectors_path, "%s.vectors", path);
+    double since = now();
+    float *v = map_vectors(vectors_path);
+    for (size_t i = 0; i < n; i++) make_row(i, v + i * d);
+    stage("vectors made", &since);
+
+    pgr_error err;
+    pool *threads;
+    want(pool_create(0, &threads, &err), &err);
+    kmeans_result means = centres_of(v, threads);
+    stage("k-means of the sample", &since);
+    rows r = rows_of(v, means.centres, threads);
+    stage("every row to its prototype", &since);
+    write_file(path, v, &means, &r);
     stage("file written", &since);
+
     munmap(v, n * d * sizeof *v);
     unlink(vectors_path);
-    free(words);
-    free(assign), free(order), free(user), free(start), free(ids_at), free(ids);
-    kmeans_free(&r);
+    free(r.assign), free(r.order), free(r.user), free(r.start), free(r.ids_at), free(r.ids);
+    kmeans_free(&means);
     pool_free(threads);
 }
 

@@ -103,10 +103,82 @@ static size_t stranger(rng *r, size_t user, bool same) {
     }
 }
 
+enum { N_SIZE = 7 };
+static const size_t SIZES[N_SIZE] = {1, 2, 4, 8, 16, 32, 64};
+
+static tally near[N_SIZE], chance[N_SIZE], local[N_SIZE], everybody;
+
+/* The most similar users, placed by the train pairs. */
+static neighbourhood similar(people *p, const voter *v, arena *a) {
+    static const turn ask = {"user", ""};
+    static const char *none[2] = {"", ""};
+    const struct pgr_request q = {.origin = "",
+                                  .id = "",
+                                  .user_id = v->id,
+                                  .history = v->p.pairs,
+                                  .n_history = v->p.n,
+                                  .demographics = "",
+                                  .messages = &ask,
+                                  .n_message = 1,
+                                  .responses = none,
+                                  .n_response = 2};
+    pgr_error err = {0};
+    neighbourhood n;
+    want(people_neighbours(p, &q, MOST, a, &n, &err), &err);
+    return n;
+}
+
+/* What the first 1, 2, 4... of each list say of a test pair of user u. some, here: (MOST) users */
+static void ask_lists(size_t u, const preference_pair *test, const neighbourhood *n, const size_t *some,
+                      const size_t *here) {
+    int v[3] = {0};
+    for (size_t i = 0, s = 0; i < MOST; i++) {
+        if (i < n->n) v[0] += verdict(n->list[i].pairs, n->list[i].n_pair, test);
+        v[1] += verdict(users[some[i]].p.pairs, users[some[i]].p.n, test);
+        v[2] += verdict(users[here[i]].p.pairs, users[here[i]].p.n, test);
+        if (i + 1 < SIZES[s]) continue;
+        count(&near[s], u, v[0]);
+        count(&chance[s], u, v[1]);
+        count(&local[s++], u, v[2]);
+    }
+}
+
+static void ask_everybody(size_t u, const preference_pair *test) {
+    int every = 0;
+    for (size_t i = 0; i < n_user; i++)
+        if (i != u) every += verdict(users[i].p.pairs, users[i].p.n, test);
+    count(&everybody, u, every);
+}
+
+static void ask_for(people *p, rng *r, size_t u) {
+    arena a = {0};
+    neighbourhood n = similar(p, &users[u], &a);
+    size_t some[MOST], here[MOST];
+    for (size_t i = 0; i < MOST; i++) {
+        some[i] = stranger(r, u, false);
+        here[i] = stranger(r, u, true);
+    }
+    for (size_t t = 0; t < users[u].n_test; t++) {
+        ask_lists(u, &users[u].test[t].pair, &n, some, here);
+        ask_everybody(u, &users[u].test[t].pair);
+    }
+    arena_free(&a);
+}
+
+static void print_all(void) {
+    for (size_t s = 0; s < N_SIZE; s++) {
+        char name[64];
+        snprintf(name, sizeof name, "%zu most similar users", SIZES[s]);
+        print(name, &near[s]);
+        snprintf(name, sizeof name, "%zu random, same consultation", SIZES[s]);
+        print(name, &local[s]);
+        snprintf(name, sizeof name, "%zu random users", SIZES[s]);
+        print(name, &chance[s]);
+    }
+    print("everybody else", &everybody);
+}
+
 int main(int argc, char **argv) {
-    static const size_t sizes[] = {1, 2, 4, 8, 16, 32, 64};
-    enum { N = sizeof sizes / sizeof *sizes };
-    tally near[N] = {{0}}, chance[N] = {{0}}, local[N] = {{0}}, all = {0};
     pgr_error err = {0};
     people *p;
     if (argc < 3) return fprintf(stderr, "usage: bench_people STORE PROTOTYPES [EMBEDDER|- [PROBE]]\n"), 2;
@@ -116,56 +188,9 @@ int main(int argc, char **argv) {
     want(store_each_user(db, NULL, note, NULL, &err), &err);
     for (size_t u = 0; u < n_user; u++) load(&users[u]);
     rng r = {.seed = 1};
-    for (size_t u = 0; u < n_user; u++) {
-        arena a = {0};
-        neighbourhood n;
-        const turn ask = {"user", ""};
-        const char *none[2] = {"", ""};
-        struct pgr_request q = {.origin = "",
-                                .id = "",
-                                .user_id = users[u].id,
-                                .history = users[u].p.pairs,
-                                .n_history = users[u].p.n,
-                                .demographics = "",
-                                .messages = &ask,
-                                .n_message = 1,
-                                .responses = none,
-                                .n_response = 2};
-        if (users[u].n_test == 0) continue;
-        want(people_neighbours(p, &q, MOST, &a, &n, &err), &err);
-        size_t some[MOST], here[MOST];
-        for (size_t i = 0; i < MOST; i++) {
-            some[i] = stranger(&r, u, false);
-            here[i] = stranger(&r, u, true);
-        }
-        for (size_t t = 0; t < users[u].n_test; t++) {
-            const preference_pair *pair = &users[u].test[t].pair;
-            int v[3] = {0}, every = 0;
-            for (size_t i = 0, s = 0; i < MOST; i++) {
-                if (i < n.n) v[0] += verdict(n.list[i].pairs, n.list[i].n_pair, pair);
-                v[1] += verdict(users[some[i]].p.pairs, users[some[i]].p.n, pair);
-                v[2] += verdict(users[here[i]].p.pairs, users[here[i]].p.n, pair);
-                if (i + 1 < sizes[s]) continue;
-                count(&near[s], u, v[0]);
-                count(&chance[s], u, v[1]);
-                count(&local[s++], u, v[2]);
-            }
-            for (size_t i = 0; i < n_user; i++)
-                if (i != u) every += verdict(users[i].p.pairs, users[i].p.n, pair);
-            count(&all, u, every);
-        }
-        arena_free(&a);
-    }
-    for (size_t s = 0; s < N; s++) {
-        char name[64];
-        snprintf(name, sizeof name, "%zu most similar users", sizes[s]);
-        print(name, &near[s]);
-        snprintf(name, sizeof name, "%zu random, same consultation", sizes[s]);
-        print(name, &local[s]);
-        snprintf(name, sizeof name, "%zu random users", sizes[s]);
-        print(name, &chance[s]);
-    }
-    print("everybody else", &all);
+    for (size_t u = 0; u < n_user; u++)
+        if (users[u].n_test > 0) ask_for(p, &r, u);
+    print_all();
     pgr_people_close(p);
     pgr_store_close(db);
     arena_free(&memory);

@@ -42,6 +42,12 @@ static void the_one_of_judging(void **state) {
     free(before);
 }
 
+static void the_one_of_models(void **state) {
+    (void)state;
+    static const char *const files[][2] = {{TINY, "model.gguf"}};
+    assert_prints(example_pgenrm_model, files, 1, "tokens: 12\n");
+}
+
 static void the_one_of_measuring(void **state) {
     (void)state;
     static const char *const files[][2] = {{PGR_SOURCE_DIR "/examples/choices.jsonl", "choices.jsonl"}};
@@ -56,7 +62,7 @@ static void the_one_of_training(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(the_one_of_judging), cmocka_unit_test(the_one_of_measuring),
-                                       cmocka_unit_test(the_one_of_training)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(the_one_of_judging), cmocka_unit_test(the_one_of_models),
+                                       cmocka_unit_test(the_one_of_measuring), cmocka_unit_test(the_one_of_training)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

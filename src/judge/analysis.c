@@ -6,9 +6,10 @@
 #include "base/mem.h"
 #include "judge/aggregate.h"
 #include "judge/judge.h"
+#include "judge/judging.h"
 
 /* "Persona. \n- criterion (40 %): reason" */
-static char *text_of(const pgr_result *r) {
+char *analysis_text(const pgr_result *r) {
     buf b = {0};
     buf_puts(&b, r->persona);
     for (size_t i = 0; i < r->n_criterion; i++) {
@@ -33,7 +34,7 @@ static void free_texts(char **texts, size_t n) {
 static pgr_status take_texts(pgr_result *const *results, size_t n, char **texts, pgr_error *err) {
     for (size_t i = 0; i < n; i++) {
         if (!results[i]) continue;
-        texts[i] = text_of(results[i]);
+        texts[i] = analysis_text(results[i]);
         if (!texts[i]) return fail_mem(err);
     }
     return PGR_OK;
@@ -46,17 +47,24 @@ static pgr_status why(const pgr_error *errors, size_t n, pgr_error *err) {
     return PGR_OK;
 }
 
-pgr_status judge_analyses(pgr_engine *engine, const pgr_request *const *requests, size_t n,
-                          const pgr_judge_options *options, char **texts, pgr_error *err) {
-    pgr_judge_options o = options ? *options : pgr_judge_options_default();
+pgr_judge_options analysis_options(const pgr_judge_options *options) {
+    pgr_judge_options o = *options;
     o.ind = 1;
     o.pro = 0;
     o.draws = 1;
     o.adaptive = 0;
     o.keep_chains = false;
+    o.people = NULL;
     o.judged = NULL;
     if (!o.embedder)
         o.history_by = PGR_HISTORY_RANDOM; /* people, who could tell what is relevant, are not asked here */
+    return o;
+}
+
+pgr_status judge_analyses(pgr_engine *engine, const pgr_request *const *requests, size_t n,
+                          const pgr_judge_options *options, char **texts, pgr_error *err) {
+    pgr_judge_options o = options ? *options : pgr_judge_options_default();
+    o = analysis_options(&o);
     for (size_t i = 0; i < n; i++) texts[i] = NULL;
     pgr_result **results = mem_zero(n + 1, sizeof *results);
     pgr_error *errors = mem_zero(n + 1, sizeof *errors);

@@ -31,7 +31,7 @@ pgr_status judge_many_at_once(pgr_engine *engine, const pgr_request *const *requ
                               const pgr_judge_options *options, size_t at_once, pgr_result **results,
                               pgr_error *errors);
 
-/* pgr_judge_show with the source in the place of options->people. */
+/* pgr_judge_show with the source in the place of options->people; NULL: pgr_judge_show. */
 pgr_status judge_show_from(pgr_engine *engine, const pgr_request *request, const pgr_judge_options *options,
                            const judge_source *source, pgr_shown **out, pgr_error *err);
 

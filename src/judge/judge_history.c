@@ -12,7 +12,10 @@
 
 /* ---- embedded texts -------------------------------------------------------------------------------------------- */
 
+enum { EMBEDDINGS_KEPT = 20000 }; /* texts: the vectors of more are computed again where they come again */
+
 struct embeddings {
+    const pgr_embedder *embedder;
     size_t dims, n, cap; /* texts; places in the tables */
     char **texts;        /* (n) */
     float *vectors;      /* (cap / 2, dims) */
@@ -91,16 +94,16 @@ static pgr_status add_texts(embeddings *e, const pgr_request *r, const preferenc
 }
 
 /* Vectors of the texts from `first` on, of length 1. */
-static pgr_status embed_new(const batch *b, embeddings *e, size_t first, pgr_error *err) {
+static pgr_status embed_new(judging *j, embeddings *e, size_t first) {
     size_t n = e->n - first;
     if (n == 0) return PGR_OK;
     size_t *lens = mem_array(n, sizeof *lens);
-    if (!lens) return fail_mem(err);
+    if (!lens) return fail_mem(&j->error);
     for (size_t i = 0; i < n; i++) lens[i] = strlen(e->texts[first + i]);
     pgr_embed_options o = pgr_embed_options_default();
-    o.watch.cancel = b->o->watch.cancel;
+    o.watch.cancel = j->o->watch.cancel;
     float *out = e->vectors + first * e->dims;
-    pgr_status s = pgr_embed(b->o->embedder, (const char *const *)e->texts + first, lens, n, &o, out, NULL, err);
+    pgr_status s = pgr_embed(j->o->embedder, (const char *const *)e->texts + first, lens, n, &o, out, NULL, &j->error);
     mem_free(lens);
     for (size_t i = 0; s == PGR_OK && i < n; i++) vec_normalise(out + i * e->dims, e->dims);
     return s;
@@ -112,16 +115,30 @@ static void forget_from(embeddings *e, size_t first) {
     for (size_t i = 0; i < e->n; i++) e->table[find_place(e, e->texts[i])] = i + 1;
 }
 
-static pgr_status embed_texts(batch *b, const pgr_request *r, const preference_pair *pairs, size_t n, pgr_error *err) {
-    if (!b->embeddings) {
-        b->embeddings = mem_zero(1, sizeof *b->embeddings);
-        if (!b->embeddings) return fail_mem(err);
-        b->embeddings->dims = pgr_embedder_dims(b->o->embedder);
+/* Those of an embedder, of the desk's; too many texts, or another embedder, and all of them go. */
+static pgr_status find_embeddings(judging *j, embeddings **out) {
+    desk *d = j->desk;
+    const embeddings *e = d->embeddings;
+    if (e && (e->embedder != j->o->embedder || e->n >= EMBEDDINGS_KEPT)) {
+        embeddings_free(d->embeddings);
+        d->embeddings = NULL;
     }
-    embeddings *e = b->embeddings;
+    if (!d->embeddings) {
+        d->embeddings = mem_zero(1, sizeof *d->embeddings);
+        if (!d->embeddings) return fail_mem(&j->error);
+        d->embeddings->embedder = j->o->embedder;
+        d->embeddings->dims = pgr_embedder_dims(j->o->embedder);
+    }
+    *out = d->embeddings;
+    return PGR_OK;
+}
+
+static pgr_status embed_texts(judging *j, const preference_pair *pairs, size_t n) {
+    embeddings *e = NULL;
+    PGR_TRY(find_embeddings(j, &e));
     size_t first = e->n;
-    pgr_status s = add_texts(e, r, pairs, n, err);
-    if (s == PGR_OK) s = embed_new(b, e, first, err);
+    pgr_status s = add_texts(e, j->r, pairs, n, &j->error);
+    if (s == PGR_OK) s = embed_new(j, e, first);
     if (s != PGR_OK) forget_from(e, first);
     return s;
 }
@@ -143,13 +160,13 @@ static double relevance(const embeddings *e, const pgr_request *r, const prefere
 }
 
 static pgr_status measure(judging *j, const preference_pair *pairs, const float *vectors, size_t n, double *out) {
-    batch *b = j->b;
-    if (b->source && b->source->relevance)
-        return b->source->relevance(b->source->ctx, j->r, pairs, vectors, n, out, &j->error);
-    if (!b->o->embedder)
+    const judge_source *source = j->source;
+    if (source && source->relevance) return source->relevance(source->ctx, j->r, pairs, vectors, n, out, &j->error);
+    if (!source && j->o->people) return people_relevance(j->o->people, j->r, pairs, vectors, n, out, &j->error);
+    if (!j->o->embedder)
         return fail(&j->error, PGR_E_ARG, "relevant pairs were asked for without an embedder, expected one");
-    PGR_TRY(embed_texts(b, j->r, pairs, n, &j->error));
-    for (size_t i = 0; i < n; i++) out[i] = relevance(b->embeddings, j->r, &pairs[i]);
+    PGR_TRY(embed_texts(j, pairs, n));
+    for (size_t i = 0; i < n; i++) out[i] = relevance(j->desk->embeddings, j->r, &pairs[i]);
     return PGR_OK;
 }
 
@@ -199,13 +216,13 @@ static void rank_random(uint64_t seed, uint32_t stream, size_t n, size_t want, s
 
 pgr_status history_rank(judging *j, const preference_pair *pairs, const float *vectors, size_t n, size_t want,
                         uint32_t stream, size_t *ranks) {
-    switch (j->b->o->history_by) {
+    switch (j->o->history_by) {
     case PGR_HISTORY_RELEVANT:
         if (want > 0 && want < n) return rank_relevant(j, pairs, vectors, n, ranks);
         break; /* all or none are shown */
     case PGR_HISTORY_RANDOM:
         if (judging_by_slots(j)) /* the same for all requests: a history's taste is read once */
-            return slots_rank(pairs, n, j->b->o->seed >= 0 ? (uint64_t)j->b->o->seed : 0, 0, ranks, &j->error);
+            return slots_rank(pairs, n, j->o->seed >= 0 ? (uint64_t)j->o->seed : 0, 0, ranks, &j->error);
         rank_random(j->seed, stream, n, want < n ? want : n, ranks);
         return PGR_OK;
     case PGR_HISTORY_RECENT:

@@ -24,7 +24,7 @@ static void drop_silent(judging *j, size_t most) {
 }
 
 static double weight_of(const judging *j, const neighbour *n) {
-    if (j->b->o->neighbour_weights == PGR_WEIGHTS_UNIFORM) return 1;
+    if (j->o->neighbour_weights == PGR_WEIGHTS_UNIFORM) return 1;
     return n->similarity > 1e-6 ? n->similarity : 1e-6; /* who is as much unlike as like weighs next to nothing */
 }
 
@@ -40,7 +40,7 @@ static pgr_status weigh_neighbours(judging *j) {
 
 /* A user with n < C pairs gives LEAN (C - n) / C of the own side's weight away (docs/scores.md). */
 static void weigh_sides(judging *j) {
-    const pgr_judge_options *o = j->b->o;
+    const pgr_judge_options *o = j->o;
     size_t known = j->r->n_history, cold = o->cold_pairs;
     double sum = o->w_ind + o->w_pro;
     j->w_ind = o->w_ind / sum;
@@ -52,12 +52,21 @@ static void weigh_sides(judging *j) {
     j->w_pro += given;
 }
 
+bool judging_knows_people(const judging *j) {
+    return j->source || j->o->people;
+}
+
+static pgr_status find_similar(judging *j, size_t n) {
+    const judge_source *source = j->source;
+    if (source) return source->neighbours(source->ctx, j->r, n, &j->tmp, &j->near, &j->error);
+    return people_neighbours_by(j->o->people, j->r, j->analysis, j->scope, n, &j->tmp, &j->near, &j->error);
+}
+
 pgr_status judging_neighbours(judging *j, size_t n) {
-    const judge_source *source = j->b->source;
-    size_t counted = judging_by_slots(j) ? frame_people(j->b->frame) : 0, most = n > counted ? n : counted;
+    size_t counted = judging_by_slots(j) ? frame_people(j->desk->frame) : 0, most = n > counted ? n : counted;
     j->near = (neighbourhood){.prototype = -1};
     if (n > 0) {
-        PGR_TRY(source->neighbours(source->ctx, j->r, most + (j->r->donor != NULL), &j->tmp, &j->near, &j->error));
+        PGR_TRY(find_similar(j, most + (j->r->donor != NULL)));
         drop_silent(j, most);
         j->crowd = j->near;
         if (j->near.n > n) j->near.n = n;

@@ -24,13 +24,13 @@ pgr_status judging_name(judging *j, pgr_status status) {
 
 /* The frame's, but what more responses add leaves half of the context to the prompt. */
 static size_t default_max_tokens(const judging *j) {
-    size_t least = frame_max_tokens(j->b->frame), half = j->b->about->n_ctx / 2;
-    size_t all = least + (j->r->n_response - 2) * frame_max_tokens_more(j->b->frame);
+    size_t least = frame_max_tokens(j->desk->frame), half = j->desk->about->n_ctx / 2;
+    size_t all = least + (j->r->n_response - 2) * frame_max_tokens_more(j->desk->frame);
     return all <= half ? all : (least > half ? least : half);
 }
 
 static pgr_status settle_chains(judging *j) {
-    const pgr_judge_options *o = j->b->o;
+    const pgr_judge_options *o = j->o;
     int ind = o->ind >= 0 ? o->ind : (j->r->ind >= 0 ? j->r->ind : DEFAULT_IND);
     int pro = o->pro >= 0 ? o->pro : (j->r->pro > 0 ? j->r->pro : 0);
     if (pro > MAX_CHAINS)
@@ -38,7 +38,7 @@ static pgr_status settle_chains(judging *j) {
     if (ind > MAX_CHAINS || ind + pro < 1)
         return fail(&j->error, PGR_E_ARG, "%s: ind is %d, expected 1 to %d chains%s", j->r->origin, ind, MAX_CHAINS,
                     ind == 0 ? ", or 0 where pro is more" : "");
-    if (pro > 0 && !j->b->source)
+    if (pro > 0 && !judging_knows_people(j))
         return fail(&j->error, PGR_E_UNSUPPORTED,
                     "%s: pro is %d, but similar users need a store of users and prototypes, expected 0", j->r->origin,
                     pro);
@@ -48,22 +48,22 @@ static pgr_status settle_chains(judging *j) {
 }
 
 static pgr_status settle_numbers(judging *j) {
-    const pgr_judge_options *o = j->b->o;
+    const pgr_judge_options *o = j->o;
     PGR_TRY(settle_chains(j));
-    j->want_history = frame_history(j->b->frame);
+    j->want_history = frame_history(j->desk->frame);
     if (j->r->history_pairs >= 0) j->want_history = (size_t)j->r->history_pairs;
     if (o->history >= 0) j->want_history = (size_t)o->history;
     j->seed = (uint64_t)(o->seed >= 0 ? o->seed : (j->r->seed >= 0 ? j->r->seed : 0));
     j->max_tokens = o->max_tokens ? o->max_tokens : default_max_tokens(j);
-    if (j->b->about->n_ctx < 64 || j->max_tokens > j->b->about->n_ctx - 64)
+    if (j->desk->about->n_ctx < 64 || j->max_tokens > j->desk->about->n_ctx - 64)
         return fail(&j->error, PGR_E_LIMIT, "chains of %zu tokens leave no room for a prompt in a context of %zu",
-                    j->max_tokens, j->b->about->n_ctx);
+                    j->max_tokens, j->desk->about->n_ctx);
     return PGR_OK;
 }
 
 static pgr_status write_grammar(judging *j) {
     bool has = false;
-    PGR_TRY(frame_grammar(j->b->frame, j->r->n_response, &j->grammar, &has, &j->error));
+    PGR_TRY(frame_grammar(j->desk->frame, j->r->n_response, &j->grammar, &has, &j->error));
     return j->grammar.failed ? fail_mem(&j->error) : PGR_OK;
 }
 
@@ -91,7 +91,7 @@ static pgr_status make_side(judging *j, side *s, size_t n_voice, size_t n_order)
 
 /* The number of different draws: no more than chains have use for, and than show pairs that were not shown before. */
 static size_t count_draws(const judging *j, size_t want, size_t n_order) {
-    size_t draws = j->b->o->draws, known = j->r->n_history, pairs = (j->sides[SIDE_IND].n + n_order - 1) / n_order;
+    size_t draws = j->o->draws, known = j->r->n_history, pairs = (j->sides[SIDE_IND].n + n_order - 1) / n_order;
     if (draws < 1 || want == 0 || want >= known) return 1;
     if (draws > pairs) draws = pairs ? pairs : 1;
     size_t different = (known + want - 1) / want;
@@ -100,7 +100,7 @@ static size_t count_draws(const judging *j, size_t want, size_t n_order) {
 
 /* Of n chains those that can differ: where expectations of slots count, chains of one prompt are one and the same. */
 static size_t different(judging *j, size_t n, size_t n_prompt) {
-    bool drawn = j->b->o->score == PGR_SCORE_RECOMPUTED || j->b->o->score == PGR_SCORE_DECLARED;
+    bool drawn = j->o->score == PGR_SCORE_RECOMPUTED || j->o->score == PGR_SCORE_DECLARED;
     if (!judging_by_slots(j) || drawn || n <= n_prompt) return n;
     j->n_alike += n - n_prompt;
     return n_prompt;
@@ -110,7 +110,7 @@ static size_t different(judging *j, size_t n, size_t n_prompt) {
 static pgr_status own_side(judging *j) {
     side *s = &j->sides[SIDE_IND];
     size_t known = j->r->n_history, want = j->want_history < known ? j->want_history : known;
-    size_t n_order = j->b->o->swap && s->n > 1 ? 2 : 1, draws = count_draws(j, want, n_order);
+    size_t n_order = j->o->swap && s->n > 1 ? 2 : 1, draws = count_draws(j, want, n_order);
     s->n = different(j, s->n, draws * n_order);
     PGR_TRY(make_side(j, s, draws, n_order));
     if (s->n == 0) return PGR_OK;
@@ -156,7 +156,7 @@ static pgr_status make_voice(judging *j, size_t k, voice *out) {
 static pgr_status neighbours_side(judging *j) {
     side *s = &j->sides[SIDE_PRO];
     PGR_TRY(judging_neighbours(j, s->n));
-    size_t n = j->near.n, n_order = j->b->o->swap && s->n > 1 ? 2 : 1;
+    size_t n = j->near.n, n_order = j->o->swap && s->n > 1 ? 2 : 1;
     if (n == 0) s->n = 0;
     if (s->n == 0 && j->sides[SIDE_IND].n == 0)
         return fail(&j->error, PGR_E_ARG, "%s: no similar user was found, and ind is 0", j->r->origin);
@@ -198,8 +198,8 @@ static pgr_status render_prompt(judging *j, prompt *p, arena *keep) {
     frame_view view = {.history = p->voice->history,
                        .n_history = p->voice->n_history,
                        .order = j->order[p->order],
-                       .budget = j->b->about->n_ctx - j->max_tokens};
-    return frame_render(j->b->frame, j->b->e, p->voice->r, &view, keep, &p->text, &j->error);
+                       .budget = j->desk->about->n_ctx - j->max_tokens};
+    return frame_render(j->desk->frame, j->desk->e, p->voice->r, &view, keep, &p->text, &j->error);
 }
 
 static pgr_status render_side(judging *j, side *s, bool first) {
@@ -214,14 +214,14 @@ static pgr_status render_side(judging *j, side *s, bool first) {
 static pgr_status fill_totals(void *ctx, const char *hole, const char *text, size_t n, buf *out, pgr_error *err) {
     const judging *j = ctx;
     if (strcmp(hole, "totals") != 0)
-        return fail(err, PGR_E_FORMAT, "frame %s: hole @%s, expected @totals", frame_name(j->b->frame), hole);
+        return fail(err, PGR_E_FORMAT, "frame %s: hole @%s, expected @totals", frame_name(j->desk->frame), hole);
     return chain_totals(text, n, j->r->n_response, out, err);
 }
 
 /* Random numbers are keyed by the request's seed, the prompt's number and the sample: they do not depend on its place
  * in the call, nor on the rounds. */
 infer_request prompt_ask(judging *j, const side *s, prompt *p) {
-    const pgr_judge_options *o = j->b->o;
+    const pgr_judge_options *o = j->o;
     size_t end = p->n_written;
     while (end < p->n_chain && p->chains[end] < s->target) end++;
     return (infer_request){.messages = p->text.messages,
@@ -234,18 +234,19 @@ infer_request prompt_ask(judging *j, const side *s, prompt *p) {
                            .max_tokens = j->max_tokens,
                            .grammar = j->grammar.n ? j->grammar.data : NULL,
                            .n_grammar = j->grammar.n,
-                           .grammar_name = frame_name(j->b->frame),
-                           .trigger = frame_trigger(j->b->frame),
+                           .grammar_name = frame_name(j->desk->frame),
+                           .trigger = frame_trigger(j->desk->frame),
                            .fill = fill_totals,
                            .fill_ctx = j,
                            .want_places = o->score == PGR_SCORE_AUTO || o->score == PGR_SCORE_EXPECTED,
                            .cancel = o->watch.cancel,
-                           .owner = j->b,
+                           .priority = j->priority,
+                           .owner = j->desk,
                            .tag = p};
 }
 
 pgr_status judging_prepare(judging *j) {
-    const pgr_judge_options *o = j->b->o;
+    const pgr_judge_options *o = j->o;
     PGR_TRY(watch_check(&o->watch, &j->error));
     PGR_TRY(write_grammar(j));
     PGR_TRY(judging_name(j, settle_numbers(j)));
@@ -259,5 +260,23 @@ pgr_status judging_prepare(judging *j) {
         side *s = &j->sides[k];
         PGR_TRY(judging_name(j, render_side(j, s, k == SIDE_IND || j->sides[SIDE_IND].n == 0)));
     }
+    return PGR_OK;
+}
+
+/* Similar users are not looked for any more; a request that has no chains of its own has none then. */
+pgr_status judging_prepare_late(judging *j) {
+    side *s = &j->sides[SIDE_IND];
+    PGR_TRY(judging_name(j, settle_numbers(j)));
+    PGR_TRY(make_orders(j));
+    j->sides[SIDE_PRO].n = 0;
+    PGR_TRY(judging_neighbours(j, 0));
+    if (s->n == 0)
+        return fail(&j->error, PGR_E_DEADLINE, "%s: the deadline passed before similar users were looked for",
+                    j->r->origin);
+    PGR_TRY(make_side(j, s, 1, 1));
+    s->voices[0].r = j->r;
+    s->prompts[0].voice = s->voices;
+    for (size_t i = 0; i < s->n; i++)
+        s->chains[i] = (written){.done = true, .late = true, .text = "", .parsed = {.reason = late_reason(j)}};
     return PGR_OK;
 }

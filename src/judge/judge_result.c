@@ -19,6 +19,11 @@ static pgr_status take_places(judging *j, written *w, const infer_chain *c) {
     return PGR_OK;
 }
 
+const char *late_reason(const judging *j) {
+    return judging_by_slots(j) ? "the deadline passed before the slots were read"
+                               : "the deadline passed before the chain was finished";
+}
+
 static pgr_status take_chain(judging *j, written *w, const infer_chain *c) {
     w->text = arena_strndup(&j->tmp, c->text.data ? c->text.data : "", c->text.n);
     if (!w->text) return fail_mem(&j->error);
@@ -28,12 +33,12 @@ static pgr_status take_chain(judging *j, written *w, const infer_chain *c) {
     w->late = c->finish == PGR_FINISH_DEADLINE;
     w->done = true;
     if (w->late) {
-        w->parsed = (chain){.reason = "the deadline passed before the chain was finished"};
+        w->parsed = (chain){.reason = late_reason(j)};
         return PGR_OK;
     }
     PGR_TRY(take_places(j, w, c));
     chain_text text = {.s = w->text, .n = w->n_text, .places = w->places, .n_place = w->n_place};
-    return chain_read(frame_form(j->b->frame), &text, j->r->n_response, &j->tmp, &w->parsed, &j->error);
+    return chain_read(frame_form(j->desk->frame), &text, j->r->n_response, &j->tmp, &w->parsed, &j->error);
 }
 
 pgr_status judging_take(judging *j, side *s, prompt *p, const infer_chain *chains, size_t n) {
@@ -91,11 +96,11 @@ static const size_t *same_texts(const pgr_request *r, arena *a) {
 /* Percent of the weight that a criterion of the persona has: a tenth of what criteria share. An untrained taste says
  * nothing about a person. */
 static double persona_least(const judging *j) {
-    return !judging_by_slots(j) ? 10 : j->b->weights.trained ? 10 * j->taste_share : INFINITY;
+    return !judging_by_slots(j) ? 10 : j->desk->weights.trained ? 10 * j->taste_share : INFINITY;
 }
 
 static pgr_status weigh(judging *j, const heard *h, arena *a, pgr_result *out) {
-    const pgr_judge_options *jo = j->b->o;
+    const pgr_judge_options *jo = j->o;
     const size_t *same = same_texts(j->r, a);
     if (!same) return fail_mem(&j->error);
     aggregate_options o = {.kind = jo->score,
@@ -108,7 +113,7 @@ static pgr_status weigh(judging *j, const heard *h, arena *a, pgr_result *out) {
                            .counted = h->counted,
                            .verdict_kind = j->views ? PGR_VERDICT_VIEWS : PGR_VERDICT_ANSWERS,
                            .calibration = jo->calibration,
-                           .write_persona = frame_form(j->b->frame) != CHAIN_FULL,
+                           .write_persona = frame_form(j->desk->frame) != CHAIN_FULL,
                            .persona_least = persona_least(j)};
     return aggregate(h->list, h->n, j->r->n_response, &o, a, out, &j->error);
 }
@@ -197,7 +202,7 @@ static void describe_history(const judging *j, pgr_result *out) {
     const side *own = &j->sides[SIDE_IND];
     size_t n_order = own->n_voice ? own->n_prompt / own->n_voice : 1,
            pairs = (out->ind.requested + n_order - 1) / n_order;
-    out->history_by = j->b->o->history_by;
+    out->history_by = j->o->history_by;
     if (own->n == 0) return;
     out->draws = own->n_voice < pairs ? own->n_voice : pairs;
     out->history_shown = own->prompts[0].text.n_history;
@@ -207,14 +212,14 @@ static void describe_history(const judging *j, pgr_result *out) {
 
 static pgr_status describe(judging *j, const heard *h, pgr_result *out) {
     out->id = arena_strdup(&j->made->arena, j->r->id);
-    out->model = arena_strdup(&j->made->arena, j->b->about->name);
-    out->frame = arena_strdup(&j->made->arena, frame_name(j->b->frame));
+    out->model = arena_strdup(&j->made->arena, j->desk->about->name);
+    out->frame = arena_strdup(&j->made->arena, frame_name(j->desk->frame));
     if (!out->id || !out->model || !out->frame) return fail_mem(&j->error);
     describe_history(j, out);
     out->alike = j->n_alike;
-    out->untrained = judging_by_slots(j) && !j->b->weights.trained;
+    out->untrained = judging_by_slots(j) && !j->desk->weights.trained;
     if (judging_by_slots(j) && out->score_used == PGR_SCORE_EXPECTED) out->open = false; /* more would say the same */
-    out->adaptive = j->b->o->adaptive;
+    out->adaptive = j->o->adaptive;
     if (out->adaptive > 0 && out->settled >= out->adaptive) /* else a deadline stopped it */
         out->saved = j->sides[SIDE_IND].n + j->sides[SIDE_PRO].n - h->n;
     out->prompt_tokens = j->prompt_tokens;
@@ -231,9 +236,10 @@ pgr_status judging_result(judging *j) {
     PGR_TRY(weigh(j, &h, &j->made->arena, out));
     PGR_TRY(judging_show_scalars(j));
     PGR_TRY(keep_neighbours(j, &h, out));
-    if (j->near.n == 0 && j->b->source && (j->b->o->pro > 0 || (j->b->o->pro < 0 && j->r->pro > 0)))
-        out->pro_reason = "no similar user was found";
-    if (j->b->o->keep_chains) PGR_TRY(keep_samples(j, &h, out));
+    if (j->near.n == 0 && judging_knows_people(j) && (j->o->pro > 0 || (j->o->pro < 0 && j->r->pro > 0)))
+        out->pro_reason =
+            j->late ? "the deadline passed before similar users were looked for" : "no similar user was found";
+    if (j->o->keep_chains) PGR_TRY(keep_samples(j, &h, out));
     PGR_TRY(keep_clips(j, out));
     return describe(j, &h, out);
 }

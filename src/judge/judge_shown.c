@@ -50,7 +50,7 @@ static pgr_status count_to(measuring *m, size_t end, const char *name) {
     judging *j = m->s->j;
     size_t tokens = 0;
     const char *text = m->p->messages[m->message].text;
-    if (end > m->from) PGR_TRY(engine_count(j->b->e, text + m->from, end - m->from, &tokens, &j->error));
+    if (end > m->from) PGR_TRY(engine_count(j->desk->e, text + m->from, end - m->from, &tokens, &j->error));
     size_t more = tokens > m->tokens ? tokens - m->tokens : 0;
     if (more) add_tokens(m->parts, &m->n, name, more);
     m->sum += more;
@@ -204,10 +204,10 @@ static pgr_status show_all(const showing *s) {
     PGR_TRY(judging_prepare(j));
     arena *a = &s->made->arena;
     s->made->public = (pgr_shown){.id = arena_strdup(a, j->r->id ? j->r->id : ""),
-                                  .model = arena_strdup(a, j->b->about->name),
-                                  .frame = arena_strdup(a, frame_name(j->b->frame)),
+                                  .model = arena_strdup(a, j->desk->about->name),
+                                  .frame = arena_strdup(a, frame_name(j->desk->frame)),
                                   .n_response = j->r->n_response,
-                                  .n_ctx = j->b->about->n_ctx,
+                                  .n_ctx = j->desk->about->n_ctx,
                                   .max_tokens = j->max_tokens};
     if (!s->made->public.id || !s->made->public.model || !s->made->public.frame) return fail_mem(&j->error);
     return add_all(s);
@@ -216,24 +216,28 @@ static pgr_status show_all(const showing *s) {
 pgr_status judge_show_from(pgr_engine *engine, const pgr_request *request, const pgr_judge_options *options,
                            const judge_source *source, pgr_shown **out, pgr_error *err) {
     pgr_judge_options o = options ? *options : pgr_judge_options_default();
-    batch b = {.e = engine, .about = engine_about(engine), .o = &o, .source = source, .n = 1};
-    judging j = {.b = &b, .r = request, .made = mem_zero(1, sizeof *j.made)};
+    if (source) o.people = NULL;
+    desk d = {.e = engine, .about = engine_about(engine), .o = &o};
+    judging j = {.desk = &d, .r = request, .o = &o, .source = source, .scope = "", .made = mem_zero(1, sizeof *j.made)};
     shown *made = mem_zero(1, sizeof *made);
-    pgr_status s = made && j.made ? judging_open(&b, err) : fail_mem(err);
-    b.list = &j;
+    pgr_status s = made && j.made ? desk_prepare(&d, err) : fail_mem(err);
     if (s == PGR_OK) {
         s = show_all(&(showing){&j, made});
         if (s != PGR_OK && err) *err = j.error;
     }
     judging_release(&j);
     if (j.made) pgr_result_free(&j.made->public);
-    frame_close(b.frame);
-    embeddings_free(b.embeddings);
+    desk_release(&d);
     if (s == PGR_OK)
         *out = &made->public;
     else if (made)
         pgr_shown_free(&made->public);
     return s;
+}
+
+pgr_status pgr_judge_show(pgr_engine *engine, const pgr_request *request, const pgr_judge_options *options,
+                          pgr_shown **out, pgr_error *err) {
+    return judge_show_from(engine, request, options, NULL, out, err);
 }
 
 void pgr_shown_free(pgr_shown *public) {

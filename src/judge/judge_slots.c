@@ -9,28 +9,28 @@
 #include "judge/slots_chain.h"
 
 bool judging_by_slots(const judging *j) {
-    return frame_form(j->b->frame) == CHAIN_SLOTS;
+    return frame_form(j->desk->frame) == CHAIN_SLOTS;
 }
 
 /* ---- before the first prompt ---- */
 
 /* Where the weights are: named, or beside the adapter (docs/compact.md). *found: there is such a file. */
-static pgr_status find_weights(const batch *b, buf *path, bool *found, pgr_error *err) {
-    const char *adapter = b->about->adapter;
-    if (b->o->slots)
-        buf_puts(path, b->o->slots);
+static pgr_status find_weights(const desk *d, buf *path, bool *found, pgr_error *err) {
+    const char *adapter = d->about->adapter;
+    if (d->o->slots)
+        buf_puts(path, d->o->slots);
     else if (adapter)
         buf_printf(path, file_is_folder(adapter) ? "%s/slots.json" : "%s.slots.json", adapter);
-    *found = path->n && (b->o->slots || file_exists(path->data));
+    *found = path->n && (d->o->slots || file_exists(path->data));
     return path->failed ? fail_mem(err) : PGR_OK;
 }
 
-pgr_status batch_weights(batch *b, pgr_error *err) {
+pgr_status desk_weights(desk *d, pgr_error *err) {
     buf path = {0};
     bool found = false;
-    b->weights = slots_weights_neutral();
-    pgr_status s = find_weights(b, &path, &found, err);
-    if (s == PGR_OK && found) s = slots_weights_read(path.data, &b->weights, err);
+    d->weights = slots_weights_neutral();
+    pgr_status s = find_weights(d, &path, &found, err);
+    if (s == PGR_OK && found) s = slots_weights_read(path.data, &d->weights, err);
     buf_free(&path);
     return s;
 }
@@ -50,7 +50,7 @@ static pgr_status count_people(judging *j) {
 static slots_view view_of(const judging *j, const voice *v, size_t order) {
     return (slots_view){.history = v->history,
                         .n_history = v->n_history,
-                        .common = j->b->weights.has_common ? j->b->weights.common : NULL,
+                        .common = j->desk->weights.has_common ? j->desk->weights.common : NULL,
                         .people = j->people,
                         .order = j->order[order]};
 }
@@ -67,10 +67,10 @@ static pgr_status take_read(judging *j, bool taste, const voice *v, size_t order
     slot_read *r = &j->reads[j->n_read];
     slots_view view = view_of(j, v, order);
     *r = (slot_read){.taste = taste, .voice = v, .order = order, .judging = j};
-    if (!taste && !slots_by_views(j->b->frame, j->r)) r->voice = NULL; /* the same under any history */
+    if (!taste && !slots_by_views(j->desk->frame, j->r)) r->voice = NULL; /* the same under any history */
     r->values = arena_array(&j->tmp, taste ? N_TASTE : j->r->n_response, sizeof *r->values);
     if (!r->values) return fail_mem(&j->error);
-    PGR_TRY((taste ? slots_taste : slots_quality)(j->b->frame, j->b->e, v->r, &view, &r->prompt, &j->error));
+    PGR_TRY((taste ? slots_taste : slots_quality)(j->desk->frame, j->desk->e, v->r, &view, &r->prompt, &j->error));
     j->n_read++;
     size_t shown = r->prompt.n_history; /* the last ones */
     if (taste) PGR_TRY(slots_lead(v->r->history, v->history + (v->n_history - shown), shown, &r->lead, &j->error));
@@ -103,7 +103,7 @@ static bool stands_on_views(const judging *j) {
     for (size_t i = 0; j->people && i < j->r->n_response; i++) known |= j->people[i].chose + j->people[i].rejected > 0;
     for (size_t i = 0; i < s->n_prompt; i++)
         known |= s->prompts[i].quality && s->prompts[i].quality->prompt.n_history > 0;
-    return known && slots_by_views(j->b->frame, j->r);
+    return known && slots_by_views(j->desk->frame, j->r);
 }
 
 pgr_status slots_prepare(judging *j) {
@@ -133,13 +133,14 @@ static pgr_status ask_read(judging *j, slot_read *r, double deadline_s) {
                        .slots = r->prompt.slots,
                        .n_slot = r->prompt.n_slot,
                        .deadline_s = deadline_s,
-                       .cancel = j->b->o->watch.cancel,
-                       .owner = j->b,
+                       .cancel = j->o->watch.cancel,
+                       .priority = j->priority,
+                       .owner = j->desk,
                        .tag = r};
-    PGR_TRY(engine_submit(j->b->e, &q, &r->ticket, &j->error));
+    PGR_TRY(engine_submit(j->desk->e, &q, &r->ticket, &j->error));
     r->asked = true;
     j->n_open++;
-    j->b->n_with_engine++;
+    j->desk->n_with_engine++;
     return PGR_OK;
 }
 
@@ -161,7 +162,7 @@ pgr_status slots_ask(judging *j, double deadline_s) {
 
 void slots_leave_engine(slot_read *r) {
     if (r->ticket == 0) return;
-    r->judging->b->n_with_engine--;
+    r->judging->desk->n_with_engine--;
     r->ticket = 0;
 }
 
@@ -211,14 +212,14 @@ static pgr_status write_chain(judging *j, const prompt *p, bool own, uint32_t sa
     w->late = p->taste->late || p->quality->late;
     w->text = "";
     if (w->late) {
-        w->parsed = (chain){.reason = "the deadline passed before the slots were read"};
+        w->parsed = (chain){.reason = late_reason(j)};
         return PGR_OK;
     }
     PGR_TRY(say_people(j, j->order[p->order], &people));
     if (own) /* what others chose and rejected is not told */
         PGR_TRY(
             slots_evidence(p->voice->r->history, p->voice->history, p->voice->n_history, &j->tmp, evidence, &j->error));
-    slots_weights weights = slots_weights_for(&j->b->weights, p->taste->prompt.n_history, p->taste->lead, j->views);
+    slots_weights weights = slots_weights_for(&j->desk->weights, p->taste->prompt.n_history, p->taste->lead, j->views);
     if (own || j->taste_share == 0) j->taste_share = slots_taste_share(&weights);
     slots_case c = {.n_response = j->r->n_response,
                     .order = j->order[p->order],

@@ -1,5 +1,5 @@
-/* judging.h - one call of pgr_judge_many from the inside: the batch, its requests, the prompts and chains of each. Only
- * src/judge/judge*.c include it.
+/* judging.h - the desk from the inside: what is asked of it, the prompts and chains of each ask. Only src/judge/desk.c
+ * and src/judge/judge*.c include it.
  *
  * A request has voices: the user's own history in D draws, then one voice per neighbour. A voice has a prompt for
  * each order of the responses, a prompt has chains. Chain i of a side (own, neighbours') is the same whatever else is
@@ -9,8 +9,8 @@
 
 #include "infer/engine.h"
 #include "judge/aggregate.h"
+#include "judge/desk.h"
 #include "judge/frame.h"
-#include "judge/judge.h"
 #include "judge/slots.h"
 
 enum { SIDE_IND, SIDE_PRO, N_SIDE }; /* under the own history, under neighbours' */
@@ -65,7 +65,7 @@ typedef struct prompt {
     /* while chains of it are with the engine: */
     infer_ticket ticket; /* 0: none are */
     size_t n_asked;
-    double asked; /* when, from the call's start */
+    double asked; /* when, from the submission */
     struct judging *judging;
     struct side *side;
 } prompt;
@@ -80,14 +80,24 @@ typedef struct side {
     size_t n_voice;
 } side;
 
-typedef struct batch batch;
-
-typedef struct judging { /* one request of a call */
-    batch *b;
-    size_t index; /* in the call's requests */
+typedef struct judging { /* one ask */
+    desk *desk;
+    desk_ticket ticket;
+    struct judging *before, *after; /* in the list of the desk that it stands in */
     const pgr_request *r;
-    result *made;     /* until the request is settled */
-    arena tmp;        /* what is needed until then */
+    pgr_judge_options options; /* of the ask */
+    const pgr_judge_options *o;
+    const judge_source *source;
+    const char *scope;         /* of similar users; "": everybody */
+    int priority;
+    void *tag;
+    double start;              /* of the deadline and of `seconds` */
+    struct judging *analysing; /* writes the analysis that this one is placed by; NULL: none does */
+    struct judging *analysed;  /* the one that waits for this one's analysis; NULL: it is an ask of its own */
+    bool was_analysed;         /* as far as he can be */
+    const char *analysis;      /* NULL: there is none */
+    result *made;     /* until it is taken */
+    arena tmp;        /* what is needed until it is settled */
     buf grammar;      /* its text; empty: none */
     size_t max_tokens, want_history;
     uint64_t seed;
@@ -106,38 +116,50 @@ typedef struct judging { /* one request of a call */
     double w_ind, w_pro;
     double *scalars, *prior;   /* (n_response) of the reward model, and what they add; NULL: there are none */
     bool cold;
+    bool late;                 /* the deadline had passed before it began */
     size_t round;              /* from 0 */
     size_t n_alike;            /* chains that were asked for and would be copies of others */
     size_t n_open;             /* prompts that are with the engine */
     size_t prompt_tokens, computed_tokens;
-    double first_token_s; /* from the call's start; 0: no token */
-    bool settled;         /* has its result or its error */
+    double first_token_s; /* from the submission; 0: no token */
     pgr_error error;
 } judging;
 
-typedef struct embeddings embeddings; /* texts of a call, each embedded once */
+typedef struct embeddings embeddings; /* texts, each embedded once */
 
-struct batch { /* one call of pgr_judge_many */
+typedef struct judging_list {
+    judging *first, *last;
+    size_t n;
+} judging_list;
+
+struct desk {
     pgr_engine *e;
     const engine_info *about; /* the engine */
+    pgr_judge_options options; /* of whoever brings none */
     const pgr_judge_options *o;
-    const judge_source *source; /* NULL: none */
     frame *frame;
-    slots_weights weights; /* for frames with slots */
-    judging *list; /* (n) */
-    size_t n, n_begun, n_settled; /* in the order of the list; of any */
-    size_t at_once;         /* requests that are begun and not settled, at most; 0: no limit */
+    slots_weights weights;  /* for frames with slots */
+    judging_list waiting;   /* to begin, in this order */
+    judging_list at_work, settled;
+    size_t n_begun, n_done; /* asks, since the desk was opened */
+    double first_deadline;  /* none of those that wait has an earlier one; INFINITY: none has one */
+    size_t n_flagged;       /* wait with a cancel flag that is not the desk's */
+    size_t at_once;         /* asks at work at most; 0: no limit */
     size_t n_with_engine;   /* chains */
     embeddings *embeddings; /* NULL until one is needed */
-    double start;
-    pgr_result **results; /* (n) the caller's */
-    pgr_error *errors;    /* (n) the caller's, or NULL */
+    desk_ticket last_ticket;
 };
 
-/* ---- judge.c: a call and its requests ---- */
+/* ---- desk.c: the asks of a desk ---- */
 
-pgr_status judging_open(batch *b, pgr_error *err); /* the options are checked, the frame is opened */
-void judging_release(judging *j);                  /* all but the result */
+pgr_status desk_prepare(desk *d, pgr_error *err); /* the options are checked, the frame is opened */
+void desk_release(desk *d);                       /* what desk_prepare opened, and what asks left */
+void judging_release(judging *j);                 /* all but the result */
+
+/* ---- analysis.c ---- */
+
+pgr_judge_options analysis_options(const pgr_judge_options *o); /* of the one chain that an analysis is */
+char *analysis_text(const pgr_result *r);                       /* the caller's; NULL: out of memory */
 
 /* ---- judge_history.c: which pairs are shown ---- */
 
@@ -151,6 +173,7 @@ void embeddings_free(embeddings *e);
 
 /* ---- judge_neighbours.c: who else is asked, and what that weighs ---- */
 
+bool judging_knows_people(const judging *j); /* somebody can say who is similar */
 /* Finds up to n neighbours, their weights, and the weights of the two sides. */
 pgr_status judging_neighbours(judging *j, size_t n);
 
@@ -162,7 +185,7 @@ pgr_status judging_show_scalars(judging *j); /* into the result, which has its r
 /* ---- judge_slots.c: frames with slots ---- */
 
 bool judging_by_slots(const judging *j);
-pgr_status batch_weights(batch *b, pgr_error *err); /* those that are named or stand beside the adapter, or neutral */
+pgr_status desk_weights(desk *d, pgr_error *err); /* those that are named or stand beside the adapter, or neutral */
 pgr_status slots_prepare(judging *j);               /* the prompts of all chains */
 /* What the chains of this round need and was not asked yet. */
 pgr_status slots_ask(judging *j, double deadline_s);
@@ -175,6 +198,8 @@ pgr_status slots_write(judging *j); /* the chains of this round, when all has be
 /* All that comes before the first chain. */
 pgr_status judge_options_check(const pgr_judge_options *o, pgr_error *err); /* ranges of the rows, weights */
 pgr_status judging_prepare(judging *j);
+/* In the place of it where the deadline has passed: chains that nobody is asked for, all late. */
+pgr_status judging_prepare_late(judging *j);
 /* What is asked of the engine for the chains of a prompt in this round; n_sample 0: none. */
 infer_request prompt_ask(judging *j, const side *s, prompt *p);
 /* An error that stems from the request's texts and numbers begins with the request's name. */
@@ -182,6 +207,7 @@ pgr_status judging_name(judging *j, pgr_status status);
 
 /* ---- judge_result.c: chains become a result ---- */
 
+const char *late_reason(const judging *j); /* of a chain that has no scores because the deadline passed */
 /* Takes over the chains of a prompt (n from the next one on). */
 pgr_status judging_take(judging *j, side *s, prompt *p, const infer_chain *chains, size_t n);
 /* How settled the verdict of the chains so far is (pgr_result.settled); NaN where there is none. */

@@ -256,6 +256,25 @@ size_t artefact_find(const artefact *a, const char *id) {
     return a->n_user;
 }
 
+/* The first user whose id's beginning does not come before the prefix; `after`: who comes behind it. */
+static size_t bound(const artefact *a, const char *prefix, bool after) {
+    size_t lo = 0, hi = a->n_user, n = strlen(prefix);
+    while (lo < hi) {
+        size_t mid = lo + (hi - lo) / 2;
+        int c = strncmp(artefact_id(a, mid), prefix, n);
+        if (c < 0 || (after && c == 0))
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return lo;
+}
+
+void artefact_range(const artefact *a, const char *prefix, size_t *from, size_t *to) {
+    *from = bound(a, prefix, false);
+    *to = bound(a, prefix, true);
+}
+
 double artefact_get(const artefact *a, const char *setting, double otherwise) {
     for (size_t i = 0; i < a->n_setting; i++)
         if (strcmp(a->settings[i].name, setting) == 0) return a->settings[i].value;

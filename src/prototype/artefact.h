@@ -72,6 +72,8 @@ pgr_status artefact_write(const artefact *a, const uint32_t *order, const char *
 
 const char *artefact_id(const artefact *a, size_t user);
 size_t artefact_find(const artefact *a, const char *id); /* n_user: not in it */
+/* Users *from to *to - 1 are those whose id begins with the prefix. */
+void artefact_range(const artefact *a, const char *prefix, size_t *from, size_t *to);
 double artefact_get(const artefact *a, const char *setting, double otherwise);
 
 /* code[i] = round(v[i] / scale), scale = max|v| / 127; 0 and zeros for a vector of zeros.     Returns the scale;

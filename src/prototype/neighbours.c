@@ -45,6 +45,7 @@ typedef struct search {
     const float *v;
     int8_t *code; /* (dims) of v */
     double scale, error, length;
+    near_range range; /* of users who are looked at */
     size_t self, n;
     candidate *rows; /* that may still be among the best */
     size_t n_rows, cap;
@@ -104,7 +105,7 @@ static pgr_status keep(search *s, candidate c) {
 
 /* v.r = (sv qv).(sr qr) + v.er + ev.(sr qr), so that |v.r - sv sr qv.qr| <= |v| |er| + |ev| (|r| + |er|); |r| = 1, its
  * rounding and that of the sums are far below the 1e-5 allowed for them. */
-static pgr_status scan(search *s, uint64_t from, uint64_t to) {
+static pgr_status scan_rows(search *s, uint64_t from, uint64_t to) {
     const artefact *a = s->a;
     int32_t dots[BLOCK];
     for (uint64_t first = from; first < to; first += BLOCK) {
@@ -119,6 +120,21 @@ static pgr_status scan(search *s, uint64_t from, uint64_t to) {
             PGR_TRY(keep(s, (candidate){row, a->row_user[row], about - off, about + off}));
             s->n_best = put_best(s->best, s->n_best, s->n, (near_user){a->row_user[row], row, about - off});
         }
+    }
+    return PGR_OK;
+}
+
+static bool in_range(const search *s, uint64_t row) {
+    return s->a->row_user[row] >= s->range.from && s->a->row_user[row] < s->range.to;
+}
+
+/* Rows of users in the range, as they stand together. */
+static pgr_status scan(search *s, uint64_t from, uint64_t to) {
+    if (s->range.from == 0 && s->range.to == s->a->n_user) return scan_rows(s, from, to);
+    for (uint64_t first = from, end; first < to; first = end) {
+        bool in = in_range(s, first);
+        for (end = first + 1; end < to && in_range(s, end) == in; end++) {}
+        if (in) PGR_TRY(scan_rows(s, first, end));
     }
     return PGR_OK;
 }
@@ -156,9 +172,9 @@ static pgr_status find(search *s, size_t n_probe, near_user *out, size_t *n_out)
     return status;
 }
 
-pgr_status neighbours_find(const artefact *a, const float *v, size_t self, size_t n, size_t n_probe, near_user *out,
-                           size_t *n_out, pgr_error *err) {
-    search s = {.a = a, .v = v, .self = self, .n = n, .err = err};
+pgr_status neighbours_find_in(const artefact *a, near_range range, const float *v, size_t self, size_t n,
+                              size_t n_probe, near_user *out, size_t *n_out, pgr_error *err) {
+    search s = {.a = a, .v = v, .range = range, .self = self, .n = n, .err = err};
     *n_out = 0;
     if (n == 0) return PGR_OK;
     pgr_status status = find(&s, n_probe ? n_probe : 1, out, n_out);
@@ -166,4 +182,9 @@ pgr_status neighbours_find(const artefact *a, const float *v, size_t self, size_
     mem_free(s.best);
     mem_free(s.rows);
     return status;
+}
+
+pgr_status neighbours_find(const artefact *a, const float *v, size_t self, size_t n, size_t n_probe, near_user *out,
+                           size_t *n_out, pgr_error *err) {
+    return neighbours_find_in(a, (near_range){0, a->n_user}, v, self, n, n_probe, out, n_out, err);
 }

@@ -27,4 +27,12 @@ pgr_status neighbours_prototypes(const artefact *a, const float *v, size_t n, ne
 pgr_status neighbours_find(const artefact *a, const float *v, size_t self, size_t n, size_t n_probe, near_user *out,
                            size_t *n_out, pgr_error *err);
 
+typedef struct near_range { /* of users */
+    size_t from, to; /* to is not in it */
+} near_range;
+
+/* The same among the users of a range: of the others nothing is read but whose a row is. */
+pgr_status neighbours_find_in(const artefact *a, near_range range, const float *v, size_t self, size_t n,
+                              size_t n_probe, near_user *out, size_t *n_out, pgr_error *err);
+
 #endif

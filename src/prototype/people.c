@@ -138,14 +138,26 @@ static pgr_status place_by_profile(people *p, const pgr_request *r, place *out, 
     return s;
 }
 
-static size_t largest(const artefact *a) {
-    size_t best = 0;
-    for (size_t j = 1; j < a->k; j++)
-        if (a->start[j + 1] - a->start[j] > a->start[best + 1] - a->start[best]) best = j;
+/* Members of prototype j among the users of the range. */
+static size_t count_members(const artefact *a, near_range range, size_t j) {
+    if (range.from == 0 && range.to == a->n_user) return (size_t)(a->start[j + 1] - a->start[j]);
+    size_t n = 0;
+    for (uint64_t r = a->start[j]; r < a->start[j + 1]; r++)
+        n += a->row_user[r] >= range.from && a->row_user[r] < range.to;
+    return n;
+}
+
+static size_t largest(const artefact *a, near_range range) {
+    size_t best = 0, most = 0;
+    for (size_t j = 0; j < a->k; j++) {
+        size_t n = count_members(a, range, j);
+        if (n > most) best = j, most = n;
+    }
     return best;
 }
 
-static pgr_status place_of(people *p, const pgr_request *r, const char *analysis, place *out, pgr_error *err) {
+static pgr_status place_of(people *p, const pgr_request *r, const char *analysis, near_range range, place *out,
+                           pgr_error *err) {
     const artefact *a = &p->protos;
     if (p->by == PGR_PROTO_ANALYSIS) {
         out->n_evidence = r->n_history;
@@ -156,7 +168,7 @@ static pgr_status place_of(people *p, const pgr_request *r, const char *analysis
     out->n_evidence = found ? r->n_history : 0;
     if (found) return PGR_OK;
     if (p->by == PGR_PROTO_CHOICES) return place_by_profile(p, r, out, err);
-    memcpy(out->v, a->after + largest(a) * a->dims, a->dims * sizeof(float));
+    memcpy(out->v, a->after + largest(a, range) * a->dims, a->dims * sizeof(float));
     vec_normalise(out->v, a->dims);
     return PGR_OK;
 }
@@ -192,14 +204,14 @@ static pgr_status load_neighbour(people *p, const near_user *u, arena *a, neighb
 }
 
 /* Searches for more than n until n of them are in the store, or there are no more. */
-static pgr_status find_stored(people *p, const float *v, size_t self, size_t n, arena *a, neighbourhood *out,
-                              pgr_error *err) {
-    size_t n_user = p->protos.n_user, want = n < n_user ? n : n_user;
+static pgr_status find_stored(people *p, const float *v, near_range range, size_t n_probe, size_t self, size_t n,
+                              arena *a, neighbourhood *out, pgr_error *err) {
+    size_t n_user = range.to - range.from, want = n < n_user ? n : n_user;
     for (;;) {
         near_user *near = arena_array(a, want + 1, sizeof *near);
         size_t n_near;
         if (!near) return fail_mem(err);
-        PGR_TRY(neighbours_find(&p->protos, v, self, want, p->n_probe, near, &n_near, err));
+        PGR_TRY(neighbours_find_in(&p->protos, range, v, self, want, n_probe, near, &n_near, err));
         out->n = 0;
         for (size_t i = 0; i < n_near && out->n < n; i++) {
             bool used;
@@ -211,27 +223,31 @@ static pgr_status find_stored(people *p, const float *v, size_t self, size_t n, 
     }
 }
 
-pgr_status people_neighbours_by(people *p, const pgr_request *r, const char *analysis, size_t n, arena *a,
-                                neighbourhood *out, pgr_error *err) {
+pgr_status people_neighbours_by(people *p, const pgr_request *r, const char *analysis, const char *scope, size_t n,
+                                arena *a, neighbourhood *out, pgr_error *err) {
     const artefact *protos = &p->protos;
+    near_range range = {0, protos->n_user};
+    bool whole = scope && *scope; /* all of it is searched */
+    if (whole) artefact_range(protos, scope, &range.from, &range.to);
     place where = {.v = arena_array(a, protos->dims, sizeof(float))};
     neighbourhood found = {.list = arena_array(a, n + 1, sizeof *found.list)};
     near_prototype nearest;
     if (!where.v || !found.list) return fail_mem(err);
-    PGR_TRY(place_of(p, r, analysis, &where, err));
+    PGR_TRY(place_of(p, r, analysis, range, &where, err));
     PGR_TRY(neighbours_prototypes(protos, where.v, 1, &nearest, err));
     const float *centre = protos->after + nearest.prototype * protos->dims;
     double length = vec_dot(centre, centre, protos->dims);
     found.prototype = (int)nearest.prototype;
     found.similarity = length > 0 ? vec_dot(where.v, centre, protos->dims) / sqrt(length) : 0;
     found.n_evidence = where.n_evidence;
-    PGR_TRY(find_stored(p, where.v, artefact_find(protos, r->user_id ? r->user_id : ""), n, a, &found, err));
+    size_t self = artefact_find(protos, r->user_id ? r->user_id : "");
+    PGR_TRY(find_stored(p, where.v, range, whole ? protos->k : p->n_probe, self, n, a, &found, err));
     *out = found;
     return PGR_OK;
 }
 
 pgr_status people_neighbours(people *p, const pgr_request *r, size_t n, arena *a, neighbourhood *out, pgr_error *err) {
-    return people_neighbours_by(p, r, NULL, n, a, out, err);
+    return people_neighbours_by(p, r, NULL, "", n, a, out, err);
 }
 
 /* ---- relevance ---- */

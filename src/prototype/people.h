@@ -37,9 +37,11 @@ typedef struct neighbourhood {
 pgr_status people_neighbours(people *p, const pgr_request *r, size_t n, arena *a, neighbourhood *out, pgr_error *err);
 
 /* The same, placed by a preference analysis that a chain wrote about this request (docs/method.md), where the
- * prototypes are of analyses; else, or with NULL, people_neighbours. */
-pgr_status people_neighbours_by(people *p, const pgr_request *r, const char *analysis, size_t n, arena *a,
-                                neighbourhood *out, pgr_error *err);
+ * prototypes are of analyses; else, or with NULL, as people_neighbours.
+ * scope: with another one than "", the n most similar of all users whose id begins with it: whatever prototype they
+ * belong to, since prototypes are everybody's. Of the others no text, no vector and no number counts or is read. */
+pgr_status people_neighbours_by(people *p, const pgr_request *r, const char *analysis, const char *scope, size_t n,
+                                arena *a, neighbourhood *out, pgr_error *err);
 
 /* How much each pair says about this request: the greatest cosine between one of the pair's texts and one of the
  * request's candidates, plus half the cosine of the queries. out (n). vectors: as in neighbour, or NULL: embedded here.

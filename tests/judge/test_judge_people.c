@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "../base/scratch.h"
+#include "judge/desk.h"
 #include "tiny_engine.h"
 
 #define BERT PGR_SOURCE_DIR "/tests/golden/hf-tiny-bert"
@@ -171,11 +172,87 @@ static void by_analysis(void **state) {
     pgr_people_close(p);
 }
 
+static const char *const ASKED[] = {
+    "{\"user\": {\"id\": \"tea2\", \"history\": [{\"query\": \"Occasion 1?\", \"chosen\": \"Tea at 1\", "
+    "\"rejected\": \"Coffee at 1\"}]}, \"query\": \"Occasion 2?\", \"responses\": [\"Tea at 2\", \"Coffee at 2\"], "
+    "\"ind\": 2, \"pro\": 3}",
+    "{\"user\": {\"id\": \"coffee3\"}, \"query\": \"Occasion 3?\", \"responses\": [\"Tea at 3\", \"Coffee at 3\"], "
+    "\"ind\": 1, \"pro\": 4}",
+    "{\"user\": {\"id\": \"new\", \"criteria\": \"Short answers\"}, \"query\": \"Occasion 0?\", \"responses\": [\"Tea "
+    "at 0\", \"Coffee at 0\"], \"ind\": 3, \"pro\": 0}",
+};
+enum { N_ASKED = 3 };
+
+static void ask_all(const pgr_judge_options *o, pgr_request *const *list, size_t at_once, const char *scope,
+                    pgr_result **out) {
+    desk *d = NULL;
+    desk_verdict v;
+    WELL(desk_open(ENGINE, o, at_once, &d, &err));
+    for (size_t i = 0; i < N_ASKED; i++) {
+        desk_ask ask = {.request = list[i], .scope = scope, .tag = &out[i]};
+        WELL(desk_submit(d, &ask, NULL, &err));
+    }
+    while (desk_pump(d)) engine_step(ENGINE);
+    while (desk_take(d, &v)) {
+        if (!v.result) fail_msg("%s", v.error.message);
+        *(pgr_result **)v.tag = v.result;
+    }
+    desk_close(d);
+}
+
+/* Asked at an open desk: every request is analysed first where prototypes are of analyses, and ends as in a closed
+ * call of its own; with a scope it has neighbours of that scope and no others. */
+static void at_the_desk(void **state) {
+    (void)state;
+    pgr_request *list[N_ASKED];
+    for (size_t i = 0; i < N_ASKED; i++) list[i] = parse(ASKED[i]);
+    for (int analysis = 0; analysis < 2; analysis++) {
+        pgr_people *p = NULL;
+        WELL(pgr_people_open(STORE, analysis ? PROTOS : NULL, analysis ? BERT : NULL, 1, &p, &err));
+        pgr_judge_options o = pgr_judge_options_default();
+        o.frame = MINI;
+        o.people = p;
+        o.history_by = PGR_HISTORY_RELEVANT;
+        pgr_result *alone[N_ASKED], *got[N_ASKED];
+        for (size_t i = 0; i < N_ASKED; i++) WELL(pgr_judge(ENGINE, list[i], &o, &alone[i], &err));
+        for (size_t at_once = 0; at_once < 3; at_once++) {
+            ask_all(&o, list, at_once, NULL, got);
+            for (size_t i = 0; i < N_ASKED; i++) {
+                assert_memory_equal(&alone[i]->responses[0].score, &got[i]->responses[0].score, sizeof(double));
+                assert_int_equal(alone[i]->n_neighbour, got[i]->n_neighbour);
+                for (size_t k = 0; k < got[i]->n_neighbour; k++)
+                    assert_string_equal(alone[i]->neighbours[k].user, got[i]->neighbours[k].user);
+                assert_string_equal(alone[i]->persona, got[i]->persona);
+                pgr_result_free(got[i]);
+            }
+        }
+        static const char *const scopes[] = {"tea", "coffee"};
+        for (size_t s = 0; s < 2; s++) {
+            ask_all(&o, list, 0, scopes[s], got);
+            for (size_t i = 0; i < N_ASKED; i++) {
+                assert_true(i == 2 ? got[i]->n_neighbour == 0 : got[i]->n_neighbour >= 1);
+                for (size_t k = 0; k < got[i]->n_neighbour; k++)
+                    assert_int_equal(strncmp(got[i]->neighbours[k].user, scopes[s], strlen(scopes[s])), 0);
+                pgr_result_free(got[i]);
+            }
+        }
+        ask_all(&o, list, 0, "nobody", got);
+        for (size_t i = 0; i < N_ASKED; i++) {
+            assert_int_equal(got[i]->n_neighbour, 0);
+            pgr_result_free(got[i]);
+            pgr_result_free(alone[i]);
+        }
+        pgr_people_close(p);
+    }
+    for (size_t i = 0; i < N_ASKED; i++) pgr_request_free(list[i]);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(similar_users_are_of_the_same_camp),
         cmocka_unit_test(the_store_completes_requests),
         cmocka_unit_test(by_analysis),
+        cmocka_unit_test(at_the_desk),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

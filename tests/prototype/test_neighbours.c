@@ -117,6 +117,35 @@ static void test_probes(void **state) {
     artefact_close(&a);
 }
 
+/* The users whose id begins with a prefix: as if there were no others. */
+static void test_ranges(void **state) {
+    (void)state;
+    artefact a = made_file(5, 32, 300, 2, 1);
+    static const char *const prefixes[] = {"", "u", "u000001", "u00001", "u000029", "v", "u0000123"};
+    for (size_t k = 0; k < sizeof prefixes / sizeof *prefixes; k++) {
+        near_range range;
+        artefact_range(&a, prefixes[k], &range.from, &range.to);
+        for (size_t u = 0; u < a.n_user; u++)
+            assert_true((strncmp(artefact_id(&a, u), prefixes[k], strlen(prefixes[k])) == 0)
+                        == (u >= range.from && u < range.to));
+        for (size_t q = 0; q < 10; q++) {
+            near_user got[7], all[300];
+            const float *v = a.vectors + q * 31 * a.dims;
+            size_t n, self = q % 2 ? range.from : a.n_user, n_all = brute(&a, v, self, 300, all), n_want = 0;
+            assert_int_equal(neighbours_find_in(&a, range, v, self, 7, a.k, got, &n, NULL), PGR_OK);
+            for (size_t i = 0; i < n_all && n_want < 7; i++) {
+                if (all[i].user < range.from || all[i].user >= range.to) continue;
+                assert_true(n_want < n);
+                assert_int_equal(got[n_want].user, all[i].user);
+                assert_true(got[n_want].similarity == all[i].similarity);
+                n_want++;
+            }
+            assert_int_equal(n, n_want);
+        }
+    }
+    artefact_close(&a);
+}
+
 static artefact shared;
 
 static bool search(void) {
@@ -134,6 +163,7 @@ static void test_memory(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_exact), cmocka_unit_test(test_ties_and_few),
-                                       cmocka_unit_test(test_probes), cmocka_unit_test(test_memory)};
+                                       cmocka_unit_test(test_probes), cmocka_unit_test(test_ranges),
+                                       cmocka_unit_test(test_memory)};
     return cmocka_run_group_tests(tests, setup, remove_folder);
 }

@@ -131,6 +131,53 @@ static void test_choices(void **state) {
     close_people(p);
 }
 
+/* With a scope the n nearest of it, whatever prototype they belong to: the list of all users without the others. */
+static void test_scope(void **state) {
+    (void)state;
+    people *p = open_people(PGR_PROTO_CHOICES, BERT);
+    arena a = {0};
+    neighbourhood all, n;
+    static const char *const scopes[] = {"a", "b", "b0", "a1", "a01", "c", "b0123"};
+    static const char *const users[] = {"new", "a01", "b03"};
+    for (size_t u = 0; u < 3; u++) {
+        const pgr_request *r = &request(users[u], u == 2)->r;
+        assert_int_equal(people_neighbours(p, r, 100, &a, &all, NULL), PGR_OK);
+        for (size_t k = 0; k < sizeof scopes / sizeof *scopes; k++)
+            for (size_t want = 1; want < 9; want += 3) {
+                assert_int_equal(people_neighbours_by(p, r, NULL, scopes[k], want, &a, &n, NULL), PGR_OK);
+                size_t found = 0;
+                for (size_t i = 0; i < all.n && found < want; i++) {
+                    if (strncmp(all.list[i].user_id, scopes[k], strlen(scopes[k])) != 0) continue;
+                    assert_true(found < n.n);
+                    assert_string_equal(n.list[found].user_id, all.list[i].user_id);
+                    assert_true(n.list[found].similarity == all.list[i].similarity);
+                    found++;
+                }
+                assert_int_equal(n.n, found);
+            }
+    }
+    arena_free(&a);
+    close_people(p);
+}
+
+/* Who is known by nothing is taken for the centre of the largest prototype: by the members within the scope. */
+static void test_scope_of_strangers(void **state) {
+    (void)state;
+    people *p = open_people(PGR_PROTO_VOTES, NULL);
+    arena a = {0};
+    neighbourhood n, known;
+    for (int kind = 0; kind < 2; kind++) {
+        const char *scope = kind ? "b" : "a";
+        assert_int_equal(people_neighbours(p, &request("new", kind)->r, 3, &a, &known, NULL), PGR_OK);
+        assert_int_equal(people_neighbours_by(p, &request("new", -1)->r, NULL, scope, 3, &a, &n, NULL), PGR_OK);
+        check_neighbours(&n, 3, *scope);
+        assert_int_equal(n.n_evidence, 0);
+        assert_int_equal(n.prototype, known.prototype);
+    }
+    arena_free(&a);
+    close_people(p);
+}
+
 static void test_relevance(void **state) {
     (void)state;
     const turn same = {"user", "Which do you like?"}, other = {"user", "Tell me of stars."};
@@ -204,6 +251,7 @@ static void test_memory(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_votes),     cmocka_unit_test(test_choices),
+                                       cmocka_unit_test(test_scope),     cmocka_unit_test(test_scope_of_strangers),
                                        cmocka_unit_test(test_relevance), cmocka_unit_test(test_forgotten),
                                        cmocka_unit_test(test_errors),    cmocka_unit_test(test_memory)};
     return cmocka_run_group_tests(tests, setup, remove_folder);

@@ -190,6 +190,7 @@ int main(int argc, char **argv) {
     rng r = {.seed = 1};
     for (size_t u = 0; u < n_user; u++)
         if (users[u].n_test > 0) ask_for(p, &r, u);
+    if (everybody.n == 0) return fprintf(stderr, "bench_people: %s: no pair has the split test\n", argv[1]), 1;
     print_all();
     pgr_people_close(p);
     pgr_store_close(db);

@@ -23,11 +23,8 @@ static int take_sft_betas(void *options, const option_row *row, const char *valu
 static const option_row SFT_OPTIONS[] = {{0, "data", "ROWS.jsonl",
                                           "lines {\"messages\": [{\"role\", \"content\"}, ...]} (must be given)",
                                           OPTION_AT(sft_run, o.data)},
-                                         TRAIN_SHARED_ROWS(sft_run, "0.9,0.999"),
-                                         .take = take_sft_betas},
-                        {0},
-}
-;
+                                         TRAIN_SHARED_ROWS(sft_run, "0.9,0.999", take_sft_betas),
+                                         {0}};
 
 static int run_sft(const command *self, int argc, char **argv) {
     sft_run r = {.o = pgr_sft_options_default()};
@@ -132,21 +129,17 @@ static int take_mix(void *options, const option_row *row, const char *value) {
     return EXIT_DONE;
 }
 
-static const option_row PSI_OPTIONS[] = {TRAIN_SHARED_ROWS(psi_run, "0.9,0.98"), .take = take_psi_betas},
-                        {0, "frame", "NAME",
-                         "compact; full, compact-lines or a file: chains of text (`--frame full --help`)",
-                         OPTION_AT(psi_run, frame)},
-                        {0, "mix", "KIND=SHARE,...",
-                         "of the steps (default: taste=.3,quality=.5,views=.2, of those that have data)",
-                         .take = take_mix},
-                        {0, "eval", "KIND=FILE", "evaluate on these users instead of held ones; may be repeated",
-                         .take = take_eval},
-                        {0, "store", "FILE", "users who are asked what they chose (views)", OPTION_AT(psi_run, store)},
-                        {0, "prototypes", "FILE", "of `proto build` (default: the store's name with .protos)",
-                         OPTION_AT(psi_run, prototypes)},
-                        {0},
-}
-;
+static const option_row PSI_OPTIONS[] = {
+    TRAIN_SHARED_ROWS(psi_run, "0.9,0.98", take_psi_betas),
+    {0, "frame", "NAME", "compact; full, compact-lines or a file: chains of text (`--frame full --help`)",
+     OPTION_AT(psi_run, frame)},
+    {0, "mix", "KIND=SHARE,...", "of the steps (default: taste=.3,quality=.5,views=.2, of those that have data)",
+     .take = take_mix},
+    {0, "eval", "KIND=FILE", "evaluate on these users instead of held ones; may be repeated", .take = take_eval},
+    {0, "store", "FILE", "users who are asked what they chose (views)", OPTION_AT(psi_run, store)},
+    {0, "prototypes", "FILE", "of `proto build` (default: the store's name with .protos)",
+     OPTION_AT(psi_run, prototypes)},
+    {0}};
 
 static int open_people(psi_run *r) {
     pgr_error err = {0};

@@ -2,6 +2,19 @@
 #include "message.h"
 #include "train_args.h"
 
+/* Takes the options of the run (at `run`, its own parts beside it) and opens the model. ARGS_RUN, or an exit status. */
+static int begin(const command *self, int argc, char **argv, void *run, train_args *a, pgr_train_options *o,
+                 const char *const *data, int (*open)(const command *, train_args *, session *), session *s) {
+    char **operands = NULL;
+    int status = args_parse(self, argc, argv, &a->common, run, &operands);
+    if (status != ARGS_RUN) return status;
+    if (operands[0]) return args_wrong(self, "unexpected \"%s\"", operands[0]);
+    if (!*data) return args_wrong(self, "expected --data PAIRS.jsonl");
+    a->o = o;
+    status = open(self, a, s);
+    return status == EXIT_DONE ? ARGS_RUN : status;
+}
+
 /* ---- bt ---- */
 
 typedef struct bt_run {
@@ -17,26 +30,16 @@ static int take_bt_betas(void *options, const option_row *row, const char *value
 static const option_row BT_OPTIONS[] = {{0, "data", "PAIRS.jsonl",
                                          "preference pairs in any form of docs/users.md (must be given)",
                                          OPTION_AT(bt_run, o.data)},
-                                        TRAIN_SHARED_ROWS(bt_run, "0.9,0.999"),
-                                        .take = take_bt_betas},
-                        {0},
-}
-;
+                                        TRAIN_SHARED_ROWS(bt_run, "0.9,0.999", take_bt_betas),
+                                        {0}};
 
 static int run_bt(const command *self, int argc, char **argv) {
-    bt_run r = {.o = pgr_bt_options_default()};
-    char **operands = NULL;
-    int status = args_parse(self, argc, argv, &r.a.common, &r, &operands);
-    if (status != ARGS_RUN) return status;
-    if (operands[0]) return args_wrong(self, "unexpected \"%s\"", operands[0]);
-    if (!r.o.data) return args_wrong(self, "expected --data PAIRS.jsonl");
+    bt_run r = {.a.result = "model", .o = pgr_bt_options_default()};
     session s = {0};
     pgr_error err = {0};
     pgr_train_report report = {0};
-    r.a.o = &r.o.train;
-    r.a.result = "model";
-    status = train_begin_any(self, &r.a, &s);
-    if (status == EXIT_DONE) status = train_finish(&r.a, pgr_train_bt(s.model, &r.o, &report, &err), &report, &err);
+    int status = begin(self, argc, argv, &r, &r.a, &r.o.train, &r.o.data, train_begin_any, &s);
+    if (status == ARGS_RUN) status = train_finish(&r.a, pgr_train_bt(s.model, &r.o, &report, &err), &report, &err);
     session_close(&s);
     return status;
 }
@@ -75,25 +78,16 @@ static const option_row DPO_OPTIONS[] = {{0, "data", "PAIRS.jsonl",
                                           "preference pairs in any form of docs/users.md, such as `pgenrm label` "
                                           "writes (must be given)",
                                           OPTION_AT(dpo_run, o.data)},
-                                         TRAIN_SHARED_ROWS(dpo_run, "0.9,0.999"),
-                                         .take = take_dpo_betas},
-                        {0},
-}
-;
+                                         TRAIN_SHARED_ROWS(dpo_run, "0.9,0.999", take_dpo_betas),
+                                         {0}};
 
 static int run_dpo(const command *self, int argc, char **argv) {
     dpo_run r = {.o = pgr_dpo_options_default()};
-    char **operands = NULL;
-    int status = args_parse(self, argc, argv, &r.a.common, &r, &operands);
-    if (status != ARGS_RUN) return status;
-    if (operands[0]) return args_wrong(self, "unexpected \"%s\"", operands[0]);
-    if (!r.o.data) return args_wrong(self, "expected --data PAIRS.jsonl");
     session s = {0};
     pgr_error err = {0};
     pgr_train_report report = {0};
-    r.a.o = &r.o.train;
-    status = train_begin(self, &r.a, &s);
-    if (status == EXIT_DONE) status = train_finish(&r.a, pgr_train_dpo(s.model, &r.o, &report, &err), &report, &err);
+    int status = begin(self, argc, argv, &r, &r.a, &r.o.train, &r.o.data, train_begin, &s);
+    if (status == ARGS_RUN) status = train_finish(&r.a, pgr_train_dpo(s.model, &r.o, &report, &err), &report, &err);
     session_close(&s);
     return status;
 }

@@ -15,19 +15,16 @@ static int take_grpo_betas(void *options, const option_row *row, const char *val
     return train_take_betas(&((grpo_run *)options)->o.train, value);
 }
 
-static const option_row GRPO_OPTIONS[] =
-    {{0, "data", "USERS.jsonl", "users' preference pairs in any form of docs/users.md (must be given)",
-      OPTION_AT(grpo_run, o.data)},
-     {0, "judge", "ADAPTER", "of the judge, on the same model; \"none\": the model as it is (default: the shipped one)",
-      OPTION_AT(grpo_run, o.judge)},
-     {0, "ind", "M", "chains of the judge for an answer (default: 2, one in each order)",
-      OPTION_AT(grpo_run, o.judging.ind), .lo = 1, .hi = 1024},
-     {0, "frame", "NAME|FILE", "of the judge (default: by the model's size)", OPTION_AT(grpo_run, o.judging.frame)},
-     TRAIN_SHARED_ROWS(grpo_run, "0.9,0.999"),
-     .take = take_grpo_betas},
-                        {0},
-}
-;
+static const option_row GRPO_OPTIONS[] = {
+    {0, "data", "USERS.jsonl", "users' preference pairs in any form of docs/users.md (must be given)",
+     OPTION_AT(grpo_run, o.data)},
+    {0, "judge", "ADAPTER", "of the judge, on the same model; \"none\": the model as it is (default: the shipped one)",
+     OPTION_AT(grpo_run, o.judge)},
+    {0, "ind", "M", "chains of the judge for an answer (default: 2, one in each order)",
+     OPTION_AT(grpo_run, o.judging.ind), .lo = 1, .hi = 1024},
+    {0, "frame", "NAME|FILE", "of the judge (default: by the model's size)", OPTION_AT(grpo_run, o.judging.frame)},
+    TRAIN_SHARED_ROWS(grpo_run, "0.9,0.999", take_grpo_betas),
+    {0}};
 
 /* --judge, or the adapter that is shipped for the model. */
 static int find_judge(grpo_run *r) {

@@ -29,23 +29,19 @@ static int take_text_eval(void *options, const option_row *row, const char *valu
     return EXIT_DONE;
 }
 
-static const option_row TEXT_OPTIONS[] = {TRAIN_SHARED_ROWS(text_run, "0.9,0.999"), .take = take_text_betas},
-                        {0, "frame", "NAME|FILE",
-                         "of the chains' prompts and form: full, compact-lines, or a file (docs/frames.md)",
-                         OPTION_AT(text_run, o.frame)},
-                        {0, "eval", "FILE", "evaluate on these users instead of held ones; may be repeated",
-                         .take = take_text_eval},
-                        {0, "write", "DIR", "train nothing: write what TRL, verl and OpenRLHF read (docs/large.md)",
-                         OPTION_AT(text_run, o.write)},
-                        {0, "server", "URL", "an OpenAI-compatible server, http://HOST:PORT/v1 (key: $OPENAI_API_KEY)",
-                         OPTION_AT(text_run, o.server.url)},
-                        {0, "server-model", "NAME", "of the server's models (default: its first)",
-                         OPTION_AT(text_run, o.server.model)},
-                        {0, "answers", "DIR", "where the server's answers are kept (default: OUT/answers)",
-                         OPTION_AT(text_run, o.server.cache)},
-                        {0},
-}
-;
+static const option_row TEXT_OPTIONS[] = {
+    TRAIN_SHARED_ROWS(text_run, "0.9,0.999", take_text_betas),
+    {0, "frame", "NAME|FILE", "of the chains' prompts and form: full, compact-lines, or a file (docs/frames.md)",
+     OPTION_AT(text_run, o.frame)},
+    {0, "eval", "FILE", "evaluate on these users instead of held ones; may be repeated", .take = take_text_eval},
+    {0, "write", "DIR", "train nothing: write what TRL, verl and OpenRLHF read (docs/large.md)",
+     OPTION_AT(text_run, o.write)},
+    {0, "server", "URL", "an OpenAI-compatible server, http://HOST:PORT/v1 (key: $OPENAI_API_KEY)",
+     OPTION_AT(text_run, o.server.url)},
+    {0, "server-model", "NAME", "of the server's models (default: its first)", OPTION_AT(text_run, o.server.model)},
+    {0, "answers", "DIR", "where the server's answers are kept (default: OUT/answers)",
+     OPTION_AT(text_run, o.server.cache)},
+    {0}};
 
 static int run_text(const command *self, pgr_stage stage, int argc, char **argv) {
     text_run r = {.o = pgr_text_options_default(stage)};

@@ -23,13 +23,16 @@ int train_begin_any(const command *self, train_args *a, session *s);
 /* What the run came to, as an exit status. All ranks are here with the same one: the first tells it. */
 int train_finish(train_args *a, pgr_status trained, const pgr_train_report *report, const pgr_error *err);
 
-#define TRAIN_SHARED_ROWS(run, betas)                                                                                  \
+/* Rows of every stage. run: the type of the command's struct, which has the stage's options as `o`; take_betas: takes
+ * the row "betas". */
+/* clang-format off */
+#define TRAIN_SHARED_ROWS(run, betas, take_betas)                                                                      \
     {0, "out", "DIR", "the run's folder: metrics.jsonl, checkpoints, result (must be given)",                          \
      OPTION_AT(run, o.train.out)},                                                                                     \
-        {0, "init", "ADAPTER", "begin with this adapter, without its optimiser (default: a new one)",                  \
-         OPTION_AT(run, o.train.init)},                                                                                \
-    {                                                                                                                  \
-        0, "betas", "A,B", "AdamW's (default: " betas ")"
+    {0, "init", "ADAPTER", "begin with this adapter, without its optimiser (default: a new one)",                      \
+     OPTION_AT(run, o.train.init)},                                                                                    \
+    {0, "betas", "A,B", "AdamW's (default: " betas ")", .take = take_betas}
+/* clang-format on */
 
 extern const command TRAIN_BT, TRAIN_DPO, TRAIN_GRPO; /* cmd_train_*.c */
 extern const command TRAIN_TEXT_PSI, TRAIN_TEXT_CRE, TRAIN_TEXT_HNCL;

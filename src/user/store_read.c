@@ -1,5 +1,4 @@
 /* store_read.c - what comes out of a store: users with their pairs, and what was computed of them. */
-#include <stdarg.h>
 #include <string.h>
 
 #include "user/fields.h"
@@ -179,9 +178,8 @@ pgr_status store_get_vector(store *s, int64_t pair_key, const char *what, const 
     bool there = false;
     pgr_status status = sql_run(s, SQL_VECTOR_GET, &there, err, "itt", pair_key, what, embedder);
     if (status == PGR_OK && there) {
-        sqlite3_stmt *q = s->prepared[SQL_VECTOR_GET];
-        const void *bytes = sqlite3_column_blob(q, 0);
-        size_t size = (size_t)sqlite3_column_bytes(q, 0);
+        size_t size = 0;
+        const void *bytes = sql_bytes(s, SQL_VECTOR_GET, 0, &size);
         if (size != n * sizeof *out)
             status = fail(err, PGR_E_FORMAT, "%s: found a vector of %zu values by %.80s, expected %zu", s->path,
                           size / sizeof *out, embedder, n);

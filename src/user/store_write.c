@@ -1,7 +1,6 @@
 /* store_write.c - what goes into a store: users, pairs, and what was computed of them. */
 #include <math.h>
 #include <nettle/sha2.h>
-#include <stdarg.h>
 #include <string.h>
 
 #include "user/record_json.h"
@@ -20,7 +19,23 @@ static pgr_status remember_user(store *s, const char *id, int64_t key, pgr_error
     return fail_mem(err);
 }
 
-/* The user's key; he is added where he is not there. */
+static pgr_status find_user(store *s, const char *id, bool *there, int64_t *key, pgr_error *err) {
+    sql_name q = s->batch ? SQL_USER_KEEP : SQL_USER_KEY;
+    pgr_status status = sql_run(s, q, there, err, "t", id);
+    if (status == PGR_OK && *there) *key = sql_integer(s, q, 0);
+    sql_end(s, q);
+    return status;
+}
+
+static pgr_status add_user(store *s, const char *id, bool *added, int64_t *key, pgr_error *err) {
+    pgr_status status = sql_run(s, SQL_USER_ADD, added, err, "t", id);
+    if (status == PGR_OK && *added) *key = sql_integer(s, SQL_USER_ADD, 0);
+    sql_end(s, SQL_USER_ADD);
+    if (status == PGR_OK) s->users_added += *added;
+    return status;
+}
+
+/* The user's key; he is added where he is not there. Another program may do the same, or forget him, in between. */
 static pgr_status need_user(store *s, const char *id, int64_t *key, pgr_error *err) {
     if (s->last_user.n && strcmp(s->last_user.data, id) == 0) {
         *key = s->last_key;
@@ -28,15 +43,11 @@ static pgr_status need_user(store *s, const char *id, int64_t *key, pgr_error *e
     }
     if (!id[0]) return fail(err, PGR_E_ARG, "%s: found a user without a name, expected one", s->path);
     bool there = false;
-    pgr_status status = sql_run(s, SQL_USER_KEY, &there, err, "t", id);
-    if (status == PGR_OK && there) *key = sql_integer(s, SQL_USER_KEY, 0);
-    sql_end(s, SQL_USER_KEY);
-    PGR_TRY(status);
-    if (!there) {
-        PGR_TRY(sql_do(s, SQL_USER_ADD, err, "t", id));
-        *key = sqlite3_last_insert_rowid(s->db);
-        s->users_added++;
+    for (int i = 0; i < 3 && !there; i++) {
+        PGR_TRY(find_user(s, id, &there, key, err));
+        if (!there) PGR_TRY(add_user(s, id, &there, key, err));
     }
+    if (!there) return fail(err, PGR_E_IO, "%s: another program adds and forgets user %.80s, try again", s->path, id);
     return s->batch ? remember_user(s, id, *key, err) : PGR_OK;
 }
 
@@ -108,7 +119,7 @@ pgr_status store_put_pair(store *s, const pair_record *p, bool *added, pgr_error
     PGR_TRY(sql_do(s, SQL_PAIR_ADD, err, "ibttttddttttdt", user, hash, (size_t)HASH, p->conversation_id,
                    subsets + context, p->pair.chosen, p->pair.rejected, p->chosen_score, p->rejected_score, p->split,
                    subsets, p->type, p->choice_attributes, p->weight > 0 ? p->weight : 1, p->group ? p->group : ""));
-    *added = sqlite3_changes(s->db) > 0;
+    *added = s->changed > 0;
     return *added ? PGR_OK : complete_pair(s, user, hash, p, subsets, err);
 }
 

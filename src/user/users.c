@@ -1,5 +1,4 @@
 /* users.c - the public calls on users: list, load, export, and completing a request. Adding is in users_add.c. */
-#include <stdarg.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -19,17 +18,28 @@ static pgr_user_row read_row(pgr_store *s, sql_name q) {
                           .analyses = (size_t)sql_integer(s, q, 6)};
 }
 
+/* Users behind the key *after, as many as are read at a time; *more: there may be others, and fn wants them. */
+static pgr_status list_page(pgr_store *s, int64_t *after, pgr_user_fn fn, void *ctx, bool *more, pgr_error *err) {
+    int64_t left = s->ops->page;
+    bool row = false;
+    *more = true;
+    pgr_status status = sql_run(s, SQL_USER_ROWS, &row, err, "ii", *after, left);
+    for (; status == PGR_OK && row && *more; left--) {
+        pgr_user_row r = read_row(s, SQL_USER_ROWS);
+        *after = sql_integer(s, SQL_USER_ROWS, 7);
+        *more = fn(ctx, &r);
+        if (*more) status = sql_next(s, SQL_USER_ROWS, &row, err);
+    }
+    sql_end(s, SQL_USER_ROWS);
+    *more = *more && left == 0;
+    return status;
+}
+
 pgr_status pgr_user_list(pgr_store *store, pgr_user_fn fn, void *ctx, pgr_error *err) {
     if (!store || !fn) return fail(err, PGR_E_ARG, "pgr_user_list: found NULL, expected a store and a function");
-    bool row = false;
-    pgr_status status = sql_run(store, SQL_USER_ROWS, &row, err, "");
-    while (status == PGR_OK && row) {
-        pgr_user_row r = read_row(store, SQL_USER_ROWS);
-        if (!fn(ctx, &r)) break;
-        status = sql_next(store, SQL_USER_ROWS, &row, err);
-    }
-    sql_end(store, SQL_USER_ROWS);
-    return status;
+    int64_t after = 0;
+    for (bool more = true; more;) PGR_TRY(list_page(store, &after, fn, ctx, &more, err));
+    return PGR_OK;
 }
 
 /* ---- one user ---------------------------------------------------------------------------------------------------- */

@@ -1,6 +1,5 @@
 /* users_add.c - users and pairs into a store: a data set's file in batches, or one user as a whole. */
 #include <math.h>
-#include <stdarg.h>
 #include <string.h>
 
 #include "base/watch.h"

@@ -1,0 +1,137 @@
+"""rewards.py - what trainers call, on top of the client. One object holds the settings of all three:
+
+    rewards = Rewards("http://127.0.0.1:8300", ind=8)
+    trainer = GRPOTrainer(..., reward_funcs=rewards.trl)
+
+The modules verl.py and openrlhf.py have the same as plain functions, for configurations that name a file.
+"""
+from __future__ import annotations
+
+import json
+from typing import Any, Mapping, Sequence
+
+from .client import Client, PgenrmError
+
+USER_KEYS = ("user", "user_id")
+
+
+def text_of(completion: Any) -> str:
+    """A completion as TRL has it: a string, or messages, of which the assistant's count."""
+    if isinstance(completion, str):
+        return completion
+    return "\n".join(part_text(m.get("content")) for m in completion if m.get("role", "assistant") == "assistant")
+
+
+def part_text(content: Any) -> str:
+    """A message's content: a string, or a list of parts."""
+    if content is None or isinstance(content, str):
+        return content or ""
+    return "".join(p.get("text", "") for p in content if p.get("type", "text") == "text")
+
+
+def asked(prompt: Any) -> dict:
+    """A prompt as a request has it: {"query"} or {"messages"}."""
+    if isinstance(prompt, str):
+        return {"query": prompt}
+    return {"messages": [{"role": m["role"], "content": part_text(m.get("content"))} for m in prompt]}
+
+
+def user_of(row: Mapping[str, Any]) -> Any:
+    """Whose reward it is: the first of user and user_id that is given; with `history` an object of both."""
+    user = next((row[k] for k in USER_KEYS if row.get(k) is not None), None)
+    history = row.get("history")
+    if not isinstance(history, (list, tuple)):
+        return user
+    return {**({"id": user} if isinstance(user, str) else dict(user or {})), "history": list(history)}
+
+
+def same(a: Any, b: Any) -> bool:
+    return json.dumps(a, sort_keys=True, default=str) == json.dumps(b, sort_keys=True, default=str)
+
+
+class Rewards:
+    """client: a Client, or a server's address. settings: ind, pro, history, seed, deadline_s of every request."""
+
+    def __init__(self, client: Client | str | None = None, **settings: Any):
+        self.client = client if isinstance(client, Client) else Client(client)
+        self.settings = settings
+        self.__name__ = "pgenrm"
+
+    # ---- a group of responses to one prompt, judged together ----
+
+    def group(self, prompt: Any, responses: Sequence[str], row: Mapping[str, Any]) -> list[float | None]:
+        """Each response's score; None where the server has none. A single response needs a rival: row["anchor"]."""
+        rivals = list(responses)
+        if len(rivals) == 1:
+            if not isinstance(row.get("anchor"), str):
+                raise ValueError("a single response has no rival to be judged with: expected a column `anchor`, or "
+                                 "more than one completion of a prompt")
+            rivals.append(row["anchor"])
+        result = self.client.score(user=user_of(row), responses=rivals, **asked(prompt), **self.settings)
+        return [r.get("score") for r in result["responses"][:len(responses)]]
+
+    # ---- TRL ----
+
+    def trl(self, prompts: Sequence[Any], completions: Sequence[Any], **columns: Any) -> list[float | None]:
+        """TRL's reward function: rows of one prompt and user stand side by side and are judged in one request. Columns
+        user (or user_id), history and anchor of the data set count. A group that could not be judged is None, which TRL
+        leaves out; what went wrong is told through log_extra where the trainer offers it."""
+        rows = [{k: v[i] for k, v in columns.items() if isinstance(v, (list, tuple)) and len(v) == len(prompts)}
+                for i in range(len(prompts))]
+        starts = [i for i in range(len(prompts)) if i == 0 or not (
+            same(prompts[i], prompts[i - 1]) and same(user_of(rows[i]), user_of(rows[i - 1])))]
+        ends = starts[1:] + [len(prompts)]
+        scores: list[float | None] = []
+        problems = [""] * len(prompts)
+        for a, b in zip(starts, ends):
+            try:
+                scores += self.group(prompts[a], [text_of(c) for c in completions[a:b]], rows[a])
+            except PgenrmError as e:
+                scores += [None] * (b - a)
+                problems[a:b] = [str(e)] * (b - a)
+        self._log(columns, problems)
+        return scores
+
+    @staticmethod
+    def _log(columns: Mapping[str, Any], problems: list[str]) -> None:
+        log_extra, log_metric = columns.get("log_extra"), columns.get("log_metric")
+        if callable(log_metric):
+            log_metric("pgenrm/failed", sum(map(bool, problems)) / max(1, len(problems)))
+        if callable(log_extra) and any(problems):
+            log_extra("pgenrm_error", problems)
+
+    # ---- verl ----
+
+    def verl(self, data_source: str, solution_str: str, ground_truth: Any, extra_info: Mapping[str, Any] | None = None,
+             **_: Any) -> dict:
+        """verl's compute_score: one response against an anchor (extra_info["anchor"], else a ground truth that is text).
+        extra_info: user (or user_id), history, and the prompt as question, query or messages."""
+        info = dict(extra_info or {})
+        if info.get("anchor") is None and isinstance(ground_truth, str) and ground_truth:
+            info["anchor"] = ground_truth
+        prompt = next((info[k] for k in ("messages", "query", "question", "prompt") if info.get(k) is not None), None)
+        if prompt is None:
+            raise ValueError("extra_info: found no messages, query, question or prompt, expected one of them")
+        score = self.group(prompt, [solution_str], info)[0]
+        if score is None:
+            raise PgenrmError("no chain could be scored for this response")
+        return {"score": score}
+
+    # ---- OpenRLHF ----
+
+    def openrlhf(self, queries: Sequence[str], prompts: Sequence[str], labels: Sequence[Any]) -> dict:
+        """OpenRLHF's reward_func: the same as its remote reward model, in its Python form."""
+        answer = self.client.call("POST", "/get_reward",
+                                  {"query": list(queries), "prompts": list(prompts), "labels": list(labels)})
+        return {k: _tensors(answer[k]) for k in ("rewards", "scores", "extra_logs") if k in answer}
+
+
+def _tensors(value: Any) -> Any:
+    """Lists as OpenRLHF wants them; without torch they stay lists."""
+    try:
+        import torch
+    except ImportError:
+        return value
+    if isinstance(value, dict):
+        return {k: _tensors(v) for k, v in value.items()}
+    return torch.tensor(value, dtype=torch.float32)

@@ -5,9 +5,9 @@
 #include "message.h"
 
 /* In the order in which a newcomer needs them. */
-static const command *const COMMANDS[] = {&CMD_SCORE,   &CMD_USER,  &CMD_GENERATE, &CMD_PULL,       &CMD_INSPECT,
-                                          &CMD_EMBED,   &CMD_BENCH, &CMD_TOKENIZE, &CMD_PERPLEXITY, &CMD_MERGE,
-                                          &CMD_CONVERT, &CMD_PROTO, &CMD_SYNTH,    &CMD_TRAIN,      &CMD_LABEL};
+static const command *const COMMANDS[] = {
+    &CMD_SCORE,    &CMD_USER,       &CMD_SERVE, &CMD_GENERATE, &CMD_PULL,  &CMD_INSPECT, &CMD_EMBED, &CMD_BENCH,
+    &CMD_TOKENIZE, &CMD_PERPLEXITY, &CMD_MERGE, &CMD_CONVERT,  &CMD_PROTO, &CMD_SYNTH,   &CMD_TRAIN, &CMD_LABEL};
 enum { N_COMMAND = sizeof COMMANDS / sizeof *COMMANDS };
 
 static void print_commands(FILE *f) {

@@ -4,7 +4,8 @@
 # are not there yet; silent when all are.
 set -euo pipefail
 packages=(build-essential cmake ninja-build pkg-config python3 python3-pip libdnnl-dev libjansson-dev
-          libpcre2-dev libutf8proc-dev libcurl4-openssl-dev nettle-dev libsqlite3-dev zlib1g-dev libcmocka-dev)
+          libpcre2-dev libutf8proc-dev libcurl4-openssl-dev nettle-dev libsqlite3-dev zlib1g-dev libmicrohttpd-dev
+          libcmocka-dev)
 foreign=
 for group; do
     case $group in
@@ -14,7 +15,8 @@ for group; do
     aarch64) # not libdnnl-dev: its two architectures cannot be installed beside each other, and only AVX-512 uses it
         foreign=arm64
         packages+=(gcc-aarch64-linux-gnu qemu-user
-                   {libjansson,libpcre2,libutf8proc,libcurl4-openssl,nettle,libsqlite3,zlib1g,libcmocka}-dev:arm64) ;;
+                   {libjansson,libpcre2,libutf8proc,libcurl4-openssl,nettle,libsqlite3,zlib1g}-dev:arm64
+                   {libmicrohttpd,libcmocka}-dev:arm64) ;;
     *) echo "install_deps.sh: no group '$group', expected clang, style, mpi or aarch64" >&2; exit 2 ;;
     esac
 done

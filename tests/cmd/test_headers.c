@@ -61,8 +61,15 @@ static void the_one_of_training(void **state) {
     assert_prints(example_pgenrm_train, files, 2, "trained: 3 steps\n");
 }
 
+static void the_one_of_serving(void **state) {
+    (void)state;
+    static const char *const files[][2] = {{TINY, "model.gguf"}};
+    assert_prints(example_pgenrm_serve, files, 1, "served\n");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(the_one_of_judging), cmocka_unit_test(the_one_of_models),
-                                       cmocka_unit_test(the_one_of_measuring), cmocka_unit_test(the_one_of_training)};
+                                       cmocka_unit_test(the_one_of_measuring), cmocka_unit_test(the_one_of_training),
+                                       cmocka_unit_test(the_one_of_serving)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

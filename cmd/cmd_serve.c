@@ -1,0 +1,109 @@
+/* cmd_serve.c - `pgenrm serve`: the HTTP server. It listens first, then opens the model, then answers until it is
+ * stopped. */
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "commands.h"
+#include "message.h"
+#include "pgenrm_serve.h"
+#include "session.h"
+
+typedef struct serve_run {
+    common_options common;
+    pgr_serve_options o;
+    const char *name;
+    char *shipped; /* path of the adapter that comes with the model, for judging */
+} serve_run;
+
+static const option_row OPTIONS[] = {
+    {0, "listen", "ADDR:PORT",
+     "where to listen; port 0 is any free one, an address that is not loopback needs "
+     "--token-file (default: 127.0.0.1:8300)",
+     OPTION_AT(serve_run, o.listen)},
+    {0, "token-file", "FILE", "one TOKEN [SCOPE] per line; SCOPE: what the ids of the users it reaches begin with",
+     OPTION_AT(serve_run, o.token_file)},
+    {0, "audit", "FILE", "append a line of JSON per request, without its texts; - is standard error",
+     OPTION_AT(serve_run, o.audit_file)},
+    {0, "name", "NAME", "what the model is called in answers (default: its own name)", OPTION_AT(serve_run, name)},
+    {0, "max-queue", "N", "requests that wait or run at a time; more get 429 (default: 1024)",
+     OPTION_AT(serve_run, o.max_queue), .lo = 1, .hi = 1 << 20},
+    {0, "max-connections", "N", "open connections (default: 4096)", OPTION_AT(serve_run, o.max_connections), .lo = 1,
+     .hi = 1 << 20},
+    {0, "max-body", "BYTES", "of a request (default: 16777216)", OPTION_AT(serve_run, o.max_body), .lo = 1,
+     .hi = 1 << 30},
+    {0, "read-timeout", "S", "a request must have come, and its answer be read, within this (default: 30)",
+     OPTION_AT(serve_run, o.read_s), .lo = 0.1, .hi = 86400},
+    {0, "deadline", "S", "what is there by then answers a request that names no deadline_s (default: 10)",
+     OPTION_AT(serve_run, o.deadline_s), .lo = 0.001, .hi = 86400},
+    {0, "drain", "S", "what runs when the server is stopped may end within this (default: 30)",
+     OPTION_AT(serve_run, o.drain_s), .lo = 0, .hi = 86400},
+    {0},
+};
+
+/* ---- signals: the first stops the server, the second ends the program ---- */
+
+static void on_signal(int number) {
+    (void)number;
+    if (interrupted) _exit(EXIT_INTERRUPTED);
+    interrupted = 1;
+}
+
+static void catch_stops(void) {
+    struct sigaction action = {.sa_handler = on_signal};
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+}
+
+/* ---- the command ---- */
+
+static int serve_with(serve_run *r, pgr_server *server, const session *s) {
+    pgr_serving what = {.model = s->model, .engine = s->engine, .name = r->name, .judges_only = r->shipped != NULL};
+    if (!r->common.quiet) complain("ready");
+    pgr_error err = {0};
+    pgr_status ran = pgr_server_run(server, &what, &interrupted, &err);
+    return ran == PGR_OK ? EXIT_DONE : complain_error(&err);
+}
+
+static int serve(serve_run *r) {
+    pgr_server *server = NULL;
+    pgr_error err = {0};
+    session s = {0};
+    if (pgr_server_open(&r->o, &server, &err) != PGR_OK) return complain_error(&err);
+    if (!r->common.quiet) {
+        const char *colon = strrchr(r->o.listen, ':');
+        complain("listening on http://%.*s:%d", (int)(colon - r->o.listen), r->o.listen, pgr_server_port(server));
+    }
+    int status = take_shipped_adapter(&r->common, NULL, &r->shipped);
+    if (status == EXIT_DONE) status = session_open(&r->common, true, &s);
+    if (status == EXIT_DONE) status = serve_with(r, server, &s);
+    pgr_server_close(server);
+    session_close(&s);
+    pgr_free(r->shipped);
+    return status;
+}
+
+static int run(const command *self, int argc, char **argv) {
+    serve_run r = {.o = pgr_serve_options_default()};
+    char **operands = NULL;
+    int status = args_parse(self, argc, argv, &r.common, &r, &operands);
+    if (status != ARGS_RUN) return status;
+    if (operands[0]) return args_wrong(self, "found '%s', expected no operand", operands[0]);
+    catch_stops();
+    return serve(&r);
+}
+
+const command CMD_SERVE = {
+    .name = "serve",
+    .operands = "",
+    .summary = "an HTTP server, one batch for all connections",
+    .about =
+        "Answers requests on one port (docs/serve.md), all of them in one batch on one engine. It stops at SIGTERM "
+        "or\n"
+        "SIGINT: new requests get 503, those that run may end within --drain. A second signal ends it at once.",
+    .example = "pgenrm serve --listen 127.0.0.1:8300",
+    .options = OPTIONS,
+    .run = run,
+};

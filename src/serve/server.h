@@ -1,0 +1,66 @@
+/* server.h - a server from the inside: its parts, its table of routes, its state. Which routes there are is in the
+ * files routes_*.c (or in whatever adds them: server_add_routes). */
+#ifndef PGR_SERVE_SERVER_H
+#define PGR_SERVE_SERVER_H
+
+#include <stdatomic.h>
+
+#include "pgenrm_serve.h"
+#include "serve/access.h"
+#include "serve/call.h"
+#include "serve/metrics.h"
+#include "serve/worker.h"
+
+enum { /* route.flags, together */
+    ROUTE_OPEN = 1,   /* no token is asked for */
+    ROUTE_ALWAYS = 2, /* also while the model is loading or the server stops, when others are answered with 503 */
+};
+
+/* One way to be called. Method and path name it; a path that ends with '/' stands for all that are longer by one
+ * part or more (call_rest), and else one slash behind the asked path makes no difference. GET serves HEAD, too.
+ * Where one path has several forms, each has a key: the first one whose key the JSON object of the body has is taken,
+ * else the one without. */
+typedef struct route {
+    const char *method, *path; /* static */
+    void (*handle)(call *c);   /* in the HTTP thread: nothing slow; answers, or submits a task */
+    const char *key;           /* NULL: none */
+    unsigned flags;
+    void *ctx;                 /* call_ctx */
+} route;
+
+enum { ROUTES_MOST = 96 };
+
+typedef enum server_phase { SERVER_LOADING, SERVER_READY, SERVER_STOPPING } server_phase;
+
+struct listener; /* listener.h */
+
+struct pgr_server {
+    pgr_serve_options o; /* its texts are the caller's, until pgr_server_open returns */
+    access_list *access;
+    metrics *metrics;
+    worker *worker;
+    struct listener *listener;
+    int audit;               /* file descriptor; -1: none */
+    _Atomic server_phase phase;
+    route routes[ROUTES_MOST]; /* (n_route) those of one path beside each other: all before pgr_server_run */
+    size_t n_route;
+    pgr_serving what;        /* read-only from SERVER_READY on */
+    const char *name;        /* of the model, in answers */
+    int64_t created;         /* seconds since 1970: when the model was ready */
+};
+
+/* Before pgr_server_run. PGR_E_LIMIT: there are too many. A route for the same method, path and key is our bug. */
+pgr_status server_add_routes(pgr_server *s, const route *routes, size_t n, pgr_error *err);
+
+void *call_ctx(const call *c); /* of its route */
+
+/* The routes of a path: NULL if none has it, whatever the method. *n: those that it may be, method included; *allow
+ * (at least 64 bytes) becomes the value of Allow. *rest: where the path goes on behind a route with a '/'. */
+const route *server_find(const pgr_server *s, const char *method, const char *path, size_t *n, char *allow,
+                         const char **rest);
+
+/* ---- routes ---- */
+
+pgr_status routes_base_add(pgr_server *s, pgr_error *err); /* /health, /metrics, /v1/models */
+
+#endif

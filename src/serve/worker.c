@@ -1,0 +1,288 @@
+/* worker.c - the loop over tasks, engine and pumps; see worker.h. */
+#include "serve/worker.h"
+
+#include <pthread.h>
+#include <time.h>
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "serve/call.h"
+
+enum { BEGIN_MOST = 64 }; /* tasks that are begun between two steps, so that those that run go on */
+static const double NAP_S = 0.05;
+
+typedef struct task_list {
+    task *first, **end;
+} task_list;
+
+struct worker {
+    pthread_mutex_t lock; /* of put, n_open, n_ended, awake, closed, published */
+    pthread_cond_t news;
+    task_list put; /* not seen by the loop yet */
+    size_t n_open, max_open;
+    uint64_t n_ended;
+    bool awake, closed;
+    worker_load published;
+    /* of the loop's thread alone */
+    pgr_engine *e;
+    task *open; /* in the order in which they came */
+    struct pump {
+        worker_pump_fn fn;
+        void *ctx;
+    } pumps[WORKER_PUMPS];
+    size_t n_pump;
+};
+
+pgr_status worker_create(size_t max_queue, worker **out, pgr_error *err) {
+    worker *w = mem_zero(1, sizeof *w);
+    if (!w) return fail_mem(err);
+    pthread_condattr_t by;
+    pthread_condattr_init(&by);
+    pthread_condattr_setclock(&by, CLOCK_MONOTONIC);
+    pthread_mutex_init(&w->lock, NULL);
+    pthread_cond_init(&w->news, &by);
+    pthread_condattr_destroy(&by);
+    w->put.end = &w->put.first;
+    w->max_open = max_queue;
+    *out = w;
+    return PGR_OK;
+}
+
+void worker_add_pump(worker *w, worker_pump_fn pump, void *ctx) {
+    PGR_ASSERT(w->n_pump < WORKER_PUMPS);
+    w->pumps[w->n_pump++] = (struct pump){pump, ctx};
+}
+
+pgr_engine *worker_engine(worker *w) {
+    return w->e;
+}
+
+/* ---- any thread ---- */
+
+bool worker_admit(worker *w) {
+    pthread_mutex_lock(&w->lock);
+    bool room = w->n_open < w->max_open && !w->closed;
+    w->n_open += room;
+    pthread_mutex_unlock(&w->lock);
+    return room;
+}
+
+void worker_leave(worker *w) {
+    pthread_mutex_lock(&w->lock);
+    w->n_open--;
+    pthread_mutex_unlock(&w->lock);
+}
+
+static void free_task(task *t) {
+    call *c = t->call;
+    mem_free(t->tickets);
+    t->kind->free(t);
+    call_release(c);
+}
+
+static void refuse_task(task *t) {
+    call_fail(t->call, 503, "server_error", NULL, "stopping", "the server stops");
+    free_task(t);
+}
+
+void worker_put(worker *w, task *t, struct call *c) {
+    call_keep(c);
+    t->worker = w;
+    t->call = c;
+    t->next = NULL;
+    pthread_mutex_lock(&w->lock);
+    bool closed = w->closed;
+    if (!closed) {
+        *w->put.end = t;
+        w->put.end = &t->next;
+        w->awake = true;
+        pthread_cond_signal(&w->news);
+    }
+    pthread_mutex_unlock(&w->lock);
+    if (closed) refuse_task(t); /* the loop ended since it was admitted */
+}
+
+void worker_wake(worker *w) {
+    pthread_mutex_lock(&w->lock);
+    w->awake = true;
+    pthread_cond_signal(&w->news);
+    pthread_mutex_unlock(&w->lock);
+}
+
+worker_load worker_state(worker *w) {
+    pthread_mutex_lock(&w->lock);
+    worker_load now = w->published;
+    now.n_open = w->n_open;
+    now.max_open = w->max_open;
+    now.n_ended = w->n_ended;
+    pthread_mutex_unlock(&w->lock);
+    return now;
+}
+
+/* ---- a task ---- */
+
+pgr_status task_ask(task *t, const infer_request *request, infer_ticket *out, pgr_error *err) {
+    if (t->n_ticket == t->cap_ticket) {
+        size_t cap = t->cap_ticket ? 2 * t->cap_ticket : 4;
+        infer_ticket *tickets = mem_resize(t->tickets, cap * sizeof *tickets);
+        if (!tickets) return fail_mem(err);
+        t->tickets = tickets;
+        t->cap_ticket = cap;
+    }
+    infer_request mine = *request;
+    infer_ticket ticket;
+    mine.owner = t->worker;
+    mine.tag = t;
+    PGR_TRY(engine_submit(t->worker->e, &mine, &ticket, err));
+    t->tickets[t->n_ticket++] = ticket;
+    if (out) *out = ticket;
+    return PGR_OK;
+}
+
+static void forget_ticket(task *t, infer_ticket ticket) {
+    for (size_t i = 0; i < t->n_ticket; i++)
+        if (t->tickets[i] == ticket) t->tickets[i--] = t->tickets[--t->n_ticket];
+}
+
+void task_end(task *t) {
+    for (size_t i = 0; i < t->n_ticket; i++) engine_cancel(t->worker->e, t->tickets[i]);
+    t->n_ticket = 0;
+    t->ended = true;
+}
+
+static void cancel_task(task *t) {
+    bool told = t->begun && !t->ended && t->kind->cancel;
+    task_end(t);
+    if (told) t->kind->cancel(t);
+}
+
+static void begin_task(task *t) {
+    pgr_error err = {0};
+    t->begun = true;
+    if (t->kind->begin(t, &err) == PGR_OK) return;
+    call_fail_error(t->call, &err);
+    task_end(t);
+}
+
+/* ---- the loop ---- */
+
+static void take_new(worker *w) {
+    task **end = &w->open;
+    while (*end) end = &(*end)->next;
+    pthread_mutex_lock(&w->lock);
+    *end = w->put.first;
+    w->put = (task_list){NULL, &w->put.first};
+    pthread_mutex_unlock(&w->lock);
+}
+
+/* Begins what is new, tells the time to what is open, drops what nobody waits for. Returns whether some have not been
+ * begun. */
+static bool look_at_tasks(worker *w, double now) {
+    size_t n_begun = 0;
+    for (task *t = w->open; t; t = t->next) {
+        if (t->ended) continue;
+        if (call_gone(t->call)) {
+            cancel_task(t);
+        } else if (!t->begun) {
+            if (n_begun++ == BEGIN_MOST) return true;
+            begin_task(t);
+        } else if (t->kind->tick) {
+            t->kind->tick(t, now);
+        }
+    }
+    return false;
+}
+
+static void take_events(worker *w) {
+    infer_event event;
+    while (engine_take(w->e, w, &event)) {
+        task *t = event.tag;
+        if (event.kind == INFER_ENDED) forget_ticket(t, event.ticket);
+        PGR_ASSERT(!t->ended && t->kind->event);
+        t->kind->event(t, &event);
+    }
+}
+
+static void drop_ended(worker *w) {
+    size_t n = 0;
+    for (task **at = &w->open, *t; (t = *at);) {
+        if (!t->ended) {
+            at = &t->next;
+            continue;
+        }
+        *at = t->next;
+        free_task(t);
+        n++;
+    }
+    pthread_mutex_lock(&w->lock);
+    w->n_open -= n;
+    w->n_ended += n;
+    w->published.engine = engine_state(w->e);
+    w->published.since_s = w->open ? clock_now() - call_start(w->open->call) : 0;
+    pthread_mutex_unlock(&w->lock);
+}
+
+/* One round. Returns whether the next one has something to do at once. */
+static bool go_round(worker *w) {
+    take_new(w);
+    bool busy = look_at_tasks(w, clock_now());
+    busy |= engine_step(w->e);
+    take_events(w);
+    for (size_t i = 0; i < w->n_pump; i++) busy |= w->pumps[i].fn(w->pumps[i].ctx);
+    drop_ended(w);
+    return busy;
+}
+
+static void nap(worker *w) {
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_nsec += (long)(NAP_S * 1e9);
+    until.tv_sec += until.tv_nsec / 1000000000;
+    until.tv_nsec %= 1000000000;
+    pthread_mutex_lock(&w->lock);
+    int late = 0;
+    while (!w->awake && late == 0) late = pthread_cond_timedwait(&w->news, &w->lock, &until);
+    w->awake = false;
+    pthread_mutex_unlock(&w->lock);
+}
+
+static void cancel_all(worker *w) {
+    pthread_mutex_lock(&w->lock);
+    w->closed = true;
+    pthread_mutex_unlock(&w->lock);
+    take_new(w);
+    for (task *t = w->open; t; t = t->next) {
+        if (t->ended) continue;
+        call_fail(t->call, 503, "server_error", NULL, "stopping", "the server stops");
+        cancel_task(t);
+    }
+    drop_ended(w);
+}
+
+void worker_run(worker *w, pgr_engine *e, const pgr_cancel *cancel, double drain_s, void (*stopping)(void *ctx),
+                void *ctx) {
+    double stop = 0; /* when what is open then ends; 0: not asked to yet */
+    w->e = e;
+    for (;;) {
+        bool busy = go_round(w);
+        if (stop == 0 && __atomic_load_n(cancel, __ATOMIC_RELAXED)) {
+            stop = clock_now() + drain_s;
+            stopping(ctx);
+        }
+        if (stop > 0 && (clock_now() >= stop || worker_state(w).n_open == 0)) break;
+        if (!busy) nap(w);
+    }
+    cancel_all(w);
+    w->e = NULL;
+}
+
+void worker_free(worker *w) {
+    if (!w) return;
+    for (task *t = w->put.first, *next; t; t = next) { /* it never ran */
+        next = t->next;
+        refuse_task(t);
+    }
+    pthread_cond_destroy(&w->news);
+    pthread_mutex_destroy(&w->lock);
+    mem_free(w);
+}

@@ -1,0 +1,617 @@
+/* The server's core over real connections: routes, tokens, limits, slow and vanishing clients, a full queue, the end.
+ * The routes of this test stand beside the server's own: one that writes chains, one that waits until it is told. */
+#include "live_server.h"
+
+/* ---- routes of the test ---- */
+
+/* /write {"n", "tokens"}: chains, and how many tokens they have */
+typedef struct writing {
+    task task;
+    size_t n, n_token;
+} writing;
+
+static atomic_int N_CANCELLED, N_FREED, N_BEGUN;
+
+static pgr_status begin_writing(task *t, pgr_error *err) {
+    writing *w = (writing *)t;
+    atomic_fetch_add(&N_BEGUN, 1);
+    return task_ask(t,
+                    &(infer_request){.text = "Once",
+                                     .n_text = 4,
+                                     .n_sample = w->n,
+                                     .sampling = {.temperature = 1, .top_p = 1},
+                                     .max_tokens = w->n_token,
+                                     .ignore_eos = true},
+                    NULL, err);
+}
+
+static void take_writing(task *t, infer_event *e) {
+    assert_int_equal(e->kind, INFER_ENDED);
+    size_t n = 0;
+    for (size_t i = 0; i < e->result->n_chain; i++) n += e->result->chains[i].tokens.n;
+    call_note_tokens(t->call, e->result->prompt.n, n);
+    call_reply_json(t->call, 200, json_pack("{s:I}", "tokens", (json_int_t)n));
+    infer_result_free(e->result);
+    task_end(t);
+}
+
+static void cancel_it(task *t) {
+    (void)t;
+    atomic_fetch_add(&N_CANCELLED, 1);
+}
+
+static void free_it(task *t) {
+    atomic_fetch_add(&N_FREED, 1);
+    mem_free(t);
+}
+
+static const task_kind WRITING = {"writing", begin_writing, take_writing, NULL, cancel_it, free_it};
+
+static void write_chains(call *c) {
+    const json_t *body = call_json(c);
+    if (!body) return;
+    writing *w = mem_zero(1, sizeof *w);
+    w->task.kind = &WRITING;
+    w->n = (size_t)json_integer_value(json_object_get(body, "n"));
+    w->n_token = (size_t)json_integer_value(json_object_get(body, "tokens"));
+    call_submit(c, &w->task);
+}
+
+/* /wait: until RELEASED, or its deadline; then 200 or 504 */
+static atomic_bool RELEASED;
+
+static pgr_status begin_waiting(task *t, pgr_error *err) {
+    (void)t;
+    (void)err;
+    atomic_fetch_add(&N_BEGUN, 1);
+    return PGR_OK;
+}
+
+static void look_at_waiting(task *t, double now) {
+    if (now > call_deadline(t->call))
+        call_fail_error(t->call, &(pgr_error){.status = PGR_E_DEADLINE});
+    else if (atomic_load(&RELEASED))
+        call_reply_json(t->call, 200, json_pack("{s:s}", "user", call_rest(t->call)));
+    else
+        return;
+    task_end(t);
+}
+
+static const task_kind WAITING = {"waiting", begin_waiting, NULL, look_at_waiting, cancel_it, free_it};
+
+static void wait_for_it(call *c) {
+    task *t = mem_zero(1, sizeof *t);
+    t->kind = &WAITING;
+    call_submit(c, t);
+}
+
+/* /stream: three pieces from a pump, by one step each */
+static atomic_int N_LEFT;
+static call *STREAMED;
+
+static void stream_it(call *c) {
+    task *t = mem_zero(1, sizeof *t);
+    t->kind = &WAITING;
+    call_keep(c);
+    STREAMED = c;
+    call_stream(c);
+    atomic_store(&N_LEFT, 3);
+    call_submit(c, t);
+}
+
+static bool pump_stream(void *ctx) {
+    (void)ctx;
+    int left = atomic_load(&N_LEFT);
+    if (left == 0) return false;
+    char piece[40];
+    snprintf(piece, sizeof piece, "data: %d\n\n", left);
+    assert_true(call_send(STREAMED, piece, strlen(piece)));
+    atomic_store(&N_LEFT, left - 1);
+    if (left > 1) return true;
+    call_end(STREAMED);
+    call_release(STREAMED);
+    return false;
+}
+
+static void say_form(call *c) {
+    call_reply_json(c, 200, json_pack("{s:s}", "form", (const char *)call_ctx(c)));
+}
+
+static void say_user(call *c) {
+    const char *user = call_rest(c);
+    if (call_may(c, user)) call_reply_json(c, 200, json_pack("{s:s}", "user", user));
+}
+
+static char FORM_A[] = "a", FORM_B[] = "b", FORM_PLAIN[] = "plain";
+static const route ROUTES[] = {
+    {"POST", "/write", write_chains, .flags = 0},
+    {"GET", "/wait", wait_for_it, .flags = 0},
+    {"GET", "/stream", stream_it, .flags = 0},
+    {"POST", "/form", say_form, .key = "alpha", .ctx = FORM_A},
+    {"POST", "/form", say_form, .ctx = FORM_PLAIN},
+    {"POST", "/form", say_form, .key = "beta", .ctx = FORM_B},
+    {"POST", "/keyed", say_form, .key = "alpha", .ctx = FORM_A},
+    {"GET", "/users/", say_user, .flags = 0},
+    {"PUT", "/users/", say_user, .flags = 0},
+};
+
+static void open_live(live *l, const pgr_serve_options *o) {
+    atomic_store(&RELEASED, false);
+    atomic_store(&N_CANCELLED, 0);
+    atomic_store(&N_FREED, 0);
+    atomic_store(&N_BEGUN, 0);
+    live_listen(l, o);
+    assert_int_equal(server_add_routes(l->server, ROUTES, sizeof ROUTES / sizeof *ROUTES, NULL), PGR_OK);
+    worker_add_pump(l->server->worker, pump_stream, NULL);
+}
+
+static void start_live(live *l) {
+    pgr_serve_options o = live_options();
+    open_live(l, &o);
+    live_start(l);
+}
+
+static void until(atomic_int *count, int n) {
+    while (atomic_load(count) < n) poll(NULL, 0, 2);
+}
+
+/* ---- routes ---- */
+
+static void finds_routes(void **state) {
+    (void)state;
+    live l;
+    start_live(&l);
+    expect(ask(&l, "GET", "/health", NULL), 200);
+    expect(ask(&l, "GET", "/health/", NULL), 200);
+    expect_error(ask(&l, "GET", "/healthy", NULL), 404, "not_found");
+    expect_error(ask(&l, "GET", "/users/", NULL), 404, "not_found");
+    expect_error(ask(&l, "POST", "/v1/models", "{}"), 405, "method_not_allowed");
+
+    reply r = ask(&l, "DELETE", "/users/a", NULL);
+    assert_int_equal(r.status, 405);
+    assert_string_equal(header_of(&r, "Allow"), "GET, HEAD, PUT");
+    reply_free(&r);
+
+    r = ask(&l, "HEAD", "/v1/models", NULL);
+    assert_int_equal(r.status, 200);
+    assert_int_equal(r.body.n, 0);
+    assert_true(atol(header_of(&r, "Content-Length")) > 20);
+    reply_free(&r);
+
+    r = ask(&l, "GET", "/users/a%20b%2Fc%C3%A9", NULL);
+    json_t *v = json_of(&r);
+    assert_string_equal(json_string_value(json_object_get(v, "user")), "a b/c\xC3\xA9");
+    json_decref(v);
+    reply_free(&r);
+    expect_error(ask(&l, "GET", "/users/a%00b", NULL), 400, NULL);
+    expect_error(ask(&l, "GET", "/users/a%zz", NULL), 400, NULL);
+    expect_error(ask(&l, "GET", "/users/%ff", NULL), 400, NULL);
+    live_stop(&l);
+}
+
+static void expect_form(const live *l, const char *body, const char *form) {
+    reply r = ask(l, "POST", "/form", body);
+    json_t *v = json_of(&r);
+    assert_string_equal(json_string_value(json_object_get(v, "form")), form);
+    json_decref(v);
+    reply_free(&r);
+}
+
+static void tells_forms_by_their_keys(void **state) {
+    (void)state;
+    live l;
+    start_live(&l);
+    expect_form(&l, "{\"beta\":1}", "b");
+    expect_form(&l, "{\"alpha\":1,\"beta\":1}", "a");
+    expect_form(&l, "{\"gamma\":1}", "plain");
+    expect_error(ask(&l, "POST", "/form", "{\"gamma\":"), 400, NULL);
+    expect_error(ask(&l, "POST", "/form", "[1]"), 400, NULL);
+    expect_error(ask(&l, "POST", "/keyed", "{\"beta\":1}"), 400, NULL);
+    expect_error(ask(&l, "POST", "/form", "{\"beta\":1,\"deadline_s\":0}"), 400, NULL);
+    live_stop(&l);
+}
+
+static void keeps_connections(void **state) {
+    (void)state;
+    live l;
+    start_live(&l);
+    int fd = dial(&l);
+    static const struct {
+        const char *method, *path, *body;
+        int status;
+    } asked[] = {{"GET", "/health", NULL, 200},
+                 {"POST", "/nowhere", "{\"a\":1}", 404}, /* its body is read over */
+                 {"POST", "/write", "{\"n\":2,\"tokens\":3}", 200},
+                 {"HEAD", "/health", NULL, 200},
+                 {"POST", "/v1/models", "{}", 405},
+                 {"GET", "/v1/models", NULL, 200}};
+    for (size_t i = 0; i < sizeof asked / sizeof *asked; i++) {
+        ask_on(fd, asked[i].method, asked[i].path, NULL, asked[i].body);
+        reply r = hear_reply(fd, strcmp(asked[i].method, "HEAD") == 0);
+        assert_int_equal(r.status, asked[i].status);
+        assert_false(r.closed);
+        reply_free(&r);
+    }
+    close(fd);
+    live_stop(&l);
+}
+
+static void says_that_it_is_loading(void **state) {
+    (void)state;
+    live l;
+    pgr_serve_options o = live_options();
+    open_live(&l, &o);
+    expect_error(ask(&l, "GET", "/health", NULL), 503, "loading");
+    expect_error(ask(&l, "POST", "/write", "{}"), 503, "loading");
+    expect(ask(&l, "GET", "/metrics", NULL), 200);
+    live_start(&l);
+    expect(ask(&l, "GET", "/health", NULL), 200);
+    live_stop(&l);
+}
+
+/* ---- tokens ---- */
+
+static char *token_file(const char *text) {
+    static char path[] = "/tmp/pgenrm-tokens-XXXXXX";
+    strcpy(path + sizeof path - 7, "XXXXXX");
+    int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, text, strlen(text)), (ssize_t)strlen(text));
+    close(fd);
+    return path;
+}
+
+static void asks_for_tokens(void **state) {
+    (void)state;
+    live l;
+    pgr_serve_options o = live_options();
+    char *path = token_file("# tenants\nalpha-key a/\nbeta-key\tb/  \n\nroot *\nbare\n");
+    o.token_file = path;
+    open_live(&l, &o);
+    live_start(&l);
+    unlink(path);
+    static const struct {
+        const char *header, *user;
+        int status;
+    } table[] = {
+        {NULL, "a/1", 401},
+        {"Authorization: Bearer wrong\r\n", "a/1", 401},
+        {"Authorization: Bearer alpha-ke\r\n", "a/1", 401},
+        {"Authorization: Bearer alpha-keyy\r\n", "a/1", 401},
+        {"Authorization: Bearer \r\n", "a/1", 401},
+        {"Authorization: alpha-key\r\n", "a/1", 401},
+        {"Authorization: Bearer alpha-key\r\n", "a/1", 200},
+        {"authorization: bearer alpha-key\r\n", "a/1", 200},
+        {"Authorization: Bearer alpha-key\r\n", "b/1", 403},
+        {"Authorization: Bearer alpha-key\r\n", "a", 403},
+        {"Authorization: Bearer beta-key\r\n", "b/1", 200},
+        {"Authorization: Bearer root\r\n", "b/1", 200},
+        {"Authorization: Bearer bare\r\n", "zebra", 200},
+        {"Authorization: Basic dTphbHBoYS1rZXk=\r\n", "a/1", 200}, /* u:alpha-key */
+        {"Authorization: Basic dTphbHBoYS1rZXk\r\n", "a/1", 200},  /* without padding */
+        {"Authorization: Basic OmFscGhhLWtleQ==\r\n", "a/1", 200}, /* :alpha-key */
+        {"Authorization: Basic YWxwaGEta2V5\r\n", "a/1", 401},     /* alpha-key */
+        {"Authorization: Basic dTphbHBoYS1rZXk=\r\n", "b/1", 403},
+        {"Authorization: Basic ****\r\n", "a/1", 401},
+    };
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
+        char where[40];
+        snprintf(where, sizeof where, "/users/%s", table[i].user);
+        reply r = ask_with(&l, "GET", where, table[i].header, NULL);
+        if (r.status != table[i].status) fail_msg("row %zu: %d, expected %d", i, r.status, table[i].status);
+        if (r.status == 401) assert_true(strncmp(header_of(&r, "WWW-Authenticate"), "Bearer", 6) == 0);
+        reply_free(&r);
+    }
+    expect(ask(&l, "GET", "/health", NULL), 200);
+    expect_error(ask(&l, "GET", "/metrics", NULL), 401, NULL);
+    expect_error(ask(&l, "GET", "/v1/models", NULL), 401, NULL);
+    live_stop(&l);
+}
+
+static void refuses_files_of_tokens(void **state) {
+    (void)state;
+    static const char *const wrong[] = {"", "# none\n", "a b c\n", "t\xC3\xA9st\n", "key \xFF\n"};
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        pgr_serve_options o = live_options();
+        pgr_server *s = NULL;
+        char *path = token_file(wrong[i]);
+        o.token_file = path;
+        assert_int_equal(pgr_server_open(&o, &s, NULL), PGR_E_FORMAT);
+        unlink(path);
+    }
+    pgr_serve_options o = live_options();
+    pgr_server *s = NULL;
+    pgr_error err;
+    o.token_file = "/nowhere/tokens";
+    assert_int_equal(pgr_server_open(&o, &s, &err), PGR_E_IO);
+    o.token_file = NULL;
+    static const char *const listens[] = {"0.0.0.0:0", "[::]:0", "127.0.0.1", "127.0.0.1:x", ":80", "127.0.0.1:70000"};
+    for (size_t i = 0; i < sizeof listens / sizeof *listens; i++) {
+        o.listen = listens[i];
+        assert_int_equal(pgr_server_open(&o, &s, &err), PGR_E_ARG);
+        assert_non_null(strstr(err.message, "listen"));
+    }
+}
+
+/* ---- limits ---- */
+
+static void limits_bodies_and_heads(void **state) {
+    (void)state;
+    live l;
+    pgr_serve_options o = live_options();
+    o.max_body = 1000;
+    open_live(&l, &o);
+    live_start(&l);
+    char *big = mem_zero(1, 200001);
+    memset(big, ' ', 200000);
+    memcpy(big, "{}", 2);
+    expect_error(ask(&l, "POST", "/form", big), 413, "body_too_large");
+    expect_error(ask_with(&l, "POST", "/form", "Expect: 100-continue\r\n", big), 413, NULL);
+    big[1000] = '\0';
+    expect(ask(&l, "POST", "/form", big), 200);
+
+    int fd = dial(&l); /* in chunks, without a length */
+    static const char head[] = "POST /form HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n";
+    say(fd, head, sizeof head - 1);
+    for (int i = 0; i < 3; i++) {
+        char chunk[512];
+        memset(chunk, ' ', sizeof chunk);
+        say(fd, "200\r\n", 5);
+        say(fd, chunk, sizeof chunk);
+        say(fd, "\r\n", 2);
+    }
+    say(fd, "0\r\n\r\n", 5);
+    expect_error(hear_reply(fd, false), 413, NULL);
+    close(fd);
+
+    memset(big, 'x', 100000);
+    big[100000] = '\0';
+    buf headers = {0};
+    buf_printf(&headers, "X-Big: %s\r\n", big);
+    reply r = ask_with(&l, "GET", "/health", headers.data, NULL);
+    assert_true(r.status == 431 || r.status == 0); /* refused, or cut off */
+    reply_free(&r);
+    buf_clear(&headers);
+    big[3000] = '\0';
+    buf_printf(&headers, "/%s", big);
+    expect_error(ask(&l, "GET", headers.data, NULL), 414, NULL);
+    buf_free(&headers);
+    mem_free(big);
+    expect(ask(&l, "GET", "/health", NULL), 200);
+    live_stop(&l);
+}
+
+static void closes_slow_clients(void **state) {
+    (void)state;
+    live l;
+    pgr_serve_options o = live_options();
+    o.read_s = 0.3;
+    open_live(&l, &o);
+    live_start(&l);
+    static const char *const begun[] = {"", "GET /hea", "POST /form HTTP/1.1\r\nHost: t\r\nX-A:",
+                                        "POST /form HTTP/1.1\r\nHost: t\r\nContent-Length: 100\r\n\r\n{"};
+    for (size_t i = 0; i < sizeof begun / sizeof *begun; i++) {
+        int fd = dial(&l);
+        double start = clock_now();
+        say(fd, begun[i], strlen(begun[i]));
+        char c;
+        struct pollfd p = {.fd = fd, .events = POLLIN};
+        while (poll(&p, 1, 50) == 0) /* one byte after the other: never idle */
+            if (begun[i][0]) say(fd, "x", 1);
+        double waited = clock_now() - start;
+        if (waited < 0.3) fail_msg("row %zu: closed after %g s", i, waited);
+        reply r = hear_reply(fd, false);
+        if (r.status != 408 && r.status != 0) fail_msg("row %zu: %d", i, r.status);
+        reply_free(&r);
+        while (recv(fd, &c, 1, 0) > 0) continue;
+        close(fd);
+    }
+    expect(ask(&l, "GET", "/health", NULL), 200);
+    live_stop(&l);
+}
+
+static void answers_429_when_full(void **state) {
+    (void)state;
+    live l;
+    pgr_serve_options o = live_options();
+    o.max_queue = 3;
+    open_live(&l, &o);
+    live_start(&l);
+    int fds[3];
+    for (int i = 0; i < 3; i++) {
+        fds[i] = dial(&l);
+        ask_on(fds[i], "GET", "/wait", NULL, NULL);
+    }
+    until(&N_BEGUN, 3);
+    reply r = ask(&l, "POST", "/write", "{\"n\":1,\"tokens\":1}");
+    assert_int_equal(r.status, 429);
+    assert_true(atoi(header_of(&r, "Retry-After")) >= 1);
+    reply_free(&r);
+    expect(ask(&l, "GET", "/health", NULL), 200); /* what needs no engine is answered */
+    atomic_store(&RELEASED, true);
+    for (int i = 0; i < 3; i++) {
+        expect(hear_reply(fds[i], false), 200);
+        close(fds[i]);
+    }
+    until(&N_FREED, 4); /* the refused one, too */
+    expect(ask(&l, "POST", "/write", "{\"n\":1,\"tokens\":1}"), 200);
+    live_stop(&l);
+}
+
+/* ---- tasks ---- */
+
+static void *ask_often(void *ctx) {
+    const live *l = ctx;
+    for (int i = 0; i < 10; i++) {
+        char body[60];
+        snprintf(body, sizeof body, "{\"n\":%d,\"tokens\":%d}", 1 + i % 3, 1 + i);
+        reply r = ask(l, "POST", "/write", body);
+        json_t *v = json_of(&r);
+        if (r.status != 200 || json_integer_value(json_object_get(v, "tokens")) != (1 + i % 3) * (1 + i)) abort();
+        json_decref(v);
+        reply_free(&r);
+    }
+    return NULL;
+}
+
+static void many_at_once(void **state) {
+    (void)state;
+    live l;
+    start_live(&l);
+    pthread_t threads[8];
+    for (int i = 0; i < 8; i++) assert_int_equal(pthread_create(&threads[i], NULL, ask_often, &l), 0);
+    for (int i = 0; i < 8; i++) pthread_join(threads[i], NULL);
+    reply r = ask(&l, "GET", "/metrics", NULL);
+    assert_non_null(strstr(r.body.data, "pgenrm_requests_total{route=\"/write\",status=\"200\"} 80\n"));
+    assert_non_null(strstr(r.body.data, "pgenrm_request_seconds_count{route=\"/write\"} 80\n"));
+    assert_non_null(strstr(r.body.data, "pgenrm_queue_length 0\n"));
+    reply_free(&r);
+    live_stop(&l);
+}
+
+static void says_what_is_wrong(void **state) {
+    (void)state;
+    live l;
+    start_live(&l);
+    expect_error(ask(&l, "POST", "/write", "{\"n\":1,\"tokens\":100000}"), 400, NULL); /* begin fails */
+    expect_error(ask(&l, "POST", "/write", "{\"n\":0,\"tokens\":1}"), 400, NULL);
+    expect_error(ask_with(&l, "GET", "/wait", "X-Deadline-S: 0.05\r\n", NULL), 504, "deadline");
+    expect_error(ask_with(&l, "GET", "/wait", "X-Deadline-S: soon\r\n", NULL), 400, NULL);
+    live_stop(&l);
+}
+
+static void clients_that_vanish_stop_their_chains(void **state) {
+    (void)state;
+    live l;
+    start_live(&l);
+    int fds[2] = {dial(&l), dial(&l)};
+    ask_on(fds[0], "GET", "/wait", NULL, NULL);
+    ask_on(fds[1], "POST", "/write", NULL, "{\"n\":64,\"tokens\":200}");
+    until(&N_BEGUN, 2);
+    close(fds[0]);
+    close(fds[1]);
+    until(&N_FREED, 2);
+    if (atomic_load(&N_CANCELLED) == 0) fail_msg("nothing was cancelled");
+    reply r;
+    do { /* nothing is left in the engine */
+        r = ask(&l, "GET", "/metrics", NULL);
+        bool done = strstr(r.body.data, "pgenrm_chains_running 0\n") && strstr(r.body.data, "pgenrm_queue_length 0\n");
+        reply_free(&r);
+        if (done) break;
+        poll(NULL, 0, 5);
+    } while (true);
+    expect(ask(&l, "POST", "/write", "{\"n\":1,\"tokens\":2}"), 200);
+    live_stop(&l);
+}
+
+static void streams(void **state) {
+    (void)state;
+    live l;
+    start_live(&l);
+    reply r = ask(&l, "GET", "/stream", NULL);
+    assert_int_equal(r.status, 200);
+    assert_string_equal(header_of(&r, "Content-Type"), "text/event-stream");
+    assert_string_equal(r.body.data, "data: 3\n\ndata: 2\n\ndata: 1\n\n");
+    reply_free(&r);
+    atomic_store(&RELEASED, true);
+    until(&N_FREED, 1);
+    live_stop(&l);
+}
+
+/* ---- the end ---- */
+
+static void drains(void **state) {
+    (void)state;
+    live l;
+    start_live(&l);
+    int runs = dial(&l), kept = dial(&l);
+    ask_on(kept, "GET", "/health", NULL, NULL);
+    expect(hear_reply(kept, false), 200);
+    ask_on(runs, "GET", "/wait", NULL, NULL);
+    until(&N_BEGUN, 1);
+    __atomic_store_n(&l.stop, 1, __ATOMIC_RELAXED);
+    while (atomic_load(&l.server->phase) != SERVER_STOPPING) poll(NULL, 0, 1);
+    ask_on(kept, "POST", "/write", NULL, "{\"n\":1,\"tokens\":1}");
+    expect_error(hear_reply(kept, false), 503, "stopping");
+    atomic_store(&RELEASED, true);
+    expect(hear_reply(runs, false), 200); /* what ran is answered */
+    live_stop(&l);
+    close(runs);
+    close(kept);
+}
+
+static void ends_what_does_not_end(void **state) {
+    (void)state;
+    live l;
+    pgr_serve_options o = live_options();
+    o.drain_s = 0.1;
+    open_live(&l, &o);
+    live_start(&l);
+    int fd = dial(&l);
+    ask_on(fd, "GET", "/wait", NULL, NULL);
+    until(&N_BEGUN, 1);
+    __atomic_store_n(&l.stop, 1, __ATOMIC_RELAXED);
+    expect_error(hear_reply(fd, false), 503, "stopping");
+    live_stop(&l);
+    assert_int_equal(atomic_load(&N_CANCELLED), 1);
+    assert_int_equal(atomic_load(&N_FREED), 1);
+    close(fd);
+}
+
+static void logs_without_texts(void **state) {
+    (void)state;
+    live l;
+    pgr_serve_options o = live_options();
+    char *path = token_file("");
+    o.audit_file = path;
+    open_live(&l, &o);
+    live_start(&l);
+    expect(ask(&l, "GET", "/users/u%221", NULL), 200);
+    expect(ask(&l, "POST", "/write", "{\"n\":2,\"tokens\":3,\"secret\":\"hush\"}"), 200);
+    expect(ask(&l, "GET", "/no/such/hush", NULL), 404);
+    live_stop(&l);
+    char text[4000] = "";
+    FILE *f = fopen(path, "r");
+    size_t n = fread(text, 1, sizeof text - 1, f);
+    fclose(f);
+    unlink(path);
+    text[n] = '\0';
+    assert_non_null(strstr(text, "\"route\":\"/users/\",\"status\":200,\"token\":0,\"user\":\"u\\\"1\""));
+    assert_non_null(strstr(text, "\"route\":\"/write\",\"status\":200"));
+    assert_non_null(strstr(text, "\"written\":6}"));
+    assert_non_null(strstr(text, "\"route\":\"other\",\"status\":404"));
+    assert_null(strstr(text, "hush"));
+}
+
+static void nothing_is_left(void **state) {
+    (void)state;
+    long live_before = mem_live();
+    live l;
+    start_live(&l);
+    expect(ask(&l, "POST", "/form", "{\"beta\":1}"), 200);
+    live_stop(&l);
+    assert_int_equal(mem_live(), live_before);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(finds_routes),
+        cmocka_unit_test(tells_forms_by_their_keys),
+        cmocka_unit_test(keeps_connections),
+        cmocka_unit_test(says_that_it_is_loading),
+        cmocka_unit_test(asks_for_tokens),
+        cmocka_unit_test(refuses_files_of_tokens),
+        cmocka_unit_test(limits_bodies_and_heads),
+        cmocka_unit_test(closes_slow_clients),
+        cmocka_unit_test(answers_429_when_full),
+        cmocka_unit_test(many_at_once),
+        cmocka_unit_test(says_what_is_wrong),
+        cmocka_unit_test(clients_that_vanish_stop_their_chains),
+        cmocka_unit_test(streams),
+        cmocka_unit_test(drains),
+        cmocka_unit_test(ends_what_does_not_end),
+        cmocka_unit_test(logs_without_texts),
+        cmocka_unit_test(nothing_is_left),
+    };
+    return cmocka_run_group_tests(tests, live_begin, live_end);
+}

@@ -79,8 +79,8 @@ void worker_put(worker *w, task *t, struct call *c); /* keeps the call (call_kee
 void worker_wake(worker *w); /* something changed: a client is gone. Any thread */
 
 /* Does the tasks on this engine, in the thread that calls, until *cancel is set; then calls stopping(ctx) and does
- * those that are open for drain_s seconds more; what is open after that is cancelled and answered with 503. Then nothing
- * is left in the engine that the worker asked. */
+ * those that are open for drain_s seconds more; what is open after that is cancelled and answered with 503. Then
+ * nothing is left in the engine that the worker asked. */
 void worker_run(worker *w, pgr_engine *e, const pgr_cancel *cancel, double drain_s,
                 void (*stopping)(void *ctx), void *ctx);
 

@@ -1,6 +1,6 @@
 /* choice_steps.h - training on preference pairs, for Bradley-Terry and DPO alike: the pairs, their order, a step's
- * pairs cut into passes that the ranks share, the run around them. What is computed of a pair, and what that teaches, is
- * the stage's. */
+ * pairs cut into passes that the ranks share, the run around them. What is computed of a pair, and what that teaches,
+ * is the stage's. */
 #ifndef PGR_TRAIN_CHOICE_STEPS_H
 #define PGR_TRAIN_CHOICE_STEPS_H
 

@@ -104,8 +104,8 @@ class Rewards:
 
     def verl(self, data_source: str, solution_str: str, ground_truth: Any, extra_info: Mapping[str, Any] | None = None,
              **_: Any) -> dict:
-        """verl's compute_score: one response against an anchor (extra_info["anchor"], else a ground truth that is text).
-        extra_info: user (or user_id), history, and the prompt as question, query or messages."""
+        """verl's compute_score: one response against an anchor (extra_info["anchor"], else a ground truth that is a
+        text). extra_info: user (or user_id), history, and the prompt as question, query or messages."""
         info = dict(extra_info or {})
         if info.get("anchor") is None and isinstance(ground_truth, str) and ground_truth:
             info["anchor"] = ground_truth

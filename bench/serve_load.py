@@ -1,0 +1,155 @@
+#!/usr/bin/env python3
+"""A server under the load of a trainer: N calls of one sample each at /get_reward, all at once, each for another user.
+
+    pgenrm serve & bench/serve_load.py DATA.jsonl [--calls 1000] [--check 50] [--over 10]
+
+DATA: PersonalRewardBench records. A call's user has a history of his own (up to 6 pairs of train rows, and a pair that
+names the call, so that no two prompts are the same); its response is a row's chosen text, its anchor the rejected one.
+
+Says how many were answered, the latencies, the throughput, and what the same requests take `pgenrm score` in one offline
+batch (--offline). --check: so many calls are asked again, alone: the same reward to the last digit, or it was another
+one's. --over K: K times as many calls as the server's queue holds: those that are refused say 429 and come again;
+all are answered in the end. Ends with 1 where a call had no reward or another one's."""
+import argparse
+import asyncio
+import collections
+import json
+import pathlib
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.parse
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+
+
+def calls_of(args):
+    rows = [json.loads(line) for line in open(args.data)]
+    rows = [r for r in rows if r["chosen"]["content"] != r["rejected"]["content"]]
+    train = collections.defaultdict(list)
+    for r in rows:
+        if r["split"] == "train":
+            train[r["user_id"]].append({"query": r["context"][-1]["content"], "chosen": r["chosen"]["content"],
+                                        "rejected": r["rejected"]["content"]})
+    out = []
+    for i in range(args.calls):
+        r = rows[i % len(rows)]
+        history = [p for p in train[r["user_id"]] if p["chosen"] != r["chosen"]["content"]][:6]
+        own = {"query": f"Which number is mine, {i} or {i + 1}?", "chosen": str(i), "rejected": f"{i + 1}, I think."}
+        out.append({"query": r["context"][-1]["content"], "response": r["chosen"]["content"],
+                    "anchor": r["rejected"]["content"], "history": history + [own]})
+    return out
+
+
+def body_of(call, args):
+    label = {"user": {"history": call["history"]}, "anchor": call["anchor"], "ind": args.ind,
+             "deadline_s": args.deadline}
+    prompt = f"<|im_start|>user\n{call['query']}<|im_end|>\n<|im_start|>assistant\n"
+    return json.dumps({"query": [prompt + call["response"] + "<|im_end|>"], "prompts": [prompt],
+                       "labels": [json.dumps(label)]}).encode()
+
+
+async def post(where, body, deadline):
+    """Status and JSON of one call on a connection of its own."""
+    reader, writer = await asyncio.wait_for(asyncio.open_connection(where.hostname, where.port), deadline)
+    try:
+        writer.write(b"POST /get_reward HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\n"
+                     b"Content-Length: %d\r\n\r\n" % len(body) + body)
+        answer = await asyncio.wait_for(reader.read(), deadline)
+    finally:
+        writer.close()
+    head, _, rest = answer.partition(b"\r\n\r\n")
+    return int(head.split(b" ", 2)[1]), rest
+
+
+async def ask(where, body, args, told):
+    """The reward, or None; told counts statuses and keeps latencies of answered calls. Refused ones come again."""
+    end = time.monotonic() + args.deadline + 60
+    while time.monotonic() < end:
+        start = time.monotonic()
+        try:
+            status, rest = await post(where, body, args.deadline + 60)
+        except (OSError, asyncio.TimeoutError, IndexError, ValueError) as e:
+            status, rest = type(e).__name__, b""
+        told["statuses"][status] += 1
+        if status == 200:
+            told["seconds"].append(time.monotonic() - start)
+            return json.loads(rest)["rewards"][0]
+        if status not in (429, 503):
+            print(f"{status}: {rest[:200].decode(errors='replace')}", file=sys.stderr)
+            return None
+        await asyncio.sleep(1)
+    return None
+
+
+async def ask_all(where, bodies, args):
+    told = {"statuses": collections.Counter(), "seconds": []}
+    start = time.monotonic()
+    rewards = await asyncio.gather(*(ask(where, b, args, told) for b in bodies))
+    return rewards, told, time.monotonic() - start
+
+
+def report(name, rewards, told, wall):
+    seconds = sorted(told["seconds"])
+    at = lambda q: seconds[min(len(seconds) - 1, int(q * len(seconds)))] if seconds else float("nan")  # noqa: E731
+    print(f"{name}: {sum(r is not None for r in rewards)} of {len(rewards)} answered in {wall:.1f} s: "
+          f"{len(seconds) / wall:.1f} a second; seconds: median {at(.5):.2f}, 90 % {at(.9):.2f}, 99 % {at(.99):.2f}, "
+          f"most {at(1):.2f}; statuses {dict(told['statuses'])}", flush=True)
+    return all(r is not None for r in rewards)
+
+
+def offline(calls, args):
+    """Seconds of one `pgenrm score` over the same requests, opening the model not counted."""
+    with tempfile.TemporaryDirectory() as folder:
+        files = []
+        for i, c in enumerate(calls):
+            path = pathlib.Path(folder) / f"{i}.json"
+            path.write_text(json.dumps({"user": {"history": c["history"]}, "query": c["query"],
+                                        "responses": [c["response"], c["anchor"]], "ind": args.ind}))
+            files.append(str(path))
+        out = subprocess.run([args.pgenrm, "score", "--json", "-q", *args.score, *files], check=False,
+                             stdout=subprocess.PIPE).stdout
+    results = [json.loads(line) for line in out.splitlines()]
+    seconds = max(r["seconds"] for r in results)
+    print(f"offline: {len(results)} requests in {seconds:.1f} s: {len(results) / seconds:.1f} a second", flush=True)
+    return len(results) / seconds
+
+
+def main():
+    about, _, more = __doc__.partition("\n")
+    p = argparse.ArgumentParser(description=about, epilog=more, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("data")
+    p.add_argument("--url", default="http://127.0.0.1:8300")
+    p.add_argument("--calls", type=int, default=1000)
+    p.add_argument("--check", type=int, default=50)
+    p.add_argument("--over", type=int, default=0, metavar="K", help="then K times the calls")
+    p.add_argument("--ind", type=int, default=8)
+    p.add_argument("--deadline", type=float, default=170)
+    p.add_argument("--offline", action="store_true")
+    p.add_argument("--pgenrm", default=str(ROOT / "build" / "pgenrm"))
+    p.add_argument("--score", nargs="*", default=[], help="more options of `pgenrm score`")
+    args = p.parse_args()
+    where = urllib.parse.urlsplit(args.url)
+    calls = calls_of(args)
+    bodies = [body_of(c, args) for c in calls]
+    rewards, told, wall = asyncio.run(ask_all(where, bodies, args))
+    good = report("at once", rewards, told, wall)
+    if args.offline:
+        print(f"served / offline: {len(told['seconds']) / wall / offline(calls, args):.2f}")
+    step = max(1, len(bodies) // max(1, args.check))
+    picked = list(range(0, len(bodies), step))[:args.check]
+    alone = [asyncio.run(ask_all(where, [bodies[i]], args))[0][0] for i in picked]
+    wrong = [i for i, r in zip(picked, alone) if r != rewards[i]]
+    print(f"asked again alone: {len(picked)}, {len(wrong)} with another reward {wrong[:5]}")
+    if args.over:
+        many = bodies * args.over
+        rewards, told, wall = asyncio.run(ask_all(where, many, args))
+        good &= report(f"{args.over} times that", rewards, told, wall)
+        wrong += [i for i in range(len(many)) if rewards[i] != rewards[i % len(bodies)]]
+        print(f"the same rewards: {not wrong}")
+    return 0 if good and not wrong else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

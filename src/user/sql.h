@@ -76,6 +76,7 @@ typedef struct sql_ops {
     void (*close)(pgr_store *s); /* what it holds, and itself */
     void (*set_patience)(pgr_store *s);
     pgr_status (*read_only)(pgr_store *s, pgr_error *err); /* from now on */
+    pgr_status (*durable)(pgr_store *s, pgr_error *err);   /* from now on commits wait for the disk; NULL: always */
 
     /* The tables: whose they are (PGR_E_FORMAT: another program's) and of which version (0: there are none). */
     pgr_status (*version)(pgr_store *s, int64_t *version, pgr_error *err);

@@ -201,6 +201,10 @@ static void set_patience(pgr_store *s) {
     sqlite3_busy_timeout(of(s)->db, s->patience_ms);
 }
 
+static pgr_status durable(pgr_store *s, pgr_error *err) {
+    return script(s, "PRAGMA synchronous = FULL", err);
+}
+
 static pgr_status read_only(pgr_store *s, pgr_error *err) {
     return script(s, "PRAGMA query_only = ON", err);
 }
@@ -215,6 +219,7 @@ static const sql_ops OPS = {.page = INT64_MAX,
                             .close = close_store,
                             .set_patience = set_patience,
                             .read_only = read_only,
+                            .durable = durable,
                             .version = read_version,
                             .fail_bare = fail_bare,
                             .before_tables = write_ahead,

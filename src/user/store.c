@@ -45,6 +45,10 @@ void store_set_patience(store *s, int milliseconds) {
     s->ops->set_patience(s);
 }
 
+pgr_status store_set_durable(store *s, pgr_error *err) {
+    return s->ops->durable ? s->ops->durable(s, err) : PGR_OK;
+}
+
 static pgr_status look_at_tables(pgr_store *s, pgr_store_mode mode, pgr_error *err) {
     PGR_TRY(store_migrate(s, mode == PGR_STORE_CREATE, err));
     if (mode == PGR_STORE_READ) return s->ops->read_only(s, err);

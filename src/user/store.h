@@ -50,4 +50,7 @@ pgr_status store_get_analysis(store *s, int64_t pair_key, const char *model, are
 /* How long a call waits for another program that uses the store; 10,000 at first. */
 void store_set_patience(store *s, int milliseconds);
 
+/* From now on what is committed outlives a power cut, too; without it, a kill. */
+pgr_status store_set_durable(store *s, pgr_error *err);
+
 #endif

@@ -6,7 +6,7 @@
 DATA: PersonalRewardBench records. A call's user has a history of his own (up to 6 pairs of train rows, and a pair that
 names the call, so that no two prompts are the same); its response is a row's chosen text, its anchor the rejected one.
 
-Says how many were answered, the latencies, the throughput, and what the same requests take `pgenrm score` in one offline
+Says how many were answered, the latencies, the throughput, and what `pgenrm score` takes for the same in one offline
 batch (--offline). --check: so many calls are asked again, alone: the same reward to the last digit, or it was another
 one's. --over K: K times as many calls as the server's queue holds: those that are refused say 429 and come again;
 all are answered in the end. Ends with 1 where a call had no reward or another one's."""

@@ -5,7 +5,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "buffer.h"
 #include "commands.h"
+#include "judge_args.h"
 #include "message.h"
 #include "pgenrm_serve.h"
 #include "session.h"
@@ -14,7 +16,8 @@ typedef struct serve_run {
     common_options common;
     pgr_serve_options o;
     const char *name;
-    char *shipped; /* path of the adapter that comes with the model, for judging */
+    judge_args judge; /* its shipped: the adapter that comes with the model, for judging */
+    char *store;      /* path; NULL: there is none */
 } serve_run;
 
 static const option_row OPTIONS[] = {
@@ -27,6 +30,19 @@ static const option_row OPTIONS[] = {
     {0, "audit", "FILE", "append a line of JSON per request, without its texts; - is standard error",
      OPTION_AT(serve_run, o.audit_file)},
     {0, "name", "NAME", "what the model is called in answers (default: its own name)", OPTION_AT(serve_run, name)},
+    {0, "store", "FILE",
+     "users whom requests name by id, feedback is kept in and similar ones come from; made where it is not there "
+     "(default: none)",
+     OPTION_AT(serve_run, judge.store_name)},
+    {0, "prototypes", "FILE",
+     "of `proto build`: who is similar (default: the store's name with .protos, if it is there)",
+     OPTION_AT(serve_run, judge.prototypes)},
+    {0, "embedder", "NAME", "for similar users (default: what the prototypes need)",
+     OPTION_AT(serve_run, judge.embedder_name)},
+    {0, "calibration", "FILE", "how probabilities become those of people's choices (docs/scores.md)",
+     OPTION_AT(serve_run, judge.calibration)},
+    {0, "frame", "NAME|FILE", "prompt frame of judging (default: by the model's size)",
+     OPTION_AT(serve_run, judge.o.frame)},
     {0, "max-queue", "N", "requests that wait or run at a time; more get 429 (default: 1024)",
      OPTION_AT(serve_run, o.max_queue), .lo = 1, .hi = 1 << 20},
     {0, "max-connections", "N", "open connections (default: 4096)", OPTION_AT(serve_run, o.max_connections), .lo = 1,
@@ -60,11 +76,31 @@ static void catch_stops(void) {
 /* ---- the command ---- */
 
 static int serve_with(serve_run *r, pgr_server *server, const session *s) {
-    pgr_serving what = {.model = s->model, .engine = s->engine, .name = r->name, .judges_only = r->shipped != NULL};
+    char *beside = r->store && r->judge.people ? must_join(r->store, ".protos") : NULL;
+    pgr_serving what = {.model = s->model,
+                        .engine = s->engine,
+                        .name = r->name,
+                        .judges_only = r->judge.shipped != NULL,
+                        .store = r->store,
+                        .people = r->judge.people,
+                        .protos = r->judge.prototypes ? r->judge.prototypes : beside,
+                        .judge = &r->judge.o};
     if (!r->common.quiet) complain("ready");
     pgr_error err = {0};
     pgr_status ran = pgr_server_run(server, &what, &interrupted, &err);
+    free(beside);
     return ran == PGR_OK ? EXIT_DONE : complain_error(&err);
+}
+
+/* The store that is named is made where it is not there. */
+static int find_users(serve_run *r) {
+    pgr_error err = {0};
+    pgr_store *made = NULL;
+    if (!r->judge.store_name) return EXIT_DONE;
+    pgr_status found = pgr_store_find(r->judge.store_name, &r->store, &err);
+    if (found == PGR_OK) found = pgr_store_open(r->store, PGR_STORE_CREATE, &made, &err);
+    pgr_store_close(made);
+    return found == PGR_OK ? EXIT_DONE : complain_error(&err);
 }
 
 static int serve(serve_run *r) {
@@ -76,17 +112,20 @@ static int serve(serve_run *r) {
         const char *colon = strrchr(r->o.listen, ':');
         complain("listening on http://%.*s:%d", (int)(colon - r->o.listen), r->o.listen, pgr_server_port(server));
     }
-    int status = take_shipped_adapter(&r->common, NULL, &r->shipped);
+    int status = take_shipped_adapter(&r->common, r->judge.o.frame, &r->judge.shipped);
+    if (status == EXIT_DONE) status = find_users(r);
+    if (status == EXIT_DONE) status = judge_args_open(&r->judge, &r->common);
     if (status == EXIT_DONE) status = session_open(&r->common, true, &s);
     if (status == EXIT_DONE) status = serve_with(r, server, &s);
     pgr_server_close(server);
     session_close(&s);
-    pgr_free(r->shipped);
+    judge_args_close(&r->judge);
+    pgr_free(r->store);
     return status;
 }
 
 static int run(const command *self, int argc, char **argv) {
-    serve_run r = {.o = pgr_serve_options_default()};
+    serve_run r = {.o = pgr_serve_options_default(), .judge = {.o = pgr_judge_options_default()}};
     char **operands = NULL;
     int status = args_parse(self, argc, argv, &r.common, &r, &operands);
     if (status != ARGS_RUN) return status;

@@ -6,6 +6,7 @@
 
 #include "base/mem.h"
 #include "serve/audit.h"
+#include "serve/judges.h"
 #include "serve/listener.h"
 
 pgr_serve_options pgr_serve_options_default(void) {
@@ -91,6 +92,9 @@ static pgr_status open_parts(pgr_server *s, pgr_error *err) {
     PGR_TRY(metrics_create(&s->metrics, err));
     PGR_TRY(worker_create(s->o.max_queue, &s->worker, err));
     PGR_TRY(routes_base_add(s, err));
+    PGR_TRY(routes_personal_add(s, err));
+    PGR_TRY(routes_trainers_add(s, err));
+    PGR_TRY(routes_gym_add(s, err));
     return listener_open(s, &s->listener, err);
 }
 
@@ -133,8 +137,10 @@ pgr_status pgr_server_run(pgr_server *s, const pgr_serving *what, const pgr_canc
     s->what = *what;
     s->name = what->name ? what->name : engine_about(what->engine)->name;
     s->created = (int64_t)time(NULL);
+    PGR_TRY(judges_open(s, &s->judges, err));
     atomic_store(&s->phase, SERVER_READY);
     worker_run(s->worker, what->engine, cancel, s->o.drain_s, begin_to_stop, s);
+    judges_stop(s->judges);
     listener_flush(s->listener, 1);
     return PGR_OK;
 }
@@ -147,5 +153,6 @@ void pgr_server_close(pgr_server *s) {
     metrics_free(s->metrics);
     audit_close(s->audit);
     access_free(s->access);
+    judges_free(s->judges);
     mem_free(s);
 }

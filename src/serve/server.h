@@ -40,6 +40,7 @@ struct pgr_server {
     metrics *metrics;
     worker *worker;
     struct listener *listener;
+    struct judges *judges;   /* from SERVER_READY on; NULL: it has not run */
     int audit;               /* file descriptor; -1: none */
     _Atomic server_phase phase;
     route routes[ROUTES_MOST]; /* (n_route) those of one path beside each other: all before pgr_server_run */
@@ -61,6 +62,9 @@ const route *server_find(const pgr_server *s, const char *method, const char *pa
 
 /* ---- routes ---- */
 
-pgr_status routes_base_add(pgr_server *s, pgr_error *err); /* /health, /metrics, /v1/models */
+pgr_status routes_base_add(pgr_server *s, pgr_error *err);     /* /health, /metrics, /v1/models */
+pgr_status routes_personal_add(pgr_server *s, pgr_error *err); /* /v1/personal/ */
+pgr_status routes_trainers_add(pgr_server *s, pgr_error *err); /* /get_reward, /score of Personalized-RewardBench */
+pgr_status routes_gym_add(pgr_server *s, pgr_error *err);      /* /verify, /compare and the like */
 
 #endif

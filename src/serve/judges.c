@@ -1,0 +1,249 @@
+/* judges.c - calls that ask the desk; see judges.h. */
+#include "serve/judges.h"
+
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "serve/clerk.h"
+#include "serve/groups.h"
+
+enum { BEGIN_MOST = 16 }; /* questions of a call that are begun between two steps: each reads the store */
+
+struct judges {
+    const pgr_serving *what;
+    pgr_judge_options options;
+    desk *desk; /* NULL: `why` */
+    pgr_error why;
+    pgr_store *store; /* to read; NULL: none */
+    clerk *clerk;
+    groups *groups;
+};
+
+desk *judges_desk(judges *j) {
+    return j->desk;
+}
+
+clerk *judges_clerk(judges *j) {
+    return j->clerk;
+}
+
+const char *judges_why_not(const judges *j) {
+    return j->why.status == PGR_OK ? NULL : j->why.message;
+}
+
+/* ---- a question -------------------------------------------------------------------------------------------------- */
+
+pgr_status question_read(question *q, const json_t *top, const char *origin, pgr_error *err) {
+    buf text = {0};
+    if (!top) return fail_mem(err);
+    json_put(&text, top, JSON_COMPACT);
+    pgr_status s = text.failed ? fail_mem(err) : pgr_request_parse(text.data, text.n, origin, &q->request, err);
+    buf_free(&text);
+    return s;
+}
+
+bool question_may(const question *q, call *c) {
+    return !*q->request->user_id || call_may(c, q->request->user_id);
+}
+
+void question_done(question *q) {
+    asking *a = q->of;
+    PGR_ASSERT(!q->done);
+    q->done = true;
+    q->ticket = 0;
+    if (++a->n_done < a->n || a->answered) return;
+    a->answered = true;
+    a->answer(a);
+    task_end(&a->task);
+}
+
+static void question_fail(question *q, const pgr_error *why) {
+    q->error = *why;
+    question_done(q);
+}
+
+static void question_settled(waiter *w, desk_verdict *v) {
+    question *q = (question *)w;
+    q->error = v->error;
+    if (q->way == REWARD_NONE) {
+        q->result = v->result;
+    } else if (v->result) {
+        q->unscored = reward_read(q->way, v->result, 0, &q->reward, &q->error) != PGR_OK;
+        pgr_result_free(v->result);
+    }
+    question_done(q);
+}
+
+pgr_status question_submit(question *q, const pgr_request *request, void *tag, desk_ticket *out, pgr_error *err) {
+    judges *j = q->of->judges;
+    double left = q->deadline - clock_now();
+    q->options.people = j->what->people;
+    q->options.deadline_s = left > 1e-6 ? left : 1e-6;
+    q->options.watch = (pgr_watch){0};
+    desk_ask ask = {.request = request, .options = &q->options, .scope = q->of->grant->scope, .tag = tag};
+    return desk_submit(j->desk, &ask, out, err);
+}
+
+void question_alone(question *q) {
+    pgr_error err = {0};
+    pgr_status s = q->way == REWARD_HISTORY ? reward_take_rivals(q->request, &err) : PGR_OK;
+    if (s == PGR_OK) s = question_submit(q, q->request, &q->waiter, &q->ticket, &err);
+    if (s != PGR_OK) question_fail(q, &err);
+}
+
+static void question_begin(question *q) {
+    judges *j = q->of->judges;
+    pgr_error err = {0};
+    pgr_status s = PGR_OK;
+    bool known;
+    q->waiter.settled = question_settled;
+    if (q->deadline <= 0) q->deadline = call_deadline(q->of->task.call);
+    if (j->store) s = pgr_request_complete(q->request, j->store, &known, &err);
+    if (s == PGR_OK && q->group) {
+        s = group_join(j->groups, q, &err);
+    } else if (s == PGR_OK) {
+        question_alone(q);
+        return;
+    }
+    if (s != PGR_OK) question_fail(q, &err);
+}
+
+static void question_free(question *q) {
+    group_leave(q);
+    if (q->ticket) desk_cancel(q->of->judges->desk, q->ticket);
+    pgr_request_free(q->request);
+    pgr_result_free(q->result);
+    mem_free(q->group);
+}
+
+/* ---- a call ------------------------------------------------------------------------------------------------------ */
+
+static void asking_go_on(asking *a) {
+    for (size_t i = 0; i < BEGIN_MOST && a->n_begun < a->n; i++) question_begin(&a->list[a->n_begun++]);
+}
+
+static pgr_status asking_begin(task *t, pgr_error *err) {
+    (void)err;
+    asking_go_on((asking *)t);
+    return PGR_OK;
+}
+
+static void asking_tick(task *t, double now) {
+    (void)now;
+    asking_go_on((asking *)t);
+}
+
+static void asking_free(task *t) {
+    asking *a = (asking *)t;
+    for (size_t i = 0; i < a->n; i++) question_free(&a->list[i]);
+    json_decref(a->kept);
+    mem_free(a->list);
+    mem_free(a);
+}
+
+/* The desk and the groups forget it at once: the task is freed later. */
+static void asking_cancel(task *t) {
+    asking *a = (asking *)t;
+    for (size_t i = 0; i < a->n; i++) {
+        group_leave(&a->list[i]);
+        if (a->list[i].ticket) desk_cancel(a->judges->desk, a->list[i].ticket);
+        a->list[i].ticket = 0;
+    }
+}
+
+static const task_kind ASKING = {"asking", asking_begin, NULL, asking_tick, asking_cancel, asking_free};
+
+asking *asking_create(call *c, size_t n, void (*answer)(asking *a)) {
+    judges *j = call_server(c)->judges;
+    if (judges_why_not(j)) {
+        call_fail(c, 501, "server_error", NULL, "cannot_judge", "%s", judges_why_not(j));
+        return NULL;
+    }
+    asking *a = mem_zero(1, sizeof *a);
+    question *list = mem_zero(n + 1, sizeof *list);
+    if (!a || !list) {
+        mem_free(a);
+        mem_free(list);
+        pgr_error err;
+        fail_mem(&err);
+        call_fail_error(c, &err);
+        return NULL;
+    }
+    *a = (asking){
+        .task = {.kind = &ASKING}, .judges = j, .grant = call_grant(c), .list = list, .n = n, .answer = answer};
+    for (size_t i = 0; i < n; i++) {
+        list[i].of = a;
+        list[i].options = j->options;
+    }
+    return a;
+}
+
+void asking_drop(asking *a) {
+    if (a) asking_free(&a->task);
+}
+
+const pgr_error *asking_error(const asking *a, size_t *which) {
+    for (size_t i = 0; i < a->n; i++) {
+        if (a->list[i].error.status == PGR_OK) continue;
+        *which = i;
+        return &a->list[i].error;
+    }
+    return NULL;
+}
+
+/* ---- of a server ------------------------------------------------------------------------------------------------- */
+
+static bool judges_pump(void *ctx) {
+    judges *j = ctx;
+    desk_verdict v;
+    if (!j->desk) return false;
+    groups_look(j->groups, clock_now());
+    bool busy = desk_pump(j->desk);
+    while (desk_take(j->desk, &v)) {
+        waiter *w = v.tag;
+        w->settled(w, &v);
+    }
+    return busy || desk_state(j->desk).n_waiting > 0;
+}
+
+static pgr_status open_parts(judges *j, pgr_server *s, pgr_error *err) {
+    const pgr_serving *what = &s->what;
+    j->what = what;
+    j->options = what->judge ? *what->judge : pgr_judge_options_default();
+    j->options.people = what->people;
+    j->options.judged = NULL;
+    if (desk_open(what->engine, &j->options, 0, &j->desk, &j->why) != PGR_OK && j->why.status == PGR_E_MEM)
+        return fail_mem(err);
+    j->groups = groups_create();
+    if (!j->groups) return fail_mem(err);
+    if (what->store) {
+        PGR_TRY(clerk_open(what->store, what->protos, &j->clerk, err));
+        PGR_TRY(pgr_store_open(what->store, PGR_STORE_READ, &j->store, err));
+    }
+    worker_add_pump(s->worker, judges_pump, j);
+    return PGR_OK;
+}
+
+pgr_status judges_open(pgr_server *s, judges **out, pgr_error *err) {
+    judges *j = mem_zero(1, sizeof *j);
+    if (!j) return fail_mem(err);
+    pgr_status status = open_parts(j, s, err);
+    if (status == PGR_OK) *out = j;
+    if (status != PGR_OK) {
+        judges_stop(j);
+        judges_free(j);
+    }
+    return status;
+}
+
+void judges_stop(judges *j) {
+    clerk_close(j->clerk);
+    pgr_store_close(j->store);
+    groups_free(j->groups);
+    desk_close(j->desk);
+}
+
+void judges_free(judges *j) {
+    mem_free(j);
+}

@@ -1,0 +1,87 @@
+/* judges.h - the judging side of a server: one desk (judge/desk.h) on the worker's engine, the users' store for
+ * reading, and the calls that are answered when all that they ask of the desk has its verdict.
+ *
+ *     asking *a = asking_create(c, n, answer);              in the handler: NULL: it has been answered
+ *     a->list[i].request = ...                              one per request; what it points to is the question's
+ *     call_submit(c, &a->task);
+ *     static void answer(asking *a) { ... a->list[i].result or .error ... call_reply(a->task.call, ...); }
+ *
+ * A question may be of one response alone, which has no rival in its request: then rivals are found for it (reward.h),
+ * and what it gets is a reward. */
+#ifndef PGR_SERVE_JUDGES_H
+#define PGR_SERVE_JUDGES_H
+
+#include "judge/desk.h"
+#include "serve/reward.h"
+#include "serve/server.h"
+#include "user/store.h"
+
+typedef struct asking asking;
+typedef struct judges judges;
+typedef struct group group; /* groups.h */
+
+/* What stands behind a ticket of the desk: its tag points to one of these, the first member of whoever waits. */
+typedef struct waiter {
+    void (*settled)(struct waiter *w, desk_verdict *v); /* takes the result */
+} waiter;
+
+typedef struct question {
+    waiter waiter;             /* first */
+    asking *of;
+    pgr_request *request;      /* its own */
+    pgr_judge_options options; /* the server's to begin with; people, deadline and progress are filled in */
+    double deadline;           /* by clock_now(); 0: the call's */
+    reward_way way;            /* REWARD_NONE: the result is asked for, or (with a group) there is no way alone */
+    char *group;               /* its name, its own: it is judged with the others of it; NULL: none */
+    size_t group_size;
+    double collect_s;          /* it waits for the others so long; 0: half of its time */
+    /* when it is done: */
+    bool done;
+    pgr_result *result; /* of REWARD_NONE; NULL: the error says why there is none */
+    reward reward;      /* of the others, where the error's status is PGR_OK */
+    pgr_error error;
+    bool unscored;      /* it was judged, and has no score */
+    /* until then: */
+    desk_ticket ticket;
+    group *in;
+} question;
+
+struct asking {
+    task task;
+    judges *judges;
+    const grant *grant; /* the call's */
+    question *list;     /* (n) */
+    size_t n, n_begun, n_done;
+    bool answered;
+    void (*answer)(asking *a); /* in the worker's thread, once; NULL results have errors */
+    json_t *kept;              /* what `answer` needs; may be NULL */
+};
+
+asking *asking_create(call *c, size_t n, void (*answer)(asking *a));
+void asking_drop(asking *a); /* instead of call_submit; NULL is fine */
+/* The first error of its questions; NULL: none has one. */
+const pgr_error *asking_error(const asking *a, size_t *which);
+
+/* Its request from JSON (docs/requests.md), to which `origin` is the name; whether the call may ask for its user: else
+ * it has been answered with 403. */
+pgr_status question_read(question *q, const json_t *top, const char *origin, pgr_error *err);
+bool question_may(const question *q, call *c);
+
+/* The question has what it waited for: result, reward or error. */
+void question_done(question *q);
+/* The request at the server's desk with the question's settings and within its grant; tag as desk_ask's. */
+pgr_status question_submit(question *q, const pgr_request *request, void *tag, desk_ticket *out, pgr_error *err);
+
+/* Judged by its own way, without others. */
+void question_alone(question *q);
+
+/* Opened before the server's worker runs, with what it serves; the desk's errors show with the calls. */
+pgr_status judges_open(pgr_server *s, judges **out, pgr_error *err);
+void judges_stop(judges *j); /* when the worker has ended: what it was given is the caller's again */
+void judges_free(judges *j); /* when no handler runs any more; NULL is fine */
+desk *judges_desk(judges *j);
+struct clerk *judges_clerk(judges *j); /* NULL: the server has no store */
+/* Why this server cannot judge; NULL: it can. Any thread. */
+const char *judges_why_not(const judges *j);
+
+#endif

@@ -1,0 +1,299 @@
+/* routes_gym.c - NeMo Gym's resources server: /seed_session, /verify, /compare, /aggregate_metrics. Its responses are
+ * OpenAI Responses objects. A judge that failed is 503 with _ng_failure_class, which its callers mask and try again. */
+#include <math.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "serve/groups.h"
+#include "serve/samples.h"
+
+static void seed_session(call *c) {
+    if (call_json(c)) call_reply_json(c, 200, json_object());
+}
+
+/* ---- Responses objects ------------------------------------------------------------------------------------------- */
+
+/* Texts of content: a string, or a list of parts with a "text". */
+static void put_content(buf *out, const json_t *content) {
+    if (json_is_string(content)) buf_puts(out, json_string_value(content));
+    for (size_t i = 0; i < json_array_size(content); i++) {
+        const json_t *text = json_object_get(json_array_get(content, i), "text");
+        if (json_is_string(text)) buf_puts(out, json_string_value(text));
+    }
+}
+
+static bool is_kind(const json_t *item, const char *type) {
+    const char *kind = json_string_value(json_object_get(item, "type"));
+    return !kind || strcmp(kind, type) == 0;
+}
+
+/* What the answer says: its messages' texts, without reasoning and calls of tools. */
+static void put_response(buf *out, const json_t *response) {
+    const json_t *output = json_object_get(response, "output");
+    for (size_t i = 0; i < json_array_size(output); i++) {
+        const json_t *item = json_array_get(output, i);
+        if (is_kind(item, "message")) put_content(out, json_object_get(item, "content"));
+    }
+    buf_puts(out, "");
+}
+
+/* Without memory *list becomes NULL, which an answer made of it shows. */
+static void put(json_t **list, json_t *v) {
+    if (json_array_append_new(*list, v) == 0) return;
+    json_decref(*list);
+    *list = NULL;
+}
+
+/* Turns of an input: a text, or a list of messages whose content may be in parts. Turns without text are left out. */
+static json_t *turns_of(const json_t *input) {
+    json_t *turns = json_array();
+    if (json_is_string(input)) put(&turns, json_pack("{s:s,s:O}", "role", "user", "content", input));
+    for (size_t i = 0; i < json_array_size(input); i++) {
+        const json_t *item = json_array_get(input, i), *role = json_object_get(item, "role");
+        buf text = {0};
+        if (is_kind(item, "message") && json_is_string(role)) put_content(&text, json_object_get(item, "content"));
+        const char *name =
+            role && strcmp(json_string_value(role), "developer") == 0 ? "system" : json_string_value(role);
+        if (text.n && !text.failed) put(&turns, json_pack("{s:s,s:s%}", "role", name, "content", text.data, text.n));
+        buf_free(&text);
+    }
+    return turns;
+}
+
+/* ---- /verify ----------------------------------------------------------------------------------------------------- */
+
+static void answer_verify(asking *a) {
+    size_t which;
+    const pgr_error *err = asking_error(a, &which);
+    json_t *out = json_copy(a->kept);
+    if (!err) {
+        json_object_set_new(out, "reward", json_real(a->list[0].reward.value));
+        call_reply_json(a->task.call, 200, out);
+        return;
+    }
+    json_decref(out);
+    if (!a->list[0].unscored && err->status != PGR_E_DEADLINE) {
+        call_fail_error(a->task.call, err);
+        return;
+    }
+    call_reply_json(a->task.call, 503,
+                    json_pack("{s:s,s:s,s:b,s:{s:s,s:s,s:n,s:s}}", "_ng_failure_class", "judge_failed", "detail",
+                              err->message, "mask_sample", 1, "error", "message", err->message, "type", "server_error",
+                              "param", "code", "judge_failed"));
+}
+
+/* Without memory *label becomes NULL. */
+static void take_key(json_t **label, const char *key, const json_t *body, const char *from) {
+    json_t *v = json_object_get(body, from);
+    if (!v || json_is_null(v) || json_object_get(*label, key)) return;
+    if (json_object_set(*label, key, v) == 0) return;
+    json_decref(*label);
+    *label = NULL;
+}
+
+/* A label's keys beside those of the protocol; a principle is what the user's criteria are. The task names the group
+ * where the body says how many there are. */
+static json_t *label_of(const json_t *body) {
+    static const char *const SAME[] = {"user", "user_id", "history", "criteria",  "demographics", "anchor",
+                                       "ind",  "pro",     "seed",    "collect_s", "deadline_s",   NULL};
+    static const char *const GROUPS[] = {"group", "group_id", "_ng_group_id", "prompt_id", "_ng_task_index", NULL};
+    json_t *label = json_object();
+    for (size_t i = 0; SAME[i]; i++) take_key(&label, SAME[i], body, SAME[i]);
+    take_key(&label, "criteria", body, "principle");
+    if (!json_object_get(body, "group_size") || json_is_null(json_object_get(body, "group_size"))) return label;
+    take_key(&label, "group_size", body, "group_size");
+    for (size_t i = 0; GROUPS[i]; i++) take_key(&label, "group", body, GROUPS[i]);
+    return label;
+}
+
+static void verify(call *c) {
+    const json_t *body = call_json(c);
+    if (!body) return;
+    const json_t *response = json_object_get(body, "response");
+    if (!json_is_object(response)) {
+        call_refuse(c, "response", "response: found %s, expected a Responses object", json_kind(response));
+        return;
+    }
+    buf text = {0};
+    put_response(&text, response);
+    json_t *turns = turns_of(json_object_get(json_object_get(body, "responses_create_params"), "input"));
+    json_t *label = label_of(body);
+    asking *a = asking_create(c, 1, answer_verify);
+    if (a) a->kept = json_incref((json_t *)(uintptr_t)body);
+    bool whole = turns && label && !text.failed, asked = false;
+    if (a && !whole) call_fail_error(c, &(pgr_error){PGR_E_MEM, ""});
+    if (a && whole) asked = sample_ask(c, &(sample){turns, text.n ? text.data : "", text.n, label}, a->list);
+    if (asked)
+        call_submit(c, &a->task);
+    else
+        asking_drop(a);
+    json_decref(turns);
+    json_decref(label);
+    buf_free(&text);
+}
+
+/* ---- /compare ---------------------------------------------------------------------------------------------------- */
+
+/* 1: the first is much better, 6: the second is; by the difference of their scores, which is at most 9. */
+static double ranking_of(double first, double second) {
+    double r = 3.5 - 2.5 * (first - second) / 9;
+    return r < 1 ? 1 : r > 6 ? 6 : r;
+}
+
+static json_t *pairs_of(const pgr_result *r) {
+    json_t *list = json_array();
+    for (size_t i = 0; i < r->n_response; i++)
+        for (size_t k = i + 1; k < r->n_response; k++) {
+            double a = r->responses[i].score, b = r->responses[k].score;
+            put(&list, json_pack("{s:I,s:I,s:i,s:f,s:f,s:f}", "response_i", (json_int_t)i, "response_j", (json_int_t)k,
+                                 "judge_idx", 0, "score_1", a, "score_2", b, "ranking", ranking_of(a, b)));
+        }
+    return list;
+}
+
+static void answer_compare(asking *a) {
+    call *c = a->task.call;
+    question *q = a->list;
+    if (!q->result) {
+        call_fail_error(c, &q->error);
+        return;
+    }
+    const pgr_result *r = q->result;
+    call_note_tokens(c, r->prompt_tokens, r->completion_tokens);
+    json_t *rewards = json_array();
+    for (size_t i = 0; i < r->n_response; i++) {
+        reward own;
+        pgr_error err;
+        if (reward_read(REWARD_GROUP, r, i, &own, &err) != PGR_OK) {
+            json_decref(rewards);
+            call_fail(c, err.status == PGR_E_DEADLINE ? 504 : 503, "server_error", NULL, "judge_failed", "%s",
+                      err.message);
+            return;
+        }
+        put(&rewards, json_real(own.value));
+    }
+    json_t *metrics = json_pack("{s:f,s:f}", "chains", (double)r->requested, "parsed", (double)r->parsed);
+    call_reply_json(
+        c, 200, json_pack("{s:o,s:o,s:o}", "rewards", rewards, "comparison_results", pairs_of(r), "metrics", metrics));
+}
+
+static json_t *compared(const json_t *body) {
+    static const char *const NUMBERS[] = {"ind", "pro", "seed"};
+    const json_t *objects = json_object_get(body, "response_objs"), *user = json_object_get(body, "user");
+    json_t *texts = json_array(), *who = json_is_object(user) ? json_copy((json_t *)(uintptr_t)user) : json_object();
+    if (json_is_string(user)) json_object_set(who, "id", (json_t *)(uintptr_t)user);
+    take_key(&who, "criteria", body, "principle");
+    for (size_t i = 0; i < json_array_size(objects); i++) {
+        buf text = {0};
+        put_response(&text, json_array_get(objects, i));
+        put(&texts, json_string(text.n ? text.data : "(no answer)"));
+        buf_free(&text);
+    }
+    json_t *top = json_pack("{s:o,s:o,s:o}", "user", who, "messages",
+                            turns_of(json_object_get(body, "conversation_history")), "responses", texts);
+    for (size_t i = 0; top && i < 3; i++) take_key(&top, NUMBERS[i], body, NUMBERS[i]);
+    return top;
+}
+
+static void compare(call *c) {
+    const json_t *body = call_json(c), *objects = body ? json_object_get(body, "response_objs") : NULL;
+    pgr_error err;
+    if (!body) return;
+    size_t n = json_array_size(objects);
+    if (!json_is_array(objects) || n == 1 || n > GROUP_MOST) {
+        call_refuse(c, "response_objs", "response_objs: expected a list of 2 to %d Responses objects", GROUP_MOST);
+        return;
+    }
+    if (n == 0) {
+        call_reply_json(c, 200, json_pack("{s:[],s:[],s:{}}", "rewards", "comparison_results", "metrics"));
+        return;
+    }
+    asking *a = asking_create(c, 1, answer_compare);
+    if (!a) return;
+    json_t *top = compared(body);
+    pgr_status s = question_read(a->list, top, "body", &err);
+    json_decref(top);
+    if (s != PGR_OK) call_fail_error(c, &err);
+    if (s == PGR_OK && question_may(a->list, c))
+        call_submit(c, &a->task);
+    else
+        asking_drop(a);
+}
+
+/* ---- /aggregate_metrics ------------------------------------------------------------------------------------------ */
+
+typedef struct tally {
+    double n, sum, squares, least, most;
+} tally;
+
+static void count(tally *t, double x) {
+    t->least = t->n == 0 || x < t->least ? x : t->least;
+    t->most = t->n == 0 || x > t->most ? x : t->most;
+    t->n++;
+    t->sum += x;
+    t->squares += x * x;
+}
+
+static json_t *tally_json(const tally *t) {
+    double mean = t->n > 0 ? t->sum / t->n : 0, left = t->n > 1 ? (t->squares - t->n * mean * mean) / (t->n - 1) : 0;
+    if (t->n == 0) return json_object();
+    return json_pack("{s:f,s:f,s:f,s:f,s:I}", "mean/reward", mean, "std/reward", sqrt(left > 0 ? left : 0),
+                     "min/reward", t->least, "max/reward", t->most, "count", (json_int_t)t->n);
+}
+
+/* Rewards that were masked do not count. */
+static bool has_reward(const json_t *response) {
+    return json_is_number(json_object_get(response, "reward"))
+           && !json_is_true(json_object_get(response, "mask_sample"));
+}
+
+/* One object per task, in the order in which tasks come. */
+static json_t *by_task(const json_t *list) {
+    json_t *tasks = json_array(), *seen = json_object();
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const json_t *task = json_object_get(json_array_get(list, i), "_ng_task_index");
+        char name[32];
+        snprintf(name, sizeof name, "%lld", (long long)json_integer_value(task));
+        if (!json_is_integer(task) || json_object_get(seen, name)) continue;
+        json_object_set_new(seen, name, json_true());
+        tally t = {0};
+        for (size_t k = i; k < json_array_size(list); k++) {
+            const json_t *other = json_array_get(list, k);
+            if (json_equal(json_object_get(other, "_ng_task_index"), task) && has_reward(other))
+                count(&t, json_number_value(json_object_get(other, "reward")));
+        }
+        json_t *of = tally_json(&t);
+        json_object_set(of, "_ng_task_index", (json_t *)(uintptr_t)task);
+        put(&tasks, of);
+    }
+    json_decref(seen);
+    return tasks;
+}
+
+static void aggregate_metrics(call *c) {
+    const json_t *body = call_json(c), *list = body ? json_object_get(body, "verify_responses") : NULL;
+    tally all = {0};
+    if (!body) return;
+    if (!json_is_array(list) || json_array_size(list) > SAMPLES_MOST) {
+        call_refuse(c, "verify_responses", "verify_responses: expected a list of at most %d objects", SAMPLES_MOST);
+        return;
+    }
+    for (size_t i = 0; i < json_array_size(list); i++)
+        if (has_reward(json_array_get(list, i)))
+            count(&all, json_number_value(json_object_get(json_array_get(list, i), "reward")));
+    json_t *key = all.n > 0 ? json_pack("{s:f}", "mean/reward", all.sum / all.n) : json_object();
+    call_reply_json(c, 200,
+                    json_pack("{s:o,s:o,s:o}", "group_level_metrics", by_task(list), "agent_metrics", tally_json(&all),
+                              "key_metrics", key));
+}
+
+static const route ROUTES[] = {
+    {"POST", "/seed_session", seed_session, .flags = 0},
+    {"POST", "/verify", verify, .flags = 0},
+    {"POST", "/compare", compare, .flags = 0},
+    {"POST", "/aggregate_metrics", aggregate_metrics, .flags = 0},
+};
+
+pgr_status routes_gym_add(pgr_server *s, pgr_error *err) {
+    return server_add_routes(s, ROUTES, sizeof ROUTES / sizeof *ROUTES, err);
+}

@@ -1,0 +1,156 @@
+/* routes_personal.c - judging for a person, and what is known of people: /v1/personal/. A user who is not within the
+ * token's scope is answered with 403 whether he exists or not. */
+#include <string.h>
+
+#include "serve/clerk.h"
+#include "serve/judges.h"
+
+/* ---- score ------------------------------------------------------------------------------------------------------- */
+
+static void answer_score(asking *a) {
+    question *q = a->list;
+    call *c = a->task.call;
+    if (!q->result) {
+        call_fail_error(c, &q->error);
+        return;
+    }
+    char *text = NULL;
+    buf out = {0};
+    pgr_error err;
+    call_note_tokens(c, q->result->prompt_tokens, q->result->completion_tokens);
+    if (pgr_result_json(q->result, &text, &err) != PGR_OK) {
+        call_fail_error(c, &err);
+        return;
+    }
+    buf_puts(&out, text);
+    pgr_free(text);
+    call_reply(c, 200, &out);
+}
+
+/* `chains` is the server's, and so is `deadline_s` (call_json); "user": "u1" is {"id": "u1"}. */
+static json_t *own_keys(const json_t *body) {
+    json_t *top = json_copy((json_t *)(uintptr_t)body);
+    if (!top) return NULL;
+    json_object_del(top, "chains");
+    json_object_del(top, "deadline_s");
+    const json_t *user = json_object_get(top, "user");
+    if (json_is_string(user)) json_object_set_new(top, "user", json_pack("{s:O}", "id", user));
+    return top;
+}
+
+/* False: the call has been answered. */
+static bool read_score(call *c, const json_t *body, question *q) {
+    const json_t *chains = json_object_get(body, "chains");
+    pgr_error err;
+    if (chains && !json_is_boolean(chains) && !json_is_null(chains)) {
+        call_refuse(c, "chains", "chains: found %s, expected true or false", json_kind(chains));
+        return false;
+    }
+    json_t *top = own_keys(body);
+    pgr_status s = question_read(q, top, "body", &err);
+    json_decref(top);
+    if (s != PGR_OK) {
+        call_fail_error(c, &err);
+        return false;
+    }
+    q->options.keep_chains = json_is_true(chains);
+    return question_may(q, c);
+}
+
+static void score(call *c) {
+    const json_t *body = call_json(c);
+    asking *a = body ? asking_create(c, 1, answer_score) : NULL;
+    if (!a) return;
+    if (read_score(c, body, a->list))
+        call_submit(c, &a->task);
+    else
+        asking_drop(a);
+}
+
+/* ---- users ------------------------------------------------------------------------------------------------------- */
+
+static clerk *clerk_of(const call *c) {
+    return judges_clerk(call_server(c)->judges);
+}
+
+/* The id of {"user": "u1"} or {"user": {"id": "u1"}}. NULL: the call has been answered. */
+static const char *named_user(call *c, const json_t *body) {
+    const json_t *user = json_object_get(body, "user"), *id = json_is_object(user) ? json_object_get(user, "id") : user;
+    const char *name = json_string_value(id);
+    if (name && *name) return call_may(c, name) ? name : NULL;
+    call_refuse(c, "user", "user: found %s, expected the id of one", json_kind(id));
+    return NULL;
+}
+
+static void give_user(call *c, clerk_work work, const char *name, json_t *user) {
+    buf text = {0};
+    if (user)
+        json_put(&text, user, JSON_COMPACT);
+    else
+        text.failed = true;
+    json_decref(user);
+    clerk_give(clerk_of(c), c, work, name, &text);
+}
+
+/* {"user", "query" | "context", "chosen", "rejected"}: one more pair of his history. */
+static void feedback(call *c) {
+    static const char *const KEYS[] = {"user", "query", "context", "messages", "chosen", "rejected", NULL};
+    static const char *const OF_PAIR[] = {"query", "context", "chosen", "rejected"};
+    const json_t *body = call_json(c);
+    const char *name;
+    pgr_error err;
+    if (!body) return;
+    if (json_only_keys(body, KEYS, (json_at){"body", ""}, &err) != PGR_OK) {
+        call_fail_error(c, &err);
+        return;
+    }
+    if (!(name = named_user(c, body))) return;
+    json_t *pair = json_object(), *given = json_object_get(body, "user");
+    for (size_t i = 0; i < sizeof OF_PAIR / sizeof *OF_PAIR; i++)
+        json_object_set(pair, OF_PAIR[i], json_object_get(body, OF_PAIR[i]));
+    if (json_object_get(body, "messages")) json_object_set(pair, "context", json_object_get(body, "messages"));
+    json_t *user = json_is_object(given) ? json_copy(given) : json_pack("{s:s}", "id", name);
+    json_object_set_new(user, "history", json_pack("[o]", pair));
+    give_user(c, CLERK_FEEDBACK, name, user);
+}
+
+static void put_user(call *c) {
+    const json_t *body = call_json(c);
+    const char *name = call_rest(c);
+    if (!body || !call_may(c, name)) return;
+    const json_t *id = json_object_get(body, "id");
+    if (id && !json_is_null(id) && (!json_is_string(id) || strcmp(json_string_value(id), name) != 0)) {
+        call_refuse(c, "id", "id: found another one than the path has");
+        return;
+    }
+    json_t *user = json_copy((json_t *)(uintptr_t)body);
+    json_object_set_new(user, "id", json_string(name));
+    give_user(c, CLERK_PUT, name, user);
+}
+
+static void get_user(call *c) {
+    if (call_may(c, call_rest(c))) clerk_give(clerk_of(c), c, CLERK_SHOW, call_rest(c), NULL);
+}
+
+static void delete_user(call *c) {
+    if (call_may(c, call_rest(c))) clerk_give(clerk_of(c), c, CLERK_FORGET, call_rest(c), NULL);
+}
+
+/* It shows everybody. */
+static void map(call *c) {
+    if (*call_grant(c)->scope) {
+        call_fail(c, 403, "permission_error", NULL, "scope", "the map shows all users, this token reaches some");
+        return;
+    }
+    clerk_give(clerk_of(c), c, CLERK_MAP, "", NULL);
+}
+
+static const route ROUTES[] = {
+    {"POST", "/v1/personal/score", score, .flags = 0},          {"POST", "/v1/personal/feedback", feedback, .flags = 0},
+    {"PUT", "/v1/personal/users/", put_user, .flags = 0},       {"GET", "/v1/personal/users/", get_user, .flags = 0},
+    {"DELETE", "/v1/personal/users/", delete_user, .flags = 0}, {"GET", "/v1/personal/map", map, .flags = 0},
+};
+
+pgr_status routes_personal_add(pgr_server *s, pgr_error *err) {
+    return server_add_routes(s, ROUTES, sizeof ROUTES / sizeof *ROUTES, err);
+}

@@ -1,0 +1,225 @@
+/* routes_trainers.c - rewards in the forms that trainers speak: OpenRLHF, slime and LLaMA-Factory at /get_reward, told
+ * apart by their keys, and Personalized-RewardBench at /score. */
+#include <string.h>
+
+#include "serve/samples.h"
+#include "serve/turns.h"
+
+/* ---- OpenRLHF: {"query", "prompts", "labels"} -> {"rewards", "scores", "extra_logs"} ---- */
+
+/* Without memory *list becomes NULL, which an answer made of it shows. */
+static void put(json_t **list, json_t *v) {
+    if (json_array_append_new(*list, v) == 0) return;
+    json_decref(*list);
+    *list = NULL;
+}
+
+static json_t *rewards_of(const asking *a) {
+    json_t *list = json_array();
+    for (size_t i = 0; i < a->n; i++) put(&list, json_real(a->list[i].reward.value));
+    return list;
+}
+
+static json_t *logs_of(const asking *a) {
+    json_t *score = json_array(), *chains = json_array(), *parsed = json_array(), *group = json_array();
+    for (size_t i = 0; i < a->n; i++) {
+        const reward *r = &a->list[i].reward;
+        put(&score, json_real(r->score));
+        put(&chains, json_integer((json_int_t)r->chains));
+        put(&parsed, json_real(r->requested ? (double)r->chains / (double)r->requested : 0));
+        put(&group, json_integer(a->list[i].way == REWARD_GROUP));
+    }
+    return json_pack("{s:o,s:o,s:o,s:o}", "judge_score", score, "chains", chains, "parse_ok", parsed, "in_group",
+                     group);
+}
+
+static void answer_openrlhf(asking *a) {
+    if (samples_failed(a)) return;
+    json_t *rewards = rewards_of(a);
+    call_reply_json(a->task.call, 200,
+                    json_pack("{s:O,s:o,s:o}", "rewards", rewards, "scores", rewards, "extra_logs", logs_of(a)));
+}
+
+/* The response is the query without the prompt; a query without one is a whole conversation. */
+static bool ask_openrlhf(call *c, const json_t *query, const json_t *prompt, const json_t *label, question *q) {
+    const char *text = json_string_value(query), *before = json_string_value(prompt), *answer = "";
+    size_t n = json_string_length(query), begin = 0, n_answer = 0;
+    pgr_error err = {0};
+    if (!text) {
+        call_refuse(c, "query", "query: found %s, expected text", json_kind(query));
+        return false;
+    }
+    bool whole = !before || !*before;
+    json_t *turns = whole ? json_array() : sample_turns(prompt);
+    pgr_status s = turns ? PGR_OK : fail_mem(&err);
+    if (whole) turns_strip(&text, &n); /* of the last answer's end, so that it stays open */
+    if (s == PGR_OK)
+        s = whole ? turns_read(text, n, turns, &answer, &n_answer, &err)
+                  : turns_behind(before, strlen(before), text, n, &begin, &err);
+    if (s != PGR_OK) {
+        call_fail_error(c, &err);
+        json_decref(turns);
+        return false;
+    }
+    if (!whole) {
+        answer = text + begin;
+        n_answer = n - begin;
+        turns_strip(&answer, &n_answer);
+    }
+    bool asked = sample_ask(c, &(sample){turns, answer, n_answer, label}, q);
+    json_decref(turns);
+    return asked;
+}
+
+static bool wants_list(call *c, const json_t *body, const char *key, size_t n) {
+    const json_t *v = json_object_get(body, key);
+    if (!v || json_is_null(v) || (json_is_array(v) && (json_array_size(v) == n || json_array_size(v) == 0)))
+        return true;
+    call_refuse(c, key, "%s: expected a list as long as query, %zu", key, n);
+    return false;
+}
+
+static void openrlhf(call *c) {
+    const json_t *body = call_json(c), *queries = body ? json_object_get(body, "query") : NULL;
+    if (!body) return;
+    size_t n = json_array_size(queries);
+    if (!json_is_array(queries) || n > SAMPLES_MOST) {
+        call_refuse(c, "query", "query: expected a list of at most %d texts", SAMPLES_MOST);
+        return;
+    }
+    if (!wants_list(c, body, "prompts", n) || !wants_list(c, body, "labels", n)) return;
+    if (n == 0) { /* one of several servers, and there were fewer samples */
+        call_reply_json(c, 200, json_pack("{s:[],s:[],s:{}}", "rewards", "scores", "extra_logs"));
+        return;
+    }
+    asking *a = asking_create(c, n, answer_openrlhf);
+    if (!a) return;
+    for (size_t i = 0; i < n; i++)
+        if (!ask_openrlhf(c, json_array_get(queries, i), json_array_get(json_object_get(body, "prompts"), i),
+                          json_array_get(json_object_get(body, "labels"), i), &a->list[i])) {
+            asking_drop(a);
+            return;
+        }
+    call_submit(c, &a->task);
+}
+
+/* ---- slime: {"prompt", "response", "label"} -> a number ---- */
+
+static void answer_number(asking *a) {
+    if (samples_failed(a)) return;
+    buf out = {0};
+    json_put_number(&out, a->list[0].reward.value);
+    call_reply(a->task.call, 200, &out);
+}
+
+static void slime(call *c) {
+    const json_t *body = call_json(c);
+    if (!body) return;
+    const json_t *response = json_object_get(body, "response");
+    json_t *turns = sample_turns(json_object_get(body, "prompt"));
+    if (!turns || !json_is_string(response)) {
+        call_refuse(c, turns ? "response" : "prompt", "expected prompt (text or messages) and response (text)");
+        json_decref(turns);
+        return;
+    }
+    const char *text = json_string_value(response);
+    size_t n = json_string_length(response);
+    turns_strip(&text, &n);
+    asking *a = asking_create(c, 1, answer_number);
+    if (a && sample_ask(c, &(sample){turns, text, n, json_object_get(body, "label")}, a->list))
+        call_submit(c, &a->task);
+    else
+        asking_drop(a);
+    json_decref(turns);
+}
+
+/* ---- LLaMA-Factory: {"model", "messages": [texts]} -> {"scores"} ---- */
+
+static void answer_scores(asking *a) {
+    if (!samples_failed(a)) call_reply_json(a->task.call, 200, json_pack("{s:o}", "scores", rewards_of(a)));
+}
+
+/* Its samples have no labels: whose they are is in the address, /get_reward?user=ID. */
+static void llama_factory(call *c) {
+    const json_t *body = call_json(c), *texts = body ? json_object_get(body, "messages") : NULL;
+    const char *user = call_query(c, "user");
+    if (!body) return;
+    size_t n = json_array_size(texts);
+    if (!json_is_array(texts) || n > SAMPLES_MOST) {
+        call_refuse(c, "messages", "messages: expected a list of at most %d texts", SAMPLES_MOST);
+        return;
+    }
+    if (n == 0) {
+        call_reply_json(c, 200, json_pack("{s:[]}", "scores"));
+        return;
+    }
+    asking *a = asking_create(c, n, answer_scores);
+    json_t *label = user ? json_pack("{s:s}", "user", user) : NULL;
+    bool asked = a != NULL;
+    for (size_t i = 0; asked && i < n; i++) asked = ask_openrlhf(c, json_array_get(texts, i), NULL, label, &a->list[i]);
+    json_decref(label);
+    if (asked)
+        call_submit(c, &a->task);
+    else
+        asking_drop(a);
+}
+
+/* ---- Personalized-RewardBench: {"response_text", "query", "profile"} -> {"score"} ---- */
+
+static void answer_score(asking *a) {
+    if (!samples_failed(a)) call_reply_json(a->task.call, 200, json_pack("{s:f}", "score", a->list[0].reward.value));
+}
+
+/* Texts of a profile: a text, or a list of texts or of objects with a "text". */
+static void put_profile(buf *out, const json_t *v) {
+    const json_t *text = json_is_object(v) ? json_object_get(v, "text") : v;
+    if (json_is_string(text)) {
+        buf_puts(out, json_string_value(text));
+        buf_putc(out, '\n');
+    }
+    for (size_t i = 0; i < json_array_size(v); i++) put_profile(out, json_array_get(v, i));
+}
+
+static bool is_history(const json_t *profile) {
+    return json_is_object(json_array_get(profile, 0)) && json_object_get(json_array_get(profile, 0), "chosen");
+}
+
+/* A profile of pairs is a history; one of texts is what is known of the user, whose response is compared with none. */
+static json_t *profile_label(const json_t *profile) {
+    if (is_history(profile)) return json_pack("{s:{s:O}}", "user", "history", profile);
+    buf text = {0};
+    put_profile(&text, profile);
+    json_t *label = text.failed ? NULL
+                                : json_pack("{s:{s:s},s:s}", "user", "demographics", text.n ? text.data : "", "anchor",
+                                            "(no answer)");
+    buf_free(&text);
+    return label;
+}
+
+static void personalized(call *c) {
+    const json_t *body = call_json(c);
+    if (!body) return;
+    const json_t *response = json_object_get(body, "response_text");
+    json_t *turns = sample_turns(json_object_get(body, "query")),
+           *label = profile_label(json_object_get(body, "profile"));
+    bool fits = turns && json_is_string(response);
+    if (!fits) call_refuse(c, turns ? "response_text" : "query", "expected response_text and query, both texts");
+    asking *a = fits ? asking_create(c, 1, answer_score) : NULL;
+    if (a && sample_ask(c, &(sample){turns, json_string_value(response), json_string_length(response), label}, a->list))
+        call_submit(c, &a->task);
+    else
+        asking_drop(a);
+    json_decref(turns);
+    json_decref(label);
+}
+
+static const route ROUTES[] = {
+    {"POST", "/get_reward", openrlhf, .key = "query"},
+    {"POST", "/get_reward", slime, .key = "response"},
+    {"POST", "/get_reward", llama_factory, .key = "messages"},
+    {"POST", "/score", personalized, .key = "response_text"},
+};
+
+pgr_status routes_trainers_add(pgr_server *s, pgr_error *err) {
+    return server_add_routes(s, ROUTES, sizeof ROUTES / sizeof *ROUTES, err);
+}

@@ -1,0 +1,172 @@
+/* samples.c - see samples.h. */
+#include "serve/samples.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "serve/groups.h"
+#include "serve/turns.h"
+#include "user/fields.h"
+
+static const char NO_ANSWER[] = "(no answer)"; /* in the place of an empty response, which a judge cannot be shown */
+
+static const char *const KEYS[] = {"user",   "user_id", "history",    "criteria",  "demographics",
+                                   "anchor", "group",   "group_size", "collect_s", "deadline_s",
+                                   "ind",    "pro",     "seed",       NULL};
+
+/* ---- labels ------------------------------------------------------------------------------------------------------ */
+
+/* *out: an object of the caller's. */
+static pgr_status read_label(const json_t *label, json_t **out, pgr_error *err) {
+    const char *text = json_string_value(label);
+    if (json_is_object(label)) {
+        *out = json_copy((json_t *)(uintptr_t)label);
+    } else if (!label || json_is_null(label) || (text && field_is_blank(text))) {
+        *out = json_object();
+    } else if (text && text[strspn(text, " \t\r\n")] == '{') {
+        PGR_TRY(json_parse(text, strlen(text), "label", 1, out, err));
+    } else if (text) {
+        *out = json_pack("{s:s}", "anchor", text);
+    } else {
+        return fail(err, PGR_E_FORMAT, "label: found %s, expected an object or text", json_kind(label));
+    }
+    return *out ? PGR_OK : fail_mem(err);
+}
+
+/* The request's user: "id", or an object, or the parts of one beside each other. NULL: nobody is named. */
+static json_t *user_of(const json_t *label) {
+    json_t *user = json_object_get(label, "user"), *out;
+    if (!user) user = json_object_get(label, "user_id");
+    if (json_is_object(user))
+        out = json_copy(user);
+    else if (json_is_string(user) || json_is_integer(user))
+        out = json_pack("{s:O}", "id", user);
+    else
+        out = json_object();
+    static const char *const PARTS[] = {"history", "criteria", "demographics"};
+    for (size_t i = 0; out && i < 3; i++) {
+        json_t *part = json_object_get(label, PARTS[i]);
+        if (!part || json_object_set(out, PARTS[i], part) == 0) continue;
+        json_decref(out);
+        out = NULL;
+    }
+    return out;
+}
+
+static double seconds_of(const json_t *label, const char *key, pgr_error *err) {
+    const json_t *v = json_object_get(label, key);
+    double s = json_number_value(v);
+    if (!v || json_is_null(v)) return 0;
+    if (json_is_number(v) && s > 0 && s <= 86400) return s;
+    fail(err, PGR_E_FORMAT, "label: %s: expected seconds above 0, at most 86400", key);
+    return -1;
+}
+
+static pgr_status read_group(const json_t *label, question *q, pgr_error *err) {
+    const json_t *name = json_object_get(label, "group"), *size = json_object_get(label, "group_size");
+    char number[32];
+    if (!name || json_is_null(name)) return PGR_OK;
+    snprintf(number, sizeof number, "%lld", (long long)json_integer_value(name));
+    const char *text = json_is_integer(name) ? number : json_string_value(name);
+    if (!text || !*text) return fail(err, PGR_E_FORMAT, "label: group: found %s, expected a name", json_kind(name));
+    if (!json_is_integer(size) || json_integer_value(size) < 2 || json_integer_value(size) > GROUP_MOST)
+        return fail(err, PGR_E_FORMAT, "label: group_size: found %s, expected how many are judged together, 2 to %d",
+                    json_kind(size), GROUP_MOST);
+    q->group = mem_strdup(text);
+    q->group_size = (size_t)json_integer_value(size);
+    return q->group ? PGR_OK : fail_mem(err);
+}
+
+/* What it is compared with: an anchor before the history; a group goes before both. */
+static pgr_status choose_way(const json_t *label, const json_t *user, question *q, pgr_error *err) {
+    if (json_is_string(json_object_get(label, "anchor")))
+        q->way = REWARD_ANCHOR;
+    else if (json_object_get(user, "id") || json_array_size(json_object_get(user, "history")) > 0)
+        q->way = REWARD_HISTORY;
+    else if (!q->group)
+        return fail(err, PGR_E_ARG,
+                    "label: found one response and nothing to compare it with, expected an anchor, a group, or a user "
+                    "with a history");
+    return PGR_OK;
+}
+
+/* ---- requests ---------------------------------------------------------------------------------------------------- */
+
+static json_t *request_of(const sample *s, const json_t *label, json_t *user) {
+    static const char *const NUMBERS[] = {"ind", "pro", "seed"};
+    bool blank = true;
+    for (size_t i = 0; i < s->n_response && blank; i++) blank = strchr(" \t\r\n", s->response[i]) != NULL;
+    json_t *own = blank ? json_string(NO_ANSWER) : json_stringn(s->response, s->n_response);
+    json_t *anchor = json_object_get(label, "anchor");
+    json_t *top = json_pack("{s:O,s:O,s:[O,O]}", "user", user, "messages", s->messages, "responses", own,
+                            json_is_string(anchor) ? anchor : own);
+    bool set = top != NULL;
+    for (size_t i = 0; set && i < 3; i++)
+        if (json_object_get(label, NUMBERS[i]))
+            set = json_object_set(top, NUMBERS[i], json_object_get(label, NUMBERS[i])) == 0;
+    json_decref(own);
+    if (set) return top;
+    json_decref(top);
+    return NULL;
+}
+
+static pgr_status fill(call *c, const sample *s, const json_t *label, json_t *user, question *q, pgr_error *err) {
+    json_t *top = NULL;
+    if (!user) return fail_mem(err);
+    PGR_TRY(json_want_object(label, (json_at){"label", ""}, err));
+    PGR_TRY(json_only_keys(label, KEYS, (json_at){"label", ""}, err));
+    PGR_TRY(read_group(label, q, err));
+    PGR_TRY(choose_way(label, user, q, err));
+    double deadline = seconds_of(label, "deadline_s", err);
+    q->collect_s = deadline < 0 ? -1 : seconds_of(label, "collect_s", err);
+    if (q->collect_s < 0) return err->status;
+    if (deadline > 0) q->deadline = call_start(c) + deadline;
+    top = request_of(s, label, user);
+    pgr_status status = question_read(q, top, "sample", err);
+    json_decref(top);
+    return status;
+}
+
+bool sample_ask(call *c, const sample *s, question *q) {
+    json_t *label = NULL, *user = NULL;
+    pgr_error err = {0};
+    pgr_status status = read_label(s->label, &label, &err);
+    if (status == PGR_OK) {
+        user = user_of(label);
+        status = fill(c, s, label, user, q, &err);
+    }
+    json_decref(user);
+    json_decref(label);
+    if (status != PGR_OK) {
+        call_fail_error(c, &err);
+        return false;
+    }
+    return question_may(q, c);
+}
+
+json_t *sample_turns(const json_t *prompt) {
+    if (json_is_array(prompt)) return json_incref((json_t *)(uintptr_t)prompt);
+    const char *text = json_string_value(prompt), *answer;
+    size_t n_answer;
+    json_t *turns = text ? json_array() : NULL;
+    if (!turns || turns_read(text, strlen(text), turns, &answer, &n_answer, NULL) == PGR_OK) return turns;
+    json_decref(turns);
+    return NULL;
+}
+
+/* ---- failures ---------------------------------------------------------------------------------------------------- */
+
+bool samples_failed(asking *a) {
+    size_t which;
+    const pgr_error *err = asking_error(a, &which);
+    if (!err) return false;
+    if (a->list[which].unscored && err->status != PGR_E_DEADLINE) {
+        call_fail(a->task.call, 503, "server_error", NULL, "judge_failed", "sample %zu: %s", which, err->message);
+        return true;
+    }
+    pgr_error named;
+    fail(&named, err->status, "sample %zu: %s", which, err->message);
+    call_fail_error(a->task.call, &named);
+    return true;
+}

@@ -1,0 +1,29 @@
+/* samples.h - a sample as a trainer sends it (a prompt, a response, a label that says whose it is and what it is
+ * compared with) becomes a question; how a trainer's call fails. */
+#ifndef PGR_SERVE_SAMPLES_H
+#define PGR_SERVE_SAMPLES_H
+
+#include "serve/judges.h"
+
+enum { SAMPLES_MOST = 4096 }; /* of a call */
+
+/* A sample's label, keys of it (docs/rewards.md): a JSON object, or text. Text that begins with { is such an object,
+ * else it is the anchor. NULL, null and blank text: nothing is known. */
+typedef struct sample {
+    const json_t *messages;  /* turns, the last one by the user */
+    const char *response;    /* (n_response) */
+    size_t n_response;
+    const json_t *label;
+} sample;
+
+/* What is wrong is answered to the call: false then. */
+bool sample_ask(call *c, const sample *s, question *q);
+
+/* Turns of a prompt: text (turns.h), or a list of messages. The caller's; NULL: it is neither, or no memory is left. */
+json_t *sample_turns(const json_t *prompt);
+
+/* The answer where one of the samples has no reward: never a number that nobody gave. 503 with Retry-After, 504 or
+ * 400. False: none failed. */
+bool samples_failed(asking *a);
+
+#endif

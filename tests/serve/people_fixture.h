@@ -1,0 +1,80 @@
+/* people_fixture.h - for tests: a server with a store of two tenants' users, their prototypes, two tokens with a scope
+ * each and one without. Tenant "acme" chooses tea, tenant "bolt" coffee. */
+#ifndef PGR_TESTS_PEOPLE_FIXTURE_H
+#define PGR_TESTS_PEOPLE_FIXTURE_H
+
+#include "live_server.h"
+
+#include "../base/scratch.h"
+
+#define MINI PGR_SOURCE_DIR "/tests/golden/mini.frame"
+#define ACME "Authorization: Bearer token-of-acme\r\n"
+#define BOLT "Authorization: Bearer token-of-bolt\r\n"
+#define ROOT "Authorization: Bearer token-of-all\r\n"
+
+enum { USERS_EACH = 5 };
+
+static char STORE[100], PROTOS[110], TOKENS[100];
+static pgr_people *PEOPLE;
+static pgr_judge_options JUDGE;
+
+static inline void add_tenant(pgr_store *s, const char *tenant, const char *likes, const char *other) {
+    for (int u = 0; u < USERS_EACH; u++) {
+        char text[900];
+        pgr_imported done;
+        pgr_error err = {0};
+        size_t n = (size_t)snprintf(text, sizeof text, "{\"id\": \"%s:u%d\", \"history\": [", tenant, u);
+        for (int t = 0; t < 3; t++)
+            n += (size_t)snprintf(
+                text + n, sizeof text - n,
+                "%s{\"query\": \"Occasion %d?\", \"chosen\": \"%s at %d\", \"rejected\": \"%s at %d\"}",
+                t ? "," : "", t, likes, t, other, t);
+        n += (size_t)snprintf(text + n, sizeof text - n, "]}");
+        if (pgr_user_add(s, text, n, "fixture", &done, &err) != PGR_OK) fail_msg("%s", err.message);
+    }
+}
+
+static inline int people_begin(void **state) {
+    pgr_store *s = NULL;
+    pgr_error err = {0};
+    if (make_folder(state) != 0 || live_begin(state) != 0) return -1;
+    snprintf(STORE, sizeof STORE, "%s/users.db", scratch);
+    snprintf(PROTOS, sizeof PROTOS, "%s.protos", STORE);
+    snprintf(TOKENS, sizeof TOKENS, "%s/tokens", scratch);
+    FILE *f = fopen(TOKENS, "w");
+    assert_non_null(f);
+    fputs("token-of-acme acme:\ntoken-of-bolt bolt:\ntoken-of-all\n", f);
+    fclose(f);
+    if (pgr_store_open(STORE, PGR_STORE_CREATE, &s, &err) != PGR_OK) fail_msg("%s", err.message);
+    add_tenant(s, "acme", "Tea", "Coffee");
+    add_tenant(s, "bolt", "Coffee", "Tea");
+    pgr_proto_options o = pgr_proto_options_default();
+    o.by = PGR_PROTO_VOTES;
+    o.k = 2;
+    if (pgr_proto_build(s, PROTOS, &o, &err) != PGR_OK) fail_msg("%s", err.message);
+    pgr_store_close(s);
+    if (pgr_people_open(STORE, NULL, NULL, 1, &PEOPLE, &err) != PGR_OK) fail_msg("%s", err.message);
+    JUDGE = pgr_judge_options_default();
+    JUDGE.frame = MINI;
+    return 0;
+}
+
+static inline int people_end(void **state) {
+    pgr_people_close(PEOPLE);
+    live_end(state);
+    return remove_folder(state);
+}
+
+/* With tokens, or open to everyone. */
+static inline void people_start(live *l, bool tokens) {
+    pgr_serve_options o = live_options();
+    if (tokens) o.token_file = TOKENS;
+    live_listen(l, &o);
+    l->what.store = STORE;
+    l->what.people = PEOPLE;
+    l->what.protos = PROTOS;
+    l->what.judge = &JUDGE;
+    live_start(l);
+}
+
+#endif

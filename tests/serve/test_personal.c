@@ -1,0 +1,286 @@
+/* /v1/personal/ against a real server on a tiny random model: scores are the library's to the bit, feedback is there at
+ * the next request, and a token reaches its own users and nobody else's, neighbours included. */
+#include <math.h>
+
+#include "people_fixture.h"
+
+static live L;
+
+static int begin(void **state) {
+    if (people_begin(state) != 0) return -1;
+    people_start(&L, true);
+    return 0;
+}
+
+static int end(void **state) {
+    live_stop(&L);
+    return people_end(state);
+}
+
+static json_t *answer(reply r, int status) {
+    if (r.status != status) fail_msg("status %d, expected %d: %s", r.status, status, r.body.data ? r.body.data : "");
+    json_t *v = json_of(&r);
+    reply_free(&r);
+    return v;
+}
+
+static double score_of(const json_t *v, size_t i) {
+    return json_number_value(json_object_get(json_array_get(json_object_get(v, "responses"), i), "score"));
+}
+
+#define TEA_OR_COFFEE "\"query\": \"Occasion 9?\", \"responses\": [\"Tea at 9\", \"Coffee at 9\"]"
+
+static void as_the_library(void **state) {
+    (void)state;
+    static const char request[] =
+        "{\"id\": \"x\", \"user\": {\"id\": \"acme:inline\", \"history\": [{\"query\": \"q?\", "
+        "\"chosen\": \"a\", \"rejected\": \"b\"}]}, " TEA_OR_COFFEE ", \"ind\": 5, \"seed\": 3}";
+    json_t *v = answer(ask_with(&L, "POST", "/v1/personal/score", ACME, request), 200);
+    pgr_model *m = MODEL;
+    pgr_engine *e = NULL;
+    pgr_request *r = NULL;
+    pgr_result *want = NULL;
+    char *json = NULL;
+    assert_int_equal(pgr_engine_create(m, NULL, &e, NULL), PGR_OK);
+    assert_int_equal(pgr_request_parse(request, strlen(request), "t", &r, NULL), PGR_OK);
+    assert_int_equal(pgr_judge(e, r, &JUDGE, &want, NULL), PGR_OK);
+    assert_int_equal(pgr_result_json(want, &json, NULL), PGR_OK);
+    json_t *own = json_loads(json, 0, NULL);
+    static const char *const same[] = {"id", "best", "responses", "chains", "persona", "criteria", "neighbours"};
+    for (size_t i = 0; i < sizeof same / sizeof *same; i++)
+        assert_true(json_equal(json_object_get(v, same[i]), json_object_get(own, same[i])));
+    assert_null(json_object_get(v, "samples"));
+    json_decref(v);
+    json_decref(own);
+    pgr_free(json);
+    pgr_result_free(want);
+    pgr_request_free(r);
+    pgr_engine_free(e);
+
+    v = answer(ask_with(&L, "POST", "/v1/personal/score", ACME,
+                        "{\"user\": \"acme:u1\", " TEA_OR_COFFEE ", \"ind\": 2, \"chains\": true}"),
+               200);
+    assert_int_equal(json_array_size(json_object_get(v, "samples")), 2);
+    json_decref(v);
+}
+
+static void wrong_requests(void **state) {
+    (void)state;
+    static const char *const bodies[] = {
+        "",
+        "[]",
+        "{\"query\": \"q\"}",
+        "{\"querry\": \"q\", \"responses\": [\"a\", \"b\"]}",
+        "{\"query\": \"q\", \"responses\": [\"a\"]}",
+        "{\"query\": \"q\", \"responses\": [\"a\", \"b\"], \"chains\": 1}",
+        "{\"query\": \"q\", \"responses\": [\"a\", \"b\"], \"deadline_s\": -1}",
+        "{\"user\": 7, \"query\": \"q\", \"responses\": [\"a\", \"b\"]}",
+        "{\"query\": \"q\", \"responses\": [\"a\", \"b\"], \"ind\": 100000}",
+    };
+    for (size_t i = 0; i < sizeof bodies / sizeof *bodies; i++)
+        expect_error(ask_with(&L, "POST", "/v1/personal/score", ROOT, bodies[i]), 400, NULL);
+}
+
+/* No chain by the deadline: null with a reason, and no number. */
+static void a_deadline(void **state) {
+    (void)state;
+    json_t *v = answer(ask_with(&L, "POST", "/v1/personal/score", ACME,
+                                "{\"user\": \"acme:u1\", " TEA_OR_COFFEE ", \"deadline_s\": 1e-5}"),
+                       200);
+    json_t *first = json_array_get(json_object_get(v, "responses"), 0);
+    assert_true(json_is_null(json_object_get(first, "score")) && json_is_null(json_object_get(v, "best")));
+    assert_non_null(strstr(json_string_value(json_object_get(first, "reason")), "deadline"));
+    json_decref(v);
+}
+
+static void until_open(size_t n) {
+    while (worker_state(L.server->worker).n_open != n) poll(NULL, 0, 2);
+}
+
+/* A client that goes takes its chains with it, waiting ones and running ones; the others do not notice. */
+static void gone_clients(void **state) {
+    (void)state;
+    int fd[6];
+    for (size_t i = 0; i < 6; i++) {
+        fd[i] = dial(&L);
+        ask_on(fd[i], "POST", "/v1/personal/score", ACME, "{\"user\": \"acme:u1\", " TEA_OR_COFFEE ", \"ind\": 1000}");
+    }
+    until_open(6);
+    for (size_t i = 0; i < 6; i++) close(fd[i]);
+    until_open(0);
+    json_t *v = answer(
+        ask_with(&L, "POST", "/v1/personal/score", ACME, "{\"user\": \"acme:u1\", " TEA_OR_COFFEE ", \"ind\": 1}"),
+        200);
+    json_decref(v);
+    until_open(0);
+    assert_int_equal(worker_state(L.server->worker).engine.n_request, 0); /* nothing is left of them */
+}
+
+static void feedback_is_there_at_once(void **state) {
+    (void)state;
+    static const char *const asked = "{\"user\": \"acme:new\", " TEA_OR_COFFEE ", \"ind\": 2}";
+    json_t *before = answer(ask_with(&L, "POST", "/v1/personal/score", ACME, asked), 200);
+    expect_error(ask_with(&L, "GET", "/v1/personal/users/acme:new", ACME, NULL), 404, "no_such_user");
+    json_t *v = answer(ask_with(&L, "POST", "/v1/personal/feedback", ACME,
+                                "{\"user\": \"acme:new\", \"query\": \"Occasion 4?\", \"chosen\": \"Milk\", "
+                                "\"rejected\": \"Water, cold\"}"),
+                       200);
+    assert_int_equal(json_integer_value(json_object_get(v, "added")), 1);
+    json_decref(v);
+    v = answer(ask_with(&L, "POST", "/v1/personal/score", ACME, asked), 200);
+    assert_true(fabs(score_of(v, 0) - score_of(before, 0)) > 0); /* another prompt: another chain */
+    json_decref(v);
+    v = answer(ask_with(&L, "POST", "/v1/personal/feedback", ACME,
+                        "{\"user\": \"acme:new\", \"query\": \"Occasion 4?\", \"chosen\": \"Milk\", \"rejected\": "
+                        "\"Water, cold\"}"),
+               200);
+    assert_int_equal(json_integer_value(json_object_get(v, "known")), 1); /* twice is once */
+    json_decref(v);
+    v = answer(ask_with(&L, "GET", "/v1/personal/users/acme:new", ACME, NULL), 200);
+    json_t *pair = json_array_get(json_object_get(v, "history"), 0);
+    assert_string_equal(json_string_value(json_object_get(pair, "chosen")), "Milk");
+    json_decref(v);
+    json_decref(before);
+
+    expect_error(ask_with(&L, "POST", "/v1/personal/feedback", ACME,
+                          "{\"user\": \"acme:new\", \"query\": \"q\", \"chosen\": \"same\", \"rejected\": \"same\"}"),
+                 400, NULL);
+    expect_error(ask_with(&L, "POST", "/v1/personal/feedback", ACME,
+                          "{\"query\": \"q\", \"chosen\": \"a\", \"rejected\": \"b\"}"),
+                 400, NULL);
+    expect_error(ask_with(&L, "POST", "/v1/personal/feedback", ACME,
+                          "{\"user\": \"acme:new\", \"query\": \"q\", \"chosn\": \"a\", \"rejected\": \"b\"}"),
+                 400, NULL);
+}
+
+static void users_come_and_go(void **state) {
+    (void)state;
+    json_t *v = answer(ask_with(&L, "PUT", "/v1/personal/users/acme:put%20me", ACME,
+                                "{\"criteria\": [\"Short\"], \"history\": [{\"query\": \"q?\", \"chosen\": \"yes\", "
+                                "\"rejected\": \"no\"}]}"),
+                       200);
+    assert_true(json_is_true(json_object_get(v, "created")));
+    json_decref(v);
+    v = answer(ask_with(&L, "GET", "/v1/personal/users/acme:put%20me", ACME, NULL), 200);
+    assert_string_equal(json_string_value(json_array_get(json_object_get(v, "criteria"), 0)), "Short");
+    json_decref(v);
+    expect_error(ask_with(&L, "PUT", "/v1/personal/users/acme:a", ACME, "{\"id\": \"acme:b\"}"), 400, NULL);
+    v = answer(ask_with(&L, "DELETE", "/v1/personal/users/acme:put%20me", ACME, NULL), 200);
+    assert_true(json_is_true(json_object_get(v, "forgotten")));
+    json_decref(v);
+    expect_error(ask_with(&L, "GET", "/v1/personal/users/acme:put%20me", ACME, NULL), 404, "no_such_user");
+    expect_error(ask_with(&L, "DELETE", "/v1/personal/users/acme:put%20me", ACME, NULL), 404, "no_such_user");
+}
+
+static void the_map(void **state) {
+    (void)state;
+    reply r = ask_with(&L, "GET", "/v1/personal/map", ROOT, NULL);
+    assert_int_equal(r.status, 200);
+    assert_string_equal(header_of(&r, "Content-Type"), "image/svg+xml");
+    assert_int_equal(strncmp(r.body.data, "<svg", 4), 0);
+    reply_free(&r);
+    expect_error(ask_with(&L, "GET", "/v1/personal/map", ACME, NULL), 403, NULL);
+}
+
+/* ---- access ---- */
+
+/* The text with the user in the place of its @. */
+static void name_user(char *out, size_t size, const char *text, const char *user) {
+    const char *at = text ? strchr(text, '@') : NULL;
+    if (at)
+        snprintf(out, size, "%.*s%s%s", (int)(at - text), text, user, at + 1);
+    else
+        snprintf(out, size, "%s", text ? text : "");
+}
+
+/* Every route: without a token 401, with a wrong one 401, for another tenant's user 403 whether he exists or not, for
+ * one's own an answer. */
+static void access_table(void **state) {
+    (void)state;
+    static const struct {
+        const char *method, *path, *body; /* @: the user */
+    } routes[] = {
+        {"POST", "/v1/personal/score", "{\"user\": \"@\", " TEA_OR_COFFEE ", \"ind\": 1}"},
+        {"POST", "/v1/personal/score",
+         "{\"user\": {\"id\": \"@\", \"history\": [{\"query\": \"q\", \"chosen\": \"a\", \"rejected\": "
+         "\"b\"}]}, " TEA_OR_COFFEE ", \"ind\": 1}"},
+        {"POST", "/v1/personal/score",
+         "{\"user_id\": \"@\", \"conversation_id\": \"c\", \"context\": [{\"role\": \"user\", \"content\": \"q\"}], "
+         "\"chosen\": {\"content\": \"a\"}, \"rejected\": {\"content\": \"b\"}}"},
+        {"POST", "/v1/personal/feedback",
+         "{\"user\": \"@\", \"query\": \"Access?\", \"chosen\": \"a\", \"rejected\": \"b\"}"},
+        {"PUT", "/v1/personal/users/@", "{\"criteria\": \"Short\"}"},
+        {"GET", "/v1/personal/users/@", NULL},
+        {"POST", "/get_reward",
+         "{\"query\": [\"q a\"], \"prompts\": [\"q\"], \"labels\": [{\"user\": \"@\", \"anchor\": "
+         "\"b\", \"ind\": 1}]}"},
+        {"POST", "/get_reward",
+         "{\"prompt\": \"q\", \"response\": \"a\", \"label\": {\"user\": {\"id\": \"@\"}, \"anchor\": \"b\", \"ind\": "
+         "1}}"},
+        {"POST", "/verify",
+         "{\"responses_create_params\": {\"input\": \"q\"}, \"response\": {\"output\": [{\"type\": \"message\", "
+         "\"content\": "
+         "[{\"type\": \"output_text\", \"text\": \"a\"}]}]}, \"user\": \"@\", \"anchor\": \"b\", \"ind\": 1}"},
+        {"POST", "/compare",
+         "{\"conversation_history\": [{\"role\": \"user\", \"content\": \"q\"}], \"response_objs\": [{\"output\": "
+         "[{\"type\": "
+         "\"message\", \"content\": \"a\"}]}, {\"output\": [{\"type\": \"message\", \"content\": \"b\"}]}], \"user\": "
+         "\"@\", \"ind\": 1}"},
+    };
+    static const char *const others[] = {"bolt:u0", "bolt:nobody", "zzz", "acme", "Acme:u0"};
+    char path[200], body[900];
+    for (size_t i = 0; i < sizeof routes / sizeof *routes; i++) {
+        const char *b = routes[i].body ? body : NULL;
+        name_user(path, sizeof path, routes[i].path, "acme:u0");
+        name_user(body, sizeof body, routes[i].body, "acme:u0");
+        expect_error(ask_with(&L, routes[i].method, path, NULL, b), 401, NULL);
+        expect_error(ask_with(&L, routes[i].method, path, "Authorization: Bearer wrong\r\n", b), 401, NULL);
+        expect(ask_with(&L, routes[i].method, path, ACME, b), 200);
+        expect(ask_with(&L, routes[i].method, path, ROOT, b), 200);
+        for (size_t k = 0; k < sizeof others / sizeof *others; k++) {
+            name_user(path, sizeof path, routes[i].path, others[k]);
+            name_user(body, sizeof body, routes[i].body, others[k]);
+            expect_error(ask_with(&L, routes[i].method, path, ACME, b), 403, "user_not_allowed");
+        }
+    }
+    expect_error(ask_with(&L, "DELETE", "/v1/personal/users/bolt:u4", ACME, NULL), 403, "user_not_allowed");
+    expect(ask_with(&L, "GET", "/v1/personal/users/bolt:u4", BOLT, NULL), 200); /* he is still there */
+}
+
+/* Who is similar: of the token's own users, whoever else is nearer. */
+static void neighbours_are_ones_own(void **state) {
+    (void)state;
+    static const char *const headers[] = {ACME, BOLT}, *const own[] = {"acme:", "bolt:"};
+    for (size_t t = 0; t < 2; t++)
+        for (size_t likes = 0; likes < 2; likes++) {
+            char body[700];
+            snprintf(
+                body, sizeof body,
+                "{\"user\": {\"history\": [{\"query\": \"Occasion 1?\", \"chosen\": \"%s at 1\", \"rejected\": \"%s at "
+                "1\"}]}, " TEA_OR_COFFEE ", \"ind\": 1, \"pro\": 8}",
+                likes ? "Coffee" : "Tea", likes ? "Tea" : "Coffee");
+            json_t *v = answer(ask_with(&L, "POST", "/v1/personal/score", headers[t], body), 200), *n;
+            n = json_object_get(v, "neighbours");
+            assert_true(json_array_size(n) >= USERS_EACH);
+            for (size_t i = 0; i < json_array_size(n); i++) {
+                const char *user = json_string_value(json_object_get(json_array_get(n, i), "user"));
+                assert_int_equal(strncmp(user, own[t], 5), 0);
+            }
+            json_decref(v);
+        }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(as_the_library),
+        cmocka_unit_test(wrong_requests),
+        cmocka_unit_test(a_deadline),
+        cmocka_unit_test(gone_clients),
+        cmocka_unit_test(feedback_is_there_at_once),
+        cmocka_unit_test(users_come_and_go),
+        cmocka_unit_test(the_map),
+        cmocka_unit_test(access_table),
+        cmocka_unit_test(neighbours_are_ones_own),
+    };
+    return cmocka_run_group_tests(tests, begin, end);
+}

@@ -49,7 +49,8 @@ test-levels: deps ## the tests again at every lower level of kernels, one after 
 	@echo "levels of this CPU: $$(tools/levels.sh); make test passes the last of them, this: $(LEVELS)"
 	@for level in $(LEVELS); do \
 	    leave=; [ $$level = ref ] && leave='$(REF_LEFT_OUT)'; \
-	    PGENRM_CPU=$$level tools/run_tests.sh $(BUILD) $$level $${leave:+-E "$$leave"} || exit 1; done
+	    PGENRM_TEST_POSTGRES=off PGENRM_CPU=$$level \
+	    tools/run_tests.sh $(BUILD) $$level $${leave:+-E "$$leave"} || exit 1; done
 
 asan: deps ## the tests under AddressSanitizer and UndefinedBehaviorSanitizer
 	@$(call compile,$(BUILD)-asan,tests,-DPGR_SANITIZE=address$(comma)undefined -DCMAKE_BUILD_TYPE=Sanitize)

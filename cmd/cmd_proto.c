@@ -27,7 +27,8 @@ typedef struct proto_run {
 } proto_run;
 
 static const option_row OPTIONS[] = {
-    {0, "store", "FILE", "the users (default: users.db in the cache folder)", OPTION_AT(proto_run, store)},
+    {0, "store", "FILE", "the users, a file or postgres://... (default: users.db in the cache folder)",
+     OPTION_AT(proto_run, store)},
     {'k', "prototypes", "N", "how many (default: as the singular values suggest)", OPTION_AT(proto_run, o.k), .lo = 1,
      .hi = 1000000},
     {0, "by", "WAY", "how users become vectors: votes, choices (default), analysis", CHOICE_AT(proto_run, o.by, WAYS)},
@@ -59,8 +60,12 @@ static int find_paths(proto_run *r, const char *file) {
         r->proto_path = path;
         return EXIT_DONE;
     }
-    if (pgr_store_find(r->store, &r->store_path, &err) != PGR_OK) return complain_error(&err);
-    r->proto_path = must_join(r->store_path, ".protos");
+    char *path = NULL;
+    if (pgr_store_find(r->store, &r->store_path, &err) != PGR_OK
+        || pgr_store_protos(r->store_path, &path, &err) != PGR_OK)
+        return complain_error(&err);
+    r->proto_path = must_dup(path, strlen(path));
+    pgr_free(path);
     return EXIT_DONE;
 }
 

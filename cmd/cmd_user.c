@@ -13,7 +13,9 @@
 
 #define STORE_ROW                                                                                                      \
     {                                                                                                                  \
-        0, "store", "FILE", "the store of users (default: $PGENRM_STORE, else users.db in the cache folder)",          \
+        0, "store", "FILE",                                                                                            \
+            "the store of users, a file or postgres://USER@HOST/DATABASE (default: $PGENRM_STORE, else users.db in "   \
+            "the cache folder)",                                                                                       \
             OPTION_AT(user_run, store)                                                                                 \
     }
 
@@ -256,14 +258,13 @@ static int run_export(const command *self, int argc, char **argv) {
 /* Prototypes that were built from the store hold names and vectors of its users too: they are another file, `proto
  * build` makes it. */
 static void remind_of_prototypes(const pgr_store *s) {
-    const char *path = pgr_store_path(s);
-    char *file = must_join(path, ".protos");
-    if (access(file, F_OK) == 0)
+    char *file = NULL;
+    if (pgr_store_protos(pgr_store_path(s), &file, NULL) == PGR_OK && access(file, F_OK) == 0)
         complain(
             "%s still holds names and vectors of users it was built from: `pgenrm proto build --add` takes them out, "
             "or delete it",
             file);
-    free(file);
+    pgr_free(file);
 }
 
 static int run_forget(const command *self, int argc, char **argv) {
@@ -403,9 +404,9 @@ const command CMD_USER = {
     .name = "user",
     .operands = "COMMAND",
     .summary = "keep users and their preferences in a store",
-    .about = "One SQLite file holds users, the pairs of responses that they chose between, what they say of "
-             "themselves, and\n"
-             "what was computed of that (docs/users.md). --store FILE names it everywhere.",
+    .about = "One SQLite file, or a database of PostgreSQL, holds users, the pairs of responses that they chose\n"
+             "between, what they say of themselves, and what was computed of that (docs/users.md). --store names it\n"
+             "everywhere.",
     .example = "pgenrm user import examples/users.jsonl",
     .options = STORE_OPTIONS,
     .without = ARGS_NO_COMPUTING,

@@ -20,9 +20,9 @@ static bool exists(const char *path) {
 static bool wants_people(const judge_args *a, const char *store) {
     if (a->o.pro > 0 || a->prototypes) return true;
     if (!a->store_name || a->o.pro == 0) return false;
-    char *beside = must_join(store, ".protos");
-    bool there = exists(beside);
-    free(beside);
+    char *beside = NULL;
+    bool there = pgr_store_protos(store, &beside, NULL) == PGR_OK && exists(beside);
+    pgr_free(beside);
     return there;
 }
 

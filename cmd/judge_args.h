@@ -9,7 +9,7 @@
 /* clang-format off */
 #define JUDGE_OPTIONS(options, args)                                                                                   \
     {0, "store", "FILE",                                                                                               \
-     "users: who is similar, and the history of a request that names only its user "                                   \
+     "users, a file or postgres://...: who is similar, and the history of a request that names only its user "         \
      "(default with --pro: $PGENRM_STORE, else users.db in the cache folder)", OPTION_AT(options, args.store_name)},   \
     {0, "prototypes", "FILE", "of `proto build` (default: the store's name with .protos)",                             \
      OPTION_AT(options, args.prototypes)},                                                                             \

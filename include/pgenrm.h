@@ -108,26 +108,33 @@ void pgr_request_free(pgr_request *request);
 
 /* ---- users ----------------------------------------------------------------------------------------------------- */
 
-/* Users, their preference pairs and what was computed of them, in one SQLite file (docs/users.md). One writer and many
- * readers at a time, in any number of programs; a call that finds the file in use waits up to 10 seconds.
- * threads: a handle is one thread's at a time. */
+/* Users, their preference pairs and what was computed of them, in one SQLite file or in a database of PostgreSQL
+ * (docs/users.md). One writer and many readers at a time, in any number of programs (PostgreSQL: many that add to one
+ * user each, too); a call that finds the store in use waits up to 10 seconds. A server that goes away is PGR_E_IO; the
+ * next call connects again. threads: a handle is one thread's at a time. */
 typedef struct pgr_store pgr_store;
 
-/* The path of a store: name as it is; NULL or "" means $PGENRM_STORE, else users.db in the cache folder. *out is the
- * caller's (pgr_free). postgres://... is PGR_E_UNSUPPORTED. */
+/* The path of a store, a file's or postgres://USER@HOST:PORT/DATABASE (postgresql:// too, and what else libpq takes
+ * behind it): name as it is; NULL or "" means $PGENRM_STORE, else users.db in the cache folder. *out is the caller's
+ * (pgr_free). An address that cannot be read is PGR_E_ARG, any address PGR_E_UNSUPPORTED in a build without libpq;
+ * messages do not repeat it, since it may hold a password. */
 pgr_status pgr_store_find(const char *name, char **out, pgr_error *err);
+
+/* The file of prototypes that belongs to a store: its path with ".protos" at its end; of one in PostgreSQL
+ * postgres-HOST-PORT-DATABASE.protos in the cache folder. *out is the caller's (pgr_free). */
+pgr_status pgr_store_protos(const char *path, char **out, pgr_error *err);
 
 typedef enum pgr_store_mode {
     PGR_STORE_READ,
     PGR_STORE_WRITE,  /* one that is there */
-    PGR_STORE_CREATE, /* made with its folder where it is not there */
+    PGR_STORE_CREATE, /* made where it is not there: the file with its folder, the tables in the database */
 } pgr_store_mode;
 
-/* An older store is brought to today's version, a newer one is PGR_E_UNSUPPORTED, a file of another kind
+/* An older store is brought to today's version, a newer one is PGR_E_UNSUPPORTED, a file or schema of another kind
  * PGR_E_FORMAT. */
 pgr_status pgr_store_open(const char *path, pgr_store_mode mode, pgr_store **out, pgr_error *err);
 void pgr_store_close(pgr_store *store); /* NULL is fine */
-const char *pgr_store_path(const pgr_store *store);
+const char *pgr_store_path(const pgr_store *store); /* to be shown: an address without its password */
 
 typedef struct pgr_import_options {
     const char *form; /* one of docs/users.md's, or NULL: told by the file's first record */
@@ -217,9 +224,9 @@ typedef bool (*pgr_write_fn)(void *ctx, const char *text, size_t n);
 pgr_status pgr_user_export(pgr_store *store, const char *id, pgr_user_form form, pgr_write_fn fn, void *ctx,
                            pgr_error *err);
 
-/* Forgets n users: their rows, pairs, vectors and analyses, and then their bytes in the file, which is rewritten. All
- * of them or none (PGR_E_ARG, one of them is not there). PGR_E_IO with "another program is reading": the rows are gone,
- * the bytes go when the store is next opened for writing. */
+/* Forgets n users: their rows, pairs, vectors and analyses, and then their bytes in the file, which is rewritten
+ * (PostgreSQL: their space is given back to be written over). All of them or none (PGR_E_ARG, one of them is not
+ * there). PGR_E_IO with "forgotten users' rows are gone": the bytes go when the store is next opened for writing. */
 pgr_status pgr_user_forget(pgr_store *store, const char *const *ids, size_t n, pgr_error *err);
 
 /* A request that names its user and brings no history gets the history that the store has of him, and criteria and
@@ -308,7 +315,7 @@ pgr_status pgr_proto_map(const char *path, size_t n_user, char **svg, pgr_error 
  * time. */
 typedef struct pgr_people pgr_people;
 
-/* store_path: the users' pairs; proto_path: NULL: store_path with ".protos" at its end; embedder_path: NULL: none,
+/* store_path: the users' pairs; proto_path: NULL: the store's (pgr_store_protos); embedder_path: NULL: none,
  * unless the prototypes need one: then the default one (pgr_embedder_find). n_thread: of the embedder, 0: as many as
  * there are cores.
  * errors: an embedder that is not the one the prototypes were made with, by name or number of values. */

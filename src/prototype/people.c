@@ -60,15 +60,15 @@ static pgr_status open_all(people *p, const char *store_path, const char *proto_
 
 pgr_status pgr_people_open(const char *store_path, const char *proto_path, const char *embedder_path, int n_thread,
                            pgr_people **out, pgr_error *err) {
-    buf beside = {0};
-    if (!proto_path) buf_printf(&beside, "%s.protos", store_path);
+    char *beside = NULL;
+    if (!proto_path) PGR_TRY(pgr_store_protos(store_path, &beside, err));
     people *p = mem_zero(1, sizeof *p);
-    pgr_status s = p && !beside.failed ? PGR_OK : fail_mem(err);
+    pgr_status s = p ? PGR_OK : fail_mem(err);
     if (s == PGR_OK) {
         p->n_probe = 1;
-        s = open_all(p, store_path, proto_path ? proto_path : beside.data, embedder_path, n_thread, err);
+        s = open_all(p, store_path, proto_path ? proto_path : beside, embedder_path, n_thread, err);
     }
-    buf_free(&beside);
+    mem_free(beside);
     if (s == PGR_OK)
         *out = p;
     else

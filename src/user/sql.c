@@ -5,6 +5,8 @@
 #include <stdarg.h>
 #include <string.h>
 
+#include "base/mem.h"
+
 /* ---- statements -------------------------------------------------------------------------------------------------- */
 
 static sql_value value_of(char type, va_list *ap) {
@@ -75,14 +77,29 @@ const void *sql_bytes(pgr_store *s, sql_name name, int column, size_t *n) {
     return s->ops->bytes(s, name, column, n);
 }
 
+void sql_forget_known(pgr_store *s) {
+    for (size_t i = 0; i < SQL_KNOWN; i++) {
+        mem_free(s->known[i].id);
+        s->known[i].id = NULL;
+    }
+}
+
 /* ---- transactions ------------------------------------------------------------------------------------------------ */
 
-pgr_status store_begin(store *s, pgr_error *err) {
+static pgr_status begin(store *s, bool many, pgr_error *err) {
     PGR_ASSERT(!s->batch);
-    pgr_status status = s->ops->begin(s, err);
+    pgr_status status = s->ops->begin(s, many, err);
     s->batch = status == PGR_OK;
-    buf_clear(&s->last_user); /* another program may have forgotten him since the last batch */
+    sql_forget_known(s); /* another program may have forgotten them since the last batch */
     return status;
+}
+
+pgr_status store_begin(store *s, pgr_error *err) {
+    return begin(s, true, err);
+}
+
+pgr_status store_begin_user(store *s, pgr_error *err) {
+    return begin(s, false, err);
 }
 
 pgr_status store_commit(store *s, pgr_error *err) {
@@ -98,6 +115,6 @@ pgr_status store_commit(store *s, pgr_error *err) {
 void store_rollback(store *s) {
     if (!s->batch) return;
     s->batch = false;
-    buf_clear(&s->last_user); /* that user may be gone */
+    sql_forget_known(s); /* those users may be gone */
     s->ops->rollback(s);
 }

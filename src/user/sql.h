@@ -1,6 +1,6 @@
 /* sql.h - the store's handle, its statements and how they are run, whatever database is behind it: SQLite's file
- * (sql_sqlite.c) is behind one table of functions. Private to src/user; the transactions of store.h are in sql.c too.
- */
+ * (sql_sqlite.c) and PostgreSQL (sql_postgres.c) are each a table of functions. Private to src/user; the transactions
+ * of store.h are in sql.c too. */
 #ifndef PGR_USER_SQL_H
 #define PGR_USER_SQL_H
 
@@ -59,6 +59,7 @@ typedef enum sql_name {
         SQL_N
 } sql_name;
 
+enum { SQL_KNOWN = 1024 };
 enum { SQL_VALUES = 16 }; /* parameters of a statement, at most */
 
 typedef struct sql_value {
@@ -85,7 +86,7 @@ typedef struct sql_ops {
     pgr_status (*make_tables)(pgr_store *s, int64_t version, pgr_error *err); /* from version - 1, in a transaction */
     pgr_status (*erase)(pgr_store *s, pgr_error *err); /* what deleted rows left; PGR_E_IO where that must wait */
 
-    pgr_status (*begin)(pgr_store *s, pgr_error *err);
+    pgr_status (*begin)(pgr_store *s, bool many /* users' rows */, pgr_error *err);
     pgr_status (*commit)(pgr_store *s, pgr_error *err);
     void (*rollback)(pgr_store *s);
 
@@ -106,14 +107,26 @@ struct pgr_store { /* a database's own begins with it */
     int patience_ms;
     bool opened;        /* damage found from then on is no fault of what is being read in */
     bool batch;         /* between begin and commit */
+    bool conflict;      /* the last error was another program's doing: the same may work when it is done again */
     size_t changed;     /* rows, by the last statement that was run to its end */
-    buf last_user;      /* rows of one user follow each other: his id and key, "" for none */
-    int64_t last_key;
+    struct known_user {
+        char *id; /* NULL: none */
+        int64_t key;
+    } known[SQL_KNOWN]; /* users whom the open batch has met, by their ids' hash; the latest of a slot */
     size_t users_added; /* since it was opened, rolled back ones too */
     buf scratch;
 };
 
+/* Opened, its tables not yet looked at; *out is to be closed after an error, too, where it is not NULL. */
 pgr_status sql_open_sqlite(const char *path, pgr_store_mode mode, pgr_store **out, pgr_error *err);
+pgr_status sql_open_postgres(const char *address, pgr_store **out, pgr_error *err);
+
+/* Is it an address that can be used? Messages never repeat it: it may hold a password. */
+pgr_status sql_postgres_check(const char *address, pgr_error *err);
+/* A file's name for it, without a folder: "postgres-HOST-PORT-DATABASE". The caller's (mem_free). */
+pgr_status sql_postgres_name(const char *address, char **out, pgr_error *err);
+
+void sql_forget_known(pgr_store *s);
 
 /* Runs a statement up to its first row, or its end (*row = false; row may be NULL where none is expected). types: one
  * letter per parameter: 't' const char * (NULL: null), 'i' int64_t, 'd' double (NaN: null), 'b' const void *, size_t.

@@ -131,7 +131,8 @@ static pgr_status ask(pgr_store *s, const char *text, int64_t *out, pgr_error *e
 
 /* ---- transactions ------------------------------------------------------------------------------------------------ */
 
-static pgr_status begin(pgr_store *s, pgr_error *err) {
+static pgr_status begin(pgr_store *s, bool many, pgr_error *err) {
+    (void)many; /* one writer at a time, whatever he writes */
     return script(s, "BEGIN IMMEDIATE", err);
 }
 

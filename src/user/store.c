@@ -16,17 +16,10 @@ static bool is_address(const char *name) {
     return text_starts(name, "postgres://") || text_starts(name, "postgresql://");
 }
 
-static pgr_status fail_address(const char *name, pgr_error *err) {
-    const char *user = strchr(name, ':') + 3, *at = strrchr(user, '@'); /* what may hold a password is not repeated */
-    return fail(err, PGR_E_UNSUPPORTED,
-                "postgres://%s: stores in PostgreSQL are not built in, expected the path of a file",
-                at ? at + 1 : user);
-}
-
 pgr_status pgr_store_find(const char *name, char **out, pgr_error *err) {
     if (!out) return fail(err, PGR_E_ARG, "pgr_store_find: found NULL, expected a place for the path");
     if (!name || !*name) name = getenv("PGENRM_STORE");
-    if (name && is_address(name)) return fail_address(name, err);
+    if (name && is_address(name)) PGR_TRY(sql_postgres_check(name, err));
     buf b = {0};
     char *folder = name && *name ? NULL : file_cache_folder();
     if (name && *name)
@@ -34,6 +27,24 @@ pgr_status pgr_store_find(const char *name, char **out, pgr_error *err) {
     else if (folder)
         buf_printf(&b, "%s/users.db", folder);
     bool lost = b.failed || b.n == 0;
+    mem_free(folder);
+    if (!lost) *out = buf_take(&b);
+    buf_free(&b);
+    return lost ? fail_mem(err) : PGR_OK;
+}
+
+pgr_status pgr_store_protos(const char *path, char **out, pgr_error *err) {
+    if (!path || !out) return fail(err, PGR_E_ARG, "pgr_store_protos: found NULL, expected a store's path and a place");
+    char *name = NULL, *folder = NULL;
+    if (is_address(path)) {
+        PGR_TRY(sql_postgres_name(path, &name, err));
+        folder = file_cache_folder();
+    }
+    buf b = {0};
+    bool lost = name && !folder;
+    buf_printf(&b, "%s%s%s.protos", folder ? folder : "", folder ? "/" : "", name ? name : path);
+    lost = lost || b.failed;
+    mem_free(name);
     mem_free(folder);
     if (!lost) *out = buf_take(&b);
     buf_free(&b);
@@ -60,9 +71,8 @@ static pgr_status look_at_tables(pgr_store *s, pgr_store_mode mode, pgr_error *e
 pgr_status pgr_store_open(const char *path, pgr_store_mode mode, pgr_store **out, pgr_error *err) {
     if (!path || !*path || !out)
         return fail(err, PGR_E_ARG, "pgr_store_open: found no path or place for the store, expected both");
-    if (is_address(path)) return fail_address(path, err);
     pgr_store *s = NULL;
-    pgr_status status = sql_open_sqlite(path, mode, &s, err);
+    pgr_status status = is_address(path) ? sql_open_postgres(path, &s, err) : sql_open_sqlite(path, mode, &s, err);
     if (status == PGR_OK) status = look_at_tables(s, mode, err);
     if (s) s->opened = status == PGR_OK;
     if (status == PGR_OK)
@@ -75,7 +85,7 @@ pgr_status pgr_store_open(const char *path, pgr_store_mode mode, pgr_store **out
 void pgr_store_close(pgr_store *s) {
     if (!s) return;
     store_rollback(s);
-    buf_free(&s->last_user);
+    sql_forget_known(s);
     buf_free(&s->scratch);
     mem_free(s->path);
     s->ops->close(s);

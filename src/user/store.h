@@ -1,5 +1,6 @@
-/* store.h - users, their pairs and what was computed of them, in one SQLite file (WAL; one writer, many readers). What
- * is derived (embeddings, analyses) belongs to a user's rows by foreign keys: forgetting a user removes all of it. */
+/* store.h - users, their pairs and what was computed of them, in one SQLite file (WAL; one writer, many readers) or a
+ * database of PostgreSQL. What is derived (embeddings, analyses) belongs to a user's rows by foreign keys: forgetting
+ * him removes all of it. */
 #ifndef PGR_USER_STORE_H
 #define PGR_USER_STORE_H
 
@@ -9,6 +10,9 @@ typedef struct pgr_store store; /* the public pgr_store */
 
 /* Writes between begin and commit are one transaction: all of them or none, whatever happens. */
 pgr_status store_begin(store *s, pgr_error *err);
+/* The same for one user's rows, who is put before any of his pairs is: several programs at once where the database can.
+ */
+pgr_status store_begin_user(store *s, pgr_error *err);
 pgr_status store_commit(store *s, pgr_error *err);
 void store_rollback(store *s);
 

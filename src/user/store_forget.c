@@ -21,17 +21,22 @@ static pgr_status drop_user(pgr_store *s, const char *id, pgr_error *err) {
     return fail(err, PGR_E_ARG, "%s: there is no user \"%.200s\"", s->path, id);
 }
 
+static pgr_status drop_users(pgr_store *s, const char *const *ids, size_t n, pgr_error *err) {
+    PGR_TRY(store_begin(s, err));
+    pgr_status status = sql_do(s, SQL_CHORE_ADD, err, "t", SCRUB);
+    for (size_t i = 0; status == PGR_OK && i < n; i++) status = drop_user(s, ids[i], err);
+    if (status == PGR_OK) return store_commit(s, err);
+    store_rollback(s);
+    return status;
+}
+
 pgr_status pgr_user_forget(pgr_store *s, const char *const *ids, size_t n, pgr_error *err) {
     if (!s || (n > 0 && !ids)) return fail(err, PGR_E_ARG, "pgr_user_forget: found NULL, expected a store and ids");
     if (n == 0) return PGR_OK;
-    PGR_TRY(store_begin(s, err));
-    buf_clear(&s->last_user);
-    pgr_status status = sql_do(s, SQL_CHORE_ADD, err, "t", SCRUB);
-    for (size_t i = 0; status == PGR_OK && i < n; i++) status = drop_user(s, ids[i], err);
-    if (status != PGR_OK) {
-        store_rollback(s);
-        return status;
+    pgr_status status = PGR_E_IO;
+    for (int i = 0; i < STORE_TRIES && status != PGR_OK; i++) {
+        status = drop_users(s, ids, n, err);
+        if (status != PGR_OK && !s->conflict) return status;
     }
-    PGR_TRY(store_commit(s, err));
-    return store_scrub(s, err);
+    return status == PGR_OK ? store_scrub(s, err) : status;
 }

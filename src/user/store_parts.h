@@ -4,7 +4,7 @@
 
 #include "user/store.h"
 
-enum { STORE_PATIENCE_MS = 10000 };
+enum { STORE_PATIENCE_MS = 10000, STORE_TRIES = 5 /* where other programs are in the way */ };
 #define STORE_NONE_YET "there is no store yet (`pgenrm user import` or `user add` makes one)"
 
 /* Brings the tables to the version of this program, in one transaction (store_schema.c). */
@@ -14,7 +14,7 @@ pgr_status store_scrub(pgr_store *s, pgr_error *err);
 
 /* What makes tables of a version, counted from 1, from those of the version before, in each database's own SQL. */
 typedef struct store_tables_of {
-    const char *sqlite;
+    const char *sqlite, *postgres;
 } store_tables_of;
 const store_tables_of *store_tables(int64_t version);
 

@@ -14,17 +14,32 @@ static const store_tables_of MIGRATIONS[] = {
          "  user INTEGER NOT NULL REFERENCES users ON DELETE CASCADE, hash BLOB NOT NULL, conversation TEXT NOT NULL,"
          "  context TEXT NOT NULL, chosen TEXT NOT NULL, rejected TEXT NOT NULL, chosen_score REAL,"
          "  rejected_score REAL, split TEXT NOT NULL, subsets TEXT NOT NULL, type TEXT NOT NULL,"
-         "  attributes TEXT NOT NULL, UNIQUE(user, hash));"},
+         "  attributes TEXT NOT NULL, UNIQUE(user, hash));",
+     .postgres = "CREATE TABLE users(key BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY, id TEXT NOT NULL UNIQUE,"
+                 "  demographics TEXT NOT NULL, criteria TEXT NOT NULL);"
+                 "CREATE TABLE pairs(key BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,"
+                 "  \"user\" BIGINT NOT NULL REFERENCES users ON DELETE CASCADE, hash BYTEA NOT NULL, conversation "
+                 "TEXT NOT NULL,"
+                 "  context TEXT NOT NULL, chosen TEXT NOT NULL, rejected TEXT NOT NULL, chosen_score DOUBLE PRECISION,"
+                 "  rejected_score DOUBLE PRECISION, split TEXT NOT NULL, subsets TEXT NOT NULL, type TEXT NOT NULL,"
+                 "  attributes TEXT NOT NULL, UNIQUE(\"user\", hash));"},
     /* 2: what is derived from a pair, and what is still to be done after a kill. */
     {.sqlite =
          "CREATE TABLE vectors(key INTEGER PRIMARY KEY, pair INTEGER NOT NULL REFERENCES pairs ON DELETE CASCADE,"
          "  what TEXT NOT NULL, embedder TEXT NOT NULL, v BLOB NOT NULL, UNIQUE(pair, what, embedder));"
          "CREATE TABLE analyses(key INTEGER PRIMARY KEY, pair INTEGER NOT NULL REFERENCES pairs ON DELETE CASCADE,"
          "  model TEXT NOT NULL, text TEXT NOT NULL, UNIQUE(pair, model));"
-         "CREATE TABLE chores(name TEXT PRIMARY KEY) WITHOUT ROWID;"},
+         "CREATE TABLE chores(name TEXT PRIMARY KEY) WITHOUT ROWID;",
+     .postgres = "CREATE TABLE vectors(pair BIGINT NOT NULL REFERENCES pairs ON DELETE CASCADE, what TEXT NOT NULL,"
+                 "  embedder TEXT NOT NULL, v BYTEA NOT NULL, PRIMARY KEY(pair, what, embedder));"
+                 "CREATE TABLE analyses(pair BIGINT NOT NULL REFERENCES pairs ON DELETE CASCADE, model TEXT NOT NULL,"
+                 "  text TEXT NOT NULL, PRIMARY KEY(pair, model));"
+                 "CREATE TABLE chores(name TEXT PRIMARY KEY);"},
     /* 3: how clear a choice was, and which pairs are of one row with more than two responses. */
     {.sqlite = "ALTER TABLE pairs ADD COLUMN weight REAL NOT NULL DEFAULT 1;"
-               "ALTER TABLE pairs ADD COLUMN best_of TEXT NOT NULL DEFAULT '';"},
+               "ALTER TABLE pairs ADD COLUMN best_of TEXT NOT NULL DEFAULT '';",
+     .postgres = "ALTER TABLE pairs ADD COLUMN weight DOUBLE PRECISION NOT NULL DEFAULT 1;"
+                 "ALTER TABLE pairs ADD COLUMN best_of TEXT NOT NULL DEFAULT '';"},
 };
 enum { VERSION = sizeof MIGRATIONS / sizeof *MIGRATIONS };
 

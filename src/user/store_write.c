@@ -3,6 +3,8 @@
 #include <nettle/sha2.h>
 #include <string.h>
 
+#include "base/hash.h"
+#include "base/mem.h"
 #include "user/record_json.h"
 #include "user/sql.h"
 
@@ -10,13 +12,17 @@ enum { HASH = 16 }; /* bytes kept of a SHA-256: two pairs of one user that colli
 
 /* ---- users ------------------------------------------------------------------------------------------------------- */
 
+static struct known_user *slot_of(store *s, const char *id) {
+    uint64_t h = hash_text(HASH_BEGIN, id);
+    return &s->known[(h ^ h >> 32) % SQL_KNOWN];
+}
+
 static pgr_status remember_user(store *s, const char *id, int64_t key, pgr_error *err) {
-    buf_clear(&s->last_user);
-    buf_puts(&s->last_user, id);
-    s->last_key = key;
-    if (!s->last_user.failed) return PGR_OK;
-    buf_free(&s->last_user);
-    return fail_mem(err);
+    struct known_user *slot = slot_of(s, id);
+    mem_free(slot->id);
+    slot->id = mem_strdup(id);
+    slot->key = key;
+    return slot->id ? PGR_OK : fail_mem(err);
 }
 
 static pgr_status find_user(store *s, const char *id, bool *there, int64_t *key, pgr_error *err) {
@@ -37,8 +43,9 @@ static pgr_status add_user(store *s, const char *id, bool *added, int64_t *key, 
 
 /* The user's key; he is added where he is not there. Another program may do the same, or forget him, in between. */
 static pgr_status need_user(store *s, const char *id, int64_t *key, pgr_error *err) {
-    if (s->last_user.n && strcmp(s->last_user.data, id) == 0) {
-        *key = s->last_key;
+    const struct known_user *known = slot_of(s, id);
+    if (s->batch && known->id && strcmp(known->id, id) == 0) {
+        *key = known->key;
         return PGR_OK;
     }
     if (!id[0]) return fail(err, PGR_E_ARG, "%s: found a user without a name, expected one", s->path);
@@ -69,21 +76,21 @@ pgr_status store_put_user(store *s, const user_record *u, pgr_error *err) {
 
 /* ---- pairs ------------------------------------------------------------------------------------------------------- */
 
-static void hash_text(struct sha256_ctx *c, const char *text) {
+static void digest_text(struct sha256_ctx *c, const char *text) {
     sha256_update(c, strlen(text) + 1, (const uint8_t *)text); /* with its NUL: no text runs into the next */
 }
 
 static void hash_pair(const pair_record *p, uint8_t out[HASH]) {
     struct sha256_ctx c;
     sha256_init(&c);
-    hash_text(&c, p->conversation_id);
+    digest_text(&c, p->conversation_id);
     for (size_t i = 0; i < p->pair.n_context; i++) {
-        hash_text(&c, p->pair.context[i].role);
-        hash_text(&c, p->pair.context[i].text);
+        digest_text(&c, p->pair.context[i].role);
+        digest_text(&c, p->pair.context[i].text);
     }
-    hash_text(&c, "");
-    hash_text(&c, p->pair.chosen);
-    hash_text(&c, p->pair.rejected);
+    digest_text(&c, "");
+    digest_text(&c, p->pair.chosen);
+    digest_text(&c, p->pair.rejected);
     sha256_digest(&c, HASH, out);
 }
 

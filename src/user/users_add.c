@@ -6,6 +6,7 @@
 #include "user/dataset.h"
 #include "user/forms.h"
 #include "user/sql.h"
+#include "user/store_parts.h"
 
 enum { BATCH_RECORDS = 4096 };
 #define BATCH_BYTES ((uint64_t)32 << 20) /* of the file: what a kill can cost, and the log's growth */
@@ -130,14 +131,24 @@ import m = {.s = store, .path = strcmp(path, "-") == 0 ? "standard input" :path 
 
 /* ---- one user ---------------------------------------------------------------------------------------------------- */
 
-static pgr_status add_records(pgr_store *s, const record_list *list, pgr_imported *count, pgr_error *err) {
-    PGR_TRY(store_begin(s, err));
+static pgr_status add_once(pgr_store *s, const record_list *list, pgr_imported *count, pgr_error *err) {
+    PGR_TRY(store_begin_user(s, err));
     size_t users = s->users_added;
     pgr_status status = PGR_OK;
     for (size_t i = 0; i < list->n && status == PGR_OK; i++) status = put_record(s, &list->v[i], count, err);
     count->users = s->users_added - users;
     if (status == PGR_OK) return store_commit(s, err);
     store_rollback(s);
+    return status;
+}
+
+static pgr_status add_records(pgr_store *s, const record_list *list, pgr_imported *count, pgr_error *err) {
+    pgr_status status = PGR_E_IO;
+    for (int i = 0; i < STORE_TRIES && status != PGR_OK; i++) {
+        *count = (pgr_imported){0};
+        status = add_once(s, list, count, err);
+        if (status != PGR_OK && !s->conflict) return status;
+    }
     return status;
 }
 

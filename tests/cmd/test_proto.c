@@ -1,4 +1,5 @@
-/* test_proto.c - `pgenrm proto` as a user meets it, and killed at random moments. */
+/* test_proto.c - `pgenrm proto` as a user meets it, over a file and over PostgreSQL, and killed at random moments; the
+ * people behind a verdict of `pgenrm score`. */
 #include <signal.h>
 #include <time.h>
 
@@ -6,6 +7,8 @@
 
 #include "pgenrm.h"
 #include "run_program.h"
+
+#include "../base/stores.h"
 
 #define CHOICES "proto build --store \"$STORE\" --by choices -k 3 --embedder tests/golden/hf-tiny-bert --epochs 1 -q "
 
@@ -15,7 +18,7 @@ static void make_store(void) {
         {"apples", "pears", "plums"}, {"trains", "trams", "buses"}, {"wolves", "foxes", "bears"}};
     char path[200], name[200], *text = NULL;
     size_t n_text;
-    snprintf(name, sizeof name, "%s", path_of("users.db"));
+    snprintf(name, sizeof name, "%s", store_at("users.db"));
     FILE *f = open_memstream(&text, &n_text);
     if (!f) abort();
     for (int u = 0; u < 60; u++)
@@ -43,14 +46,26 @@ static void make_store(void) {
     pgr_store_close(s);
 }
 
-static int begin(void **state) {
-    if (make_folder(state)) return -1;
+static int begin_group(void **state, int (*begin)(void **)) {
+    char *protos = NULL;
+    if (begin(state)) return -1;
     setenv("PGENRM_HOME", scratch, 1);
     unsetenv("PGENRM_EMBEDDER");
     unsetenv("PGENRM_STORE");
-    setenv("STORE", path_of("users.db"), 1);
+    setenv("STORE", store_at("users.db"), 1);
+    if (pgr_store_protos(getenv("STORE"), &protos, NULL) != PGR_OK) return -1;
+    setenv("PROTOS", protos, 1);
+    pgr_free(protos);
     make_store();
     return 0;
+}
+
+static int begin_over_files(void **state) {
+    return begin_group(state, begin_files);
+}
+
+static int begin_over_postgres(void **state) {
+    return begin_group(state, begin_postgres);
 }
 
 static void test_build_show_map(void **state) {
@@ -68,7 +83,7 @@ static void test_build_show_map(void **state) {
     json_decref(j);
     run_free(&r);
 
-    r = run_to("pgenrm proto show \"$STORE.protos\" --check", 0, "");
+    r = run_to("pgenrm proto show \"$PROTOS\" --check", 0, "");
     assert_non_null(strstr(r.out, "60 users (360 pairs, split history) by votes"));
     assert_non_null(strstr(r.out, "typical words"));
     run_free(&r);
@@ -119,7 +134,10 @@ static void test_killed(void **state) {
     run_free(&r);
     clock_gettime(CLOCK_MONOTONIC, &to);
     double whole_s = (double)(to.tv_sec - from.tv_sec) + 1e-9 * (double)(to.tv_nsec - from.tv_nsec);
-    remove(path_of("users.db"));
+    if (on_postgres)
+        run_sql(store_at("users.db"), "DROP SCHEMA pgenrm CASCADE");
+    else
+        remove(path_of("users.db"));
     make_store();
     for (int i = 0; i < 6; i++) {
         char line[1000];
@@ -133,8 +151,32 @@ static void test_killed(void **state) {
     run_free(&r);
 }
 
+/* A request that names only its user gets his history, and people of his kind are asked beside him. */
+static void test_score(void **state) {
+    (void)state;
+    ran r = run_to("pgenrm proto build --store \"$STORE\" --by votes -k 3 --dims 128 -q", 0, "");
+    run_free(&r);
+    write_text("request.json", "{\"user\":{\"id\":\"u04\"},\"query\":\"which?\",\"responses\":[\"trams\",\"foxes\"]}");
+    r = run_to("pgenrm score -q --json --ind 1 --pro 2 --max-tokens 16 --store \"$STORE\" $SCRATCH/request.json", 0,
+               "");
+    json_t *j = json_loads(r.out, 0, NULL), *near = json_object_get(j, "neighbours");
+    assert_int_equal(json_array_size(near), 2);
+    for (size_t i = 0; i < 2; i++) {
+        const char *user = json_string_value(json_object_get(json_array_get(near, i), "user"));
+        assert_int_equal(atoi(user + 1) % 3, 1);
+        assert_string_not_equal(user, "u04");
+    }
+    json_decref(j);
+    run_free(&r);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_build_show_map), cmocka_unit_test(test_refusals),
-                                       cmocka_unit_test(test_killed)};
-    return cmocka_run_group_tests(tests, begin, remove_folder);
+                                       cmocka_unit_test(test_killed), cmocka_unit_test(test_score)};
+    const struct CMUnitTest servers[] = {cmocka_unit_test(test_build_show_map), cmocka_unit_test(test_killed),
+                                         cmocka_unit_test(test_score)};
+    int failed = cmocka_run_group_tests_name("a file", tests, begin_over_files, end_files);
+    if (postgres_start())
+        failed += cmocka_run_group_tests_name("PostgreSQL", servers, begin_over_postgres, end_postgres);
+    return failed;
 }

@@ -1,15 +1,34 @@
-/* test_user.c - `pgenrm user` as a person meets it, and what is left of an import that is killed. */
+/* test_user.c - `pgenrm user` as a person meets it, over a file and over PostgreSQL; what is left of an import that is
+ * killed, and of two at the same time. */
 #include <signal.h>
 #include <stdbool.h>
 
 #include <jansson.h>
-#include <sqlite3.h>
 
+#include "pgenrm.h"
 #include "run_program.h"
 
-static int begin(void **state) {
-    if (make_folder(state)) return -1;
-    return setenv("PGENRM_STORE", path_of("users.db"), 1);
+#include "../base/stores.h"
+
+/* Commands take the store of this name from here on, and $OTHER is another one's. */
+static void use_store(const char *name, const char *other) {
+    setenv("PGENRM_STORE", store_at(name), 1);
+    if (other) setenv("OTHER", store_at(other), 1);
+}
+
+static int begin_group(void **state, int (*begin)(void **)) {
+    if (begin(state)) return -1;
+    setenv("PGENRM_HOME", scratch, 1); /* prototypes of a database lie there */
+    use_store("users.db", NULL);
+    return 0;
+}
+
+static int begin_over_files(void **state) {
+    return begin_group(state, begin_files);
+}
+
+static int begin_over_postgres(void **state) {
+    return begin_group(state, begin_postgres);
 }
 
 static void assert_prints(const char *command, const char *wanted) {
@@ -28,8 +47,15 @@ static void test_usage(void **state) {
     assert_ends("pgenrm user import --seed 1 x", 2, "--seed is not for user import: nothing in it is random");
     assert_ends("pgenrm user export --form csv", 2, "--form: found \"csv\", expected records or request");
     assert_ends("pgenrm user list", 1, "there is no store yet");
+#ifdef PGR_POSTGRES
+    assert_ends("pgenrm user list --store postgres://me:pw@host:x/db", 1,
+                "postgres://...: found an address that cannot");
+    assert_ends("pgenrm user list --store postgres://me:pw@127.0.0.1:1/db", 1,
+                "pgenrm: postgres://me@127.0.0.1:1/db: ");
+#else
     assert_ends("pgenrm user list --store postgres://me:pw@host/db", 1,
-                "postgres://host/db: stores in PostgreSQL are not built in");
+                "postgres://...: stores in PostgreSQL are not built in");
+#endif
     assert_ends("pgenrm user import /nonexistent", 1, "/nonexistent: cannot be read");
 }
 
@@ -50,7 +76,7 @@ static void test_examples(void **state) {
 
 static void test_work(void **state) {
     (void)state;
-    setenv("PGENRM_STORE", path_of("work.db"), 1);
+    use_store("work.db", "copy.db");
     assert_prints("pgenrm user import --json examples/users.jsonl",
                   "\"users\":3,\"pairs\":9,\"known\":0,\"skipped\":0,\"left_out\":{}}");
     assert_prints("pgenrm user import examples/users.jsonl", "0 new users, 0 new pairs, 9 pairs already there (");
@@ -67,21 +93,25 @@ static void test_work(void **state) {
     json_decref(user);
     run_free(&shown);
     /* what is exported makes the same store again */
-    assert_prints(
-        "pgenrm user export > $PGENRM_STORE.a && pgenrm user import --store $PGENRM_STORE.2 $PGENRM_STORE.a && "
-        "pgenrm user export --store $PGENRM_STORE.2 | cmp - $PGENRM_STORE.a && echo same",
-        "\nsame\n");
-    assert_ends("touch $PGENRM_STORE.protos && pgenrm user forget ann dee", 0, ".protos still holds names and vectors");
+    assert_prints("pgenrm user export > $SCRATCH/a && pgenrm user import --store $OTHER $SCRATCH/a && "
+                  "pgenrm user export --store $OTHER | cmp - $SCRATCH/a && echo same",
+                  "\nsame\n");
+    char *protos = NULL, line[400];
+    assert_int_equal(pgr_store_protos(getenv("PGENRM_STORE"), &protos, NULL), PGR_OK);
+    snprintf(line, sizeof line, "touch '%s' && pgenrm user forget ann dee", protos);
+    assert_ends(line, 0, ".protos still holds names and vectors");
+    pgr_free(protos);
     assert_prints("pgenrm user list", "2 users, 5 pairs");
     assert_ends("pgenrm user forget ben nobody", 1, "there is no user \"nobody\"");
     assert_prints("pgenrm user list", "2 users, 5 pairs");
-    assert_prints("grep -c -a -e 'descale a kettle' -e dee $PGENRM_STORE || true", "0\n");
+    assert_int_equal(count_in(store_at("work.db"), "pairs", "context LIKE '%descale a kettle%'"), 0);
+    if (!on_postgres) assert_prints("grep -c -a -e 'descale a kettle' -e dee $PGENRM_STORE || true", "0\n");
 }
 
 /* Another form's rows: whose they are, and what is left out. */
 static void test_other_forms(void **state) {
     (void)state;
-    setenv("PGENRM_STORE", path_of("forms.db"), 1);
+    use_store("forms.db", NULL);
     assert_prints("pgenrm user import tests/golden/datasets/chatbot_arena.jsonl",
                   ")\n  1 left out: both responses are the same text\n  2 left out: a tie, or equal scores\n");
     assert_prints("pgenrm user import --json tests/golden/datasets/chatbot_arena.jsonl",
@@ -100,15 +130,15 @@ static void test_other_forms(void **state) {
 
 static void test_bad_records(void **state) {
     (void)state;
-    setenv("PGENRM_STORE", path_of("bad.db"), 1);
+    use_store("bad.db", NULL);
     write_text("bad.jsonl", "{\"user_id\":\"u\",\"demographics\":\"d\"}\n{\"user_id\":\"u\",\"chosen\":1}\n{}\n"
                             "{\"user_id\":\"v\",\"demographics\":\"d\"}\n");
-    ran r = run_to("cd $(dirname $PGENRM_STORE) && pgenrm user import bad.jsonl", 1,
+    ran r = run_to("cd $SCRATCH && pgenrm user import bad.jsonl", 1,
                    "pgenrm: bad.jsonl:2: found an object with the keys \"user_id\", \"chosen\", expected");
     assert_non_null(strstr(r.out, "1 new user, 0 new pairs (")); /* what came before stays */
     run_free(&r);
     assert_prints("pgenrm user list", "1 user, 0 pairs");
-    r = run_to("cd $(dirname $PGENRM_STORE) && pgenrm user import --skip-bad bad.jsonl", 3,
+    r = run_to("cd $SCRATCH && pgenrm user import --skip-bad bad.jsonl", 3,
                "pgenrm: skipped bad.jsonl:2: found an object with the keys ");
     assert_non_null(strstr(r.out, "1 new user, 0 new pairs, 2 bad records skipped ("));
     run_free(&r);
@@ -116,13 +146,16 @@ static void test_bad_records(void **state) {
 
 /* ---- kills ------------------------------------------------------------------------------------------------------- */
 
-enum { PAIRS = 30000 };
+/* Enough that an import takes some batches, which a server takes longer over. */
+static int n_pairs(void) {
+    return on_postgres ? 6000 : 30000;
+}
 
 /* A data set of 300 users whose rows are mixed. */
 static void write_pairs(void) {
     FILE *f = fopen(path_of("pairs.jsonl"), "wb");
     if (!f) abort();
-    for (int i = 0; i < PAIRS; i++)
+    for (int i = 0; i < n_pairs(); i++)
         fprintf(f,
                 "{\"user_id\":\"user%d\",\"conversation_id\":\"c%d\",\"context\":[{\"role\":\"user\",\"content\":"
                 "\"question "
@@ -147,24 +180,15 @@ static bool kill_import(int milliseconds) {
     return WIFSIGNALED(status);
 }
 
-/* The file is whole: by SQLite's own check, and the pairs that are there are the data's first ones. */
+/* The store is whole: by SQLite's own check, and the pairs that are there are the data's first ones. */
 static void assert_whole(void) {
-    sqlite3 *db = NULL;
-    sqlite3_stmt *q = NULL;
-    assert_int_equal(sqlite3_open_v2(getenv("PGENRM_STORE"), &db, SQLITE_OPEN_READWRITE, NULL), SQLITE_OK);
-    assert_int_equal(sqlite3_prepare_v2(db, "PRAGMA integrity_check", -1, &q, NULL), SQLITE_OK);
-    assert_int_equal(sqlite3_step(q), SQLITE_ROW);
-    assert_string_equal((const char *)sqlite3_column_text(q, 0), "ok");
-    sqlite3_finalize(q);
-    assert_int_equal(
-        sqlite3_prepare_v2(db,
-                           "SELECT count(*), coalesce(max(CAST(substr(conversation, 2) AS INTEGER)) + 1, 0) FROM pairs",
-                           -1, &q, NULL),
-        SQLITE_OK);
-    assert_int_equal(sqlite3_step(q), SQLITE_ROW);
-    assert_int_equal(sqlite3_column_int64(q, 0), sqlite3_column_int64(q, 1));
-    sqlite3_finalize(q);
-    sqlite3_close(db);
+    const char *at = getenv("PGENRM_STORE");
+    if (!on_postgres)
+        assert_int_equal(ask_sql(at, "SELECT count(*) FROM pragma_integrity_check WHERE integrity_check = 'ok'"), 1);
+    char sql[200];
+    snprintf(sql, sizeof sql, "SELECT coalesce(max(CAST(substr(conversation, 2) AS INTEGER)) + 1, 0) FROM %spairs",
+             on_postgres ? "pgenrm." : "");
+    assert_int_equal(count_in(at, "pairs", "true"), ask_sql(at, sql));
 }
 
 /* Killed again and again, each time a little later: never damaged, and at the end what an import in peace makes. 5
@@ -172,27 +196,57 @@ static void assert_whole(void) {
 static void test_kills(void **state) {
     (void)state;
     write_pairs();
-    setenv("PGENRM_STORE", path_of("killed.db"), 1);
+    use_store("killed.db", "peace.db");
     assert_ends("pgenrm user import -q examples/users.jsonl && pgenrm user forget -q ann ben chi", 0,
                 ""); /* the tables are there */
     int killed = 0;
     for (int i = 0; i < 5; i++) {
-        killed += kill_import(20 + 25 * i);
+        killed += kill_import((on_postgres ? 4 : 1) * (20 + 25 * i));
         assert_whole();
     }
     assert_true(killed >= 2);
-    assert_ends("pgenrm user import -q $(dirname $PGENRM_STORE)/pairs.jsonl", 0, "");
-    assert_prints("d=$(dirname $PGENRM_STORE) && pgenrm user import -q --store $d/peace.db $d/pairs.jsonl",
-                  "300 new users, 30000 new pairs (");
-    assert_prints("d=$(dirname $PGENRM_STORE) && pgenrm user export --store $d/peace.db > $d/peace && pgenrm user "
-                  "export | cmp - $d/peace && echo same",
+    assert_ends("pgenrm user import -q $SCRATCH/pairs.jsonl", 0, "");
+    assert_prints("pgenrm user import -q --store $OTHER $SCRATCH/pairs.jsonl", "300 new users, ");
+    assert_prints("pgenrm user export --store $OTHER > $SCRATCH/peace && pgenrm user export | cmp - $SCRATCH/peace && "
+                  "echo same",
                   "same\n");
+}
+
+/* Two programs import the same file at the same time, beginning with an empty store: both end well, each pair is new to
+ * one of them and known to the other, and the store is what one alone makes. Needs test_kills' file. */
+static void test_two_imports(void **state) {
+    (void)state;
+    use_store("two.db", NULL);
+    ran r = run_to(
+        "for i in 1 2; do pgenrm user import -q --json $SCRATCH/pairs.jsonl > $SCRATCH/two.$i & eval p$i=$!; done; "
+        "wait $p1 && wait $p2 && cat $SCRATCH/two.1 $SCRATCH/two.2",
+        0, "");
+    json_int_t users = 0, pairs = 0, known = 0;
+    const char *text = r.out;
+    for (int i = 0; i < 2; i++) {
+        json_error_t e;
+        json_t *j = json_loads(text, JSON_DISABLE_EOF_CHECK, &e);
+        assert_non_null(j);
+        users += json_integer_value(json_object_get(j, "users"));
+        pairs += json_integer_value(json_object_get(j, "pairs"));
+        known += json_integer_value(json_object_get(j, "known"));
+        text += e.position;
+        json_decref(j);
+    }
+    run_free(&r);
+    assert_int_equal(users, 300);
+    assert_int_equal(pairs, n_pairs());
+    assert_int_equal(known, n_pairs());
+    assert_prints("pgenrm user export | cmp - $SCRATCH/peace && echo same", "same\n");
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_usage),       cmocka_unit_test(test_examples),    cmocka_unit_test(test_work),
         cmocka_unit_test(test_other_forms), cmocka_unit_test(test_bad_records), cmocka_unit_test(test_kills),
+        cmocka_unit_test(test_two_imports),
     };
-    return cmocka_run_group_tests(tests, begin, remove_folder);
+    int failed = cmocka_run_group_tests_name("files", tests, begin_over_files, end_files);
+    if (postgres_start()) failed += cmocka_run_group_tests_name("PostgreSQL", tests, begin_over_postgres, end_postgres);
+    return failed;
 }

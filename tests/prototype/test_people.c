@@ -1,18 +1,25 @@
 /* Who is similar to a request's user: his kind, never himself, no test rows; cold starts say so;
- * the same statement is the most relevant. */
+ * the same statement is the most relevant. Over a file, and over PostgreSQL what reads or writes a store. */
 #include "../base/faults.h"
-#include "../base/scratch.h"
+#include "../base/stores.h"
 
 #include "made_store.h"
 #include "prototype/people.h"
 
 #define BERT PGR_SOURCE_DIR "/tests/golden/hf-tiny-bert"
 
-static char db[80];
+static char db[200];
 
-static int setup(void **state) {
-    if (make_folder(state) != 0) return -1;
-    snprintf(db, sizeof db, "%s/users.db", scratch);
+static int over_files(void **state) {
+    if (begin_files(state) != 0) return -1;
+    snprintf(db, sizeof db, "%s", store_at("users.db"));
+    return 0;
+}
+
+static int over_postgres(void **state) {
+    if (begin_postgres(state) != 0) return -1;
+    setenv("PGENRM_HOME", scratch, 1); /* where its prototypes are */
+    snprintf(db, sizeof db, "%s", store_at("users.db"));
     return 0;
 }
 
@@ -21,21 +28,25 @@ static people *open_people(pgr_proto_by by, const char *embedder) {
     pgr_embedder *e = NULL;
     pgr_proto_options o = pgr_proto_options_default();
     pgr_error err;
-    char protos[100];
+    char *protos = NULL;
     people *p;
-    snprintf(protos, sizeof protos, "%s.protos", db);
+    assert_int_equal(pgr_store_protos(db, &protos, &err), PGR_OK);
     assert_int_equal(pgr_embedder_open(BERT, NULL, &e, &err), PGR_OK);
     o.by = by, o.k = 2, o.epochs = 0, o.dims = 256, o.embedder = e, o.n_thread = 1;
     if (pgr_proto_build(s, protos, &o, &err) != PGR_OK) fail_msg("%s", err.message);
     pgr_embedder_close(e);
     pgr_store_close(s);
+    pgr_free(protos);
     if (pgr_people_open(db, NULL, embedder, 1, &p, &err) != PGR_OK) fail_msg("%s", err.message);
     return p;
 }
 
 static void close_people(people *p) {
     pgr_people_close(p);
-    remove_store(db);
+    if (on_postgres)
+        run_sql(db, "DROP SCHEMA pgenrm CASCADE");
+    else
+        remove_store(db);
 }
 
 /* A request of `user`, who has a history of two pairs of a kind (or none: kind -1). */
@@ -254,5 +265,10 @@ int main(void) {
                                        cmocka_unit_test(test_scope),     cmocka_unit_test(test_scope_of_strangers),
                                        cmocka_unit_test(test_relevance), cmocka_unit_test(test_forgotten),
                                        cmocka_unit_test(test_errors),    cmocka_unit_test(test_memory)};
-    return cmocka_run_group_tests(tests, setup, remove_folder);
+    const struct CMUnitTest servers[] = {cmocka_unit_test(test_votes), cmocka_unit_test(test_choices),
+                                         cmocka_unit_test(test_scope), cmocka_unit_test(test_forgotten),
+                                         cmocka_unit_test(test_memory)};
+    int failed = cmocka_run_group_tests_name("a file", tests, over_files, end_files);
+    if (postgres_start()) failed += cmocka_run_group_tests_name("PostgreSQL", servers, over_postgres, end_postgres);
+    return failed;
 }

@@ -1,9 +1,10 @@
 /* test_store.c - a store of users: what goes in comes out, once; all of a batch or none; older, newer and foreign
- * files; what is derived goes with its user. */
+ * ones; what is derived goes with its user. Over files and over PostgreSQL, and then what only one of them has: damaged
+ * files, a server that goes away. */
 #include <math.h>
-#include <sqlite3.h>
 
 #include "../base/faults.h"
+#include "../base/stores.h"
 #include "dataset_make.h"
 #include "user/store.h"
 
@@ -34,7 +35,7 @@ static pgr_store *open_store(const char *path, pgr_store_mode mode) {
 }
 
 static pgr_store *new_store(const char *name) {
-    return open_store(path_of(name), PGR_STORE_CREATE);
+    return open_store(store_at(name), PGR_STORE_CREATE);
 }
 
 static void put_pair(pgr_store *s, pair_record p, bool want_added) {
@@ -51,33 +52,14 @@ static void assert_counts(pgr_store *s, size_t users, size_t pairs) {
     assert_int_equal(n_pair, pairs);
 }
 
-/* A single value that SQL says of the file. */
-static int64_t ask_sql(const char *path, const char *sql) {
-    sqlite3 *db = NULL;
-    sqlite3_stmt *q = NULL;
-    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
-    if (sqlite3_prepare_v2(db, sql, -1, &q, NULL) != SQLITE_OK) fail_msg("%s", sqlite3_errmsg(db));
-    int64_t v = sqlite3_step(q) == SQLITE_ROW ? sqlite3_column_int64(q, 0) : -1;
-    sqlite3_finalize(q);
-    sqlite3_close(db);
-    return v;
-}
-
-static void run_sql(const char *path, const char *sql) {
-    sqlite3 *db = NULL;
-    char *why = NULL;
-    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
-    if (sqlite3_exec(db, sql, NULL, NULL, &why) != SQLITE_OK) fail_msg("%s", why);
-    sqlite3_close(db);
-}
-
 static void assert_refused(const char *path, pgr_store_mode mode, pgr_status want, const char *message) {
     pgr_store *s = NULL;
     pgr_error err = {0};
     assert_int_equal(pgr_store_open(path, mode, &s, &err), want);
     assert_null(s);
-    assert_non_null(strstr(err.message, path));
-    assert_string_equal(strstr(err.message, ": ") ? strstr(err.message, ": ") + 2 : "", message);
+    size_t n = strlen(path);
+    assert_true(strncmp(err.message, path, n) == 0 && strncmp(err.message + n, ": ", 2) == 0);
+    assert_string_equal(err.message + n + 2, message);
 }
 
 /* ---- in and out ---- */
@@ -112,7 +94,7 @@ static void test_in_and_out(void **state) {
     put_pair(s, full_pair("ü1", "two"), true);
     pgr_store_close(s);
 
-    s = open_store(path_of("a.db"), PGR_STORE_READ);
+    s = open_store(store_at("a.db"), PGR_STORE_READ);
     assert_counts(s, 2, 3);
     bool there = false;
     assert_int_equal(store_has_user(s, "u2", &there, NULL), PGR_OK);
@@ -176,7 +158,7 @@ static void test_same_pair(void **state) {
 
 static void test_batches(void **state) {
     (void)state;
-    pgr_store *s = new_store("batch.db"), *reader = open_store(path_of("batch.db"), PGR_STORE_READ);
+    pgr_store *s = new_store("batch.db"), *reader = open_store(store_at("batch.db"), PGR_STORE_READ);
     assert_int_equal(store_begin(s, NULL), PGR_OK);
     put_pair(s, full_pair("u1", "one"), true);
     assert_counts(reader, 0, 0); /* not yet there for others */
@@ -192,8 +174,78 @@ static void test_batches(void **state) {
     pgr_store_close(s); /* without commit: as if it had not begun */
     assert_counts(reader, 1, 2);
     pgr_store_close(reader);
+    if (on_postgres) return;
     assert_int_equal(
         ask_sql(path_of("batch.db"), "SELECT count(*) FROM pragma_integrity_check WHERE integrity_check = 'ok'"), 1);
+}
+
+/* Who finds another program at work waits, and says so when he has waited enough. */
+static void test_busy(void **state) {
+    (void)state;
+    pgr_store *s = new_store("busy.db"), *other = open_store(store_at("busy.db"), PGR_STORE_WRITE);
+    put_pair(s, full_pair("u1", "one"), true);
+    store_set_patience(other, 50);
+    assert_int_equal(store_begin(s, NULL), PGR_OK);
+    put_pair(s, full_pair("u1", "two"), true);
+    pgr_error err = {0};
+    assert_int_equal(store_begin(other, &err), PGR_E_IO);
+    assert_non_null(strstr(err.message, ": another program has been using the store for 0.05 seconds, try again"));
+    bool added = false;
+    pair_record p = full_pair("u1", "two");
+    assert_int_equal(store_put_pair(other, &p, &added, NULL), PGR_E_IO); /* the same pair: it may yet come */
+    assert_int_equal(store_commit(s, NULL), PGR_OK);
+    put_pair(other, full_pair("u1", "two"), false);
+    assert_int_equal(store_begin(other, NULL), PGR_OK);
+    put_pair(other, full_pair("u1", "three"), true);
+    assert_int_equal(store_commit(other, NULL), PGR_OK);
+    assert_counts(s, 1, 3);
+    pgr_store_close(other);
+    pgr_store_close(s);
+}
+
+enum { WRITERS = 4, WRITES = 15 };
+
+/* One of several programs: the pairs of a user whom all write, each from another place on, and of one of its own. */
+static bool write_as(int w) {
+    pgr_store *s = NULL;
+    bool good = pgr_store_open(store_at("many.db"), PGR_STORE_WRITE, &s, NULL) == PGR_OK;
+    for (int i = 0; i < WRITES && good; i++) {
+        char json[300];
+        pgr_imported got;
+        snprintf(
+            json, sizeof json,
+            "{\"id\":\"%s%d\",\"history\":[{\"query\":\"q\",\"chosen\":\"%d\",\"rejected\":\"no\"},{\"query\":\"q\","
+            "\"chosen\":\"%d\",\"rejected\":\"no\"}]}",
+            i % 2 ? "all" : "own", i % 2 ? 0 : w, (i + 4 * w) % WRITES, (i + 9 * w + 7) % WRITES);
+        good = pgr_user_add(s, json, strlen(json), NULL, &got, NULL) == PGR_OK;
+    }
+    pgr_store_close(s);
+    return good;
+}
+
+/* Several programs add pairs of the same user in different orders: none fails, each pair is there once. */
+static void test_many_writers(void **state) {
+    (void)state;
+    pgr_store_close(new_store("many.db"));
+    pid_t children[WRITERS];
+    for (int w = 0; w < WRITERS; w++) {
+        children[w] = fork();
+        if (children[w] == 0) _exit(!write_as(w));
+    }
+    for (int w = 0; w < WRITERS; w++) {
+        int status = -1;
+        assert_true(children[w] > 0 && waitpid(children[w], &status, 0) == children[w]);
+        assert_int_equal(status, 0);
+    }
+    const char *at = store_at("many.db");
+    assert_int_equal(count_in(at, "users", "true"), 1 + WRITERS);
+    assert_int_equal(count_in(at, "users", "id = 'all0'"), 1);
+    int64_t pairs = count_in(at, "pairs", "true");
+    char sql[200];
+    snprintf(sql, sizeof sql, "SELECT count(*) FROM (SELECT DISTINCT \"user\", chosen FROM %spairs) d",
+             on_postgres ? "pgenrm." : "");
+    assert_int_equal(ask_sql(at, sql), pairs);
+    assert_in_range(pairs, WRITES + WRITERS * WRITES / 2, (1 + WRITERS) * WRITES);
 }
 
 static pgr_status collect(void *ctx, const stored_user *u, pgr_error *err) {
@@ -259,10 +311,10 @@ static void test_derived(void **state) {
     assert_int_equal(pgr_user_forget(s, ids, 1, NULL), PGR_OK);
     pgr_store_close(s);
     arena_free(&a);
-    const char *path = path_of("derived.db");
-    assert_int_equal(ask_sql(path, "SELECT count(*) FROM vectors"), 0);
-    assert_int_equal(ask_sql(path, "SELECT count(*) FROM analyses"), 0);
-    assert_int_equal(ask_sql(path, "SELECT count(*) FROM pairs"), 1);
+    const char *at = store_at("derived.db");
+    assert_int_equal(count_in(at, "vectors", "true"), 0);
+    assert_int_equal(count_in(at, "analyses", "true"), 0);
+    assert_int_equal(count_in(at, "pairs", "true"), 1);
 }
 
 /* ---- other files ---- */
@@ -321,12 +373,6 @@ static void test_other_files(void **state) {
                    "found a database without tables, expected a store of users");
     pgr_store *s = open_store(path_of("a/b/c.db"), PGR_STORE_CREATE); /* with its folders */
     pgr_store_close(s);
-    pgr_error err = {0};
-    char *found = NULL;
-    assert_int_equal(pgr_store_find("postgres://me:secret@host/db", &found, &err), PGR_E_UNSUPPORTED);
-    assert_string_equal(err.message,
-                        "postgres://host/db: stores in PostgreSQL are not built in, expected the path of a file");
-    assert_int_equal(pgr_store_open("postgresql://host/db", PGR_STORE_READ, &s, &err), PGR_E_UNSUPPORTED);
 }
 
 /* Pages overwritten with noise: an error that names the file, or what is still whole; never a crash. */
@@ -365,7 +411,7 @@ static void test_damage(void **state) {
 
 /* ---- memory ---- */
 
-/* Ours only: SQLite has an allocator of its own. */
+/* Ours only: SQLite and libpq have allocators of their own. */
 static bool work_once(void) {
     pgr_store *s = NULL;
     arena a = {0};
@@ -375,7 +421,7 @@ static bool work_once(void) {
     pair_record p = full_pair("u1", "one");
     static const char *const criteria[] = {"short"};
     user_record r = {.id = "u1", .criteria = criteria, .n_criteria = 1, .demographics = "d"};
-    bool good = pgr_store_open(path_of("mem.db"), PGR_STORE_CREATE, &s, NULL) == PGR_OK
+    bool good = pgr_store_open(store_at("mem.db"), PGR_STORE_CREATE, &s, NULL) == PGR_OK
                 && store_begin(s, NULL) == PGR_OK && store_put_user(s, &r, NULL) == PGR_OK
                 && store_put_pair(s, &p, &added, NULL) == PGR_OK && store_commit(s, NULL) == PGR_OK
                 && store_load_user(s, "u1", NULL, &a, &u, NULL) == PGR_OK && store_count(s, &n, &n, NULL) == PGR_OK;
@@ -386,14 +432,244 @@ static bool work_once(void) {
 
 static void test_out_of_memory(void **state) {
     (void)state;
-    assert_true(fail_each_allocation(work_once) > 10);
+    assert_true(fail_allocations(work_once, on_postgres ? 10 : 1) > 10); /* each run of it is a connection */
 }
 
+/* ---- addresses ---- */
+
+static void assert_address_refused(const char *address, pgr_status want, const char *says) {
+    pgr_error err = {0};
+    char *found = NULL;
+    pgr_store *s = NULL;
+    assert_int_equal(pgr_store_find(address, &found, &err), want);
+    assert_non_null(strstr(err.message, says));
+    assert_null(strstr(err.message, "secret"));
+    assert_int_equal(pgr_store_open(address, PGR_STORE_READ, &s, &err), want);
+    assert_non_null(strstr(err.message, says));
+    assert_null(strstr(err.message, "secret"));
+    assert_null(s);
+}
+
+static char *protos_of(const char *path) {
+    char *file = NULL;
+    pgr_error err = {0};
+    if (pgr_store_protos(path, &file, &err) != PGR_OK) fail_msg("%s", err.message);
+    return file;
+}
+
+/* A password is in no message and in no name. */
+static void test_addresses(void **state) {
+    (void)state;
+    char *file = protos_of("/a/users.db");
+    assert_string_equal(file, "/a/users.db.protos");
+    pgr_free(file);
+#ifndef PGR_POSTGRES
+    assert_address_refused("postgres://me:secret@host/db", PGR_E_UNSUPPORTED, "libpq-dev");
+#else
+    static const char *const bad[] = {"postgres://me:se/secret@host/db", "postgresql://me:se@secret@host/db",
+                                      "postgres://me:1/secret@host/db",  "postgres://me:secret@host:port/db",
+                                      "postgres://host/db?secret=1",     "postgres://[secret/db"};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        assert_address_refused(bad[i], PGR_E_ARG, "postgres://...: found an address that cannot be read, expected");
+    char *found = NULL;
+    assert_int_equal(pgr_store_find("postgresql://me:secret@host/db", &found, NULL), PGR_OK);
+    assert_string_equal(found, "postgresql://me:secret@host/db"); /* as it is: it is to be opened */
+    pgr_free(found);
+    setenv("PGENRM_HOME", "/home/me", 1);
+    file = protos_of("postgres://me:secret@host:5433/db?sslmode=require");
+    unsetenv("PGENRM_HOME");
+    assert_string_equal(file, "/home/me/postgres-host-5433-db.protos");
+    pgr_free(file);
+    pgr_store *s = NULL;
+    pgr_error err = {0};
+    assert_int_equal(pgr_store_open("postgres://me:secret@127.0.0.1:1/db", PGR_STORE_READ, &s, &err), PGR_E_IO);
+    static const char says[] = "postgres://me@127.0.0.1:1/db: connection to server at \"127.0.0.1\"";
+    assert_true(strncmp(err.message, says, strlen(says)) == 0);
+    assert_null(strstr(err.message, "secret"));
+#endif
+}
+
+/* ---- PostgreSQL only ---- */
+
+/* As the program of version 2 left it, a newer one, another program's schema, and nothing. */
+static void test_other_schemas(void **state) {
+    (void)state;
+    const char *at = store_at("old.db");
+    assert_refused(at, PGR_STORE_WRITE, PGR_E_IO,
+                   "there is no store yet (`pgenrm user import` or `user add` makes one)");
+    pgr_store *s = new_store("old.db");
+    put_pair(s, full_pair("u", "one"), true);
+    pgr_store_close(s);
+    run_sql(at, "ALTER TABLE pgenrm.pairs DROP COLUMN weight, DROP COLUMN best_of");
+    run_sql(at, "UPDATE pgenrm.store SET version = 2");
+    s = open_store(at, PGR_STORE_READ);
+    arena a = {0};
+    stored_user u;
+    assert_int_equal(store_load_user(s, "u", NULL, &a, &u, NULL), PGR_OK);
+    assert_true(u.n_pair == 1 && u.pairs[0].weight == 1);
+    arena_free(&a);
+    pgr_store_close(s);
+    assert_int_equal(ask_sql(at, "SELECT version FROM pgenrm.store"), 3);
+    run_sql(at, "UPDATE pgenrm.store SET version = 4");
+    assert_refused(at, PGR_STORE_CREATE, PGR_E_UNSUPPORTED,
+                   "found version 4 of the store, expected at most 3: a newer pgenrm wrote it");
+    at = store_at("other.db");
+    run_sql(at, "CREATE SCHEMA pgenrm CREATE TABLE t(x INTEGER)");
+    assert_refused(at, PGR_STORE_CREATE, PGR_E_FORMAT,
+                   "found a schema \"pgenrm\" of another program, expected a store of users");
+    at = store_at("granted.db");
+    run_sql(at, "CREATE SCHEMA pgenrm"); /* made by an administrator */
+    pgr_store_close(open_store(at, PGR_STORE_CREATE));
+    assert_int_equal(ask_sql(at, "SELECT version FROM pgenrm.store"), 3);
+}
+
+/* The server ends a connection between two calls and within a batch: what only reads does not notice, a write is an
+ * error once, nothing of the batch is there, and everything goes on afterwards. */
+static void test_server_goes_away(void **state) {
+    (void)state;
+    pgr_store *s = new_store("gone.db");
+    const char *at = store_at("gone.db");
+    put_pair(s, full_pair("u1", "one"), true);
+    assert_true(postgres_cut(at));
+    assert_counts(s, 1, 1);
+    assert_true(postgres_cut(at));
+    assert_int_equal(store_begin(s, NULL), PGR_OK); /* nor does this: nothing was done yet */
+    put_pair(s, full_pair("u1", "two"), true);
+    assert_true(postgres_cut(at));
+    bool added = false;
+    pgr_error err = {0};
+    pair_record p = full_pair("u1", "three");
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(store_put_pair(s, &p, &added, &err), PGR_E_IO);
+        assert_true(strncmp(err.message, at, strlen(at)) == 0);
+        assert_non_null(strstr(err.message, ": the server is gone ("));
+        assert_non_null(strstr(err.message, "what was not committed is undone, try again"));
+    }
+    assert_int_equal(store_commit(s, &err), PGR_E_IO);
+    assert_counts(s, 1, 1);
+    assert_true(postgres_cut(at));
+    assert_int_equal(store_put_vector(s, 1, "chosen", "e", &(float){1}, 1, &err), PGR_E_IO);
+    assert_int_equal(store_put_vector(s, 1, "chosen", "e", &(float){1}, 1, &err), PGR_OK);
+    put_pair(s, full_pair("u1", "two"), true);
+    pgr_store_close(s);
+    s = open_store(at, PGR_STORE_READ);
+    assert_true(postgres_cut(at));
+    assert_counts(s, 1, 2);
+    assert_int_equal(store_put_pair(s, &p, &added, &err), PGR_E_IO); /* still opened for reading */
+    pgr_store_close(s);
+}
+
+/* The whole server dies as by kill -9 and is started again. */
+static void test_server_dies(void **state) {
+    (void)state;
+    pgr_store *s = new_store("dies.db");
+    put_pair(s, full_pair("u1", "one"), true);
+    assert_true(postgres_down());
+    const char *store_path = pgr_store_path(s);
+    pgr_error err = {0};
+    size_t n = 0;
+    assert_int_equal(store_count(s, &n, &n, &err), PGR_E_IO);
+    assert_true(strncmp(err.message, store_path, strlen(store_path)) == 0);
+    assert_int_equal(store_begin(s, &err), PGR_E_IO);
+    assert_true(postgres_up());
+    assert_int_equal(store_begin(s, &err), PGR_OK);
+    put_pair(s, full_pair("u1", "two"), true);
+    assert_int_equal(store_commit(s, NULL), PGR_OK);
+    assert_counts(s, 1, 2);
+    pgr_store_close(s);
+}
+
+/* The server undoes what another program's rows are in the way of: it is done again, as often as is sensible. A trigger
+ * plays the other program for the first `times` insertions. */
+static void make_conflicts(const char *at, int times) {
+    char sql[500];
+    snprintf(
+        sql, sizeof sql,
+        "DROP SEQUENCE IF EXISTS n; CREATE SEQUENCE n; CREATE OR REPLACE FUNCTION f() RETURNS trigger LANGUAGE "
+        "plpgsql AS $$ BEGIN IF nextval('public.n') <= %d THEN RAISE EXCEPTION 'made' USING ERRCODE = '40P01'; END "
+        "IF; RETURN NEW; END $$; CREATE OR REPLACE TRIGGER t BEFORE INSERT ON pgenrm.pairs FOR EACH ROW EXECUTE "
+        "FUNCTION f()",
+        times);
+    run_sql(at, sql);
+}
+
+static void test_conflicts(void **state) {
+    (void)state;
+    static const char user[] = "{\"id\":\"u\",\"history\":[{\"query\":\"q\",\"chosen\":\"c\",\"rejected\":\"r\"}]}";
+    pgr_store *s = new_store("conflicts.db");
+    const char *at = store_at("conflicts.db");
+    pgr_imported got;
+    pgr_error err = {0};
+    make_conflicts(at, 3);
+    assert_int_equal(pgr_user_add(s, user, strlen(user), NULL, &got, &err), PGR_OK);
+    assert_true(got.users == 1 && got.pairs == 1 && got.known == 0);
+    make_conflicts(at, 3);
+    put_pair(s, full_pair("u", "one"), true);
+    make_conflicts(at, 1000);
+    bool added = false;
+    pair_record p = full_pair("v", "two");
+    assert_int_equal(store_put_pair(s, &p, &added, &err), PGR_E_IO);
+    assert_non_null(strstr(err.message, "another program changed the same rows at the same moment (made), try again"));
+    make_conflicts(at, 1000);
+    static const char other[] = "{\"id\":\"w\",\"history\":[{\"query\":\"q\",\"chosen\":\"c\",\"rejected\":\"r\"}]}";
+    assert_int_equal(pgr_user_add(s, other, strlen(other), NULL, &got, &err), PGR_E_IO);
+    assert_int_equal(ask_sql(at, "SELECT last_value FROM n"), 5); /* tries */
+    assert_int_equal(count_in(at, "users", "id = 'w'"), 0);
+    assert_int_equal(count_in(at, "pairs", "true"), 2);
+    pgr_store_close(s);
+}
+
+/* Pairs of one user each do not wait for a batch of many, where they are of other users. */
+static void test_users_beside_batch(void **state) {
+    (void)state;
+    static const char user[] = "{\"id\":\"b\",\"history\":[{\"query\":\"q\",\"chosen\":\"c\",\"rejected\":\"r\"}]}";
+    pgr_store *s = new_store("beside.db"), *other = open_store(store_at("beside.db"), PGR_STORE_WRITE);
+    store_set_patience(other, 2000);
+    pgr_imported got;
+    assert_int_equal(store_begin(s, NULL), PGR_OK);
+    put_pair(s, full_pair("a", "one"), true);
+    assert_int_equal(pgr_user_add(other, user, strlen(user), NULL, &got, NULL), PGR_OK);
+    assert_int_equal(store_commit(s, NULL), PGR_OK);
+    assert_counts(s, 2, 2);
+    pgr_store_close(other);
+    pgr_store_close(s);
+}
+
+/* A name that comes from a command line may be anything: the server takes UTF-8 only. */
+static void test_not_utf8(void **state) {
+    (void)state;
+    pgr_store *s = new_store("utf8.db");
+    bool there = false;
+    pgr_error err = {0};
+    assert_int_equal(store_has_user(s, "a\xff", &there, &err), PGR_E_ARG);
+    assert_non_null(strstr(err.message, ": found a text that is not UTF-8, expected UTF-8"));
+    put_pair(s, full_pair("\xC3\xBC \x01 \xF0\x9F\x99\x82", "one"), true);
+    pgr_store_close(s);
+}
+
+#define BOTH                                                                                                           \
+    cmocka_unit_test(test_in_and_out), cmocka_unit_test(test_same_pair), cmocka_unit_test(test_batches),               \
+        cmocka_unit_test(test_busy), cmocka_unit_test(test_many_writers), cmocka_unit_test(test_each_user),            \
+        cmocka_unit_test(test_derived), cmocka_unit_test(test_out_of_memory)
+
 int main(void) {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_in_and_out),  cmocka_unit_test(test_same_pair), cmocka_unit_test(test_batches),
-        cmocka_unit_test(test_each_user),   cmocka_unit_test(test_derived),   cmocka_unit_test(test_older_version),
-        cmocka_unit_test(test_other_files), cmocka_unit_test(test_damage),    cmocka_unit_test(test_out_of_memory),
+    const struct CMUnitTest files[] = {
+        BOTH,
+        cmocka_unit_test(test_older_version),
+        cmocka_unit_test(test_other_files),
+        cmocka_unit_test(test_damage),
+        cmocka_unit_test(test_addresses),
     };
-    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+    const struct CMUnitTest servers[] = {
+        BOTH,
+        cmocka_unit_test(test_other_schemas),
+        cmocka_unit_test(test_server_goes_away),
+        cmocka_unit_test(test_server_dies),
+        cmocka_unit_test(test_conflicts),
+        cmocka_unit_test(test_users_beside_batch),
+        cmocka_unit_test(test_not_utf8),
+    };
+    int failed = cmocka_run_group_tests_name("files", files, begin_files, end_files);
+    if (postgres_start()) failed += cmocka_run_group_tests_name("PostgreSQL", servers, begin_postgres, end_postgres);
+    return failed;
 }

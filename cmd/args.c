@@ -47,8 +47,8 @@ static const char *const LEVELS[] = {"error", "warn", "info", "debug", NULL};
 
 static const option_row COMMON[] = {
     {'m', "model", "PATH|NAME",
-     "GGUF file, Hugging Face folder, or a name below the cache folder (default: $PGENRM_MODEL, else the default "
-     "model)",
+     "GGUF file, Hugging Face folder, a name below the cache folder, or http://HOST/v1 of a server "
+     "(docs/remote.md) (default: $PGENRM_MODEL, else the default model)",
      OPTION_AT(common_options, model)},
     {0, "lora", "PATH[:SCALE]",
      "LoRA adapter on top of the model: a PEFT folder or a GGUF file; may be repeated (default scale: 1); none: "
@@ -68,6 +68,25 @@ static const option_row COMMON[] = {
     {0, "log-level", "LEVEL", "error, warn, info or debug (default: warn)", .type = PGR_OPTION_CHOICE,
      .choices = LEVELS, .take = take_level},
     {'h', "help", NULL, "this text", .type = PGR_OPTION_FLAG},
+    {0},
+};
+
+static const option_row REMOTE[] = {
+    {0, "remote-model", "NAME", "the model's name there (default: the first that is listed)",
+     OPTION_AT(common_options, remote.model)},
+    {0, "remote-jobs", "N", "requests in flight, at all addresses together (default: 64)",
+     OPTION_AT(common_options, remote.jobs), .lo = 1, .hi = 65536},
+    {0, "remote-timeout", "S", "seconds that one try of a request may take (default: 600)",
+     OPTION_AT(common_options, remote.timeout_s), .lo = 0.001, .hi = 86400},
+    {0, "remote-budget", "N",
+     "tokens, prompts and chains of all requests together; what goes beyond it fails (default: "
+     "no limit)",
+     OPTION_AT(common_options, remote.max_tokens), .lo = 1, .hi = 0x1p62},
+    {0, "remote-context", "N", "tokens of a prompt and its chain (default: as the server says)",
+     OPTION_AT(common_options, remote.context), .lo = 128, .hi = 0x1p30},
+    {0, "remote-tokenizer", "PATH|NAME",
+     "files of the same model, to count tokens with (default: the server counts, else they are estimated)",
+     OPTION_AT(common_options, remote.tokenizer)},
     {0},
 };
 
@@ -175,6 +194,9 @@ static void print_help(const command *c) {
     print_rows(c);
     printf("\nCommon options:\n");
     print_options(c, COMMON);
+    if (c->remote)
+        printf("\nWith --model http://HOST[:PORT]/v1[,...] (the key: $PGENRM_API_KEY, else $OPENAI_API_KEY):\n");
+    if (c->remote) print_options(c, REMOTE);
     printf("\nExit status: 0 done; 1 it could not be done; 2 wrong usage; 3 done, but some items failed; 130 "
            "interrupted.\n");
     printf("\nExample:\n  %s\n", c->example);
@@ -269,8 +291,9 @@ int args_parse(const command *c, int argc, char **argv, common_options *common, 
     parser p = {.c = c, .letters = ":"}; /* ':' first: a missing value is told apart from an unknown option */
     add_options(&p, c->options, false);
     add_options(&p, COMMON, true);
+    if (c->remote) add_options(&p, REMOTE, true);
     add_rows(&p);
-    *common = (common_options){.seed = -1};
+    *common = (common_options){.seed = -1, .remote = pgr_remote_options_default()};
     opterr = 0;
     optind = 1;
     for (int answer; (answer = getopt_long(argc, argv, p.letters, p.longs, NULL)) != -1;) {

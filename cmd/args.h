@@ -30,10 +30,11 @@ typedef struct command {
     size_t rows_at;                  /* where that struct lies in the ctx of args_parse */
     unsigned rows_use;               /* only rows that have all of these bits of pgr_option.use */
     unsigned without;                /* ARGS_NO_... together */
+    bool remote;                     /* its engine may stand behind an address: it takes --remote-... */
     int (*run)(const struct command *self, int argc, char **argv); /* an exit status */
 } command;
 
-enum { ARGS_MAX_LORA = 16, ARGS_MAX = 64 /* options of a command; given ones beyond are not kept */ };
+enum { ARGS_MAX_LORA = 16, ARGS_MAX = 96 /* options of a command; given ones beyond are not kept */ };
 
 typedef struct lora_option { /* PATH[:SCALE] */
     const char *text;        /* the path is its first n bytes */
@@ -49,6 +50,7 @@ typedef struct common_options {
     pgr_dtype dtype;
     int n_thread;
     int64_t seed; /* -1: not given */
+    pgr_remote_options remote; /* without the addresses, which are the model */
     bool json, quiet;
     const char *given[ARGS_MAX]; /* (n_given) the command's options, by name, as they came */
     size_t n_given;

@@ -423,5 +423,6 @@ const command CMD_BENCH = {
     .rows = pgr_judge_option_rows,
     .rows_at = offsetof(bench_run, o.judge),
     .rows_use = PGR_OPTION_VERDICT,
+    .remote = true,
     .run = run,
 };

@@ -90,6 +90,8 @@ static const char *finish_name(pgr_finish finish) {
         return "length";
     case PGR_FINISH_DEADLINE:
         return "deadline";
+    case PGR_FINISH_FAILED:
+        return "failed";
     }
     return "stop";
 }
@@ -182,5 +184,6 @@ const command CMD_GENERATE = {
         "text, unless --parse-special. - reads it from standard input.",
     .example = "pgenrm generate -n 2 --max-tokens 40 'Name three uses of a paper clip.'",
     .options = OPTIONS,
+    .remote = true,
     .run = run,
 };

@@ -83,5 +83,6 @@ const command CMD_LABEL = {
     .options = OPTIONS,
     .rows = pgr_judge_option_rows,
     .rows_at = offsetof(label_run, judge.o),
+    .remote = true,
     .run = run,
 };

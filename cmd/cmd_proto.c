@@ -203,7 +203,7 @@ static int open_analyst(proto_run *r) {
     r->analyst = (pgr_analyst){r->model.engine, &r->judge};
     r->o.analyse = pgr_analyse;
     r->o.analyse_ctx = &r->analyst;
-    r->o.analyst = pgr_model_name(r->model.model);
+    r->o.analyst = pgr_engine_name(r->model.engine);
     return EXIT_DONE;
 }
 
@@ -296,5 +296,6 @@ const command CMD_PROTO = {
         "--by votes needs no model, choices an embedder, analysis an embedder and a model (-m).",
     .example = "pgenrm proto show tests/fuzz/corpus/artefact/small",
     .options = OPTIONS,
+    .remote = true,
     .run = run,
 };

@@ -311,5 +311,6 @@ const command CMD_SCORE = {
     .options = OPTIONS,
     .rows = pgr_judge_option_rows,
     .rows_at = offsetof(score_run, judge.o),
+    .remote = true,
     .run = run,
 };

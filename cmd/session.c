@@ -9,10 +9,15 @@
 
 /* ---- the model ---- */
 
-int find_model(const common_options *o, char **path) {
+const char *remote_addresses(const common_options *o) {
     const char *name = o->model ? o->model : getenv("PGENRM_MODEL");
-    if (name && (strncmp(name, "http://", 7) == 0 || strncmp(name, "https://", 8) == 0)) {
-        complain("%s: remote engines are not supported yet, expected a GGUF file or a model's name", name);
+    return name && (strncmp(name, "http://", 7) == 0 || strncmp(name, "https://", 8) == 0) ? name : NULL;
+}
+
+int find_model(const common_options *o, char **path) {
+    const char *urls = remote_addresses(o);
+    if (urls) {
+        complain("%s: this needs a model's files, expected a GGUF file, a folder or a model's name", urls);
         return EXIT_FAILED;
     }
     pgr_error err = {0};
@@ -21,7 +26,8 @@ int find_model(const common_options *o, char **path) {
 
 int take_shipped_adapter(common_options *common, const char *frame, char **path) {
     *path = NULL;
-    if (common->n_lora > 0 || common->no_lora || (frame && strcmp(frame, "compact") != 0)) return EXIT_DONE;
+    if (common->n_lora > 0 || common->no_lora || remote_addresses(common) || (frame && strcmp(frame, "compact") != 0))
+        return EXIT_DONE;
     char *model = NULL;
     int status = find_model(common, &model);
     if (status != EXIT_DONE) return status;
@@ -45,9 +51,23 @@ static pgr_status open_loras(const common_options *o, session *s, pgr_error *err
     return o->n_lora > 0 ? pgr_engine_set_loras(s->engine, s->loras, scales, o->n_lora, err) : PGR_OK;
 }
 
+static int connect_session(const common_options *o, session *s) {
+    pgr_remote_options remote = o->remote;
+    pgr_error err = {0};
+    if (o->n_lora > 0) {
+        complain("--lora: adapters are loaded by the server, expected --remote-model with the adapter's name there");
+        return EXIT_USAGE;
+    }
+    s->bar = pgr_progress_bar_create(o->quiet);
+    remote.urls = remote_addresses(o);
+    remote.watch = bar_watch(s->bar);
+    return finish_call(pgr_engine_connect(&remote, &s->engine, &err), &err);
+}
+
 /* engine NULL: none */
 static int open_session(const common_options *o, const pgr_engine_options *engine, session *s) {
     *s = (session){0};
+    if (engine && remote_addresses(o)) return connect_session(o, s);
     char *path = NULL;
     int status = find_model(o, &path);
     if (status != EXIT_DONE) return status;

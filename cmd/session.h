@@ -13,6 +13,8 @@ typedef struct session {
     pgr_progress_bar *bar;
 } session;
 
+/* The addresses that the options name instead of a model's file; NULL: none. */
+const char *remote_addresses(const common_options *o);
 /* The file of the model that the options name: an exit status; *path is the caller's (pgr_free). */
 int find_model(const common_options *o, char **path);
 /* Where no adapter is asked for and the frame (NULL: the model's own) is the compact one: the adapter that comes with

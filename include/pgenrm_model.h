@@ -292,6 +292,28 @@ pgr_engine_options pgr_engine_options_default(void);
 pgr_status pgr_engine_create(pgr_model *model, const pgr_engine_options *options, pgr_engine **out, pgr_error *err);
 void pgr_engine_free(pgr_engine *engine);
 
+/* An engine whose chains are written by servers that speak OpenAI's chat completions (docs/remote.md). */
+typedef struct pgr_remote_options {
+    const char *urls;      /* "http://HOST[:PORT]/v1", several with commas between: one service, the same model behind
+                            * each. Requests are spread over them; one that fails is tried at another */
+    const char *model;     /* as the servers name it; NULL: the first that they list */
+    const char *key;       /* bearer token; NULL: $PGENRM_API_KEY, else $OPENAI_API_KEY, else none */
+    const char *tokenizer; /* files of the same model (as of pgr_model_find), of which only the tokenizer, the chat
+                            * template and the config are read; NULL: the servers count tokens, or estimates do */
+    size_t jobs;           /* requests in flight, at all addresses together */
+    size_t context;        /* tokens of a prompt and its chain; 0: as the servers or the files say */
+    size_t max_tokens;     /* budget: of all prompts and chains together; what goes beyond it fails. 0: none */
+    double timeout_s;      /* of one try; 0: 600 */
+    pgr_watch watch;       /* of which cancel counts, also while the engine counts tokens */
+} pgr_remote_options;
+
+pgr_remote_options pgr_remote_options_default(void);
+/* Looks at the servers: the model, its context, and by a probe of a few tokens what they offer (several choices of one
+ * request, grammars, log-probabilities). A server that is down is left out until it is up; all of them down, or with
+ * different models, is an error. The texts of the options need not outlive the call. */
+pgr_status pgr_engine_connect(const pgr_remote_options *options, pgr_engine **out, pgr_error *err);
+const char *pgr_engine_name(const pgr_engine *engine); /* of its model, "MODEL at ADDRESS" of servers; the engine's */
+
 /* ---- adapters -------------------------------------------------------------------------------------------------- */
 
 /* A LoRA adapter, read for one model: a PEFT folder (adapter_config.json, adapter_model.safetensors) or a GGUF file of
@@ -340,13 +362,18 @@ typedef struct pgr_generate_options {
     pgr_watch watch;
 } pgr_generate_options;
 
-typedef enum pgr_finish { PGR_FINISH_STOP, PGR_FINISH_LENGTH, PGR_FINISH_DEADLINE } pgr_finish;
+typedef enum pgr_finish {
+    PGR_FINISH_STOP,
+    PGR_FINISH_LENGTH,
+    PGR_FINISH_DEADLINE,
+    PGR_FINISH_FAILED, /* a server gave no such text */
+} pgr_finish;
 
 typedef struct pgr_sample {
     const char *text; /* NUL-terminated */
     size_t n_text;
-    const int32_t *tokens; /* (n_token) */
-    const float *logprobs; /* (n_token) natural logarithms, temperature 1, full vocabulary */
+    const int32_t *tokens; /* (n_token); of servers, which count them, all -1 */
+    const float *logprobs; /* (n_token) natural logarithms, temperature 1, full vocabulary; NaN: not known */
     size_t n_token;
     pgr_finish finish;
 } pgr_sample;

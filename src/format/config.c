@@ -288,6 +288,11 @@ static pgr_status read_vocab(const gguf *g, config *c, pgr_error *err) {
     return PGR_OK;
 }
 
+size_t config_parameters(const config *c) {
+    size_t attn = c->n_embd * c->head_dim * 2 * (c->n_head + c->n_head_kv);
+    return c->n_layer * (attn + 3 * c->n_embd * c->n_ff) + c->n_vocab * c->n_embd;
+}
+
 pgr_status config_from_gguf(const gguf *g, config *out, pgr_error *err) {
     config c = {0};
     const arch_row *row;

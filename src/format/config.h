@@ -52,6 +52,8 @@ const char *arch_list(void);                 /* "a, b", for messages */
  * it. path is for messages. */
 pgr_status config_check(const config *c, const char *path, pgr_error *err);
 
+size_t config_parameters(const config *c); /* of the matrices; the output's are the embedding's */
+
 /* By what the angle of pair i < rope_dim / 2 of a head grows from position to position;
  * scaled where there is a scaling. */
 double config_rope_freq(const config *c, size_t i);

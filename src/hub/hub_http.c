@@ -1,8 +1,6 @@
 /* hub_http.c - libcurl's multi interface behind http_job; see hub_http.h. */
 #include "hub/hub_http.h"
 
-#include <curl/curl.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -11,8 +9,8 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/text.h"
+#include "net/curl_parts.h"
 
-#define AGENT     "pgenrm/" PGR_VERSION
 #define WAIT_MOST 300.0 /* seconds: longer than this no server is waited for */
 
 struct http_client {
@@ -23,25 +21,13 @@ struct http_client {
 
 /* ---- client ---- */
 
-static void setup_once(void) {
-    curl_global_init(CURL_GLOBAL_DEFAULT);
-}
-
-/* A token goes into a header: printable ASCII without blanks. */
-static bool token_valid(const char *token) {
-    for (; *token; token++)
-        if (*token <= 0x20 || *token >= 0x7F) return false;
-    return true;
-}
-
 pgr_status http_open(const char *endpoint, const char *token, http_client **out, pgr_error *err) {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
     bool secure = strncasecmp(endpoint, "https://", 8) == 0;
     if (!secure && strncasecmp(endpoint, "http://", 7) != 0)
         return fail(err, PGR_E_ARG, "endpoint \"%.200s\": expected http:// or https://", endpoint);
-    if (token && !token_valid(token))
+    if (token && !net_token_valid(token))
         return fail(err, PGR_E_ARG, "HF_TOKEN: found blanks or control characters, expected a token");
-    pthread_once(&once, setup_once);
+    net_setup();
     http_client *c = mem_zero(1, sizeof *c);
     if (!c) return fail_mem(err);
     c->secure = secure;
@@ -135,7 +121,7 @@ static CURLcode set_options(const http_client *c, http_job *job) {
 #define SET(option, value) bad = bad ? bad : curl_easy_setopt(e, option, value)
     SET(CURLOPT_URL, job->url);
     SET(CURLOPT_PRIVATE, job);
-    SET(CURLOPT_USERAGENT, AGENT);
+    SET(CURLOPT_USERAGENT, NET_AGENT);
     SET(CURLOPT_NOSIGNAL, 1L);
     SET(CURLOPT_PROTOCOLS_STR, "http,https");
     SET(CURLOPT_FOLLOWLOCATION, 1L);
@@ -214,7 +200,7 @@ pgr_status http_step(http_client *c, int ms, pgr_error *err) {
 static void judge_status(const http_client *c, http_job *job) {
     long s = job->reply.status;
     const char *why = "";
-    job->end = s == 408 || s == 429 || (s >= 500 && s != 501 && s != 505) ? HTTP_AGAIN : HTTP_FAILED;
+    job->end = net_status_again(s) ? HTTP_AGAIN : HTTP_FAILED;
     if (s == 401 || s == 403)
         why = c->token ? ": the token in HF_TOKEN gives no access, or there is no such model"
                        : ": no access without a token, or no such model (HF_TOKEN is not set)";
@@ -231,31 +217,13 @@ static void judge_status(const http_client *c, http_job *job) {
              *message ? ")" : "");
 }
 
-static bool worth_again(CURLcode code) {
-    switch (code) {
-    case CURLE_COULDNT_RESOLVE_HOST:
-    case CURLE_COULDNT_CONNECT:
-    case CURLE_GOT_NOTHING:
-    case CURLE_HTTP2:
-    case CURLE_HTTP2_STREAM:
-    case CURLE_OPERATION_TIMEDOUT:
-    case CURLE_PARTIAL_FILE:
-    case CURLE_RECV_ERROR:
-    case CURLE_SEND_ERROR:
-    case CURLE_SSL_CONNECT_ERROR:
-        return true;
-    default:
-        return false;
-    }
-}
-
 static void judge(const http_client *c, http_job *job, CURLcode code) {
     curl_off_t wait = 0;
     curl_easy_getinfo(job->easy, CURLINFO_RESPONSE_CODE, &job->reply.status);
     curl_easy_getinfo(job->easy, CURLINFO_RETRY_AFTER, &wait);
     job->retry_after = wait > 0 ? (double)wait : 0;
     if (code) {
-        job->end = worth_again(code) ? HTTP_AGAIN : HTTP_FAILED;
+        job->end = net_code_again(code) ? HTTP_AGAIN : HTTP_FAILED;
         snprintf(job->what, sizeof job->what, "%s",
                  code == CURLE_PARTIAL_FILE ? "the connection was cut in the middle of the file"
                                             : curl_easy_strerror(code));

@@ -11,6 +11,10 @@ pgr_status pgr_engine_set_loras(pgr_engine *e, pgr_lora *const *loras, const flo
     return e->ops->set_loras(e, &(infer_adapters){loras, scales, n}, err);
 }
 
+const char *pgr_engine_name(const pgr_engine *e) {
+    return e->ops->about(e)->name;
+}
+
 const engine_info *engine_about(const pgr_engine *e) {
     return e->ops->about(e);
 }
@@ -76,6 +80,7 @@ void chain_free(infer_chain *c) {
     ids_free(&c->tokens);
     mem_free(c->logprobs);
     mem_free(c->forced);
+    mem_free(c->why);
     for (size_t i = 0; i < c->n_place; i++) infer_place_free(&c->places[i]);
     mem_free(c->places);
 }

@@ -32,9 +32,10 @@ enum { /* what an engine can do, bits */
 typedef struct engine_info {
     const char *name;    /* of the model */
     size_t n_ctx;        /* tokens of a prompt and its chain */
-    size_t n_parameter;
-    size_t n_vocab;
-    pgr_dtype dtype;     /* its arithmetic */
+    size_t n_parameter;  /* 0: not known */
+    size_t n_vocab;      /* 0: not known */
+    size_t n_at_once;    /* chains that keep it busy */
+    pgr_dtype dtype;     /* its arithmetic; PGR_DTYPE_AUTO: not known */
     double load_s;       /* what opening the model took */
     unsigned can;
     const char *adapter; /* path of the last one of pgr_engine_set_loras; NULL: none, or it is not known */
@@ -172,11 +173,13 @@ double infer_place_mean(const infer_place *p); /* of the numbers; NaN where a ch
 typedef struct infer_chain {
     size_t sample;          /* index into the request's samples */
     buf text;               /* without a stop text */
-    ids tokens;             /* EOS not among them */
-    float *logprobs;        /* (tokens.n) temperature 1, full vocabulary; NaN for forced tokens unless want_forced */
+    ids tokens;             /* EOS not among them; -1: one that is not known but counted (remote engines) */
+    float *logprobs;        /* (tokens.n) temperature 1, full vocabulary; NaN for forced tokens unless want_forced, and
+                             * where it is not known */
     size_t cap_logprobs;
     uint8_t *forced;        /* (tokens.n) 1: written by the program or the only continuation */
     pgr_finish finish;
+    char *why;              /* PGR_FINISH_FAILED: what was found; NULL else */
     int32_t end;            /* the token that ended the turn, drawn as the others were; -1: none did */
     float end_logprob;      /* of it, as `logprobs` */
     bool cut;               /* the token limit took choices away */
@@ -200,7 +203,7 @@ typedef struct infer_usage { /* of one request */
 
 typedef struct infer_result {
     pgr_error error;     /* status PGR_OK, or why there are no chains */
-    ids prompt;          /* what was read */
+    ids prompt;          /* what was read; -1: a token that is not known but counted */
     infer_chain *chains; /* (n_chain) by sample */
     size_t n_chain;
     infer_reading *readings; /* (n_reading) by slot; none where the deadline came first */

@@ -24,18 +24,14 @@ static pgr_status init_shared(local *l, pgr_error *err) {
     return sampler_create(l->m->config.n_vocab, &sh->sampler, err);
 }
 
-static size_t parameters(const config *c) {
-    size_t attn = c->n_embd * c->head_dim * 2 * (c->n_head + c->n_head_kv);
-    return c->n_layer * (attn + 3 * c->n_embd * c->n_ff) + c->n_vocab * c->n_embd;
-}
-
 static void init_info(local *l) {
     const pgr_model *m = l->m;
     bool chat = m->chat.kind != CHAT_NONE;
     l->info = (engine_info){.name = m->from.name,
                             .n_ctx = m->config.n_ctx,
-                            .n_parameter = parameters(&m->config),
+                            .n_parameter = config_parameters(&m->config),
                             .n_vocab = m->config.n_vocab,
+                            .n_at_once = 2 * MAX_SLOT, /* slots filled twice, prompts few enough for the cache */
                             .dtype = m->dtype,
                             .load_s = m->load_s,
                             .can = ENGINE_GRAMMAR | ENGINE_LOGPROBS | ENGINE_ADAPTERS | ENGINE_PLACES | ENGINE_SLOTS

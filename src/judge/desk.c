@@ -15,8 +15,6 @@
 
 enum {
     FIRST_ROUND = 4, /* chains of the larger side; each further round doubles them */
-    AHEAD_CHAINS =
-        128, /* with the engine, of all asks together: its slots filled twice, prompts few enough for its cache */
 };
 static const size_t FULL_FRAME_PARAMETERS = 3000000000u; /* smaller models get the compact frame (docs/compact.md) */
 
@@ -302,7 +300,7 @@ static void go_on_analysed(judging *analysis) {
 }
 
 static bool may_begin(const desk *d) {
-    return d->waiting.first && d->n_with_engine < AHEAD_CHAINS && (d->at_once == 0 || d->at_work.n < d->at_once);
+    return d->waiting.first && d->n_with_engine < d->about->n_at_once && (d->at_once == 0 || d->at_work.n < d->at_once);
 }
 
 static void begin_one(desk *d, judging *j) {
@@ -340,14 +338,27 @@ static void begin_hopeless(desk *d) {
 
 /* ---- the desk --------------------------------------------------------------------------------------------------- */
 
+/* Of a model whose size is not known: it is a server's. */
+static const char *usual_frame(const engine_info *about) {
+    bool small = about->n_parameter > 0 && about->n_parameter < FULL_FRAME_PARAMETERS;
+    return !small ? "full" : about->can & ENGINE_SLOTS ? "compact" : "compact-lines";
+}
+
 pgr_status desk_prepare(desk *d, pgr_error *err) {
     const char *name = d->o->frame;
     PGR_TRY(judge_options_check(d->o, err));
     if (!(d->about->can & ENGINE_CHAT))
         return fail(err, PGR_E_UNSUPPORTED, "%s: judging needs a chat template: %s", d->about->name, d->about->no_chat);
-    if (!name) name = d->about->n_parameter < FULL_FRAME_PARAMETERS ? "compact" : "full";
+    if (!name) name = usual_frame(d->about);
     PGR_TRY(frame_open(name, &d->frame, err));
-    return frame_form(d->frame) == CHAIN_SLOTS ? desk_weights(d, err) : PGR_OK;
+    if (frame_form(d->frame) != CHAIN_SLOTS) return PGR_OK;
+    if (!(d->about->can & ENGINE_SLOTS))
+        return fail(
+            err, PGR_E_UNSUPPORTED,
+            "%s: frame %s reads distributions at slots of the prompt, which this engine does not give; expected "
+            "another one, as compact-lines or full",
+            d->about->name, name);
+    return desk_weights(d, err);
 }
 
 static void free_list(judging_list *list) {

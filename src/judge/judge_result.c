@@ -32,9 +32,10 @@ static pgr_status take_chain(judging *j, written *w, const infer_chain *c) {
     w->cut = c->cut;
     w->late = c->finish == PGR_FINISH_DEADLINE;
     w->done = true;
-    if (w->late) {
-        w->parsed = (chain){.reason = late_reason(j)};
-        return PGR_OK;
+    if (w->late || c->finish == PGR_FINISH_FAILED) {
+        const char *why = w->late ? late_reason(j) : arena_strdup(&j->tmp, c->why ? c->why : "no chain was written");
+        w->parsed = (chain){.reason = why};
+        return why ? PGR_OK : fail_mem(&j->error);
     }
     PGR_TRY(take_places(j, w, c));
     chain_text text = {.s = w->text, .n = w->n_text, .places = w->places, .n_place = w->n_place};

@@ -1,30 +1,25 @@
-/* remote.c - libcurl's multi interface: as many questions in flight as the options say, the others wait for a place or
- * for their next try. */
+/* remote.c - questions as jobs of a net_client, begun as the budget allows. */
 #include "train/remote.h"
 
-#include <curl/curl.h>
 #include <errno.h>
-#include <pthread.h>
-#include <stdlib.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 
-#include "base/clock.h"
 #include "base/file.h"
 #include "base/file_out.h"
 #include "base/hash.h"
 #include "base/json.h"
-#include "base/log.h"
 #include "base/mem.h"
 #include "base/watch.h"
+#include "net/client.h"
 
-enum { TRIES = 8, ANSWER_MAX = 8 << 20, POLL_MS = 50, TIMEOUT_S = 600 };
-static const double BACKOFF = 0.25, WAIT_MOST = 300; /* seconds: before the second try, doubled each time; at most */
+enum { POLL_MS = 50 };
 
 struct remote {
     pgr_server o;
-    CURLM *multi;
-    char *url, *model, *cache, *bearer; /* bearer: a whole header, NULL: none */
+    net_client *net;
+    char *url, *model, *cache; /* url: of the questions */
     remote_usage used;
 };
 
@@ -34,109 +29,54 @@ typedef struct question {
     remote *r;
     remote_ask *ask;
     question_state state;
-    buf body, reply; /* what is posted; what comes */
-    char key[40];    /* of the cache */
-    CURL *easy;
-    struct curl_slist *headers;
-    int tries;
-    double not_before;
+    buf body; /* what is posted */
+    net_job job;
+    char key[40]; /* of the cache */
 } question;
 
 /* ---- opening ---- */
 
-static void setup_once(void) {
-    curl_global_init(CURL_GLOBAL_DEFAULT);
-}
-
-static size_t on_body(char *bytes, size_t size, size_t count, void *ctx) {
-    buf *reply = ctx;
-    size_t n = size * count;
-    if (n > ANSWER_MAX - reply->n) return CURL_WRITEFUNC_ERROR;
-    buf_add(reply, bytes, n);
-    return reply->failed ? CURL_WRITEFUNC_ERROR : n;
-}
-
-static bool set_up(CURL *e, const char *url, struct curl_slist *headers, buf *reply) {
-    CURLcode bad = CURLE_OK;
-#define SET(option, value) bad = bad ? bad : curl_easy_setopt(e, option, value)
-    SET(CURLOPT_URL, url);
-    SET(CURLOPT_USERAGENT, "pgenrm/" PGR_VERSION);
-    SET(CURLOPT_NOSIGNAL, 1L);
-    SET(CURLOPT_PROTOCOLS_STR, "http,https");
-    SET(CURLOPT_CONNECTTIMEOUT, 30L);
-    SET(CURLOPT_TIMEOUT, (long)TIMEOUT_S);
-    SET(CURLOPT_HTTPHEADER, headers);
-    SET(CURLOPT_WRITEFUNCTION, on_body);
-    SET(CURLOPT_WRITEDATA, reply);
-#undef SET
-    return bad == CURLE_OK;
-}
-
-static struct curl_slist *headers_of(const remote *r) {
-    struct curl_slist *list = curl_slist_append(NULL, "Content-Type: application/json");
-    struct curl_slist *more = list && r->bearer ? curl_slist_append(list, r->bearer) : list;
-    if (!more) curl_slist_free_all(list);
-    return more;
-}
-
 /* The first of the server's models. */
 static pgr_status find_model(remote *r, pgr_error *err) {
-    buf url = {0}, reply = {0};
-    long status = 0;
+    net_job job = {.path = "/models"};
+    const char *at = net_address(r->net, 0);
     json_t *v = NULL;
-    buf_printf(&url, "%.*s/models", (int)(strlen(r->url) - strlen("/chat/completions")), r->url);
-    CURL *e = curl_easy_init();
-    struct curl_slist *headers = headers_of(r);
-    pgr_status s = e && headers && !url.failed && set_up(e, url.data, headers, &reply) ? PGR_OK : fail_mem(err);
-    CURLcode bad = s == PGR_OK ? curl_easy_perform(e) : CURLE_OK;
-    if (s == PGR_OK) curl_easy_getinfo(e, CURLINFO_RESPONSE_CODE, &status);
-    if (s == PGR_OK && bad) s = fail(err, PGR_E_IO, "%s: %s", url.data, curl_easy_strerror(bad));
-    if (s == PGR_OK && status != 200)
-        s = fail(err, PGR_E_IO, "%s: HTTP status %ld, expected 200, or the model's name", url.data, status);
-    if (s == PGR_OK) s = json_parse(reply.data ? reply.data : "", reply.n, url.data, 1, &v, err);
+    pgr_status s = net_run(r->net, &job, NULL, err);
+    if (s == PGR_OK) s = json_parse(job.reply.data ? job.reply.data : "", job.reply.n, at, 1, &v, err);
     const char *id = json_string_value(json_object_get(json_array_get(json_object_get(v, "data"), 0), "id"));
-    if (s == PGR_OK && !id) s = fail(err, PGR_E_FORMAT, "%s: found no data[0].id, expected a model's name", url.data);
+    if (s == PGR_OK && !id) s = fail(err, PGR_E_FORMAT, "%s/models: found no data[0].id, expected a model's name", at);
     if (s == PGR_OK && !(r->model = mem_strdup(id))) s = fail_mem(err);
     json_decref(v);
-    curl_slist_free_all(headers);
-    curl_easy_cleanup(e);
-    buf_free(&url);
-    buf_free(&reply);
+    net_drop(r->net, &job);
     return s;
 }
 
-static char *joined(const char *a, const char *b) {
-    size_t n = strlen(a) + strlen(b) + 1;
-    char *out = mem_array(n, 1);
-    if (out) snprintf(out, n, "%s%s", a, b);
+static char *joined(const char *a, size_t n, const char *b) {
+    size_t size = n + strlen(b) + 1;
+    char *out = mem_array(size, 1);
+    if (out) snprintf(out, size, "%.*s%s", (int)n, a, b);
     return out;
 }
 
 static pgr_status open_texts(remote *r, const char *folder, pgr_error *err) {
-    const char *key = r->o.key ? r->o.key : getenv("OPENAI_API_KEY");
-    char *base = mem_strdup(r->o.url);
-    for (size_t n = base ? strlen(base) : 0; n > 0 && base[n - 1] == '/'; n--) base[n - 1] = '\0';
-    r->url = base ? joined(base, "/chat/completions") : NULL;
-    mem_free(base);
+    size_t n = strlen(r->o.url);
+    while (n > 0 && r->o.url[n - 1] == '/') n--;
+    r->url = joined(r->o.url, n, "/chat/completions");
     r->cache = mem_strdup(r->o.cache ? r->o.cache : folder);
-    r->bearer = key && *key ? joined("Authorization: Bearer ", key) : NULL;
     r->model = r->o.model ? mem_strdup(r->o.model) : NULL;
-    if (!r->url || !r->cache || (key && *key && !r->bearer) || (r->o.model && !r->model)) return fail_mem(err);
+    if (!r->url || !r->cache || (r->o.model && !r->model)) return fail_mem(err);
     char why[128];
     if (mkdir(r->cache, 0777) == 0 || (errno == EEXIST && file_is_folder(r->cache))) return PGR_OK;
     return fail(err, PGR_E_IO, "%s: cannot be made: %s", r->cache, strerror_r(errno, why, sizeof why));
 }
 
 pgr_status remote_open(const pgr_server *o, const char *folder, remote **out, pgr_error *err) {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    if (strncmp(o->url, "http://", 7) != 0 && strncmp(o->url, "https://", 8) != 0)
-        return fail(err, PGR_E_ARG, "server \"%.200s\": expected http:// or https://", o->url);
-    pthread_once(&once, setup_once);
+    net_options how = {.urls = o->url, .key = o->key ? o->key : net_usual_key(), .jobs = o->jobs};
     remote *r = mem_zero(1, sizeof *r);
     if (!r) return fail_mem(err);
     r->o = *o;
-    r->multi = curl_multi_init();
-    pgr_status s = r->multi ? open_texts(r, folder, err) : fail_mem(err);
+    pgr_status s = net_open(&how, &r->net, err);
+    if (s == PGR_OK) s = open_texts(r, folder, err);
     if (s == PGR_OK && !r->model) s = find_model(r, err);
     if (s == PGR_OK)
         *out = r;
@@ -147,11 +87,10 @@ pgr_status remote_open(const pgr_server *o, const char *folder, remote **out, pg
 
 void remote_close(remote *r) {
     if (!r) return;
-    if (r->multi) curl_multi_cleanup(r->multi);
+    net_close(r->net);
     mem_free(r->url);
     mem_free(r->model);
     mem_free(r->cache);
-    mem_free(r->bearer);
     mem_free(r);
 }
 
@@ -226,34 +165,18 @@ static pgr_status store(const question *q, const char *text, json_int_t tokens, 
 
 /* ---- one question ---- */
 
-static void stop(question *q) {
-    if (q->easy) {
-        curl_multi_remove_handle(q->r->multi, q->easy);
-        curl_easy_cleanup(q->easy);
-    }
-    curl_slist_free_all(q->headers);
-    q->easy = NULL;
-    q->headers = NULL;
-}
-
-static pgr_status start(question *q, pgr_error *err) {
-    buf_clear(&q->reply);
-    q->headers = headers_of(q->r);
-    q->easy = curl_easy_init();
-    bool ready = q->headers && q->easy && set_up(q->easy, q->r->url, q->headers, &q->reply)
-                 && !curl_easy_setopt(q->easy, CURLOPT_POSTFIELDS, q->body.data)
-                 && !curl_easy_setopt(q->easy, CURLOPT_POSTFIELDSIZE, (long)q->body.n)
-                 && !curl_easy_setopt(q->easy, CURLOPT_PRIVATE, q)
-                 && curl_multi_add_handle(q->r->multi, q->easy) == CURLM_OK;
-    if (!ready) return fail_mem(err);
+static void start(question *q) {
+    q->job.path = "/chat/completions";
+    q->job.body = q->body.data;
+    q->job.n_body = q->body.n;
+    q->job.tag = q;
     q->state = RUNS;
-    q->r->used.asked++;
-    return PGR_OK;
+    net_submit(q->r->net, &q->job);
 }
 
 static pgr_status take_answer(question *q, arena *a, pgr_error *err) {
     json_t *v = NULL;
-    PGR_TRY(json_parse(q->reply.data ? q->reply.data : "", q->reply.n, q->r->url, 1, &v, err));
+    PGR_TRY(json_parse(q->job.reply.data ? q->job.reply.data : "", q->job.reply.n, q->r->url, 1, &v, err));
     const json_t *choice = json_array_get(json_object_get(v, "choices"), 0);
     const json_t *content = json_object_get(json_object_get(choice, "message"), "content");
     json_int_t tokens = json_integer_value(json_object_get(json_object_get(v, "usage"), "total_tokens"));
@@ -267,47 +190,20 @@ static pgr_status take_answer(question *q, arena *a, pgr_error *err) {
     return s;
 }
 
-static bool worth_again(CURLcode bad, long status) {
-    if (bad)
-        return bad == CURLE_COULDNT_RESOLVE_HOST || bad == CURLE_COULDNT_CONNECT || bad == CURLE_GOT_NOTHING
-               || bad == CURLE_OPERATION_TIMEDOUT || bad == CURLE_PARTIAL_FILE || bad == CURLE_RECV_ERROR
-               || bad == CURLE_SEND_ERROR || bad == CURLE_HTTP2 || bad == CURLE_HTTP2_STREAM
-               || bad == CURLE_SSL_CONNECT_ERROR;
-    return status == 408 || status == 429 || (status >= 500 && status != 501 && status != 505);
-}
-
-static pgr_status take_end(question *q, CURLcode bad, arena *a, pgr_error *err) {
-    long status = 0;
-    curl_off_t asked = 0;
-    char what[300];
-    curl_easy_getinfo(q->easy, CURLINFO_RESPONSE_CODE, &status);
-    curl_easy_getinfo(q->easy, CURLINFO_RETRY_AFTER, &asked);
-    stop(q);
-    if (!bad && status == 200) return take_answer(q, a, err);
-    if (bad)
-        snprintf(what, sizeof what, "%s", curl_easy_strerror(bad));
-    else
-        snprintf(what, sizeof what, "HTTP status %ld: %.*s", status, (int)(q->reply.n < 200 ? q->reply.n : 200),
-                 q->reply.data ? q->reply.data : "");
-    if (!worth_again(bad, status) || ++q->tries >= TRIES)
-        return fail(err, PGR_E_IO, "%s: %s (%d tries)", q->r->url, what, q->tries ? q->tries : 1);
-    double wait = BACKOFF * (double)(1 << (q->tries - 1));
-    if (wait < (double)asked) wait = (double)asked;
-    if (wait > WAIT_MOST) wait = WAIT_MOST;
-    log_info("%s: %s; the next try is in %.1f seconds", q->r->url, what, wait);
-    q->not_before = clock_now() + wait;
-    q->state = WAITS;
-    q->r->used.retries++;
-    return PGR_OK;
+static pgr_status take_end(question *q, arena *a, pgr_error *err) {
+    q->r->used.asked += q->job.n_try;
+    q->r->used.retries += q->job.n_try > 1 ? q->job.n_try - 1 : 0;
+    if (q->job.error.status == PGR_OK) return take_answer(q, a, err);
+    if (err) *err = q->job.error;
+    return q->job.error.status;
 }
 
 /* ---- all of them ---- */
 
 /* Starts what may start. *open: questions that are not settled. What is in flight may spend all that it may write. */
-static pgr_status start_some(remote *r, question *list, size_t n, size_t *open, pgr_error *err) {
+static void start_some(remote *r, question *list, size_t n, size_t *open) {
     size_t running = 0;
     uint64_t reserved = 0;
-    double now = clock_now();
     *open = 0;
     for (size_t i = 0; i < n; i++)
         if (list[i].state == RUNS) {
@@ -320,28 +216,18 @@ static pgr_status start_some(remote *r, question *list, size_t n, size_t *open, 
         if (q->state == WAITS && poor && running == 0) {
             q->state = REFUSED;
             r->used.refused++;
-        } else if (q->state == WAITS && !poor && running < r->o.jobs && now >= q->not_before) {
-            PGR_TRY(start(q, err));
+        } else if (q->state == WAITS && !poor && running < r->o.jobs) {
+            start(q);
             running++;
             reserved += q->ask->max_tokens;
         }
         *open += q->state == WAITS || q->state == RUNS;
     }
-    return PGR_OK;
 }
 
 static pgr_status move(remote *r, arena *a, pgr_error *err) {
-    int running = 0, left = 0;
-    CURLMcode bad = curl_multi_perform(r->multi, &running);
-    if (!bad) bad = curl_multi_poll(r->multi, NULL, 0, POLL_MS, NULL);
-    if (bad) return fail(err, PGR_E_IO, "network: %s", curl_multi_strerror(bad));
-    for (CURLMsg *m; (m = curl_multi_info_read(r->multi, &left));) {
-        char *q = NULL;
-        CURLcode code = m->data.result;
-        if (m->msg != CURLMSG_DONE) continue;
-        curl_easy_getinfo(m->easy_handle, CURLINFO_PRIVATE, &q);
-        PGR_TRY(take_end((question *)(void *)q, code, a, err));
-    }
+    PGR_TRY(net_step(r->net, POLL_MS, err));
+    for (net_job *j; (j = net_ended(r->net));) PGR_TRY(take_end(j->tag, a, err));
     return PGR_OK;
 }
 
@@ -356,13 +242,12 @@ pgr_status remote_run(remote *r, remote_ask *asks, size_t n, const pgr_watch *wa
     }
     while (s == PGR_OK && open > 0) {
         s = watch_check(watch, err);
-        if (s == PGR_OK) s = start_some(r, list, n, &open, err);
+        if (s == PGR_OK) start_some(r, list, n, &open);
         if (s == PGR_OK && open > 0) s = move(r, a, err);
     }
     for (size_t i = 0; list && i < n; i++) {
-        stop(&list[i]);
+        net_drop(r->net, &list[i].job);
         buf_free(&list[i].body);
-        buf_free(&list[i].reply);
     }
     mem_free(list);
     return s;

@@ -97,7 +97,8 @@ static void test_work_that_cannot_be_done(void **state) {
     assert_refused("printf '{\"query\"' | pgenrm score -", 1, "standard input:1");
     assert_refused("pgenrm score -m /nonexistent.gguf examples/request.json", 1, "/nonexistent.gguf");
     assert_refused("pgenrm score -m examples/request.json examples/request.json", 1, "examples/request.json");
-    assert_refused("pgenrm score -m http://localhost:1/v1 examples/request.json", 1, "not supported yet");
+    assert_refused("pgenrm score -m http://localhost:1/v1 examples/request.json", 1,
+                   "http://localhost:1/v1/models: Couldn't connect");
     assert_refused("pgenrm score --lora /nonexistent:0.5 examples/request.json", 1, "/nonexistent: ");
     assert_refused("pgenrm score --frame /nonexistent examples/request.json", 1, "/nonexistent");
     assert_refused("pgenrm generate --prompt-file /nonexistent", 1, "/nonexistent");

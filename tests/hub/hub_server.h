@@ -22,6 +22,10 @@ enum { ROUTES_MAX = 64, LOG_MAX = 512, CONNECTIONS_MAX = 512 };
 
 typedef struct route {
     char path[200];
+    /* makes the body from what was posted (n bytes, NUL behind), in the connection's thread: memory of malloc; *status
+     * is the answer's, 200 at first. NULL: `body` as it is */
+    char *(*make)(void *ctx, const char *posted, size_t n, int *status);
+    void *ctx;
     const char *body; /* the caller's, until server_settle or server_stop */
     size_t n;
     char etag[100], linked_etag[100]; /* with their quotes; "": not sent */
@@ -38,6 +42,7 @@ typedef struct route {
     int stall_ms;            /* ... and this long after them */
     const char *retry_after; /* with fault_status; NULL: not sent */
     bool silent;            /* cut without any answer */
+    int status;             /* of `make`'s answer */
 } route;
 
 typedef struct asked {
@@ -99,19 +104,26 @@ static inline void copy_header(const char *head, const char *name, char *out, si
     }
 }
 
-/* The body of a POST, of which a part may have come with the head. */
-static inline void drain_body(int fd, const char *head) {
-    char length[60], bytes[4096];
+/* The body of a POST, of which a part may have come with the head: memory of malloc, NUL behind. */
+static inline char *take_body(int fd, const char *head, size_t *n) {
+    char length[60];
     copy_header(head, "Content-Length", length, sizeof length);
-    long left = atol(length) - (long)strlen(strstr(head, "\r\n\r\n") + 4);
-    while (left > 0) {
-        ssize_t k = recv(fd, bytes, sizeof bytes, 0);
-        if (k <= 0) return;
-        left -= k;
+    const char *begun = strstr(head, "\r\n\r\n") + 4;
+    size_t size = (size_t)atol(length);
+    char *body = malloc(size + 1);
+    if (!body) abort();
+    *n = strlen(begun) < size ? strlen(begun) : size;
+    memcpy(body, begun, *n);
+    while (*n < size) {
+        ssize_t k = recv(fd, body + *n, size - *n, 0);
+        if (k <= 0) break;
+        *n += (size_t)k;
     }
+    body[*n] = '\0';
+    return body;
 }
 
-static inline void answer(int fd, const route *r, const asked *a, bool faulty) {
+static inline void send_answer(int fd, const route *r, const asked *a, bool faulty) {
     char head[1500];
     int n;
     size_t from = 0;
@@ -134,7 +146,8 @@ static inline void answer(int fd, const route *r, const asked *a, bool faulty) {
     }
     if (!part) from = 0;
     n = snprintf(head, sizeof head, "HTTP/1.1 %s\r\nConnection: close\r\n",
-                 r->location[0] ? "302 Found" : part ? "206 Partial Content" : "200 OK");
+                 r->location[0] ? "302 Found" : part ? "206 Partial Content"
+                                                        : r->status > 200 ? "400 Wrong" : "200 OK");
 #define PUT(...) n += snprintf(head + n, sizeof head - (size_t)n, __VA_ARGS__)
     if (r->location[0]) PUT("Location: %s\r\n", r->location);
     if (r->etag[0]) PUT("ETag: %s\r\n", r->etag);
@@ -164,7 +177,8 @@ static inline void *serve_one(void *ctx) {
         close(c.fd);
         return NULL;
     }
-    drain_body(c.fd, head);
+    size_t n_posted = 0;
+    char *posted = take_body(c.fd, head, &n_posted), *made = NULL;
     copy_header(head, "Authorization", a.authorization, sizeof a.authorization);
     copy_header(head, "Range", a.range, sizeof a.range);
     copy_header(head, "If-Range", a.if_range, sizeof a.if_range);
@@ -184,7 +198,16 @@ static inline void *serve_one(void *ctx) {
         r.fault_status = 404;
         faulty = true;
     }
-    answer(c.fd, &r, &a, faulty);
+    if (r.make && !(faulty && (r.fault_status || r.silent))) {
+        int status = 200;
+        made = r.make(r.ctx, posted, n_posted, &status);
+        r.body = made;
+        r.n = strlen(made);
+        r.status = status;
+    }
+    send_answer(c.fd, &r, &a, faulty);
+    free(posted);
+    free(made);
     shutdown(c.fd, SHUT_RDWR);
     close(c.fd);
     pthread_mutex_lock(&c.s->lock);

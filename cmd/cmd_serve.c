@@ -15,7 +15,7 @@
 typedef struct serve_run {
     common_options common;
     pgr_serve_options o;
-    const char *name;
+    const char *embeddings, *name;
     judge_args judge; /* its shipped: the adapter that comes with the model, for judging */
     char *store;      /* path; NULL: there is none */
 } serve_run;
@@ -43,6 +43,8 @@ static const option_row OPTIONS[] = {
      OPTION_AT(serve_run, judge.calibration)},
     {0, "frame", "NAME|FILE", "prompt frame of judging (default: by the model's size)",
      OPTION_AT(serve_run, judge.o.frame)},
+    {0, "embeddings", "NAME", "answer /v1/embeddings with this embedder; \"default\" is the default one",
+     OPTION_AT(serve_run, embeddings)},
     {0, "max-queue", "N", "requests that wait or run at a time; more get 429 (default: 1024)",
      OPTION_AT(serve_run, o.max_queue), .lo = 1, .hi = 1 << 20},
     {0, "max-connections", "N", "open connections (default: 4096)", OPTION_AT(serve_run, o.max_connections), .lo = 1,
@@ -75,6 +77,13 @@ static void catch_stops(void) {
 
 /* ---- the command ---- */
 
+/* Of /v1/embeddings, where it was asked for. */
+static int open_embeddings(const serve_run *r, const session *s, pgr_embedder **out) {
+    if (!r->embeddings) return EXIT_DONE;
+    const char *name = strcmp(r->embeddings, "default") == 0 ? NULL : r->embeddings;
+    return open_embedder(name, PGR_DTYPE_AUTO, r->common.n_thread, s->bar, out);
+}
+
 static int serve_with(serve_run *r, pgr_server *server, const session *s) {
     char *beside = r->store && r->judge.people ? must_join(r->store, ".protos") : NULL;
     pgr_serving what = {.model = s->model,
@@ -85,11 +94,14 @@ static int serve_with(serve_run *r, pgr_server *server, const session *s) {
                         .people = r->judge.people,
                         .protos = r->judge.prototypes ? r->judge.prototypes : beside,
                         .judge = &r->judge.o};
-    if (!r->common.quiet) complain("ready");
+    int status = open_embeddings(r, s, &what.embedder);
+    if (status == EXIT_DONE && !r->common.quiet) complain("ready");
     pgr_error err = {0};
-    pgr_status ran = pgr_server_run(server, &what, &interrupted, &err);
+    if (status == EXIT_DONE && pgr_server_run(server, &what, &interrupted, &err) != PGR_OK)
+        status = complain_error(&err);
+    pgr_embedder_close(what.embedder);
     free(beside);
-    return ran == PGR_OK ? EXIT_DONE : complain_error(&err);
+    return status;
 }
 
 /* The store that is named is made where it is not there. */
@@ -137,12 +149,12 @@ static int run(const command *self, int argc, char **argv) {
 const command CMD_SERVE = {
     .name = "serve",
     .operands = "",
-    .summary = "an HTTP server, one batch for all connections",
+    .summary = "an HTTP server: OpenAI's routes, scores for users, rewards for trainers",
     .about =
         "Answers requests on one port (docs/serve.md), all of them in one batch on one engine. It stops at SIGTERM "
         "or\n"
         "SIGINT: new requests get 503, those that run may end within --drain. A second signal ends it at once.",
-    .example = "pgenrm serve --listen 127.0.0.1:8300",
+    .example = "pgenrm serve --listen 127.0.0.1:8300 --embeddings default",
     .options = OPTIONS,
     .run = run,
 };

@@ -60,6 +60,7 @@ typedef struct pgr_serving { /* all of them the caller's, until pgr_server_run r
     pgr_people *people;      /* who is similar; NULL: requests with pro > 0 are refused */
     const char *protos;      /* file of /v1/personal/map; NULL: there is none */
     const pgr_judge_options *judge; /* of requests that say nothing, but for people and deadline_s; NULL: the default */
+    pgr_embedder *embedder;  /* NULL: /v1/embeddings is refused */
 } pgr_serving;
 
 /* Answers requests with what it is given; the thread that calls owns the engine until it returns, which is when *cancel

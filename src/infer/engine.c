@@ -81,6 +81,7 @@ void chain_free(infer_chain *c) {
     mem_free(c->logprobs);
     mem_free(c->forced);
     mem_free(c->why);
+    mem_free(c->tops);
     for (size_t i = 0; i < c->n_place; i++) infer_place_free(&c->places[i]);
     mem_free(c->places);
 }

@@ -98,6 +98,14 @@ void infer_slot_tokens_free(infer_slot_tokens *t);
  * request's. */
 typedef pgr_status (*infer_fill_fn)(void *ctx, const char *hole, const char *chain, size_t n, buf *out, pgr_error *err);
 
+enum { INFER_TOP = 20 };
+
+/* A token that might have stood at a place of a chain. */
+typedef struct infer_top {
+    int32_t token;
+    float logprob; /* temperature 1, full vocabulary, before grammars and cuts */
+} infer_top;
+
 typedef struct infer_adapters {
     pgr_lora *const *loras; /* (n) */
     const float *scales;    /* (n) */
@@ -142,6 +150,7 @@ typedef struct infer_request {
     const pgr_cancel *cancel; /* the request ends with PGR_E_CANCELLED in the step after it was set; NULL: none */
     int priority;             /* the highest begins first, then the oldest; what runs is not interrupted */
     const infer_adapters *adapters; /* NULL: those of pgr_engine_set_loras */
+    size_t n_top;             /* the likeliest tokens are told beside each one, so many of them: at most INFER_TOP */
     bool want_forced;         /* log-probabilities of forced tokens too */
     bool want_places;         /* the distributions at the grammar's places ($rule). What is written stays the same */
     bool stream;              /* new tokens are events before the end */
@@ -177,6 +186,8 @@ typedef struct infer_chain {
     float *logprobs;        /* (tokens.n) temperature 1, full vocabulary; NaN for forced tokens unless want_forced, and
                              * where it is not known */
     size_t cap_logprobs;
+    infer_top *tops;        /* (tokens.n, n_top of the request) likeliest first, ties by id; token -1 where `logprobs`
+                               has NaN, and beyond the vocabulary. NULL: none were wanted */
     uint8_t *forced;        /* (tokens.n) 1: written by the program or the only continuation */
     pgr_finish finish;
     char *why;              /* PGR_FINISH_FAILED: what was found; NULL else */
@@ -240,6 +251,7 @@ typedef struct infer_event {
     size_t n_text;
     const int32_t *tokens; /* (n_token) */
     const float *logprobs; /* (n_token) */
+    const infer_top *tops; /* (n_token, n_top of the request) NULL: none were wanted */
     size_t n_token;
 } infer_event;
 

@@ -37,6 +37,7 @@ bool piece_next(job *j, infer_event *out) {
                              .n_text = text > t->text ? text - t->text : 0,
                              .tokens = c->tokens.v + t->tokens,
                              .logprobs = c->logprobs + t->tokens,
+                             .tops = c->tops ? c->tops + t->tokens * j->r.n_top : NULL,
                              .n_token = c->tokens.n - t->tokens};
         if (text > t->text) t->text = text;
         t->tokens = c->tokens.n;

@@ -203,6 +203,21 @@ float sampler_logprob(const sampler_row *row, int32_t token) {
     return (float)((double)row->logits[token] - (double)row->max - log(row->sum));
 }
 
+/* Kept sorted: most tokens are below the last one and cost a comparison. */
+size_t sampler_top(const sampler_row *row, size_t n, int32_t *tokens, float *logprobs) {
+    size_t n_top = 0;
+    if (n == 0 || isnan(sampler_logprob(row, 0))) return 0;
+    for (size_t i = 0; i < row->n_token; i++) {
+        float x = row->logits[i];
+        if (x == -INFINITY || (n_top == n && x <= row->logits[tokens[n - 1]])) continue;
+        size_t at = n_top < n ? n_top++ : n - 1;
+        for (; at > 0 && x > row->logits[tokens[at - 1]]; at--) tokens[at] = tokens[at - 1];
+        tokens[at] = (int32_t)i;
+    }
+    for (size_t i = 0; i < n_top; i++) logprobs[i] = sampler_logprob(row, tokens[i]);
+    return n_top;
+}
+
 /* NaN and +inf make no distribution. */
 static pgr_status check_row(const sampler_row *row, pgr_error *err) {
     if (row->sum >= 1.0 && row->sum < INFINITY) return PGR_OK; /* the largest logit alone gives 1 */

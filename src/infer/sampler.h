@@ -45,6 +45,10 @@ pgr_status sampler_pick(sampler *s, const kernels *k, const sampler_row *row, co
 /* log p(token) at temperature 1; NaN where the logits are no distribution. */
 float sampler_logprob(const sampler_row *row, int32_t token);
 
+/* The n tokens of the largest logits, largest first, ties by the lower id, with the logprob of each: 0 or more of them,
+ * as many as there are. Returns how many; 0 where the logits are no distribution.       tokens, logprobs: (n) */
+size_t sampler_top(const sampler_row *row, size_t n, int32_t *tokens, float *logprobs);
+
 pgr_status sampler_check(const pgr_sampling *settings, pgr_error *err); /* ranges; the error names the field */
 
 #endif

@@ -40,10 +40,11 @@ bool slot_idle(const slot *s) {
 }
 
 /* Gives token t of the chain its log-probability, if the program wrote it and it is wanted. */
-static void settle_forced(const slot *s, size_t t, const sampler_row *row) {
+static void settle_forced(slot *s, size_t t, const sampler_row *row) {
     infer_chain *c = s->writer.chain;
-    if (s->job->r.want_forced && t < c->tokens.n && isnan(c->logprobs[t]))
-        c->logprobs[t] = sampler_logprob(row, c->tokens.v[t]);
+    if (!s->job->r.want_forced || t >= c->tokens.n || !isnan(c->logprobs[t])) return;
+    c->logprobs[t] = sampler_logprob(row, c->tokens.v[t]);
+    if (s->job->r.n_top > 0) writer_note_top(&s->writer, t, row);
 }
 
 pgr_status slot_advance(local *l, slot *s, const sampler_row *row, pgr_error *err) {

@@ -15,8 +15,15 @@ enum { MOST_RESERVED = 4096, BYTES_PER_TOKEN = 16 };
 /* ---- appending ---- */
 
 /* Room for n tokens in all. */
-static pgr_status reserve_tokens(infer_chain *c, size_t n, pgr_error *err) {
+static pgr_status reserve_tokens(const writer *w, size_t n, pgr_error *err) {
+    infer_chain *c = w->chain;
     if (n <= c->cap_logprobs) return PGR_OK;
+    if (w->r->n_top > 0) {
+        if (n > SIZE_MAX / sizeof *c->tops / w->r->n_top) return fail_mem(err);
+        infer_top *tops = mem_resize(c->tops, n * w->r->n_top * sizeof *tops);
+        if (!tops) return fail_mem(err);
+        c->tops = tops;
+    }
     float *logprobs = mem_resize(c->logprobs, n * sizeof *logprobs);
     if (!logprobs) return fail_mem(err);
     c->logprobs = logprobs;
@@ -30,12 +37,21 @@ static pgr_status reserve_tokens(infer_chain *c, size_t n, pgr_error *err) {
 
 static pgr_status push_token(writer *w, int32_t token, float logprob, bool forced, pgr_error *err) {
     infer_chain *c = w->chain;
-    if (c->tokens.n == c->cap_logprobs) PGR_TRY(reserve_tokens(c, 2 * c->cap_logprobs + 1, err));
+    if (c->tokens.n == c->cap_logprobs) PGR_TRY(reserve_tokens(w, 2 * c->cap_logprobs + 1, err));
     ids_push(&c->tokens, token);
     if (c->tokens.failed) return fail_mem(err);
     c->logprobs[c->tokens.n - 1] = logprob;
     c->forced[c->tokens.n - 1] = forced;
+    for (size_t i = 0; i < w->r->n_top; i++) c->tops[(c->tokens.n - 1) * w->r->n_top + i].token = -1;
     return PGR_OK;
+}
+
+void writer_note_top(writer *w, size_t token, const sampler_row *row) {
+    int32_t tokens[INFER_TOP];
+    float logprobs[INFER_TOP];
+    size_t n_top = w->r->n_top, n = sampler_top(row, n_top, tokens, logprobs);
+    infer_top *top = w->chain->tops + token * n_top;
+    for (size_t i = 0; i < n; i++) top[i] = (infer_top){tokens[i], logprobs[i]};
 }
 
 static void finish(writer *w, pgr_finish why) {
@@ -243,6 +259,7 @@ pgr_status writer_check(const infer_request *r, const grammar *g, const tokenize
     if (r->n_sample == 0 || r->max_tokens == 0)
         return fail(err, PGR_E_ARG, "n_sample is %zu and max_tokens %zu, expected at least 1", r->n_sample,
                     r->max_tokens);
+    if (r->n_top > INFER_TOP) return fail(err, PGR_E_ARG, "n_top is %zu, expected at most %d", r->n_top, INFER_TOP);
     for (size_t i = 0; i < r->n_stop; i++)
         if (!r->stop[i][0]) return fail(err, PGR_E_ARG, "stop text %zu is empty", i + 1);
     if (!g) return PGR_OK;
@@ -407,7 +424,7 @@ pgr_status writer_begin(writer *w, writer_shared *shared, const infer_request *r
                         pgr_error *err) {
     *w = (writer){.r = r, .grammar = g, .shared = shared, .chain = chain};
     size_t most = r->max_tokens < MOST_RESERVED ? r->max_tokens : MOST_RESERVED;
-    PGR_TRY(reserve_tokens(chain, most, err));
+    PGR_TRY(reserve_tokens(w, most, err));
     buf_reserve(&chain->text, most * BYTES_PER_TOKEN);
     if (chain->text.failed) return fail_mem(err);
     w->state = !g ? WRITER_FREE : WRITER_WAITS;
@@ -419,13 +436,14 @@ pgr_status writer_begin(writer *w, writer_shared *shared, const infer_request *r
 
 pgr_status writer_next(writer *w, const sampler_row *row, pgr_error *err) {
     PGR_ASSERT(!w->done);
-    size_t from = w->chain->text.n;
+    size_t from = w->chain->text.n, at = w->chain->tokens.n;
     if (w->state == WRITER_WAITS && must_trigger(w)) {
         w->chain->cut = true;
         PGR_TRY(write_trigger(w, err));
     } else {
         PGR_TRY(advance(w, row, err));
     }
+    if (w->r->n_top > 0 && w->chain->tokens.n > at && !w->chain->forced[at]) writer_note_top(w, at, row);
     end_where_due(w, from);
     return writer_settle(w, err);
 }

@@ -36,6 +36,9 @@ enum { WRITER_FREE = -2, WRITER_WAITS = -3 }; /* no grammar; the trigger has not
 pgr_status writer_begin(writer *w, writer_shared *shared, const infer_request *r, grammar *g, infer_chain *chain,
                         pgr_error *err);
 
+/* The likeliest tokens beside one of the chain's, from the logits before it. The request's n_top is not 0. */
+void writer_note_top(writer *w, size_t token, const sampler_row *row);
+
 void writer_free(writer *w); /* what it holds besides the chain */
 
 /* Hands the places that are complete over to the chain. */

@@ -24,17 +24,9 @@ static void show_metrics(call *c) {
     call_reply_as(c, 200, "text/plain; version=0.0.4; charset=utf-8", &out);
 }
 
-static json_t *model_json(const pgr_server *s, const char *id, const char *parent) {
-    return json_pack("{s:s, s:s, s:I, s:s, s:s, s:s?, s:I}", "id", id, "object", "model", "created",
-                     (json_int_t)s->created, "owned_by", "pgenrm", "root", s->name, "parent", parent, "max_model_len",
-                     (json_int_t)engine_about(s->what.engine)->n_ctx);
-}
-
 static void list_models(call *c) {
-    const pgr_server *s = call_server(c);
-    json_t *data = json_array();
-    json_array_append_new(data, model_json(s, s->name, NULL));
-    call_reply_json(c, 200, json_pack("{s:s, s:o}", "object", "list", "data", data));
+    pgr_server *s = call_server(c);
+    call_reply_json(c, 200, models_json(s->models, engine_about(s->what.engine)->n_ctx));
 }
 
 static const route ROUTES[] = {

@@ -2,7 +2,6 @@
 #include "serve/server.h"
 
 #include <string.h>
-#include <time.h>
 
 #include "base/mem.h"
 #include "serve/audit.h"
@@ -95,6 +94,9 @@ static pgr_status open_parts(pgr_server *s, pgr_error *err) {
     PGR_TRY(routes_personal_add(s, err));
     PGR_TRY(routes_trainers_add(s, err));
     PGR_TRY(routes_gym_add(s, err));
+    PGR_TRY(routes_gen_add(s, err));
+    PGR_TRY(routes_embed_add(s, err));
+    PGR_TRY(routes_model_add(s, err));
     return listener_open(s, &s->listener, err);
 }
 
@@ -134,9 +136,9 @@ static void begin_to_stop(void *ctx) {
 
 pgr_status pgr_server_run(pgr_server *s, const pgr_serving *what, const pgr_cancel *cancel, pgr_error *err) {
     if (atomic_load(&s->phase) != SERVER_LOADING) return fail(err, PGR_E_ARG, "the server has run before");
+    const char *name = what->name ? what->name : engine_about(what->engine)->name;
+    PGR_TRY(models_create(what->model, name, what->judges_only, &s->models, err));
     s->what = *what;
-    s->name = what->name ? what->name : engine_about(what->engine)->name;
-    s->created = (int64_t)time(NULL);
     PGR_TRY(judges_open(s, &s->judges, err));
     atomic_store(&s->phase, SERVER_READY);
     worker_run(s->worker, what->engine, cancel, s->o.drain_s, begin_to_stop, s);
@@ -150,6 +152,7 @@ void pgr_server_close(pgr_server *s) {
     atomic_store(&s->phase, SERVER_STOPPING);
     listener_close(s->listener);
     worker_free(s->worker);
+    models_free(s->models);
     metrics_free(s->metrics);
     audit_close(s->audit);
     access_free(s->access);

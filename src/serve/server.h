@@ -9,6 +9,7 @@
 #include "serve/access.h"
 #include "serve/call.h"
 #include "serve/metrics.h"
+#include "serve/models.h"
 #include "serve/worker.h"
 
 enum { /* route.flags, together */
@@ -46,8 +47,7 @@ struct pgr_server {
     route routes[ROUTES_MOST]; /* (n_route) those of one path beside each other: all before pgr_server_run */
     size_t n_route;
     pgr_serving what;        /* read-only from SERVER_READY on */
-    const char *name;        /* of the model, in answers */
-    int64_t created;         /* seconds since 1970: when the model was ready */
+    models *models;          /* from SERVER_READY on */
 };
 
 /* Before pgr_server_run. PGR_E_LIMIT: there are too many. A route for the same method, path and key is our bug. */
@@ -66,5 +66,9 @@ pgr_status routes_base_add(pgr_server *s, pgr_error *err);     /* /health, /metr
 pgr_status routes_personal_add(pgr_server *s, pgr_error *err); /* /v1/personal/ */
 pgr_status routes_trainers_add(pgr_server *s, pgr_error *err); /* /get_reward, /score of Personalized-RewardBench */
 pgr_status routes_gym_add(pgr_server *s, pgr_error *err);      /* /verify, /compare and the like */
+pgr_status routes_base_add(pgr_server *s, pgr_error *err); /* /health, /metrics, /v1/models */
+pgr_status routes_gen_add(pgr_server *s, pgr_error *err);  /* /v1/chat/completions, /v1/completions */
+pgr_status routes_embed_add(pgr_server *s, pgr_error *err); /* /v1/embeddings */
+pgr_status routes_model_add(pgr_server *s, pgr_error *err); /* adapters, tokens */
 
 #endif

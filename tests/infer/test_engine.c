@@ -185,6 +185,41 @@ static void logprobs_are_those_of_the_text(void **state) {
     ids_free(&all);
 }
 
+/* What might have stood at a place has the log-probability that it has as given text. */
+static void alternatives_are_those_of_the_text(void **state) {
+    (void)state;
+    ids p = encode("Scores go from one to ten"), all = {0};
+    infer_request r = request_of(&p, 2, 8);
+    r.sampling.temperature = 0.7f;
+    r.n_top = 5;
+    infer_output out = run(&r, 1), plain;
+    const infer_chain *c = &out.chains[1];
+    ids_append(&all, p.v, p.n);
+    for (size_t i = 0; i < c->tokens.n; i++) {
+        const infer_top *top = c->tops + 5 * i;
+        for (size_t k = 0; k < 5; k++) {
+            float want[64];
+            ids_push(&all, top[k].token);
+            assert_int_equal(infer_logprobs(ENGINE, all.v, all.n, NULL, want, NULL), PGR_OK);
+            assert_true(top[k].logprob == want[all.n - 1]);
+            assert_true(k == 0 || top[k].logprob <= top[k - 1].logprob);
+            all.n--;
+        }
+        assert_true(top[0].logprob >= c->logprobs[i]);
+        ids_push(&all, c->tokens.v[i]);
+    }
+    r.n_top = 0;
+    plain = run(&r, 1);
+    assert_null(plain.chains[1].tops);
+    assert_same_chain(&plain.chains[1], c);
+    infer_output_free(&plain);
+    infer_output_free(&out);
+    r.n_top = INFER_TOP + 1;
+    assert_int_equal(infer_run(ENGINE, &r, 1, NULL, &out, NULL), PGR_E_ARG);
+    ids_free(&p);
+    ids_free(&all);
+}
+
 static void stop_texts(void **state) {
     (void)state;
     ids p = encode("Write");
@@ -473,6 +508,7 @@ static void tokens_need_no_allocation(void **state) {
         for (int i = 0; i < 2; i++) {
             infer_request r = request_of(&p, 5, i ? 400 : 30);
             r.ignore_eos = true;
+            r.n_top = 3;
             long before = mem_count();
             infer_output out = run(&r, 1);
             asked[i] = mem_count() - before;
@@ -508,6 +544,7 @@ int main(void) {
         cmocka_unit_test(one_and_three_threads),
         cmocka_unit_test(small_batches_and_shared_prompts),
         cmocka_unit_test(logprobs_are_those_of_the_text),
+        cmocka_unit_test(alternatives_are_those_of_the_text),
         cmocka_unit_test(stop_texts),
         cmocka_unit_test(grammar_holes_and_forced_text),
         cmocka_unit_test(the_space_before_a_choice_is_the_choice_s),

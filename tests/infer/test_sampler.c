@@ -221,6 +221,38 @@ static void logprob_is_of_the_whole_row(void **state) {
     sampler_free(s);
 }
 
+static void the_likeliest_are_those_of_a_sort(void **state) {
+    (void)state;
+    static float logits[MAX_VOCAB];
+    static int32_t order[MAX_VOCAB];
+    rng r = {.seed = 10};
+    for (int trial = 0; trial < 50; trial++) {
+        for (size_t i = 0; i < MAX_VOCAB; i++) { /* many ties; some that are not allowed */
+            logits[i] = roundf(4.0f * (float)rng_normal(&r)) / 2.0f;
+            if (i % 97 == 5) logits[i] = -INFINITY;
+            order[i] = (int32_t)i;
+        }
+        size_t n_token = trial % 2 ? MAX_VOCAB : 7;
+        sort_by = logits;
+        qsort(order, n_token, sizeof *order, by_logit);
+        sampler_row row;
+        assert_int_equal(sampler_row_create(MAX_VOCAB, &row, NULL), PGR_OK);
+        sampler_prepare(&row, kernels_best(), logits, n_token, 0.7f);
+        int32_t tokens[20];
+        float logprobs[20];
+        size_t n = sampler_top(&row, 20, tokens, logprobs);
+        assert_int_equal(n, trial % 2 ? 20 : 6);
+        for (size_t i = 0; i < n; i++) {
+            assert_int_equal(tokens[i], order[i]);
+            assert_true(logprobs[i] == sampler_logprob(&row, tokens[i]));
+        }
+        logits[3] = NAN;
+        sampler_prepare(&row, kernels_best(), logits, n_token, 0.7f);
+        assert_int_equal(sampler_top(&row, 20, tokens, logprobs), 0);
+        sampler_row_free(&row);
+    }
+}
+
 /* The fast kernels draw the same tokens, but for a u within rounding of a border. */
 static void fast_kernels_draw_the_same(void **state) {
     (void)state;
@@ -346,7 +378,7 @@ int main(void) {
         cmocka_unit_test(greedy_takes_the_largest),      cmocka_unit_test(logprob_is_of_the_whole_row),
         cmocka_unit_test(fast_kernels_draw_the_same),    cmocka_unit_test(refuses_what_is_no_distribution),
         cmocka_unit_test(improbable_tokens_are_weighed), cmocka_unit_test(settings_out_of_range_are_named),
-        cmocka_unit_test(survives_failed_allocations),
+        cmocka_unit_test(survives_failed_allocations),   cmocka_unit_test(the_likeliest_are_those_of_a_sort),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,185 @@
+/* gen.c - /v1/chat/completions and /v1/completions: a task that asks the engine for the chains of every prompt and
+ * answers at the end, or as they come. */
+#include "serve/gen.h"
+
+#include <stdatomic.h>
+#include <time.h>
+
+#include "base/clock.h"
+#include "base/mem.h"
+
+static const double QUIET_S = 3; /* a stream that has sent nothing for so long sends a comment */
+
+/* ---- streams ---- */
+
+static void send_buf(gen *g, buf *out) {
+    bool sent = !out->failed && (out->n == 0 || call_send(g->task.call, out->data, out->n));
+    buf_free(out);
+    g->sent = clock_now();
+    if (sent) return;
+    call_end(g->task.call); /* nobody reads it, or not fast enough */
+    task_end(&g->task);
+}
+
+static void begin_stream(gen *g) {
+    buf out = {0};
+    call_stream(g->task.call);
+    gen_put_begin(g, &out);
+    send_buf(g, &out);
+}
+
+/* ---- the task ---- */
+
+static pgr_status ask(gen *g, gen_prompt *p, pgr_error *err) {
+    infer_request r = g->r;
+    r.messages = p->messages;
+    r.n_message = p->n_message;
+    r.text = p->text;
+    r.n_text = p->n_text;
+    r.prompt = p->tokens;
+    r.n_prompt = p->n_token;
+    r.adapters = served_adapters(g->model);
+    r.id = (uint32_t)(p - g->prompts);
+    double left = call_deadline(g->task.call) - clock_now();
+    if (!(left > 0)) return fail(err, PGR_E_DEADLINE, "the deadline passed before anything was written");
+    r.deadline_s = left;
+    return task_ask(&g->task, &r, &p->ticket, err);
+}
+
+static pgr_status begin(task *t, pgr_error *err) {
+    gen *g = (gen *)t;
+    for (size_t i = 0; i < g->n_prompt; i++) PGR_TRY(ask(g, &g->prompts[i], err));
+    if (g->stream) begin_stream(g);
+    return PGR_OK;
+}
+
+static gen_prompt *prompt_of(gen *g, infer_ticket ticket) {
+    size_t i = 0;
+    while (g->prompts[i].ticket != ticket) i++;
+    return &g->prompts[i];
+}
+
+/* The deadline came before a single token. */
+static bool is_empty(const gen *g) {
+    for (size_t i = 0; i < g->n_prompt; i++)
+        for (size_t k = 0; k < g->prompts[i].result->n_chain; k++) {
+            const infer_chain *c = &g->prompts[i].result->chains[k];
+            if (c->finish != PGR_FINISH_DEADLINE || c->tokens.n > 0) return false;
+        }
+    return true;
+}
+
+static void note_tokens(const gen *g) {
+    size_t n_read = 0, n_written = 0;
+    for (size_t i = 0; i < g->n_prompt; i++) {
+        const infer_result *r = g->prompts[i].result;
+        n_read += r->prompt.n;
+        for (size_t k = 0; k < r->n_chain; k++) n_written += r->chains[k].tokens.n;
+    }
+    call_note_tokens(g->task.call, n_read, n_written);
+}
+
+static void answer(gen *g) {
+    buf out = {0};
+    note_tokens(g);
+    if (g->stream) {
+        gen_put_last(g, &out);
+        send_buf(g, &out);
+        call_end(g->task.call);
+    } else if (is_empty(g)) {
+        call_fail(g->task.call, 504, "server_error", NULL, "deadline",
+                  "the deadline passed before anything was written");
+    } else {
+        gen_put(g, &out);
+        call_reply(g->task.call, 200, &out);
+    }
+    task_end(&g->task);
+}
+
+static void take_end(gen *g, gen_prompt *p, infer_result *result) {
+    p->ticket = 0;
+    p->result = result;
+    if (result->error.status != PGR_OK) {
+        call_fail_error(g->task.call, &result->error);
+        task_end(&g->task);
+        return;
+    }
+    size_t first = (size_t)(p - g->prompts) * g->r.n_sample;
+    buf out = {0};
+    for (size_t i = 0; g->stream && i < result->n_chain; i++) gen_put_end(g, first + i, &result->chains[i], &out);
+    if (g->stream) send_buf(g, &out);
+    if (++g->n_ended == g->n_prompt && !g->task.ended) answer(g);
+}
+
+static void take(task *t, infer_event *e) {
+    gen *g = (gen *)t;
+    gen_prompt *p = prompt_of(g, e->ticket);
+    if (e->kind == INFER_ENDED) {
+        take_end(g, p, e->result);
+        return;
+    }
+    buf out = {0};
+    gen_put_piece(g, (size_t)(p - g->prompts) * g->r.n_sample + e->sample, e, &out);
+    send_buf(g, &out);
+}
+
+static void keep_alive(task *t, double now) {
+    gen *g = (gen *)t;
+    if (!g->stream || now - g->sent < QUIET_S) return;
+    buf out = {0};
+    buf_puts(&out, ": waiting\n\n");
+    send_buf(g, &out);
+}
+
+static void free_gen(task *t) {
+    gen *g = (gen *)t;
+    for (size_t i = 0; i < g->n_prompt; i++) infer_result_free(g->prompts[i].result);
+    served_drop(g->model);
+    arena_free(&g->arena);
+    mem_free(g);
+}
+
+static const task_kind GEN = {"generation", begin, take, keep_alive, NULL, free_gen};
+
+/* ---- the routes ---- */
+
+static uint64_t next_number(void) {
+    static _Atomic uint64_t last;
+    return atomic_fetch_add(&last, 1) + 1;
+}
+
+static void generate(call *c, bool chat) {
+    const json_t *body = call_json(c);
+    if (!body) return;
+    gen *g = mem_zero(1, sizeof *g);
+    if (!g) {
+        call_fail_error(c, &(pgr_error){.status = PGR_E_MEM});
+        return;
+    }
+    uint64_t number = next_number();
+    g->task.kind = &GEN;
+    g->chat = chat;
+    g->created = (int64_t)time(NULL);
+    g->r.seed = (uint64_t)g->created * 1000003 + number; /* unless the request has one */
+    snprintf(g->id, sizeof g->id, "%s-%llx-%llx", chat ? "chatcmpl" : "cmpl", (unsigned long long)g->created,
+             (unsigned long long)number);
+    if (gen_read(g, c, body))
+        call_submit(c, &g->task);
+    else
+        free_gen(&g->task);
+}
+
+static void complete_chat(call *c) {
+    generate(c, true);
+}
+
+static void complete_text(call *c) {
+    generate(c, false);
+}
+
+static const route ROUTES[] = {{"POST", "/v1/chat/completions", complete_chat, .flags = 0},
+                               {"POST", "/v1/completions", complete_text, .flags = 0}};
+
+pgr_status routes_gen_add(pgr_server *s, pgr_error *err) {
+    return server_add_routes(s, ROUTES, sizeof ROUTES / sizeof *ROUTES, err);
+}

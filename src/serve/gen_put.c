@@ -1,0 +1,238 @@
+/* gen_put.c - answers in OpenAI's forms: chat.completion, text_completion and the chunks of their streams, with every
+ * field that OpenAI's types require. */
+#include <math.h>
+#include <string.h>
+
+#include "serve/gen.h"
+
+static const double FLOOR = -9999; /* JSON has no -inf, and nothing is known of tokens that the program has written */
+
+static void put_number(buf *out, double logprob) {
+    json_put_number(out, logprob >= FLOOR ? logprob : FLOOR); /* NaN, too */
+}
+
+/* ---- tokens ---- */
+
+/* The token's bytes; the caller's (pgr_free). NULL: there are none to be had. */
+static char *token_bytes(const gen *g, int32_t token, size_t *n) {
+    char *text = NULL;
+    *n = 0;
+    const pgr_model *model = call_server(g->task.call)->what.model;
+    if (!model || pgr_detokenize(model, &token, 1, &text, n, NULL) != PGR_OK) return NULL;
+    return text;
+}
+
+static void put_bytes(buf *out, const char *text, size_t n) {
+    buf_puts(out, ",\"bytes\":[");
+    for (size_t i = 0; i < n; i++) buf_printf(out, i ? ",%u" : "%u", (unsigned)(unsigned char)text[i]);
+    buf_puts(out, "]");
+}
+
+static void put_token(const gen *g, int32_t token, double logprob, buf *out) {
+    size_t n;
+    char *text = token_bytes(g, token, &n);
+    buf_puts(out, "{\"token\":");
+    json_put_string(out, text ? text : "", n);
+    buf_puts(out, ",\"logprob\":");
+    put_number(out, logprob);
+    put_bytes(out, text ? text : "", n);
+    pgr_free(text);
+}
+
+/* Of tokens from one on: as lists beside each other, which both of the following forms are made of. */
+typedef struct written {
+    const int32_t *tokens;
+    const float *logprobs;
+    const infer_top *tops; /* (n, n_top) NULL: none */
+    size_t n, n_top;
+} written;
+
+static void put_chat_logprobs(const gen *g, const written *w, buf *out) {
+    buf_puts(out, "{\"content\":[");
+    for (size_t i = 0; i < w->n; i++) {
+        if (i) buf_putc(out, ',');
+        put_token(g, w->tokens[i], (double)w->logprobs[i], out);
+        buf_puts(out, ",\"top_logprobs\":[");
+        for (size_t k = 0; k < w->n_top && w->tops[i * w->n_top + k].token >= 0; k++) {
+            const infer_top *top = &w->tops[i * w->n_top + k];
+            if (k) buf_putc(out, ',');
+            put_token(g, top->token, (double)top->logprob, out);
+            buf_putc(out, '}');
+        }
+        buf_puts(out, "]}");
+    }
+    buf_puts(out, "],\"refusal\":null}");
+}
+
+static void put_name(const gen *g, int32_t token, buf *out) {
+    size_t n;
+    char *text = token_bytes(g, token, &n);
+    json_put_string(out, text ? text : "", n);
+    pgr_free(text);
+}
+
+static void put_names(const gen *g, const written *w, buf *out) {
+    buf_puts(out, "{\"tokens\":[");
+    for (size_t i = 0; i < w->n; i++) {
+        if (i) buf_putc(out, ',');
+        put_name(g, w->tokens[i], out);
+    }
+    buf_puts(out, "],\"text_offset\":[");
+    for (size_t i = 0, at = 0; i < w->n; i++) {
+        size_t n;
+        buf_printf(out, i ? ",%zu" : "%zu", at);
+        pgr_free(token_bytes(g, w->tokens[i], &n));
+        at += n;
+    }
+    buf_puts(out, "]");
+}
+
+static void put_text_logprobs(const gen *g, const written *w, buf *out) {
+    put_names(g, w, out);
+    buf_puts(out, ",\"token_logprobs\":[");
+    for (size_t i = 0; i < w->n; i++) {
+        if (i) buf_putc(out, ',');
+        put_number(out, (double)w->logprobs[i]);
+    }
+    buf_puts(out, "],\"top_logprobs\":");
+    buf_puts(out, w->n_top ? "[" : "null}");
+    for (size_t i = 0; w->n_top && i < w->n; i++) {
+        buf_puts(out, i ? ",{" : "{");
+        for (size_t k = 0; k < w->n_top && w->tops[i * w->n_top + k].token >= 0; k++) {
+            const infer_top *top = &w->tops[i * w->n_top + k];
+            if (k) buf_putc(out, ',');
+            put_name(g, top->token, out);
+            buf_putc(out, ':');
+            put_number(out, (double)top->logprob);
+        }
+        buf_putc(out, '}');
+    }
+    if (w->n_top) buf_puts(out, "]}");
+}
+
+static void put_logprobs(const gen *g, const written *w, buf *out) {
+    buf_puts(out, ",\"logprobs\":");
+    if (!g->logprobs)
+        buf_puts(out, "null");
+    else if (g->chat)
+        put_chat_logprobs(g, w, out);
+    else
+        put_text_logprobs(g, w, out);
+}
+
+/* ---- what all forms have ---- */
+
+static void put_head(const gen *g, const char *object, buf *out) {
+    buf_printf(out, "{\"id\":\"%s\",\"object\":\"%s\",\"created\":%lld,\"model\":", g->id, object,
+               (long long)g->created);
+    json_put_string(out, served_name(g->model), strlen(served_name(g->model)));
+    buf_puts(out, ",\"system_fingerprint\":\"pgenrm-" PGR_VERSION "\",\"choices\":[");
+}
+
+static void put_finish(const infer_chain *c, buf *out) {
+    buf_puts(out, c->finish == PGR_FINISH_STOP ? ",\"finish_reason\":\"stop\"" : ",\"finish_reason\":\"length\"");
+    buf_puts(out, c->finish == PGR_FINISH_DEADLINE ? ",\"stop_reason\":\"deadline\"}" : ",\"stop_reason\":null}");
+}
+
+static void put_usage(const gen *g, buf *out) {
+    size_t prompt = 0, cached = 0, written = 0;
+    for (size_t i = 0; i < g->n_prompt; i++) {
+        const infer_result *r = g->prompts[i].result;
+        prompt += r->prompt.n;
+        cached += r->usage.cached_tokens;
+        for (size_t k = 0; k < r->n_chain; k++) written += r->chains[k].tokens.n;
+    }
+    buf_printf(out,
+               "\"usage\":{\"prompt_tokens\":%zu,\"completion_tokens\":%zu,\"total_tokens\":%zu,"
+               "\"prompt_tokens_details\":{\"cached_tokens\":%zu}}",
+               prompt, written, prompt + written, cached);
+}
+
+/* ---- whole answers ---- */
+
+static void put_choice(const gen *g, size_t choice, const gen_prompt *p, const infer_chain *c, buf *out) {
+    const char *text = c->text.data ? c->text.data : "";
+    if (choice) buf_putc(out, ',');
+    buf_printf(out, "{\"index\":%zu,", choice);
+    if (g->chat) {
+        buf_puts(out, "\"message\":{\"role\":\"assistant\",\"content\":");
+        json_put_string(out, text, c->text.n);
+        buf_puts(out, ",\"refusal\":null}");
+    } else {
+        buf all = {0};
+        if (g->echo) buf_add(&all, p->text, p->n_text);
+        buf_add(&all, text, c->text.n);
+        buf_puts(out, "\"text\":");
+        json_put_string(out, all.data ? all.data : "", all.n);
+        out->failed |= all.failed;
+        buf_free(&all);
+    }
+    put_logprobs(g, &(written){c->tokens.v, c->logprobs, c->tops, c->tokens.n, g->r.n_top}, out);
+    put_finish(c, out);
+}
+
+void gen_put(const gen *g, buf *out) {
+    put_head(g, g->chat ? "chat.completion" : "text_completion", out);
+    for (size_t i = 0; i < g->n_prompt; i++) {
+        const infer_result *r = g->prompts[i].result;
+        for (size_t k = 0; k < r->n_chain; k++)
+            put_choice(g, i * g->r.n_sample + k, &g->prompts[i], &r->chains[k], out);
+    }
+    buf_puts(out, "],");
+    put_usage(g, out);
+    buf_puts(out, "}");
+}
+
+/* ---- streams ---- */
+
+static void begin_event(const gen *g, buf *out) {
+    buf_puts(out, "data: ");
+    put_head(g, g->chat ? "chat.completion.chunk" : "text_completion", out);
+}
+
+/* Where usage is asked for, all chunks but the last have it as null. */
+static void end_event(const gen *g, buf *out) {
+    buf_puts(out, g->usage ? "],\"usage\":null}\n\n" : "]}\n\n");
+}
+
+void gen_put_begin(const gen *g, buf *out) {
+    for (size_t i = 0; g->chat && i < g->n_prompt * g->r.n_sample; i++) {
+        begin_event(g, out);
+        buf_printf(out,
+                   "{\"index\":%zu,\"delta\":{\"role\":\"assistant\",\"content\":\"\"},\"logprobs\":null,"
+                   "\"finish_reason\":null}",
+                   i);
+        end_event(g, out);
+    }
+}
+
+void gen_put_piece(const gen *g, size_t choice, const infer_event *e, buf *out) {
+    if (e->n_text == 0 && !g->logprobs) return;
+    begin_event(g, out);
+    buf_printf(out, g->chat ? "{\"index\":%zu,\"delta\":{\"content\":" : "{\"index\":%zu,\"text\":", choice);
+    json_put_string(out, e->text, e->n_text);
+    if (g->chat) buf_puts(out, "}");
+    put_logprobs(g, &(written){e->tokens, e->logprobs, e->tops, e->n_token, g->r.n_top}, out);
+    buf_puts(out, ",\"finish_reason\":null}");
+    end_event(g, out);
+}
+
+void gen_put_end(const gen *g, size_t choice, const infer_chain *c, buf *out) {
+    begin_event(g, out);
+    buf_printf(out,
+               g->chat ? "{\"index\":%zu,\"delta\":{},\"logprobs\":null"
+                       : "{\"index\":%zu,\"text\":\"\",\"logprobs\":null",
+               choice);
+    put_finish(c, out);
+    end_event(g, out);
+}
+
+void gen_put_last(const gen *g, buf *out) {
+    if (g->usage) {
+        begin_event(g, out);
+        buf_puts(out, "],");
+        put_usage(g, out);
+        buf_puts(out, "}\n\n");
+    }
+    buf_puts(out, "data: [DONE]\n\n");
+}

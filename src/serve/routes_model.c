@@ -1,0 +1,143 @@
+/* routes_model.c - the model's parts: adapters loaded and unloaded, texts as tokens and back. */
+#include <string.h>
+
+#include "base/mem.h"
+#include "serve/body.h"
+#include "serve/server.h"
+
+/* ---- adapters ---- */
+
+typedef struct loading {
+    task task;
+    const char *name, *path; /* the body's */
+    bool in_place;
+} loading;
+
+static void free_loading(task *t) {
+    mem_free(t);
+}
+
+static void say_done(call *c, const char *name, const char *what) {
+    buf out = {0};
+    buf_printf(&out, "Success: LoRA adapter '%s' %s.", name, what);
+    call_reply_as(c, 200, "text/plain; charset=utf-8", &out);
+}
+
+/* In the worker's thread: reading takes its time. */
+static pgr_status load(task *t, pgr_error *err) {
+    loading *l = (loading *)t;
+    if (models_load(call_server(t->call)->models, l->name, l->path, l->in_place, err) != PGR_OK) {
+        if (err->status == PGR_E_IO) err->status = PGR_E_ARG; /* the path is the client's mistake */
+        return err->status;
+    }
+    say_done(t->call, l->name, "added");
+    task_end(t);
+    return PGR_OK;
+}
+
+static const task_kind LOADING = {"loading", load, NULL, NULL, NULL, free_loading};
+
+/* Names and paths are the operator's business: a token for some users only does not reach them. */
+static bool may_manage(call *c) {
+    if (!*call_grant(c)->scope) return true;
+    call_fail(c, 403, "permission_error", NULL, "scope", "expected a token without a scope");
+    return false;
+}
+
+static bool read_names(call *c, const json_t *body, const char **name, const char **path) {
+    if (!body_text(c, body, "lora_name", name) || (path && !body_text(c, body, "lora_path", path))) return false;
+    bool whole = *name && **name && (!path || (*path && **path));
+    if (!whole)
+        call_refuse(c, *name ? "lora_path" : "lora_name", "expected a lora_name%s", path ? " and a lora_path" : "");
+    return whole;
+}
+
+static void load_adapter(call *c) {
+    const json_t *body = call_json(c);
+    loading l = {.task.kind = &LOADING};
+    if (!body || !may_manage(c) || !read_names(c, body, &l.name, &l.path)
+        || !body_flag(c, body, "load_inplace", &l.in_place))
+        return;
+    loading *kept = mem_alloc(sizeof *kept);
+    if (!kept) {
+        call_fail_error(c, &(pgr_error){.status = PGR_E_MEM});
+        return;
+    }
+    *kept = l;
+    call_submit(c, &kept->task);
+}
+
+static void unload_adapter(call *c) {
+    const json_t *body = call_json(c);
+    const char *name = NULL;
+    if (!body || !may_manage(c) || !read_names(c, body, &name, NULL)) return;
+    if (models_unload(call_server(c)->models, name))
+        say_done(c, name, "removed");
+    else
+        call_fail(c, 404, "invalid_request_error", "lora_name", "model_not_found", "no adapter is called %s", name);
+}
+
+/* ---- tokens ---- */
+
+static void tokenize(call *c) {
+    const json_t *body = call_json(c);
+    const pgr_server *s = call_server(c);
+    const char *text = NULL;
+    bool special = true;
+    int32_t *ids = NULL;
+    size_t n = 0;
+    pgr_error err = {0};
+    if (!body || !body_text(c, body, "prompt", &text) || !body_flag(c, body, "add_special_tokens", &special)) return;
+    if (!text) {
+        call_refuse(c, "prompt", "prompt: expected a text");
+        return;
+    }
+    int flags = PGR_TOKENS_SPECIAL | (special ? PGR_TOKENS_BOS : 0);
+    if (pgr_tokenize(s->what.model, text, strlen(text), flags, &ids, &n, &err) != PGR_OK) {
+        call_fail_error(c, &err);
+        return;
+    }
+    buf out = {0};
+    buf_printf(&out, "{\"count\":%zu,\"max_model_len\":%zu,\"tokens\":[", n, engine_about(s->what.engine)->n_ctx);
+    for (size_t i = 0; i < n; i++) buf_printf(&out, i ? ",%d" : "%d", (int)ids[i]);
+    buf_puts(&out, "]}");
+    pgr_free(ids);
+    call_reply(c, 200, &out);
+}
+
+static void detokenize(call *c) {
+    const json_t *body = call_json(c), *list = body ? body_get(body, "tokens") : NULL;
+    char *text = NULL;
+    size_t n = json_array_size(list), len = 0;
+    pgr_error err = {0};
+    if (!body) return;
+    int32_t *ids = mem_array(n + 1, sizeof *ids);
+    bool all = ids && json_is_array(list);
+    for (size_t i = 0; all && i < n; i++) {
+        json_int_t id = json_integer_value(json_array_get(list, i));
+        all = json_is_integer(json_array_get(list, i)) && id >= 0 && id <= INT32_MAX;
+        ids[i] = (int32_t)id;
+    }
+    if (!all) {
+        call_refuse(c, "tokens", "tokens: expected a list of token ids");
+    } else if (pgr_detokenize(call_server(c)->what.model, ids, n, &text, &len, &err) != PGR_OK) {
+        call_fail_error(c, &err);
+    } else {
+        buf out = {0};
+        buf_puts(&out, "{\"prompt\":");
+        json_put_string(&out, text, len);
+        buf_putc(&out, '}');
+        call_reply(c, 200, &out);
+    }
+    pgr_free(text);
+    mem_free(ids);
+}
+
+static const route ROUTES[] = {{"POST", "/v1/load_lora_adapter", load_adapter, .flags = 0},
+                               {"POST", "/v1/unload_lora_adapter", unload_adapter, .flags = 0},
+                               {"POST", "/tokenize", tokenize, .flags = 0},
+                               {"POST", "/detokenize", detokenize, .flags = 0}};
+
+pgr_status routes_model_add(pgr_server *s, pgr_error *err) {
+    return server_add_routes(s, ROUTES, sizeof ROUTES / sizeof *ROUTES, err);
+}

@@ -1,0 +1,407 @@
+/* OpenAI's routes over real connections: every required field, what a seed gives is what the engine gives, streams that
+ * say what whole answers say, formats, adapters, what is refused. */
+#include <math.h>
+
+#include "live_server.h"
+
+#include "serve/base64.h"
+
+#define LORA PGR_SOURCE_DIR "/tests/golden/lora/llama-qv"
+
+static live L;
+
+static int begin_all(void **state) {
+    if (live_begin(state)) return 1;
+    pgr_serve_options o = live_options();
+    o.deadline_s = 120;
+    live_listen(&L, &o);
+    live_start(&L);
+    return 0;
+}
+
+static int end_all(void **state) {
+    live_stop(&L);
+    return live_end(state);
+}
+
+static json_t *post(const char *path, const char *body) {
+    reply r = ask(&L, "POST", path, body);
+    if (r.status != 200) fail_msg("%s %s: %d %s", path, body, r.status, r.body.data ? r.body.data : "");
+    json_t *v = json_of(&r);
+    reply_free(&r);
+    return v;
+}
+
+/* Walks objects by keys and lists by numbers: "choices.0.message.content". */
+static json_t *at(json_t *v, const char *path) {
+    char part[40];
+    for (int n; *path; path += n + (path[n] == '.')) {
+        n = (int)strcspn(path, ".");
+        snprintf(part, sizeof part, "%.*s", n, path);
+        v = json_is_array(v) ? json_array_get(v, (size_t)atoi(part)) : json_object_get(v, part);
+        if (!v) fail_msg("there is no %s", path);
+    }
+    return v;
+}
+
+static const char *text_at(json_t *v, const char *path) {
+    json_t *s = at(v, path);
+    assert_true(json_is_string(s));
+    return json_string_value(s);
+}
+
+#define HELLO "\"messages\":[{\"role\":\"user\",\"content\":\"Hello\"}]"
+
+static void answers_chats(void **state) {
+    (void)state;
+    json_t *v = post("/v1/chat/completions",
+                     "{" HELLO ",\"model\":\"tiny\",\"n\":3,\"max_tokens\":6,\"seed\":7,\"user\":\"x\"}");
+    assert_string_equal(text_at(v, "object"), "chat.completion");
+    assert_string_equal(text_at(v, "model"), "tiny");
+    assert_true(strncmp(text_at(v, "id"), "chatcmpl-", 9) == 0);
+    assert_true(json_integer_value(at(v, "created")) > 1700000000);
+    assert_int_equal(json_array_size(at(v, "choices")), 3);
+    for (size_t i = 0; i < 3; i++) {
+        json_t *choice = json_array_get(at(v, "choices"), i);
+        assert_int_equal(json_integer_value(at(choice, "index")), i);
+        assert_string_equal(text_at(choice, "message.role"), "assistant");
+        text_at(choice, "message.content");
+        assert_true(json_is_null(at(choice, "logprobs")) && json_is_null(at(choice, "message.refusal")));
+        const char *why = text_at(choice, "finish_reason");
+        assert_true(strcmp(why, "length") == 0 || strcmp(why, "stop") == 0);
+    }
+    json_int_t prompt = json_integer_value(at(v, "usage.prompt_tokens")),
+               written = json_integer_value(at(v, "usage.completion_tokens"));
+    assert_true(prompt > 0 && written > 0 && json_integer_value(at(v, "usage.total_tokens")) == prompt + written);
+    assert_true(json_is_integer(at(v, "usage.prompt_tokens_details.cached_tokens")));
+
+    json_t *again =
+        post("/v1/chat/completions", "{" HELLO ",\"n\":3,\"max_completion_tokens\":6,\"seed\":7,\"max_tokens\":null}");
+    assert_true(json_equal(at(v, "choices"), at(again, "choices")));
+    json_decref(again);
+    json_t *parts = post("/v1/chat/completions",
+                         "{\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"He\"},"
+                         "{\"type\":\"text\",\"text\":\"llo\"}]}],\"n\":3,\"max_tokens\":6,\"seed\":7}");
+    assert_true(json_equal(at(v, "choices"), at(parts, "choices")));
+    json_decref(parts);
+    json_t *one = post("/v1/chat/completions", "{" HELLO ",\"max_tokens\":6}"),
+           *other = post("/v1/chat/completions", "{" HELLO ",\"max_tokens\":6}");
+    assert_string_not_equal(text_at(one, "choices.0.message.content"), text_at(other, "choices.0.message.content"));
+    json_decref(one);
+    json_decref(other);
+    json_decref(v);
+}
+
+static void tells_logprobs(void **state) {
+    (void)state;
+    json_t *v =
+        post("/v1/chat/completions",
+             "{" HELLO ",\"max_tokens\":5,\"temperature\":0,\"logprobs\":true,\"top_logprobs\":3,\"ignore_eos\":true}");
+    json_t *content = at(v, "choices.0.logprobs.content");
+    assert_int_equal(json_array_size(content), 5);
+    for (size_t i = 0; i < 5; i++) {
+        json_t *one = json_array_get(content, i);
+        double logprob = json_real_value(at(one, "logprob"));
+        assert_true(logprob < 0 && json_is_array(at(one, "bytes")));
+        assert_int_equal(json_array_size(at(one, "top_logprobs")), 3);
+        assert_string_equal(text_at(one, "top_logprobs.0.token"), text_at(one, "token")); /* greedy */
+        assert_true(json_real_value(at(one, "top_logprobs.0.logprob")) == logprob);
+        assert_true(json_real_value(at(one, "top_logprobs.2.logprob")) <= logprob);
+    }
+    json_decref(v);
+    v = post("/v1/completions",
+             "{\"prompt\":\"Once\",\"max_tokens\":4,\"temperature\":0,\"logprobs\":2,\"ignore_eos\":true}");
+    assert_string_equal(text_at(v, "object"), "text_completion");
+    json_t *l = at(v, "choices.0.logprobs");
+    assert_int_equal(json_array_size(at(l, "tokens")), 4);
+    assert_int_equal(json_array_size(at(l, "token_logprobs")), 4);
+    assert_int_equal(json_array_size(at(l, "text_offset")), 4);
+    assert_int_equal(json_array_size(at(l, "top_logprobs")), 4);
+    assert_true(json_object_size(json_array_get(at(l, "top_logprobs"), 0)) >= 1);
+    json_decref(v);
+}
+
+static void completes_texts_and_tokens(void **state) {
+    (void)state;
+    json_t *v =
+        post("/v1/completions", "{\"prompt\":[\"Once\",\"Twice\"],\"n\":2,\"seed\":3,\"max_tokens\":5,\"echo\":true}");
+    assert_int_equal(json_array_size(at(v, "choices")), 4);
+    assert_true(strncmp(text_at(v, "choices.1.text"), "Once", 4) == 0);
+    assert_true(strncmp(text_at(v, "choices.2.text"), "Twice", 5) == 0);
+    json_t *tokens = post("/tokenize", "{\"prompt\":\"Once\"}"), *ids = at(tokens, "tokens");
+    json_t *body = json_pack("{s:[O], s:i, s:i, s:i}", "prompt", ids, "n", 2, "seed", 3, "max_tokens", 5);
+    char *text = json_dumps(body, 0);
+    json_t *same = post("/v1/completions", text);
+    assert_string_equal(text_at(same, "choices.0.text"), text_at(v, "choices.0.text") + 4);
+    pgr_free(text);
+    json_decref(body);
+    body = json_pack("{s:O}", "tokens", ids);
+    text = json_dumps(body, 0);
+    json_t *back = post("/detokenize", text);
+    assert_non_null(strstr(text_at(back, "prompt"), "Once"));
+    pgr_free(text);
+    json_decref(body);
+    json_decref(back);
+    json_decref(same);
+    json_decref(tokens);
+    json_decref(v);
+}
+
+/* ---- streams ---- */
+
+/* The events of a stream; the last one must be [DONE]. */
+static json_t *events_of(const char *path, const char *body) {
+    reply r = ask(&L, "POST", path, body);
+    if (r.status != 200) fail_msg("%d %s", r.status, r.body.data);
+    assert_string_equal(header_of(&r, "Content-Type"), "text/event-stream");
+    json_t *list = json_array();
+    bool done = false;
+    for (char *event = r.body.data, *end; *event; event = end + 2) {
+        end = strstr(event, "\n\n");
+        assert_non_null(end);
+        assert_false(done);
+        if (*event == ':') continue;
+        assert_true(strncmp(event, "data: ", 6) == 0);
+        done = strncmp(event + 6, "[DONE]", 6) == 0;
+        json_t *v = NULL;
+        if (!done) {
+            v = json_loadb(event + 6, (size_t)(end - event - 6), JSON_ALLOW_NUL, NULL);
+            assert_non_null(v);
+            json_array_append_new(list, v);
+        }
+    }
+    assert_true(done);
+    reply_free(&r);
+    return list;
+}
+
+static void streams_what_whole_answers_say(void **state) {
+    (void)state;
+    json_t *whole = post("/v1/chat/completions", "{" HELLO ",\"n\":3,\"max_tokens\":9,\"seed\":5,\"logprobs\":true}");
+    json_t *list = events_of("/v1/chat/completions",
+                             "{" HELLO ",\"n\":3,\"max_tokens\":9,\"seed\":5,\"logprobs\":true,\"stream\":true,"
+                             "\"stream_options\":{\"include_usage\":true}}");
+    buf text[3] = {{0}};
+    size_t n_token[3] = {0}, n_role[3] = {0}, n_end[3] = {0}, n = json_array_size(list);
+    for (size_t i = 0; i + 1 < n; i++) {
+        json_t *e = json_array_get(list, i), *choice = at(e, "choices.0");
+        assert_string_equal(text_at(e, "object"), "chat.completion.chunk");
+        assert_true(json_is_null(at(e, "usage")));
+        size_t k = (size_t)json_integer_value(at(choice, "index"));
+        json_t *delta = at(choice, "delta"), *logprobs = at(choice, "logprobs");
+        n_role[k] += json_object_get(delta, "role") != NULL;
+        if (json_object_get(delta, "content")) buf_puts(&text[k], text_at(delta, "content"));
+        if (!json_is_null(logprobs)) n_token[k] += json_array_size(at(logprobs, "content"));
+        n_end[k] += !json_is_null(at(choice, "finish_reason"));
+    }
+    for (size_t k = 0; k < 3; k++) {
+        json_t *choice = json_array_get(at(whole, "choices"), k);
+        assert_string_equal(text[k].data, text_at(choice, "message.content"));
+        assert_int_equal(n_token[k], json_array_size(at(choice, "logprobs.content")));
+        assert_int_equal(n_role[k], 1);
+        assert_int_equal(n_end[k], 1);
+        buf_free(&text[k]);
+    }
+    json_t *last = json_array_get(list, n - 1);
+    assert_int_equal(json_array_size(at(last, "choices")), 0);
+    assert_int_equal(json_integer_value(at(last, "usage.completion_tokens")),
+                     json_integer_value(at(whole, "usage.completion_tokens")));
+    json_decref(list);
+    list = events_of("/v1/completions", "{\"prompt\":\"Once\",\"max_tokens\":4,\"stream\":true}");
+    assert_true(json_array_size(list) >= 2);
+    json_decref(list);
+    json_decref(whole);
+}
+
+static void stops_when_a_stream_is_left(void **state) {
+    (void)state;
+    int fd = dial(&L);
+    ask_on(fd, "POST", "/v1/chat/completions", NULL,
+           "{" HELLO ",\"n\":16,\"max_tokens\":200,\"ignore_eos\":true,\"stream\":true}");
+    char c;
+    assert_true(hear(fd, &c));
+    close(fd);
+    for (bool done = false; !done; poll(NULL, 0, 5)) {
+        reply r = ask(&L, "GET", "/metrics", NULL);
+        done = strstr(r.body.data, "pgenrm_chains_running 0\n") && strstr(r.body.data, "pgenrm_queue_length 0\n");
+        reply_free(&r);
+    }
+}
+
+/* ---- formats ---- */
+
+static void writes_what_a_schema_allows(void **state) {
+    (void)state;
+    static const char *const bodies[] = {
+        "{" HELLO ",\"n\":4,\"max_tokens\":60,\"response_format\":{\"type\":\"json_schema\",\"json_schema\":{\"name\":"
+                  "\"s\",\"strict\":true,"
+        "\"schema\":{\"type\":\"object\",\"properties\":{\"score\":{\"type\":\"integer\",\"minimum\":1,\"maximum\":10},"
+        "\"better\":{\"enum\":[\"A\",\"B\"]}},\"required\":[\"score\",\"better\"],\"additionalProperties\":false}}}}",
+        "{" HELLO ",\"n\":4,\"max_tokens\":60,\"logprobs\":true,\"structured_outputs\":{\"json\":{\"type\":\"object\","
+                  "\"properties\":"
+        "{\"score\":{\"type\":\"integer\",\"minimum\":1,\"maximum\":10},\"better\":{\"enum\":[\"A\",\"B\"]}},"
+        "\"required\":[\"score\",\"better\"]}}}"};
+    for (size_t k = 0; k < 2; k++) {
+        json_t *v = post("/v1/chat/completions", bodies[k]);
+        for (size_t i = 0; i < 4; i++) {
+            json_t *choice = json_array_get(at(v, "choices"), i), *made = NULL;
+            const char *text = text_at(choice, "message.content");
+            assert_int_equal(json_parse(text, strlen(text), "content", 1, &made, NULL), PGR_OK);
+            assert_in_range(json_integer_value(at(made, "score")), 1, 10);
+            assert_true(*text_at(made, "better") == 'A' || *text_at(made, "better") == 'B');
+            assert_string_equal(text_at(choice, "finish_reason"), "stop");
+            if (k == 1) /* what the program wrote has log-probabilities, too */
+                assert_true(json_real_value(at(choice, "logprobs.content.0.logprob")) > -9000);
+            json_decref(made);
+        }
+        json_decref(v);
+    }
+    json_t *v =
+        post("/v1/chat/completions", "{" HELLO ",\"max_tokens\":40,\"response_format\":{\"type\":\"json_object\"}}");
+    const char *text = text_at(v, "choices.0.message.content");
+    assert_true(text[0] == '{' && text[strlen(text) - 1] == '}');
+    json_decref(v);
+    v = post("/v1/completions",
+             "{\"prompt\":\"Once\",\"max_tokens\":9,\"structured_outputs\":{\"choice\":[\"yes\",\"no\"]}}");
+    text = text_at(v, "choices.0.text");
+    assert_true(strcmp(text, "yes") == 0 || strcmp(text, "no") == 0);
+    json_decref(v);
+    v = post("/v1/completions",
+             "{\"prompt\":\"Once\",\"max_tokens\":9,\"structured_outputs\":{\"grammar\":\"root ::= [ab]{3}\"}}");
+    assert_int_equal(strlen(text_at(v, "choices.0.text")), 3);
+    json_decref(v);
+}
+
+static void refuse(const char *path, const char *body, int status, const char *param) {
+    reply r = ask(&L, "POST", path, body);
+    if (r.status != status) fail_msg("%s: %d, expected %d: %s", body, r.status, status, r.body.data);
+    json_t *v = json_of(&r), *p = at(v, "error.param");
+    if (param && (!json_is_string(p) || strcmp(json_string_value(p), param) != 0))
+        fail_msg("%s: %s", body, r.body.data);
+    json_decref(v);
+    reply_free(&r);
+}
+
+static void refuses_by_name(void **state) {
+    (void)state;
+    static const struct {
+        const char *body;
+        int status;
+        const char *param;
+    } rows[] = {
+        {"{}", 400, "messages"},
+        {"{\"messages\":[]}", 400, "messages"},
+        {"{\"messages\":[{\"role\":\"tool\",\"content\":\"x\"}]}", 400, "messages[0]"},
+        {"{\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"image_url\"}]}]}", 400, "messages[0]"},
+        {"{\"messages\":[{\"role\":\"user\",\"content\":3}]}", 400, "messages[0]"},
+        {"{" HELLO ",\"model\":\"other\"}", 404, "model"},
+        {"{" HELLO ",\"n\":0}", 400, "n"},
+        {"{" HELLO ",\"n\":1000}", 400, "n"},
+        {"{" HELLO ",\"temperature\":-1}", 400, "temperature"},
+        {"{" HELLO ",\"temperature\":\"hot\"}", 400, "temperature"},
+        {"{" HELLO ",\"top_p\":0}", 400, "top_p"},
+        {"{" HELLO ",\"max_tokens\":1000000}", 400, NULL},
+        {"{" HELLO ",\"top_logprobs\":3}", 400, "top_logprobs"},
+        {"{" HELLO ",\"logprobs\":true,\"top_logprobs\":21}", 400, "top_logprobs"},
+        {"{" HELLO ",\"stop\":[1]}", 400, "stop"},
+        {"{" HELLO ",\"stop\":\"\"}", 400, NULL},
+        {"{" HELLO ",\"frequency_penalty\":0.5}", 400, "frequency_penalty"},
+        {"{" HELLO ",\"tools\":[{}]}", 400, "tools"},
+        {"{" HELLO ",\"response_format\":{\"type\":\"yaml\"}}", 400, "response_format"},
+        {"{" HELLO ",\"response_format\":{\"type\":\"json_schema\"}}", 400, "response_format.json_schema"},
+        {"{" HELLO ",\"response_format\":{\"type\":\"json_schema\",\"json_schema\":{\"schema\":{\"not\":1}}}}", 400,
+         "response_format.json_schema.schema"},
+        {"{" HELLO ",\"structured_outputs\":{\"regex\":\"a+\"}}", 400, "structured_outputs"},
+        {"{" HELLO ",\"structured_outputs\":{\"grammar\":\"root ::= \"}}", 400, NULL},
+        {"{" HELLO ",\"structured_outputs\":{\"grammar\":\"root ::= @x\"}}", 400, NULL},
+        {"{" HELLO ",\"deadline_s\":-1}", 400, "deadline_s"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        refuse("/v1/chat/completions", rows[i].body, rows[i].status, rows[i].param);
+    refuse("/v1/completions", "{\"prompt\":[]}", 400, "prompt");
+    refuse("/v1/completions", "{\"prompt\":[[1],\"x\",3]}", 400, "prompt");
+    refuse("/v1/completions", "{\"prompt\":[99999999]}", 400, NULL);
+    refuse("/v1/completions", "{\"prompt\":[-1]}", 400, "prompt");
+    refuse("/v1/completions", "{\"prompt\":\"x\",\"echo\":true,\"logprobs\":1}", 400, "echo");
+    refuse("/v1/embeddings", "{\"input\":\"x\"}", 501, NULL);
+    json_t *v =
+        post("/v1/chat/completions", /* what changes nothing is passed over */
+             "{" HELLO ",\"max_tokens\":2,\"frequency_penalty\":0,\"tools\":[],\"logit_bias\":null,\"whatever\":[1],"
+             "\"repetition_penalty\":1.0,\"stream\":false,\"top_k\":-1}");
+    json_decref(v);
+}
+
+static void answers_with_what_is_there_at_the_deadline(void **state) {
+    (void)state;
+    json_t *v = post("/v1/completions",
+                     "{\"prompt\":\"Once\",\"n\":64,\"max_tokens\":450,\"ignore_eos\":true,\"deadline_s\":0.25}");
+    size_t late = 0;
+    for (size_t i = 0; i < 64; i++) {
+        json_t *why = at(json_array_get(at(v, "choices"), i), "stop_reason");
+        late += json_is_string(why) && strcmp(json_string_value(why), "deadline") == 0;
+        assert_string_equal(text_at(json_array_get(at(v, "choices"), i), "finish_reason"), "length");
+    }
+    assert_true(late > 0 || json_integer_value(at(v, "usage.completion_tokens")) == 64 * 450);
+    json_decref(v);
+    refuse("/v1/completions", "{\"prompt\":\"Once\",\"deadline_s\":1e-9}", 504, NULL);
+}
+
+/* ---- adapters ---- */
+
+static void loads_and_unloads_adapters(void **state) {
+    (void)state;
+    static const char with[] = "{" HELLO ",\"model\":\"mine\",\"max_tokens\":8,\"temperature\":0,\"ignore_eos\":true}",
+                      without[] = "{" HELLO ",\"max_tokens\":8,\"temperature\":0,\"ignore_eos\":true}";
+    refuse("/v1/chat/completions", with, 404, "model");
+    refuse("/v1/load_lora_adapter", "{\"lora_name\":\"mine\"}", 400, "lora_path");
+    refuse("/v1/load_lora_adapter", "{\"lora_name\":\"mine\",\"lora_path\":\"/nowhere\"}", 400, NULL);
+    reply r = ask(&L, "POST", "/v1/load_lora_adapter", "{\"lora_name\":\"mine\",\"lora_path\":\"" LORA "\"}");
+    if (r.status != 200) fail_msg("%s", r.body.data);
+    reply_free(&r);
+    refuse("/v1/load_lora_adapter", "{\"lora_name\":\"mine\",\"lora_path\":\"" LORA "\"}", 400, NULL);
+    refuse("/v1/load_lora_adapter", "{\"lora_name\":\"tiny\",\"lora_path\":\"" LORA "\",\"load_inplace\":true}", 400,
+           NULL);
+    json_t *adapted = post("/v1/chat/completions", with), *plain = post("/v1/chat/completions", without);
+    assert_string_equal(text_at(adapted, "model"), "mine");
+    assert_string_not_equal(text_at(adapted, "choices.0.message.content"), text_at(plain, "choices.0.message.content"));
+
+    r = ask(&L, "GET", "/v1/models", NULL);
+    json_t *list = json_of(&r);
+    reply_free(&r);
+    assert_string_equal(text_at(list, "data.0.id"), "tiny");
+    assert_string_equal(text_at(list, "data.1.id"), "mine");
+    assert_string_equal(text_at(list, "data.1.parent"), "tiny");
+    json_decref(list);
+
+    int fd = dial(&L); /* what runs keeps its adapter */
+    ask_on(fd, "POST", "/v1/chat/completions", NULL, with);
+    expect(ask(&L, "POST", "/v1/unload_lora_adapter", "{\"lora_name\":\"mine\"}"), 200);
+    r = hear_reply(fd, false);
+    if (r.status == 200) { /* 404: the request came after the unloading */
+        json_t *v = json_of(&r);
+        assert_string_equal(text_at(v, "choices.0.message.content"), text_at(adapted, "choices.0.message.content"));
+        json_decref(v);
+    }
+    reply_free(&r);
+    close(fd);
+    refuse("/v1/unload_lora_adapter", "{\"lora_name\":\"mine\"}", 404, "lora_name");
+    refuse("/v1/unload_lora_adapter", "{\"lora_name\":\"tiny\"}", 404, "lora_name");
+    refuse("/v1/chat/completions", with, 404, "model");
+    json_decref(adapted);
+    json_decref(plain);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(answers_chats),
+        cmocka_unit_test(tells_logprobs),
+        cmocka_unit_test(completes_texts_and_tokens),
+        cmocka_unit_test(streams_what_whole_answers_say),
+        cmocka_unit_test(stops_when_a_stream_is_left),
+        cmocka_unit_test(writes_what_a_schema_allows),
+        cmocka_unit_test(refuses_by_name),
+        cmocka_unit_test(answers_with_what_is_there_at_the_deadline),
+        cmocka_unit_test(loads_and_unloads_adapters),
+    };
+    return cmocka_run_group_tests(tests, begin_all, end_all);
+}

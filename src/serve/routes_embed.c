@@ -1,134 +1,178 @@
-/* routes_embed.c - /v1/embeddings: texts as vectors, by the embedder that the server was given. */
+/* routes_embed.c - what the server's embedder answers: /v1/embeddings (OpenAI), /pooling, /score and /rerank (vLLM). A
+ * score is the cosine of two texts' vectors. */
+#include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/mem.h"
-#include "serve/base64.h"
 #include "serve/body.h"
-#include "serve/server.h"
+#include "serve/embeds.h"
 
-enum { INPUTS_MOST = 2048 };
+/* ---- vectors ---- */
 
-typedef struct embedding {
-    task task;
-    const char **texts; /* (n) the body's */
-    size_t *lens, n;
-    pgr_embed_options o;
-    bool base64;
-} embedding;
-
-static void free_embedding(task *t) {
-    embedding *e = (embedding *)t;
-    mem_free(e->texts);
-    mem_free(e->lens);
-    mem_free(e);
-}
-
-static void put_vector(const embedding *e, const float *v, size_t dim, buf *out) {
-    if (e->base64) { /* little-endian, as every processor that we are built for */
-        buf_putc(out, '"');
-        base64_put(out, v, dim * sizeof *v);
-        buf_putc(out, '"');
-        return;
-    }
-    buf_putc(out, '[');
-    for (size_t i = 0; i < dim; i++) buf_printf(out, i ? ",%.9g" : "%.9g", (double)v[i]);
-    buf_putc(out, ']');
-}
-
-static void put_answer(const embedding *e, const pgr_embedder *by, const float *v, size_t dim,
-                       const pgr_embedded *counts, buf *out) {
-    size_t tokens = 0;
-    const char *name = pgr_embedder_name(by);
-    buf_puts(out, "{\"object\":\"list\",\"data\":[");
+static void put_vectors(const embeds *e, const char *kind, const char *object, const char *key, const float *v,
+                        size_t dim, buf *out) {
+    buf_putc(out, '{');
+    embeds_put_head(e, kind, out);
+    buf_puts(out, ",\"data\":[");
     for (size_t i = 0; i < e->n; i++) {
-        buf_puts(out, i ? ",{\"object\":\"embedding\"," : "{\"object\":\"embedding\",");
-        buf_printf(out, "\"index\":%zu,\"embedding\":", i);
-        put_vector(e, v + i * dim, dim, out);
+        buf_printf(out, "%s{\"object\":\"%s\",\"index\":%zu,\"%s\":", i ? "," : "", object, i, key);
+        embeds_put_vector(e, v + i * dim, dim, out);
         buf_putc(out, '}');
-        tokens += counts[i].tokens;
     }
-    buf_puts(out, "],\"model\":");
-    json_put_string(out, name, strlen(name));
-    buf_printf(out, ",\"usage\":{\"prompt_tokens\":%zu,\"total_tokens\":%zu}}", tokens, tokens);
+    buf_puts(out, "],");
+    embeds_put_usage(e, out);
+    buf_putc(out, '}');
 }
 
-static pgr_status begin(task *t, pgr_error *err) {
-    embedding *e = (embedding *)t;
-    pgr_embedder *by = call_server(t->call)->what.embedder;
-    size_t dim = e->o.dim ? e->o.dim : pgr_embedder_dims(by), read = 0;
-    float *v = mem_array(e->n * dim, sizeof *v);
-    pgr_embedded *counts = mem_zero(e->n, sizeof *counts);
-    pgr_status s = v && counts ? pgr_embed(by, e->texts, e->lens, e->n, &e->o, v, counts, err) : fail_mem(err);
-    for (size_t i = 0; s == PGR_OK && i < e->n && s == PGR_OK; i++) {
-        read += counts[i].tokens;
-        if (counts[i].cut)
-            s = fail(err, PGR_E_LIMIT, "input[%zu]: found %zu tokens, expected at most %zu", i,
-                     counts[i].tokens + counts[i].cut, pgr_embedder_max_tokens(by));
-    }
-    if (s == PGR_OK) {
-        buf out = {0};
-        put_answer(e, by, v, dim, counts, &out);
-        call_note_tokens(t->call, read, 0);
-        call_reply(t->call, 200, &out);
-        task_end(t);
-    }
-    mem_free(v);
-    mem_free(counts);
-    return s;
+static void put_embeddings(const embeds *e, const float *v, size_t dim, buf *out) {
+    put_vectors(e, "embd", "embedding", "embedding", v, dim, out);
 }
 
-static const task_kind EMBEDDING = {"embedding", begin, NULL, NULL, NULL, free_embedding};
-
-static bool read_input(embedding *e, call *c, const json_t *body) {
-    const json_t *input = body_get(body, "input");
-    if (!input || json_is_integer(json_array_get(input, 0)) || json_is_array(json_array_get(input, 0))) {
-        call_refuse(c, "input", "input: expected a text or a list of texts; tokens are not taken");
-        return false;
-    }
-    if (!body_texts(c, body, "input", INPUTS_MOST, &e->texts, &e->n)) return false;
-    e->lens = mem_array(e->n + 1, sizeof *e->lens);
-    for (size_t i = 0; e->lens && i < e->n; i++) e->lens[i] = strlen(e->texts[i]);
-    if (!e->lens) call_fail_error(c, &(pgr_error){.status = PGR_E_MEM});
-    if (e->lens && e->n == 0) call_refuse(c, "input", "input: expected at least one text");
-    return e->lens && e->n > 0;
+static void put_pooling(const embeds *e, const float *v, size_t dim, buf *out) {
+    put_vectors(e, "pool", "pooling", "data", v, dim, out);
 }
 
-static bool read_form(embedding *e, call *c, const json_t *body, const pgr_embedder *by) {
-    const char *format = "float", *model = NULL;
-    int64_t dim = 0;
-    if (!body_text(c, body, "encoding_format", &format) || !body_text(c, body, "model", &model)
-        || !body_integer(c, body, "dimensions", 1, (int64_t)pgr_embedder_dims(by), &dim))
-        return false;
-    e->base64 = strcmp(format, "base64") == 0;
-    e->o.dim = (size_t)dim;
-    if (e->base64 || strcmp(format, "float") == 0) return true;
-    call_refuse(c, "encoding_format", "encoding_format: expected float or base64");
-    return false;
+static void answer_vectors(call *c, void (*put)(const embeds *, const float *, size_t, buf *)) {
+    const json_t *body = call_json(c);
+    embeds *e = body ? embeds_create(c, put) : NULL;
+    if (!e) return;
+    if (embeds_read_form(e, c, body) && embeds_add(e, c, body, "input"))
+        call_submit(c, &e->task);
+    else
+        embeds_drop(e);
 }
 
 static void embed(call *c) {
-    const json_t *body = call_json(c);
-    const pgr_embedder *by = call_server(c)->what.embedder;
-    if (!body) return;
-    if (!by) {
-        call_fail(c, 501, "invalid_request_error", NULL, "no_embedder", "the server has no embedder (--embeddings)");
-        return;
-    }
-    embedding *e = mem_zero(1, sizeof *e);
-    if (!e) {
-        call_fail_error(c, &(pgr_error){.status = PGR_E_MEM});
-        return;
-    }
-    e->task.kind = &EMBEDDING;
-    e->o = pgr_embed_options_default();
-    if (read_form(e, c, body, by) && read_input(e, c, body))
-        call_submit(c, &e->task);
-    else
-        free_embedding(&e->task);
+    answer_vectors(c, put_embeddings);
 }
 
-static const route ROUTES[] = {{"POST", "/v1/embeddings", embed, .flags = 0}};
+static void pool(call *c) {
+    answer_vectors(c, put_pooling);
+}
+
+/* ---- scores ---- */
+
+static double cosine(const float *a, const float *b, size_t n) {
+    double ab = 0, aa = 0, bb = 0;
+    for (size_t i = 0; i < n; i++) {
+        ab += (double)a[i] * (double)b[i];
+        aa += (double)a[i] * (double)a[i];
+        bb += (double)b[i] * (double)b[i];
+    }
+    return aa > 0 && bb > 0 ? ab / sqrt(aa * bb) : 0; /* a vector of zeros is like nothing */
+}
+
+/* Of the i-th text on the right with its one on the left, or with the only one there. */
+static double score_of(const embeds *e, const float *v, size_t dim, size_t i) {
+    size_t left = e->n_left == 1 ? 0 : i;
+    return cosine(v + left * dim, v + (e->n_left + i) * dim, dim);
+}
+
+static void put_scores(const embeds *e, const float *v, size_t dim, buf *out) {
+    buf_putc(out, '{');
+    embeds_put_head(e, "score", out);
+    buf_puts(out, ",\"data\":[");
+    for (size_t i = 0; i < e->n - e->n_left; i++)
+        buf_printf(out, "%s{\"index\":%zu,\"object\":\"score\",\"score\":%.9g}", i ? "," : "", i,
+                   score_of(e, v, dim, i));
+    buf_puts(out, "],");
+    embeds_put_usage(e, out);
+    buf_putc(out, '}');
+}
+
+/* The names that vLLM's clients give the two sides. */
+static void score(call *c) {
+    static const char *const sides[][2] = {
+        {"text_1", "text_2"}, {"queries", "documents"}, {"queries", "items"}, {"data_1", "data_2"}};
+    const json_t *body = call_json(c);
+    embeds *e = body ? embeds_create(c, put_scores) : NULL;
+    size_t k = 0;
+    if (!e) return;
+    while (k < 3 && !(body_get(body, sides[k][0]) && body_get(body, sides[k][1]))) k++;
+    if (!body_get(body, sides[k][0])) k = 0;
+    bool read = embeds_add(e, c, body, sides[k][0]);
+    e->n_left = e->n;
+    read = read && embeds_add(e, c, body, sides[k][1]);
+    size_t n_right = e->n - e->n_left;
+    if (read && e->n_left != 1 && e->n_left != n_right) {
+        call_refuse(c, sides[k][1], "%s: found %zu texts beside %zu, expected 1:N or N:N", sides[k][1], n_right,
+                    e->n_left);
+        read = false;
+    }
+    if (read)
+        call_submit(c, &e->task);
+    else
+        embeds_drop(e);
+}
+
+/* ---- a ranking ---- */
+
+typedef struct ranked {
+    size_t index;
+    double score;
+} ranked;
+
+static int by_score(const void *a, const void *b) {
+    const ranked *x = a, *y = b;
+    if (x->score != y->score) return x->score > y->score ? -1 : 1;
+    return x->index < y->index ? -1 : 1;
+}
+
+static void put_ranking(const embeds *e, const float *v, size_t dim, buf *out) {
+    size_t n = e->n - 1, top = e->top && e->top < n ? e->top : n;
+    ranked *list = mem_array(n, sizeof *list);
+    if (!list) {
+        out->failed = true;
+        return;
+    }
+    for (size_t i = 0; i < n; i++) list[i] = (ranked){i, score_of(e, v, dim, i)};
+    qsort(list, n, sizeof *list, by_score);
+    buf_putc(out, '{');
+    embeds_put_head(e, "rerank", out);
+    buf_puts(out, ",\"results\":[");
+    for (size_t i = 0; i < top; i++) {
+        buf_printf(out, "%s{\"index\":%zu,", i ? "," : "", list[i].index);
+        if (e->shows) {
+            buf_puts(out, "\"document\":{\"text\":");
+            json_put_string(out, e->texts[1 + list[i].index], e->lens[1 + list[i].index]);
+            buf_puts(out, "},");
+        }
+        buf_printf(out, "\"relevance_score\":%.9g}", list[i].score);
+    }
+    buf_puts(out, "],");
+    embeds_put_usage(e, out);
+    buf_putc(out, '}');
+    mem_free(list);
+}
+
+static void rerank(call *c) {
+    const json_t *body = call_json(c);
+    embeds *e = body ? embeds_create(c, put_ranking) : NULL;
+    int64_t top = 0;
+    if (!e) return;
+    e->shows = true;
+    bool read = body_integer(c, body, "top_n", 0, INT32_MAX, &top) && body_flag(c, body, "return_documents", &e->shows)
+                && embeds_add(e, c, body, "query");
+    e->n_left = e->n;
+    e->top = (size_t)top;
+    if (read && e->n_left != 1) {
+        call_refuse(c, "query", "query: expected one text");
+        read = false;
+    }
+    if (read && embeds_add(e, c, body, "documents"))
+        call_submit(c, &e->task);
+    else
+        embeds_drop(e);
+}
+
+static const route ROUTES[] = {
+    {"POST", "/v1/embeddings", embed, .flags = 0}, {"POST", "/pooling", pool, .flags = 0},
+    {"POST", "/score", score, .flags = 0},         {"POST", "/v1/score", score, .flags = 0},
+    {"POST", "/rerank", rerank, .flags = 0},       {"POST", "/v1/rerank", rerank, .flags = 0},
+    {"POST", "/v2/rerank", rerank, .flags = 0},
+};
 
 pgr_status routes_embed_add(pgr_server *s, pgr_error *err) {
-    return server_add_routes(s, ROUTES, 1, err);
+    return server_add_routes(s, ROUTES, sizeof ROUTES / sizeof *ROUTES, err);
 }

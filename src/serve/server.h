@@ -66,9 +66,9 @@ pgr_status routes_base_add(pgr_server *s, pgr_error *err);     /* /health, /metr
 pgr_status routes_personal_add(pgr_server *s, pgr_error *err); /* /v1/personal/ */
 pgr_status routes_trainers_add(pgr_server *s, pgr_error *err); /* /get_reward, /score of Personalized-RewardBench */
 pgr_status routes_gym_add(pgr_server *s, pgr_error *err);      /* /verify, /compare and the like */
-pgr_status routes_base_add(pgr_server *s, pgr_error *err); /* /health, /metrics, /v1/models */
-pgr_status routes_gen_add(pgr_server *s, pgr_error *err);  /* /v1/chat/completions, /v1/completions */
-pgr_status routes_embed_add(pgr_server *s, pgr_error *err); /* /v1/embeddings */
-pgr_status routes_model_add(pgr_server *s, pgr_error *err); /* adapters, tokens */
+pgr_status routes_gen_add(pgr_server *s, pgr_error *err);      /* /v1/chat/completions, /v1/completions */
+pgr_status routes_embed_add(pgr_server *s, pgr_error *err);    /* /v1/embeddings, /pooling, /score, /rerank */
+pgr_status routes_model_add(pgr_server *s, pgr_error *err);    /* adapters, tokens */
+pgr_status routes_openapi_add(pgr_server *s, pgr_error *err);  /* /openapi.json */
 
 #endif

@@ -1,0 +1,146 @@
+/* embeds.c - see embeds.h. */
+#include "serve/embeds.h"
+
+#include <stdatomic.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/mem.h"
+#include "serve/base64.h"
+#include "serve/body.h"
+
+static void free_embeds(task *t) {
+    embeds *e = (embeds *)t;
+    mem_free(e->texts);
+    mem_free(e->lens);
+    mem_free(e);
+}
+
+void embeds_drop(embeds *e) {
+    free_embeds(&e->task);
+}
+
+/* ---- in the worker's thread ---- */
+
+static pgr_status embed_all(embeds *e, pgr_embedder *by, float *v, pgr_embedded *counts, pgr_error *err) {
+    PGR_TRY(pgr_embed(by, e->texts, e->lens, e->n, &e->o, v, counts, err));
+    for (size_t i = 0; i < e->n; i++) {
+        e->n_token += counts[i].tokens;
+        if (counts[i].cut > 0)
+            return fail(err, PGR_E_LIMIT, "text %zu: found %zu tokens, expected at most %zu", i,
+                        counts[i].tokens + counts[i].cut, pgr_embedder_max_tokens(by));
+    }
+    return PGR_OK;
+}
+
+static pgr_status begin(task *t, pgr_error *err) {
+    embeds *e = (embeds *)t;
+    pgr_embedder *by = call_server(t->call)->what.embedder;
+    size_t dim = e->o.dim ? e->o.dim : pgr_embedder_dims(by);
+    float *v = mem_array(e->n * dim, sizeof *v);
+    pgr_embedded *counts = mem_zero(e->n, sizeof *counts);
+    pgr_status s = v && counts ? embed_all(e, by, v, counts, err) : fail_mem(err);
+    if (s == PGR_OK) {
+        buf out = {0};
+        e->put(e, v, dim, &out);
+        call_note_tokens(t->call, e->n_token, 0);
+        call_reply(t->call, 200, &out);
+        task_end(t);
+    }
+    mem_free(v);
+    mem_free(counts);
+    return s;
+}
+
+static const task_kind EMBEDS = {"embedding", begin, NULL, NULL, NULL, free_embeds};
+
+/* ---- what is asked ---- */
+
+embeds *embeds_create(call *c, void (*put)(const embeds *e, const float *v, size_t dim, buf *out)) {
+    if (!call_server(c)->what.embedder) {
+        call_fail(c, 501, "invalid_request_error", NULL, "no_embedder", "the server has no embedder (--embeddings)");
+        return NULL;
+    }
+    embeds *e = mem_zero(1, sizeof *e);
+    if (e) {
+        e->texts = mem_array(EMBEDS_MOST, sizeof *e->texts);
+        e->lens = mem_array(EMBEDS_MOST, sizeof *e->lens);
+    }
+    if (!e || !e->texts || !e->lens) {
+        if (e) embeds_drop(e);
+        call_fail_error(c, &(pgr_error){.status = PGR_E_MEM});
+        return NULL;
+    }
+    e->task.kind = &EMBEDS;
+    e->o = pgr_embed_options_default();
+    e->put = put;
+    return e;
+}
+
+static bool add_text(embeds *e, call *c, const json_t *v, const char *key) {
+    const json_t *text = json_is_object(v) ? json_object_get(v, "text") : v;
+    if (!json_is_string(text)) {
+        call_refuse(c, key, "%s: found %s, expected a text or a list of texts; tokens are not taken", key,
+                    json_kind(text));
+        return false;
+    }
+    if (e->n == EMBEDS_MOST) {
+        call_refuse(c, key, "%s: expected at most %d texts in all", key, EMBEDS_MOST);
+        return false;
+    }
+    e->texts[e->n] = json_string_value(text);
+    e->lens[e->n++] = json_string_length(text);
+    return true;
+}
+
+bool embeds_add(embeds *e, call *c, const json_t *body, const char *key) {
+    const json_t *v = body_get(body, key);
+    size_t n = json_is_array(v) ? json_array_size(v) : 1;
+    if (!v || n == 0) {
+        call_refuse(c, key, "%s: expected at least one text", key);
+        return false;
+    }
+    for (size_t i = 0; i < n; i++)
+        if (!add_text(e, c, json_is_array(v) ? json_array_get(v, i) : v, key)) return false;
+    return true;
+}
+
+bool embeds_read_form(embeds *e, call *c, const json_t *body) {
+    const char *format = "float";
+    int64_t dim = 0, most = (int64_t)pgr_embedder_dims(call_server(c)->what.embedder);
+    if (!body_text(c, body, "encoding_format", &format) || !body_integer(c, body, "dimensions", 1, most, &dim))
+        return false;
+    e->base64 = strcmp(format, "base64") == 0;
+    e->o.dim = (size_t)dim;
+    if (e->base64 || strcmp(format, "float") == 0) return true;
+    call_refuse(c, "encoding_format", "encoding_format: expected float or base64");
+    return false;
+}
+
+/* ---- what is answered ---- */
+
+void embeds_put_vector(const embeds *e, const float *v, size_t dim, buf *out) {
+    if (e->base64) { /* little-endian, as every processor that we are built for */
+        buf_putc(out, '"');
+        base64_put(out, v, dim * sizeof *v);
+        buf_putc(out, '"');
+        return;
+    }
+    buf_putc(out, '[');
+    for (size_t i = 0; i < dim; i++) buf_printf(out, i ? ",%.9g" : "%.9g", (double)v[i]);
+    buf_putc(out, ']');
+}
+
+void embeds_put_head(const embeds *e, const char *kind, buf *out) {
+    static _Atomic uint64_t last;
+    const char *name = pgr_embedder_name(call_server(e->task.call)->what.embedder);
+    long long now = (long long)time(NULL);
+    buf_printf(out, "\"id\":\"%s-%llx-%llx\",\"object\":\"list\",\"created\":%lld,\"model\":", kind,
+               (unsigned long long)now, (unsigned long long)atomic_fetch_add(&last, 1), now);
+    json_put_string(out, name, strlen(name));
+}
+
+void embeds_put_usage(const embeds *e, buf *out) {
+    buf_printf(out, "\"usage\":{\"prompt_tokens\":%zu,\"total_tokens\":%zu,\"completion_tokens\":0}", e->n_token,
+               e->n_token);
+}

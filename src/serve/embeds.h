@@ -1,0 +1,39 @@
+/* embeds.h - texts that a request brings, embedded in the worker's thread, and an answer made of the vectors (private
+ * to src/serve). */
+#ifndef PGR_SERVE_EMBEDS_H
+#define PGR_SERVE_EMBEDS_H
+
+#include "serve/server.h"
+
+enum { EMBEDS_MOST = 2048 }; /* texts of a request */
+
+typedef struct embeds embeds;
+struct embeds {
+    task task;
+    const char **texts; /* (n) the body's */
+    size_t *lens, n;
+    pgr_embed_options o;
+    bool base64;     /* vectors as the bytes of their floats */
+    size_t n_left;   /* of the texts, the first ones are held against the others */
+    size_t top;      /* so many of the best; 0: all */
+    bool shows;      /* the texts, too */
+    /* Appends the answer. v: (n, dim) */
+    void (*put)(const embeds *e, const float *v, size_t dim, buf *out);
+    size_t n_token; /* of all texts, when they are embedded */
+};
+
+/* NULL: the call has been answered: the server has no embedder, or there is no memory. */
+embeds *embeds_create(call *c, void (*put)(const embeds *e, const float *v, size_t dim, buf *out));
+void embeds_drop(embeds *e); /* instead of call_submit */
+
+/* Adds a field's text or list of texts; a text may be an object's `text`. False: the call has been answered. */
+bool embeds_add(embeds *e, call *c, const json_t *body, const char *key);
+/* encoding_format and dimensions. */
+bool embeds_read_form(embeds *e, call *c, const json_t *body);
+
+void embeds_put_vector(const embeds *e, const float *v, size_t dim, buf *out);
+/* "id":..,"object":"list","created":..,"model":.. */
+void embeds_put_head(const embeds *e, const char *kind, buf *out);
+void embeds_put_usage(const embeds *e, buf *out); /* "usage":{..} */
+
+#endif

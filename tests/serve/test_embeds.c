@@ -1,0 +1,159 @@
+/* What the embedder answers, over real connections: vectors as pgr_embed gives them, in both formats; scores as their
+ * cosines; rankings by them. And the OpenAPI document. */
+#include <math.h>
+
+#include "live_server.h"
+
+#include "serve/base64.h"
+
+#define BERT PGR_SOURCE_DIR "/tests/golden/hf-tiny-bert"
+
+static live L;
+static pgr_embedder *EMBEDDER;
+
+static int begin_all(void **state) {
+    pgr_error err = {0};
+    pgr_model_options mo = pgr_model_options_default();
+    if (live_begin(state)) return 1;
+    if (pgr_embedder_open(BERT, &mo, &EMBEDDER, &err) != PGR_OK) fail_msg("%s", err.message);
+    pgr_serve_options o = live_options();
+    live_listen(&L, &o);
+    L.what.embedder = EMBEDDER;
+    live_start(&L);
+    return 0;
+}
+
+static int end_all(void **state) {
+    live_stop(&L);
+    pgr_embedder_close(EMBEDDER);
+    return live_end(state);
+}
+
+static json_t *post(const char *path, const char *body) {
+    reply r = ask(&L, "POST", path, body);
+    if (r.status != 200) fail_msg("%s: %d %s", body, r.status, r.body.data);
+    json_t *v = json_of(&r);
+    reply_free(&r);
+    return v;
+}
+
+static json_t *item(json_t *v, const char *list, size_t i, const char *key) {
+    json_t *x = json_object_get(json_array_get(json_object_get(v, list), i), key);
+    assert_non_null(x);
+    return x;
+}
+
+static void gives_vectors(void **state) {
+    (void)state;
+    static const char *const texts[] = {"a cat", "two dogs"};
+    static const size_t lens[] = {5, 8};
+    size_t dim = pgr_embedder_dims(EMBEDDER), n;
+    float *want = mem_array(2 * dim, sizeof *want), *bytes = mem_array(dim, sizeof *bytes);
+    pgr_embedded counts[2];
+    assert_int_equal(pgr_embed(EMBEDDER, texts, lens, 2, NULL, want, counts, NULL), PGR_OK);
+    json_t *v = post("/v1/embeddings", "{\"model\":\"any\",\"input\":[\"a cat\",\"two dogs\"]}");
+    assert_int_equal(json_integer_value(json_object_get(json_object_get(v, "usage"), "prompt_tokens")),
+                     counts[0].tokens + counts[1].tokens);
+    for (size_t i = 0; i < 2; i++) {
+        json_t *list = item(v, "data", i, "embedding");
+        assert_int_equal(json_array_size(list), dim);
+        for (size_t k = 0; k < dim; k++)
+            assert_true((float)json_number_value(json_array_get(list, k))
+                        == want[i * dim + k]); /* 9 digits: the same */
+    }
+    json_decref(v);
+    v = post("/v1/embeddings", "{\"input\":\"two dogs\",\"encoding_format\":\"base64\"}");
+    const char *text = json_string_value(item(v, "data", 0, "embedding"));
+    assert_true(base64_read(text, strlen(text), (char *)bytes, dim * sizeof *bytes, &n));
+    assert_int_equal(n, dim * sizeof *bytes);
+    assert_memory_equal(bytes, want + dim, n);
+    json_decref(v);
+    v = post("/v1/embeddings", "{\"input\":\"two dogs\",\"dimensions\":4}");
+    assert_int_equal(json_array_size(item(v, "data", 0, "embedding")), 4);
+    json_decref(v);
+    v = post("/pooling", "{\"input\":[\"a cat\"]}");
+    assert_int_equal(json_array_size(item(v, "data", 0, "data")), dim);
+    json_decref(v);
+    mem_free(want);
+    mem_free(bytes);
+}
+
+static double score_at(json_t *v, size_t i) {
+    return json_number_value(item(v, "data", i, "score"));
+}
+
+static void scores_and_ranks(void **state) {
+    (void)state;
+    json_t *v = post("/score", "{\"text_1\":\"a cat\",\"text_2\":[\"a dog\",\"a cat\",\"why not two\"]}");
+    assert_true(fabs(score_at(v, 1) - 1) < 1e-6); /* of a text with itself: sums in double of floats */
+    assert_true(score_at(v, 0) < 1 && score_at(v, 2) < 1);
+    json_t *r =
+        post("/v1/rerank", "{\"query\":\"a cat\",\"documents\":[\"a dog\",{\"text\":\"a cat\"},\"why not two\"]}");
+    assert_int_equal(json_integer_value(item(r, "results", 0, "index")), 1);
+    assert_string_equal(json_string_value(json_object_get(item(r, "results", 0, "document"), "text")), "a cat");
+    for (size_t i = 0; i < 3; i++) {
+        size_t index = (size_t)json_integer_value(item(r, "results", i, "index"));
+        assert_true(json_number_value(item(r, "results", i, "relevance_score")) == score_at(v, index));
+    }
+    json_decref(r);
+    json_decref(v);
+    r = post("/rerank",
+             "{\"query\":\"a cat\",\"documents\":[\"a dog\",\"a cat\"],\"top_n\":1,\"return_documents\":false}");
+    assert_int_equal(json_array_size(json_object_get(r, "results")), 1);
+    assert_null(json_object_get(json_array_get(json_object_get(r, "results"), 0), "document"));
+    json_decref(r);
+    v = post("/v1/score", "{\"queries\":[\"a cat\",\"a dog\"],\"documents\":[\"a cat\",\"a dog\"]}");
+    assert_true(fabs(score_at(v, 0) - 1) < 1e-6 && fabs(score_at(v, 1) - 1) < 1e-6);
+    json_decref(v);
+}
+
+static void refuses(void **state) {
+    (void)state;
+    static const char *const rows[][2] = {
+        {"/v1/embeddings", "{}"},
+        {"/v1/embeddings", "{\"input\":[]}"},
+        {"/v1/embeddings", "{\"input\":[1,2]}"},
+        {"/v1/embeddings", "{\"input\":[[1,2]]}"},
+        {"/v1/embeddings", "{\"input\":\"x\",\"encoding_format\":\"hex\"}"},
+        {"/v1/embeddings", "{\"input\":\"x\",\"dimensions\":0}"},
+        {"/v1/embeddings", "{\"input\":\"x\",\"dimensions\":100000}"},
+        {"/score", "{\"text_1\":[\"a\",\"b\"],\"text_2\":[\"a\",\"b\",\"c\"]}"},
+        {"/score", "{\"text_1\":\"a\"}"},
+        {"/score", "{}"},
+        {"/rerank", "{\"query\":[\"a\",\"b\"],\"documents\":[\"a\"]}"},
+        {"/rerank", "{\"query\":\"a\",\"documents\":[]}"},
+        {"/rerank", "{\"query\":\"a\",\"documents\":[\"b\"],\"top_n\":-1}"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        expect_error(ask(&L, "POST", rows[i][0], rows[i][1]), 400, NULL);
+    buf body = {0};
+    buf_puts(&body, "{\"input\":\"");
+    for (size_t i = 0; i < 2000; i++) buf_puts(&body, "many words ");
+    buf_puts(&body, "\"}");
+    expect_error(ask(&L, "POST", "/v1/embeddings", body.data), 400, NULL); /* too long is not cut in silence */
+    buf_free(&body);
+}
+
+static void describes_itself(void **state) {
+    (void)state;
+    reply r = ask(&L, "GET", "/openapi.json", NULL);
+    json_t *v = json_of(&r), *paths = json_object_get(v, "paths");
+    reply_free(&r);
+    assert_string_equal(json_string_value(json_object_get(v, "openapi")), "3.1.0");
+    const pgr_server *s = L.server;
+    for (size_t i = 0; i < s->n_route; i++) {
+        char path[100], method[8] = "";
+        size_t n = strlen(s->routes[i].path);
+        snprintf(path, sizeof path, "%s%s", s->routes[i].path, s->routes[i].path[n - 1] == '/' ? "{id}" : "");
+        for (size_t k = 0; s->routes[i].method[k]; k++) method[k] = (char)(s->routes[i].method[k] | 0x20);
+        json_t *o = json_object_get(json_object_get(paths, path), method);
+        if (!o || !json_object_get(o, "responses")) fail_msg("%s %s is not described", method, path);
+    }
+    json_decref(v);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {cmocka_unit_test(gives_vectors), cmocka_unit_test(scores_and_ranks),
+                                       cmocka_unit_test(refuses), cmocka_unit_test(describes_itself)};
+    return cmocka_run_group_tests(tests, begin_all, end_all);
+}

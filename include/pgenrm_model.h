@@ -423,7 +423,8 @@ pgr_embed_options pgr_embed_options_default(void);
 
 /* Open a model for embeddings: a Hugging Face folder with an encoder of the BERT family, or any model that
  * pgr_model_open takes. The files of sentence-transformers in the folder count. PGR_DTYPE_AUTO is exact here, fp32
- * for encoders. options may be NULL. */
+ * for encoders. Or "http://HOST[:PORT]/v1[#MODEL]", several with commas between: servers that answer /v1/embeddings,
+ * whose pooling is their own (docs/remote.md). options may be NULL. */
 pgr_status pgr_embedder_open(const char *path, const pgr_model_options *options, pgr_embedder **out, pgr_error *err);
 void pgr_embedder_close(pgr_embedder *embedder); /* NULL is fine */
 

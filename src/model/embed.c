@@ -214,10 +214,67 @@ static pgr_status check_options(const pgr_embedder *e, const pgr_embed_options *
     return PGR_OK;
 }
 
+/* ---- servers ---- */
+
+/* The first dim values, scaled to length 1. */
+static pgr_status put_remote(const pgr_embedder *e, size_t text, const float *values, size_t dim, float *out,
+                             pgr_error *err) {
+    double ss = 0;
+    for (size_t i = 0; i < dim; i++) ss += (double)values[i] * (double)values[i];
+    if (!(ss > 1e-24))
+        return fail(err, PGR_E_FORMAT, "%s: the embedding of text %zu is 0, expected one with a direction", e->name,
+                    text + 1);
+    for (size_t i = 0; i < dim; i++) out[i] = (float)((double)values[i] / sqrt(ss));
+    return PGR_OK;
+}
+
+/* With the instruction before each, where there is one. */
+static pgr_status instruct(const char *task, const char *const *texts, const size_t *lens, size_t n, buf *made,
+                           const char **out, size_t *out_lens, pgr_error *err) {
+    for (size_t i = 0; i < n; i++) {
+        if (task) {
+            buf_printf(&made[i], "Instruct: %s\nQuery:", task);
+            buf_add(&made[i], texts[i], lens[i]);
+            if (made[i].failed) return fail_mem(err);
+        }
+        out[i] = task ? made[i].data : texts[i];
+        out_lens[i] = task ? made[i].n : lens[i];
+    }
+    return PGR_OK;
+}
+
+static pgr_status embed_by_servers(pgr_embedder *e, const char *const *texts, const size_t *lens, size_t n,
+                                   const pgr_embed_options *o, float *out, pgr_embedded *counts, pgr_error *err) {
+    size_t dim = o->dim ? o->dim : e->dims, *tokens = mem_zero(n + 1, sizeof *tokens);
+    size_t *whole_lens = mem_zero(n + 1, sizeof *whole_lens);
+    float *values = mem_array(n * e->dims + 1, sizeof *values);
+    buf *made = mem_zero(n + 1, sizeof *made);
+    const char **whole = mem_zero(n + 1, sizeof *whole);
+    pgr_status s = tokens && whole_lens && values && made && whole ? PGR_OK : fail_mem(err);
+    if (s == PGR_OK && o->pool != PGR_POOL_AUTO)
+        s = fail(err, PGR_E_UNSUPPORTED, "%s: servers pool as they do, expected no other pooling", e->name);
+    if (s == PGR_OK) s = instruct(o->instruct, texts, lens, n, made, whole, whole_lens, err);
+    if (s == PGR_OK) s = remote_embed(e->remote, whole, whole_lens, n, &o->watch, values, tokens, err);
+    for (size_t i = 0; s == PGR_OK && i < n; i++) {
+        s = put_remote(e, i, values + i * e->dims, dim, out + i * dim, err);
+        if (counts) counts[i] = (pgr_embedded){.tokens = tokens[i]};
+    }
+    for (size_t i = 0; made && i < n; i++) buf_free(&made[i]);
+    mem_free(tokens);
+    mem_free(whole_lens);
+    mem_free(values);
+    mem_free(made);
+    mem_free(whole);
+    return s;
+}
+
+/* ---- the call ---- */
+
 pgr_status pgr_embed(pgr_embedder *e, const char *const *texts, const size_t *lens, size_t n,
                      const pgr_embed_options *options, float *out, pgr_embedded *counts, pgr_error *err) {
     pgr_embed_options o = options ? *options : pgr_embed_options_default();
     PGR_TRY(check_options(e, &o, err));
+    if (e->remote) return embed_by_servers(e, texts, lens, n, &o, out, counts, err);
     job j = {.e = e, .o = &o, .n_total = n, .out = out, .err = err};
     j.pool = o.pool == PGR_POOL_AUTO ? e->say.pool : o.pool;
     j.dim = o.dim ? o.dim : e->dims;

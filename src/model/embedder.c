@@ -16,6 +16,7 @@ static const size_t KV_TOKENS = 1 << 30; /* no limit of its own: pages come as t
 pgr_status pgr_embedder_find(const char *name, char **out, pgr_error *err) {
     if (!name || !*name) name = getenv("PGENRM_EMBEDDER");
     if (!name || !*name) name = DEFAULT_EMBEDDER;
+    if (embed_is_remote(name)) return (*out = mem_strdup(name)) ? PGR_OK : fail_mem(err);
     bool is_default = strcmp(name, DEFAULT_EMBEDDER) == 0;
     return model_find_path(name, is_default ? " (tools/fetch_embedder.sh fetches the default embedder)" : "", out, err);
 }
@@ -165,6 +166,14 @@ static pgr_status open_parts(pgr_embedder *e, const char *path, const pgr_model_
     return check_sizes(e, path, err);
 }
 
+static pgr_status open_remote(pgr_embedder *e, const char *urls, pgr_error *err) {
+    PGR_TRY(remote_embedder_open(urls, &e->remote, err));
+    e->dims = remote_embedder_dims(e->remote);
+    e->max_tokens = SIZE_MAX; /* what is too long for them, servers refuse or cut */
+    e->name = mem_strdup(remote_embedder_model(e->remote));
+    return e->name ? PGR_OK : fail_mem(err);
+}
+
 pgr_status pgr_embedder_open(const char *path, const pgr_model_options *options, pgr_embedder **out, pgr_error *err) {
     pgr_model_options o = options ? *options : pgr_model_options_default();
     if (o.n_thread < 0 || o.n_thread > 1024)
@@ -172,7 +181,7 @@ pgr_status pgr_embedder_open(const char *path, const pgr_model_options *options,
     pgr_embedder *e = mem_zero(1, sizeof *e);
     if (!e) return fail_mem(err);
     e->end = e->lone = -1;
-    pgr_status s = open_parts(e, path, &o, err);
+    pgr_status s = embed_is_remote(path) ? open_remote(e, path, err) : open_parts(e, path, &o, err);
     if (s == PGR_OK)
         *out = e;
     else
@@ -182,6 +191,7 @@ pgr_status pgr_embedder_open(const char *path, const pgr_model_options *options,
 
 void pgr_embedder_close(pgr_embedder *e) {
     if (!e) return;
+    remote_embedder_close(e->remote);
     forward_free(e->decoding);
     kv_close(&e->kv);
     mem_free(e->hidden);

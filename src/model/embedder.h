@@ -1,8 +1,9 @@
 /* embedder.h - an opened embedding model: an encoder with its own files, or a decoder (pgr_model), and what its files
- * say about pooling. embed.c computes with it. */
+ * say about pooling; or servers that embed. embed.c computes with it. */
 #ifndef PGR_MODEL_EMBEDDER_H
 #define PGR_MODEL_EMBEDDER_H
 
+#include "model/embed_remote.h"
 #include "model/encoder.h"
 #include "model/forward.h"
 #include "format/safetensors.h"
@@ -10,6 +11,7 @@
 
 struct pgr_embedder {
     char *name;
+    remote_embedder *remote; /* servers; NULL: it is here. Of the rest name, dims and max_tokens count then */
     pgr_model *model; /* the decoder; NULL: an encoder, whose parts are the next five */
     safetensors files;
     tokenizer *own_tok;

@@ -1,0 +1,46 @@
+/* fuzz_answer.c - any bytes as a server's answer: an error that names the address, or choices inside what was asked for,
+ * whose tokens are their texts; the same bytes as embeddings. */
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "infer/answer.h"
+#include "model/embed_remote.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+enum { ASKED = 3, MOST = 40, DIMS = 2 };
+
+static void check(const answer_choice *c) {
+    size_t at = 0;
+    PGR_ASSERT(c->index < ASKED && !memchr(c->text, 0, c->n));
+    for (size_t i = 0; i < c->n_token; i++) {
+        const answer_token *t = &c->tokens[i];
+        PGR_ASSERT(t->at == at && t->n <= c->n - at && t->logprob <= 0);
+        for (size_t k = 0; k < t->n_top; k++) PGR_ASSERT(t->top[k].logprob <= 0);
+        at += t->n;
+    }
+    PGR_ASSERT(c->n_token == 0 || at == c->n);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+    arena a = {0};
+    json_t *root = NULL;
+    answer got;
+    pgr_error err = {0};
+    float out[ASKED * DIMS];
+    size_t found, tokens;
+    if (answer_read((const char *)data, size, "fuzz", ASKED, MOST, &a, &root, &got, &err) == PGR_OK) {
+        PGR_ASSERT(got.n_choice >= 1 && got.n_choice <= ASKED && got.cached_tokens <= got.prompt_tokens);
+        for (size_t i = 0; i < got.n_choice; i++) check(&got.choices[i]);
+    } else {
+        PGR_ASSERT(err.status < 0 && strncmp(err.message, "fuzz", 4) == 0);
+    }
+    json_decref(root);
+    arena_free(&a);
+    if (embeddings_read((const char *)data, size, "fuzz", ASKED, DIMS, out, &found, &tokens, &err) == PGR_OK)
+        for (size_t i = 0; i < ASKED * DIMS; i++) PGR_ASSERT(isfinite(out[i]));
+    else
+        PGR_ASSERT(err.status < 0 && strncmp(err.message, "fuzz", 4) == 0);
+    return 0;
+}

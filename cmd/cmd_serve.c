@@ -5,7 +5,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "buffer.h"
 #include "commands.h"
 #include "judge_args.h"
 #include "message.h"
@@ -85,7 +84,9 @@ static int open_embeddings(const serve_run *r, const session *s, pgr_embedder **
 }
 
 static int serve_with(serve_run *r, pgr_server *server, const session *s) {
-    char *beside = r->store && r->judge.people ? must_join(r->store, ".protos") : NULL;
+    char *beside = NULL;
+    pgr_error err = {0};
+    if (r->store && r->judge.people && pgr_store_protos(r->store, &beside, &err) != PGR_OK) return complain_error(&err);
     pgr_serving what = {.model = s->model,
                         .engine = s->engine,
                         .name = r->name,
@@ -96,11 +97,10 @@ static int serve_with(serve_run *r, pgr_server *server, const session *s) {
                         .judge = &r->judge.o};
     int status = open_embeddings(r, s, &what.embedder);
     if (status == EXIT_DONE && !r->common.quiet) complain("ready");
-    pgr_error err = {0};
     if (status == EXIT_DONE && pgr_server_run(server, &what, &interrupted, &err) != PGR_OK)
         status = complain_error(&err);
     pgr_embedder_close(what.embedder);
-    free(beside);
+    pgr_free(beside);
     return status;
 }
 

@@ -117,7 +117,7 @@ static inline void postgres_stop(void) {
 }
 
 /* Starts the server; false, with a line that says why: there is nothing to test with, or $PGENRM_TEST_POSTGRES is "off"
- * (where kernels are tested, Makefile). Anything else that fails ends the program. */
+ * (where kernels or a compiler are tested: Makefile). Anything else that fails ends the program. */
 static inline bool postgres_start(void) {
     const char *wanted = getenv("PGENRM_TEST_POSTGRES");
     if (wanted && strcmp(wanted, "off") == 0) return false;

@@ -134,10 +134,7 @@ static void test_killed(void **state) {
     run_free(&r);
     clock_gettime(CLOCK_MONOTONIC, &to);
     double whole_s = (double)(to.tv_sec - from.tv_sec) + 1e-9 * (double)(to.tv_nsec - from.tv_nsec);
-    if (on_postgres)
-        run_sql(store_at("users.db"), "DROP SCHEMA pgenrm CASCADE");
-    else
-        remove(path_of("users.db"));
+    remove(path_of("users.db"));
     make_store();
     for (int i = 0; i < 6; i++) {
         char line[1000];
@@ -173,8 +170,7 @@ static void test_score(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_build_show_map), cmocka_unit_test(test_refusals),
                                        cmocka_unit_test(test_killed), cmocka_unit_test(test_score)};
-    const struct CMUnitTest servers[] = {cmocka_unit_test(test_build_show_map), cmocka_unit_test(test_killed),
-                                         cmocka_unit_test(test_score)};
+    const struct CMUnitTest servers[] = {cmocka_unit_test(test_build_show_map), cmocka_unit_test(test_score)};
     int failed = cmocka_run_group_tests_name("a file", tests, begin_over_files, end_files);
     if (postgres_start())
         failed += cmocka_run_group_tests_name("PostgreSQL", servers, begin_over_postgres, end_postgres);

@@ -148,7 +148,7 @@ static void test_bad_records(void **state) {
 
 /* Enough that an import takes some batches, which a server takes longer over. */
 static int n_pairs(void) {
-    return on_postgres ? 6000 : 30000;
+    return on_postgres ? 4500 : 30000;
 }
 
 /* A data set of 300 users whose rows are mixed. */

@@ -266,8 +266,7 @@ int main(void) {
                                        cmocka_unit_test(test_relevance), cmocka_unit_test(test_forgotten),
                                        cmocka_unit_test(test_errors),    cmocka_unit_test(test_memory)};
     const struct CMUnitTest servers[] = {cmocka_unit_test(test_votes), cmocka_unit_test(test_choices),
-                                         cmocka_unit_test(test_scope), cmocka_unit_test(test_forgotten),
-                                         cmocka_unit_test(test_memory)};
+                                         cmocka_unit_test(test_forgotten)};
     int failed = cmocka_run_group_tests_name("a file", tests, over_files, end_files);
     if (postgres_start()) failed += cmocka_run_group_tests_name("PostgreSQL", servers, over_postgres, end_postgres);
     return failed;

@@ -1,0 +1,78 @@
+#!/usr/bin/env python3
+"""store_made.py STORE [--users 1000000] [--pairs 3] [--pgenrm build/pgenrm]: fills a store, a file or postgres://...,
+that is not there yet with made users "user0", "user1", ..., by SQL: as many rows as imports would make in hours are
+there in minutes. How long it takes to load one of them:
+
+    seq 0 999999 | shuf -n 1000 | sed s/^/user/ | build/bench_store STORE
+
+The tables are made by `pgenrm user add`. Texts are 100 to 400 bytes; what they say does not matter here, so that
+the hash of a pair is a made one, too: such a store is for measuring, not for imports."""
+import argparse
+import pathlib
+import sqlite3
+import subprocess
+import sys
+import time
+
+HERE = pathlib.Path(__file__).resolve().parent
+
+# numbers(i) and text(i, length) are written by each database in its own way.
+USERS = """INSERT INTO users(id, demographics, criteria)
+    SELECT 'user' || i, 'age: ' || (20 + i % 60), '["short answers"]' FROM {numbers}"""
+PAIRS = """INSERT INTO pairs("user", hash, conversation, context, chosen, rejected, split, subsets, type, attributes)
+    SELECT u.key, {hash}, 'c' || u.key || '-' || i, '[{{"role":"user","content":"' || {question} || '"}}]', {chosen},
+    {rejected}, 'train', '[]', '', '' FROM users u, {numbers} WHERE u.id <> 'first'"""
+
+
+def statements(postgres, users, pairs):
+    if postgres:
+        def text(seed, n):
+            return f"left(repeat(md5(({seed})::text) || ' ', 13), CAST(100 + ({n}) % 300 AS int))"
+        numbers, key = "generate_series(0, {n} - 1) i", "decode(md5(u.key || '-' || i), 'hex')"
+    else:
+        def text(seed, n):
+            return f"substr(replace(hex(zeroblob(6)), '00', printf('%032x ', {seed})), 1, 100 + ({n}) % 300)"
+        numbers = "(WITH RECURSIVE t(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM t WHERE i + 1 < {n}) SELECT i FROM t)"
+        key = "CAST(printf('%08d%08d', u.key, i) AS BLOB)"
+    texts = {name: text(f"u.key * 7919 + i * 104729 + {k}", f"u.key * {31 + k} + i * 17")
+             for k, name in enumerate(("question", "chosen", "rejected"))}
+    return [USERS.format(numbers=numbers.format(n=users)),
+            PAIRS.format(numbers=numbers.format(n=pairs), hash=key, **texts)]
+
+
+def fill_postgres(store, texts):
+    command = ["psql", "-q", "-v", "ON_ERROR_STOP=1", "-d", store, "-c", "SET search_path = pgenrm"]
+    for text in texts + ["ANALYZE"]:
+        command += ["-c", text]
+    subprocess.run(command, check=True)
+    size = subprocess.run(["psql", "-qAt", "-d", store, "-c", "SELECT pg_database_size(current_database())"],
+                          check=True, stdout=subprocess.PIPE, text=True).stdout
+    return int(size)
+
+
+def fill_sqlite(store, texts):
+    db = sqlite3.connect(store)
+    for text in texts:
+        db.execute(text)
+    db.commit()
+    db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    db.close()
+    return pathlib.Path(store).stat().st_size
+
+
+def main():
+    p = argparse.ArgumentParser()
+    p.add_argument("store")
+    p.add_argument("--users", type=int, default=1000000)
+    p.add_argument("--pairs", type=int, default=3)
+    p.add_argument("--pgenrm", default=str(HERE.parent / "build" / "pgenrm"))
+    a = p.parse_args()
+    subprocess.run([a.pgenrm, "user", "add", "-q", "--store", a.store, "-"], input=b'{"id":"first"}', check=True,
+                   stdout=subprocess.DEVNULL)
+    postgres = a.store.startswith(("postgres://", "postgresql://"))
+    start = time.time()
+    size = (fill_postgres if postgres else fill_sqlite)(a.store, statements(postgres, a.users, a.pairs))
+    print(f"{a.users} users, {a.users * a.pairs} pairs in {time.time() - start:.0f} s: {size / 1e6:.0f} MB")
+
+
+sys.exit(main())

@@ -69,16 +69,41 @@ pgr_status sql_postgres_check(const char *address, pgr_error *err) {
     return PGR_OK;
 }
 
+static void put_encoded(buf *b, const char *text) {
+    for (; *text; text++) {
+        bool plain = (*text >= 'a' && *text <= 'z') || (*text >= 'A' && *text <= 'Z') || (*text >= '0' && *text <= '9')
+                     || strchr("-._~/,", *text);
+        if (plain)
+            buf_putc(b, *text);
+        else
+            buf_printf(b, "%%%02X", (unsigned char)*text);
+    }
+}
+
+/* HOST:PORT, or several of them or a socket's folder, which only fit behind the question mark. */
+static void put_place(buf *b, const char *host, const char *port, const char *database) {
+    bool behind = host[0] == '/' || strchr(host, ',') != NULL, numbers = strchr(host, ':') != NULL;
+    if (!behind) {
+        buf_printf(b, "%s%s%s", numbers ? "[" : "", host, numbers ? "]" : ""); /* IPv6 */
+        if (port[0]) buf_printf(b, ":%s", port);
+    }
+    buf_putc(b, '/');
+    put_encoded(b, database);
+    if (!behind) return;
+    buf_puts(b, "?host=");
+    put_encoded(b, host);
+    if (port[0]) buf_printf(b, "&port=%s", port);
+}
+
 /* The address without what may be secret; it is an address, too. */
 static pgr_status show(const char *address, char **out, pgr_error *err) {
     PQconninfoOption *parts = NULL;
     PGR_TRY(parse(address, &parts, err));
-    const char *user = part(parts, "user"), *host = part(parts, "host"), *port = part(parts, "port");
-    bool folder = host[0] == '/'; /* of a socket */
     buf b = {0};
-    buf_printf(&b, "postgres://%s%s%s", user, user[0] ? "@" : "", folder ? "" : host);
-    buf_printf(&b, "%s%s/%s", port[0] ? ":" : "", port, part(parts, "dbname"));
-    if (folder) buf_printf(&b, "?host=%s", host);
+    buf_puts(&b, "postgres://");
+    put_encoded(&b, part(parts, "user"));
+    if (part(parts, "user")[0]) buf_putc(&b, '@');
+    put_place(&b, part(parts, "host"), part(parts, "port"), part(parts, "dbname"));
     PQconninfoFree(parts);
     *out = b.failed ? NULL : buf_take(&b);
     buf_free(&b);

@@ -2,6 +2,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/watch.h"
 #include "user/dataset.h"
 #include "user/forms.h"
@@ -9,7 +10,8 @@
 #include "user/store_parts.h"
 
 enum { BATCH_RECORDS = 4096 };
-#define BATCH_BYTES ((uint64_t)32 << 20) /* of the file: what a kill can cost, and the log's growth */
+#define BATCH_BYTES   ((uint64_t)32 << 20) /* of the file: what a kill can cost, and the log's growth */
+#define BATCH_SECONDS 1.0 /* others wait 10 s for their turn: a batch over a slow network ends before that */
 
 typedef struct import {
     pgr_store *s;
@@ -71,9 +73,11 @@ static pgr_status import_record(import *m, pgr_error *err) {
 
 static pgr_status import_records(import *m, pgr_error *err) {
     uint64_t start = dataset_read(m->d);
+    double begun = clock_now();
     for (size_t n = 0; m->more && n < BATCH_RECORDS; n++) {
         PGR_TRY(watch_check(&m->o.watch, err));
         if (n % 64 == 0 && dataset_read(m->d) - start > BATCH_BYTES) break;
+        if (n > 0 && clock_now() - begun > BATCH_SECONDS) break;
         PGR_TRY(import_record(m, err));
     }
     return PGR_OK;

@@ -472,6 +472,19 @@ static char *protos_of(const char *path) {
     return file;
 }
 
+#ifdef PGR_POSTGRES
+
+/* The error of a server that is not there begins with the address as it is shown. */
+static void assert_opens_as(const char *address, const char *want) {
+    pgr_store *s = NULL;
+    pgr_error err = {0};
+    assert_int_equal(pgr_store_open(address, PGR_STORE_READ, &s, &err), PGR_E_IO);
+    if (strncmp(err.message, want, strlen(want)) != 0) fail_msg("%s, wanted %s", err.message, want);
+    assert_null(strstr(err.message, "secret"));
+}
+
+#endif
+
 /* A password is in no message and in no name. */
 static void test_addresses(void **state) {
     (void)state;
@@ -495,6 +508,19 @@ static void test_addresses(void **state) {
     unsetenv("PGENRM_HOME");
     assert_string_equal(file, "/home/me/postgres-host-5433-db.protos");
     pgr_free(file);
+    /* as shown, and shown again: what is shown is an address of the same store */
+    static const char *const shown[][2] = {
+        {"postgresql://me:secret@127.0.0.1:1/db?connect_timeout=2", "postgres://me@127.0.0.1:1/db: "},
+        {"postgres://me%40work:secret@[::1]:1/a%20b", "postgres://me%40work@[::1]:1/a%20b: "},
+        {"postgres://127.0.0.1:1,127.0.0.1:2/db?password=secret", "postgres:///db?host=127.0.0.1,127.0.0.1&port=1,2: "},
+        {"postgres:///db?host=/no%20where&user=me&password=secret", "postgres://me@/db?host=/no%20where: "},
+    };
+    for (size_t i = 0; i < sizeof shown / sizeof *shown; i++) {
+        char again[200];
+        snprintf(again, sizeof again, "%.*s", (int)strlen(shown[i][1]) - 2, shown[i][1]);
+        assert_opens_as(shown[i][0], shown[i][1]);
+        assert_opens_as(again, shown[i][1]);
+    }
     pgr_store *s = NULL;
     pgr_error err = {0};
     assert_int_equal(pgr_store_open("postgres://me:secret@127.0.0.1:1/db", PGR_STORE_READ, &s, &err), PGR_E_IO);

@@ -234,11 +234,11 @@ static void writes_what_a_schema_allows(void **state) {
     (void)state;
     static const char *const bodies[] = {
         "{" HELLO ",\"n\":4,\"max_tokens\":60,\"response_format\":{\"type\":\"json_schema\",\"json_schema\":{\"name\":"
-                  "\"s\",\"strict\":true,"
+        "\"s\",\"strict\":true,"
         "\"schema\":{\"type\":\"object\",\"properties\":{\"score\":{\"type\":\"integer\",\"minimum\":1,\"maximum\":10},"
         "\"better\":{\"enum\":[\"A\",\"B\"]}},\"required\":[\"score\",\"better\"],\"additionalProperties\":false}}}}",
         "{" HELLO ",\"n\":4,\"max_tokens\":60,\"logprobs\":true,\"structured_outputs\":{\"json\":{\"type\":\"object\","
-                  "\"properties\":"
+        "\"properties\":"
         "{\"score\":{\"type\":\"integer\",\"minimum\":1,\"maximum\":10},\"better\":{\"enum\":[\"A\",\"B\"]}},"
         "\"required\":[\"score\",\"better\"]}}}"};
     for (size_t k = 0; k < 2; k++) {

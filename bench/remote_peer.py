@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """The remote engine against a server that is not ours: PyPI's llama-cpp-python[server] on the default model's file. The
-same requests judged here and through it, frame compact-lines, no adapter on either side: agreement of the scores in
+same requests judged here and through it, no adapter on either side: agreement of the scores in
 units of their sampling errors, and the time of both.
 
-    bench/remote_peer.py --python VENV/bin/python [--requests N] [--ind M] [--threads T]
+    bench/remote_peer.py --python VENV/bin/python [--requests N] [--ind M] [--threads T] [--places]
 
 VENV has llama-cpp-python and fastapi, uvicorn, sse-starlette, pydantic-settings, starlette-context
 (bench/peers/install.sh makes venv_lc; the rest is `pip install`)."""
@@ -37,12 +37,12 @@ def start_server(args):
                 break
             time.sleep(0.5)
     server.kill()
-    sys.exit("the server does not start: are fastapi, uvicorn, sse-starlette, pydantic-settings, starlette-context there?")
+    sys.exit("the server does not start: are fastapi, uvicorn, sse-starlette and the others there?")
 
 
 def judge(args, model, extra, path):
-    command = [args.pgenrm, "score", "-m", model, "--lora", "none", "--frame", "compact-lines", "--ind", str(args.ind),
-               "--score", "recomputed", "--json", "-q", "-t", str(args.threads), *extra, path]
+    command = [args.pgenrm, "score", "-m", model, "--lora", "none", "--frame", args.frame, "--ind", str(args.ind),
+               "--score", args.score, "--json", "-q", "-t", str(args.threads), *extra, path]
     begin = time.time()
     done = subprocess.run(command, capture_output=True, text=True)
     seconds = time.time() - begin
@@ -62,6 +62,8 @@ def main():
     p.add_argument("--model", default=MODEL)
     p.add_argument("--requests", type=int, default=4)
     p.add_argument("--ind", type=int, default=8)
+    p.add_argument("--frame", default="judge", help="which scores at once; compact-lines writes 130 tokens a chain")
+    p.add_argument("--score", default="declared")
     p.add_argument("--threads", type=int, default=1)
     p.add_argument("--port", type=int, default=8917)
     p.add_argument("--places", action="store_true", help="with log-probabilities, which that server is slow at")
@@ -88,7 +90,7 @@ def main():
         chains = sum(r["chains"]["ind"]["parsed"] for r in rows)
         wanted = sum(r["chains"]["ind"]["requested"] for r in rows)
         tokens = sum(r["usage"]["completion_tokens"] for r in rows)
-        print(f"{name}: {chains} of {wanted} chains, {tokens} tokens in {seconds:.1f} s, {tokens / seconds:.1f} a second")
+        print(f"{name}: {chains} of {wanted} chains, {tokens} tokens in {seconds:.1f} s, {tokens / seconds:.1f} per s")
     if z:
         print(f"differences over their errors: n {len(z)}, mean {sum(z) / len(z):+.2f}, root mean square "
               f"{math.sqrt(sum(v * v for v in z) / len(z)):.2f}, largest {max(map(abs, z)):.2f}")

@@ -142,6 +142,8 @@ static int run(const command *self, int argc, char **argv) {
     int status = args_parse(self, argc, argv, &r.common, &r, &operands);
     if (status != ARGS_RUN) return status;
     if (operands[0]) return args_wrong(self, "found '%s', expected no operand", operands[0]);
+    char *path = NULL; /* a server in front of servers is not there */
+    if (remote_addresses(&r.common)) return find_model(&r.common, &path);
     catch_stops();
     return serve(&r);
 }

@@ -1,5 +1,5 @@
-/* fuzz_answer.c - any bytes as a server's answer: an error that names the address, or choices inside what was asked for,
- * whose tokens are their texts; the same bytes as embeddings. */
+/* fuzz_answer.c - any bytes as a server's answer: an error that names the address, or choices inside what was asked
+ * for, whose tokens are their texts; the same bytes as embeddings. */
 #include <math.h>
 #include <stdint.h>
 #include <string.h>

@@ -1,0 +1,78 @@
+#!/usr/bin/env python3
+"""Two of our own servers behind one client, one of them killed in mid-run (kill -9): the results are those of one
+server alone, and nothing is lost. Prints times and whether they are the same, to the last digit.
+
+    bench/remote_kill.py [--rows N] [--ind M] [--after SECONDS] [--pgenrm build/pgenrm]"""
+import argparse
+import json
+import pathlib
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+
+
+def start(args, port):
+    server = subprocess.Popen([args.pgenrm, "serve", "--listen", f"127.0.0.1:{port}", "-t", "1", "--lora", "none",
+                               "--deadline", "900", "--read-timeout", "900", "-q"], stderr=subprocess.DEVNULL)
+    for _ in range(240):
+        try:
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/v1/models", timeout=2).read()
+            return server
+        except (OSError, urllib.error.HTTPError):
+            time.sleep(0.25)
+    sys.exit(f"the server at port {port} does not start")
+
+
+def client(args, ports, path):
+    urls = ",".join(f"http://127.0.0.1:{p}/v1" for p in ports)
+    return subprocess.Popen([args.pgenrm, "score", "-m", urls, "--frame", "compact-lines", "--score", "recomputed",
+                             "--ind", str(args.ind), "--json", "-q", path], stdout=subprocess.PIPE, text=True)
+
+
+def results(process):
+    out, _ = process.communicate()
+    rows = [json.loads(line) for line in out.splitlines()]
+    return [(r["id"], r["best"], [(x["score"], x["se"], x["n"]) for x in r["responses"]], r["chains"]["ind"])
+            for r in rows]
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--pgenrm", default=str(ROOT / "build/pgenrm"))
+    p.add_argument("--rows", type=int, default=8)
+    p.add_argument("--ind", type=int, default=8)
+    p.add_argument("--after", type=float, default=8)
+    p.add_argument("--port", type=int, default=8421)
+    args = p.parse_args()
+    ports = [args.port, args.port + 1]
+    servers = [start(args, port) for port in ports]
+    with tempfile.NamedTemporaryFile("w", suffix=".jsonl") as f:
+        f.write("\n".join((ROOT / "examples/choices.jsonl").read_text().splitlines()[: args.rows]) + "\n")
+        f.flush()
+        begin = time.time()
+        one = results(client(args, ports[:1], f.name))
+        middle = time.time()
+        two = results(client(args, ports, f.name))
+        print(f"one server {middle - begin:.1f} s, two {time.time() - middle:.1f} s, the same: {one == two}")
+        begin = time.time()
+        run = client(args, ports, f.name)
+        time.sleep(args.after)
+        servers[1].kill()
+        alive = run.poll() is None
+        killed = results(run)
+    print(f"one of two killed after {args.after:.0f} s ({'in mid-run' if alive else 'too late'}): "
+          f"{time.time() - begin:.1f} s, the same: {one == killed}; "
+          f"{sum(r[3]['parsed'] for r in killed)} of {sum(r[3]['requested'] for r in killed)} chains")
+    for server in servers:
+        server.kill()
+        server.wait()
+    return 0 if one == two == killed and alive else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -32,6 +32,10 @@ static const struct {
     {"/v1/load_lora_adapter", "\"lora_name\",\"lora_path\"",
      "\"lora_name\":" TEXT ",\"lora_path\":" TEXT ",\"load_inplace\":{\"type\":\"boolean\"}"},
     {"/v1/unload_lora_adapter", "\"lora_name\"", "\"lora_name\":" TEXT},
+    {"/generative_scoring", "\"query\",\"items\",\"label_token_ids\"",
+     "\"query\":" TEXT ",\"items\":" TEXTS
+     ",\"label_token_ids\":{\"type\":\"array\",\"minItems\":2,\"items\":{\"type\":"
+     "\"integer\",\"minimum\":0}},\"apply_softmax\":{\"type\":\"boolean\"},\"item_first\":{\"type\":\"boolean\"}"},
     {"/tokenize", "\"prompt\"", "\"prompt\":" TEXT ",\"add_special_tokens\":{\"type\":\"boolean\"}"},
     {"/detokenize", "\"tokens\"", "\"tokens\":{\"type\":\"array\",\"items\":{\"type\":\"integer\",\"minimum\":0}}"},
 };

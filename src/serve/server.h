@@ -69,6 +69,7 @@ pgr_status routes_gym_add(pgr_server *s, pgr_error *err);      /* /verify, /comp
 pgr_status routes_gen_add(pgr_server *s, pgr_error *err);      /* /v1/chat/completions, /v1/completions */
 pgr_status routes_embed_add(pgr_server *s, pgr_error *err);    /* /v1/embeddings, /pooling, /score, /rerank */
 pgr_status routes_model_add(pgr_server *s, pgr_error *err);    /* adapters, tokens */
+pgr_status routes_labels_add(pgr_server *s, pgr_error *err);   /* /generative_scoring */
 pgr_status routes_openapi_add(pgr_server *s, pgr_error *err);  /* /openapi.json */
 
 #endif

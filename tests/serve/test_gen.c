@@ -346,6 +346,61 @@ static void answers_with_what_is_there_at_the_deadline(void **state) {
     refuse("/v1/completions", "{\"prompt\":\"Once\",\"deadline_s\":1e-9}", 504, NULL);
 }
 
+/* ---- labels ---- */
+
+/* The probabilities are those of the engine for given text. */
+static void scores_labels(void **state) {
+    (void)state;
+    json_t *tokens = post("/tokenize", "{\"prompt\":\"Is it so\"}"), *ids = at(tokens, "tokens");
+    size_t n = json_array_size(ids);
+    json_t *v = post("/v1/completions", "{\"prompt\":\"Is it so\",\"max_tokens\":1,\"temperature\":0,\"logprobs\":20}");
+    json_t *top = json_array_get(at(v, "choices.0.logprobs.top_logprobs"), 0);
+    assert_true(n > 0 && json_object_size(top) > 2);
+    int32_t label[2];
+    double want[2];
+    size_t found = 0;
+    const char *text;
+    json_t *logprob;
+    json_object_foreach(top, text, logprob) { /* two likely tokens whose texts are read as themselves */
+        int32_t *list = NULL;
+        size_t n_list = 0;
+        if (found == 2 || strstr(text, "\xEF\xBF\xBD") || strlen(text) == 0) continue;
+        assert_int_equal(pgr_tokenize(MODEL, text, strlen(text), PGR_TOKENS_SPECIAL, &list, &n_list, NULL), PGR_OK);
+        if (n_list == 1) {
+            want[found] = exp(json_number_value(logprob));
+            label[found++] = list[0];
+        }
+        pgr_free(list);
+    }
+    assert_int_equal(found, 2);
+    char body[200];
+    snprintf(body, sizeof body,
+             "{\"query\":\"Is it\",\"items\":[\" so\"],\"label_token_ids\":[%d,%d],\"apply_softmax\":false}",
+             (int)label[0], (int)label[1]);
+    json_t *scored = post("/generative_scoring", body), *both = post("/v1/score", body);
+    /* 1e-5 of it: logarithms as floats (1e-6 at 10), written with 6 digits, and their exp */
+    assert_true(fabs(json_number_value(at(scored, "data.0.score")) - want[0]) <= 1e-5 * want[0]);
+    assert_true(fabs(json_number_value(at(both, "scores.0.1")) - want[1]) <= 1e-5 * want[1]);
+    json_decref(scored);
+    json_decref(both);
+    snprintf(body, sizeof body, "{\"query\":\"Is it\",\"items\":[\" so\",\" no\"],\"label_token_ids\":[%d,%d]}",
+             (int)label[0], (int)label[1]);
+    scored = post("/generative_scoring", body);
+    double share = want[0] / (want[0] + want[1]);
+    assert_true(fabs(json_number_value(at(scored, "data.0.score")) - share) <= 1e-5);
+    assert_int_equal(json_array_size(at(scored, "data")), 2);
+    json_decref(scored);
+    json_decref(v);
+    json_decref(tokens);
+    refuse("/generative_scoring", "{\"query\":\"a\",\"items\":[\"b\"],\"label_token_ids\":[1]}", 400,
+           "label_token_ids");
+    refuse("/generative_scoring", "{\"query\":\"a\",\"items\":[\"b\"],\"label_token_ids\":[40,40]}", 400,
+           "label_token_ids");
+    refuse("/generative_scoring", "{\"query\":\"a\",\"items\":[],\"label_token_ids\":[40,41]}", 400, "items");
+    refuse("/generative_scoring", "{\"items\":[\"b\"],\"label_token_ids\":[40,41]}", 400, "query");
+    refuse("/generative_scoring", "{\"query\":\"a\",\"items\":[\"b\"],\"label_token_ids\":[40,99999999]}", 400, NULL);
+}
+
 /* ---- adapters ---- */
 
 static void loads_and_unloads_adapters(void **state) {
@@ -401,6 +456,7 @@ int main(void) {
         cmocka_unit_test(writes_what_a_schema_allows),
         cmocka_unit_test(refuses_by_name),
         cmocka_unit_test(answers_with_what_is_there_at_the_deadline),
+        cmocka_unit_test(scores_labels),
         cmocka_unit_test(loads_and_unloads_adapters),
     };
     return cmocka_run_group_tests(tests, begin_all, end_all);

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """check_openai.py [ADDRESS]: asks a running `pgenrm serve` (default http://127.0.0.1:8300) with PyPI's unmodified
 `openai` client: models, chat with n = 8, log-probabilities, streaming, a JSON schema, parse() into a pydantic class,
-errors, completions, and embeddings where the server has an embedder (--embeddings). Prints a line per check; exit status
-1 if one fails.
+errors, completions, and embeddings where the server has an embedder (--embeddings). Prints a line per check; exit
+status 1 if one fails.
 
     python3 -m venv /tmp/venv && /tmp/venv/bin/pip install openai
     pgenrm serve --embeddings default & /tmp/venv/bin/python tools/check_openai.py

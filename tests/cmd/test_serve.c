@@ -1,8 +1,8 @@
 /* test_serve.c - `pgenrm serve` from its start to its end; its routes are tested in tests/serve. */
 #include "run_program.h"
 
-/* Started in the background; what follows runs when it is ready, with $PID, and its exit status is the command's. A file
- * of an earlier one must not say that it is: what is then sent to it would come before it listens to signals. */
+/* Started in the background; what follows runs when it is ready, with $PID, and its exit status is the command's. A
+ * file of an earlier one must not say that it is: what is then sent to it would come before it listens to signals. */
 #define SERVE                                                                                                          \
     "rm -f \"$SCRATCH\"/serve; pgenrm serve --listen 127.0.0.1:0 --lora none 2>\"$SCRATCH\"/serve & PID=$!; "          \
     "until grep -qs ready \"$SCRATCH\"/serve; do kill -0 $PID || break; sleep 0.05; done; "

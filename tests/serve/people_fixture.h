@@ -68,6 +68,7 @@ static inline int people_end(void **state) {
 /* With tokens, or open to everyone. */
 static inline void people_start(live *l, bool tokens) {
     pgr_serve_options o = live_options();
+    o.deadline_s = 300; /* nothing fails for a slow machine but what has a deadline of its own */
     if (tokens) o.token_file = TOKENS;
     live_listen(l, &o);
     l->what.store = STORE;

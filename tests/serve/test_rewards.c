@@ -233,7 +233,7 @@ static void collecting_ends(void **state) {
         want, 2);
     until_open(0);
     for (size_t i = 0; i < 2; i++) {
-        send_member(&fd[i], "short", i, ", \"collect_s\": 1");
+        send_member(&fd[i], "short", i, ", \"collect_s\": 1.5");
         until_open(i + 1);
     }
     for (size_t i = 0; i < 2; i++) {

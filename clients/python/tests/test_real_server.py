@@ -1,4 +1,4 @@
-"""test_real_server.py - the same calls against `pgenrm serve` with a tiny model, where PGENRM_PROGRAM is the program."""
+"""test_real_server.py - the same calls against `pgenrm serve` and a tiny model, where PGENRM_PROGRAM names it."""
 import os
 import re
 import signal

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/clock.h"
 #include "base/file.h"
 #include "base/mem.h"
 #include "user/sql.h"
@@ -146,12 +147,21 @@ static void rollback(pgr_store *s) {
 
 /* ---- tables ------------------------------------------------------------------------------------------------------ */
 
+static pgr_status read_marks(pgr_store *s, int64_t *id, int64_t *version, int64_t *tables, pgr_error *err) {
+    PGR_TRY(ask(s, "PRAGMA application_id", id, err));
+    PGR_TRY(ask(s, "PRAGMA user_version", version, err));
+    return ask(s, "SELECT count(*) FROM sqlite_schema", tables, err);
+}
+
+/* All of one moment: another program may be making the tables. */
 static pgr_status read_version(pgr_store *s, int64_t *version, pgr_error *err) {
     int64_t id = 0, tables = 0;
+    bool own = sqlite3_get_autocommit(of(s)->db);
     *version = 0;
-    PGR_TRY(ask(s, "PRAGMA application_id", &id, err));
-    PGR_TRY(ask(s, "PRAGMA user_version", version, err));
-    PGR_TRY(ask(s, "SELECT count(*) FROM sqlite_schema", &tables, err));
+    if (own) PGR_TRY(script(s, "BEGIN", err));
+    pgr_status status = read_marks(s, &id, version, &tables, err);
+    if (own) rollback(s);
+    if (status != PGR_OK) return status;
     if (id != APPLICATION_ID && (tables > 0 || id != 0 || *version != 0))
         return fail(err, PGR_E_FORMAT, "%s: found an SQLite database of another program, expected a store of users",
                     s->path);
@@ -162,8 +172,14 @@ static pgr_status fail_bare(pgr_store *s, pgr_error *err) {
     return fail(err, PGR_E_FORMAT, "%s: found a database without tables, expected a store of users", s->path);
 }
 
+/* SQLite itself does not wait here for another program that does the same, or reads. */
 static pgr_status write_ahead(pgr_store *s, pgr_error *err) {
-    return script(s, "PRAGMA journal_mode = WAL", err);
+    double until = clock_now() + s->patience_ms / 1000.0;
+    int rc;
+    while (((rc = sqlite3_exec(of(s)->db, "PRAGMA journal_mode = WAL", NULL, NULL, NULL)) & 0xFF) == SQLITE_BUSY
+           && clock_now() < until)
+        sqlite3_sleep(5);
+    return rc == SQLITE_OK ? PGR_OK : fail_sqlite(s, rc, err);
 }
 
 static pgr_status make_tables(pgr_store *s, int64_t version, pgr_error *err) {

@@ -2,6 +2,7 @@
  * ones; what is derived goes with its user. Over files and over PostgreSQL, and then what only one of them has: damaged
  * files, a server that goes away. */
 #include <math.h>
+#include <pthread.h>
 
 #include "../base/faults.h"
 #include "../base/stores.h"
@@ -688,10 +689,50 @@ static void test_not_utf8(void **state) {
     pgr_store_close(s);
 }
 
+/* ---- one store that several programs make at the same moment ---- */
+
+typedef struct opener {
+    const char *at;
+    pthread_barrier_t *start;
+    pgr_status status;
+    pgr_error err;
+} opener;
+
+static void *open_one(void *ctx) {
+    opener *o = ctx;
+    pgr_store *s = NULL;
+    pthread_barrier_wait(o->start);
+    o->status = pgr_store_open(o->at, PGR_STORE_CREATE, &s, &o->err);
+    pgr_store_close(s);
+    return NULL;
+}
+
+static void test_made_at_once(void **state) {
+    (void)state;
+    enum { N = 4 };
+    pthread_barrier_t start;
+    assert_int_equal(pthread_barrier_init(&start, NULL, N), 0);
+    for (int round = 0, rounds = on_postgres ? 2 : 25; round < rounds; round++) {
+        char name[32], at[512];
+        snprintf(name, sizeof name, "made%d.db", round);
+        snprintf(at, sizeof at, "%s", store_at(name));
+        opener list[N];
+        pthread_t threads[N];
+        for (int i = 0; i < N; i++) {
+            list[i] = (opener){.at = at, .start = &start};
+            assert_int_equal(pthread_create(&threads[i], NULL, open_one, &list[i]), 0);
+        }
+        for (int i = 0; i < N; i++) assert_int_equal(pthread_join(threads[i], NULL), 0);
+        for (int i = 0; i < N; i++)
+            if (list[i].status != PGR_OK) fail_msg("round %d: %s", round, list[i].err.message);
+    }
+    pthread_barrier_destroy(&start);
+}
+
 #define BOTH                                                                                                           \
     cmocka_unit_test(test_in_and_out), cmocka_unit_test(test_same_pair), cmocka_unit_test(test_batches),               \
-        cmocka_unit_test(test_busy), cmocka_unit_test(test_many_writers), cmocka_unit_test(test_each_user),            \
-        cmocka_unit_test(test_derived)
+        cmocka_unit_test(test_made_at_once), cmocka_unit_test(test_busy), cmocka_unit_test(test_many_writers),         \
+        cmocka_unit_test(test_each_user), cmocka_unit_test(test_derived)
 
 int main(void) {
     const struct CMUnitTest files[] = {

@@ -62,11 +62,14 @@ static size_t count_present(const group *g) {
 static void end_group(group *g, const pgr_result *result, const pgr_error *why) {
     question *members[GROUP_MOST];
     size_t n = g->n;
+    bool noted = !result;            /* its tokens, with one member's call */
     for (size_t i = 0; i < n; i++) { /* answering frees a call's questions, members of other calls stay */
         question *q = members[i] = g->members[i];
         if (!q) continue;
         q->in = NULL;
         q->way = REWARD_GROUP;
+        if (!noted) call_note_tokens(q->of->task.call, result->prompt_tokens, result->completion_tokens);
+        noted = true;
         if (result)
             q->unscored = reward_read(REWARD_GROUP, result, g->places[i], &q->reward, &q->error) != PGR_OK;
         else

@@ -70,6 +70,7 @@ static void question_settled(waiter *w, desk_verdict *v) {
         q->result = v->result;
     } else if (v->result) {
         q->unscored = reward_read(q->way, v->result, 0, &q->reward, &q->error) != PGR_OK;
+        call_note_tokens(q->of->task.call, v->result->prompt_tokens, v->result->completion_tokens);
         pgr_result_free(v->result);
     }
     question_done(q);

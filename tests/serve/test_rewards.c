@@ -35,16 +35,35 @@ static double number_at(const json_t *v, const char *key, size_t i) {
     return json_number_value(x);
 }
 
-/* Scores of the same comparison. */
-static void scores_of(const char *body, double *out, size_t n) {
+static void near(double a, double b) {
+    if (!(fabs(a - b) < 1e-5)) fail_msg("%.9g, expected %.9g", a, b); /* JSON's scores have 6 digits */
+}
+
+/* Scores of the same comparison; returns the tokens that it reads. */
+static double scores_of(const char *body, double *out, size_t n) {
     json_t *v = post("/v1/personal/score", body);
     for (size_t i = 0; i < n; i++)
         out[i] = json_number_value(json_object_get(json_array_get(json_object_get(v, "responses"), i), "score"));
+    double tokens = json_number_value(json_object_get(json_object_get(v, "usage"), "prompt_tokens"));
     json_decref(v);
+    return tokens;
 }
 
-static void near(double a, double b) {
-    if (!(fabs(a - b) < 1e-5)) fail_msg("%.9g, expected %.9g", a, b); /* JSON's scores have 6 digits */
+/* Tokens of all prompts so far, as the server counts them. */
+static double tokens_read(void) {
+    static const char NAME[] = "\npgenrm_prompt_tokens_total ";
+    reply r = ask(&L, "GET", "/metrics", NULL);
+    const char *at = strstr(r.body.data, NAME);
+    assert_non_null(at);
+    double n = strtod(at + strlen(NAME), NULL);
+    reply_free(&r);
+    return n;
+}
+
+/* A call is counted after its answer has been sent. */
+static void until_tokens_read(double n) {
+    while (tokens_read() < n) poll(NULL, 0, 5);
+    near(tokens_read(), n);
 }
 
 #define CHATML(user, text) "<|im_start|>user\\n" user "<|im_end|>\\n<|im_start|>assistant\\n" text
@@ -54,10 +73,11 @@ static void near(double a, double b) {
 static void openrlhf_with_an_anchor(void **state) {
     (void)state;
     double want[2];
-    scores_of(
+    double tokens = scores_of(
         "{\"user\": {\"id\": \"acme:u1\"}, \"query\": \"Where is Oslo?\", \"responses\": [\"In Norway.\", \"North\"], "
         "\"ind\": 3, \"seed\": 2}",
         want, 2);
+    until_tokens_read(tokens);
     static const char *const labels[] = {
         "{\"user\": \"acme:u1\", \"anchor\": \"North\", \"ind\": 3, \"seed\": 2}",
         "\"{\\\"user\\\": {\\\"id\\\": \\\"acme:u1\\\"}, \\\"anchor\\\": \\\"North\\\", \\\"ind\\\": 3, \\\"seed\\\": "
@@ -74,6 +94,7 @@ static void openrlhf_with_an_anchor(void **state) {
         near(number_at(json_object_get(v, "extra_logs"), "chains", 0), 3);
         json_decref(v);
     }
+    until_tokens_read(3 * tokens);
 }
 
 static void openrlhf_of_any_length(void **state) {

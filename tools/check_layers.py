@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Proves the layering: a room includes, directly, nothing but itself and what src/rooms.txt lists for it, and of
-another room only the headers that stand in it, not those of its sub-folders; cmd/ sees the public headers only."""
+another room only the headers that stand in it, not those of its sub-folders; cmd/ sees the public headers only; the
+table of docs/architecture.md has the same rooms with the same needs."""
 import pathlib
 import re
 import sys
@@ -30,6 +31,17 @@ def includes(path):
             yield n, hit[1]
 
 
+def page_errors(needs):
+    """What docs/architecture.md says otherwise."""
+    page = ROOT / "docs/architecture.md"
+    rows = dict(re.findall(r"^\| `(\w+)` \|.*\| ([\w, ]*)\|$", page.read_text(), re.M))
+    for room in needs:
+        expected = ", ".join(needs[room])
+        found = rows.get(room, "no such row").strip()
+        if found != expected:
+            yield f"docs/architecture.md: {room}: found '{found}', expected '{expected}' (src/rooms.txt)"
+
+
 def main():
     needs, wrong, files = read_table(), [], 0
     for room in needs:
@@ -47,6 +59,7 @@ def main():
         for n, name in includes(path):
             if not (ROOT / "cmd" / name).exists():
                 wrong.append(f"{path.relative_to(ROOT)}:{n}: cmd includes {name}, expected public headers only")
+    wrong += page_errors(needs)
     rooms = {p.name for p in (ROOT / "src").iterdir() if p.is_dir()}
     wrong += [f"src/{room} is not in src/rooms.txt" for room in sorted(rooms - set(needs))]
     print("\n".join(wrong) if wrong

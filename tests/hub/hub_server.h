@@ -58,7 +58,8 @@ typedef struct server {
     size_t n_route;
     asked log[LOG_MAX];
     size_t n_asked;
-    int active, most_active;
+    int active;                /* connections that are not closed yet */
+    int waiting, most_waiting; /* requests whose answer has not begun to leave; the most of them at once */
 } server;
 
 typedef struct connection {
@@ -183,7 +184,8 @@ static inline void *serve_one(void *ctx) {
     copy_header(head, "Range", a.range, sizeof a.range);
     copy_header(head, "If-Range", a.if_range, sizeof a.if_range);
     pthread_mutex_lock(&c.s->lock);
-    if (++c.s->active > c.s->most_active) c.s->most_active = c.s->active;
+    c.s->active++;
+    if (++c.s->waiting > c.s->most_waiting) c.s->most_waiting = c.s->waiting;
     if (c.s->n_asked < LOG_MAX) c.s->log[c.s->n_asked++] = a;
     for (size_t i = 0; i < c.s->n_route && !found; i++) {
         if (strcmp(c.s->routes[i].path, a.path) != 0) continue;
@@ -205,6 +207,10 @@ static inline void *serve_one(void *ctx) {
         r.n = strlen(made);
         r.status = status;
     }
+    /* Counted out before its last byte can be read: who asks again upon that is no second one beside it. */
+    pthread_mutex_lock(&c.s->lock);
+    c.s->waiting--;
+    pthread_mutex_unlock(&c.s->lock);
     send_answer(c.fd, &r, &a, faulty);
     free(posted);
     free(made);

@@ -57,7 +57,7 @@ static void test_tries_and_cache(void **state) {
     assert_int_equal(used.retries, 2);
     assert_int_equal(used.tokens, N * 40);
     assert_string_equal(s->log[0].authorization, "Bearer secret");
-    assert_true(s->most_active <= 3);
+    assert_true(s->most_waiting <= 3);
     remote_close(r);
     size_t asked = s->n_asked;
 

@@ -177,22 +177,28 @@ static void answer_compare(asking *a) {
         c, 200, json_pack("{s:o,s:o,s:o}", "rewards", rewards, "comparison_results", pairs_of(r), "metrics", metrics));
 }
 
-static json_t *compared(const json_t *body) {
+/* *out: the caller's. */
+static pgr_status compared(const json_t *body, json_t **out, pgr_error *err) {
     static const char *const NUMBERS[] = {"ind", "pro", "seed"};
-    const json_t *objects = json_object_get(body, "response_objs"), *user = json_object_get(body, "user");
-    json_t *texts = json_array(), *who = json_is_object(user) ? json_copy((json_t *)(uintptr_t)user) : json_object();
-    if (json_is_string(user)) json_object_set(who, "id", (json_t *)(uintptr_t)user);
-    take_key(&who, "criteria", body, "principle");
-    for (size_t i = 0; i < json_array_size(objects); i++) {
+    const json_t *objects = json_object_get(body, "response_objs");
+    json_t *texts = json_array(), *label = label_of(body), *who = NULL;
+    pgr_status s = label ? sample_user(label, &who, err) : fail_mem(err);
+    json_decref(label);
+    for (size_t i = 0; s == PGR_OK && i < json_array_size(objects); i++) {
         buf text = {0};
         put_response(&text, json_array_get(objects, i));
-        put(&texts, json_string(text.n ? text.data : "(no answer)"));
+        put(&texts, text.failed ? NULL : json_string(text.n ? text.data : "(no answer)"));
         buf_free(&text);
     }
-    json_t *top = json_pack("{s:o,s:o,s:o}", "user", who, "messages",
-                            turns_of(json_object_get(body, "conversation_history")), "responses", texts);
-    for (size_t i = 0; top && i < 3; i++) take_key(&top, NUMBERS[i], body, NUMBERS[i]);
-    return top;
+    if (s == PGR_OK) {
+        *out = json_pack("{s:O,s:o,s:O}", "user", who, "messages",
+                         turns_of(json_object_get(body, "conversation_history")), "responses", texts);
+        for (size_t i = 0; *out && i < 3; i++) take_key(out, NUMBERS[i], body, NUMBERS[i]);
+        if (!*out) s = fail_mem(err);
+    }
+    json_decref(who);
+    json_decref(texts);
+    return s;
 }
 
 static void compare(call *c) {
@@ -210,8 +216,9 @@ static void compare(call *c) {
     }
     asking *a = asking_create(c, 1, answer_compare);
     if (!a) return;
-    json_t *top = compared(body);
-    pgr_status s = question_read(a->list, top, "body", &err);
+    json_t *top = NULL;
+    pgr_status s = compared(body, &top, &err);
+    if (s == PGR_OK) s = question_read(a->list, top, "body", &err);
     json_decref(top);
     if (s != PGR_OK) call_fail_error(c, &err);
     if (s == PGR_OK && question_may(a->list, c))

@@ -34,24 +34,26 @@ static pgr_status read_label(const json_t *label, json_t **out, pgr_error *err) 
     return *out ? PGR_OK : fail_mem(err);
 }
 
-/* The request's user: "id", or an object, or the parts of one beside each other. NULL: nobody is named. */
-static json_t *user_of(const json_t *label) {
-    json_t *user = json_object_get(label, "user"), *out;
-    if (!user) user = json_object_get(label, "user_id");
-    if (json_is_object(user))
-        out = json_copy(user);
-    else if (json_is_string(user) || json_is_integer(user))
-        out = json_pack("{s:O}", "id", user);
-    else
-        out = json_object();
+pgr_status sample_user(const json_t *label, json_t **out, pgr_error *err) {
     static const char *const PARTS[] = {"history", "criteria", "demographics"};
-    for (size_t i = 0; out && i < 3; i++) {
+    json_t *user = json_object_get(label, "user"), *own;
+    if (!user || json_is_null(user)) user = json_object_get(label, "user_id");
+    if (json_is_object(user))
+        own = json_copy(user);
+    else if (json_is_string(user) || json_is_integer(user))
+        own = json_pack("{s:O}", "id", user);
+    else if (!user || json_is_null(user))
+        own = json_object();
+    else
+        return fail(err, PGR_E_FORMAT, "user: found %s, expected an id or an object", json_kind(user));
+    for (size_t i = 0; own && i < 3; i++) {
         json_t *part = json_object_get(label, PARTS[i]);
-        if (!part || json_object_set(out, PARTS[i], part) == 0) continue;
-        json_decref(out);
-        out = NULL;
+        if (!part || json_object_set(own, PARTS[i], part) == 0) continue;
+        json_decref(own);
+        own = NULL;
     }
-    return out;
+    *out = own;
+    return own ? PGR_OK : fail_mem(err);
 }
 
 static double seconds_of(const json_t *label, const char *key, pgr_error *err) {
@@ -113,8 +115,6 @@ static json_t *request_of(const sample *s, const json_t *label, json_t *user) {
 
 static pgr_status fill(call *c, const sample *s, const json_t *label, json_t *user, question *q, pgr_error *err) {
     json_t *top = NULL;
-    if (!user) return fail_mem(err);
-    PGR_TRY(json_want_object(label, (json_at){"label", ""}, err));
     PGR_TRY(json_only_keys(label, KEYS, (json_at){"label", ""}, err));
     PGR_TRY(read_group(label, q, err));
     PGR_TRY(choose_way(label, user, q, err));
@@ -132,10 +132,8 @@ bool sample_ask(call *c, const sample *s, question *q) {
     json_t *label = NULL, *user = NULL;
     pgr_error err = {0};
     pgr_status status = read_label(s->label, &label, &err);
-    if (status == PGR_OK) {
-        user = user_of(label);
-        status = fill(c, s, label, user, q, &err);
-    }
+    if (status == PGR_OK) status = sample_user(label, &user, &err);
+    if (status == PGR_OK) status = fill(c, s, label, user, q, &err);
     json_decref(user);
     json_decref(label);
     if (status != PGR_OK) {

@@ -19,6 +19,10 @@ typedef struct sample {
 /* What is wrong is answered to the call: false then. */
 bool sample_ask(call *c, const sample *s, question *q);
 
+/* A request's user object out of a label: its "user" or "user_id", an id or an object, with the parts of one that stand
+ * beside it. *out: the caller's; nobody is named: empty. */
+pgr_status sample_user(const json_t *label, json_t **out, pgr_error *err);
+
 /* Turns of a prompt: text (turns.h), or a list of messages. The caller's; NULL: it is neither, or no memory is left. */
 json_t *sample_turns(const json_t *prompt);
 

@@ -137,6 +137,16 @@ static inline bool hear(int fd, char *c) {
     return recv(fd, c, 1, 0) == 1;
 }
 
+static inline void hear_bytes(int fd, buf *out, size_t n) {
+    char some[4096];
+    while (n > 0 && hear(fd, some)) {
+        ssize_t k = n > 1 ? recv(fd, some + 1, n < sizeof some ? n - 1 : sizeof some - 1, MSG_DONTWAIT) : 0;
+        size_t got = 1 + (k > 0 ? (size_t)k : 0);
+        buf_add(out, some, got);
+        n -= got;
+    }
+}
+
 static inline bool hear_line(int fd, buf *line) {
     char c;
     buf_clear(line);
@@ -149,11 +159,10 @@ static inline bool hear_line(int fd, buf *line) {
 
 static inline void hear_chunks(int fd, buf *body) {
     buf line = {0};
-    char c;
     for (;;) {
         if (!hear_line(fd, &line) || line.n == 0) break;
         size_t n = strtoul(line.data, NULL, 16);
-        for (size_t i = 0; i < n && hear(fd, &c); i++) buf_putc(body, c);
+        hear_bytes(fd, body, n);
         hear_line(fd, &line);
         if (n == 0) break;
     }
@@ -175,8 +184,8 @@ static inline reply hear_reply(int fd, bool head_only) {
     size_t n = strtoul(header_of(&r, "Content-Length"), NULL, 10);
     if (!head_only && strcasecmp(header_of(&r, "Transfer-Encoding"), "chunked") == 0)
         hear_chunks(fd, &r.body);
-    else
-        for (size_t i = 0; !head_only && i < n && hear(fd, &c); i++) buf_putc(&r.body, c);
+    else if (!head_only)
+        hear_bytes(fd, &r.body, n);
     r.closed = strcasecmp(header_of(&r, "Connection"), "close") == 0;
     return r;
 }
@@ -208,8 +217,16 @@ static inline reply ask(const live *l, const char *method, const char *path, con
 /* Nonsense of a tiny model may have NUL in it, which json_parse refuses. */
 static inline json_t *json_of(const reply *r) {
     json_error_t e;
-    json_t *v = json_loadb(r->body.data ? r->body.data : "", r->body.n, JSON_ALLOW_NUL, &e);
+    json_t *v = json_loadb(r->body.data ? r->body.data : "", r->body.n, JSON_ALLOW_NUL | JSON_DECODE_ANY, &e);
     if (!v) fail_msg("%s: %s", e.text, r->body.data ? r->body.data : "");
+    return v;
+}
+
+/* The answer's JSON; the reply is freed. */
+static inline json_t *answer(reply r, int status) {
+    if (r.status != status) fail_msg("status %d, expected %d: %s", r.status, status, r.body.data ? r.body.data : "");
+    json_t *v = json_of(&r);
+    reply_free(&r);
     return v;
 }
 

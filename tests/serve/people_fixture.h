@@ -1,5 +1,7 @@
-/* people_fixture.h - for tests: a server with a store of two tenants' users, their prototypes, two tokens with a scope
- * each and one without. Tenant "acme" chooses tea, tenant "bolt" coffee. */
+/* people_fixture.h - for tests: a server L with a store of two tenants' users, their prototypes, two tokens with a
+ * scope each and one without. Tenant "acme" chooses tea, tenant "bolt" coffee; a tenant's name stands in all that is
+ * known of its users. people_setup (tokens are asked for) or people_setup_open, and people_teardown, are a group's
+ * fixtures. */
 #ifndef PGR_TESTS_PEOPLE_FIXTURE_H
 #define PGR_TESTS_PEOPLE_FIXTURE_H
 
@@ -17,18 +19,22 @@ enum { USERS_EACH = 5 };
 static char STORE[100], PROTOS[110], TOKENS[100];
 static pgr_people *PEOPLE;
 static pgr_judge_options JUDGE;
+static live L;
 
 static inline void add_tenant(pgr_store *s, const char *tenant, const char *likes, const char *other) {
     for (int u = 0; u < USERS_EACH; u++) {
         char text[900];
         pgr_imported done;
         pgr_error err = {0};
-        size_t n = (size_t)snprintf(text, sizeof text, "{\"id\": \"%s:u%d\", \"history\": [", tenant, u);
+        size_t n = (size_t)snprintf(
+            text, sizeof text,
+            "{\"id\": \"%s:u%d\", \"criteria\": \"Like %s's\", \"demographics\": \"With %s\", \"history\": [", tenant,
+            u, tenant, tenant);
         for (int t = 0; t < 3; t++)
             n += (size_t)snprintf(
                 text + n, sizeof text - n,
-                "%s{\"query\": \"Occasion %d?\", \"chosen\": \"%s at %d\", \"rejected\": \"%s at %d\"}",
-                t ? "," : "", t, likes, t, other, t);
+                "%s{\"query\": \"Occasion %d of %s?\", \"chosen\": \"%s at %d\", \"rejected\": \"%s at %d\"}",
+                t ? "," : "", t, tenant, likes, t, other, t);
         n += (size_t)snprintf(text + n, sizeof text - n, "]}");
         if (pgr_user_add(s, text, n, "fixture", &done, &err) != PGR_OK) fail_msg("%s", err.message);
     }
@@ -66,16 +72,45 @@ static inline int people_end(void **state) {
 }
 
 /* With tokens, or open to everyone. */
-static inline void people_start(live *l, bool tokens) {
+static inline pgr_serve_options people_options(bool tokens) {
     pgr_serve_options o = live_options();
     o.deadline_s = 300; /* nothing fails for a slow machine but what has a deadline of its own */
     if (tokens) o.token_file = TOKENS;
-    live_listen(l, &o);
-    l->what.store = STORE;
-    l->what.people = PEOPLE;
-    l->what.protos = PROTOS;
-    l->what.judge = &JUDGE;
-    live_start(l);
+    return o;
+}
+
+static inline void people_listen(const pgr_serve_options *o) {
+    live_listen(&L, o);
+    L.what.store = STORE;
+    L.what.people = PEOPLE;
+    L.what.protos = PROTOS;
+    L.what.judge = &JUDGE;
+}
+
+static inline int people_serve(void **state, bool tokens) {
+    if (people_begin(state) != 0) return -1;
+    pgr_serve_options o = people_options(tokens);
+    people_listen(&o);
+    live_start(&L);
+    return 0;
+}
+
+static inline int people_setup(void **state) {
+    return people_serve(state, true);
+}
+
+static inline int people_setup_open(void **state) {
+    return people_serve(state, false);
+}
+
+static inline int people_teardown(void **state) {
+    live_stop(&L);
+    return people_end(state);
+}
+
+/* So many calls are open: those that were sent are there, in the order in which they were, or have gone. */
+static inline void until_open(size_t n) {
+    while (worker_state(L.server->worker).n_open != n) poll(NULL, 0, 2);
 }
 
 #endif

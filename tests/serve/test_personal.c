@@ -1,28 +1,8 @@
 /* /v1/personal/ against a real server on a tiny random model: scores are the library's to the bit, feedback is there at
- * the next request, and a token reaches its own users and nobody else's, neighbours included. */
+ * the next request, and who is similar is looked for among the token's own users. Access: test_access.c. */
 #include <math.h>
 
 #include "people_fixture.h"
-
-static live L;
-
-static int begin(void **state) {
-    if (people_begin(state) != 0) return -1;
-    people_start(&L, true);
-    return 0;
-}
-
-static int end(void **state) {
-    live_stop(&L);
-    return people_end(state);
-}
-
-static json_t *answer(reply r, int status) {
-    if (r.status != status) fail_msg("status %d, expected %d: %s", r.status, status, r.body.data ? r.body.data : "");
-    json_t *v = json_of(&r);
-    reply_free(&r);
-    return v;
-}
 
 static double score_of(const json_t *v, size_t i) {
     return json_number_value(json_object_get(json_array_get(json_object_get(v, "responses"), i), "score"));
@@ -91,10 +71,6 @@ static void a_deadline(void **state) {
     assert_true(json_is_null(json_object_get(first, "score")) && json_is_null(json_object_get(v, "best")));
     assert_non_null(strstr(json_string_value(json_object_get(first, "reason")), "deadline"));
     json_decref(v);
-}
-
-static void until_open(size_t n) {
-    while (worker_state(L.server->worker).n_open != n) poll(NULL, 0, 2);
 }
 
 /* A client that goes takes its chains with it, waiting ones and running ones; the others do not notice. */
@@ -182,71 +158,6 @@ static void the_map(void **state) {
     expect_error(ask_with(&L, "GET", "/v1/personal/map", ACME, NULL), 403, NULL);
 }
 
-/* ---- access ---- */
-
-/* The text with the user in the place of its @. */
-static void name_user(char *out, size_t size, const char *text, const char *user) {
-    const char *at = text ? strchr(text, '@') : NULL;
-    if (at)
-        snprintf(out, size, "%.*s%s%s", (int)(at - text), text, user, at + 1);
-    else
-        snprintf(out, size, "%s", text ? text : "");
-}
-
-/* Every route: without a token 401, with a wrong one 401, for another tenant's user 403 whether he exists or not, for
- * one's own an answer. */
-static void access_table(void **state) {
-    (void)state;
-    static const struct {
-        const char *method, *path, *body; /* @: the user */
-    } routes[] = {
-        {"POST", "/v1/personal/score", "{\"user\": \"@\", " TEA_OR_COFFEE ", \"ind\": 1}"},
-        {"POST", "/v1/personal/score",
-         "{\"user\": {\"id\": \"@\", \"history\": [{\"query\": \"q\", \"chosen\": \"a\", \"rejected\": "
-         "\"b\"}]}, " TEA_OR_COFFEE ", \"ind\": 1}"},
-        {"POST", "/v1/personal/score",
-         "{\"user_id\": \"@\", \"conversation_id\": \"c\", \"context\": [{\"role\": \"user\", \"content\": \"q\"}], "
-         "\"chosen\": {\"content\": \"a\"}, \"rejected\": {\"content\": \"b\"}}"},
-        {"POST", "/v1/personal/feedback",
-         "{\"user\": \"@\", \"query\": \"Access?\", \"chosen\": \"a\", \"rejected\": \"b\"}"},
-        {"PUT", "/v1/personal/users/@", "{\"criteria\": \"Short\"}"},
-        {"GET", "/v1/personal/users/@", NULL},
-        {"POST", "/get_reward",
-         "{\"query\": [\"q a\"], \"prompts\": [\"q\"], \"labels\": [{\"user\": \"@\", \"anchor\": "
-         "\"b\", \"ind\": 1}]}"},
-        {"POST", "/get_reward",
-         "{\"prompt\": \"q\", \"response\": \"a\", \"label\": {\"user\": {\"id\": \"@\"}, \"anchor\": \"b\", \"ind\": "
-         "1}}"},
-        {"POST", "/verify",
-         "{\"responses_create_params\": {\"input\": \"q\"}, \"response\": {\"output\": [{\"type\": \"message\", "
-         "\"content\": "
-         "[{\"type\": \"output_text\", \"text\": \"a\"}]}]}, \"user\": \"@\", \"anchor\": \"b\", \"ind\": 1}"},
-        {"POST", "/compare",
-         "{\"conversation_history\": [{\"role\": \"user\", \"content\": \"q\"}], \"response_objs\": [{\"output\": "
-         "[{\"type\": "
-         "\"message\", \"content\": \"a\"}]}, {\"output\": [{\"type\": \"message\", \"content\": \"b\"}]}], \"user\": "
-         "\"@\", \"ind\": 1}"},
-    };
-    static const char *const others[] = {"bolt:u0", "bolt:nobody", "zzz", "acme", "Acme:u0"};
-    char path[200], body[900];
-    for (size_t i = 0; i < sizeof routes / sizeof *routes; i++) {
-        const char *b = routes[i].body ? body : NULL;
-        name_user(path, sizeof path, routes[i].path, "acme:u0");
-        name_user(body, sizeof body, routes[i].body, "acme:u0");
-        expect_error(ask_with(&L, routes[i].method, path, NULL, b), 401, NULL);
-        expect_error(ask_with(&L, routes[i].method, path, "Authorization: Bearer wrong\r\n", b), 401, NULL);
-        expect(ask_with(&L, routes[i].method, path, ACME, b), 200);
-        expect(ask_with(&L, routes[i].method, path, ROOT, b), 200);
-        for (size_t k = 0; k < sizeof others / sizeof *others; k++) {
-            name_user(path, sizeof path, routes[i].path, others[k]);
-            name_user(body, sizeof body, routes[i].body, others[k]);
-            expect_error(ask_with(&L, routes[i].method, path, ACME, b), 403, "user_not_allowed");
-        }
-    }
-    expect_error(ask_with(&L, "DELETE", "/v1/personal/users/bolt:u4", ACME, NULL), 403, "user_not_allowed");
-    expect(ask_with(&L, "GET", "/v1/personal/users/bolt:u4", BOLT, NULL), 200); /* he is still there */
-}
-
 /* Who is similar: of the token's own users, whoever else is nearer. */
 static void neighbours_are_ones_own(void **state) {
     (void)state;
@@ -279,8 +190,7 @@ int main(void) {
         cmocka_unit_test(feedback_is_there_at_once),
         cmocka_unit_test(users_come_and_go),
         cmocka_unit_test(the_map),
-        cmocka_unit_test(access_table),
         cmocka_unit_test(neighbours_are_ones_own),
     };
-    return cmocka_run_group_tests(tests, begin, end);
+    return cmocka_run_group_tests(tests, people_setup, people_teardown);
 }

@@ -4,27 +4,6 @@
 
 #include "people_fixture.h"
 
-static live L;
-
-static int begin(void **state) {
-    if (people_begin(state) != 0) return -1;
-    people_start(&L, false);
-    return 0;
-}
-
-static int end(void **state) {
-    live_stop(&L);
-    return people_end(state);
-}
-
-static json_t *answer(reply r, int status) {
-    if (r.status != status) fail_msg("status %d, expected %d: %s", r.status, status, r.body.data ? r.body.data : "");
-    json_t *v = json_loads(r.body.data, JSON_DECODE_ANY, NULL);
-    assert_non_null(v);
-    reply_free(&r);
-    return v;
-}
-
 static json_t *post(const char *path, const char *body) {
     return answer(ask(&L, "POST", path, body), 200);
 }
@@ -157,6 +136,7 @@ static void never_a_made_up_number(void **state) {
         {400, "{\"query\": [\"q a\"], \"prompts\": [\"q\"], \"labels\": [{\"user\": \"nobody\"}]}"}, /* no history */
         {400, "{\"query\": [\"q a\"], \"prompts\": [\"q\"], \"labels\": [{\"usr\": \"acme:u1\"}]}"},
         {400, "{\"query\": [\"q a\"], \"prompts\": [\"q\"], \"labels\": [7]}"},
+        {400, "{\"query\": [\"q a\"], \"prompts\": [\"q\"], \"labels\": [{\"user\": true, \"anchor\": \"b\"}]}"},
         {400, "{\"query\": [\"q a\"], \"prompts\": [\"q\"], \"labels\": [\"{broken\"]}"},
         {400, "{\"query\": [\"q a\"], \"prompts\": [\"q\", \"r\"]}"},
         {400, "{\"query\": [7]}"},
@@ -180,11 +160,6 @@ static void never_a_made_up_number(void **state) {
 }
 
 /* ---- the rendezvous ---- */
-
-/* So many calls are open: those that were sent are there, in the order in which they were, or have gone. */
-static void until_open(size_t n) {
-    while (worker_state(L.server->worker).n_open != n) poll(NULL, 0, 2);
-}
 
 enum { K = 4 };
 
@@ -395,6 +370,10 @@ static void nemo_gym(void **state) {
     assert_int_equal(json_array_size(json_object_get(v, "rewards")), 0);
     json_decref(v);
     expect_error(ask(&L, "POST", "/compare", "{\"conversation_history\": [], \"response_objs\": [{}]}"), 400, NULL);
+    expect_error(ask(&L, "POST", "/compare", /* a user who is none is not passed over */
+                     "{\"conversation_history\": [{\"role\": \"user\", \"content\": \"q\"}], \"user\": [\"u\"], "
+                     "\"response_objs\": [" RESPONSE("a") ", " RESPONSE("b") "]}"),
+                 400, NULL);
 
     v = post(
         "/aggregate_metrics",
@@ -423,5 +402,5 @@ int main(void) {
         cmocka_unit_test(personalized_rewardbench),
         cmocka_unit_test(nemo_gym),
     };
-    return cmocka_run_group_tests(tests, begin, end);
+    return cmocka_run_group_tests(tests, people_setup_open, people_teardown);
 }

@@ -15,6 +15,7 @@ static const command *const COMMANDS[] = {
 #ifndef PGR_QUICK
     &CMD_TRAIN,      &CMD_LABEL,
 #endif
+    &CMD_DOCTOR,
 };
 enum { N_COMMAND = sizeof COMMANDS / sizeof *COMMANDS };
 

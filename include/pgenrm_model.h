@@ -148,6 +148,18 @@ pgr_dtype pgr_dtype_auto(void);             /* what PGR_DTYPE_AUTO is on this CP
 const char *pgr_dtype_name(pgr_dtype dtype); /* "auto", "exact", "f32", "bf16", "int8": static */
 bool pgr_dtype_fast(pgr_dtype dtype);       /* whether this CPU computes it by more than plain C */
 
+/* What this program has to compute with. */
+typedef struct pgr_machine {
+    char cpu[96];       /* as the system calls it; "" where it does not say */
+    const char *level;  /* of the kernels that run: "ref" (plain C), "neon", "avx2", "avx512", "amx"; static */
+    const char *most;   /* the highest that the CPU has: more than level only where PGENRM_CPU lowers it; static */
+    int n_core;         /* that the process may run on: what n_thread 0 is */
+    uint64_t memory;      /* bytes of the machine, or of the control group where that has fewer; 0: not known */
+    uint64_t memory_free; /* bytes that programs can get now, page cache given up; 0: not known */
+} pgr_machine;
+
+void pgr_machine_look(pgr_machine *out);
+
 typedef struct pgr_model_options {
     pgr_dtype dtype;
     int n_thread;             /* 0: as many as there are cores */

@@ -254,6 +254,7 @@ void op_spread(ops *o, const row_spread *to, const float *x, size_t n, size_t d)
 /* ---- this machine's CPU ---- */
 
 const char *ops_cpu_name(void); /* "ref", "avx2", "avx512", "amx": the level that ops_create_cpu takes */
+const char *ops_cpu_most(void); /* the highest level that this CPU has, whatever PGENRM_CPU says */
 bool ops_cpu_fast(gemm_form form);   /* it has more than plain C for the form */
 bool ops_cpu_attends(kv_type type, size_t head_dim); /* attention over such pages has fast kernels there */
 

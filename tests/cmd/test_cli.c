@@ -117,8 +117,8 @@ static void test_work_that_cannot_be_done(void **state) {
 
 static void test_help(void **state) {
     (void)state;
-    static const char *const names[] = {"score", "user",     "generate",   "pull",  "inspect",
-                                        "embed", "tokenize", "perplexity", "merge", "convert"};
+    static const char *const names[] = {"score",    "user",       "generate", "pull",    "inspect", "embed",
+                                        "tokenize", "perplexity", "merge",    "convert", "doctor"};
     enum { N = sizeof names / sizeof *names };
     assert_int_equal(setenv("PGENRM_EMBEDDER", PGR_SOURCE_DIR "/tests/golden/hf-tiny-bert", 1), 0);
     assert_int_equal(setenv("PGENRM_STORE", path_of("users.db"), 1), 0);

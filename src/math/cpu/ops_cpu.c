@@ -153,6 +153,12 @@ const char *ops_cpu_name(void) {
     return cpu_best()->name;
 }
 
+const char *ops_cpu_most(void) {
+    const char *name = cpu_level_at(0)->name;
+    for (size_t i = 1; cpu_level_at(i); i++) name = cpu_level_at(i)->name;
+    return name;
+}
+
 size_t kv_block_bytes(kv_type type, size_t head_dim) {
     return attn_page_bytes(type, head_dim);
 }

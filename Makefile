@@ -36,6 +36,7 @@ demo: deps ## builds build-demo/pgenrm in a hurry, fetches the default model mea
 	$(BUILD)-demo/pgenrm score examples/request.json --ind 8
 
 test: deps ## builds and passes the tests, with the best kernels that this CPU has
+	@tools/install_deps.sh python
 	@tools/check_layers.py
 	@tools/check_citations.py
 	@$(call compile,$(BUILD),tests,-DPGR_MPI=$(MPI))

@@ -506,6 +506,51 @@ pgr_status pgr_judge_many(pgr_engine *engine, const pgr_request *const *requests
                           const pgr_judge_options *options, pgr_result **results, pgr_error *errors);
 void pgr_result_free(pgr_result *result);
 
+/* ---- an open desk: requests that come and go while others are judged ---- */
+
+/* Whoever owns the engine steps the desk; requests are asked at any time between two steps, and what is asked together
+ * is written in one batch. A verdict is what pgr_judge makes of the request alone, bit for bit but for cached_tokens
+ * and the times, whatever else is asked.
+ *     while (pgr_desk_step(desk))
+ *         while (pgr_desk_take(desk, &verdict)) ...
+ *     while (pgr_desk_take(desk, &verdict)) ...
+ * threads: one at a time, which has the engine to itself while an ask waits or is at work. */
+typedef struct pgr_desk pgr_desk;
+
+typedef struct pgr_ask {
+    const pgr_request *request;       /* lives until the verdict is taken or the ask is cancelled, as does what the
+                                       * options point to */
+    const pgr_judge_options *options; /* copied; NULL: the desk's. frame and slots are the desk's; judged and
+                                       * watch.progress are not called. deadline_s counts from the asking; once
+                                       * *watch.cancel is set the verdict is PGR_E_CANCELLED */
+    int priority;                     /* the highest begins first, then the oldest */
+    void *tag;                        /* comes back with the verdict */
+} pgr_ask;
+
+typedef struct pgr_verdict {
+    uint64_t ticket;
+    void *tag;
+    pgr_result *result; /* the taker's (pgr_result_free); NULL: the error says why there is none */
+    pgr_error error;
+} pgr_verdict;
+
+/* A desk for the engine with the adapters that it has now; the engine must outlive it. options: frame and slots of all
+ * asks, and what counts for those that bring none; NULL: the default. */
+pgr_status pgr_desk_open(pgr_engine *engine, const pgr_judge_options *options, pgr_desk **out, pgr_error *err);
+void pgr_desk_close(pgr_desk *desk); /* cancels what is there; NULL is fine */
+
+/* Options that are out of range are refused; what is wrong with the request is its verdict. *ticket (may be NULL) names
+ * the ask, never 0. */
+pgr_status pgr_desk_ask(pgr_desk *desk, const pgr_ask *ask, uint64_t *ticket, pgr_error *err);
+/* The ask ends at once, without a verdict. An unknown ticket: nothing happens. */
+void pgr_desk_cancel(pgr_desk *desk, uint64_t ticket);
+
+/* Lets asks begin that there is room for, computes one step of the engine, settles what has ended by it. False: no ask
+ * waits or is at work any more. */
+bool pgr_desk_step(pgr_desk *desk);
+/* The next settled ask, oldest first. False: nothing more. */
+bool pgr_desk_take(pgr_desk *desk, pgr_verdict *out);
+
 /* ---- prompts: what the model would be shown ---- */
 
 typedef struct pgr_shown_message {

@@ -70,6 +70,15 @@ pgr_status pgr_server_run(pgr_server *server, const pgr_serving *what, const pgr
 /* Ends all connections, those that still wait with 503. NULL is fine. */
 void pgr_server_close(pgr_server *server);
 
+/* What trainers send of one sample, prompt and answer in one text, as a request has it: one JSON object {"messages":
+ * [turns, the last one the user's], "response": "the answer"} without line breaks; it is what /get_reward makes of it
+ * (docs/rewards.md).
+ *     prompt  with the marks of a chat template, which is told by them, or plain text, which is one turn; NULL or "":
+ *             the query is a whole conversation
+ *     query   the prompt, whose beginning may have been cut off, and the answer; marks that end a turn do not count
+ * *json is the caller's (pgr_free). */
+pgr_status pgr_rollout_read(const char *prompt, const char *query, char **json, pgr_error *err);
+
 #pragma GCC visibility pop
 
 #ifdef __cplusplus

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# install_deps.sh [clang] [style] [mpi] [postgres] [aarch64]: installs the Debian packages that the build and its tests
-# need (and those of the clang build, of the style check, of training in several processes, of the tests of stores in
-# PostgreSQL, of the build for aarch64) and that are not there yet; silent when all are.
+# install_deps.sh [clang] [style] [python] [mpi] [postgres] [aarch64]: installs the Debian packages that the build and
+# its tests need (and those of the clang build, of the style check, of the tests of the Python package, of training in
+# several processes, of the tests of stores in PostgreSQL, of the build for aarch64) and that are not there yet; silent
+# when all are.
 set -euo pipefail
 packages=(build-essential cmake ninja-build pkg-config python3 python3-pip libdnnl-dev libjansson-dev
           libpcre2-dev libutf8proc-dev libcurl4-openssl-dev nettle-dev libsqlite3-dev zlib1g-dev libmicrohttpd-dev
@@ -11,6 +12,7 @@ for group; do
     case $group in
     clang) packages+=(clang libomp-dev) ;;
     style) packages+=(clang-format) ;;
+    python) packages+=(python3-cffi python3-numpy) ;;
     mpi) packages+=(libopenmpi-dev openmpi-bin procps) ;;
     postgres) packages+=(postgresql) ;;
     aarch64) # not libdnnl-dev: its two architectures cannot be installed beside each other, and only AVX-512 uses it
@@ -18,7 +20,7 @@ for group; do
         packages+=(gcc-aarch64-linux-gnu qemu-user
                    {libjansson,libpcre2,libutf8proc,libcurl4-openssl,nettle,libsqlite3,zlib1g}-dev:arm64
                    {libmicrohttpd,libcmocka}-dev:arm64) ;;
-    *) echo "install_deps.sh: no group '$group', expected clang, style, mpi, postgres or aarch64" >&2; exit 2 ;;
+    *) echo "install_deps.sh: no group '$group', expected clang, style, python, mpi, postgres or aarch64" >&2; exit 2 ;;
     esac
 done
 missing=()

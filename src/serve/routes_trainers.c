@@ -42,29 +42,18 @@ static void answer_openrlhf(asking *a) {
 
 /* The response is the query without the prompt; a query without one is a whole conversation. */
 static bool ask_openrlhf(call *c, const json_t *query, const json_t *prompt, const json_t *label, question *q) {
-    const char *text = json_string_value(query), *before = json_string_value(prompt), *answer = "";
-    size_t n = json_string_length(query), begin = 0, n_answer = 0;
+    const char *text = json_string_value(query), *answer;
+    size_t n_answer;
+    json_t *turns = NULL;
     pgr_error err = {0};
     if (!text) {
         call_refuse(c, "query", "query: found %s, expected text", json_kind(query));
         return false;
     }
-    bool whole = !before || !*before;
-    json_t *turns = whole ? json_array() : sample_turns(prompt);
-    pgr_status s = turns ? PGR_OK : fail_mem(&err);
-    if (whole) turns_strip(&text, &n); /* of the last answer's end, so that it stays open */
-    if (s == PGR_OK)
-        s = whole ? turns_read(text, n, turns, &answer, &n_answer, &err)
-                  : turns_behind(before, strlen(before), text, n, &begin, &err);
-    if (s != PGR_OK) {
+    const char *before = json_string_value(prompt);
+    if (turns_split(before, text, json_string_length(query), &turns, &answer, &n_answer, &err) != PGR_OK) {
         call_fail_error(c, &err);
-        json_decref(turns);
         return false;
-    }
-    if (!whole) {
-        answer = text + begin;
-        n_answer = n - begin;
-        turns_strip(&answer, &n_answer);
     }
     bool asked = sample_ask(c, &(sample){turns, answer, n_answer, label}, q);
     json_decref(turns);

@@ -18,4 +18,8 @@ void turns_strip(const char **text, size_t *n);
 pgr_status turns_behind(const char *prompt, size_t n_prompt, const char *query, size_t n_query, size_t *out,
                         pgr_error *err);
 
+/* A query of prompt and answer apart (pgr_rollout_read): *turns is the caller's, *answer of the query. */
+pgr_status turns_split(const char *prompt, const char *query, size_t n_query, json_t **turns, const char **answer,
+                       size_t *n_answer, pgr_error *err);
+
 #endif

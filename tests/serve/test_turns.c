@@ -2,6 +2,7 @@
  * beginning was cut off. */
 #include "../base/faults.h"
 
+#include "pgenrm_serve.h"
 #include "serve/turns.h"
 
 static void check(const char *text, const char *turns, const char *answer) {
@@ -81,8 +82,31 @@ static void behind_prompts(void **state) {
     assert_int_equal(out, 0);
 }
 
+/* As a trainer sends it, as a request has it: what the routes do with it is in test_rewards.c. */
+static void rollouts(void **state) {
+    (void)state;
+    static const char *const cases[][3] = {
+        {"Where is Oslo?", "Where is Oslo?In Norway.</s>",
+         "{\"messages\":[" U("Where is Oslo?") "],\"response\":\"In Norway.\"}"},
+        {"<|im_start|>user\nHi \"you\"<|im_end|>\n<|im_start|>assistant\n",
+         "user\nHi \"you\"<|im_end|>\n<|im_start|>assistant\nHello.<|im_end|>",
+         "{\"messages\":[" U("Hi \\\"you\\\"") "],\"response\":\"Hello.\"}"},
+        {"", "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\nHello.<|im_end|>\n",
+         "{\"messages\":[" U("Hi") "],\"response\":\"Hello.\"}"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char *json = NULL;
+        pgr_error err = {0};
+        if (pgr_rollout_read(cases[i][0], cases[i][1], &json, &err) != PGR_OK) fail_msg("%s", err.message);
+        assert_string_equal(json, cases[i][2]);
+        pgr_free(json);
+    }
+    char *json = NULL;
+    assert_int_equal(pgr_rollout_read(NULL, NULL, &json, NULL), PGR_E_ARG);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(templates), cmocka_unit_test(ends_are_stripped),
-                                       cmocka_unit_test(behind_prompts)};
+                                       cmocka_unit_test(behind_prompts), cmocka_unit_test(rollouts)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -17,14 +17,14 @@ class Trl(unittest.TestCase):
             out = reward(prompts=["p", "p", "q", "q"], completions=["a", "bb", "ccc", "d"], completion_ids=[[1]] * 4,
                          user=["u1", "u1", "u2", "u2"], trainer_state=None)
             self.assertEqual(out, [1.0, 2.0, 3.0, 1.0])
-            self.assertEqual([a[2] for a in s.asked], [
+            self.assertEqual(sorted((a[2] for a in s.asked), key=lambda b: b["query"]), [
                 {"user": {"id": "u1"}, "query": "p", "responses": ["a", "bb"], "ind": 2},
                 {"user": {"id": "u2"}, "query": "q", "responses": ["ccc", "d"], "ind": 2}])
 
     def test_two_users_of_one_prompt_are_two_groups(self):
         with FakeServer(by_length) as s:
             Rewards(Client(s.url)).trl(["p"] * 4, ["a", "b", "c", "d"], user_id=["u1", "u1", "u2", "u2"])
-            self.assertEqual([a[2]["user"]["id"] for a in s.asked], ["u1", "u2"])
+            self.assertEqual(sorted(a[2]["user"]["id"] for a in s.asked), ["u1", "u2"])
 
     def test_conversations(self):
         prompt = [{"role": "user", "content": [{"type": "text", "text": "hi"}]}]
@@ -62,7 +62,7 @@ class Trl(unittest.TestCase):
         with FakeServer(by_length) as s:
             reward = Rewards(Client(s.url)).trl
             self.assertEqual(reward(["p", "q"], ["abc", "d"], anchor=["x", "yy"]), [3.0, 1.0])
-            self.assertEqual(s.asked[0][2]["responses"], ["abc", "x"])
+            self.assertIn(["abc", "x"], [a[2]["responses"] for a in s.asked])
             with self.assertRaisesRegex(ValueError, "anchor"):
                 reward(["p", "q"], ["abc", "d"])
 

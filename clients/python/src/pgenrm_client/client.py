@@ -27,9 +27,9 @@ class PgenrmError(Exception):
 
 def _wait(attempt: int, retry_after: str | None) -> float:
     try:
-        return min(max(float(retry_after), 0.0), MOST_WAIT)  # type: ignore[arg-type]
+        return float(min(max(float(retry_after or ""), 0.0), MOST_WAIT))
     except (TypeError, ValueError):
-        return min(0.25 * 2**attempt, MOST_WAIT) * (0.5 + random.random() / 2)
+        return float(min(0.25 * 2**attempt, MOST_WAIT)) * (0.5 + random.random() / 2)
 
 
 def _message(body: bytes, status: int) -> str:
@@ -57,7 +57,7 @@ class _Address:
             self.headers["Authorization"] = "Basic " + base64.b64encode(pair.encode()).decode()
 
 
-class _Kept(dict):
+class _Kept(dict):  # type: ignore[type-arg]  # of the number of an address
     """A thread's connections by address; they end with the thread or the client."""
 
     def close(self) -> None:
@@ -91,7 +91,7 @@ class Client:
     # ---- judging ----
 
     def score(self, *, responses: Sequence[str], user: str | Mapping[str, Any] | None = None, query: str | None = None,
-              messages: Sequence[Mapping[str, str]] | None = None, **settings: Any) -> dict:
+              messages: Sequence[Mapping[str, str]] | None = None, **settings: Any) -> dict[str, Any]:
         """One result object (docs/requests.md). user: an id in the server's store, or an object with a history.
         settings: ind, pro, history, seed, chains, deadline_s and the like; those that are None are left out."""
         body: dict[str, Any] = {"responses": list(responses)}
@@ -102,12 +102,13 @@ class Client:
         if query is not None:
             body["query"] = query
         body.update({k: v for k, v in settings.items() if v is not None})
-        return self.call("POST", "/v1/personal/score", body)
+        return self._object("POST", "/v1/personal/score", body)
 
-    def score_many(self, requests: Iterable[Mapping[str, Any]], concurrency: int = 16) -> list[dict | PgenrmError]:
+    def score_many(self, requests: Iterable[Mapping[str, Any]],
+                   concurrency: int = 16) -> list[dict[str, Any] | PgenrmError]:
         """Each request's result, or its error, in their order; the server judges them in one batch."""
 
-        def one(request: Mapping[str, Any]) -> dict | PgenrmError:
+        def one(request: Mapping[str, Any]) -> dict[str, Any] | PgenrmError:
             try:
                 return self.score(**request)
             except PgenrmError as e:
@@ -116,34 +117,43 @@ class Client:
         with ThreadPoolExecutor(max(1, concurrency)) as pool:
             return list(pool.map(one, requests))
 
+    def get_reward(self, queries: Sequence[str], prompts: Sequence[str], labels: Sequence[Any]) -> dict[str, Any]:
+        """OpenRLHF's remote reward model (docs/rewards.md)."""
+        return self._object("POST", "/get_reward",
+                            {"query": list(queries), "prompts": list(prompts), "labels": list(labels)})
+
     # ---- users ----
 
     def feedback(self, user: str, chosen: str, rejected: str, query: str | None = None,
-                 context: Sequence[Mapping[str, str]] | None = None) -> dict:
+                 context: Sequence[Mapping[str, str]] | None = None) -> dict[str, Any]:
         """A new pair of the user's, which the next request knows."""
         body: dict[str, Any] = {"user": user, "chosen": chosen, "rejected": rejected}
         if context is not None:
             body["context"] = [dict(m) for m in context]
         if query is not None:
             body["query"] = query
-        return self.call("POST", "/v1/personal/feedback", body)
+        return self._object("POST", "/v1/personal/feedback", body)
 
-    def put_user(self, user: str, **what: Any) -> dict:
+    def put_user(self, user: str, **what: Any) -> dict[str, Any]:
         """history, criteria, demographics: what is new of it is added."""
-        return self.call("PUT", self._user(user), what)
+        return self._object("PUT", self._user(user), what)
 
-    def get_user(self, user: str) -> dict:
-        return self.call("GET", self._user(user))
+    def get_user(self, user: str) -> dict[str, Any]:
+        return self._object("GET", self._user(user))
 
-    def forget(self, user: str) -> dict:
+    def forget(self, user: str) -> dict[str, Any]:
         """All that is stored of the user goes, his bytes in the file too."""
-        return self.call("DELETE", self._user(user))
+        return self._object("DELETE", self._user(user))
 
     @staticmethod
     def _user(user: str) -> str:
         return "/v1/personal/users/" + urllib.parse.quote(user, safe="")
 
     # ---- the wire ----
+
+    def _object(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
+        out: dict[str, Any] = self.call(method, path, body)
+        return out
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
         """The JSON that the server answers with."""
@@ -195,4 +205,5 @@ class Client:
     def _kept(self) -> _Kept:
         if not hasattr(self._own, "connections"):
             self._own.connections = _Kept()
-        return self._own.connections
+        kept: _Kept = self._own.connections
+        return kept

@@ -10,7 +10,7 @@ from pgenrm_client.rewards import Rewards
 _rewards: Rewards | None = None
 
 
-def reward_func(queries: Sequence[str], prompts: Sequence[str], labels: Sequence[Any], **_: Any) -> dict:
+def reward_func(queries: Sequence[str], prompts: Sequence[str], labels: Sequence[Any], **_: Any) -> dict[str, Any]:
     global _rewards
     if _rewards is None:
         _rewards = Rewards()

@@ -29,7 +29,7 @@ def part_text(content: Any) -> str:
     return "".join(p.get("text", "") for p in content if p.get("type", "text") == "text")
 
 
-def asked(prompt: Any) -> dict:
+def asked(prompt: Any) -> dict[str, Any]:
     """A prompt as a request has it: {"query"} or {"messages"}."""
     if isinstance(prompt, str):
         return {"query": prompt}
@@ -50,45 +50,57 @@ def same(a: Any, b: Any) -> bool:
 
 
 class Rewards:
-    """client: a Client, or a server's address. settings: ind, pro, history, seed, deadline_s of every request."""
+    """client: a Client, a server's address, or a pgenrm.Judge in this process (whatever has as_client()). settings:
+    ind, pro, history, seed, deadline_s of every request."""
 
-    def __init__(self, client: Client | str | None = None, **settings: Any):
-        self.client = client if isinstance(client, Client) else Client(client)
+    def __init__(self, client: Any = None, **settings: Any):
+        if hasattr(client, "as_client"):
+            client = client.as_client()
+        self.client = Client(client) if client is None or isinstance(client, (str, list, tuple)) else client
         self.settings = settings
         self.__name__ = "pgenrm"
 
     # ---- a group of responses to one prompt, judged together ----
 
     def group(self, prompt: Any, responses: Sequence[str], row: Mapping[str, Any]) -> list[float | None]:
-        """Each response's score; None where the server has none. A single response needs a rival: row["anchor"]."""
+        """Each response's score; None where the judge has none. A single response needs a rival: row["anchor"]."""
+        return self._scores(self.client.score(**self._request(prompt, responses, row)), len(responses))
+
+    @staticmethod
+    def _scores(result: Mapping[str, Any], n: int) -> list[float | None]:
+        return [r.get("score") for r in result["responses"][:n]]
+
+    def _request(self, prompt: Any, responses: Sequence[str], row: Mapping[str, Any]) -> dict[str, Any]:
         rivals = list(responses)
         if len(rivals) == 1:
             if not isinstance(row.get("anchor"), str):
                 raise ValueError("a single response has no rival to be judged with: expected a column `anchor`, or "
                                  "more than one completion of a prompt")
             rivals.append(row["anchor"])
-        result = self.client.score(user=user_of(row), responses=rivals, **asked(prompt), **self.settings)
-        return [r.get("score") for r in result["responses"][:len(responses)]]
+        return {"user": user_of(row), "responses": rivals, **asked(prompt), **self.settings}
 
     # ---- TRL ----
 
     def trl(self, prompts: Sequence[Any], completions: Sequence[Any], **columns: Any) -> list[float | None]:
-        """TRL's reward function: rows of one prompt and user stand side by side and are judged in one request. Columns
-        user (or user_id), history and anchor of the data set count. A group that could not be judged is None, which TRL
-        leaves out; what went wrong is told through log_extra where the trainer offers it."""
+        """TRL's reward function: rows of one prompt and user stand side by side and are judged in one request, all
+        requests in one batch. Columns user (or user_id), history and anchor of the data set count. A group that could
+        not be judged is None, which TRL leaves out; what went wrong is told through log_extra where the trainer offers
+        it."""
         rows = [{k: v[i] for k, v in columns.items() if isinstance(v, (list, tuple)) and len(v) == len(prompts)}
                 for i in range(len(prompts))]
         starts = [i for i in range(len(prompts)) if i == 0 or not (
             same(prompts[i], prompts[i - 1]) and same(user_of(rows[i]), user_of(rows[i - 1])))]
         ends = starts[1:] + [len(prompts)]
+        requests = [self._request(prompts[a], [text_of(c) for c in completions[a:b]], rows[a])
+                    for a, b in zip(starts, ends)]
         scores: list[float | None] = []
         problems = [""] * len(prompts)
-        for a, b in zip(starts, ends):
-            try:
-                scores += self.group(prompts[a], [text_of(c) for c in completions[a:b]], rows[a])
-            except PgenrmError as e:
+        for a, b, result in zip(starts, ends, self.client.score_many(requests)):
+            if isinstance(result, PgenrmError):
                 scores += [None] * (b - a)
-                problems[a:b] = [str(e)] * (b - a)
+                problems[a:b] = [str(result)] * (b - a)
+            else:
+                scores += self._scores(result, b - a)
         self._log(columns, problems)
         return scores
 
@@ -103,7 +115,7 @@ class Rewards:
     # ---- verl ----
 
     def verl(self, data_source: str, solution_str: str, ground_truth: Any, extra_info: Mapping[str, Any] | None = None,
-             **_: Any) -> dict:
+             **_: Any) -> dict[str, Any]:
         """verl's compute_score: one response against an anchor (extra_info["anchor"], else a ground truth that is a
         text). extra_info: user (or user_id), history, and the prompt as question, query or messages."""
         info = dict(extra_info or {})
@@ -119,10 +131,9 @@ class Rewards:
 
     # ---- OpenRLHF ----
 
-    def openrlhf(self, queries: Sequence[str], prompts: Sequence[str], labels: Sequence[Any]) -> dict:
+    def openrlhf(self, queries: Sequence[str], prompts: Sequence[str], labels: Sequence[Any]) -> dict[str, Any]:
         """OpenRLHF's reward_func: the same as its remote reward model, in its Python form."""
-        answer = self.client.call("POST", "/get_reward",
-                                  {"query": list(queries), "prompts": list(prompts), "labels": list(labels)})
+        answer = self.client.get_reward(queries, prompts, labels)
         return {k: _tensors(answer[k]) for k in ("rewards", "scores", "extra_logs") if k in answer}
 
 

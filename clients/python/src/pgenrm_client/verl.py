@@ -20,6 +20,6 @@ def _client(url: str | None, token: str | None) -> Client:
 
 
 def compute_score(data_source: str, solution_str: str, ground_truth: Any, extra_info: Any = None,
-                  url: str | None = None, token: str | None = None, **keywords: Any) -> dict:
+                  url: str | None = None, token: str | None = None, **keywords: Any) -> dict[str, Any]:
     settings = {k: keywords[k] for k in SETTINGS if keywords.get(k) is not None}
     return Rewards(_client(url, token), **settings).verl(data_source, solution_str, ground_truth, extra_info)

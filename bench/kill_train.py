@@ -41,9 +41,11 @@ OTHERS = {
 def command(stage, init):
     if stage in OTHERS:
         return OTHERS[stage]
-    first = stage.endswith("psi")
-    data = TEXT if stage.startswith("text-") else [f"taste={PAIRS}", f"quality={PAIRS}", *SLOTS]
-    return data if first else [*data, *(["--samples", 2] if stage.startswith("text-") else []), "--init", init]
+    text = stage.startswith("text-")
+    data = TEXT if text else [f"taste={PAIRS}", f"quality={PAIRS}", *SLOTS]
+    if stage.endswith("psi"):
+        return data
+    return [*data, *(["--samples", 2] if text else []), "--init", init]
 
 
 def start(o, stage, init, out):

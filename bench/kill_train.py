@@ -49,8 +49,8 @@ def command(stage, init):
 
 
 def start(o, stage, init, out):
-    words = [o.pgenrm, "train", stage.removeprefix("text-"), *command(stage, init), "--steps", o.steps, "--save-minutes", 0, "--out", out,
-             "--resume", "-q"]
+    words = [o.pgenrm, "train", stage.removeprefix("text-"), *command(stage, init), "--steps", o.steps,
+             "--save-minutes", 0, "--out", out, "--resume", "-q"]
     return subprocess.Popen([str(w) for w in words], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
 
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # fuzz.sh BUILD SECONDS [NAME...]: builds the libFuzzer targets with clang and runs each for SECONDS, one per core at a
 # time. New inputs go to BUILD/corpus (not into the repository); a finding is kept in BUILD/findings and makes this
-# script fail.
+# script fail. tests/fuzz/NAME.dict, where there is one, has the words of NAME's inputs.
 set -uo pipefail
 build=$1 seconds=$2
 shift 2
@@ -17,9 +17,11 @@ cmake --build "$build" --target "${targets[@]}" || exit 1
 
 mkdir -p "$build/findings"
 one() {
+    local dict=$here/tests/fuzz/$1.dict words=()
+    [ ! -f "$dict" ] || words=(-dict="$dict")
     mkdir -p "$build/corpus/$1"
     if UBSAN_OPTIONS=halt_on_error=1 "$build/fuzz_$1" "$build/corpus/$1" "$here/tests/fuzz/corpus/$1" \
-        -max_total_time="$seconds" -timeout=20 \
+        -max_total_time="$seconds" -timeout=20 "${words[@]}" \
         -rss_limit_mb=4096 -artifact_prefix="$build/findings/$1-" -print_final_stats=1 >"$build/$1.log" 2>&1; then
         echo "fuzz $1: no finding, $(grep -c . <(ls "$build/corpus/$1")) inputs kept," \
             "$(grep number_of_executed_units "$build/$1.log" | tr -s ' ')"

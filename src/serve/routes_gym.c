@@ -296,8 +296,8 @@ static void aggregate_metrics(call *c) {
 
 static const route ROUTES[] = {
     {"POST", "/seed_session", seed_session, .flags = 0},
-    {"POST", "/verify", verify, .flags = 0},
-    {"POST", "/compare", compare, .flags = 0},
+    {"POST", "/verify", verify, .flags = ROUTE_JUDGES},
+    {"POST", "/compare", compare, .flags = ROUTE_JUDGES},
     {"POST", "/aggregate_metrics", aggregate_metrics, .flags = 0},
 };
 

@@ -146,9 +146,12 @@ static void map(call *c) {
 }
 
 static const route ROUTES[] = {
-    {"POST", "/v1/personal/score", score, .flags = 0},          {"POST", "/v1/personal/feedback", feedback, .flags = 0},
-    {"PUT", "/v1/personal/users/", put_user, .flags = 0},       {"GET", "/v1/personal/users/", get_user, .flags = 0},
-    {"DELETE", "/v1/personal/users/", delete_user, .flags = 0}, {"GET", "/v1/personal/map", map, .flags = 0},
+    {"POST", "/v1/personal/score", score, .flags = ROUTE_JUDGES},
+    {"POST", "/v1/personal/feedback", feedback, .flags = 0},
+    {"PUT", "/v1/personal/users/", put_user, .flags = 0},
+    {"GET", "/v1/personal/users/", get_user, .flags = 0},
+    {"DELETE", "/v1/personal/users/", delete_user, .flags = 0},
+    {"GET", "/v1/personal/map", map, .flags = 0},
 };
 
 pgr_status routes_personal_add(pgr_server *s, pgr_error *err) {

@@ -203,10 +203,10 @@ static void personalized(call *c) {
 }
 
 static const route ROUTES[] = {
-    {"POST", "/get_reward", openrlhf, .key = "query"},
-    {"POST", "/get_reward", slime, .key = "response"},
-    {"POST", "/get_reward", llama_factory, .key = "messages"},
-    {"POST", "/score", personalized, .key = "response_text"},
+    {"POST", "/get_reward", openrlhf, .key = "query", .flags = ROUTE_JUDGES},
+    {"POST", "/get_reward", slime, .key = "response", .flags = ROUTE_JUDGES},
+    {"POST", "/get_reward", llama_factory, .key = "messages", .flags = ROUTE_JUDGES},
+    {"POST", "/score", personalized, .key = "response_text", .flags = ROUTE_JUDGES},
 };
 
 pgr_status routes_trainers_add(pgr_server *s, pgr_error *err) {

@@ -15,6 +15,7 @@
 enum { /* route.flags, together */
     ROUTE_OPEN = 1,   /* no token is asked for */
     ROUTE_ALWAYS = 2, /* also while the model is loading or the server stops, when others are answered with 503 */
+    ROUTE_JUDGES = 4, /* its texts are judged and not kept: a NUL in one, which a rollout may have, counts as U+FFFD */
 };
 
 /* One way to be called. Method and path name it; a path that ends with '/' stands for all that are longer by one

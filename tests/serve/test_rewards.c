@@ -159,6 +159,33 @@ static void never_a_made_up_number(void **state) {
     json_decref(v);
 }
 
+/* A policy of bytes may write NUL; what stands behind a doubled backslash is none. */
+static void a_nul_is_read_over(void **state) {
+    (void)state;
+    static const char *const texts[][2] = {{"a\\u0000b", "a\\ufffdb"},
+                                           {"\\\\u0000 \\\\\\u0000", "\\\\u0000 \\\\\\ufffd"}};
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        double want[2], got[2];
+        char body[200];
+        for (size_t k = 0; k < 2; k++) {
+            snprintf(body, sizeof body, "{\"query\": \"Where?\", \"responses\": [\"%s\", \"here\"], \"ind\": 2}",
+                     texts[i][k]);
+            scores_of(body, k ? want : got, 2);
+        }
+        near(got[0], want[0]);
+        snprintf(body, sizeof body,
+                 "{\"prompt\": \"Where?\", \"response\": \"%s\", \"label\": {\"anchor\": \"here\", \"ind\": 2}}",
+                 texts[i][0]);
+        json_t *v = post("/get_reward", body);
+        near(json_number_value(v), 0.5 + (want[0] - want[1]) / 18);
+        json_decref(v);
+    }
+    expect_error(ask(&L, "POST", "/v1/personal/feedback",
+                     "{\"user\": \"acme:u1\", \"query\": \"q\", \"chosen\": "
+                     "\"a\\u0000\", \"rejected\": \"b\"}"),
+                 400, NULL); /* what is kept has none */
+}
+
 /* ---- the rendezvous ---- */
 
 enum { K = 4 };
@@ -392,6 +419,7 @@ int main(void) {
         cmocka_unit_test(openrlhf_of_any_length),
         cmocka_unit_test(against_the_own_history),
         cmocka_unit_test(never_a_made_up_number),
+        cmocka_unit_test(a_nul_is_read_over),
         cmocka_unit_test(rollouts_meet),
         cmocka_unit_test(groups_within_a_call),
         cmocka_unit_test(collecting_ends),

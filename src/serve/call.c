@@ -316,6 +316,7 @@ void call_submit(call *c, task *t) {
     c->submitted = true;
     pthread_mutex_lock(&c->lock);
     call_sleep(c);
+    if (call_gone(c)) call_rouse(c); /* it was reported before it slept, and is not again */
     pthread_mutex_unlock(&c->lock);
     worker_put(w, t, c);
 }

@@ -11,6 +11,10 @@
 #include "base/mem.h"
 #include "serve/call_parts.h"
 
+/* The HTTP library does not see that a client has closed its half if that came together with its last request. It has
+ * this long to read what came before. */
+enum { LEFT_MOST_S = 1 };
+
 struct conn {
     conn *before, *after;
     int fd;
@@ -74,6 +78,9 @@ static void look_at(conns *l, conn *c, double now) {
     } else if (c->call && client_left(c->fd)) {
         c->shut = true;
         report_gone(c->call);
+    } else if (c->phase == CONN_IDLE && now - c->since > LEFT_MOST_S && client_left(c->fd)) {
+        c->shut = true;
+        shutdown(c->fd, SHUT_RDWR);
     }
 }
 

@@ -20,7 +20,7 @@ typedef enum conn_phase {
 typedef struct conns conns;
 typedef struct conn conn;
 
-enum { IDLE_MOST_S = 75 }; /* a connection may be kept without a request */
+enum { IDLE_MOST_S = 75 }; /* a connection may be kept without a request, if its client is there */
 
 pgr_status conns_create(double read_s, conns **out, pgr_error *err);
 void conns_free(conns *l); /* all connections have been dropped; NULL is fine */

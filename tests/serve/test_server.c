@@ -236,6 +236,37 @@ static void keeps_connections(void **state) {
     live_stop(&l);
 }
 
+/* Longer than a request may take to come; whoever comes with a request and leaves at once is seen, too. */
+static void keeps_who_is_there(void **state) {
+    (void)state;
+    live l;
+    pgr_serve_options o = live_options();
+    o.read_s = 0.3;
+    open_live(&l, &o);
+    live_start(&l);
+    int fd = dial(&l);
+    ask_on(fd, "GET", "/health", NULL, NULL);
+    expect(hear_reply(fd, false), 200);
+    poll(NULL, 0, 1300);
+    ask_on(fd, "GET", "/health", NULL, NULL);
+    expect(hear_reply(fd, false), 200);
+    close(fd);
+    static const char ASK[] = "GET /health HTTP/1.1\r\nHost: t\r\n\r\n";
+    int fds[20];
+    for (size_t i = 0; i < 20; i++) {
+        fds[i] = dial(&l);
+        say(fds[i], ASK, sizeof ASK - 1);
+        shutdown(fds[i], SHUT_WR);
+    }
+    for (size_t i = 0; i < 20; i++) {
+        char c;
+        expect(hear_reply(fds[i], false), 200);
+        assert_false(hear(fds[i], &c)); /* closed, within its minute */
+        close(fds[i]);
+    }
+    live_stop(&l);
+}
+
 static void says_that_it_is_loading(void **state) {
     (void)state;
     live l;
@@ -598,6 +629,7 @@ int main(void) {
         cmocka_unit_test(finds_routes),
         cmocka_unit_test(tells_forms_by_their_keys),
         cmocka_unit_test(keeps_connections),
+        cmocka_unit_test(keeps_who_is_there),
         cmocka_unit_test(says_that_it_is_loading),
         cmocka_unit_test(asks_for_tokens),
         cmocka_unit_test(refuses_files_of_tokens),

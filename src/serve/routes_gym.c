@@ -11,6 +11,16 @@ static void seed_session(call *c) {
     if (call_json(c)) call_reply_json(c, 200, json_object());
 }
 
+/* A list of at most `most` objects. False: it has been answered. */
+static bool wants_objects(call *c, const json_t *body, const char *key, size_t most) {
+    const json_t *list = json_object_get(body, key);
+    size_t i = 0, n = json_array_size(list);
+    while (i < n && json_is_object(json_array_get(list, i))) i++;
+    if (json_is_array(list) && n <= most && i == n) return true;
+    call_refuse(c, key, "%s: expected a list of objects, at most %zu", key, most);
+    return false;
+}
+
 /* ---- Responses objects ------------------------------------------------------------------------------------------- */
 
 /* Texts of content: a string, or a list of parts with a "text". */
@@ -202,12 +212,14 @@ static pgr_status compared(const json_t *body, json_t **out, pgr_error *err) {
 }
 
 static void compare(call *c) {
-    const json_t *body = call_json(c), *objects = body ? json_object_get(body, "response_objs") : NULL;
+    const json_t *body = call_json(c);
     pgr_error err;
-    if (!body) return;
-    size_t n = json_array_size(objects);
-    if (!json_is_array(objects) || n == 1 || n > GROUP_MOST) {
-        call_refuse(c, "response_objs", "response_objs: expected a list of 2 to %d Responses objects", GROUP_MOST);
+    if (!body || !wants_objects(c, body, "conversation_history", SIZE_MAX)
+        || !wants_objects(c, body, "response_objs", GROUP_MOST))
+        return;
+    size_t n = json_array_size(json_object_get(body, "response_objs"));
+    if (n == 1) {
+        call_refuse(c, "response_objs", "response_objs: found 1, expected at least 2 to compare");
         return;
     }
     if (n == 0) {
@@ -280,11 +292,7 @@ static json_t *by_task(const json_t *list) {
 static void aggregate_metrics(call *c) {
     const json_t *body = call_json(c), *list = body ? json_object_get(body, "verify_responses") : NULL;
     tally all = {0};
-    if (!body) return;
-    if (!json_is_array(list) || json_array_size(list) > SAMPLES_MOST) {
-        call_refuse(c, "verify_responses", "verify_responses: expected a list of at most %d objects", SAMPLES_MOST);
-        return;
-    }
+    if (!body || !wants_objects(c, body, "verify_responses", SAMPLES_MOST)) return;
     for (size_t i = 0; i < json_array_size(list); i++)
         if (has_reward(json_array_get(list, i)))
             count(&all, json_number_value(json_object_get(json_array_get(list, i), "reward")));

@@ -92,9 +92,11 @@ static void give_user(call *c, clerk_work work, const char *name, json_t *user) 
     clerk_give(clerk_of(c), c, work, name, &text);
 }
 
-/* {"user", "query" | "context", "chosen", "rejected"}: one more pair of his history. */
+/* {"user", "query" | "context", "chosen", "rejected"}: one more pair of his history. Every body may have a
+ * `deadline_s`. */
 static void feedback(call *c) {
-    static const char *const KEYS[] = {"user", "query", "context", "messages", "chosen", "rejected", NULL};
+    static const char *const KEYS[] = {"user",   "query",    "context",    "messages",
+                                       "chosen", "rejected", "deadline_s", NULL};
     static const char *const OF_PAIR[] = {"query", "context", "chosen", "rejected"};
     const json_t *body = call_json(c);
     const char *name;
@@ -124,6 +126,7 @@ static void put_user(call *c) {
         return;
     }
     json_t *user = json_copy((json_t *)(uintptr_t)body);
+    json_object_del(user, "deadline_s");
     json_object_set_new(user, "id", json_string(name));
     give_user(c, CLERK_PUT, name, user);
 }

@@ -1,5 +1,6 @@
 /* live_server.h - for tests: a server on the golden tiny model, with a free port and its worker in a thread of its own,
- * and a client that speaks HTTP by hand, as badly as a test wants. */
+ * and a client that speaks HTTP by hand, as badly as a test wants. What is asked and answered is held to the server's
+ * own description (openapi_check.h). */
 #ifndef PGR_TESTS_LIVE_SERVER_H
 #define PGR_TESTS_LIVE_SERVER_H
 
@@ -13,6 +14,7 @@
 #include <unistd.h>
 
 #include "../base/faults.h"
+#include "openapi_check.h"
 
 #include "base/clock.h"
 #include "base/json.h"
@@ -36,6 +38,8 @@ typedef struct live {
 static inline int live_begin(void **state) {
     (void)state;
     pgr_error err = {0};
+    json_setup();
+    openapi_open();
     if (pgr_model_open(TINY, &(pgr_model_options){.dtype = PGR_DTYPE_EXACT, .n_thread = 1}, &MODEL, &err) != PGR_OK)
         fail_msg("%s", err.message);
     if (pgr_engine_create(MODEL, NULL, &ENGINE, &err) != PGR_OK) fail_msg("%s", err.message);
@@ -46,6 +50,7 @@ static inline int live_end(void **state) {
     (void)state;
     pgr_engine_free(ENGINE);
     pgr_model_close(MODEL);
+    openapi_close();
     return 0;
 }
 
@@ -207,6 +212,8 @@ static inline reply ask_with(const live *l, const char *method, const char *path
     ask_on(fd, method, path, headers, body);
     reply r = hear_reply(fd, strcmp(method, "HEAD") == 0);
     close(fd);
+    openapi_check(method, path, body, r.status, header_of(&r, "Content-Type"), r.body.data ? r.body.data : "",
+                  r.body.n);
     return r;
 }
 

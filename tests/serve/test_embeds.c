@@ -1,5 +1,5 @@
 /* What the embedder answers, over real connections: vectors as pgr_embed gives them, in both formats; scores as their
- * cosines; rankings by them. And the OpenAPI document. */
+ * cosines; rankings by them. */
 #include <math.h>
 
 #include "live_server.h"
@@ -134,26 +134,8 @@ static void refuses(void **state) {
     buf_free(&body);
 }
 
-static void describes_itself(void **state) {
-    (void)state;
-    reply r = ask(&L, "GET", "/openapi.json", NULL);
-    json_t *v = json_of(&r), *paths = json_object_get(v, "paths");
-    reply_free(&r);
-    assert_string_equal(json_string_value(json_object_get(v, "openapi")), "3.1.0");
-    const pgr_server *s = L.server;
-    for (size_t i = 0; i < s->n_route; i++) {
-        char path[100], method[8] = "";
-        size_t n = strlen(s->routes[i].path);
-        snprintf(path, sizeof path, "%s%s", s->routes[i].path, s->routes[i].path[n - 1] == '/' ? "{id}" : "");
-        for (size_t k = 0; s->routes[i].method[k]; k++) method[k] = (char)(s->routes[i].method[k] | 0x20);
-        json_t *o = json_object_get(json_object_get(paths, path), method);
-        if (!o || !json_object_get(o, "responses")) fail_msg("%s %s is not described", method, path);
-    }
-    json_decref(v);
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(gives_vectors), cmocka_unit_test(scores_and_ranks),
-                                       cmocka_unit_test(refuses), cmocka_unit_test(describes_itself)};
+                                       cmocka_unit_test(refuses)};
     return cmocka_run_group_tests(tests, begin_all, end_all);
 }

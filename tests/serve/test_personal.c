@@ -99,7 +99,7 @@ static void feedback_is_there_at_once(void **state) {
     expect_error(ask_with(&L, "GET", "/v1/personal/users/acme:new", ACME, NULL), 404, "no_such_user");
     json_t *v = answer(ask_with(&L, "POST", "/v1/personal/feedback", ACME,
                                 "{\"user\": \"acme:new\", \"query\": \"Occasion 4?\", \"chosen\": \"Milk\", "
-                                "\"rejected\": \"Water, cold\"}"),
+                                "\"rejected\": \"Water, cold\", \"deadline_s\": 60}"),
                        200);
     assert_int_equal(json_integer_value(json_object_get(v, "added")), 1);
     json_decref(v);
@@ -131,10 +131,12 @@ static void feedback_is_there_at_once(void **state) {
 
 static void users_come_and_go(void **state) {
     (void)state;
-    json_t *v = answer(ask_with(&L, "PUT", "/v1/personal/users/acme:put%20me", ACME,
-                                "{\"criteria\": [\"Short\"], \"history\": [{\"query\": \"q?\", \"chosen\": \"yes\", "
-                                "\"rejected\": \"no\"}]}"),
-                       200);
+    json_t *v = answer(
+        ask_with(
+            &L, "PUT", "/v1/personal/users/acme:put%20me", ACME,
+            "{\"criteria\": [\"Short\"], \"deadline_s\": 60, \"history\": [{\"query\": \"q?\", \"chosen\": \"yes\", "
+            "\"rejected\": \"no\"}]}"),
+        200);
     assert_true(json_is_true(json_object_get(v, "created")));
     json_decref(v);
     v = answer(ask_with(&L, "GET", "/v1/personal/users/acme:put%20me", ACME, NULL), 200);

@@ -402,6 +402,17 @@ static void nemo_gym(void **state) {
                      "\"response_objs\": [" RESPONSE("a") ", " RESPONSE("b") "]}"),
                  400, NULL);
 
+    static const char *const wrong[][2] = {
+        /* what is no object is not passed over */
+        {"/compare", "{\"response_objs\": []}"},
+        {"/compare", "{\"conversation_history\": [1], \"response_objs\": []}"},
+        {"/compare", "{\"conversation_history\": [], \"response_objs\": [{\"output\": []}, 1]}"},
+        {"/aggregate_metrics", "{\"verify_responses\": [[null]]}"},
+        {"/aggregate_metrics", "{\"verify_responses\": {}}"},
+    };
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
+        expect_error(ask(&L, "POST", wrong[i][0], wrong[i][1]), 400, NULL);
+
     v = post(
         "/aggregate_metrics",
         "{\"verify_responses\": [{\"_ng_task_index\": 3, \"reward\": 0.5}, {\"_ng_task_index\": 4, \"reward\": 1.0}, "

@@ -59,11 +59,11 @@ static json_t *turns_of(const json_t *input) {
     json_t *turns = json_array();
     if (json_is_string(input)) put(&turns, json_pack("{s:s,s:O}", "role", "user", "content", input));
     for (size_t i = 0; i < json_array_size(input); i++) {
-        const json_t *item = json_array_get(input, i), *role = json_object_get(item, "role");
+        const json_t *item = json_array_get(input, i);
+        const char *role = json_string_value(json_object_get(item, "role"));
         buf text = {0};
-        if (is_kind(item, "message") && json_is_string(role)) put_content(&text, json_object_get(item, "content"));
-        const char *name =
-            role && strcmp(json_string_value(role), "developer") == 0 ? "system" : json_string_value(role);
+        if (is_kind(item, "message") && role) put_content(&text, json_object_get(item, "content"));
+        const char *name = role && strcmp(role, "developer") == 0 ? "system" : role;
         if (text.n && !text.failed) put(&turns, json_pack("{s:s,s:s%}", "role", name, "content", text.data, text.n));
         buf_free(&text);
     }

@@ -424,6 +424,26 @@ static void nemo_gym(void **state) {
     json_decref(v);
 }
 
+/* What a trainer sends in the place of text is passed over or refused; nobody falls over it. */
+static void nemo_gym_without_texts(void **state) {
+    (void)state;
+    static const char *const inputs[] = {"[{\"role\": 5}]",  "[{\"role\": [\"user\"], \"content\": \"q\"}]",
+                                         "[{\"role\": {}}]", "[{\"role\": \"user\", \"content\": [{\"text\": 5}, 6]}]",
+                                         "[{\"type\": 5}]",  "[5, null, []]"};
+    for (size_t i = 0; i < sizeof inputs / sizeof *inputs; i++) {
+        char body[500];
+        snprintf(body, sizeof body,
+                 "{\"responses_create_params\": {\"input\": %s}, \"response\": " RESPONSE("a") ", \"anchor\": \"b\"}",
+                 inputs[i]);
+        expect_error(ask(&L, "POST", "/verify", body), 400, NULL);
+        if (strchr(inputs[i], '5') == inputs[i] + 1) continue; /* its turns are objects */
+        snprintf(body, sizeof body,
+                 "{\"conversation_history\": %s, \"response_objs\": [" RESPONSE("a") ", " RESPONSE("b") "]}",
+                 inputs[i]);
+        expect_error(ask(&L, "POST", "/compare", body), 400, NULL);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(openrlhf_with_an_anchor),
@@ -440,6 +460,7 @@ int main(void) {
         cmocka_unit_test(llama_factory),
         cmocka_unit_test(personalized_rewardbench),
         cmocka_unit_test(nemo_gym),
+        cmocka_unit_test(nemo_gym_without_texts),
     };
     return cmocka_run_group_tests(tests, people_setup_open, people_teardown);
 }

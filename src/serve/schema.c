@@ -7,10 +7,12 @@
 #include "base/text.h"
 
 enum {
-    LEVELS_MOST = 24,     /* of schemas in schemas: a reference that comes back to itself ends there */
-    BYTES_MOST = 1 << 20, /* of the grammar */
-    RANGE_MOST = 1000,    /* whole numbers between minimum and maximum */
-    DIGITS_MOST = 15,     /* of a whole number without them */
+    LEVELS_MOST = 24,        /* of schemas in schemas: a reference that comes back to itself ends there */
+    BYTES_MOST = 1 << 20,    /* of the grammar */
+    PROPERTIES_MOST = 4096,  /* of an object: each is looked for among the required ones */
+    BOUND_MOST = 1000000000, /* of a whole number */
+    RANGE_MOST = 1000,       /* whole numbers between minimum and maximum */
+    DIGITS_MOST = 15,        /* of a whole number without them */
 };
 
 typedef struct writing {
@@ -207,7 +209,10 @@ static pgr_status read_bound(const writing *w, const json_t *s, const char *keyw
     if (!*there) return PGR_OK;
     if ((v && !json_is_integer(v)) || (x && !json_is_integer(x)) || (v && x))
         return unsupported(w, v ? keyword : exclusive, "expected a whole number, one bound on each side");
-    *out = v ? json_integer_value(v) : json_integer_value(x) + step;
+    json_int_t bound = json_integer_value(v ? v : x);
+    if (bound < -BOUND_MOST || bound > BOUND_MOST)
+        return unsupported(w, v ? keyword : exclusive, "expected 1000000000 at most, either way");
+    *out = v ? bound : bound + step;
     return PGR_OK;
 }
 
@@ -224,7 +229,7 @@ static pgr_status put_integer(writing *w, const json_t *s) {
         buf_printf(w->out, lo ? "[1-9] [0-9]{0,%d}" : "(\"0\" | [1-9] [0-9]{0,%d})", DIGITS_MOST - 1);
         return PGR_OK;
     }
-    if (!has_lo || !has_hi || lo > hi || hi - lo > RANGE_MOST || lo < -1000000000 || hi > 1000000000)
+    if (!has_lo || !has_hi || lo > hi || hi - lo > RANGE_MOST)
         return unsupported(w, has_lo ? "minimum" : "maximum",
                            "expected both bounds, in order and at most 1000 apart, or a minimum of 0 or 1");
     buf_puts(w->out, "(");
@@ -356,6 +361,10 @@ static pgr_status put_pairs(writing *w, const json_t *s, void *at, bool others) 
 
 static pgr_status check_required(const writing *w, const json_t *required, const json_t *properties) {
     if (required && !json_is_array(required)) return wrong(w, "required", "a list of names");
+    if (json_object_size(properties) > PROPERTIES_MOST)
+        return unsupported(w, "properties", "the schema's grammar is too large");
+    if (json_array_size(required) > json_object_size(properties))
+        return wrong(w, "required", "names out of properties, each once");
     for (size_t i = 0; i < json_array_size(required); i++) {
         const char *name = json_string_value(json_array_get(required, i));
         if (!name || !json_object_get(properties, name)) return wrong(w, "required", "names out of properties");

@@ -97,6 +97,9 @@ static void names_what_it_lacks(void **state) {
         {"{\"enum\":[]}", "enum"},
         {"{\"properties\":{},\"required\":[\"a\"]}", "required"},
         {"{\"properties\":[]}", "properties"},
+        {"{\"properties\":{\"a\":{}},\"required\":[\"a\",\"a\"]}", "required"},
+        {"{\"type\":\"integer\",\"exclusiveMinimum\":9223372036854775807}", "exclusiveMinimum"},
+        {"{\"type\":\"integer\",\"minimum\":-9223372036854775808,\"maximum\":9223372036854775807}", "minimum"},
         {"{\"minLength\":-1,\"type\":\"string\"}", "minLength"},
         {"{\"items\":3}", "schema"},
         {"[1]", "schema"},
@@ -112,6 +115,25 @@ static void names_what_it_lacks(void **state) {
         buf_free(&text);
         json_decref(v);
     }
+}
+
+/* Of an object with so many properties that looking for each among the required ones would take minutes. */
+static void refuses_too_many_properties(void **state) {
+    (void)state;
+    json_t *properties = json_object(), *required = json_array();
+    for (int i = 0; i < 5000; i++) {
+        char name[16];
+        snprintf(name, sizeof name, "p%d", i);
+        json_object_set_new(properties, name, json_pack("{s:s}", "type", "null"));
+        json_array_append_new(required, json_string(name));
+    }
+    json_t *v = json_pack("{s:o, s:o}", "properties", properties, "required", required);
+    pgr_error err = {0};
+    buf text = {0};
+    assert_int_equal(schema_grammar(v, "at", &text, &err), PGR_E_UNSUPPORTED);
+    assert_non_null(strstr(err.message, "properties"));
+    buf_free(&text);
+    json_decref(v);
 }
 
 static void any_object_and_choices(void **state) {
@@ -135,8 +157,9 @@ static void any_object_and_choices(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(lets_through_what_is_valid),
-                                       cmocka_unit_test(names_what_it_lacks), cmocka_unit_test(any_object_and_choices)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(lets_through_what_is_valid), cmocka_unit_test(names_what_it_lacks),
+        cmocka_unit_test(refuses_too_many_properties), cmocka_unit_test(any_object_and_choices)};
     json_setup();
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -174,6 +174,16 @@ static void choose_form(call *c) {
     if (!c->route) call_refuse(c, c->routes[0].key, "body: expected the key %s", c->routes[0].key);
 }
 
+static void run_handler(call *c) {
+    pgr_server *s = c->server;
+    pthread_mutex_lock(&s->handling);
+    if (s->over && !(c->route->flags & ROUTE_ALWAYS))
+        call_fail(c, 503, "server_error", NULL, "stopping", "the server stops");
+    else
+        c->route->handle(c);
+    pthread_mutex_unlock(&s->handling);
+}
+
 static void handle(call *c) {
     c->handled = true;
     if (c->body.failed) {
@@ -181,7 +191,7 @@ static void handle(call *c) {
         return;
     }
     if (c->n_route > 1 || c->routes->key) choose_form(c);
-    if (c->route && is_open(c)) c->route->handle(c);
+    if (c->route && is_open(c)) run_handler(c);
 }
 
 /* ---- the answer ---- */

@@ -117,6 +117,7 @@ pgr_status pgr_server_open(const pgr_serve_options *options, pgr_server **out, p
     if (!s) return fail_mem(err);
     s->o = *options;
     s->audit = -1;
+    pthread_mutex_init(&s->handling, NULL);
     atomic_init(&s->phase, SERVER_LOADING);
     pgr_status st = open_parts(s, err);
     if (st != PGR_OK) {
@@ -136,6 +137,13 @@ static void begin_to_stop(void *ctx) {
     atomic_store(&s->phase, SERVER_STOPPING);
 }
 
+/* Handlers that run end; those of requests whose bodies come only now do not begin. */
+static void end_handling(pgr_server *s) {
+    pthread_mutex_lock(&s->handling);
+    s->over = true;
+    pthread_mutex_unlock(&s->handling);
+}
+
 pgr_status pgr_server_run(pgr_server *s, const pgr_serving *what, const pgr_cancel *cancel, pgr_error *err) {
     if (atomic_load(&s->phase) != SERVER_LOADING) return fail(err, PGR_E_ARG, "the server has run before");
     const char *name = what->name ? what->name : engine_about(what->engine)->name;
@@ -144,6 +152,7 @@ pgr_status pgr_server_run(pgr_server *s, const pgr_serving *what, const pgr_canc
     PGR_TRY(judges_open(s, &s->judges, err));
     atomic_store(&s->phase, SERVER_READY);
     worker_run(s->worker, what->engine, cancel, s->o.drain_s, begin_to_stop, s);
+    end_handling(s);
     judges_stop(s->judges);
     listener_flush(s->listener, 1);
     return PGR_OK;
@@ -159,5 +168,6 @@ void pgr_server_close(pgr_server *s) {
     audit_close(s->audit);
     access_free(s->access);
     judges_free(s->judges);
+    pthread_mutex_destroy(&s->handling);
     mem_free(s);
 }

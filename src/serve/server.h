@@ -3,6 +3,7 @@
 #ifndef PGR_SERVE_SERVER_H
 #define PGR_SERVE_SERVER_H
 
+#include <pthread.h>
 #include <stdatomic.h>
 
 #include "pgenrm_serve.h"
@@ -12,10 +13,11 @@
 #include "serve/models.h"
 #include "serve/worker.h"
 
-enum { /* route.flags, together */
-    ROUTE_OPEN = 1,   /* no token is asked for */
-    ROUTE_ALWAYS = 2, /* also while the model is loading or the server stops, when others are answered with 503 */
-    ROUTE_JUDGES = 4, /* its texts are judged and not kept: a NUL in one, which a rollout may have, counts as U+FFFD */
+enum {                   /* route.flags, together */
+       ROUTE_OPEN = 1,   /* no token is asked for */
+       ROUTE_ALWAYS = 2, /* also while the model is loading or the server stops, when others are answered with 503 */
+       ROUTE_JUDGES =
+           4, /* its texts are judged and not kept: a NUL in one, which a rollout may have, counts as U+FFFD */
 };
 
 /* One way to be called. Method and path name it; a path that ends with '/' stands for all that are longer by one
@@ -27,7 +29,7 @@ typedef struct route {
     void (*handle)(call *c);   /* in the HTTP thread: nothing slow; answers, or submits a task */
     const char *key;           /* NULL: none */
     unsigned flags;
-    void *ctx;                 /* call_ctx */
+    void *ctx; /* call_ctx */
 } route;
 
 enum { ROUTES_MOST = 96 };
@@ -42,13 +44,15 @@ struct pgr_server {
     metrics *metrics;
     worker *worker;
     struct listener *listener;
-    struct judges *judges;   /* from SERVER_READY on; NULL: it has not run */
-    int audit;               /* file descriptor; -1: none */
+    struct judges *judges;    /* from SERVER_READY on; NULL: it has not run */
+    pthread_mutex_t handling; /* of `over`; held while a handler runs */
+    bool over;                /* it has run: what it was given is the caller's again, and no handler's */
+    int audit;                /* file descriptor; -1: none */
     _Atomic server_phase phase;
     route routes[ROUTES_MOST]; /* (n_route) those of one path beside each other: all before pgr_server_run */
     size_t n_route;
-    pgr_serving what;        /* read-only from SERVER_READY on */
-    models *models;          /* from SERVER_READY on */
+    pgr_serving what; /* read-only from SERVER_READY on */
+    models *models;   /* from SERVER_READY on */
 };
 
 /* Before pgr_server_run. PGR_E_LIMIT: there are too many. A route for the same method, path and key is our bug. */

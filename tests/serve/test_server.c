@@ -589,6 +589,25 @@ static void ends_what_does_not_end(void **state) {
     close(fd);
 }
 
+/* When the server has run, what it was given is the caller's again: a request whose body comes only then is refused. */
+static void refuses_bodies_that_come_too_late(void **state) {
+    (void)state;
+    static const char head[] = "POST /tokenize HTTP/1.1\r\nHost: test\r\nContent-Length: 14\r\n"
+                               "Expect: 100-continue\r\n\r\n";
+    live l;
+    start_live(&l);
+    int fd = dial(&l);
+    say(fd, head, sizeof head - 1);
+    expect(hear_reply(fd, true), 100); /* its head has been looked at */
+    __atomic_store_n(&l.stop, 1, __ATOMIC_RELAXED);
+    pthread_join(l.thread, NULL);
+    l.runs = false;
+    say(fd, "{\"prompt\":\"a\"}", 14);
+    expect_error(hear_reply(fd, false), 503, "stopping");
+    live_stop(&l);
+    close(fd);
+}
+
 static void logs_without_texts(void **state) {
     (void)state;
     live l;
@@ -642,6 +661,7 @@ int main(void) {
         cmocka_unit_test(streams),
         cmocka_unit_test(drains),
         cmocka_unit_test(ends_what_does_not_end),
+        cmocka_unit_test(refuses_bodies_that_come_too_late),
         cmocka_unit_test(logs_without_texts),
         cmocka_unit_test(nothing_is_left),
     };

@@ -34,7 +34,7 @@ fi
 step "mypy and build" "$work/venv/bin/pip" install mypy types-cffi build
 step "mypy --strict" "$work/venv/bin/mypy" --config-file "$source/python/pyproject.toml" --strict \
     "$source/python/src/pgenrm"
-step "python -m build --wheel" "$python" -m build --wheel "$source/python" --outdir "$work/dist"
+step "python -m build (a source distribution, a wheel of it)" "$python" -m build "$source/python" --outdir "$work/dist"
 step "a second environment" python3 -m venv "$work/second"
 step "the wheel installed" "$work/second/bin/pip" install "$work"/dist/*.whl
 step "the wheel imported" "$work/second/bin/python" -c 'import pgenrm; print(pgenrm.Judge)'

@@ -108,11 +108,15 @@ class Labelling(WithJudge):
 class Interrupted(WithJudge):
     def test_control_c_ends_a_benchmark(self) -> None:
         before = self.judge.score_many([request(0)])[0].raw["responses"]
-        timer = threading.Timer(0.2, lambda: os.kill(os.getpid(), signal.SIGINT))
-        timer.start()
+        pressed: list[int] = []
+
+        def press(*_: object) -> None:  # while it works
+            if not pressed:
+                pressed.append(1)
+                os.kill(os.getpid(), signal.SIGINT)
+
         with self.assertRaises(KeyboardInterrupt):
-            bench(CHOICES, self.judge, ind=1024, runs=100)
-        timer.join()
+            bench(CHOICES, self.judge, ind=1024, runs=100, progress=press)
         self.assertEqual(self.judge.score_many([request(0)])[0].raw["responses"], before)
 
 

@@ -71,6 +71,8 @@ class Watch:
 
     def __init__(self, progress: Progress = False) -> None:
         self.flag = ffi.new("int *")
+        self.keep: list[Any] = []
+        """What the call's C structs point to; it lives as long as the call, wherever it is made."""
         self._progress = progress_of(progress)
         self._failed: BaseException | None = None
         self._callback = (ffi.callback("pgr_progress_fn", self._told) if self._progress else ffi.NULL)
@@ -81,6 +83,9 @@ class Watch:
 
     def cancel(self) -> None:
         self.flag[0] = 1
+
+    def _made(self, call: Callable[[Any], int], err: Any) -> int:
+        return call(err)
 
     def _told(self, _: Any, label: Any, done: int, total: int, unit: Any) -> None:
         try:
@@ -95,7 +100,7 @@ class Watch:
         late to stop it. by: who makes the call; else this thread, or one of its own for the main thread."""
         err = new_error()
         try:
-            status = (by or interruptible)(lambda: call(err), self.cancel)
+            status = (by or interruptible)(lambda: self._made(call, err), self.cancel)
         except KeyboardInterrupt:
             if free and out and out[0] != ffi.NULL:
                 free(out[0])

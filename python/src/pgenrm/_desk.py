@@ -52,6 +52,7 @@ class Desk:
         self._desk: Any = ffi.NULL
         self._at_work: dict[int, Ask] = {}
         self._thread: threading.Thread | None = None
+        self._open()  # what is wrong with the judge's settings is said at once
 
     # ---- from any thread ----
 
@@ -80,7 +81,7 @@ class Desk:
             self._lock.notify_all()
         if self._thread is None:
             if not was_closed:
-                self._free()
+                self._end(self._left)
         elif self._thread is not threading.current_thread():
             self._thread.join()
 
@@ -99,13 +100,24 @@ class Desk:
     # ---- the thread of the engine ----
 
     def _run(self) -> None:
+        try:
+            self._work()
+            self._end(self._left)
+        except BaseException as e:  # ours: nobody must wait for ever
+            with self._lock:
+                self._closed = True
+            self._end(e)
+            raise
+
+    def _work(self) -> None:
+        """Until the desk is closed."""
         busy = False
         while True:
             with self._lock:
                 while not (busy or self._asks or self._dropped or self._jobs or self._closed):
                     self._lock.wait()
                 if self._closed:
-                    break
+                    return
                 asks = [] if self._jobs else self._asks  # who needs the engine alone need not wait for ever
                 if asks:
                     self._asks = []
@@ -118,7 +130,6 @@ class Desk:
             if job is not None:
                 self._do(job)
             busy = self._step()
-        self._end()
 
     def _open(self) -> None:
         if self._desk == ffi.NULL:
@@ -180,13 +191,14 @@ class Desk:
         lib.pgr_desk_close(self._desk)
         self._desk = ffi.NULL
 
-    def _end(self) -> None:
+    _left = RuntimeError("the judge was closed before it judged this")
+
+    def _end(self, why: BaseException) -> None:
         self._close_desk()
-        left = RuntimeError("the judge was closed before it judged this")
-        for a in [*self._at_work.values(), *self._asks]:
-            if not a.future.done():
-                finish(a.future, failure=left)
-        for job in self._jobs:
-            finish(job.future, failure=left)
+        with self._lock:
+            left = [*(a.future for a in [*self._at_work.values(), *self._asks]), *(j.future for j in self._jobs)]
+        for future in left:
+            if not future.done():
+                finish(future, failure=why)
         self._at_work.clear()
         self._free()

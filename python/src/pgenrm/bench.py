@@ -159,6 +159,7 @@ def bench(data: Union[Path, Sequence[Path]], judge: Judge | None = None, *, ind:
         o.one("embedder_path", embedder.path)
     watch = Watch(progress)
     watch.fill(o.c.watch)
+    watch.keep += [o.c, o.keep]
     with embedder.lock if embedder is not None else nullcontext():
         o.c.embedder = embedder.handle if embedder is not None else ffi.NULL
         return _run(o, judge, watch)

@@ -21,8 +21,8 @@ class Embedder:
     "/v1"; None: $PGENRM_EMBEDDER, else the default embedder. Threads may share one: they wait for each other."""
 
     def __init__(self, model: Path | None = None, *, threads: int = 0, progress: Progress = None) -> None:
-        keep: list[Any] = []
         watch = Watch(progress)
+        keep = watch.keep
         options = ffi.new("pgr_model_options *", lib.pgr_model_options_default())
         options.n_thread = threads
         watch.fill(options.watch)
@@ -69,10 +69,10 @@ class Embedder:
         if pool not in POOLS:
             raise ArgumentError(f"pool: found {pool!r}, expected one of {', '.join(POOLS)}", -1)
         many = [texts] if isinstance(texts, str) else list(texts)
-        keep: list[Any] = []
+        watch = Watch(progress)
+        keep = watch.keep
         raw = [encoded(t) for t in many]
         keep += [ffi.from_buffer(r) for r in raw]
-        watch = Watch(progress)
         options = ffi.new("pgr_embed_options *", lib.pgr_embed_options_default())
         options.pool, options.dim, options.instruct = POOLS.index(pool), dim or 0, cstring(instruct, keep)
         watch.fill(options.watch)

@@ -90,6 +90,7 @@ class Judge:
         self._store: Any = ffi.NULL
         self._store_lock = threading.Lock()
         self._watch = Watch(progress)
+        self._opened.keep.append(self._watch)  # a server's engine looks at its flag as long as it lives
         try:
             options = self._new_options({}, self._opened.keep)
             self._open_engine(model, adapter, dtype, threads, chat_template, api_key)
@@ -98,11 +99,11 @@ class Judge:
                 self._open_users(getattr(store, "path", store), prototypes, embedder, threads, options)
             if embedder is not None or self._relevant(options):
                 self._open_embedder(embedder, threads, options)
+            self._desk = Desk(self._engine, options, self._opened.close)
         except BaseException:
             self._opened.close()
             raise
         self._options, self._name = options, text(lib.pgr_engine_name(self._engine))
-        self._desk = Desk(self._engine, options, self._opened.close)
         self._close = weakref.finalize(self, self._desk.close)
 
     # ---- opening ----
@@ -124,7 +125,7 @@ class Judge:
     def _open_model(self, path: str, dtype: str, threads: int, template: str | None) -> None:
         if dtype not in DTYPES:
             raise ArgumentError(f"dtype: found {dtype!r}, expected one of {', '.join(DTYPES)}", -1)
-        keep: list[Any] = []
+        keep = self._opened.keep
         options = ffi.new("pgr_model_options *", lib.pgr_model_options_default())
         options.dtype, options.n_thread = DTYPES.index(dtype), threads
         options.chat_template = cstring(template, keep)
@@ -201,7 +202,7 @@ class Judge:
         return bool(options.history_by == lib.PGR_HISTORY_RELEVANT and options.people == ffi.NULL)
 
     def _open_embedder(self, embedder: Path | None, threads: int, options: Any) -> None:
-        keep: list[Any] = []
+        keep = self._opened.keep
         model = ffi.new("pgr_model_options *", lib.pgr_model_options_default())
         model.n_thread = threads
         self._watch.fill(model.watch)

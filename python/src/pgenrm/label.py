@@ -33,12 +33,12 @@ def label(judge: Judge, requests: Path, out: Path, *, form: str = "dpo", margin:
     margin    points that the best response must be ahead of the worst; requests of less are left out
     settings  of judging: ind, pro, seed...
     """
-    keep: list[Any] = []
+    watch = Watch(progress)
+    keep = watch.keep
     options = ffi.new("pgr_label_options *", lib.pgr_label_options_default())
     options.judge = judge.options[0]
     LABEL_ROWS.set(options, {"form": form, "margin": margin, "group": group, "resume": resume}, keep)
     ROWS.set(ffi.addressof(options, "judge"), settings, keep)
-    watch = Watch(progress)
     watch.fill(options.watch)
     names, report = (cstring(requests, keep), cstring(out, keep)), ffi.new("pgr_label_report *")
     watch.run(lambda e: lib.pgr_label(judge.engine, *names, options, report, e), by=judge.alone)

@@ -133,8 +133,8 @@ class _Building:
         if by not in WAYS:
             raise ArgumentError(f"by: found {by!r}, expected one of {', '.join(WAYS)}", -1)
         self.store, self.embedder, self.judge = store, embedder, judge
-        self.keep: list[Any] = []
         self.watch = Watch(progress)
+        self.keep = self.watch.keep
         self.options = o = ffi.new("pgr_proto_options *", lib.pgr_proto_options_default())
         o.by = WAYS.index(by)
         for name, value in settings.items():

@@ -91,12 +91,12 @@ class Store:
                     user_key: str | None = None, weights: str | None = None, progress: Progress = None) -> Imported:
         """The users and pairs of a data set's file (JSON lines or an array, plain or gzip; docs/users.md has the
         forms). What was read before an error or Ctrl-C is there, and another import goes on."""
-        keep: list[Any] = []
+        watch = Watch(progress)
+        keep = watch.keep
         options = ffi.new("pgr_import_options *")
         options.form, options.user = cstring(form, keep), cstring(user, keep)
         options.user_key, options.weights = cstring(user_key, keep), cstring(weights, keep)
         options.skip_bad = skip_bad
-        watch = Watch(progress)
         watch.fill(options.watch)
         out, name = ffi.new("pgr_imported *"), cstring(path, keep)
         with self.lock:

@@ -44,6 +44,8 @@ static const option_row OPTIONS[] = {
      OPTION_AT(serve_run, judge.o.frame)},
     {0, "embeddings", "NAME", "answer /v1/embeddings with this embedder; \"default\" is the default one",
      OPTION_AT(serve_run, embeddings)},
+    {0, "runs", "DIR", "show on the page what bench and train wrote below this folder (default: nothing)",
+     OPTION_AT(serve_run, o.runs)},
     {0, "max-queue", "N", "requests that wait or run at a time; more get 429 (default: 1024)",
      OPTION_AT(serve_run, o.max_queue), .lo = 1, .hi = 1 << 20},
     {0, "max-connections", "N", "open connections (default: 4096)", OPTION_AT(serve_run, o.max_connections), .lo = 1,

@@ -229,6 +229,11 @@ pgr_status pgr_user_export(pgr_store *store, const char *id, pgr_user_form form,
  * there). PGR_E_IO with "forgotten users' rows are gone": the bytes go when the store is next opened for writing. */
 pgr_status pgr_user_forget(pgr_store *store, const char *const *ids, size_t n, pgr_error *err);
 
+/* Forgets the pairs of a user with this question (the last turn) and these responses, as pgr_user_forget does users;
+ * *n (may be NULL): how many they were. PGR_E_ARG where there is no such user. */
+pgr_status pgr_user_forget_pair(pgr_store *store, const char *id, const char *query, const char *chosen,
+                                const char *rejected, size_t *n, pgr_error *err);
+
 /* A request that names its user and brings no history gets the history that the store has of him, and criteria and
  * demographics where it brings none. Left out: pairs of the splits "test" and "val", and the pair that is asked about.
  * *known: the store has this user (else the request stays as it is). */
@@ -409,6 +414,7 @@ typedef struct pgr_chain_sample {
     const char *user;     /* whose history: NULL the request's user, else the similar user's id */
     const size_t *order;  /* (n_response) order[i]: the response shown at place i */
     bool parsed, cut;
+    bool arithmetic_wrong; /* the totals that it states are not its weighted sums */
     const char *reason;   /* why it did not parse, else NULL */
     const double *scores; /* (n_response) in the request's order; NaN where missing */
     size_t n_token;

@@ -33,6 +33,7 @@ typedef struct pgr_serve_options {
     const char *listen;     /* "ADDRESS:PORT"; port 0: any free one. An address that is not loopback needs token_file */
     const char *token_file; /* one `TOKEN [SCOPE]` per line; NULL: everyone who can connect may ask */
     const char *audit_file; /* a line of JSON per request, appended; "-": standard error; NULL: none */
+    const char *runs;       /* a folder: what bench and train wrote below it is shown on the page; NULL: nothing is */
     size_t max_queue;       /* requests that wait or run at a time; more are answered with 429 */
     size_t max_connections;
     size_t max_body;        /* bytes of a request's body */

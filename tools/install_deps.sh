@@ -6,7 +6,7 @@
 set -euo pipefail
 packages=(build-essential cmake ninja-build pkg-config python3 python3-pip libdnnl-dev libjansson-dev
           libpcre2-dev libutf8proc-dev libcurl4-openssl-dev nettle-dev libsqlite3-dev zlib1g-dev libmicrohttpd-dev
-          libpq-dev libcmocka-dev)
+          libpq-dev libcmocka-dev libjs-chart.js)
 foreign=
 for group; do
     case $group in

@@ -214,16 +214,22 @@ static double flip_rate(const aggregate_chain *chains, const votes *v) {
     return pairs ? flips / (double)pairs : NAN;
 }
 
+static bool has_sums(const chain *c, size_t n_response) {
+    return c->parsed && complete(c->declared, n_response) && complete(c->recomputed, n_response);
+}
+
+bool aggregate_adds_up(const chain *c, size_t n_response) {
+    if (!has_sums(c, n_response)) return true;
+    for (size_t r = 0; r < n_response; r++)
+        if (!(fabs(c->declared[r] - c->recomputed[r]) <= ROUNDED)) return false;
+    return true;
+}
+
 static double arithmetic_wrong(const aggregate_chain *chains, size_t n_chain, size_t n_response) {
     size_t n = 0, wrong = 0;
     for (size_t i = 0; i < n_chain; i++) {
-        const chain *c = chains[i].chain;
-        if (!c->parsed || !complete(c->declared, n_response) || !complete(c->recomputed, n_response)) continue;
-        bool differs = false;
-        for (size_t r = 0; r < n_response; r++)
-            differs = differs || !(fabs(c->declared[r] - c->recomputed[r]) <= ROUNDED);
-        n++;
-        wrong += differs;
+        n += has_sums(chains[i].chain, n_response);
+        wrong += !aggregate_adds_up(chains[i].chain, n_response);
     }
     return n ? (double)wrong / (double)n : NAN;
 }

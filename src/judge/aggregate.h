@@ -36,6 +36,9 @@ typedef struct aggregate_options {
 pgr_status aggregate(const aggregate_chain *chains, size_t n_chain, size_t n_response, const aggregate_options *o,
                      arena *a, pgr_result *out, pgr_error *err);
 
+/* The totals that a chain states are its weighted sums but for rounding; one that has not both adds up. */
+bool aggregate_adds_up(const chain *c, size_t n_response);
+
 /* "Prefers longer, warmer answers." of criteria "length more", "warmth more"; "" where none is a measured fact with a
  * direction (persona.c). */
 pgr_status persona_sentence(const char *const *names, size_t n_name, arena *a, const char **out, pgr_error *err);

@@ -148,6 +148,7 @@ static pgr_status keep_sample(judging *j, const heard *h, size_t i, size_t numbe
                             .order = order,
                             .parsed = w->parsed.parsed,
                             .cut = w->cut,
+                            .arithmetic_wrong = !aggregate_adds_up(&w->parsed, n),
                             .reason = reason,
                             .scores = scores,
                             .n_token = w->n_token,

@@ -209,6 +209,7 @@ static void put_sample(buf *b, const pgr_chain_sample *s, size_t n_response) {
     buf_putc(b, ']');
     put_flag(b, "parsed", s->parsed);
     put_flag(b, "cut", s->cut);
+    put_flag(b, "arithmetic_wrong", s->arithmetic_wrong);
     put_key(b, "reason");
     put_text_or_null(b, s->reason);
     put_numbers(b, "scores", s->scores, n_response);

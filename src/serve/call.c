@@ -185,6 +185,16 @@ void call_reply(call *c, int status, buf *body) {
     call_reply_as(c, status, "application/json", body);
 }
 
+void call_tell(call *c, const char *name, const char *value) {
+    pthread_mutex_lock(&c->lock);
+    PGR_ASSERT(c->n_told < CALL_HEADERS);
+    if (c->state == CALL_OPEN) {
+        c->told[c->n_told].name = name;
+        c->told[c->n_told++].value = value;
+    }
+    pthread_mutex_unlock(&c->lock);
+}
+
 void call_reply_json(call *c, int status, json_t *value) {
     buf out = {0};
     if (value)

@@ -47,6 +47,9 @@ double call_deadline(const call *c);
 /* Content-Type application/json. Takes what the buffer holds; one that failed is answered with 503. */
 void call_reply(call *c, int status, buf *body);
 void call_reply_as(call *c, int status, const char *type /* static */, buf *body);
+/* One more header of the answer, before it is given: both static. A Cache-Control takes the place of no-store. */
+enum { CALL_HEADERS = 8 };
+void call_tell(call *c, const char *name, const char *value);
 /* Gives up the reference; NULL (out of memory) is answered with 503. */
 void call_reply_json(call *c, int status, json_t *value);
 

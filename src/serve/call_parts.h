@@ -44,6 +44,10 @@ struct call {
     const char *type;
     const char *allow;     /* header of a 405; NULL: none */
     char allowed[64];
+    struct {
+        const char *name, *value;
+    } told[CALL_HEADERS]; /* (n_told) */
+    size_t n_told;
     buf out;               /* the answer, or the next piece of it */
     size_t n_sent;         /* of out */
     char user[USER_NOTED + 1];

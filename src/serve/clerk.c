@@ -76,6 +76,23 @@ static bool find_user(job *j) {
     return there;
 }
 
+static void forget_pair(job *j) {
+    json_t *pair = NULL;
+    size_t n = 0;
+    pgr_error err;
+    if (!find_user(j)) return;
+    pgr_status s = json_parse(j->text.data, j->text.n, "body", 1, &pair, &err);
+    if (s == PGR_OK)
+        s = pgr_user_forget_pair(j->clerk->store, j->user, json_string_value(json_object_get(pair, "query")),
+                                 json_string_value(json_object_get(pair, "chosen")),
+                                 json_string_value(json_object_get(pair, "rejected")), &n, &err);
+    json_decref(pair);
+    if (s != PGR_OK && !(s == PGR_E_IO && n > 0)) /* their bytes go later: a reader holds the store */
+        call_fail_error(j->call, &err);
+    else
+        call_reply_json(j->call, 200, json_pack("{s:s,s:I}", "user", j->user, "removed", (json_int_t)n));
+}
+
 static void show_user(job *j) {
     buf out = {0};
     pgr_error err;
@@ -122,12 +139,39 @@ static void draw_map(job *j) {
     call_reply_as(j->call, 200, "image/svg+xml", &out);
 }
 
+enum { USERS_MOST = 500 };
+
+typedef struct user_list {
+    const char *begin;
+    json_t *list;
+    bool more;
+} user_list;
+
+static bool list_user(void *ctx, const pgr_user_row *row) {
+    user_list *l = ctx;
+    if (strncmp(row->id, l->begin, strlen(l->begin)) != 0) return true;
+    l->more = json_array_size(l->list) == USERS_MOST;
+    if (l->more) return false;
+    json_array_append_new(l->list, json_pack("{s:s,s:I}", "id", row->id, "pairs", (json_int_t)row->pairs));
+    return true;
+}
+
+static void list_users(job *j) {
+    user_list l = {.begin = j->user, .list = json_array()};
+    pgr_error err;
+    if (l.list && pgr_user_list(j->clerk->store, list_user, &l, &err) != PGR_OK) {
+        json_decref(l.list);
+        call_fail_error(j->call, &err);
+        return;
+    }
+    call_reply_json(j->call, 200, json_pack("{s:o,s:b}", "users", l.list, "more", l.more));
+}
+
 static void do_job(job *j) {
-    static void (*const WORK[])(job *) = {[CLERK_FEEDBACK] = add_user,
-                                          [CLERK_PUT] = add_user,
-                                          [CLERK_SHOW] = show_user,
-                                          [CLERK_FORGET] = forget_user,
-                                          [CLERK_MAP] = draw_map};
+    static void (*const WORK[])(job *) = {
+        [CLERK_FEEDBACK] = add_user, [CLERK_FORGET_PAIR] = forget_pair, [CLERK_PUT] = add_user,
+        [CLERK_SHOW] = show_user,    [CLERK_FORGET] = forget_user,      [CLERK_MAP] = draw_map,
+        [CLERK_USERS] = list_users};
     WORK[j->work](j);
 }
 

@@ -10,10 +10,12 @@ typedef struct clerk clerk;
 
 typedef enum clerk_work {
     CLERK_FEEDBACK, /* text: a request's "user" object: {"user","added","known"} is answered */
+    CLERK_FORGET_PAIR, /* text: {"query","chosen","rejected"}: {"user","removed"} is answered; 404 */
     CLERK_PUT,      /* the same: {"user","created","added","known"} */
     CLERK_SHOW,     /* the user as such an object; 404 */
     CLERK_FORGET,   /* {"user","forgotten"}; 404 */
     CLERK_MAP,      /* the prototypes as SVG */
+    CLERK_USERS,    /* {"users": [{"id", "pairs"}], "more"}: the first ones whose ids begin with `user` */
 } clerk_work;
 
 /* store: made where it is not there. protos: of the map; NULL: there is none. */

@@ -240,7 +240,12 @@ static struct MHD_Response *make_response(call *c) {
 
 static void add_headers(call *c, struct MHD_Response *r) {
     MHD_add_response_header(r, MHD_HTTP_HEADER_CONTENT_TYPE, c->type);
-    MHD_add_response_header(r, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
+    bool caching = false;
+    for (size_t i = 0; i < c->n_told; i++) {
+        MHD_add_response_header(r, c->told[i].name, c->told[i].value);
+        caching = caching || strcmp(c->told[i].name, MHD_HTTP_HEADER_CACHE_CONTROL) == 0;
+    }
+    if (!caching) MHD_add_response_header(r, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
     if (c->allow) MHD_add_response_header(r, MHD_HTTP_HEADER_ALLOW, c->allow);
     if (c->status == 429 || c->status == 503) MHD_add_response_header(r, MHD_HTTP_HEADER_RETRY_AFTER, "1");
     if (c->status == 401) {

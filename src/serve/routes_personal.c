@@ -116,6 +116,37 @@ static void feedback(call *c) {
     give_user(c, CLERK_FEEDBACK, name, user);
 }
 
+/* The last turn of "query", "context" or "messages"; NULL: there is none. */
+static const char *asked(const json_t *body) {
+    static const char *const KEYS[] = {"query", "context", "messages"};
+    for (size_t i = 0; i < sizeof KEYS / sizeof *KEYS; i++) {
+        const json_t *v = json_object_get(body, KEYS[i]);
+        size_t n = json_array_size(v);
+        if (json_is_string(v)) return json_string_value(v);
+        if (n > 0) return json_string_value(json_object_get(json_array_get(v, n - 1), "content"));
+    }
+    return NULL;
+}
+
+/* What a feedback has told. */
+static void forget_pair(call *c) {
+    const json_t *body = call_json(c);
+    const char *name = body ? named_user(c, body) : NULL;
+    if (!name) return;
+    const char *query = asked(body), *chosen = json_string_value(json_object_get(body, "chosen"));
+    const char *rejected = json_string_value(json_object_get(body, "rejected"));
+    if (!query || !chosen || !rejected) {
+        call_refuse(c,
+                    !query   ? "query"
+                    : chosen ? "rejected"
+                             : "chosen",
+                    "expected query (or context), chosen and rejected of a pair");
+        return;
+    }
+    json_t *pair = json_pack("{s:s,s:s,s:s}", "query", query, "chosen", chosen, "rejected", rejected);
+    give_user(c, CLERK_FORGET_PAIR, name, pair);
+}
+
 static void put_user(call *c) {
     const json_t *body = call_json(c);
     const char *name = call_rest(c);
@@ -139,6 +170,10 @@ static void delete_user(call *c) {
     if (call_may(c, call_rest(c))) clerk_give(clerk_of(c), c, CLERK_FORGET, call_rest(c), NULL);
 }
 
+static void list_users(call *c) {
+    clerk_give(clerk_of(c), c, CLERK_USERS, call_grant(c)->scope, NULL);
+}
+
 /* It shows everybody. */
 static void map(call *c) {
     if (*call_grant(c)->scope) {
@@ -151,10 +186,12 @@ static void map(call *c) {
 static const route ROUTES[] = {
     {"POST", "/v1/personal/score", score, .flags = ROUTE_JUDGES},
     {"POST", "/v1/personal/feedback", feedback, .flags = 0},
+    {"POST", "/v1/personal/forget_pair", forget_pair, .flags = 0},
     {"PUT", "/v1/personal/users/", put_user, .flags = 0},
     {"GET", "/v1/personal/users/", get_user, .flags = 0},
     {"DELETE", "/v1/personal/users/", delete_user, .flags = 0},
     {"GET", "/v1/personal/map", map, .flags = 0},
+    {"GET", "/v1/personal/users", list_users, .flags = 0},
 };
 
 pgr_status routes_personal_add(pgr_server *s, pgr_error *err) {

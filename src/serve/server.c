@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "base/file.h"
 #include "base/mem.h"
 #include "serve/audit.h"
 #include "serve/judges.h"
@@ -49,6 +50,7 @@ static const char *path_behind(const route *r, const char *path) {
     size_t n = strlen(r->path);
     if (strncmp(path, r->path, n) != 0) return NULL;
     path += n;
+    if (n == 1) return *path ? NULL : path; /* the root is one path, not all */
     if (r->path[n - 1] == '/') return *path ? path : NULL;
     return !*path || strcmp(path, "/") == 0 ? path : NULL;
 }
@@ -85,9 +87,17 @@ const route *server_find(const pgr_server *s, const char *method, const char *pa
 
 /* ---- life ---- */
 
+static pgr_status take_runs(pgr_server *s, pgr_error *err) {
+    if (!s->o.runs) return PGR_OK;
+    if (!file_is_folder(s->o.runs)) return fail(err, PGR_E_IO, "runs: %s: expected a folder", s->o.runs);
+    s->runs = mem_strdup(s->o.runs);
+    return s->runs ? PGR_OK : fail_mem(err);
+}
+
 static pgr_status open_parts(pgr_server *s, pgr_error *err) {
     PGR_TRY(access_read(s->o.token_file, &s->access, err));
     PGR_TRY(audit_open(s->o.audit_file, &s->audit, err));
+    PGR_TRY(take_runs(s, err));
     PGR_TRY(metrics_create(&s->metrics, err));
     PGR_TRY(worker_create(s->o.max_queue, &s->worker, err));
     PGR_TRY(routes_base_add(s, err));
@@ -99,6 +109,8 @@ static pgr_status open_parts(pgr_server *s, pgr_error *err) {
     PGR_TRY(routes_model_add(s, err));
     PGR_TRY(routes_labels_add(s, err));
     PGR_TRY(routes_openapi_add(s, err));
+    PGR_TRY(routes_page_add(s, err));
+    PGR_TRY(routes_runs_add(s, err));
     return listener_open(s, &s->listener, err);
 }
 
@@ -169,5 +181,6 @@ void pgr_server_close(pgr_server *s) {
     access_free(s->access);
     judges_free(s->judges);
     pthread_mutex_destroy(&s->handling);
+    mem_free(s->runs);
     mem_free(s);
 }

@@ -21,7 +21,8 @@ enum {                   /* route.flags, together */
 };
 
 /* One way to be called. Method and path name it; a path that ends with '/' stands for all that are longer by one
- * part or more (call_rest), and else one slash behind the asked path makes no difference. GET serves HEAD, too.
+ * part or more (call_rest), and else one slash behind the asked path makes no difference; "/" is itself alone. GET
+ * serves HEAD, too.
  * Where one path has several forms, each has a key: the first one whose key the JSON object of the body has is taken,
  * else the one without. */
 typedef struct route {
@@ -47,6 +48,7 @@ struct pgr_server {
     struct judges *judges;    /* from SERVER_READY on; NULL: it has not run */
     pthread_mutex_t handling; /* of `over`; held while a handler runs */
     bool over;                /* it has run: what it was given is the caller's again, and no handler's */
+    char *runs;               /* the folder of runs; NULL: none */
     int audit;                /* file descriptor; -1: none */
     _Atomic server_phase phase;
     route routes[ROUTES_MOST]; /* (n_route) those of one path beside each other: all before pgr_server_run */
@@ -76,5 +78,7 @@ pgr_status routes_embed_add(pgr_server *s, pgr_error *err);    /* /v1/embeddings
 pgr_status routes_model_add(pgr_server *s, pgr_error *err);    /* adapters, tokens */
 pgr_status routes_labels_add(pgr_server *s, pgr_error *err);   /* /generative_scoring */
 pgr_status routes_openapi_add(pgr_server *s, pgr_error *err);  /* /openapi.json */
+pgr_status routes_page_add(pgr_server *s, pgr_error *err);     /* / and the page's files */
+pgr_status routes_runs_add(pgr_server *s, pgr_error *err);     /* /v1/runs */
 
 #endif

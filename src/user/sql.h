@@ -42,6 +42,7 @@
     X(PAIRS, "SELECT key, conversation, context, chosen, rejected, chosen_score, rejected_score, split, subsets, "     \
              "type, attributes, weight, best_of FROM pairs WHERE \"user\" = ?1 AND (?2 IS NULL OR split = ?2) "        \
              "ORDER BY key")                                                                                           \
+    X(PAIR_DROP, "DELETE FROM pairs WHERE key = ?1")                                                                   \
     X(VECTOR_PUT, "INSERT INTO vectors(pair, what, embedder, v) VALUES(?1, ?2, ?3, ?4) ON CONFLICT(pair, what, "       \
                   "embedder) DO UPDATE SET v = excluded.v")                                                            \
     X(VECTOR_GET, "SELECT v FROM vectors WHERE pair = ?1 AND what = ?2 AND embedder = ?3")                             \

@@ -1,5 +1,8 @@
-/* store_forget.c - forgetting users: the rows, and then what they left behind. That this is still to be done is noted
- * in the transaction that deletes, and done at the next opening for writing if the program is killed in between. */
+/* store_forget.c - forgetting users and single pairs: the rows, and then what they left behind. That this is still to
+ * be done is noted in the transaction that deletes, and done at the next opening for writing if the program is killed
+ * in between. */
+#include <string.h>
+
 #include "user/sql.h"
 #include "user/store_parts.h"
 
@@ -39,4 +42,46 @@ pgr_status pgr_user_forget(pgr_store *s, const char *const *ids, size_t n, pgr_e
         if (status != PGR_OK && !s->conflict) return status;
     }
     return status == PGR_OK ? store_scrub(s, err) : status;
+}
+
+/* ---- single pairs ------------------------------------------------------------------------------------------------ */
+
+static bool is_pair(const pair_record *p, const char *query, const char *chosen, const char *rejected) {
+    size_t n = p->pair.n_context;
+    return strcmp(n ? p->pair.context[n - 1].text : "", query) == 0 && strcmp(p->pair.chosen, chosen) == 0
+           && strcmp(p->pair.rejected, rejected) == 0;
+}
+
+static pgr_status drop_pairs(pgr_store *s, const stored_user *u, const char *query, const char *chosen,
+                             const char *rejected, size_t *n, pgr_error *err) {
+    *n = 0;
+    PGR_TRY(store_begin(s, err));
+    pgr_status status = sql_do(s, SQL_CHORE_ADD, err, "t", SCRUB);
+    for (size_t i = 0; status == PGR_OK && i < u->n_pair; i++) {
+        if (!is_pair(&u->pairs[i], query, chosen, rejected)) continue;
+        status = sql_do(s, SQL_PAIR_DROP, err, "i", u->pair_keys[i]);
+        *n += s->changed > 0;
+    }
+    if (status == PGR_OK) return store_commit(s, err);
+    store_rollback(s);
+    return status;
+}
+
+pgr_status pgr_user_forget_pair(pgr_store *s, const char *id, const char *query, const char *chosen,
+                                const char *rejected, size_t *n, pgr_error *err) {
+    size_t dropped = 0;
+    stored_user u;
+    arena a = {0};
+    if (!s || !id || !query || !chosen || !rejected)
+        return fail(err, PGR_E_ARG, "pgr_user_forget_pair: found NULL, expected a store, a user and a pair");
+    pgr_status status = store_load_user(s, id, NULL, &a, &u, err);
+    for (int i = 0; status == PGR_OK && i < STORE_TRIES; i++) {
+        status = drop_pairs(s, &u, query, chosen, rejected, &dropped, err);
+        if (status == PGR_OK) break;
+        if (s->conflict && i + 1 < STORE_TRIES) status = PGR_OK; /* once more */
+    }
+    arena_free(&a);
+    if (status == PGR_OK && dropped > 0) status = store_scrub(s, err);
+    if (n) *n = dropped;
+    return status;
 }

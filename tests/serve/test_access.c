@@ -1,6 +1,8 @@
 /* Who gets what: every route of the server's own table, one by one, without a token, with a wrong one, with one of
  * another tenant's and with the right one; and that nothing which a tenant is answered holds a byte of another one's.
  */
+#include <sys/stat.h>
+
 #include "people_fixture.h"
 
 #define BERT PGR_SOURCE_DIR "/tests/golden/hf-tiny-bert"
@@ -17,6 +19,9 @@ static int setup(void **state) {
     snprintf(AUDIT, sizeof AUDIT, "%s/audit.jsonl", scratch);
     pgr_serve_options o = people_options(true);
     o.audit_file = AUDIT;
+    assert_int_equal(mkdir(path_of("run"), 0777), 0);
+    write_bytes("run/metrics.jsonl", "{\"step\":1}\n", 11);
+    o.runs = scratch;
     people_listen(&o);
     L.what.embedder = EMBEDDER;
     live_start(&L);
@@ -61,6 +66,10 @@ typedef struct row {
 static const row ROWS[] = {
     {"GET", "/health", NULL, OPEN, "", NULL},
     {"GET", "/openapi.json", NULL, OPEN, "", NULL},
+    {"GET", "/", NULL, OPEN, "", NULL},
+    {"GET", "/page/", NULL, OPEN, "page.css", NULL},
+    {"GET", "/v1/runs", NULL, OPERATOR, "", NULL},
+    {"GET", "/v1/runs/", NULL, OPERATOR, "run/metrics.jsonl", NULL},
     {"GET", "/metrics", NULL, TOKEN, "", NULL},
     {"GET", "/v1/models", NULL, TOKEN, "", NULL},
     {"POST", "/v1/personal/score", NULL, USER, "", "{\"user\": \"@\", " TWO ", \"pro\": 4, \"chains\": true}"},
@@ -73,6 +82,9 @@ static const row ROWS[] = {
      "{\"user\": \"@\", \"query\": \"Access?\", \"chosen\": \"a\", \"rejected\": \"b\"}"},
     {"POST", "/v1/personal/feedback", NULL, USER, "",
      "{\"user\": {\"id\": \"@\"}, \"query\": \"Access?\", \"chosen\": \"a\", \"rejected\": \"b\"}"},
+    {"POST", "/v1/personal/forget_pair", NULL, USER, "",
+     "{\"user\": \"@\", \"query\": \"Access?\", \"chosen\": \"a\", \"rejected\": \"b\"}"},
+    {"GET", "/v1/personal/users", NULL, TOKEN, "", NULL},
     {"PUT", "/v1/personal/users/", NULL, USER, "@", "{\"criteria\": \"Short\"}"},
     {"GET", "/v1/personal/users/", NULL, USER, "@", NULL},
     {"DELETE", "/v1/personal/users/", NULL, USER, "@", NULL},

@@ -20,7 +20,7 @@ static int teardown(void **state) {
 
 static void name_operation(const route *r, char *path, size_t size, char *method) {
     size_t n = strlen(r->path);
-    snprintf(path, size, "%s%s", r->path, r->path[n - 1] == '/' ? "{id}" : "");
+    snprintf(path, size, "%s%s", r->path, n > 1 && r->path[n - 1] == '/' ? "{id}" : "");
     for (size_t k = 0; k < 7 && r->method[k]; k++) method[k] = (char)(r->method[k] | 0x20);
 }
 

@@ -1,0 +1,311 @@
+"use strict";
+/* verdict.js - the view Verdict: a question and answers are judged for a user, for a stranger and for nobody. */
+(function() {
+const state = page.state = {
+  user: "",
+  query: "",
+  responses: ["", ""],
+  compare: true,
+  ind: "",
+  pro: "",
+  seconds: 60,
+  results: {},
+  history: [],
+  running: null
+};
+
+const EXAMPLE = {
+  query: "I have 40 minutes tonight and want to cook something warm for two from chickpeas. What should I make?",
+  responses: [
+    "Chickpea and spinach stew, 30 minutes. Fry an onion and two cloves of garlic for 5 minutes, add cumin, paprika, " +
+        "a tin of tomatoes and a tin of chickpeas. Simmer for 15 minutes, stir in 200 g of spinach, and " +
+        "serve with bread.",
+    "Chickpeas are an incredibly versatile ingredient with a long history in many cuisines! There are lots of " +
+        "directions you " +
+        "could take: curries, stews, salads, and of course hummus. Would you like me to suggest some cuisines first?"
+  ]
+};
+
+/* ---- the form ---- */
+
+function responsesField(box) {
+  const areas = state.responses.map((text, i) => {
+    const area = page.el("textarea", {rows: 3});
+    area.value = text;
+    page.on(area, "input", () => {
+      state.responses[i] = area.value;
+    });
+    return page.field("Answer " + page.letter(i), area);
+  });
+  page.fill(box, areas, page.el("div", {class: "row"}, page.button("One more answer", () => {
+    state.responses.push("");
+    responsesField(box);
+  }), state.responses.length > 2 && page.button("One less", () => {
+    state.responses.pop();
+    responsesField(box);
+  })));
+}
+
+function numberField(label, key, min, max, help) {
+  const input = page.el("input", {type: "number", class: "short", min, max, value: state[key]});
+  page.on(input, "input", () => {
+    state[key] = input.value;
+  });
+  return page.el("div", {}, page.field(label, input), page.el("p", {class: "note"}, help));
+}
+
+function form(result) {
+  const user = page.userField("User (nobody where empty)", state.user);
+  page.on(user.input, "input", () => {
+    state.user = user.input.value.trim();
+  });
+  const query = page.el("textarea", {rows: 2});
+  query.value = state.query;
+  page.on(query, "input", () => {
+    state.query = query.value;
+  });
+  const answers = page.el("div");
+  responsesField(answers);
+  const compare = page.el("input", {type: "checkbox", checked: state.compare});
+  page.on(compare, "change", () => {
+    state.compare = compare.checked;
+  });
+  const all = page.el(
+      "form", {}, user.nodes, page.field("Question", query), answers,
+      page.field("Ask as a stranger and as nobody, too", compare, true),
+      page.el(
+          "details", {}, page.el("summary", {}, "Settings"),
+          page.el(
+              "div", {class: "cards"}, numberField("Chains (ind)", "ind", 0, 1024, "empty: the server's own"),
+              numberField("of similar users (pro)", "pro", 0, 1024, "needs prototypes"),
+              numberField("Seconds", "seconds", 1, 86400, "what is there by then is the answer"))),
+      page.el(
+          "div", {class: "row"}, page.el("button", {type: "submit", class: "main"}, "Judge"),
+          page.button("An example", () => {
+            Object.assign(state, {query: EXAMPLE.query, responses: EXAMPLE.responses.slice()});
+            page.show();
+          })));
+  page.on(all, "submit", (e) => {
+    e.preventDefault();
+    judge(result);
+  });
+  return all;
+}
+
+/* ---- asking ---- */
+
+function request(user) {
+  const body =
+      {query: state.query, responses: state.responses.slice(), chains: true, deadline_s: Number(state.seconds) || 60};
+  body.user = user ? {id: user} : {history: []};
+  if (state.ind !== "") body.ind = Number(state.ind);
+  if (state.pro !== "" && user) body.pro = Number(state.pro);
+  return body;
+}
+page.judgeAs = (user, query, responses, signal) => page.json(
+    "POST", "v1/personal/score", {user: user ? {id: user} : {history: []}, query, responses, deadline_s: 60}, signal);
+
+async function stranger() {
+  const others = (await page.users()).filter((u) => u.id !== state.user && u.pairs > 0);
+  return others.length ? others[(state.user.length * 7 + state.query.length) % others.length].id : null;
+}
+
+async function askAs(who, user, signal, show) {
+  const from = performance.now();
+  state.results[who] = {user, waiting: true};
+  show();
+  try {
+    const result = await page.json("POST", "v1/personal/score", request(user), signal);
+    state.results[who] = {user, result, seconds: (performance.now() - from) / 1000};
+  } catch (e) {
+    state.results[who] = {user, error: e.name === "AbortError" ? "stopped" : e.message};
+  }
+  show();
+}
+
+async function judge(box) {
+  if (state.running) state.running.abort();
+  const running = state.running = new AbortController();
+  const show = () => {
+    if (state.running === running && box.isConnected) showResult(box);
+  };
+  state.results = {};
+  state.history = [];
+  if (!state.query.trim() || state.responses.some((r) => !r.trim())) {
+    page.fill(
+        box,
+        page.el(
+            "p", {class: "bad", role: "alert"},
+            "A question and at least two answers are needed: one of them is empty."));
+    return;
+  }
+  page.tell("Judging …");
+  try {
+    if (state.user) state.history = (await page.getUser(state.user)).history || [];
+  } catch (e) { /* a user whom the store does not know is judged without a history */
+  }
+  const other = state.compare ? await stranger().catch(() => null) : null;
+  const asked = [askAs("own", state.user, running.signal, show)];
+  if (state.compare && other) asked.push(askAs("stranger", other, running.signal, show));
+  if (state.compare && state.user) asked.push(askAs("nobody", "", running.signal, show));
+  await Promise.all(asked);
+  if (state.running === running) state.running = null;
+  page.tell(state.results.own.error ? "" : "Judged in " + page.number(state.results.own.seconds, 1) + " s");
+  if (box.isConnected) showResult(box);
+}
+
+/* ---- the verdict ---- */
+
+const NAMES = {
+  own: "As this user",
+  stranger: "As a stranger",
+  nobody: "As nobody"
+};
+
+function headline(r) {
+  if (r.best === null) return "No verdict: no chain could be read";
+  if (r.tie) return "A tie";
+  const sure = typeof r.confidence === "number" ? " (" + page.percent(r.confidence) + " sure)" : "";
+  return "Answer " + page.letter(r.best) + " is preferred" + sure;
+}
+
+function responseCards(r) {
+  return page.el("div", {class: "cards"}, r.responses.map((s, i) => {
+    const scores = (r.samples || []).map((c) => (c.parsed ? c.scores[i] : null)).filter((v) => typeof v === "number");
+    return page.el(
+        "section", {class: r.best === i ? "card best" : "card", "aria-label": "Answer " + page.letter(i)},
+        page.el(
+            "h3", {}, "Answer " + page.letter(i),
+            r.best === i && !r.tie && page.el("span", {class: "good"}, " – preferred")),
+        page.el(
+            "p", {}, page.el("span", {class: "big"}, page.number(s.score)), " of 10, ± ", page.number(s.se),
+            typeof s.win === "number" && ["; preferred with ", page.percent(s.win)]),
+        page.bar((s.score - 1) / 9), page.strip(scores, s.score), s.reason && page.el("p", {class: "bad"}, s.reason),
+        page.el("p", {class: "text note"}, page.clip(state.responses[i] || "", 400)));
+  }));
+}
+
+function evidence(criterion) {
+  const found = page.quotes(criterion.reason, state.history);
+  if (!found.length) return page.el("span", {class: "text"}, criterion.reason || "");
+  return page.el(
+      "details", {}, page.el("summary", {}, page.clip(criterion.reason, 90)),
+      found.map(
+          (q) => page.el(
+              "blockquote", {class: "text"},
+              page.el(
+                  "strong", {}, "Choice " + q.pair + ", " + (q.side === "query" ? "the question" : q.side) + ": "),
+              page.clip(q.text, 600))));
+}
+
+function rubric(r) {
+  const shown = r.criteria || [];
+  if (!shown.length) return null;
+  return page.table(
+      "The rubric, merged over " + r.rubric_chains + " chains: weights sum to 100",
+      [
+        {title: "criterion", cell: (c) => [c.name, c.contested && page.el("span", {class: "bad"}, " contested")]},
+        {title: "weight", cell: (c) => [page.number(c.weight, 1), page.bar(c.weight / 100)]},
+        ...r.responses.map((_, i) => ({
+                             title: "answer " + page.letter(i),
+                             cell: (c) => [page.number(c.scores[i], 1), page.bar((c.scores[i] - 1) / 9)]
+                           })),
+        {title: "evidence", cell: evidence}
+      ],
+      shown);
+}
+
+function beside() {
+  const all = Object.entries(state.results);
+  if (all.length < 2) return null;
+  const value = (fn) => ([, a]) =>
+      (a.result    ? fn(a.result) :
+           a.error ? page.el("span", {class: "bad"}, a.error) :
+                     "…");
+  return [
+    page.el("h2", {}, "The same question as somebody else"),
+    page.table(
+        "Who is asked for changes the verdict where it is personal",
+        [
+          {title: "asked", cell: ([who, a]) => [NAMES[who], a.user && " (" + a.user + ")"]},
+          {title: "verdict", cell: value(headline)},
+          ...state.responses.map((_, i) => ({
+                                   title: page.letter(i),
+                                   number: true,
+                                   cell: value((r) => (r.responses[i] ? page.number(r.responses[i].score) : "–"))
+                                 })),
+          {title: "persona", cell: value((r) => r.persona || "–")}
+        ],
+        all)
+  ];
+}
+
+async function map(box) {
+  try {
+    const svg = await page.blob("v1/personal/map");
+    const image = page.el("img", {class: "map", alt: ""});
+    image.alt = "Map of the users and their prototypes";
+    image.src = URL.createObjectURL(svg);
+    page.on(image, "load", () => URL.revokeObjectURL(image.src));
+    box.append(image);
+  } catch (e) {
+    box.append(page.el("p", {class: "note"}, "No map: " + e.message));
+  }
+}
+
+function neighbours(r) {
+  const box = page.el("details", {}, page.el("summary", {}, "Prototypes and similar users"));
+  if (typeof r.prototype === "number") box.append(page.el("p", {}, "The user's prototype: " + (r.prototype + 1)));
+  if ((r.neighbours || []).length)
+    box.append(page.table(
+        "Who was asked as similar",
+        [
+          {title: "user", cell: (n) => n.user},
+          {title: "similarity", number: true, cell: (n) => page.number(n.similarity)},
+          {title: "weight", number: true, cell: (n) => page.number(n.weight)},
+          {title: "chains", number: true, cell: (n) => n.n}
+        ],
+        r.neighbours));
+  else
+    box.append(page.el("p", {class: "note"}, "Nobody similar was asked: set “of similar users” for that."));
+  page.on(box, "toggle", () => {
+    if (box.open && !box.querySelector("img")) map(box);
+  });
+  return box;
+}
+
+function tags(r) {
+  const c = r.chains || {}, n = (c.ind ? c.ind.parsed : 0) + (c.pro ? c.pro.parsed : 0);
+  return page.el("p", {}, [
+    n + " chains read", r.agree + " prefer it", "order turns " + page.percent(c.flip_rate),
+    "arithmetic wrong " + page.percent(c.arithmetic_wrong), !r.calibrated && "not calibrated",
+    r.cold_start && "no history of this user"
+  ].filter(Boolean).map((t) => page.el("span", {class: "tag"}, t)));
+}
+
+function showResult(box) {
+  const own = state.results.own;
+  if (!own) return;
+  if (own.waiting)
+    return void page.fill(
+        box, page.el("p", {}, "Judging … ", page.button("Stop", () => state.running && state.running.abort())),
+        beside());
+  if (own.error) return void page.fill(box, page.el("p", {class: "bad", role: "alert"}, own.error), beside());
+  const r = own.result;
+  page.fill(
+      box, page.el("h2", {}, headline(r)), tags(r), r.persona && page.el("blockquote", {class: "text"}, r.persona),
+      responseCards(r), page.el("h2", {}, "Why"), rubric(r), beside(), neighbours(r),
+      page.el("p", {}, page.el("a", {href: "#chains"}, "The chains"), ", one by one"));
+}
+
+page.views.verdict = {
+  title: "Verdict",
+  show: (main) => {
+    const result = page.el("section", {"aria-label": "The verdict", "aria-live": "polite"});
+    page.fill(
+        main, page.el("h1", {}, "Verdict"),
+        page.el("p", {class: "note"}, "Which answer would this user prefer, and why?"), form(result), result);
+    showResult(result);
+  }
+};
+})();

@@ -11,6 +11,8 @@
 #include "pgenrm_serve.h"
 #include "session.h"
 
+static const double COUNT_S = 2; /* nobody waits longer for the tokens of a text that other servers count */
+
 typedef struct serve_run {
     common_options common;
     pgr_serve_options o;
@@ -79,10 +81,16 @@ static void catch_stops(void) {
 /* ---- the command ---- */
 
 /* Of /v1/embeddings, where it was asked for. */
-static int open_embeddings(const serve_run *r, const session *s, pgr_embedder **out) {
+static int open_embeddings(const serve_run *r, const session *s, pgr_serving *what) {
     if (!r->embeddings) return EXIT_DONE;
+    char *path = NULL;
+    pgr_error err = {0};
     const char *name = strcmp(r->embeddings, "default") == 0 ? NULL : r->embeddings;
-    return open_embedder(name, PGR_DTYPE_AUTO, r->common.n_thread, s->bar, out);
+    if (pgr_embedder_find(name, &path, &err) != PGR_OK) return complain_error(&err);
+    what->embedder_away = is_address(path);
+    int status = open_embedder_at(path, PGR_DTYPE_AUTO, r->common.n_thread, s->bar, &what->embedder);
+    pgr_free(path);
+    return status;
 }
 
 static int serve_with(serve_run *r, pgr_server *server, const session *s) {
@@ -97,7 +105,7 @@ static int serve_with(serve_run *r, pgr_server *server, const session *s) {
                         .people = r->judge.people,
                         .protos = r->judge.prototypes ? r->judge.prototypes : beside,
                         .judge = &r->judge.o};
-    int status = open_embeddings(r, s, &what.embedder);
+    int status = open_embeddings(r, s, &what);
     if (status == EXIT_DONE && !r->common.quiet) complain("ready");
     if (status == EXIT_DONE && pgr_server_run(server, &what, &interrupted, &err) != PGR_OK)
         status = complain_error(&err);
@@ -144,8 +152,7 @@ static int run(const command *self, int argc, char **argv) {
     int status = args_parse(self, argc, argv, &r.common, &r, &operands);
     if (status != ARGS_RUN) return status;
     if (operands[0]) return args_wrong(self, "found '%s', expected no operand", operands[0]);
-    char *path = NULL; /* a server in front of servers is not there */
-    if (remote_addresses(&r.common)) return find_model(&r.common, &path);
+    r.common.remote.count_s = COUNT_S;
     catch_stops();
     return serve(&r);
 }
@@ -159,6 +166,7 @@ const command CMD_SERVE = {
         "or\n"
         "SIGINT: new requests get 503, those that run may end within --drain. A second signal ends it at once.",
     .example = "pgenrm serve --listen 127.0.0.1:8300 --embeddings default",
+    .remote = true,
     .options = OPTIONS,
     .run = run,
 };

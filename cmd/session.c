@@ -9,9 +9,13 @@
 
 /* ---- the model ---- */
 
+bool is_address(const char *name) {
+    return strncmp(name, "http://", 7) == 0 || strncmp(name, "https://", 8) == 0;
+}
+
 const char *remote_addresses(const common_options *o) {
     const char *name = o->model ? o->model : getenv("PGENRM_MODEL");
-    return name && (strncmp(name, "http://", 7) == 0 || strncmp(name, "https://", 8) == 0) ? name : NULL;
+    return name && is_address(name) ? name : NULL;
 }
 
 int find_model(const common_options *o, char **path) {

@@ -43,7 +43,8 @@ extern "C" {
     X(E_UNSUPPORTED,-5, "feature is not supported")                                                                    \
     X(E_LIMIT,      -6, "a size limit was exceeded")                                                                   \
     X(E_CANCELLED,  -7, "cancelled")                                                                                   \
-    X(E_DEADLINE,   -8, "deadline passed")
+    X(E_DEADLINE,   -8, "deadline passed")                                                                             \
+    X(E_REMOTE,     -9, "a server that was asked did not give it")
 
 typedef enum pgr_status {
 #define X(name, value, text) PGR_##name = (value),
@@ -316,6 +317,8 @@ typedef struct pgr_remote_options {
     size_t context;        /* tokens of a prompt and its chain; 0: as the servers or the files say */
     size_t max_tokens;     /* budget: of all prompts and chains together; what goes beyond it fails. 0: none */
     double timeout_s;      /* of one try; 0: 600 */
+    double count_s;        /* of counting a text's tokens by a server: after it, and for a while after a failure, they
+                            * are estimated, so that nobody waits for them. 0: as any other request, or an error */
     pgr_watch watch;       /* of which cancel counts, also while the engine counts tokens */
 } pgr_remote_options;
 

@@ -53,15 +53,16 @@ pgr_status pgr_server_open(const pgr_serve_options *options, pgr_server **out, p
 int pgr_server_port(const pgr_server *server);
 
 typedef struct pgr_serving { /* all of them the caller's, until pgr_server_run returns */
-    pgr_model *model;
+    pgr_model *model;        /* NULL: the engine is pgr_engine_connect's; what needs tokens is answered with 501 then */
     pgr_engine *engine;      /* on it, with its adapters (pgr_engine_set_loras) */
     bool judges_only;        /* the engine's adapters are for judging: chats and completions are written without them */
-    const char *name;        /* in answers; NULL: pgr_model_name */
+    const char *name;        /* in answers; NULL: the model's own */
     const char *store;       /* the users' store, made where it is not there; NULL: users are the requests' own */
     pgr_people *people;      /* who is similar; NULL: requests with pro > 0 are refused */
     const char *protos;      /* file of /v1/personal/map; NULL: there is none */
     const pgr_judge_options *judge; /* of requests that say nothing, but for people and deadline_s; NULL: the default */
     pgr_embedder *embedder;  /* NULL: /v1/embeddings is refused */
+    bool embedder_away;      /* it stands behind an address: it is asked in a thread of its own */
 } pgr_serving;
 
 /* Answers requests with what it is given; the thread that calls owns the engine until it returns, which is when *cancel

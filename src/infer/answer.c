@@ -136,6 +136,8 @@ static pgr_status read_choice(reader *r, const json_t *v, size_t i, answer *out)
     PGR_TRY(read_text(r, v, i, c));
     snprintf(path, sizeof path, "choices[%zu].finish_reason", i);
     PGR_TRY(read_finish(r, json_object_get(v, "finish_reason"), path, c));
+    const char *by = json_string_value(json_object_get(v, "stop_reason"));
+    c->late = c->length && by && strcmp(by, "deadline") == 0;
     read_tokens(r, json_object_get(v, "logprobs"), c);
     out->n_choice++;
     return PGR_OK;
@@ -173,12 +175,20 @@ static void read_usage(const reader *r, const json_t *root, answer *out) {
         out->cached_tokens = 0;
 }
 
+/* A token of a list may be the byte 0, which is no part of other JSON that we read. */
+static pgr_status parse(const char *text, size_t n, const char *origin, json_t **out, pgr_error *err) {
+    if (n == 0 || !memmem(text, n, "\\u0000", 6)) return json_parse_nan(text ? text : "", n, origin, 1, out, err);
+    json_error_t why;
+    *out = json_loadb(text, n, JSON_ALLOW_NUL, &why);
+    return *out ? PGR_OK : fail(err, PGR_E_FORMAT, "%s:%d: %s", origin, why.line, why.text);
+}
+
 pgr_status answer_read(const char *text, size_t n, const char *origin, size_t n_asked, size_t max_tokens, arena *a,
                        json_t **json, answer *out, pgr_error *err) {
     reader r = {.origin = origin, .n_asked = n_asked, .max_tokens = max_tokens, .a = a, .err = err};
     *json = NULL;
     *out = (answer){0};
-    PGR_TRY(json_parse_nan(text ? text : "", n, origin, 1, json, err));
+    PGR_TRY(parse(text, n, origin, json, err));
     if (!json_is_object(*json)) return wrong(&r, "the answer", *json, "an object");
     PGR_TRY(read_choices(&r, *json, out));
     read_usage(&r, *json, out);

@@ -27,6 +27,7 @@ typedef struct answer_choice {
     const char *text; /* (n) */
     size_t n;
     bool length;          /* the limit of tokens ended it; else it ended by itself */
+    bool late;            /* its deadline did (our own servers say so) */
     const char *bad;      /* why it is no text: "content_filter"; NULL: it is one */
     answer_token *tokens; /* (n_token) they are its text, one after the other; NULL: not known */
     size_t n_token;

@@ -30,7 +30,8 @@ enum { /* what an engine can do, bits */
 };
 
 typedef struct engine_info {
-    const char *name;    /* of the model */
+    const char *name;    /* of the model, and where it is if it is elsewhere */
+    const char *id;      /* of the model alone */
     size_t n_ctx;        /* tokens of a prompt and its chain */
     size_t n_parameter;  /* 0: not known */
     size_t n_vocab;      /* 0: not known */

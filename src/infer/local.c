@@ -28,6 +28,7 @@ static void init_info(local *l) {
     const pgr_model *m = l->m;
     bool chat = m->chat.kind != CHAT_NONE;
     l->info = (engine_info){.name = m->from.name,
+                            .id = m->from.name,
                             .n_ctx = m->config.n_ctx,
                             .n_parameter = config_parameters(&m->config),
                             .n_vocab = m->config.n_vocab,

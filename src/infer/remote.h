@@ -12,7 +12,8 @@
 #include "model/checkpoint.h"
 #include "net/client.h"
 
-typedef enum server_kind { SERVER_PLAIN, SERVER_VLLM, SERVER_SGLANG, SERVER_LLAMA, SERVER_LLAMA_PY } server_kind;
+typedef enum server_kind { SERVER_PLAIN, SERVER_VLLM, SERVER_SGLANG, SERVER_LLAMA, SERVER_LLAMA_PY,
+                           SERVER_PGENRM } server_kind;
 
 typedef enum grammar_form { /* the member of a request that holds a grammar */
                             FORM_NONE,
@@ -89,6 +90,7 @@ typedef struct remote {
     token_source tokens;
     const char *tokenize, *detokenize; /* paths, of TOKENS_SERVER */
     size_t n_around;                   /* tokens that the server's tokenizer puts around a text */
+    double count_again;                /* by clock_now(): until then counts are estimated (o.count_s) */
     bool has_files;
     checkpoint files; /* of o.tokenizer */
     known_count known[N_KNOWN];

@@ -15,7 +15,11 @@ static void put_text(buf *b, const char *key, const char *text, size_t n) {
     json_put_string(b, text, n);
 }
 
-static void put_messages(const task *t, buf *b) {
+static void put_prompt(const task *t, buf *b) {
+    if (!t->r.messages) {
+        put_text(b, "prompt", t->r.text, t->r.n_text);
+        return;
+    }
     buf_puts(b, ",\"messages\":[");
     for (size_t i = 0; i < t->r.n_message; i++) {
         const infer_message *m = &t->r.messages[i];
@@ -67,10 +71,19 @@ static uint32_t seed_of(const task *t, const ask *a) {
     return (uint32_t)((h ^ h >> 31) & 0x7FFFFFFF);
 }
 
+/* A server of our own is told how much time there is, with some to spare for its answer to come back: then what it has
+ * by then is the answer. */
+static double seconds_for(const remote *r, const task *t) {
+    static const double WHOLE = 86400, SPARE = 0.25;
+    if (!(t->r.deadline_s > 0)) return r->o.timeout_s > 0 ? r->o.timeout_s : WHOLE;
+    double left = t->start + t->r.deadline_s - clock_now(), spare = fmin(SPARE, left / 10);
+    return fmax(left - spare, 0.001);
+}
+
 pgr_status remote_body(const remote *r, const task *t, const ask *a, buf *b, pgr_error *err) {
     buf_puts(b, "{\"model\":");
     json_put_string(b, r->model, strlen(r->model));
-    put_messages(t, b);
+    put_prompt(t, b);
     if (a->n > 1) buf_printf(b, ",\"n\":%zu", a->n);
     buf_printf(b, ",\"max_tokens\":%zu", t->r.max_tokens);
     put_sampling(r, t, b);
@@ -80,7 +93,9 @@ pgr_status remote_body(const remote *r, const task *t, const ask *a, buf *b, pgr
         json_put_string(b, t->r.stop[i], strlen(t->r.stop[i]));
     }
     if (t->r.n_stop) buf_putc(b, ']');
-    if (r->offers.top && t->r.want_places) buf_printf(b, ",\"logprobs\":true,\"top_logprobs\":%zu", r->offers.top);
+    if (r->kind == SERVER_PGENRM) buf_printf(b, ",\"deadline_s\":%.3f", seconds_for(r, t));
+    if (r->offers.top && t->r.want_places && t->r.messages)
+        buf_printf(b, ",\"logprobs\":true,\"top_logprobs\":%zu", r->offers.top);
     put_grammar(r, t, b);
     buf_putc(b, '}');
     return b->failed ? fail_mem(err) : PGR_OK;
@@ -172,6 +187,10 @@ static pgr_status take_choice(task *t, answer_choice *c, size_t n_token, bool he
     PGR_TRY(count_tokens(out, n_token, c, err));
     PGR_TRY(set_text(out, c->text, c->n, err));
     if (c->bad) return set_failed(out, c->bad, err);
+    if (c->late) {
+        out->finish = PGR_FINISH_DEADLINE;
+        return PGR_OK;
+    }
     if (!t->grammar) return PGR_OK;
     const char *begin = t->r.trigger && c->n ? memmem(c->text, c->n, t->r.trigger, strlen(t->r.trigger)) : NULL;
     if (t->r.trigger && !begin) { /* it has not come so far */

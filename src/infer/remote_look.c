@@ -35,7 +35,11 @@ static server_kind kind_of(const char *owner) {
     static const struct {
         const char *owner;
         server_kind kind;
-    } KNOWN[] = {{"vllm", SERVER_VLLM}, {"sglang", SERVER_SGLANG}, {"llamacpp", SERVER_LLAMA}, {"me", SERVER_LLAMA_PY}};
+    } KNOWN[] = {{"vllm", SERVER_VLLM},
+                 {"sglang", SERVER_SGLANG},
+                 {"llamacpp", SERVER_LLAMA},
+                 {"me", SERVER_LLAMA_PY},
+                 {"pgenrm", SERVER_PGENRM}};
     for (size_t i = 0; owner && i < sizeof KNOWN / sizeof *KNOWN; i++)
         if (strcmp(owner, KNOWN[i].owner) == 0) return KNOWN[i].kind;
     return SERVER_PLAIN;
@@ -219,6 +223,7 @@ static pgr_status find_form(remote *r, pgr_error *err) {
         [SERVER_SGLANG] = {FORM_EBNF},
         [SERVER_LLAMA] = {FORM_GRAMMAR},
         [SERVER_LLAMA_PY] = {FORM_GRAMMAR},
+        [SERVER_PGENRM] = {FORM_STRUCTURED},
     };
     for (const grammar_form *f = FORMS[r->kind]; *f; f++) {
         bool held = false;
@@ -265,6 +270,7 @@ pgr_status remote_look(remote *r, pgr_error *err) {
     r->name = buf_take(&name);
     if (!r->name) return fail_mem(err);
     r->info.name = r->name;
+    r->info.id = r->model;
     r->info.dtype = PGR_DTYPE_AUTO;
     r->info.n_at_once = (r->offers.many ? 8 : 2) * r->o.jobs;
     r->info.can = ENGINE_CHAT | (r->offers.form ? ENGINE_GRAMMAR : 0) | (r->offers.top ? ENGINE_PLACES : 0);

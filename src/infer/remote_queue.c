@@ -61,7 +61,7 @@ static pgr_status send(remote *r, ask *a, pgr_error *err) {
     task *t = a->task;
     buf_clear(&a->body);
     PGR_TRY(remote_body(r, t, a, &a->body, err));
-    a->net.path = "/chat/completions";
+    a->net.path = t->r.messages ? "/chat/completions" : "/completions";
     a->net.body = a->body.data;
     a->net.n_body = a->body.n;
     a->net.final_words = REMOTE_FEATURES;
@@ -102,7 +102,8 @@ static pgr_status copy_request(task *t, const infer_request *r, pgr_error *err) 
         stop[i] = r->stop[i];
         PGR_TRY(copy_text(t, &stop[i], strlen(stop[i]), err));
     }
-    t->r.messages = messages;
+    if (r->messages) t->r.messages = messages;
+    PGR_TRY(copy_text(t, &t->r.text, r->n_text, err));
     t->r.stop = stop;
     return PGR_OK;
 }
@@ -111,8 +112,8 @@ static pgr_status check(const remote *r, const infer_request *q, pgr_error *err)
     const char *what = NULL;
     if (q->n_slot)
         what = "slots of a prompt are not read from servers, expected a frame without them";
-    else if (!q->messages)
-        what = "prompts that are no messages are not sent to servers";
+    else if (!q->messages && (!q->text || q->text_flags != (PGR_TOKENS_BOS | PGR_TOKENS_SPECIAL)))
+        what = "prompts are sent to servers as messages, or as texts that they read in their own way";
     else if (q->adapters && q->adapters->n)
         what = "adapters are loaded by the server, under a model's name of their own";
     if (what) return fail(err, PGR_E_UNSUPPORTED, "%s: %s", r->at, what);
@@ -128,7 +129,10 @@ static pgr_status check(const remote *r, const infer_request *q, pgr_error *err)
 /* What is too long for the context is found out here only where tokens are counted as the server does. */
 static pgr_status check_length(remote *r, task *t, pgr_error *err) {
     size_t n_ctx = r->info.n_ctx;
-    PGR_TRY(remote_count_messages(&r->base, t->r.messages, t->r.n_message, &t->n_prompt, err));
+    if (t->r.messages)
+        PGR_TRY(remote_count_messages(&r->base, t->r.messages, t->r.n_message, &t->n_prompt, err));
+    else
+        PGR_TRY(remote_count(&r->base, t->r.text, t->r.n_text, &t->n_prompt, err));
     if (t->n_prompt + t->r.max_tokens <= n_ctx) return PGR_OK;
     if (t->r.shorten && t->n_prompt < n_ctx) {
         t->r.max_tokens = n_ctx - t->n_prompt;
@@ -152,9 +156,10 @@ static pgr_status take_grammar(remote *r, task *t, const infer_request *q, pgr_e
 }
 
 /* One ask for all samples, or one for each: where a server gives one at a time, and where a deadline may come before
- * the last of them. */
+ * the last of them, unless the server then gives what it has. */
 static pgr_status make_asks(remote *r, task *t, pgr_error *err) {
-    size_t n = t->r.n_sample, each = r->offers.many && !(t->r.deadline_s > 0) ? n : 1;
+    bool whole = !(t->r.deadline_s > 0) || r->kind == SERVER_PGENRM;
+    size_t n = t->r.n_sample, each = r->offers.many && whole ? n : 1;
     size_t *samples = arena_array(&t->arena, n, sizeof *samples);
     if (!samples) return fail_mem(err);
     for (size_t i = 0; i < n; i++) samples[i] = i;
@@ -251,6 +256,7 @@ static void end_task(remote *r, task *t, const pgr_error *why) {
     if (!why && !some && t->why.status != PGR_OK) why = &t->why;
     if (why) {
         t->result->error = *why;
+        if (why->status != PGR_E_MEM && why->status != PGR_E_CANCELLED) t->result->error.status = PGR_E_REMOTE;
         free_chains(t->result);
     }
     t->result->usage.total_s = clock_now() - t->start;
@@ -276,6 +282,29 @@ void remote_clear(remote *r) {
 
 /* ---- a step ---- */
 
+/* The samples of an ask that had no use: they have failed. */
+static void lose(remote *r, ask *a, const pgr_error *why) {
+    task *t = a->task;
+    size_t open = 0;
+    for (size_t i = 0; i < a->n; i++) open += !t->has[a->samples[i]];
+    *(a->sent ? &r->load.n_running : &r->load.n_waiting) -= open;
+    remote_fail_samples(t, a, why);
+    end_ask(r, a);
+}
+
+/* The deadline ends it with the chains as they are. Those whose servers had failed by then have failed; an own one that
+ * had nothing at its deadline was only slow. */
+static void end_late(remote *r, task *t) {
+    for (ask *a = t->asks, *after; a; a = after) {
+        after = a->after;
+        bool slow = r->kind == SERVER_PGENRM && a->net.status == 504;
+        if (a->net.n_bad + a->net.n_busy == 0 || slow) continue;
+        pgr_error why = a->net.error;
+        lose(r, a, &why);
+    }
+    end_task(r, t, NULL);
+}
+
 /* Flags and deadlines. */
 static void look_at_all(remote *r) {
     double now = clock_now();
@@ -286,19 +315,9 @@ static void look_at_all(remote *r) {
             fail(&why, PGR_E_CANCELLED, "%s", pgr_status_text(PGR_E_CANCELLED));
             end_task(r, t, &why);
         } else if (t->r.deadline_s > 0 && now - t->start >= t->r.deadline_s) {
-            end_task(r, t, NULL); /* with the chains as they are */
+            end_late(r, t);
         }
     }
-}
-
-/* The samples of an ask that had no use: they have failed. */
-static void lose(remote *r, ask *a, const pgr_error *why) {
-    task *t = a->task;
-    size_t open = 0;
-    for (size_t i = 0; i < a->n; i++) open += !t->has[a->samples[i]];
-    *(a->sent ? &r->load.n_running : &r->load.n_waiting) -= open;
-    remote_fail_samples(t, a, why);
-    end_ask(r, a);
 }
 
 /* Room in the budget: what is asked may need all that it may write. */

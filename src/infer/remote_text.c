@@ -3,6 +3,7 @@
  * too few. */
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/hash.h"
 #include "base/log.h"
 #include "base/text.h"
@@ -10,6 +11,7 @@
 #include "infer/remote.h"
 
 enum { AROUND_MESSAGE = 8, AROUND_ALL = 16 }; /* tokens of a chat template, more than those that are known have */
+static const double COUNT_REST = 30;          /* seconds for which a server that failed to count is not asked to */
 
 /* ---- estimates ---- */
 
@@ -46,10 +48,12 @@ size_t remote_estimate(const char *text, size_t n) {
 /* ---- the server's tokenizer ---- */
 
 static pgr_status ask_json(remote *r, const char *path, const buf *body, json_t **out, pgr_error *err) {
-    net_job job = {.path = path, .body = body->data, .n_body = body->n};
+    bool brief = r->o.count_s > 0;
+    net_job job = {.path = path, .body = body->data, .n_body = body->n, .once = brief};
     *out = NULL;
     if (body->failed) return fail_mem(err);
-    pgr_status s = net_run(r->net, &job, r->o.watch.cancel, err);
+    if (brief) job.deadline = clock_now() + r->o.count_s;
+    pgr_status s = net_run(r->net, &job, brief ? NULL : r->o.watch.cancel, err);
     const char *at = net_address(r->net, job.at);
     if (s == PGR_OK) s = json_parse(job.reply.data ? job.reply.data : "", job.reply.n, at, 1, out, err);
     net_drop(r->net, &job);
@@ -146,6 +150,18 @@ pgr_status remote_find_tokens(remote *r, pgr_error *err) {
     return PGR_OK;
 }
 
+static bool by_server(const remote *r) {
+    return r->tokens == TOKENS_SERVER && !(r->count_again > clock_now());
+}
+
+/* Nobody is to wait for a server that does not count: it is left alone for a while. */
+static bool rests(remote *r, pgr_status s, const pgr_error *why) {
+    if (s == PGR_OK || s == PGR_E_MEM || !(r->o.count_s > 0)) return false;
+    log_warn("%s; tokens are estimated for %.0f s", why->message, COUNT_REST);
+    r->count_again = clock_now() + COUNT_REST;
+    return true;
+}
+
 static pgr_status count_by_server(remote *r, const char *text, size_t n, size_t *out, pgr_error *err) {
     uint64_t hash = hash_bytes(hash_value(HASH_BEGIN, n), text, n) | 1;
     known_count *k = &r->known[(hash >> 20) % N_KNOWN];
@@ -186,7 +202,15 @@ static pgr_status clip_by_server(remote *r, const char *text, size_t n, size_t k
 pgr_status remote_count(pgr_engine *e, const char *text, size_t n, size_t *out, pgr_error *err) {
     remote *r = (remote *)e;
     if (r->tokens == TOKENS_LOCAL) return tokens_count(r->files.tok, text, n, out, err);
-    if (r->tokens == TOKENS_SERVER && n > 0) return count_by_server(r, text, n, out, err);
+    pgr_error why = {0};
+    if (by_server(r) && n > 0) {
+        pgr_status s = count_by_server(r, text, n, out, &why);
+        if (s != PGR_OK && !rests(r, s, &why)) {
+            if (err) *err = why;
+            return s;
+        }
+        if (s == PGR_OK) return PGR_OK;
+    }
     *out = remote_estimate(text, n);
     return PGR_OK;
 }
@@ -209,7 +233,15 @@ pgr_status remote_clip(pgr_engine *e, const char *text, size_t n, size_t keep, b
     size_t tokens;
     if (r->tokens == TOKENS_LOCAL) return tokens_clip(r->files.tok, text, n, keep, out, err);
     if (n == 0) return PGR_OK;
-    if (r->tokens == TOKENS_SERVER) return clip_by_server(r, text, n, keep, out, err);
+    pgr_error why = {0};
+    if (by_server(r)) {
+        pgr_status s = clip_by_server(r, text, n, keep, out, &why);
+        if (s != PGR_OK && !rests(r, s, &why)) {
+            if (err) *err = why;
+            return s;
+        }
+        if (s == PGR_OK) return PGR_OK;
+    }
     buf_add(out, text, utf8_complete(text, estimate(text, n, keep, &tokens)));
     return out->failed ? fail_mem(err) : PGR_OK;
 }

@@ -202,6 +202,7 @@ static pgr_status take_chains(prompt *p, const infer_result *r) {
     p->computed = true;
     j->computed_tokens += r->prompt.n - r->usage.cached_tokens;
     if (r->error.status == PGR_OK) return judging_take(j, p->side, p, r->chains, r->n_chain);
+    if (r->error.status == PGR_E_REMOTE) return judging_lose(j, p->side, p, r->error.message, p->n_asked);
     j->error = r->error;
     return judging_name(j, r->error.status);
 }

@@ -48,6 +48,19 @@ pgr_status judging_take(judging *j, side *s, prompt *p, const infer_chain *chain
     return PGR_OK;
 }
 
+pgr_status judging_lose(judging *j, side *s, prompt *p, const char *why, size_t n) {
+    j->lost = arena_strdup(&j->tmp, why);
+    if (!j->lost) return fail_mem(&j->error);
+    for (size_t i = 0; i < n; i++) {
+        written *w = &s->chains[p->chains[p->n_written + i]];
+        w->done = true;
+        w->text = "";
+        w->parsed = (chain){.reason = j->lost};
+    }
+    p->n_written += n;
+    return PGR_OK;
+}
+
 /* ---- the verdict ----------------------------------------------------------------------------------------------- */
 
 typedef struct heard {     /* the chains that have been written: own ones, then neighbours' */
@@ -236,6 +249,7 @@ pgr_status judging_result(judging *j) {
     heard h;
     PGR_TRY(hear(j, &j->tmp, &h));
     PGR_TRY(weigh(j, &h, &j->made->arena, out));
+    if (j->lost && out->parsed == 0) return fail(&j->error, PGR_E_REMOTE, "%s", j->lost);
     PGR_TRY(judging_show_scalars(j));
     PGR_TRY(keep_neighbours(j, &h, out));
     if (j->near.n == 0 && judging_knows_people(j) && (j->o->pro > 0 || (j->o->pro < 0 && j->r->pro > 0)))

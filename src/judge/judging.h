@@ -122,6 +122,7 @@ typedef struct judging { /* one ask */
     size_t n_open;             /* prompts that are with the engine */
     size_t prompt_tokens, computed_tokens;
     double first_token_s; /* from the submission; 0: no token */
+    const char *lost;     /* why all chains of a prompt have failed; NULL: they have not */
     pgr_error error;
 } judging;
 
@@ -210,6 +211,8 @@ pgr_status judging_name(judging *j, pgr_status status);
 const char *late_reason(const judging *j); /* of a chain that has no scores because the deadline passed */
 /* Takes over the chains of a prompt (n from the next one on). */
 pgr_status judging_take(judging *j, side *s, prompt *p, const infer_chain *chains, size_t n);
+/* None of them came, for this reason: they have failed, and if no other chain has scores either the ask has. */
+pgr_status judging_lose(judging *j, side *s, prompt *p, const char *why, size_t n);
 /* How settled the verdict of the chains so far is (pgr_result.settled); NaN where there is none. */
 pgr_status judging_settled(judging *j, double *out);
 pgr_status judging_result(judging *j);

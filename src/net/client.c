@@ -16,6 +16,7 @@ enum {
     ERROR_BYTES = 400, /* of an answer that is no 200, in messages */
 };
 static const size_t MOST = (size_t)16 << 20;
+static const double CLOCK_TICK = 0.003;
 static const double TIMEOUT = 600, BACKOFF = 0.25, WAIT_MOST = 30, ASKED_MOST = 300; /* seconds; the server's wish */
 
 typedef struct address {
@@ -280,9 +281,12 @@ static size_t choose(const net_client *c, const net_job *j, double now) {
     return best;
 }
 
+/* What the tries before it found is said, too. */
 static void end_late(net_client *c, net_job *j) {
-    fail(&j->error, PGR_E_DEADLINE, "%s%s: no answer by the deadline", c->list[j->at].shown,
-         j->path + (j->path[0] == '^'));
+    pgr_error before = {0};
+    if (j->n_bad + j->n_busy > 0) before = j->error;
+    fail(&j->error, PGR_E_DEADLINE, "%s%s: no answer by the deadline%s%s", c->list[j->at].shown,
+         j->path + (j->path[0] == '^'), before.message[0] ? "; before it: " : "", before.message);
     end_job(c, j);
 }
 
@@ -367,7 +371,7 @@ static void judge(net_client *c, net_job *j, CURLcode code) {
         end_job(c, j);
         return;
     }
-    if (j->deadline > 0 && clock_now() >= j->deadline) {
+    if (j->deadline > 0 && clock_now() >= j->deadline - CLOCK_TICK) { /* libcurl's time has whole milliseconds */
         end_late(c, j);
         return;
     }

@@ -272,9 +272,26 @@ void call_fail_error(call *c, const pgr_error *err) {
     case PGR_E_IO:
         call_fail(c, 500, "server_error", NULL, NULL, "%s", text);
         return;
+    case PGR_E_REMOTE:
+        call_fail(c, 502, "server_error", NULL, "remote_failed", "%s", text);
+        return;
+    case PGR_E_UNSUPPORTED:
+        if (!server_has_model(c->server)) {
+            call_fail(c, 501, "server_error", NULL, "remote_cannot", "%s", text);
+            return;
+        }
+        call_fail(c, 400, "invalid_request_error", NULL, NULL, "%s", text);
+        return;
     default:
         call_fail(c, 400, "invalid_request_error", NULL, NULL, "%s", text);
     }
+}
+
+bool call_has_model(call *c, const char *what) {
+    if (server_has_model(c->server)) return true;
+    call_fail(c, 501, "server_error", NULL, "remote_cannot",
+              "%s: not to be had here, where the model is behind the address of another server", what);
+    return false;
 }
 
 void call_stream(call *c) {

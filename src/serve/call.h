@@ -57,8 +57,10 @@ void call_reply_json(call *c, int status, json_t *value);
  * param (the field at fault) and code may be NULL. With 429 and 503 goes a Retry-After. */
 void call_fail(call *c, int status, const char *type, const char *param, const char *code, const char *format, ...)
     __attribute__((format(printf, 6, 7)));
-/* 400 for what the request has wrong, 503, 504 or 500 for what it has not. */
+/* 400 for what the request has wrong, 500 to 504 for what it has not. */
 void call_fail_error(call *c, const pgr_error *err);
+/* True where the model itself is here. Else the call has been answered with 501: `what` needs it. */
+bool call_has_model(call *c, const char *what);
 /* 400 with the field at fault, which may be NULL. */
 void call_refuse(call *c, const char *param, const char *format, ...) __attribute__((format(printf, 3, 4)));
 

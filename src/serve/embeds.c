@@ -8,19 +8,24 @@
 #include "base/mem.h"
 #include "serve/base64.h"
 #include "serve/body.h"
+#include "serve/embed_thread.h"
 
-static void free_embeds(task *t) {
-    embeds *e = (embeds *)t;
+void embeds_release(embeds *e) {
+    if (atomic_fetch_sub(&e->keepers, 1) != 1) return;
     mem_free(e->texts);
     mem_free(e->lens);
     mem_free(e);
 }
 
-void embeds_drop(embeds *e) {
-    free_embeds(&e->task);
+static void free_embeds(task *t) {
+    embeds_release((embeds *)t);
 }
 
-/* ---- in the worker's thread ---- */
+void embeds_drop(embeds *e) {
+    embeds_release(e);
+}
+
+/* ---- in the worker's thread, or another's ---- */
 
 static pgr_status embed_all(embeds *e, pgr_embedder *by, float *v, pgr_embedded *counts, pgr_error *err) {
     PGR_TRY(pgr_embed(by, e->texts, e->lens, e->n, &e->o, v, counts, err));
@@ -33,9 +38,9 @@ static pgr_status embed_all(embeds *e, pgr_embedder *by, float *v, pgr_embedded 
     return PGR_OK;
 }
 
-static pgr_status begin(task *t, pgr_error *err) {
-    embeds *e = (embeds *)t;
-    pgr_embedder *by = call_server(t->call)->what.embedder;
+static pgr_status answer(embeds *e, pgr_error *err) {
+    call *c = e->task.call;
+    pgr_embedder *by = call_server(c)->what.embedder;
     size_t dim = e->o.dim ? e->o.dim : pgr_embedder_dims(by);
     float *v = mem_array(e->n * dim, sizeof *v);
     pgr_embedded *counts = mem_zero(e->n, sizeof *counts);
@@ -43,16 +48,57 @@ static pgr_status begin(task *t, pgr_error *err) {
     if (s == PGR_OK) {
         buf out = {0};
         e->put(e, v, dim, &out);
-        call_note_tokens(t->call, e->n_token, 0);
-        call_reply(t->call, 200, &out);
-        task_end(t);
+        call_note_tokens(c, e->n_token, 0);
+        call_reply(c, 200, &out);
     }
     mem_free(v);
     mem_free(counts);
     return s;
 }
 
-static const task_kind EMBEDS = {"embedding", begin, NULL, NULL, NULL, free_embeds};
+/* Of what its server did wrong nothing is the client's fault. */
+void embeds_work(embeds *e) {
+    pgr_error err = {0};
+    call *c = e->task.call;
+    worker *w = e->task.worker;
+    if (answer(e, &err) != PGR_OK) {
+        if (err.status == PGR_E_IO || err.status == PGR_E_FORMAT) err.status = PGR_E_REMOTE;
+        call_fail_error(c, &err);
+    }
+    atomic_store(&e->done, true);
+    call_release(c);
+    worker_wake(w);
+}
+
+static pgr_status begin(task *t, pgr_error *err) {
+    embeds *e = (embeds *)t;
+    embed_thread *away = call_server(t->call)->embed_thread;
+    if (!away) {
+        PGR_TRY(answer(e, err));
+        task_end(t);
+        return PGR_OK;
+    }
+    call_keep(t->call);
+    atomic_fetch_add(&e->keepers, 1);
+    embed_thread_give(away, e);
+    return PGR_OK;
+}
+
+static void cancel(task *t) {
+    __atomic_store_n(&((embeds *)t)->cancel, 1, __ATOMIC_RELAXED);
+}
+
+static void look(task *t, double now) {
+    if (now >= call_deadline(t->call)) {
+        call_fail(t->call, 504, "server_error", NULL, "deadline", "the embedder gave no answer by the deadline");
+        cancel(t);
+    } else if (!atomic_load(&((embeds *)t)->done)) {
+        return;
+    }
+    task_end(t);
+}
+
+static const task_kind EMBEDS = {"embedding", begin, NULL, look, cancel, free_embeds};
 
 /* ---- what is asked ---- */
 
@@ -63,6 +109,8 @@ embeds *embeds_create(call *c, void (*put)(const embeds *e, const float *v, size
     }
     embeds *e = mem_zero(1, sizeof *e);
     if (e) {
+        atomic_init(&e->keepers, 1);
+        atomic_init(&e->done, false);
         e->texts = mem_array(EMBEDS_MOST, sizeof *e->texts);
         e->lens = mem_array(EMBEDS_MOST, sizeof *e->lens);
     }
@@ -73,6 +121,7 @@ embeds *embeds_create(call *c, void (*put)(const embeds *e, const float *v, size
     }
     e->task.kind = &EMBEDS;
     e->o = pgr_embed_options_default();
+    e->o.watch.cancel = &e->cancel;
     e->put = put;
     return e;
 }

@@ -1,7 +1,9 @@
-/* embeds.h - texts that a request brings, embedded in the worker's thread, and an answer made of the vectors (private
- * to src/serve). */
+/* embeds.h - texts that a request brings, embedded in the worker's thread, or by an embedder behind an address in that
+ * of embed_thread.h, and an answer made of the vectors (private to src/serve). */
 #ifndef PGR_SERVE_EMBEDS_H
 #define PGR_SERVE_EMBEDS_H
+
+#include <stdatomic.h>
 
 #include "serve/server.h"
 
@@ -20,11 +22,20 @@ struct embeds {
     /* Appends the answer. v: (n, dim) */
     void (*put)(const embeds *e, const float *v, size_t dim, buf *out);
     size_t n_token; /* of all texts, when they are embedded */
+    /* of an embedder behind an address: */
+    embeds *next;
+    atomic_int keepers;  /* the task, and the thread until it is done */
+    atomic_bool done;    /* it has been answered */
+    pgr_cancel cancel;
 };
 
 /* NULL: the call has been answered: the server has no embedder, or there is no memory. */
 embeds *embeds_create(call *c, void (*put)(const embeds *e, const float *v, size_t dim, buf *out));
 void embeds_drop(embeds *e); /* instead of call_submit */
+
+/* Embeds and answers. */
+void embeds_work(embeds *e);
+void embeds_release(embeds *e); /* by one of its keepers */
 
 /* Adds a field's text or list of texts; a text may be an object's `text`. False: the call has been answered. */
 bool embeds_add(embeds *e, call *c, const json_t *body, const char *key);

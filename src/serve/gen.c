@@ -46,8 +46,16 @@ static pgr_status ask(gen *g, gen_prompt *p, pgr_error *err) {
     return task_ask(&g->task, &r, &p->ticket, err);
 }
 
+/* Servers that keep to no grammar may write anything. */
+static pgr_status check_grammar(const gen *g, pgr_error *err) {
+    const engine_info *about = engine_about(worker_engine(g->task.worker));
+    if (!g->r.grammar || (about->can & ENGINE_GRAMMAR)) return PGR_OK;
+    return fail(err, PGR_E_UNSUPPORTED, "%s: %s keeps to no grammar", g->r.grammar_name, about->name);
+}
+
 static pgr_status begin(task *t, pgr_error *err) {
     gen *g = (gen *)t;
+    PGR_TRY(check_grammar(g, err));
     for (size_t i = 0; i < g->n_prompt; i++) PGR_TRY(ask(g, &g->prompts[i], err));
     if (g->stream) begin_stream(g);
     return PGR_OK;
@@ -96,9 +104,20 @@ static void answer(gen *g) {
     task_end(&g->task);
 }
 
+/* A chain that was not written is no choice: who asked for n has n, or is told. Nor is one that a server wrote that had
+ * meanwhile stopped keeping to grammars. */
+static void check_chains(const gen *g, infer_result *r) {
+    pgr_error why;
+    if (check_grammar(g, &why) != PGR_OK) r->error = why;
+    for (size_t i = 0; i < r->n_chain; i++)
+        if (r->chains[i].finish == PGR_FINISH_FAILED)
+            fail(&r->error, PGR_E_REMOTE, "choice %zu: %s", i, r->chains[i].why ? r->chains[i].why : "it failed");
+}
+
 static void take_end(gen *g, gen_prompt *p, infer_result *result) {
     p->ticket = 0;
     p->result = result;
+    if (result->error.status == PGR_OK) check_chains(g, result);
     if (result->error.status != PGR_OK) {
         call_fail_error(g->task.call, &result->error);
         task_end(&g->task);

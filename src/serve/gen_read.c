@@ -231,10 +231,18 @@ static bool read_model(gen *g, call *c, const json_t *o) {
     return g->model != NULL;
 }
 
+/* What an engine behind an address does not hand over, or is not sure to keep to. */
+static bool refuse_remote(const gen *g, call *c) {
+    if (g->logprobs && !call_has_model(c, "logprobs")) return false;
+    for (size_t i = 0; i < g->n_prompt; i++)
+        if (g->prompts[i].tokens && !call_has_model(c, "a prompt of tokens")) return false;
+    return true;
+}
+
 bool gen_read(gen *g, call *c, const json_t *o) {
     if (!read_model(g, c, o) || !read_sampling(g, c, o) || !read_limits(g, c, o) || !read_logprobs(g, c, o)
         || !read_stream(g, c, o) || !refuse_others(c, o) || !gen_format(g, c, o))
         return false;
-    if (g->chat) return read_messages(g, c, o);
-    return read_prompts(g, c, o) && read_echo(g, c, o);
+    bool read = g->chat ? read_messages(g, c, o) : read_prompts(g, c, o) && read_echo(g, c, o);
+    return read && refuse_remote(g, c);
 }

@@ -206,6 +206,7 @@ static bool read_all(labels *l, call *c, const json_t *body) {
 }
 
 static void score_labels(call *c, bool sglang) {
+    if (!call_has_model(c, "label_token_ids")) return;
     const json_t *body = call_json(c);
     if (!body) return;
     labels *l = mem_zero(1, sizeof *l);

@@ -53,6 +53,7 @@ static bool read_names(call *c, const json_t *body, const char **name, const cha
 }
 
 static void load_adapter(call *c) {
+    if (!call_has_model(c, "adapters")) return;
     const json_t *body = call_json(c);
     loading l = {.task.kind = &LOADING};
     if (!body || !may_manage(c) || !read_names(c, body, &l.name, &l.path)
@@ -68,6 +69,7 @@ static void load_adapter(call *c) {
 }
 
 static void unload_adapter(call *c) {
+    if (!call_has_model(c, "adapters")) return;
     const json_t *body = call_json(c);
     const char *name = NULL;
     if (!body || !may_manage(c) || !read_names(c, body, &name, NULL)) return;
@@ -80,6 +82,7 @@ static void unload_adapter(call *c) {
 /* ---- tokens ---- */
 
 static void tokenize(call *c) {
+    if (!call_has_model(c, "tokens")) return;
     const json_t *body = call_json(c);
     const pgr_server *s = call_server(c);
     const char *text = NULL;
@@ -106,6 +109,7 @@ static void tokenize(call *c) {
 }
 
 static void detokenize(call *c) {
+    if (!call_has_model(c, "tokens")) return;
     const json_t *body = call_json(c), *list = body ? body_get(body, "tokens") : NULL;
     char *text = NULL;
     size_t n = json_array_size(list), len = 0;

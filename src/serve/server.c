@@ -6,6 +6,7 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "serve/audit.h"
+#include "serve/embed_thread.h"
 #include "serve/judges.h"
 #include "serve/listener.h"
 
@@ -144,6 +145,10 @@ int pgr_server_port(const pgr_server *server) {
     return listener_port(server->listener);
 }
 
+bool server_has_model(const pgr_server *s) {
+    return s->what.model != NULL;
+}
+
 static void begin_to_stop(void *ctx) {
     pgr_server *s = ctx;
     atomic_store(&s->phase, SERVER_STOPPING);
@@ -158,14 +163,17 @@ static void end_handling(pgr_server *s) {
 
 pgr_status pgr_server_run(pgr_server *s, const pgr_serving *what, const pgr_cancel *cancel, pgr_error *err) {
     if (atomic_load(&s->phase) != SERVER_LOADING) return fail(err, PGR_E_ARG, "the server has run before");
-    const char *name = what->name ? what->name : engine_about(what->engine)->name;
+    const char *name = what->name ? what->name : engine_about(what->engine)->id;
     PGR_TRY(models_create(what->model, name, what->judges_only, &s->models, err));
     s->what = *what;
+    if (what->embedder && what->embedder_away) PGR_TRY(embed_thread_open(&s->embed_thread, err));
     PGR_TRY(judges_open(s, &s->judges, err));
     atomic_store(&s->phase, SERVER_READY);
     worker_run(s->worker, what->engine, cancel, s->o.drain_s, begin_to_stop, s);
     end_handling(s);
     judges_stop(s->judges);
+    embed_thread_close(s->embed_thread);
+    s->embed_thread = NULL;
     listener_flush(s->listener, 1);
     return PGR_OK;
 }
@@ -174,6 +182,7 @@ void pgr_server_close(pgr_server *s) {
     if (!s) return;
     atomic_store(&s->phase, SERVER_STOPPING);
     listener_close(s->listener);
+    embed_thread_close(s->embed_thread); /* it did not come to run */
     worker_free(s->worker);
     models_free(s->models);
     metrics_free(s->metrics);

@@ -46,6 +46,7 @@ struct pgr_server {
     worker *worker;
     struct listener *listener;
     struct judges *judges;    /* from SERVER_READY on; NULL: it has not run */
+    struct embed_thread *embed_thread; /* from SERVER_READY on; NULL: the embedder works in the worker's thread */
     pthread_mutex_t handling; /* of `over`; held while a handler runs */
     bool over;                /* it has run: what it was given is the caller's again, and no handler's */
     char *runs;               /* the folder of runs; NULL: none */
@@ -61,6 +62,9 @@ struct pgr_server {
 pgr_status server_add_routes(pgr_server *s, const route *routes, size_t n, pgr_error *err);
 
 void *call_ctx(const call *c); /* of its route */
+
+/* The model is here; else its engine stands behind an address. From SERVER_READY on. */
+bool server_has_model(const pgr_server *s);
 
 /* The routes of a path: NULL if none has it, whatever the method. *n: those that it may be, method included; *allow
  * (at least 64 bytes) becomes the value of Allow. *rest: where the path goes on behind a route with a '/'. */

@@ -106,7 +106,7 @@ static void test_failures(void **state) {
                      "/api/models/" MODEL "/revision/main?blobs=true: HTTP status 404: no such model");
     assert_pull_ends("HF_HUB_OFFLINE=1 pgenrm pull " MODEL, 1,
                      "pgenrm: offline (HF_HUB_OFFLINE): " MODEL "@main is neither");
-    route *r = serve_list(h);
+    hub_route *r = serve_list(h);
     r->faults = 1;
     r->fault_status = 401;
     assert_pull_ends("pgenrm pull " MODEL, 1, "HTTP status 401: no access without a token");
@@ -121,7 +121,7 @@ static void test_interrupted_and_resumed(void **state) {
     (void)state;
     char *weights = make_bytes(300000, 2);
     asked last;
-    route *r = add_large(h, "model.safetensors", weights, 300000, true);
+    hub_route *r = add_large(h, "model.safetensors", weights, 300000, true);
     r->faults = 1;
     r->cut = 200000;
     r->stall_ms = 3000;

@@ -1,70 +1,62 @@
 /* test_remote.c - commands whose model is an address: what a server answers is what they print, and what cannot be done
  * with one is refused in a line. */
-#include "../hub/hub_server.h"
+#include "../net/chat_server.h"
 #include "run_program.h"
 
-static const char MODELS[] = "{\"data\":[{\"id\":\"m\",\"max_model_len\":4096}]}";
-/* To the probe, which asks for two choices, and to everybody else. */
-static const char ANSWER[] =
-    "{\"choices\":[{\"message\":{\"content\":\"Total: A 7, B 4\"},\"finish_reason\":\"stop\"}],"
-    "\"usage\":{\"prompt_tokens\":9,\"completion_tokens\":7}}";
-
 /* The command with $URL for the address. */
-static ran ask(const server *s, const char *command, int status, const char *says) {
+static ran ask(const chat_server *f, const char *command, int status, const char *says) {
     char line[600];
-    snprintf(line, sizeof line, "export URL=http://127.0.0.1:%d/v1; %s", s->port, command);
+    snprintf(line, sizeof line, "export URL=%s; %s", f->url, command);
     return run_to(line, status, says);
 }
 
-static server *begin(void) {
-    server *s = server_start();
-    server_route(s, "/v1/models", MODELS, strlen(MODELS));
-    server_route(s, "/v1/chat/completions", ANSWER, strlen(ANSWER));
-    return s;
+static void begin(chat_server *f) {
+    *f = (chat_server){.texts = {"Total: A 7, B 4"}, .n = 1};
+    chat_begin(f, "someone");
 }
 
 static void test_answers(void **state) {
     (void)state;
-    server *s = begin();
-    ran r = ask(s, "pgenrm generate -q -m $URL 'How many?'", 0, "");
+    chat_server f;
+    begin(&f);
+    ran r = ask(&f, "pgenrm generate -q -m $URL 'How many?'", 0, "");
     assert_string_equal(r.out, "Total: A 7, B 4\n");
     run_free(&r);
-    r = ask(s,
+    r = ask(&f,
             "PGENRM_API_KEY=word pgenrm score -q -m $URL --frame judge --ind 2 --no-swap --json examples/request.json",
             0, "");
     assert_non_null(strstr(r.out, "\"best\":0"));
     assert_non_null(strstr(r.out, "\"model\":\"m at http://127.0.0.1:"));
     assert_non_null(strstr(r.out, "\"parsed\":2"));
     asked last;
-    assert_true(server_asked(s, "/v1/chat/completions", &last) > 3);
+    assert_true(server_asked(f.s, "/v1/chat/completions", &last) > 3);
     assert_string_equal(last.authorization, "Bearer word");
     run_free(&r);
-    server_stop(s);
+    server_stop(f.s);
 }
 
 static void test_refusals(void **state) {
     (void)state;
-    server *s = begin();
-    ran r = ask(s, "pgenrm score -q -m $URL --frame compact examples/request.json", 1, "reads distributions at slots");
+    chat_server f;
+    begin(&f);
+    ran r = ask(&f, "pgenrm score -q -m $URL --frame compact examples/request.json", 1, "reads distributions at slots");
     run_free(&r);
-    r = ask(s, "pgenrm score -q -m $URL --lora a examples/request.json", 2, "adapters are loaded by the server");
+    r = ask(&f, "pgenrm score -q -m $URL --lora a examples/request.json", 2, "adapters are loaded by the server");
     run_free(&r);
-    r = ask(s, "pgenrm score -q -m $URL --remote-model other examples/request.json", 1,
+    r = ask(&f, "pgenrm score -q -m $URL --remote-model other examples/request.json", 1,
             "found model m, expected other");
     run_free(&r);
-    r = ask(s, "pgenrm score -q -m $URL --remote-budget 20 --frame judge examples/request.json", 1,
+    r = ask(&f, "pgenrm score -q -m $URL --remote-budget 20 --frame judge examples/request.json", 1,
             "a budget of 20 tokens");
     run_free(&r);
-    r = ask(s, "pgenrm inspect $URL", 1, "this needs a model's files");
+    r = ask(&f, "pgenrm inspect $URL", 1, "this needs a model's files");
     run_free(&r);
-    r = ask(s, "pgenrm serve -q --listen 127.0.0.1:0 -m $URL", 1, "this needs a model's files");
-    run_free(&r);
-    route *chat = server_route(s, "/v1/chat/completions", ANSWER, strlen(ANSWER));
+    hub_route *chat = server_route(f.s, "/v1/chat/completions", "", 0);
     chat->faults = 100;
     chat->fault_status = 401;
-    r = ask(s, "pgenrm generate -q -m $URL 'How many?'", 1, "/v1/chat/completions: HTTP status 401: oops");
+    r = ask(&f, "pgenrm generate -q -m $URL 'How many?'", 1, "/v1/chat/completions: HTTP status 401: oops");
     run_free(&r);
-    server_stop(s);
+    server_stop(f.s);
 }
 
 int main(void) {

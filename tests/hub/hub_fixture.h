@@ -89,11 +89,11 @@ static inline void list_entry(hub *h, const char *name, const char *facts) {
 }
 
 /* A small file: served by the hub, its ETag is the git hash. facts: the list tells size and hash. */
-static inline route *add_small(hub *h, const char *name, const char *text, bool facts) {
+static inline hub_route *add_small(hub *h, const char *name, const char *text, bool facts) {
     char hash[41], entry[200] = "";
     size_t n = strlen(text);
     git_hash(text, n, hash);
-    route *r = server_route(h->hub, file_path(h, name), text, n);
+    hub_route *r = server_route(h->hub, file_path(h, name), text, n);
     snprintf(r->etag, sizeof r->etag, "\"%s\"", hash);
     if (facts) snprintf(entry, sizeof entry, ",\"size\":%zu,\"blobId\":\"%s\"", n, hash);
     list_entry(h, name, entry);
@@ -101,10 +101,10 @@ static inline route *add_small(hub *h, const char *name, const char *text, bool 
 }
 
 /* A large file: the hub redirects to the store, with X-Linked-Etag and -Size. Returns the store's route. */
-static inline route *add_large(hub *h, const char *name, const char *bytes, size_t n, bool facts) {
+static inline hub_route *add_large(hub *h, const char *name, const char *bytes, size_t n, bool facts) {
     char hash[65], entry[300] = "", path[100];
     sha256_hash(bytes, n, hash);
-    route *r = server_route(h->hub, file_path(h, name), "", 0);
+    hub_route *r = server_route(h->hub, file_path(h, name), "", 0);
     snprintf(path, sizeof path, "/blobs/%s", name);
     snprintf(r->location, sizeof r->location, "http://127.0.0.1:%d%s", h->store->port, path);
     snprintf(r->linked_etag, sizeof r->linked_etag, "\"%s\"", hash);
@@ -119,7 +119,7 @@ static inline route *add_large(hub *h, const char *name, const char *bytes, size
 }
 
 /* Serves the list of what was added so far. */
-static inline route *serve_list(hub *h) {
+static inline hub_route *serve_list(hub *h) {
     static char text[18000];
     char path[200];
     int n = snprintf(text, sizeof text, "{\"id\":\"%s\",\"sha\":\"" COMMIT "\",\"siblings\":[%s]}", h->model, h->list);

@@ -20,7 +20,7 @@
 
 enum { ROUTES_MAX = 64, LOG_MAX = 512, CONNECTIONS_MAX = 512 };
 
-typedef struct route {
+typedef struct hub_route {
     char path[200];
     /* makes the body from what was posted (n bytes, NUL behind), in the connection's thread: memory of malloc; *status
      * is the answer's, 200 at first. NULL: `body` as it is */
@@ -43,7 +43,7 @@ typedef struct route {
     const char *retry_after; /* with fault_status; NULL: not sent */
     bool silent;            /* cut without any answer */
     int status;             /* of `make`'s answer */
-} route;
+} hub_route;
 
 typedef struct asked {
     char path[200], authorization[100], range[60], if_range[100];
@@ -54,7 +54,7 @@ typedef struct server {
     pthread_t thread, workers[CONNECTIONS_MAX];
     size_t n_worker;
     pthread_mutex_t lock; /* of all below */
-    route routes[ROUTES_MAX];
+    hub_route routes[ROUTES_MAX];
     size_t n_route;
     asked log[LOG_MAX];
     size_t n_asked;
@@ -124,7 +124,7 @@ static inline char *take_body(int fd, const char *head, size_t *n) {
     return body;
 }
 
-static inline void send_answer(int fd, const route *r, const asked *a, bool faulty) {
+static inline void send_answer(int fd, const hub_route *r, const asked *a, bool faulty) {
     char head[1500];
     int n;
     size_t from = 0;
@@ -168,7 +168,7 @@ static inline void *serve_one(void *ctx) {
     connection c = *(connection *)ctx;
     free(ctx);
     char head[8192];
-    route r;
+    hub_route r;
     asked a;
     memset(&r, 0, sizeof r);
     memset(&a, 0, sizeof a);
@@ -267,8 +267,8 @@ static inline void server_stop(server *s) {
 }
 
 /* A new route, or the one that has this path, to be filled in before the next request. */
-static inline route *server_route(server *s, const char *path, const char *body, size_t n) {
-    route *r = NULL;
+static inline hub_route *server_route(server *s, const char *path, const char *body, size_t n) {
+    hub_route *r = NULL;
     pthread_mutex_lock(&s->lock);
     for (size_t i = 0; i < s->n_route; i++)
         if (strcmp(s->routes[i].path, path) == 0) r = &s->routes[i];

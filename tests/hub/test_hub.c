@@ -160,7 +160,7 @@ static void test_new_commit_replaces_and_removes(void **state) {
     add_small(h, "chat_template.jinja", "gone in the next commit", true);
     serve_list(h);
     pull_well();
-    route *list = serve_list(h);
+    hub_route *list = serve_list(h);
     char text[1000], hash[41], same[41];
     git_hash("new!", 4, hash);
     git_hash("same", 4, same);
@@ -169,7 +169,7 @@ static void test_new_commit_replaces_and_removes(void **state) {
                                "\"blobId\":\"%s\"},{\"rfilename\":\"same.json\",\"size\":4,\"blobId\":\"%s\"}]}",
                                hash, same);
     list->body = text;
-    route *r = server_route(h->hub, "/org/tiny/resolve/fedcba9876543210/config.json", "new!", 4);
+    hub_route *r = server_route(h->hub, "/org/tiny/resolve/fedcba9876543210/config.json", "new!", 4);
     snprintf(r->etag, sizeof r->etag, "\"%s\"", hash);
     pgr_pulled p;
     pgr_error err = {0};
@@ -188,7 +188,7 @@ static void test_cut_is_resumed(void **state) {
     (void)state;
     char *bytes = make_bytes(400000, 5);
     asked last;
-    route *r = add_large(h, "model.safetensors", bytes, 400000, true);
+    hub_route *r = add_large(h, "model.safetensors", bytes, 400000, true);
     r->faults = 2;
     r->cut = 150000;
     serve_list(h);
@@ -204,7 +204,7 @@ static void test_cut_is_resumed(void **state) {
 static void test_cut_without_a_length(void **state) {
     (void)state;
     char *bytes = make_bytes(200000, 6);
-    route *r = add_large(h, "model.safetensors", bytes, 200000, true);
+    hub_route *r = add_large(h, "model.safetensors", bytes, 200000, true);
     r->faults = 1;
     r->cut = 70000;
     r->no_length = true;
@@ -220,7 +220,7 @@ static void test_second_call_resumes(void **state) {
     char *bytes = make_bytes(400000, 7);
     asked last;
     add_small(h, "config.json", "{}", true);
-    route *r = add_large(h, "model.safetensors", bytes, 400000, true);
+    hub_route *r = add_large(h, "model.safetensors", bytes, 400000, true);
     r->faults = 100;
     r->cut = 1000;
     serve_list(h);
@@ -240,7 +240,7 @@ static void test_second_call_resumes(void **state) {
 static void test_range_ignored(void **state) {
     (void)state;
     char *bytes = make_bytes(300000, 8);
-    route *r = add_large(h, "model.safetensors", bytes, 300000, true);
+    hub_route *r = add_large(h, "model.safetensors", bytes, 300000, true);
     r->faults = 1;
     r->cut = 100000;
     r->ignore_range = true;
@@ -298,7 +298,7 @@ static void cancel_in_the_middle(void *ctx, const char *label, uint64_t done, ui
 static void test_cancelled_and_resumed(void **state) {
     (void)state;
     char *bytes = make_bytes(400000, 11);
-    route *r = add_large(h, "model.safetensors", bytes, 400000, true);
+    hub_route *r = add_large(h, "model.safetensors", bytes, 400000, true);
     asked last;
     size_t from = 0;
     r->faults = 1;
@@ -326,13 +326,13 @@ static void test_cancelled_and_resumed(void **state) {
 static void test_wrong_length(void **state) {
     (void)state;
     char *bytes = make_bytes(5000, 12);
-    route *r = add_large(h, "a.gguf", bytes, 5000, true);
+    hub_route *r = add_large(h, "a.gguf", bytes, 5000, true);
     r->n = 4000;
     serve_list(h);
     pull_badly(PGR_E_FORMAT, "/org/tiny/resolve/" COMMIT "/a.gguf: the server has 4000 bytes, the hub says 5000");
     r->n = 5000;
     r->no_length = true;
-    route *hub_side = server_route(h->hub, file_path(h, "b.gguf"), bytes, 5000);
+    hub_route *hub_side = server_route(h->hub, file_path(h, "b.gguf"), bytes, 5000);
     hub_side->no_length = true;
     sha256_hash(bytes, 5000, hub_side->etag);
     list_entry(h, "b.gguf", ",\"size\":4999");
@@ -345,7 +345,7 @@ static void test_wrong_length(void **state) {
 static void test_wrong_hash(void **state) {
     (void)state;
     char *bytes = make_bytes(5000, 13), *other = make_bytes(5000, 14);
-    route *r = add_large(h, "a.gguf", bytes, 5000, true);
+    hub_route *r = add_large(h, "a.gguf", bytes, 5000, true);
     r->body = other;
     serve_list(h);
     pull_badly(PGR_E_FORMAT, "a.gguf: found sha256 ");
@@ -386,7 +386,7 @@ static void test_files_that_are_there(void **state) {
 static void test_refusals(void **state) {
     (void)state;
     add_small(h, "config.json", "{}", true);
-    route *r = serve_list(h);
+    hub_route *r = serve_list(h);
     r->faults = 2;
     r->fault_status = 401;
     pull_badly(PGR_E_IO, "/api/models/org/tiny/revision/main?blobs=true: HTTP status 401: no access without a token");
@@ -410,7 +410,7 @@ static void test_busy_servers(void **state) {
     (void)state;
     char *bytes = make_bytes(5000, 15);
     struct timespec a, b;
-    route *list, *r = add_large(h, "a.gguf", bytes, 5000, true), *c = add_small(h, "config.json", "{}", true);
+    hub_route *list, *r = add_large(h, "a.gguf", bytes, 5000, true), *c = add_small(h, "config.json", "{}", true);
     list = serve_list(h);
     list->faults = 2;
     list->fault_status = 503;
@@ -441,9 +441,9 @@ static void test_busy_servers(void **state) {
 
 static void test_redirects(void **state) {
     (void)state;
-    route *list = serve_list(h);
+    hub_route *list = serve_list(h);
     snprintf(list->location, sizeof list->location, "/again");
-    route *again = server_route(h->hub, "/again", "", 0);
+    hub_route *again = server_route(h->hub, "/again", "", 0);
     strcpy(again->location, "/again");
     pull_badly(PGR_E_IO, "redirects");
     strcpy(again->location, "file:///etc/passwd");
@@ -456,7 +456,7 @@ static void test_token_stays_with_its_host(void **state) {
     asked last;
     add_large(h, "a.gguf", bytes, 5000, true);
     add_small(h, "config.json", "{}", true);
-    route *r = add_small(h, "moved.json", "{}", true), *to = server_route(h->hub, "/moved", "{}", 2);
+    hub_route *r = add_small(h, "moved.json", "{}", true), *to = server_route(h->hub, "/moved", "{}", 2);
     strcpy(to->etag, r->etag);
     strcpy(r->location, "/moved"); /* the same host: the token goes along */
     serve_list(h);
@@ -476,7 +476,7 @@ static void test_token_stays_with_its_host(void **state) {
 /* ---- hubs that lie ---- */
 
 static void answer_badly(const char *text, const char *says) {
-    route *r = serve_list(h);
+    hub_route *r = serve_list(h);
     r->body = text;
     r->n = strlen(text);
     pull_badly(PGR_E_FORMAT, says);

@@ -1,7 +1,7 @@
 /* test_remote_engine.c - the engine behind an address against a server of the test's own, which answers as OpenAI's API
  * says, or refuses, cuts, lies and hangs: the chains are what was answered, or an error says what came. */
 #include "../base/faults.h"
-#include "../hub/hub_server.h"
+#include "../net/chat_server.h"
 
 #include <math.h>
 
@@ -12,93 +12,7 @@
 #include "infer/engine.h"
 #include "infer/remote.h"
 
-#define CHAT   "/v1/chat/completions"
 #define MODELS "/v1/models"
-
-/* ---- the server ---- */
-
-enum { TEXTS_MOST = 16 };
-
-typedef struct fake {
-    server *s;
-    char url[60], models[300];
-    bool one_choice;               /* whatever n is asked for */
-    const char *grammar;           /* the member that it takes a grammar by; NULL: it takes none */
-    const char *refuses;           /* a member that it answers 400 to; NULL: none */
-    const char *raw;               /* every answer to a request that is no probe; NULL: made of texts */
-    const char *texts[TEXTS_MOST]; /* (n) in turn */
-    size_t n, next;
-    const char *finish;
-    const char *logprobs; /* of every choice; NULL: none */
-    int n_asked, n_probe; /* requests that are no probe; that are */
-    uint64_t seeds[64];
-    char last[4000]; /* what was posted last */
-} fake;
-
-static void put_choice(buf *b, const fake *f, size_t i, const char *text) {
-    buf_printf(b, "%s{\"index\":%zu,\"message\":{\"role\":\"assistant\",\"content\":", i ? "," : "", i);
-    json_put_string(b, text, strlen(text));
-    buf_printf(b, "},\"finish_reason\":\"%s\"", f->finish ? f->finish : "stop");
-    if (f->logprobs) buf_printf(b, ",\"logprobs\":%s", f->logprobs);
-    buf_putc(b, '}');
-}
-
-static char *hand_out(buf *b) {
-    char *out = strdup(b->data);
-    buf_free(b);
-    return out;
-}
-
-static char *refuse(const char *name, int *status) {
-    buf b = {0};
-    *status = 400;
-    buf_printf(&b, "{\"error\":{\"message\":\"unknown member %s\"}}", name);
-    return hand_out(&b);
-}
-
-static char *answer_chat(void *ctx, const char *posted, size_t n, int *status) {
-    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-    fake *f = ctx;
-    json_t *v = json_loadb(posted, n, 0, NULL);
-    pthread_mutex_lock(&lock);
-    size_t count = (size_t)json_integer_value(json_object_get(v, "n"));
-    if (count == 0 || f->one_choice) count = 1;
-    bool probe = json_integer_value(json_object_get(v, "max_tokens")) == 8;
-    bool held = f->grammar && json_object_get(v, f->grammar);
-    char *out = NULL;
-    buf b = {0};
-    snprintf(f->last, sizeof f->last, "%s", posted);
-    if (probe)
-        f->n_probe++;
-    else if (f->n_asked < 64)
-        f->seeds[f->n_asked++] = (uint64_t)json_integer_value(json_object_get(v, "seed"));
-    if (f->refuses && json_object_get(v, f->refuses)) {
-        out = refuse(f->refuses, status);
-    } else if (!probe && f->raw) {
-        out = strdup(f->raw);
-    } else {
-        buf_puts(&b, "{\"choices\":[");
-        for (size_t i = 0; i < count; i++)
-            put_choice(&b, f, i, probe ? (held ? "zq7" : "Hello.") : f->texts[f->next++ % (f->n ? f->n : 1)]);
-        buf_printf(&b, "],\"usage\":{\"prompt_tokens\":11,\"completion_tokens\":%zu}}", 3 * count);
-        out = hand_out(&b);
-    }
-    pthread_mutex_unlock(&lock);
-    json_decref(v);
-    return out;
-}
-
-static route *begin(fake *f, const char *owner) {
-    f->s = server_start();
-    route *r = server_route(f->s, CHAT, "", 0);
-    r->make = answer_chat;
-    r->ctx = f;
-    snprintf(f->models, sizeof f->models,
-             "{\"data\":[{\"id\":\"other\"},{\"id\":\"m\",\"owned_by\":\"%s\",\"max_model_len\":2048}]}", owner);
-    server_route(f->s, MODELS, f->models, strlen(f->models));
-    snprintf(f->url, sizeof f->url, "http://127.0.0.1:%d/v1", f->s->port);
-    return r;
-}
 
 static pgr_engine *connect_to(const char *urls, const pgr_remote_options *like) {
     pgr_remote_options o = like ? *like : pgr_remote_options_default();
@@ -142,8 +56,8 @@ static void test_chains(void **state) {
     (void)state;
     static const char *const TEXT[] = {"one", "two", "three"};
     for (int one = 0; one < 2; one++) {
-        fake f = {.one_choice = one, .texts = {"one", "two", "three"}, .n = 3};
-        begin(&f, "someone");
+        chat_server f = {.one_choice = one, .texts = {"one", "two", "three"}, .n = 3};
+        chat_begin(&f, "someone");
         pgr_engine *e = connect_to(f.url, NULL);
         const engine_info *about = engine_about(e);
         assert_int_equal(about->n_ctx, 2048);
@@ -173,8 +87,8 @@ static void test_chains(void **state) {
 /* A server that ignores n only later, and one that refuses a member: the rest is asked for, without the member. */
 static void test_less(void **state) {
     (void)state;
-    fake f = {.texts = {"a", "b"}, .n = 2};
-    begin(&f, "someone");
+    chat_server f = {.texts = {"a", "b"}, .n = 2};
+    chat_begin(&f, "someone");
     pgr_engine *e = connect_to(f.url, NULL);
     f.one_choice = true;
     infer_request r = request(4);
@@ -199,8 +113,8 @@ static void test_grammar(void **state) {
     static const char *const OWNERS[] = {"llamacpp", "vllm", "sglang", "someone", "someone"};
     static const char *const MEMBERS[] = {"grammar", "structured_outputs", "ebnf", "ebnf", NULL};
     for (size_t i = 0; i < sizeof OWNERS / sizeof *OWNERS; i++) {
-        fake f = {.grammar = MEMBERS[i], .texts = {"Total: A 7, B 10", "Total: A 7, C 1", "Total: A 7"}, .n = 3};
-        begin(&f, OWNERS[i]);
+        chat_server f = {.grammar = MEMBERS[i], .texts = {"Total: A 7, B 10", "Total: A 7, C 1", "Total: A 7"}, .n = 3};
+        chat_begin(&f, OWNERS[i]);
         pgr_engine *e = connect_to(f.url, NULL);
         assert_int_equal(engine_about(e)->can & ENGINE_GRAMMAR, MEMBERS[i] ? ENGINE_GRAMMAR : 0);
         infer_request r = request(3);
@@ -237,10 +151,10 @@ static void test_holes(void **state) {
     static const char HOLE[] = "root ::= \"A \" [0-9] \"\\nTotal: \" @sum\n";
     for (int held = 0; held < 2; held++) {
         int filled = 0;
-        fake f = {.grammar = held ? "grammar" : NULL,
-                  .texts = {"A 1\nTotal: ", "A 2", held ? "A 3\nTotal: " : "A 3\nTotal: 99, they say"},
-                  .n = 3};
-        begin(&f, "someone");
+        chat_server f = {.grammar = held ? "grammar" : NULL,
+                         .texts = {"A 1\nTotal: ", "A 2", held ? "A 3\nTotal: " : "A 3\nTotal: 99, they say"},
+                         .n = 3};
+        chat_begin(&f, "someone");
         pgr_engine *e = connect_to(f.url, NULL);
         infer_request r = request(3);
         r.grammar = HOLE;
@@ -306,8 +220,8 @@ static void test_places(void **state) {
                                                        "-1.38629436112")) "," TOKEN("0", "-0.5",
                                                                                     TOP("0", "-0.69314718056") "," TOP(
                                                                                         "\\n", "-0.69314718056")) "]}";
-    fake f = {.grammar = "grammar", .texts = {"Total: A 7, B 10"}, .n = 1, .logprobs = LOGPROBS};
-    begin(&f, "someone");
+    chat_server f = {.grammar = "grammar", .texts = {"Total: A 7, B 10"}, .n = 1, .logprobs = LOGPROBS};
+    chat_begin(&f, "someone");
     f.logprobs = NULL;
     pgr_engine *e = connect_to(f.url, NULL);
     ((remote *)e)->offers.top = 20; /* the probe's texts have no log-probabilities of their own */
@@ -376,8 +290,8 @@ static void test_lies(void **state) {
          "\"finish_reason\":\"stop\"}]}",
          "as of another choice"},
     };
-    fake f = {.texts = {"a"}, .n = 1};
-    begin(&f, "someone");
+    chat_server f = {.texts = {"a"}, .n = 1};
+    chat_begin(&f, "someone");
     pgr_engine *e = connect_to(f.url, NULL);
     for (size_t i = 0; i < sizeof LIES / sizeof *LIES; i++) {
         arena a = {0};
@@ -408,8 +322,8 @@ static void test_lies(void **state) {
 /* A budget: what would go beyond it fails with a word of it, what came before stays. */
 static void test_budget(void **state) {
     (void)state;
-    fake f = {.one_choice = true, .texts = {"a"}, .n = 1};
-    begin(&f, "someone");
+    chat_server f = {.one_choice = true, .texts = {"a"}, .n = 1};
+    chat_begin(&f, "someone");
     pgr_remote_options o = pgr_remote_options_default();
     o.max_tokens = 260; /* the probe's 14, then requests of 11 + 3, each of which may need 40 and its prompt */
     o.jobs = 1;
@@ -426,7 +340,8 @@ static void test_budget(void **state) {
     assert_int_equal(out.chains[0].finish, PGR_FINISH_STOP); /* the first ones first */
     infer_output_free(&out);
     pgr_error err = {0};
-    assert_int_equal(infer_run(e, &r, 1, NULL, &out, &err), PGR_E_LIMIT);
+    assert_int_equal(infer_run(e, &r, 1, NULL, &out, &err), PGR_E_REMOTE);
+    assert_non_null(strstr(err.message, "a budget of 260 tokens"));
     pgr_engine_free(e);
     server_stop(f.s);
 }
@@ -434,8 +349,8 @@ static void test_budget(void **state) {
 /* A server that hangs: the deadline hands over what is there, a cancel ends at once. */
 static void test_deadline(void **state) {
     (void)state;
-    fake f = {.texts = {"a", "b"}, .n = 2};
-    route *slow = begin(&f, "someone");
+    chat_server f = {.texts = {"a", "b"}, .n = 2};
+    hub_route *slow = chat_begin(&f, "someone");
     pgr_remote_options o = pgr_remote_options_default();
     pgr_engine *e = connect_to(f.url, &o);
     infer_request r = request(3);
@@ -464,9 +379,9 @@ static void test_deadline(void **state) {
 /* Two addresses, one of which dies: all chains come from the other one. A third with another model is an error. */
 static void test_addresses(void **state) {
     (void)state;
-    fake f[2] = {{.texts = {"left"}, .n = 1}, {.texts = {"right"}, .n = 1}}, other = {.texts = {""}, .n = 1};
+    chat_server f[2] = {{.texts = {"left"}, .n = 1}, {.texts = {"right"}, .n = 1}}, other = {.texts = {""}, .n = 1};
     char both[200];
-    for (int i = 0; i < 2; i++) begin(&f[i], "someone");
+    for (int i = 0; i < 2; i++) chat_begin(&f[i], "someone");
     snprintf(both, sizeof both, "%s,%s", f[0].url, f[1].url);
     pgr_engine *e = connect_to(both, NULL);
     infer_request r = request(1);
@@ -489,7 +404,7 @@ static void test_addresses(void **state) {
     assert_true(right >= N - 6);
     pgr_engine_free(e);
 
-    begin(&other, "someone");
+    chat_begin(&other, "someone");
     strcpy(other.models, "{\"data\":[{\"id\":\"quite another\"}]}");
     server_route(other.s, MODELS, other.models, strlen(other.models));
     snprintf(both, sizeof both, "%s,%s", f[1].url, other.url);
@@ -504,8 +419,8 @@ static void test_addresses(void **state) {
 /* What a remote engine cannot do says so; a prompt that is too long too, where tokens are counted. */
 static void test_refusals(void **state) {
     (void)state;
-    fake f = {.texts = {"a"}, .n = 1};
-    begin(&f, "someone");
+    chat_server f = {.texts = {"a"}, .n = 1};
+    chat_begin(&f, "someone");
     pgr_engine *e = connect_to(f.url, NULL);
     infer_ticket ticket;
     infer_request r = request(1);
@@ -544,7 +459,7 @@ static char *answer_tokens(void *ctx, const char *posted, size_t n, int *status)
     for (size_t i = 0; i + 1 < length + 1; i += 2) buf_printf(&b, ",%zu", 100 + i);
     buf_puts(&b, "]}");
     json_decref(v);
-    return hand_out(&b);
+    return chat_hand_out(&b);
 }
 
 /* Two bytes a token, of the one text that this test asks about. */
@@ -561,16 +476,16 @@ static char *answer_text(void *ctx, const char *posted, size_t n, int *status) {
     buf_putc(&b, '}');
     buf_free(&part);
     json_decref(v);
-    return hand_out(&b);
+    return chat_hand_out(&b);
 }
 
 static void test_tokens(void **state) {
     (void)state;
-    fake f = {.texts = {"a"}, .n = 1};
+    chat_server f = {.texts = {"a"}, .n = 1};
     size_t n = 0;
     buf out = {0};
     pgr_error err = {0};
-    begin(&f, "someone");
+    chat_begin(&f, "someone");
     server_route(f.s, "/tokenize", "", 0)->make = answer_tokens;
     server_route(f.s, "/detokenize", "", 0)->make = answer_text;
     pgr_engine *e = connect_to(f.url, NULL);
@@ -642,8 +557,8 @@ static bool submit_and_cancel(void) {
 
 static void test_memory(void **state) {
     (void)state;
-    fake f = {.texts = {"a"}, .n = 1};
-    begin(&f, "someone");
+    chat_server f = {.texts = {"a"}, .n = 1};
+    chat_begin(&f, "someone");
     ENGINE = connect_to(f.url, NULL);
     assert_true(submit_and_cancel()); /* the grammar is compiled and kept */
     fail_allocations(submit_and_cancel, 1);

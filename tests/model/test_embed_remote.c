@@ -68,7 +68,7 @@ static char *answer_embeddings(void *ctx, const char *posted, size_t n, int *sta
 static void begin(fake *f) {
     static const char MODELS[] = "{\"data\":[{\"id\":\"e5\"}]}";
     f->s = server_start();
-    route *r = server_route(f->s, "/v1/embeddings", "", 0);
+    hub_route *r = server_route(f->s, "/v1/embeddings", "", 0);
     r->make = answer_embeddings;
     r->ctx = f;
     server_route(f->s, "/v1/models", MODELS, strlen(MODELS));

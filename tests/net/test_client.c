@@ -37,7 +37,7 @@ static void test_tries(void **state) {
     (void)state;
     char url[60];
     server *s = server_start();
-    route *r = server_route(s, "/v1/ask", OK, strlen(OK));
+    hub_route *r = server_route(s, "/v1/ask", OK, strlen(OK));
     r->faults = 3;
     r->fault_status = 503;
     r->retry_after = "0";
@@ -72,7 +72,7 @@ static void test_bodies(void **state) {
     (void)state;
     char url[60];
     server *s = server_start();
-    route *r = server_route(s, "/v1/ask", OK, strlen(OK));
+    hub_route *r = server_route(s, "/v1/ask", OK, strlen(OK));
     r->faults = 1;
     r->cut = 5;
     url_of(s, url);

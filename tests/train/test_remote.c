@@ -2,26 +2,22 @@
  * a budget, errors that say what came. */
 #include "../base/faults.h"
 #include "../base/scratch.h"
-#include "../hub/hub_server.h"
+#include "../net/chat_server.h"
 
 #include "train/remote.h"
 
-#define ASK "/v1/chat/completions"
 static const char ANSWER[] = "{\"choices\":[{\"message\":{\"role\":\"assistant\",\"content\":\"seven\"}}],\"usage\":"
                              "{\"total_tokens\":40}}";
-static const char MODELS[] = "{\"object\":\"list\",\"data\":[{\"id\":\"first\"},{\"id\":\"second\"}]}";
 
 /* An answer, after `faults` refusals. */
-static server *begin(pgr_server *o, char url[60], const char *answer, int faults, int status) {
-    server *s = server_start();
-    route *r = server_route(s, ASK, answer, strlen(answer));
+static server *begin(pgr_server *o, chat_server *f, const char *answer, int faults, int status) {
+    *f = (chat_server){.raw = answer};
+    hub_route *r = chat_begin(f, "someone");
     r->faults = faults;
     r->fault_status = status;
     r->retry_after = "0";
-    server_route(s, "/v1/models", MODELS, strlen(MODELS));
-    snprintf(url, 60, "http://127.0.0.1:%d/v1/", s->port);
-    *o = (pgr_server){.url = url, .model = "m", .key = "secret", .jobs = 3, .temperature = 1};
-    return s;
+    *o = (pgr_server){.url = f->url, .model = "m", .key = "secret", .jobs = 3, .temperature = 1};
+    return f->s;
 }
 
 static remote *open_remote(const pgr_server *o, const char *folder) {
@@ -44,8 +40,8 @@ static void test_tries_and_cache(void **state) {
     (void)state;
     enum { N = 5 };
     pgr_server o;
-    char url[60];
-    server *s = begin(&o, url, ANSWER, 2, 429);
+    chat_server f;
+    server *s = begin(&o, &f, ANSWER, 2, 429);
     remote_ask asks[N + 1];
     arena a = {0};
     pgr_error err = {0};
@@ -74,8 +70,8 @@ static void test_tries_and_cache(void **state) {
 static void test_budget(void **state) {
     (void)state;
     pgr_server o;
-    char url[60];
-    server *s = begin(&o, url, ANSWER, 0, 0);
+    chat_server f;
+    server *s = begin(&o, &f, ANSWER, 0, 0);
     remote_ask asks[4];
     arena a = {0};
     pgr_error err = {0};
@@ -93,8 +89,8 @@ static void test_budget(void **state) {
 static void test_errors(void **state) {
     (void)state;
     pgr_server o;
-    char url[60];
-    server *s = begin(&o, url, ANSWER, 9, 401);
+    chat_server f;
+    server *s = begin(&o, &f, ANSWER, 9, 401);
     remote_ask asks[1];
     arena a = {0};
     pgr_error err = {0};
@@ -106,7 +102,7 @@ static void test_errors(void **state) {
     remote_close(r);
     server_stop(s);
 
-    s = begin(&o, url, "{\"choices\":[]}", 0, 0);
+    s = begin(&o, &f, "{\"choices\":[]}", 0, 0);
     r = open_remote(&o, "errors2");
     assert_int_equal(ask(r, 1, 0, &a, asks, &err), PGR_E_FORMAT);
     assert_non_null(strstr(err.message, "choices[0].message.content"));

@@ -90,7 +90,7 @@ def finish(name, trainer):
     log = [x for x in trainer.state.log_history if "loss" in x]
     keys = ("loss", "grad_norm", "reward", "reward_std", "frac_reward_zero_std", "rewards/accuracies")
     for i, x in enumerate(log):
-        print(f"{name} {i + 1}:", {k: round(float(x[k]), 5) for k in keys if k in x}, flush=True)
+        print(f"{name} {i + 1}:", {k: round(float(x[k]), 5) for k in keys if x.get(k) is not None}, flush=True)
     moved = sum(not torch.equal(a, b) for a, b in zip(before, trainer.model.parameters()))
     if len(log) != STEPS or not all(math.isfinite(float(x["loss"])) for x in log):
         sys.exit(f"{name}: {len(log)} steps, expected {STEPS} with finite losses")
@@ -162,7 +162,7 @@ def main():
             run_grpo(url, folder, args.ind)
         finally:
             server.send_signal(signal.SIGTERM)
-            server.stderr.read()
+            server.communicate()
         if server.wait() != 0:
             sys.exit(f"trl_server.py: the server ended with status {server.returncode}")
         run_dpo(args.pgenrm, folder, args.ind, args.options)

@@ -1,4 +1,5 @@
 /* pgenrm.c - main: finds the command and runs it. */
+#include <signal.h>
 #include <string.h>
 
 #include "commands.h"
@@ -52,6 +53,7 @@ static int fail_command(const char *name) {
 }
 
 int main(int argc, char **argv) {
+    signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is an error of a write, as a full disk is */
     if (argc < 2) {
         print_commands(stderr);
         return EXIT_USAGE;

@@ -30,6 +30,14 @@ struct clerk {
     char *protos;
 };
 
+/* What the store could not do. */
+static void fail_job(job *j, const pgr_error *err) {
+    if (err->status == PGR_E_IO && store_is_full(j->clerk->store))
+        call_fail(j->call, 507, "server_error", NULL, "no_room", "%s", err->message);
+    else
+        call_fail_error(j->call, err);
+}
+
 /* ---- the work ---------------------------------------------------------------------------------------------------- */
 
 /* Why a pair was not taken; NULL: it was. */
@@ -43,7 +51,7 @@ static void add_user(job *j) {
     pgr_imported n;
     pgr_error err;
     if (pgr_user_add(j->clerk->store, j->text.data, j->text.n, "body", &n, &err) != PGR_OK) {
-        call_fail_error(j->call, &err);
+        fail_job(j, &err);
         return;
     }
     const char *why = left_out(&n);
@@ -119,7 +127,7 @@ static void forget_user(job *j) {
     if (s == PGR_OK)
         call_reply_json(j->call, 200, json_pack("{s:s,s:b}", "user", j->user, "forgotten", 1));
     else
-        call_fail_error(j->call, &err);
+        fail_job(j, &err);
 }
 
 static void draw_map(job *j) {

@@ -129,7 +129,6 @@ pgr_status pgr_server_open(const pgr_serve_options *options, pgr_server **out, p
     pgr_server *s = mem_zero(1, sizeof *s);
     if (!s) return fail_mem(err);
     s->o = *options;
-    s->audit = -1;
     pthread_mutex_init(&s->handling, NULL);
     atomic_init(&s->phase, SERVER_LOADING);
     pgr_status st = open_parts(s, err);

@@ -50,7 +50,7 @@ struct pgr_server {
     pthread_mutex_t handling; /* of `over`; held while a handler runs */
     bool over;                /* it has run: what it was given is the caller's again, and no handler's */
     char *runs;               /* the folder of runs; NULL: none */
-    int audit;                /* file descriptor; -1: none */
+    struct audit *audit;      /* NULL: none */
     _Atomic server_phase phase;
     route routes[ROUTES_MOST]; /* (n_route) those of one path beside each other: all before pgr_server_run */
     size_t n_route;

@@ -88,6 +88,7 @@ void sql_forget_known(pgr_store *s) {
 
 static pgr_status begin(store *s, bool many, pgr_error *err) {
     PGR_ASSERT(!s->batch);
+    s->full = false;
     pgr_status status = s->ops->begin(s, many, err);
     s->batch = status == PGR_OK;
     sql_forget_known(s); /* another program may have forgotten them since the last batch */
@@ -110,6 +111,10 @@ pgr_status store_commit(store *s, pgr_error *err) {
     else
         store_rollback(s);
     return status;
+}
+
+bool store_is_full(const store *s) {
+    return s->full;
 }
 
 void store_rollback(store *s) {

@@ -109,6 +109,7 @@ struct pgr_store { /* a database's own begins with it */
     bool opened;        /* damage found from then on is no fault of what is being read in */
     bool batch;         /* between begin and commit */
     bool conflict;      /* the last error was another program's doing: the same may work when it is done again */
+    bool full;          /* the last transaction failed for want of room on the disk */
     size_t changed;     /* rows, by the last statement that was run to its end */
     struct known_user {
         char *id; /* NULL: none */

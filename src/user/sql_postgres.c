@@ -176,7 +176,10 @@ static pgr_status fail_result(postgres_store *p, PGresult *r, pgr_error *err) {
     else if (state_is(state, "55P03"))
         status = fail(err, status, "%s: another program has been using the store for %g seconds, try again", s->path,
                       s->patience_ms / 1000.0);
-    else if (state_is(state, "54"))
+    else if (state_is(state, "53100")) {
+        s->full = true;
+        status = fail(err, status, "%s: there is no room left on the server's disk (%s)", s->path, why);
+    } else if (state_is(state, "54"))
         status = fail(err, PGR_E_LIMIT, "%s: a text or vector is too large for the store (%s)", s->path, why);
     else
         status = fail(err, status, "%s: %s", s->path, why);

@@ -26,8 +26,19 @@ static sqlite3_stmt *statement(pgr_store *s, sql_name name) {
     return of(s)->prepared[name];
 }
 
+/* A full disk; and a quota or a limit of file sizes, which SQLite knows as any failed write: why is what the system has
+ * said (sqlite3_system_errno is 0 after a COMMIT). */
+static bool is_full(int rc, int why) {
+    if ((rc & 0xFF) == SQLITE_FULL) return true;
+    return (rc & 0xFF) == SQLITE_IOERR && (why == ENOSPC || why == EDQUOT || why == EFBIG);
+}
+
 static pgr_status fail_sqlite(pgr_store *s, int rc, pgr_error *err) {
     sqlite3 *db = of(s)->db;
+    if (is_full(rc, errno)) {
+        s->full = true;
+        return fail(err, PGR_E_IO, "%s: there is no room left on the disk", s->path);
+    }
     switch (rc & 0xFF) {
     case SQLITE_NOMEM:
         return fail_mem(err);

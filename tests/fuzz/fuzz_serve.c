@@ -6,13 +6,17 @@
 
 static void hear_all(int fd, buf *out) {
     char bytes[4096];
-    for (ssize_t k; (k = recv(fd, bytes, sizeof bytes, 0)) > 0;) buf_add(out, bytes, (size_t)k);
+    ssize_t k;
+    while ((k = recv(fd, bytes, sizeof bytes, 0)) > 0) buf_add(out, bytes, (size_t)k);
+    if (k < 0) perror("a connection that was cut");
 }
 
 static void check_answer(const buf *got) {
     int status = 0;
     bool json = false;
     size_t head = got->n ? read_head(got->data, got->n, &status, &json) : 0;
+    if (head == 0)
+        fprintf(stderr, "heard %zu bytes: %.*s\n", got->n, got->n ? (int)got->n : 0, got->n ? got->data : "");
     PGR_ASSERT(head > 0 && status >= 200);
     if (json && got->n > head) check_json(status, got->data + head, got->n - head);
 }

@@ -107,7 +107,7 @@ static void live_start(const char *tokens) {
     o.listen = "127.0.0.1:0";
     o.deadline_s = 0.05;
     o.drain_s = 0;
-    o.read_s = 2;
+    o.read_s = 60; /* no input waits for it, and on a busy machine a request may take its time */
     live.judge = pgr_judge_options_default();
     live.judge.frame = GOLDEN "mini.frame";
     live.what = (pgr_serving){.store = live.store, .protos = live.protos, .judge = &live.judge};

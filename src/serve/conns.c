@@ -69,8 +69,20 @@ static void report_gone(call *c) {
     worker_wake(c->server->worker);
 }
 
+/* A stream to which nothing is added is an answer like others. */
+static bool is_written(call *c) {
+    pthread_mutex_lock(&c->lock);
+    bool written = c->state == CALL_ENDED;
+    pthread_mutex_unlock(&c->lock);
+    return written;
+}
+
 static void look_at(conns *l, conn *c, double now) {
     if (c->shut) return;
+    if (c->phase == CONN_STREAM && c->call && is_written(c->call)) {
+        c->phase = CONN_WRITING;
+        c->since = now;
+    }
     if (is_late(l, c, now)) {
         c->shut = true;
         if (c->phase == CONN_READING) answer_late(c->fd);

@@ -14,7 +14,7 @@ typedef enum conn_phase {
     CONN_READING, /* a request comes */
     CONN_WAITING, /* it is there, the answer is not */
     CONN_WRITING, /* the answer is sent */
-    CONN_STREAM,  /* a stream is sent: as long as it takes */
+    CONN_STREAM,  /* a stream is written and sent: as long as that takes; then its end is CONN_WRITING */
 } conn_phase;
 
 typedef struct conns conns;

@@ -113,6 +113,17 @@ static bool pump_stream(void *ctx) {
     return false;
 }
 
+/* /flood: a stream of more than sockets hold, written at once */
+static void flood(call *c) {
+    enum { MANY = 7 << 20 };
+    char *some = mem_alloc(MANY);
+    memset(some, '\n', MANY);
+    call_stream(c);
+    assert_true(call_send(c, some, MANY));
+    call_end(c);
+    mem_free(some);
+}
+
 static void say_form(call *c) {
     call_reply_json(c, 200, json_pack("{s:s}", "form", (const char *)call_ctx(c)));
 }
@@ -127,6 +138,7 @@ static const route ROUTES[] = {
     {"POST", "/write", write_chains, .flags = 0},
     {"GET", "/wait", wait_for_it, .flags = 0},
     {"GET", "/stream", stream_it, .flags = 0},
+    {"GET", "/flood", flood, .flags = 0},
     {"POST", "/form", say_form, .key = "alpha", .ctx = FORM_A},
     {"POST", "/form", say_form, .ctx = FORM_PLAIN},
     {"POST", "/form", say_form, .key = "beta", .ctx = FORM_B},
@@ -549,6 +561,29 @@ static void streams(void **state) {
     live_stop(&l);
 }
 
+/* A stream that has been written to its end is an answer like others: who does not read it in time is cut off. */
+static void cuts_off_who_does_not_read_a_stream(void **state) {
+    (void)state;
+    live l;
+    pgr_serve_options o = live_options();
+    o.read_s = 0.2;
+    open_live(&l, &o);
+    live_start(&l);
+    int fd = dial(&l);
+    assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &(int){4096}, sizeof(int)), 0);
+    ask_on(fd, "GET", "/flood", NULL, NULL);
+    double until_s = clock_now() + 30;
+    for (bool gone = false; !gone;) {
+        poll(NULL, 0, 5);
+        if (clock_now() > until_s) fail_msg("the connection is still there");
+        reply r = ask(&l, "GET", "/metrics", NULL);
+        gone = strstr(r.body.data, "pgenrm_clients_gone_total 1\n") != NULL;
+        reply_free(&r);
+    }
+    close(fd);
+    live_stop(&l);
+}
+
 /* ---- the end ---- */
 
 static void drains(void **state) {
@@ -659,6 +694,7 @@ int main(void) {
         cmocka_unit_test(says_what_is_wrong),
         cmocka_unit_test(clients_that_vanish_stop_their_chains),
         cmocka_unit_test(streams),
+        cmocka_unit_test(cuts_off_who_does_not_read_a_stream),
         cmocka_unit_test(drains),
         cmocka_unit_test(ends_what_does_not_end),
         cmocka_unit_test(refuses_bodies_that_come_too_late),

@@ -8,6 +8,8 @@
 #include "base/mem.h"
 #include "infer/remote.h"
 
+enum { TOKENS_AROUND = 1 << 16 }; /* of a chat template, with instructions of the server's own, at most */
+
 /* ---- what is posted ---- */
 
 static void put_text(buf *b, const char *key, const char *text, size_t n) {
@@ -262,6 +264,13 @@ static pgr_status ask_for_rest(remote *r, ask *a, size_t n_got, pgr_error *err) 
     return PGR_OK;
 }
 
+/* A token has a byte at least, of the request or of what the server puts around it: more is no count. */
+static void doubt(const ask *a, answer *got) {
+    if (got->prompt_tokens <= a->body.n + TOKENS_AROUND) return;
+    got->counted = false;
+    got->prompt_tokens = got->completion_tokens = got->cached_tokens = 0;
+}
+
 pgr_status remote_take_answer(remote *r, ask *a, pgr_error *err) {
     arena memory = {0};
     json_t *root = NULL;
@@ -270,6 +279,7 @@ pgr_status remote_take_answer(remote *r, ask *a, pgr_error *err) {
     bool held = r->offers.form != FORM_NONE && t->spoken.n > 0;
     pgr_status s = answer_read(a->net.reply.data, a->net.reply.n, net_address(r->net, a->net.at), a->n, t->r.max_tokens,
                                &memory, &root, &got, err);
+    if (s == PGR_OK) doubt(a, &got);
     if (s == PGR_OK) s = take_all(r, a, &got, held, &memory, err);
     if (s == PGR_OK) s = ask_for_rest(r, a, got.n_choice, err);
     json_decref(root);

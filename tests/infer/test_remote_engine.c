@@ -315,6 +315,16 @@ static void test_lies(void **state) {
     assert_string_equal(out.chains[0].why, "content_filter");
     assert_text(&out.chains[1], "fine");
     infer_output_free(&out);
+    /* more tokens read than the request has bytes: the answer's counts are not believed, and nobody makes room for them */
+    f.raw =
+        "{\"choices\":[{\"message\":{\"content\":\"fine\"},\"finish_reason\":\"stop\"}],\"usage\":{\"prompt_tokens\":"
+        "60000000,\"completion_tokens\":41,\"prompt_tokens_details\":{\"cached_tokens\":60000000}}}";
+    r = request(1);
+    out = run(e, &r);
+    assert_text(&out.chains[0], "fine");
+    if (out.prompt_tokens > 2048) fail_msg("%zu tokens read", out.prompt_tokens);
+    assert_int_equal(out.cached_tokens, 0);
+    infer_output_free(&out);
     pgr_engine_free(e);
     server_stop(f.s);
 }

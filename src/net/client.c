@@ -73,6 +73,17 @@ const char *net_usual_key(void) {
     return key && *key ? key : getenv("OPENAI_API_KEY");
 }
 
+/* Is it HOST[:PORT] with a NAME:WORD@ before it or without, and no other @? A word with a bare @ or / in it runs over into
+ * the others, and would be shown. */
+static bool is_plain(const char *url, size_t scheme, size_t root) {
+    const char *host = url + scheme, *end = url + root, *at = strchr(host, '@');
+    if (at && (at >= end || strchr(at + 1, '@'))) return false;
+    if (at) host = at + 1;
+    const char *bracket = memchr(host, ']', (size_t)(end - host)); /* IPv6 */
+    const char *colon = memchr(bracket ? bracket : host, ':', (size_t)(end - (bracket ? bracket : host)));
+    return host < end && (!colon || colon + 1 + strspn(colon + 1, "0123456789") == end);
+}
+
 /* "http://NAME:WORD@HOST/PATH": what is shown has no NAME:WORD@. */
 static char *without_password(const char *url, size_t root) {
     const char *host = strstr(url, "://") + 3, *at = memchr(host, '@', root - (size_t)(host - url));
@@ -91,15 +102,20 @@ static pgr_status add_address(net_client *c, const char *text, size_t n, pgr_err
                                                                      : 0;
     if (scheme == 0 || memchr(text, ' ', n))
         return fail(err, PGR_E_ARG, "address \"%.*s\": expected http://HOST[:PORT]/v1 or https://",
-                    (int)(n < 200 ? n : 200), text);
+                    memchr(text, '@', n) ? 0 : (int)(n < 200 ? n : 200), text);
     buf url = {0};
     buf_add(&url, text, n);
     a->url = buf_take(&url);
     if (!a->url) return fail_mem(err);
     const char *slash = strchr(a->url + scheme, '/');
     a->n_root = slash ? (size_t)(slash - a->url) : n;
-    a->shown = without_password(a->url, a->n_root);
     c->n++;
+    if (!is_plain(a->url, scheme, a->n_root))
+        return fail(
+            err, PGR_E_ARG,
+            "address of a server: found one that cannot be read, expected http://HOST[:PORT]/v1 (in a password, "
+            "@ is %%40 and / is %%2F)");
+    a->shown = without_password(a->url, a->n_root);
     return a->shown ? PGR_OK : fail_mem(err);
 }
 

@@ -171,6 +171,17 @@ static void test_options(void **state) {
     assert_int_equal(net_open(&(net_options){.urls = "http://me:word@host:1/v1/"}, &c, &err), PGR_OK);
     assert_string_equal(net_address(c, 0), "http://host:1/v1"); /* no password in messages */
     net_close(c);
+    static const char *const SECRET[] = {"http://me:se@cret@host/v1", "http://me:1/secret@host/v1",
+                                         "http://me:se/cret@host/v1", "me:secret@host/v1", "http://me:cret @host"};
+    for (size_t i = 0; i < sizeof SECRET / sizeof *SECRET; i++) { /* nor in those of addresses that are none */
+        pgr_status s = net_open(&(net_options){.urls = SECRET[i]}, &c, &err);
+        if (s != PGR_E_ARG || strstr(err.message, "cret")) fail_msg("%d: %s", s, err.message);
+    }
+    assert_int_equal(net_open(&(net_options){.urls = "http://me:w%40rd@[::1]:1/v1/%40a,https://[::1]"}, &c, &err),
+                     PGR_OK);
+    assert_string_equal(net_address(c, 0), "http://[::1]:1/v1/%40a");
+    assert_string_equal(net_address(c, 1), "https://[::1]");
+    net_close(c);
 }
 
 static bool ask_nobody(void) {

@@ -243,7 +243,11 @@ static pgr_status connect_to(postgres_store *p, pgr_error *err) {
     PQsetNoticeProcessor(p->link, ignore_notice, NULL);
     char why[MESSAGE];
     if (is_lost(p)) return fail(err, PGR_E_IO, "%s: %s", p->base.path, one_line(PQerrorMessage(p->link), why));
-    return begin_session(p, err);
+    pgr_status status = begin_session(p, err);
+    if (status == PGR_OK) return PGR_OK;
+    PQfinish(p->link); /* without its settings it would find another schema's tables */
+    p->link = NULL;
+    return status;
 }
 
 /* A connection that was lost is made again, but not in the middle of a transaction. */

@@ -159,6 +159,28 @@ bool access_check(const access_list *a, const char *authorization, grant *out) {
     return true;
 }
 
+/* ---- browsers ---- */
+
+bool access_is_foreign(const char *origin, const char *site, const char *host) {
+    if (site) return strcasecmp(site, "same-origin") != 0 && strcasecmp(site, "none") != 0;
+    if (!origin) return false;
+    const char *place = strstr(origin, "://");
+    return !place || !host || strcasecmp(place + 3, host) != 0;
+}
+
+/* NAME or NAME:PORT; a public one has a dot in it, but so have addresses in numbers. */
+bool access_is_public(const char *host) {
+    static const char *const own[] = {".localhost", ".internal"}; /* which nobody can buy */
+    if (!host || *host == '[') return false;
+    size_t n = strcspn(host, ":");
+    if (!memchr(host, '.', n) || strspn(host, "0123456789.") == n) return false;
+    for (size_t i = 0; i < sizeof own / sizeof *own; i++) {
+        size_t n_own = strlen(own[i]);
+        if (n >= n_own && strncasecmp(host + n - n_own, own[i], n_own) == 0) return false;
+    }
+    return true;
+}
+
 bool grant_allows(const grant *g, const char *user) {
     return text_starts(user, g->scope);
 }

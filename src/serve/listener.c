@@ -96,6 +96,19 @@ static void check_token(call *c) {
                   "expected a token of this server: Authorization: Bearer TOKEN, or Basic with it as password");
 }
 
+static void check_browser(call *c) {
+    const char *host = call_header(c, MHD_HTTP_HEADER_HOST);
+    bool reads = strcmp(c->method, "GET") == 0 || strcmp(c->method, "HEAD") == 0;
+    if (c->route->flags & ROUTE_OPEN) return;
+    if (!access_wants_tokens(c->server->access) && access_is_public(host))
+        call_fail(
+            c, 403, "permission_error", NULL, "host",
+            "Host: found a public name, expected localhost or an address; with a file of tokens any name will do");
+    else if (!reads
+             && access_is_foreign(call_header(c, MHD_HTTP_HEADER_ORIGIN), call_header(c, "Sec-Fetch-Site"), host))
+        call_fail(c, 403, "permission_error", NULL, "cross_origin", "a page of another origin may not ask this server");
+}
+
 static void check_phase(call *c) {
     server_phase phase = atomic_load(&c->server->phase);
     if (phase == SERVER_READY || (c->route->flags & ROUTE_ALWAYS)) return;
@@ -135,6 +148,7 @@ static void refuse_body(call *c) {
 
 static void check_head(call *c, const char *url) {
     find_routes(c, url);
+    if (is_open(c)) check_browser(c);
     if (is_open(c)) check_token(c);
     if (is_open(c)) check_phase(c);
     if (is_open(c)) check_deadline(c);

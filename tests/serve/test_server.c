@@ -351,6 +351,68 @@ static void asks_for_tokens(void **state) {
     live_stop(&l);
 }
 
+static int status_with(const live *l, const char *method, const char *path, const char *headers, const char *body) {
+    buf out = {0};
+    int fd = dial(l);
+    buf_printf(&out, "%s %s HTTP/1.1\r\n%s", method, path, headers);
+    if (body) buf_printf(&out, "Content-Type: text/plain\r\nContent-Length: %zu\r\n", strlen(body));
+    buf_printf(&out, "\r\n%s", body ? body : "");
+    say(fd, out.data, out.n);
+    reply r = hear_reply(fd, false);
+    int status = r.status;
+    reply_free(&r);
+    buf_free(&out);
+    close(fd);
+    return status;
+}
+
+/* A browser asks for any page that it shows: what another origin's asks for is refused, and so is, without tokens, a
+ * public name that was made to lead here. */
+static void keeps_pages_of_others_out(void **state) {
+    (void)state;
+    static const struct {
+        const char *headers;
+        int post, get, with_tokens; /* statuses; with_tokens: of POST */
+    } ROWS[] = {
+        {"Host: 127.0.0.1:8300\r\n", 200, 200, 200},
+        {"Host: [::1]:8300\r\n", 200, 200, 200},
+        {"Host: LOCALHOST\r\n", 200, 200, 200},
+        {"Host: judge.localhost:8300\r\n", 200, 200, 200},
+        {"Host: judge:8300\r\n", 200, 200, 200},
+        {"Host: host.docker.internal:8300\r\n", 200, 200, 200},
+        {"Host: evil.example:8300\r\n", 403, 403, 200},
+        {"Host: evil.example.\r\n", 403, 403, 200},
+        {"Host: 127.0.0.1.evil.example\r\n", 403, 403, 200},
+        {"Host: localhost.evil.example\r\n", 403, 403, 200},
+        {"Host: 127.0.0.1:8300\r\nOrigin: http://127.0.0.1:8300\r\n", 200, 200, 200},
+        {"Host: 127.0.0.1:8300\r\nOrigin: http://127.0.0.1:8301\r\n", 403, 200, 403},
+        {"Host: 127.0.0.1:8300\r\nOrigin: https://evil.example\r\n", 403, 200, 403},
+        {"Host: 127.0.0.1:8300\r\nOrigin: null\r\n", 403, 200, 403},
+        {"Host: 127.0.0.1:8300\r\nOrigin: https://judge.example\r\nSec-Fetch-Site: same-origin\r\n", 200, 200, 200},
+        {"Host: 127.0.0.1:8300\r\nSec-Fetch-Site: none\r\n", 200, 200, 200},
+        {"Host: 127.0.0.1:8300\r\nSec-Fetch-Site: same-site\r\n", 403, 200, 403},
+        {"Host: 127.0.0.1:8300\r\nOrigin: http://127.0.0.1:8300\r\nSec-Fetch-Site: cross-site\r\n", 403, 200, 403},
+    };
+    live open, closed;
+    pgr_serve_options o = live_options();
+    start_live(&open);
+    o.token_file = token_file("secret\n");
+    open_live(&closed, &o);
+    live_start(&closed);
+    for (size_t i = 0; i < sizeof ROWS / sizeof *ROWS; i++) {
+        char with[400];
+        snprintf(with, sizeof with, "%sAuthorization: Bearer secret\r\n", ROWS[i].headers);
+        int post = status_with(&open, "POST", "/form", ROWS[i].headers, "{}");
+        int get = status_with(&open, "GET", "/users/u", ROWS[i].headers, NULL);
+        int with_tokens = status_with(&closed, "POST", "/form", with, "{}");
+        if (post != ROWS[i].post || get != ROWS[i].get || with_tokens != ROWS[i].with_tokens)
+            fail_msg("%s: %d %d %d", ROWS[i].headers, post, get, with_tokens);
+        assert_int_equal(status_with(&open, "GET", "/health", ROWS[i].headers, NULL), 200);
+    }
+    live_stop(&open);
+    live_stop(&closed);
+}
+
 static void refuses_files_of_tokens(void **state) {
     (void)state;
     static const char *const wrong[] = {"", "# none\n", "a b c\n", "t\xC3\xA9st\n", "key \xFF\n"};
@@ -686,6 +748,7 @@ int main(void) {
         cmocka_unit_test(keeps_who_is_there),
         cmocka_unit_test(says_that_it_is_loading),
         cmocka_unit_test(asks_for_tokens),
+        cmocka_unit_test(keeps_pages_of_others_out),
         cmocka_unit_test(refuses_files_of_tokens),
         cmocka_unit_test(limits_bodies_and_heads),
         cmocka_unit_test(closes_slow_clients),

@@ -25,7 +25,7 @@ bool access_wants_tokens(const access_list *a);
  * Every token is compared in full, whatever was given. False: no token, or a wrong one. */
 bool access_check(const access_list *a, const char *authorization, grant *out);
 
-/* Browsers ask in the name of whoever sits before them, for any page that is open. Is the request one of another origin's
+/* Browsers ask in the name of whoever sits before them, for any page that is open. Is the request of another origin's
  * page? Values of the headers Origin, Sec-Fetch-Site and Host, NULL where there is none. */
 bool access_is_foreign(const char *origin, const char *site, const char *host);
 /* Does the header Host (may be NULL) have a public name? Without tokens only loopback addresses are listened at: who

@@ -315,7 +315,7 @@ static void test_lies(void **state) {
     assert_string_equal(out.chains[0].why, "content_filter");
     assert_text(&out.chains[1], "fine");
     infer_output_free(&out);
-    /* more tokens read than the request has bytes: the answer's counts are not believed, and nobody makes room for them */
+    /* more tokens read than the request has bytes: its counts are not believed, and nobody makes room for them */
     f.raw =
         "{\"choices\":[{\"message\":{\"content\":\"fine\"},\"finish_reason\":\"stop\"}],\"usage\":{\"prompt_tokens\":"
         "60000000,\"completion_tokens\":41,\"prompt_tokens_details\":{\"cached_tokens\":60000000}}}";

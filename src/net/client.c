@@ -73,8 +73,8 @@ const char *net_usual_key(void) {
     return key && *key ? key : getenv("OPENAI_API_KEY");
 }
 
-/* Is it HOST[:PORT] with a NAME:WORD@ before it or without, and no other @? A word with a bare @ or / in it runs over into
- * the others, and would be shown. */
+/* Is it HOST[:PORT], with a NAME:WORD@ before it or without, and no other @? A word with a bare @ or / in it runs over
+ * into the others, and would be shown. */
 static bool is_plain(const char *url, size_t scheme, size_t root) {
     const char *host = url + scheme, *end = url + root, *at = strchr(host, '@');
     if (at && (at >= end || strchr(at + 1, '@'))) return false;

@@ -14,7 +14,7 @@ static const command *const COMMANDS[] = {
     &CMD_GENERATE,   &CMD_PULL,  &CMD_INSPECT, &CMD_EMBED, &CMD_BENCH, &CMD_TOKENIZE,
     &CMD_PERPLEXITY, &CMD_MERGE, &CMD_CONVERT, &CMD_PROTO, &CMD_SYNTH,
 #ifndef PGR_QUICK
-    &CMD_TRAIN,      &CMD_LABEL,
+    &CMD_TRAIN,      &CMD_LABEL, &CMD_REPORT,
 #endif
     &CMD_DOCTOR,
 };
@@ -33,7 +33,8 @@ static void print_commands(FILE *f) {
 /* Whether the command is one that only the whole program has. */
 static bool left_out(const char *name) {
 #ifdef PGR_QUICK
-    return strcmp(name, "serve") == 0 || strcmp(name, "train") == 0 || strcmp(name, "label") == 0;
+    return strcmp(name, "serve") == 0 || strcmp(name, "train") == 0 || strcmp(name, "label") == 0
+           || strcmp(name, "report") == 0;
 #else
     (void)name;
     return false;

@@ -72,6 +72,11 @@ pgr_status pgr_server_run(pgr_server *server, const pgr_serving *what, const pgr
 /* Ends all connections, those that still wait with 503. NULL is fine. */
 void pgr_server_close(pgr_server *server);
 
+/* What bench and train wrote below the folder, or in it, as one file that is looked at without a server:
+ * SITE/index.html (docs/page.md); the folder SITE is made where it is not there. *n (may be NULL): runs. PGR_E_ARG:
+ * there is none. */
+pgr_status pgr_report_write(const char *folder, const char *site, size_t *n, pgr_error *err);
+
 /* What trainers send of one sample, prompt and answer in one text, as a request has it: one JSON object {"messages":
  * [turns, the last one the user's], "response": "the answer"} without line breaks; it is what /get_reward makes of it
  * (docs/rewards.md).

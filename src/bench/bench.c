@@ -224,7 +224,9 @@ static pgr_status run_set_with(bench *b, const bench_data *d, pgr_people *people
                        .arena = a};
     size_t *asked = asked_rows(d, a);
     t.v = arena_array(a, t.n_cell * t.n_run * t.n_row + 1, sizeof *t.v);
-    if (!asked || !t.v) return fail_mem(b->err);
+    t.users = arena_array(a, t.n_row + 1, sizeof *t.users);
+    if (!asked || !t.v || !t.users) return fail_mem(b->err);
+    for (size_t i = 0; i < t.n_row; i++) t.users[i] = d->users[d->rows[asked[i]].user].id;
     PGR_TRY(journal_read(&b->j, &t, b->err));
     run_input run = {.d = d,
                      .asked = asked,

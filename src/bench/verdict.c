@@ -49,6 +49,10 @@ void verdict_write(const verdict_table *t, size_t cell, size_t run, size_t row, 
     json_put_string(out, t->data, strlen(t->data));
     buf_printf(out, ",\"method\":\"%s\",\"ind\":%d,\"pro\":%d,\"stranger\":%d,\"plain\":%s,\"run\":%zu,\"row\":%zu",
                c->method, c->ind, c->pro, c->stranger, c->plain ? "true" : "false", run, row);
+    if (t->users) {
+        buf_puts(out, ",\"user\":");
+        json_put_string(out, t->users[row], strlen(t->users[row]));
+    }
     put_real(out, "p", v->p);
     put_real(out, "right", v->right);
     if (asks_model(c))

@@ -24,6 +24,7 @@ typedef struct verdict_table { /* of one data set */
     const char *data;
     const bench_cell *cells; /* (n_cell) */
     size_t n_cell, n_run, n_row;
+    const char **users; /* (n_row) whose the rows are, for who reads the journal; NULL: not told */
     bench_verdict *v; /* (n_cell, n_run, n_row) */
     arena *arena;     /* of the gaps */
 } verdict_table;

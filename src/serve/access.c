@@ -5,10 +5,10 @@
 #include <strings.h>
 
 #include "base/arena.h"
+#include "base/base64.h"
 #include "base/file.h"
 #include "base/mem.h"
 #include "base/text.h"
-#include "serve/base64.h"
 
 typedef struct secret {
     char text[TOKEN_MAX + 1]; /* zeros behind it */

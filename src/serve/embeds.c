@@ -5,8 +5,8 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/base64.h"
 #include "base/mem.h"
-#include "serve/base64.h"
 #include "serve/body.h"
 #include "serve/embed_thread.h"
 

@@ -342,6 +342,24 @@ def check_token(program, store, runs):
             server.stop()
 
 
+def check_report(program, runs, folder):
+    """One file without a server, opened as a file: the hostile runs and the others."""
+    subprocess.run([program, "report", runs, "--out", folder / "site"], check=True, stdout=subprocess.DEVNULL)
+    b = Browser()
+    try:
+        b.go((folder / "site/index.html").as_uri())
+        b.says("What bench and train wrote")
+        for link in [a.get_attribute("href") for a in b.d.find_elements(By.CSS_SELECTOR, "tbody a")]:
+            b.go(link)
+            b.until(link, lambda: "Reading" not in b.find("main").text and len(b.find("main").text) > 200)
+        assert b.ran() is None
+        assert not b.complaints()
+        asked = b.hosts() - {""}
+        assert not asked, f"the file asked {asked}"
+    finally:
+        b.d.quit()
+
+
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--program", default=str(ROOT / "build/pgenrm"))
@@ -419,13 +437,14 @@ def main():
         said = b.complaints()
         assert not said, said
         check_token(a.program, store, runs)
+        check_report(a.program, runs, folder)
     finally:
         b.d.quit()
         server.stop()
         shutil.rmtree(folder)
     if serious:
         sys.exit(f"axe: {serious}")
-    print("the page: all views, keyboard, history, tokens; no hostile text ran")
+    print("the page: all views, keyboard, history, tokens, the report; no hostile text ran")
 
 
 if __name__ == "__main__":

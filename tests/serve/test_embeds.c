@@ -4,7 +4,7 @@
 
 #include "live_server.h"
 
-#include "serve/base64.h"
+#include "base/base64.h"
 
 #define BERT PGR_SOURCE_DIR "/tests/golden/hf-tiny-bert"
 

@@ -4,7 +4,7 @@
 
 #include "live_server.h"
 
-#include "serve/base64.h"
+#include "base/base64.h"
 
 #define LORA PGR_SOURCE_DIR "/tests/golden/lora/llama-qv"
 

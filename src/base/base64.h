@@ -1,6 +1,6 @@
 /* base64.h - base64 (RFC 4648) as HTTP has it: with padding; the embeddings' bytes and Basic's credentials. */
-#ifndef PGR_SERVE_BASE64_H
-#define PGR_SERVE_BASE64_H
+#ifndef PGR_BASE_BASE64_H
+#define PGR_BASE_BASE64_H
 
 #include "base/buf.h"
 

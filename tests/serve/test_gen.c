@@ -331,6 +331,23 @@ static void refuses_by_name(void **state) {
     json_decref(v);
 }
 
+/* As long as a body may be, but no prompt: whoever else is connected would wait for it. */
+static void refuses_texts_that_are_no_prompts(void **state) {
+    (void)state;
+    enum { LONG = 2 << 20 };
+    buf text = {0}, tokens = {0};
+    buf_puts(&text, "{\"prompt\":\"");
+    buf_puts(&tokens, "{\"tokens\":[3");
+    for (size_t i = 0; i < LONG; i++) buf_putc(&text, 'a');
+    for (size_t i = 0; i < LONG / 16; i++) buf_puts(&tokens, ",3");
+    buf_puts(&text, "\"}");
+    buf_puts(&tokens, "]}");
+    refuse("/tokenize", text.data, 400, "prompt");
+    refuse("/detokenize", tokens.data, 400, "tokens");
+    buf_free(&text);
+    buf_free(&tokens);
+}
+
 static void answers_with_what_is_there_at_the_deadline(void **state) {
     (void)state;
     json_t *v = post("/v1/completions",
@@ -455,6 +472,7 @@ int main(void) {
         cmocka_unit_test(stops_when_a_stream_is_left),
         cmocka_unit_test(writes_what_a_schema_allows),
         cmocka_unit_test(refuses_by_name),
+        cmocka_unit_test(refuses_texts_that_are_no_prompts),
         cmocka_unit_test(answers_with_what_is_there_at_the_deadline),
         cmocka_unit_test(scores_labels),
         cmocka_unit_test(loads_and_unloads_adapters),

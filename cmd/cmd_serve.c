@@ -9,6 +9,7 @@
 #include "judge_args.h"
 #include "message.h"
 #include "pgenrm_serve.h"
+#include "scalar_args.h"
 #include "session.h"
 
 static const double COUNT_S = 2; /* nobody waits longer for the tokens of a text that other servers count */
@@ -17,6 +18,7 @@ typedef struct serve_run {
     common_options common;
     pgr_serve_options o;
     const char *embeddings, *name;
+    scalar_args scalar;
     judge_args judge; /* its shipped: the adapter that comes with the model, for judging */
     char *store;      /* path; NULL: there is none */
 } serve_run;
@@ -48,6 +50,10 @@ static const option_row OPTIONS[] = {
      OPTION_AT(serve_run, embeddings)},
     {0, "runs", "DIR", "show on the page what bench and train wrote below this folder (default: nothing)",
      OPTION_AT(serve_run, o.runs)},
+    SCALAR_OPTION(
+        serve_run, scalar, "MODEL[:WEIGHT]",
+        "a reward model with a score head: answers /classify, is shown beside verdicts and with a weight mixed "
+        "in (docs/scalar.md)"),
     {0, "max-queue", "N", "requests that wait or run at a time; more get 429 (default: 1024)",
      OPTION_AT(serve_run, o.max_queue), .lo = 1, .hi = 1 << 20},
     {0, "max-connections", "N", "open connections (default: 4096)", OPTION_AT(serve_run, o.max_connections), .lo = 1,
@@ -138,8 +144,12 @@ static int serve(serve_run *r) {
     if (status == EXIT_DONE) status = find_users(r);
     if (status == EXIT_DONE) status = judge_args_open(&r->judge, &r->common);
     if (status == EXIT_DONE) status = session_open(&r->common, true, &s);
+    if (status == EXIT_DONE) status = scalar_args_open(&r->scalar, &r->common, s.bar);
+    if (r->scalar.has_weight) r->judge.o.scalar_weight = r->scalar.weight;
+    r->judge.o.scalar = r->scalar.opened;
     if (status == EXIT_DONE) status = serve_with(r, server, &s);
     pgr_server_close(server);
+    scalar_args_close(&r->scalar);
     session_close(&s);
     judge_args_close(&r->judge);
     pgr_free(r->store);

@@ -466,7 +466,8 @@ typedef struct pgr_message {
 
 typedef struct pgr_scalar_input { /* a response to a conversation */
     const pgr_message *messages;  /* (n_message) the last one is the user's */
-    size_t n_message;
+    size_t n_message;             /* 0: the response is the whole text, as it stands: without a chat template, with the
+                                     tokenizer's own BOS, control tokens spelled out in it count as such */
     const char *response;
 } pgr_scalar_input;
 

@@ -272,7 +272,11 @@ engine_load engine_state(const pgr_engine *e);
 
 typedef struct infer_options {
     pgr_watch watch;
-    const infer_adapters *adapters; /* of infer_logprobs; NULL: those of pgr_engine_set_loras */
+    /* of infer_logprobs: */
+    const infer_adapters *adapters; /* NULL: those of pgr_engine_set_loras */
+    infer_top *tops;                /* (n, n_top) the caller's: the likeliest tokens in each one's place, as a chain's;
+                                       of the first one token -1. NULL: none are wanted */
+    size_t n_top;                   /* at most INFER_TOP */
 } infer_options;
 
 typedef struct infer_output {

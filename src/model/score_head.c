@@ -126,10 +126,26 @@ static pgr_status name_input(job *j, size_t i, pgr_status status, const pgr_erro
     return status == PGR_E_MEM ? fail_mem(j->err) : fail(j->err, status, "input %zu: %.400s", i, why->message);
 }
 
+/* A text as it stands. A BOS that it spells out itself is not doubled. */
+static pgr_status encode_text(job *j, size_t i, ids *out) {
+    const char *text = j->inputs[i].response;
+    pgr_error why;
+    pgr_status s = tok_encode(j->s->model->tok, text, strlen(text), PGR_TOKENS_SPECIAL | PGR_TOKENS_BOS, out, &why);
+    if (s != PGR_OK) return name_input(j, i, s, &why);
+    if (out->failed) return fail_mem(j->err);
+    size_t n = tok_before(j->s->model->tok);
+    if (n > 0 && out->n >= 2 * n && memcmp(out->v, out->v + n, n * sizeof *out->v) == 0) {
+        memmove(out->v, out->v + n, (out->n - n) * sizeof *out->v);
+        out->n -= n;
+    }
+    return out->n > 0 ? PGR_OK : fail(j->err, PGR_E_FORMAT, "input %zu: found no text, expected some", i);
+}
+
 /* The conversation with the response as the assistant's turn, in the chat template. */
 static pgr_status encode(job *j, size_t i, ids *out) {
     const pgr_model *m = j->s->model;
     const pgr_scalar_input *in = &j->inputs[i];
+    if (in->n_message == 0) return encode_text(j, i, out);
     chat_message *list = mem_array(in->n_message + 1, sizeof *list);
     if (!list) return fail_mem(j->err);
     for (size_t k = 0; k < in->n_message; k++)
@@ -299,6 +315,9 @@ static pgr_status ask_source(const pgr_scalar_source *source, const pgr_scalar_i
                              const pgr_watch *watch, float *scores, size_t *tokens, pgr_error *err) {
     for (size_t i = 0; i < n; i++) {
         PGR_TRY(watch_check(watch, err));
+        if (inputs[i].n_message == 0)
+            return fail(err, PGR_E_UNSUPPORTED, "input %zu: found a text alone, %s scores responses to messages", i,
+                        source->name);
         PGR_TRY(source->score(source->ctx, &inputs[i], &scores[i], err));
         if (tokens) tokens[i] = 0;
     }

@@ -53,9 +53,57 @@ static pgr_status check_grammar(const gen *g, pgr_error *err) {
     return fail(err, PGR_E_UNSUPPORTED, "%s: %s keeps to no grammar", g->r.grammar_name, about->name);
 }
 
+/* What the model thinks of the prompt's own tokens, where that is told. */
+static pgr_status read_given(gen *g, gen_prompt *p, pgr_error *err) {
+    size_t n = p->result->prompt.n;
+    if (!g->echo || !g->logprobs) return PGR_OK;
+    infer_options o = {.adapters = served_adapters(g->model), .n_top = g->r.n_top};
+    p->logprobs = arena_array(&g->arena, n + 1, sizeof *p->logprobs);
+    if (o.n_top > 0) o.tops = p->tops = arena_array(&g->arena, n * o.n_top + 1, sizeof *p->tops);
+    if (!p->logprobs || (o.n_top > 0 && !p->tops)) return fail_mem(err);
+    return infer_logprobs(worker_engine(g->task.worker), p->result->prompt.v, n, &o, p->logprobs, err);
+}
+
+static pgr_status read_tokens(gen *g, const gen_prompt *p, ids *out, pgr_error *err) {
+    pgr_engine *e = worker_engine(g->task.worker);
+    if (p->tokens)
+        ids_append(out, p->tokens, p->n_token);
+    else
+        PGR_TRY(engine_tokens(e, p->text, p->n_text, g->r.text_flags, out, err));
+    if (out->failed) return fail_mem(err);
+    if (out->n == 0) return fail(err, PGR_E_FORMAT, "the prompt is empty, expected at least one token");
+    const engine_info *about = engine_about(e);
+    for (size_t i = 0; i < out->n; i++)
+        if (out->v[i] < 0 || (about->n_vocab > 0 && (size_t)out->v[i] >= about->n_vocab))
+            return fail(err, PGR_E_FORMAT, "token id %d is out of range, want 0 to %zu", (int)out->v[i],
+                        about->n_vocab - 1);
+    if (out->n <= about->n_ctx) return PGR_OK;
+    return fail(err, PGR_E_LIMIT, "the prompt has %zu tokens, expected at most %zu", out->n, about->n_ctx);
+}
+
+/* max_tokens 0: empty chains behind the prompt. */
+static pgr_status read_alone(gen *g, gen_prompt *p, pgr_error *err) {
+    if (clock_now() > call_deadline(g->task.call))
+        return fail(err, PGR_E_DEADLINE, "the deadline passed before every prompt was read");
+    infer_result *r = p->result = mem_zero(1, sizeof *r);
+    if (!r || !(r->chains = mem_zero(g->r.n_sample, sizeof *r->chains))) return fail_mem(err);
+    r->n_chain = g->r.n_sample;
+    for (size_t i = 0; i < r->n_chain; i++)
+        r->chains[i] = (infer_chain){.sample = i, .finish = PGR_FINISH_LENGTH, .end = -1};
+    PGR_TRY(read_tokens(g, p, &r->prompt, err));
+    return read_given(g, p, err);
+}
+
+static void answer(gen *g);
+
 static pgr_status begin(task *t, pgr_error *err) {
     gen *g = (gen *)t;
     PGR_TRY(check_grammar(g, err));
+    for (size_t i = 0; g->alone && i < g->n_prompt; i++) PGR_TRY(read_alone(g, &g->prompts[i], err));
+    if (g->alone) {
+        answer(g);
+        return PGR_OK;
+    }
     for (size_t i = 0; i < g->n_prompt; i++) PGR_TRY(ask(g, &g->prompts[i], err));
     if (g->stream) begin_stream(g);
     return PGR_OK;
@@ -115,11 +163,15 @@ static void check_chains(const gen *g, infer_result *r) {
 }
 
 static void take_end(gen *g, gen_prompt *p, infer_result *result) {
+    pgr_error err = result->error;
     p->ticket = 0;
     p->result = result;
-    if (result->error.status == PGR_OK) check_chains(g, result);
-    if (result->error.status != PGR_OK) {
-        call_fail_error(g->task.call, &result->error);
+    if (err.status == PGR_OK) {
+        check_chains(g, result);
+        err = result->error;
+    }
+    if (err.status != PGR_OK || read_given(g, p, &err) != PGR_OK) {
+        call_fail_error(g->task.call, &err);
         task_end(&g->task);
         return;
     }

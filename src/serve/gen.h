@@ -23,6 +23,8 @@ typedef struct gen_prompt {
     size_t n_token;
     infer_ticket ticket;  /* 0: not asked, or it has ended */
     infer_result *result; /* NULL: not there yet */
+    float *logprobs;      /* (result->prompt.n) of the prompt's own tokens, where they are told; of the first one NaN */
+    infer_top *tops;      /* (result->prompt.n, r.n_top) NULL: none */
 } gen_prompt;
 
 typedef struct gen {
@@ -37,6 +39,7 @@ typedef struct gen {
     infer_request r; /* what all prompts have in common */
     bool stream, usage; /* in the stream's last piece */
     bool logprobs, echo;
+    bool alone;  /* the prompt is echoed and nothing is written */
     double sent; /* when the stream's last piece was */
 } gen;
 

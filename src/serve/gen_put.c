@@ -3,6 +3,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "serve/gen.h"
 
 static const double FLOOR = -9999; /* JSON has no -inf, and nothing is known of tokens that the program has written */
@@ -45,6 +46,7 @@ typedef struct written {
     const float *logprobs;
     const infer_top *tops; /* (n, n_top) NULL: none */
     size_t n, n_top;
+    bool given; /* they are the prompt's: nothing is known of the first one */
 } written;
 
 static void put_chat_logprobs(const gen *g, const written *w, buf *out) {
@@ -64,60 +66,101 @@ static void put_chat_logprobs(const gen *g, const written *w, buf *out) {
     buf_puts(out, "],\"refusal\":null}");
 }
 
+/* A token that is no whole character is named by its bytes, as the names are keys: "bytes:\\xE2\\x82". */
 static void put_name(const gen *g, int32_t token, buf *out) {
     size_t n;
     char *text = token_bytes(g, token, &n);
-    json_put_string(out, text ? text : "", n);
+    if (!text || utf8_valid(text, n)) {
+        json_put_string(out, text ? text : "", n);
+    } else {
+        buf_puts(out, "\"bytes:");
+        for (size_t i = 0; i < n; i++) buf_printf(out, "\\\\x%02X", (unsigned)(unsigned char)text[i]);
+        buf_putc(out, '"');
+    }
     pgr_free(text);
 }
 
-static void put_names(const gen *g, const written *w, buf *out) {
-    buf_puts(out, "{\"tokens\":[");
-    for (size_t i = 0; i < w->n; i++) {
-        if (i) buf_putc(out, ',');
-        put_name(g, w->tokens[i], out);
-    }
-    buf_puts(out, "],\"text_offset\":[");
-    for (size_t i = 0, at = 0; i < w->n; i++) {
-        size_t n;
-        buf_printf(out, i ? ",%zu" : "%zu", at);
-        pgr_free(token_bytes(g, w->tokens[i], &n));
-        at += n;
-    }
-    buf_puts(out, "]");
-}
-
-static void put_text_logprobs(const gen *g, const written *w, buf *out) {
-    put_names(g, w, out);
-    buf_puts(out, ",\"token_logprobs\":[");
-    for (size_t i = 0; i < w->n; i++) {
-        if (i) buf_putc(out, ',');
-        put_number(out, (double)w->logprobs[i]);
-    }
-    buf_puts(out, "],\"top_logprobs\":");
-    buf_puts(out, w->n_top ? "[" : "null}");
-    for (size_t i = 0; w->n_top && i < w->n; i++) {
-        buf_puts(out, i ? ",{" : "{");
-        for (size_t k = 0; k < w->n_top && w->tops[i * w->n_top + k].token >= 0; k++) {
-            const infer_top *top = &w->tops[i * w->n_top + k];
-            if (k) buf_putc(out, ',');
-            put_name(g, top->token, out);
-            buf_putc(out, ':');
-            put_number(out, (double)top->logprob);
+/* One list of the text form: what `put` says of each of the tokens of both parts. */
+static void put_list(const gen *g, const written *parts, size_t n_part, buf *out,
+                     void (*put)(const gen *g, const written *w, size_t i, buf *out)) {
+    bool any = false;
+    buf_putc(out, '[');
+    for (size_t k = 0; k < n_part; k++)
+        for (size_t i = 0; i < parts[k].n; i++) {
+            if (any) buf_putc(out, ',');
+            put(g, &parts[k], i, out);
+            any = true;
         }
-        buf_putc(out, '}');
-    }
-    if (w->n_top) buf_puts(out, "]}");
+    buf_putc(out, ']');
 }
 
-static void put_logprobs(const gen *g, const written *w, buf *out) {
+static void put_one_name(const gen *g, const written *w, size_t i, buf *out) {
+    put_name(g, w->tokens[i], out);
+}
+
+static void put_one_logprob(const gen *g, const written *w, size_t i, buf *out) {
+    (void)g;
+    if (w->given && i == 0)
+        buf_puts(out, "null");
+    else
+        put_number(out, (double)w->logprobs[i]);
+}
+
+static void put_one_top(const gen *g, const written *w, size_t i, buf *out) {
+    if (w->given && i == 0) {
+        buf_puts(out, "null");
+        return;
+    }
+    buf_putc(out, '{');
+    for (size_t k = 0; k < w->n_top && w->tops[i * w->n_top + k].token >= 0; k++) {
+        const infer_top *top = &w->tops[i * w->n_top + k];
+        if (k) buf_putc(out, ',');
+        put_name(g, top->token, out);
+        buf_putc(out, ':');
+        put_number(out, (double)top->logprob);
+    }
+    buf_putc(out, '}');
+}
+
+static void put_offsets(const gen *g, const written *parts, size_t n_part, buf *out) {
+    size_t at = 0;
+    bool any = false;
+    buf_putc(out, '[');
+    for (size_t k = 0; k < n_part; k++)
+        for (size_t i = 0; i < parts[k].n; i++) {
+            size_t n;
+            buf_printf(out, any ? ",%zu" : "%zu", at);
+            pgr_free(token_bytes(g, parts[k].tokens[i], &n));
+            at += n;
+            any = true;
+        }
+    buf_putc(out, ']');
+}
+
+static void put_text_logprobs(const gen *g, const written *parts, size_t n_part, buf *out) {
+    buf_puts(out, "{\"tokens\":");
+    put_list(g, parts, n_part, out, put_one_name);
+    buf_puts(out, ",\"text_offset\":");
+    put_offsets(g, parts, n_part, out);
+    buf_puts(out, ",\"token_logprobs\":");
+    put_list(g, parts, n_part, out, put_one_logprob);
+    buf_puts(out, ",\"top_logprobs\":");
+    if (g->r.n_top > 0)
+        put_list(g, parts, n_part, out, put_one_top);
+    else
+        buf_puts(out, "null");
+    buf_putc(out, '}');
+}
+
+/* A chat has one part, a text may have two: the prompt and the chain. */
+static void put_logprobs(const gen *g, const written *parts, size_t n_part, buf *out) {
     buf_puts(out, ",\"logprobs\":");
     if (!g->logprobs)
         buf_puts(out, "null");
     else if (g->chat)
-        put_chat_logprobs(g, w, out);
+        put_chat_logprobs(g, parts, out);
     else
-        put_text_logprobs(g, w, out);
+        put_text_logprobs(g, parts, n_part, out);
 }
 
 /* ---- what all forms have ---- */
@@ -150,6 +193,22 @@ static void put_usage(const gen *g, buf *out) {
 
 /* ---- whole answers ---- */
 
+/* Tokens as the text that they are. */
+static void add_prompt(const gen *g, const gen_prompt *p, buf *out) {
+    char *text = NULL;
+    size_t n = 0;
+    if (!p->tokens) {
+        buf_add(out, p->text, p->n_text);
+        return;
+    }
+    const pgr_model *model = call_server(g->task.call)->what.model;
+    if (!model || pgr_detokenize(model, p->tokens, p->n_token, &text, &n, NULL) != PGR_OK)
+        out->failed = true;
+    else
+        buf_add(out, text, n);
+    pgr_free(text);
+}
+
 static void put_choice(const gen *g, size_t choice, const gen_prompt *p, const infer_chain *c, buf *out) {
     const char *text = c->text.data ? c->text.data : "";
     if (choice) buf_putc(out, ',');
@@ -160,14 +219,20 @@ static void put_choice(const gen *g, size_t choice, const gen_prompt *p, const i
         buf_puts(out, ",\"refusal\":null}");
     } else {
         buf all = {0};
-        if (g->echo) buf_add(&all, p->text, p->n_text);
+        if (g->echo) add_prompt(g, p, &all);
         buf_add(&all, text, c->text.n);
         buf_puts(out, "\"text\":");
         json_put_string(out, all.data ? all.data : "", all.n);
         out->failed |= all.failed;
         buf_free(&all);
     }
-    put_logprobs(g, &(written){c->tokens.v, c->logprobs, c->tops, c->tokens.n, g->r.n_top}, out);
+    const ids *read = &p->result->prompt;
+    written parts[] = {{read->v, p->logprobs, p->tops, read->n, g->r.n_top, true},
+                       {c->tokens.v, c->logprobs, c->tops, c->tokens.n, g->r.n_top, false}};
+    if (g->echo)
+        put_logprobs(g, parts, 2, out);
+    else
+        put_logprobs(g, parts + 1, 1, out);
     put_finish(c, out);
 }
 
@@ -212,7 +277,7 @@ void gen_put_piece(const gen *g, size_t choice, const infer_event *e, buf *out) 
     buf_printf(out, g->chat ? "{\"index\":%zu,\"delta\":{\"content\":" : "{\"index\":%zu,\"text\":", choice);
     json_put_string(out, e->text, e->n_text);
     if (g->chat) buf_puts(out, "}");
-    put_logprobs(g, &(written){e->tokens, e->logprobs, e->tops, e->n_token, g->r.n_top}, out);
+    put_logprobs(g, &(written){e->tokens, e->logprobs, e->tops, e->n_token, g->r.n_top, false}, 1, out);
     buf_puts(out, ",\"finish_reason\":null}");
     end_event(g, out);
 }

@@ -37,10 +37,11 @@ static bool read_sampling(gen *g, call *c, const json_t *o) {
 static bool read_limits(gen *g, call *c, const json_t *o) {
     int64_t n = 1, most = 0;
     const char *limit = g->chat && body_get(o, "max_completion_tokens") ? "max_completion_tokens" : "max_tokens";
-    if (!body_integer(c, o, "n", 1, GEN_SAMPLES, &n) || !body_integer(c, o, limit, 1, 1 << 24, &most)
+    if (!body_integer(c, o, "n", 1, GEN_SAMPLES, &n) || !body_integer(c, o, limit, g->chat ? 1 : 0, 1 << 24, &most)
         || !body_flag(c, o, "ignore_eos", &g->r.ignore_eos))
         return false;
     g->r.n_sample = (size_t)n;
+    g->alone = most == 0 && body_get(o, limit);
     g->r.shorten = most == 0;
     g->r.max_tokens = most ? (size_t)most : g->chat ? GEN_TOKENS : 16; /* 16: OpenAI's for completions */
     const char **stops = NULL;
@@ -206,19 +207,21 @@ static bool read_prompts(gen *g, call *c, const json_t *o) {
     return true;
 }
 
+/* The prompt's log-probabilities are read by themselves, behind what is written. */
 static bool read_echo(gen *g, call *c, const json_t *o) {
     if (!body_flag(c, o, "echo", &g->echo)) return false;
-    if (!g->echo) return true;
-    if (g->logprobs || g->stream) {
-        call_refuse(c, "echo", "echo: not with logprobs or stream");
+    if (g->alone && !g->echo) {
+        call_refuse(c, "max_tokens", "max_tokens: found 0, expected at least 1 without echo");
         return false;
     }
-    for (size_t i = 0; i < g->n_prompt; i++)
-        if (g->prompts[i].tokens) {
-            call_refuse(c, "echo", "echo: expected prompts of text");
-            return false;
-        }
-    return true;
+    if (g->echo && g->stream) {
+        call_refuse(c, "echo", "echo: not with stream");
+        return false;
+    }
+    bool can = engine_about(call_server(c)->what.engine)->can & ENGINE_LOGPROBS;
+    if (!g->echo || !g->logprobs || can) return true;
+    call_fail(c, 501, "invalid_request_error", "echo", "no_logprobs", "echo: this engine reads no given text");
+    return false;
 }
 
 /* ---- all of it ---- */

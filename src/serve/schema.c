@@ -1,5 +1,6 @@
 /* schema.c - a schema is written as one nested expression: references are put in place, as grammars without recursion
- * (infer/grammar.h) have to. */
+ * (infer/grammar.h) have to. A schema that holds itself is written out to a depth; below it what may be missing is: an
+ * optional property, the items of a list, one of several alternatives. */
 #include "serve/schema.h"
 
 #include <string.h>
@@ -7,7 +8,8 @@
 #include "base/text.h"
 
 enum {
-    LEVELS_MOST = 24,        /* of schemas in schemas: a reference that comes back to itself ends there */
+    LEVELS_MOST = 40,        /* of schemas in schemas */
+    SCHEMAS_MOST = 1 << 16,  /* that are written, those that are taken back counted */
     BYTES_MOST = 1 << 20,    /* of the grammar */
     PROPERTIES_MOST = 4096,  /* of an object: each is looked for among the required ones */
     BOUND_MOST = 1000000000, /* of a whole number */
@@ -20,8 +22,32 @@ typedef struct writing {
     const char *at;
     buf *out;
     int level;
+    long n_written;                    /* schemas */
+    const json_t *within[LEVELS_MOST]; /* (level) schemas that are being written, from the outermost */
     pgr_error *err;
 } writing;
+
+/* Inside only: here the schema would hold itself once more than SCHEMA_SELF times. */
+static const pgr_status TOO_DEEP = PGR_E_LIMIT;
+
+/* How far the writing was, to take back what turned out too deep. */
+typedef struct place {
+    size_t n;
+    int level;
+} place;
+
+static place place_of(const writing *w) {
+    return (place){w->out->n, w->level};
+}
+
+static bool take_back(writing *w, pgr_status *s, place to) {
+    if (*s != TOO_DEEP) return false;
+    if (w->out->data) w->out->data[to.n] = '\0';
+    w->out->n = to.n;
+    w->level = to.level;
+    *s = PGR_OK;
+    return true;
+}
 
 static pgr_status put_schema(writing *w, const json_t *schema);
 
@@ -144,13 +170,17 @@ static pgr_status check_keywords(const writing *w, const json_t *schema) {
 static pgr_status put_alternatives(writing *w, const json_t *list, const char *keyword,
                                    pgr_status (*put)(writing *, const json_t *)) {
     if (!json_is_array(list) || json_array_size(list) == 0) return wrong(w, keyword, "a list with something in it");
+    size_t n = 0;
     buf_puts(w->out, "(");
     for (size_t i = 0; i < json_array_size(list); i++) {
-        if (i) buf_puts(w->out, " | ");
-        PGR_TRY(put(w, json_array_get(list, i)));
+        place before = place_of(w);
+        if (n > 0) buf_puts(w->out, " | ");
+        pgr_status s = put(w, json_array_get(list, i));
+        if (s != PGR_OK && !take_back(w, &s, before)) return s;
+        n += w->out->n > before.n;
     }
     buf_puts(w->out, ")");
-    return PGR_OK;
+    return n > 0 ? PGR_OK : TOO_DEEP;
 }
 
 static pgr_status put_constant(writing *w, const json_t *v) {
@@ -271,12 +301,26 @@ static pgr_status put_or_any(writing *w, const json_t *schema) {
     return PGR_OK;
 }
 
-static pgr_status put_array(writing *w, const json_t *s) {
-    const json_t *items = json_object_get(s, "items"), *first = json_object_get(s, "prefixItems");
+/* lo to hi of them; hi -1: no end. */
+static pgr_status put_items(writing *w, const json_t *items, long lo, long hi) {
+    buf_puts(w->out, "\"[\" (");
+    PGR_TRY(put_or_any(w, items));
+    if (hi != 1) {
+        buf_puts(w->out, " (\", \" ");
+        PGR_TRY(put_or_any(w, items));
+        buf_puts(w->out, ")");
+        put_times(w->out, lo > 0 ? lo - 1 : 0, hi > 0 ? hi - 1 : hi);
+    }
+    buf_puts(w->out, lo > 0 ? ") \"]\"" : ")? \"]\"");
+    return PGR_OK;
+}
+
+static pgr_status put_array(writing *w, const json_t *schema) {
+    const json_t *items = json_object_get(schema, "items"), *first = json_object_get(schema, "prefixItems");
     size_t n_first = json_array_size(first);
     long lo, hi;
-    PGR_TRY(read_count(w, s, "minItems", 0, &lo));
-    PGR_TRY(read_count(w, s, "maxItems", first ? (long)n_first : -1, &hi));
+    PGR_TRY(read_count(w, schema, "minItems", 0, &lo));
+    PGR_TRY(read_count(w, schema, "maxItems", first ? (long)n_first : -1, &hi));
     if (first) { /* exactly these */
         if (!json_is_array(first) || n_first == 0) return wrong(w, "prefixItems", "a list with something in it");
         if (lo > (long)n_first || hi < (long)n_first || (items && !json_is_false(items)))
@@ -294,16 +338,10 @@ static pgr_status put_array(writing *w, const json_t *s) {
         buf_puts(w->out, "\"[]\"");
         return PGR_OK;
     }
-    buf_puts(w->out, lo > 0 ? "\"[\" (" : "\"[\" (");
-    PGR_TRY(put_or_any(w, items));
-    if (hi != 1) {
-        buf_puts(w->out, " (\", \" ");
-        PGR_TRY(put_or_any(w, items));
-        buf_puts(w->out, ")");
-        put_times(w->out, lo > 0 ? lo - 1 : 0, hi > 0 ? hi - 1 : hi);
-    }
-    buf_puts(w->out, lo > 0 ? ") \"]\"" : ")? \"]\"");
-    return PGR_OK;
+    place before = place_of(w);
+    pgr_status s = put_items(w, items, lo, hi);
+    if (lo == 0 && take_back(w, &s, before)) buf_puts(w->out, "\"[]\"");
+    return s;
 }
 
 static bool requires(const json_t *required, const char *key) {
@@ -343,14 +381,15 @@ static pgr_status put_pairs(writing *w, const json_t *s, void *at, bool others) 
         buf_puts(w->out, " ");
         return put_pairs(w, s, after, true);
     }
+    place before = place_of(w);
+    buf_puts(w->out, "(");
+    pgr_status put = put_pair(w, key, schema, others);
+    if (take_back(w, &put, before)) return put_pairs(w, s, after, others);
+    PGR_TRY(put);
     if (others) {
-        buf_puts(w->out, "(");
-        PGR_TRY(put_pair(w, key, schema, true));
         buf_puts(w->out, ")? ");
         return put_pairs(w, s, after, true);
     }
-    buf_puts(w->out, "(");
-    PGR_TRY(put_pair(w, key, schema, false));
     buf_puts(w->out, " ");
     PGR_TRY(put_pairs(w, s, after, true));
     buf_puts(w->out, " | ");
@@ -372,6 +411,16 @@ static pgr_status check_required(const writing *w, const json_t *required, const
     return PGR_OK;
 }
 
+/* Any names, each with a value by one schema. */
+static pgr_status put_named(writing *w, const json_t *schema) {
+    buf_puts(w->out, "\"{\" (string \": \" ");
+    PGR_TRY(put_or_any(w, schema));
+    buf_puts(w->out, " (\", \" string \": \" ");
+    PGR_TRY(put_or_any(w, schema));
+    buf_puts(w->out, ")*)? \"}\"");
+    return PGR_OK;
+}
+
 static pgr_status put_object(writing *w, const json_t *s) {
     json_t *properties = json_object_get(s, "properties");
     const json_t *more = json_object_get(s, "additionalProperties");
@@ -389,12 +438,10 @@ static pgr_status put_object(writing *w, const json_t *s) {
         buf_puts(w->out, "\"{}\"");
         return PGR_OK;
     }
-    buf_puts(w->out, "\"{\" (string \": \" ");
-    PGR_TRY(put_or_any(w, more));
-    buf_puts(w->out, " (\", \" string \": \" ");
-    PGR_TRY(put_or_any(w, more));
-    buf_puts(w->out, ")*)? \"}\"");
-    return PGR_OK;
+    place before = place_of(w);
+    pgr_status put = put_named(w, more);
+    if (take_back(w, &put, before)) buf_puts(w->out, "\"{}\"");
+    return put;
 }
 
 /* ---- a schema ---- */
@@ -422,13 +469,17 @@ static pgr_status put_type(writing *w, const json_t *schema, const char *type) {
 static pgr_status put_types(writing *w, const json_t *schema, const json_t *type) {
     if (json_is_string(type)) return put_type(w, schema, json_string_value(type));
     if (!json_is_array(type) || json_array_size(type) == 0) return wrong(w, "type", "a name or a list of names");
+    size_t n = 0;
     buf_puts(w->out, "(");
     for (size_t i = 0; i < json_array_size(type); i++) {
-        if (i) buf_puts(w->out, " | ");
-        PGR_TRY(put_type(w, schema, json_string_value(json_array_get(type, i))));
+        place before = place_of(w);
+        if (n > 0) buf_puts(w->out, " | ");
+        pgr_status s = put_type(w, schema, json_string_value(json_array_get(type, i)));
+        if (s != PGR_OK && !take_back(w, &s, before)) return s;
+        n += w->out->n > before.n;
     }
     buf_puts(w->out, ")");
-    return PGR_OK;
+    return n > 0 ? PGR_OK : TOO_DEEP;
 }
 
 static pgr_status put_known(writing *w, const json_t *s) {
@@ -457,10 +508,14 @@ static pgr_status put_schema(writing *w, const json_t *schema) {
     }
     if (!json_is_object(schema))
         return fail(w->err, PGR_E_FORMAT, "%s: found %s, expected a schema", w->at, json_kind(schema));
-    if (w->level == LEVELS_MOST) return unsupported(w, "$ref", "schemas that hold themselves are not supported");
-    if (w->out->n > BYTES_MOST) return unsupported(w, "$ref", "the schema's grammar is too large");
+    int own = 0;
+    for (int i = 0; i < w->level; i++) own += w->within[i] == schema;
+    if (own > SCHEMA_SELF) return TOO_DEEP;
+    if (w->level == LEVELS_MOST) return unsupported(w, "$ref", "the schema is nested too deep");
+    if (w->out->n > BYTES_MOST || ++w->n_written > SCHEMAS_MOST)
+        return unsupported(w, "$ref", "the schema's grammar is too large");
     PGR_TRY(check_keywords(w, schema));
-    w->level++;
+    w->within[w->level++] = schema;
     buf_puts(w->out, "(");
     PGR_TRY(put_known(w, schema));
     buf_puts(w->out, ")");
@@ -471,7 +526,12 @@ static pgr_status put_schema(writing *w, const json_t *schema) {
 pgr_status schema_grammar(const json_t *schema, const char *at, buf *out, pgr_error *err) {
     writing w = {.root = schema, .at = at, .out = out, .err = err};
     buf_puts(out, "root ::= ");
-    PGR_TRY(put_schema(&w, schema));
+    pgr_status s = put_schema(&w, schema);
+    if (s == TOO_DEEP)
+        return unsupported(&w, "$ref",
+                           "this schema holds itself and never ends, expected an optional property, a list or "
+                           "an alternative that ends it");
+    PGR_TRY(s);
     buf_puts(out, RULES);
     return out->failed ? fail_mem(err) : PGR_OK;
 }

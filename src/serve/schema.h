@@ -6,6 +6,9 @@
 
 #include "base/json.h"
 
+/* A schema that holds itself is written out so many levels deep in itself. */
+enum { SCHEMA_SELF = 3 };
+
 /* Appends a grammar (grammar.h) for the schema. at: what it is called in messages.
  * errors: PGR_E_UNSUPPORTED names the keyword, PGR_E_FORMAT what a keyword's value should be. */
 pgr_status schema_grammar(const json_t *schema, const char *at, buf *out, pgr_error *err);

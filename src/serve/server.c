@@ -109,6 +109,7 @@ static pgr_status open_parts(pgr_server *s, pgr_error *err) {
     PGR_TRY(routes_embed_add(s, err));
     PGR_TRY(routes_model_add(s, err));
     PGR_TRY(routes_labels_add(s, err));
+    PGR_TRY(routes_classify_add(s, err));
     PGR_TRY(routes_openapi_add(s, err));
     PGR_TRY(routes_page_add(s, err));
     PGR_TRY(routes_runs_add(s, err));

@@ -81,6 +81,7 @@ pgr_status routes_gen_add(pgr_server *s, pgr_error *err);      /* /v1/chat/compl
 pgr_status routes_embed_add(pgr_server *s, pgr_error *err);    /* /v1/embeddings, /pooling, /score, /rerank */
 pgr_status routes_model_add(pgr_server *s, pgr_error *err);    /* adapters, tokens */
 pgr_status routes_labels_add(pgr_server *s, pgr_error *err);   /* /generative_scoring */
+pgr_status routes_classify_add(pgr_server *s, pgr_error *err); /* /classify */
 pgr_status routes_openapi_add(pgr_server *s, pgr_error *err);  /* /openapi.json */
 pgr_status routes_page_add(pgr_server *s, pgr_error *err);     /* / and the page's files */
 pgr_status routes_runs_add(pgr_server *s, pgr_error *err);     /* /v1/runs */

@@ -77,6 +77,41 @@ static const struct {
     double bound;
 } dtypes[] = {{PGR_DTYPE_EXACT, 1.5e-4}, {PGR_DTYPE_F32, 1.5e-4}, {PGR_DTYPE_BF16, 0.45}, {PGR_DTYPE_INT8, 1.5}};
 
+/* The text that the template makes, by itself: the same tokens, the same score to the bit; its BOS is not doubled. */
+static void a_text_as_it_stands(void **state) {
+    (void)state;
+    size_t n_same = 0;
+    for (size_t f = 0; f < LEN(folders); f++) {
+        fixture x;
+        open_fixture(&x, folders[f], PGR_DTYPE_EXACT, 1);
+        float want[MAX], got;
+        size_t tokens[MAX], n;
+        score(&x, want, tokens);
+        for (size_t i = 0; i < x.n; i++) {
+            int32_t list[2048];
+            size_t n_id = json_array_size(x.ids[i]);
+            assert_true(n_id <= LEN(list));
+            for (size_t k = 0; k < n_id; k++) list[k] = (int32_t)json_integer_value(json_array_get(x.ids[i], k));
+            char *text = NULL;
+            size_t len;
+            pgr_error err;
+            assert_int_equal(pgr_detokenize(x.s->model, list, n_id, &text, &len, NULL), PGR_OK);
+            pgr_scalar_input alone = {NULL, 0, text};
+            if (pgr_scalar_score(x.s, &alone, 1, NULL, &got, &n, &err) != PGR_OK) fail_msg("%s", err.message);
+            if (n == tokens[i]) { /* a text that spells out control tokens is read as them: another one then */
+                assert_memory_equal(&got, &want[i], sizeof got);
+                n_same++;
+            }
+            pgr_free(text);
+        }
+        float none;
+        assert_int_equal(pgr_scalar_score(x.s, &(pgr_scalar_input){NULL, 0, ""}, 1, NULL, &none, NULL, NULL) == PGR_OK,
+                         tok_before(x.s->model->tok) > 0);
+        close_fixture(&x);
+    }
+    assert_true(n_same >= 6);
+}
+
 static void scores_equal_those_of_transformers(void **state) {
     (void)state;
     for (size_t f = 0; f < LEN(folders); f++)
@@ -289,6 +324,7 @@ static void every_failed_allocation_is_an_error(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(scores_equal_those_of_transformers),
+        cmocka_unit_test(a_text_as_it_stands),
         cmocka_unit_test(a_score_does_not_see_the_others),
         cmocka_unit_test(padding_at_the_end_is_not_read),
         cmocka_unit_test(what_is_too_long_has_no_score),

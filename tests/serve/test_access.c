@@ -6,9 +6,11 @@
 #include "people_fixture.h"
 
 #define BERT PGR_SOURCE_DIR "/tests/golden/hf-tiny-bert"
+#define HEAD PGR_SOURCE_DIR "/tests/golden/hf-tiny-scalar-llama"
 #define LORA PGR_SOURCE_DIR "/tests/golden/lora/llama-qv"
 
 static pgr_embedder *EMBEDDER;
+static pgr_scalar *SCALAR;
 static char AUDIT[120];
 
 static int setup(void **state) {
@@ -16,6 +18,8 @@ static int setup(void **state) {
     pgr_model_options mo = pgr_model_options_default();
     if (people_begin(state) != 0) return -1;
     if (pgr_embedder_open(BERT, &mo, &EMBEDDER, &err) != PGR_OK) fail_msg("%s", err.message);
+    if (pgr_scalar_open(HEAD, &mo, &SCALAR, &err) != PGR_OK) fail_msg("%s", err.message);
+    JUDGE.scalar = SCALAR;
     snprintf(AUDIT, sizeof AUDIT, "%s/audit.jsonl", scratch);
     pgr_serve_options o = people_options(true);
     o.audit_file = AUDIT;
@@ -31,6 +35,7 @@ static int setup(void **state) {
 static int teardown(void **state) {
     live_stop(&L);
     pgr_embedder_close(EMBEDDER);
+    pgr_scalar_close(SCALAR);
     return people_end(state);
 }
 
@@ -119,6 +124,8 @@ static const row ROWS[] = {
     {"POST", "/v1/score", NULL, TOKEN, "", TEXTS},
     {"POST", "/v1/score", "label_token_ids", TOKEN, "", LABEL},
     {"POST", "/generative_scoring", NULL, TOKEN, "", LABEL},
+    {"POST", "/classify", NULL, TOKEN, "", "{\"input\": \"a cat\"}"},
+    {"POST", "/v1/classify", NULL, TOKEN, "", "{\"input\": [\"a cat\"]}"},
     {"POST", "/rerank", NULL, TOKEN, "", RANK},
     {"POST", "/v1/rerank", NULL, TOKEN, "", RANK},
     {"POST", "/v2/rerank", NULL, TOKEN, "", RANK},

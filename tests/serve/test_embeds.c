@@ -1,15 +1,19 @@
 /* What the embedder answers, over real connections: vectors as pgr_embed gives them, in both formats; scores as their
- * cosines; rankings by them. */
+ * cosines; rankings by them. And what a
+ * score head answers. */
 #include <math.h>
 
 #include "live_server.h"
 
 #include "base/base64.h"
 
+#define HEAD PGR_SOURCE_DIR "/tests/golden/hf-tiny-scalar-llama"
 #define BERT PGR_SOURCE_DIR "/tests/golden/hf-tiny-bert"
 
 static live L;
 static pgr_embedder *EMBEDDER;
+static pgr_scalar *SCALAR;
+static pgr_judge_options JUDGE;
 
 static int begin_all(void **state) {
     pgr_error err = {0};
@@ -18,6 +22,10 @@ static int begin_all(void **state) {
     if (pgr_embedder_open(BERT, &mo, &EMBEDDER, &err) != PGR_OK) fail_msg("%s", err.message);
     pgr_serve_options o = live_options();
     live_listen(&L, &o);
+    if (pgr_scalar_open(HEAD, &mo, &SCALAR, &err) != PGR_OK) fail_msg("%s", err.message);
+    JUDGE = pgr_judge_options_default();
+    JUDGE.scalar = SCALAR;
+    L.what.judge = &JUDGE;
     L.what.embedder = EMBEDDER;
     live_start(&L);
     return 0;
@@ -26,6 +34,7 @@ static int begin_all(void **state) {
 static int end_all(void **state) {
     live_stop(&L);
     pgr_embedder_close(EMBEDDER);
+    pgr_scalar_close(SCALAR);
     return live_end(state);
 }
 
@@ -134,8 +143,53 @@ static void refuses(void **state) {
     buf_free(&body);
 }
 
+/* The library's scores, and sigmoid of them. */
+static void classifies(void **state) {
+    (void)state;
+    static const pgr_message turns[] = {{"system", "Be brief."}, {"user", "Where is Oslo?"}};
+    const pgr_scalar_input inputs[] = {{turns, 2, "In Norway."}, {NULL, 0, "a cat"}, {NULL, 0, "two dogs"}};
+    float want[3];
+    size_t tokens[3];
+    assert_int_equal(pgr_scalar_score(SCALAR, inputs, 3, NULL, want, tokens, NULL), PGR_OK);
+    json_t *v = post("/classify", "{\"model\":\"m\",\"input\":[\"a cat\",\"two dogs\"],\"use_activation\":false}");
+    for (size_t i = 0; i < 2; i++) {
+        json_t *probs = item(v, "data", i, "probs");
+        assert_int_equal(json_array_size(probs), 1);
+        assert_true((float)json_number_value(json_array_get(probs, 0)) == want[1 + i]); /* 9 digits: the same */
+        assert_string_equal(json_string_value(item(v, "data", i, "label")), "LABEL_0");
+    }
+    assert_int_equal(json_integer_value(json_object_get(json_object_get(v, "usage"), "prompt_tokens")),
+                     tokens[1] + tokens[2]);
+    json_decref(v);
+    v = post("/v1/classify",
+             "{\"messages\":[{\"role\":\"system\",\"content\":\"Be brief.\"},{\"role\":\"user\",\"content\":"
+             "\"Where is Oslo?\"},{\"role\":\"assistant\",\"content\":\"In Norway.\"}]}");
+    double p = json_number_value(json_array_get(item(v, "data", 0, "probs"), 0));
+    assert_true(fabs(p - 1 / (1 + exp(-(double)want[0]))) < 1e-8);
+    json_decref(v);
+    buf body = {0};
+    buf_puts(&body, "{\"input\":\"");
+    for (size_t i = 0; i < 2000; i++) buf_puts(&body, "many words ");
+    buf_puts(&body, "\"}");
+    expect_error(ask(&L, "POST", "/classify", body.data), 400, NULL); /* too long is not cut in silence */
+    buf_free(&body);
+    static const char *const wrong[] = {
+        "{}",
+        "{\"input\":[]}",
+        "{\"input\":[1,2]}",
+        "{\"input\":\"\\u0000\"}",
+        "{\"input\":\"a\",\"use_activation\":1}",
+        "{\"messages\":[]}",
+        "{\"messages\":[{\"role\":\"user\",\"content\":\"a\"}]}",
+        "{\"messages\":[{\"role\":\"user\",\"content\":\"a\"},{\"role\":\"user\",\"content\":\"b\"}]}",
+        "{\"messages\":[{\"role\":\"user\",\"content\":[]},{\"role\":\"assistant\",\"content\":\"b\"}]}"};
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
+        expect_error(ask(&L, "POST", "/classify", wrong[i]), 400, NULL);
+    expect_error(ask(&L, "POST", "/classify", "{\"input\":\"a\",\"deadline_s\":1e-9}"), 504, "deadline");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(gives_vectors), cmocka_unit_test(scores_and_ranks),
-                                       cmocka_unit_test(refuses)};
+                                       cmocka_unit_test(refuses), cmocka_unit_test(classifies)};
     return cmocka_run_group_tests(tests, begin_all, end_all);
 }

@@ -68,6 +68,28 @@ static void lets_through_what_is_valid(void **state) {
          "\"required\":[\"a\"]}]}",
          {"{\"a\": [1, \"x\"]}", "{\"a\": {\"b\": null}}", "{\"a\": 1}"},
          {"{}"}},
+        /* schemas that hold themselves: three levels deep in themselves, and no more */
+        {"{\"type\":\"object\",\"properties\":{\"v\":{\"const\":1},\"next\":{\"$ref\":\"#\"}},\"required\":[\"v\"]}",
+         {"{\"v\": 1}", "{\"v\": 1, \"next\": {\"v\": 1}}",
+          "{\"v\": 1, \"next\": {\"v\": 1, \"next\": {\"v\": 1, \"next\": {\"v\": 1}}}}"},
+         {"{\"v\": 1, \"next\": {}}", "{\"v\": 1, \"next\": 1}",
+          "{\"v\": 1, \"next\": {\"v\": 1, \"next\": {\"v\": 1, \"next\": {\"v\": 1, \"next\": {\"v\": 1}}}}}"}},
+        {"{\"$ref\":\"#/$defs/n\",\"$defs\":{\"n\":{\"type\":\"object\",\"properties\":{\"n\":{\"type\":\"string\"},"
+         "\"of\":{\"type\":\"array\",\"items\":{\"$ref\":\"#/$defs/n\"}}},\"required\":[\"n\",\"of\"]}}}",
+         {"{\"n\": \"a\", \"of\": []}",
+          "{\"n\": \"a\", \"of\": [{\"n\": \"b\", \"of\": []}, {\"n\": \"\", \"of\": []}]}"},
+         {"{\"n\": \"a\"}", "{\"n\": \"a\", \"of\": [1]}"}},
+        {"{\"anyOf\":[{\"type\":\"integer\"},{\"type\":\"array\",\"items\":{\"$ref\":\"#\"},\"minItems\":2,"
+         "\"maxItems\":2}]}",
+         {"1", "[1, 2]", "[[1, 2], [3, [4, 5]]]"},
+         {"[1]", "[]", "[1, 2, 3]"}},
+        {"{\"type\":\"object\",\"properties\":{\"left\":{\"anyOf\":[{\"$ref\":\"#\"},{\"type\":\"null\"}]}},"
+         "\"required\":[\"left\"]}",
+         {"{\"left\": null}", "{\"left\": {\"left\": null}}"},
+         {"{}", "{\"left\": {}}"}},
+        {"{\"type\":[\"string\",\"object\"],\"additionalProperties\":{\"$ref\":\"#\"}}",
+         {"\"a\"", "{\"a\": {\"b\": \"c\"}}", "{\"a\": {\"b\": {\"c\": {}}}}"},
+         {"{\"a\": 1}"}},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         grammar *g = compile(rows[i].schema, false);
@@ -90,7 +112,8 @@ static void names_what_it_lacks(void **state) {
         {"{\"not\":{}}", "not"},
         {"{\"type\":\"string\",\"format\":\"email\"}", "format"},
         {"{\"$ref\":\"#\"}", "$ref"},
-        {"{\"$ref\":\"#/$defs/x\",\"$defs\":{\"x\":{\"items\":{\"$ref\":\"#/$defs/x\"}}}}", "$ref"},
+        {"{\"type\":\"object\",\"properties\":{\"a\":{\"$ref\":\"#\"}},\"required\":[\"a\"]}", "never ends"},
+        {"{\"anyOf\":[{\"$ref\":\"#\"},{\"type\":\"array\",\"items\":{\"$ref\":\"#\"},\"minItems\":1}]}", "never ends"},
         {"{\"$ref\":\"other.json\"}", "$ref"},
         {"{\"type\":\"thing\"}", "type"},
         {"{\"type\":[]}", "type"},
@@ -156,10 +179,27 @@ static void any_object_and_choices(void **state) {
     grammar_unref(g);
 }
 
+/* Each of many properties holds the schema, and a last one never ends: refused soon, not tried in every order. */
+static void one_that_would_be_tried_for_ever(void **state) {
+    (void)state;
+    buf text = {0}, out = {0};
+    json_t *v = NULL;
+    pgr_error err = {0};
+    buf_puts(&text, "{\"type\":\"object\",\"properties\":{");
+    for (int i = 0; i < 60; i++) buf_printf(&text, "\"p%d\":{\"$ref\":\"#\"},", i);
+    buf_puts(&text, "\"z\":{\"$ref\":\"#\"}},\"required\":[\"z\"]}");
+    assert_int_equal(json_parse(text.data, text.n, "schema", 1, &v, &err), PGR_OK);
+    assert_int_equal(schema_grammar(v, "at", &out, &err), PGR_E_UNSUPPORTED);
+    json_decref(v);
+    buf_free(&out);
+    buf_free(&text);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(lets_through_what_is_valid), cmocka_unit_test(names_what_it_lacks),
-        cmocka_unit_test(refuses_too_many_properties), cmocka_unit_test(any_object_and_choices)};
+        cmocka_unit_test(one_that_would_be_tried_for_ever), cmocka_unit_test(refuses_too_many_properties),
+        cmocka_unit_test(any_object_and_choices)};
     json_setup();
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

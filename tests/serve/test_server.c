@@ -566,11 +566,15 @@ static void many_at_once(void **state) {
     pthread_t threads[8];
     for (int i = 0; i < 8; i++) assert_int_equal(pthread_create(&threads[i], NULL, ask_often, &l), 0);
     for (int i = 0; i < 8; i++) pthread_join(threads[i], NULL);
-    reply r = ask(&l, "GET", "/metrics", NULL);
-    assert_non_null(strstr(r.body.data, "pgenrm_requests_total{route=\"/write\",status=\"200\"} 80\n"));
-    assert_non_null(strstr(r.body.data, "pgenrm_request_seconds_count{route=\"/write\"} 80\n"));
-    assert_non_null(strstr(r.body.data, "pgenrm_queue_length 0\n"));
-    reply_free(&r);
+    static const char *const counts[] = {"pgenrm_requests_total{route=\"/write\",status=\"200\"} 80\n",
+                                         "pgenrm_request_seconds_count{route=\"/write\"} 80\n",
+                                         "pgenrm_queue_length 0\n"};
+    for (size_t i = 0; i < 3;
+         poll(NULL, 0, 2)) { /* a call is counted, and its task dropped, after its answer is sent */
+        reply r = ask(&l, "GET", "/metrics", NULL);
+        while (i < 3 && strstr(r.body.data, counts[i])) i++;
+        reply_free(&r);
+    }
     live_stop(&l);
 }
 

@@ -79,10 +79,10 @@ def alike(scores, results):
 
 
 def alone(asked, results):
-    """Seconds of what is Python's: requests to C, results to dataclasses."""
-    _, requests_s, _ = clocked(lambda: parsed(asked))
+    """CPU seconds of what is Python's: requests to C, results to dataclasses."""
+    _, _, requests_s = clocked(lambda: parsed(asked))
     texts = [json.dumps(r.raw) for r in results]
-    _, results_s, _ = clocked(lambda: [Result.of(json.loads(t), a) for t, a in zip(texts, asked)])
+    _, _, results_s = clocked(lambda: [Result.of(json.loads(t), a) for t, a in zip(texts, asked)])
     return requests_s + results_s
 
 
@@ -104,12 +104,13 @@ def main():
             continue  # the first touches memory and files
         rows.append((got[0][1], got[1][1], got[0][2], got[1][2]))
         own.append(alone(asked, got[1][0]))
-        print(f"round {k}: C {got[0][1]:.3f} s ({got[0][2]:.3f} CPU), Python {got[1][1]:.3f} s ({got[1][2]:.3f} CPU)")
+        print(f"round {k}: C {got[0][1]:.3f} s ({got[0][2]:.3f} CPU), Python {got[1][1]:.3f} s ({got[1][2]:.3f} CPU), "
+              f"of that Python's alone {1e3 * own[-1]:.1f} ms")
     c, p, c_cpu, p_cpu = (statistics.median(column) for column in zip(*rows))
     ours = statistics.median(own)
     print(f"median of {a.rounds}: Python over C {100 * (p / c - 1):+.2f} % of the clock, "
           f"{100 * (p_cpu / c_cpu - 1):+.2f} % of CPU; what is Python's alone takes {1e3 * ours:.1f} ms, "
-          f"{100 * ours / c:.2f} % of the C call")
+          f"{100 * ours / c_cpu:.2f} % of the C call's CPU")
 
     asked = requests(a.requests, a.rounds + 1)
     batch, _, _ = by_python(c_judge, asked)

@@ -40,6 +40,11 @@ class Alone(WithJudge):
         self.assertEqual(verdict(one), verdict(self.judge.score(user, turns, asked["responses"], id="r2", seed=2)))
         self.assertEqual([r.text for r in one.responses], asked["responses"])
         self.assertEqual((one.query, one.id, len(one.scores)), (asked["query"], "r2", 2))
+        raw = {**one.raw, "seconds": 3, "criteria": [{"name": "c", "weight": 1, "share": None, "contested": False,
+                                                      "reason": "", "scores": [4, None]}]}
+        whole = pgenrm.Result.of(raw)  # numbers that happen to be whole are numbers like the others
+        self.assertEqual([type(x) for x in (whole.seconds, whole.criteria[0].weight, *whole.criteria[0].scores)],
+                         [float, float, float, type(None)])
 
     def test_settings_count(self) -> None:
         asked = request(0)

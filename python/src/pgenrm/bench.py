@@ -20,6 +20,8 @@ SHOWN = (("method", "method"), ("accuracy", "accuracy"), ("over longest", "over_
          ("own - stranger", "over_stranger"), ("log loss", "log_loss"), ("ties", "ties"), ("failures", "failures"),
          ("pairs", "pairs"), ("seconds", "seconds"))
 
+COUNTS = ("ties", "failures", "pairs")
+
 
 def _name(r: Mapping[str, Any]) -> str:
     chains = ",".join(f"{k.title()}-{r[k]}" for k in ("ind", "pro") if r[k])
@@ -33,7 +35,7 @@ def _cell(r: Mapping[str, Any], key: str) -> str:
         return _name(r)
     if value is None:
         return "–"
-    if isinstance(value, int):
+    if key in COUNTS:
         return f"{value:,}"
     sign = "+" if key.startswith("over_") else ""
     return f"{value:{sign}.3f}" + (f" ± {error:.3f}" if error is not None else "")

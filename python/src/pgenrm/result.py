@@ -8,10 +8,27 @@ from typing import Any, Mapping, TypeVar
 T = TypeVar("T")
 
 
+def as_float(v: Any) -> Any:
+    """JSON writes a number that happens to be whole without a point."""
+    return float(v) if isinstance(v, int) else [as_float(x) for x in v] if isinstance(v, list) else v
+
+
+REAL = ("float", "float | None", "list[float | None]")
+_KNOWN: dict[Any, dict[str, bool]] = {}
+
+
+def _fields(kind: Any) -> dict[str, bool]:
+    """The names of a dataclass's fields: whether one is a real number, or a list of them."""
+    if kind not in _KNOWN:
+        _KNOWN[kind] = {f.name: str(f.type) in REAL for f in fields(kind)}
+    return _KNOWN[kind]
+
+
 def made(kind: type[T], data: Mapping[str, Any], **more: Any) -> T:
     """Of the keys that the dataclass has; ones that are left out have its default."""
-    names = {f.name for f in fields(kind)}  # type: ignore[arg-type]
-    return kind(**{**{k: v for k, v in data.items() if k in names}, **more})
+    real = _fields(kind)
+    given = {**{k: v for k, v in data.items() if k in real}, **more}
+    return kind(**{k: as_float(v) if real[k] else v for k, v in given.items()})
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import unittest
 from here import ROOT
 
 import pgenrm
-from pgenrm._native import ffi, lib
+from pgenrm._native import KINDS, ffi, lib
 
 
 def is_whole(name: str) -> bool:
@@ -50,6 +50,11 @@ class Declared(unittest.TestCase):
             by_compiler = subprocess.run([made], check=True, capture_output=True, text=True).stdout.splitlines()
         self.assertEqual(by_compiler, by_cffi())
         self.assertGreater(len(by_compiler), 500)  # that the list is not empty
+
+    def test_every_status_is_an_exception_of_its_own(self) -> None:
+        statuses = {int(getattr(lib, n)) for n in dir(lib) if n.startswith(("PGR_E_", "PGR_OK"))}
+        self.assertEqual(statuses, {0, *KINDS})
+        self.assertEqual(len(set(KINDS.values())), len(KINDS))
 
     def test_every_function_is_there(self) -> None:
         functions = [n for n in dir(lib) if n.startswith("pgr_")]

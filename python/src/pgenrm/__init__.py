@@ -11,7 +11,7 @@ docs/python.md has the rest.
 """
 from ._calls import Progress
 from ._native import (ArgumentError, Cancelled, DeadlinePassed, Error, FileError, FormatError, LimitExceeded,
-                      OutOfMemory, Unsupported)
+                      OutOfMemory, RemoteError, Unsupported)
 from .bench import Report, bench
 from .embedder import Embedder
 from .judge import Judge
@@ -22,7 +22,7 @@ from .store import Imported, Store, UserRow
 from .user import Pair, User
 
 __version__ = "0.1.0"
-__all__ = ["ArgumentError", "Cancelled", "Chain", "Chains", "Clip", "Criterion", "DeadlinePassed", "Embedder", "Error",
-           "FileError", "FormatError", "Imported", "Judge", "Labelled", "LimitExceeded", "Neighbour", "OutOfMemory",
-           "Pair", "Progress", "Prototype", "Prototypes", "Report", "Response", "Result", "Store", "Unsupported",
-           "Usage", "User", "UserRow", "bench", "label"]
+__all__ = ["ArgumentError", "Cancelled", "Chain", "Chains", "Clip", "Criterion", "DeadlinePassed", "Embedder",
+           "Error", "FileError", "FormatError", "Imported", "Judge", "Labelled", "LimitExceeded", "Neighbour",
+           "OutOfMemory", "Pair", "Progress", "Prototype", "Prototypes", "RemoteError", "Report", "Response",
+           "Result", "Store", "Unsupported", "Usage", "User", "UserRow", "bench", "label"]

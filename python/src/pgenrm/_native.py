@@ -51,8 +51,12 @@ class DeadlinePassed(Error):
     """PGR_E_DEADLINE"""
 
 
+class RemoteError(Error):
+    """PGR_E_REMOTE: a server that was asked did not give it."""
+
+
 KINDS: dict[int, type[Error]] = {-1: ArgumentError, -2: OutOfMemory, -3: FileError, -4: FormatError, -5: Unsupported,
-                                 -6: LimitExceeded, -7: Cancelled, -8: DeadlinePassed}
+                                 -6: LimitExceeded, -7: Cancelled, -8: DeadlinePassed, -9: RemoteError}
 
 
 def _folder() -> pathlib.Path:

@@ -96,6 +96,8 @@ class Chain:
     scores: list[float | None]
     tokens: int
     seed: int
+    arithmetic_wrong: bool = False
+    """The totals that it states are not its weighted sums."""
 
 
 @dataclass(frozen=True)

@@ -124,6 +124,15 @@ class Store:
         with self.lock:
             check(lib.pgr_user_forget(self.handle, cstrings(ids, keep), len(ids), err), err)
 
+    def forget_pair(self, user: str, query: str, chosen: str, rejected: str) -> int:
+        """The pairs of a user with this question (of a dialogue the last turn) and these responses: how many went."""
+        keep: list[Any] = []
+        texts = [cstring(t, keep) for t in (user, query, chosen, rejected)]
+        n, err = ffi.new("size_t *"), new_error()
+        with self.lock:
+            check(lib.pgr_user_forget_pair(self.handle, *texts, n, err), err)
+        return int(n[0])
+
     # ---- what is there ----
 
     def users(self) -> list[UserRow]:

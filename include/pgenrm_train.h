@@ -299,7 +299,7 @@ typedef enum pgr_process { /* who says how much of the user's criteria a chain c
     PGR_PROCESS_SERVER,
 } pgr_process;
 
-typedef struct pgr_server { /* that speaks OpenAI's chat completions */
+typedef struct pgr_teacher_server { /* that speaks OpenAI's chat completions */
     const char *url;        /* "http://HOST:PORT/v1"; NULL: none */
     const char *model;      /* NULL: the first of /v1/models */
     const char *key;        /* bearer token; NULL: $OPENAI_API_KEY where that is set */
@@ -307,7 +307,7 @@ typedef struct pgr_server { /* that speaks OpenAI's chat completions */
     size_t jobs;            /* questions at once */
     size_t max_tokens;      /* all answers together; 0: no limit. When it is used up, no question is asked any more */
     double temperature;
-} pgr_server;
+} pgr_teacher_server;
 
 typedef struct pgr_text_grpo {
     size_t samples;      /* chains of a pair, half of them in each order of the responses */
@@ -341,7 +341,7 @@ typedef struct pgr_text_options {
     size_t eval_limit;        /* pairs */
     bool one_order;           /* a pair's responses are shown in one random order, not in both */
     double tau;               /* margins are divided by it */
-    pgr_server server;
+    pgr_teacher_server server;
     /* psi */
     pgr_teacher teacher;
     size_t pairs;             /* that chains are written for; 0: all */

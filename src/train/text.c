@@ -159,7 +159,7 @@ static pgr_status text_open(text *t, pgr_model *m, const pgr_text_options *o, pg
 static void text_close(text *t) {
     psi_set_free(&t->set);
     psi_set_free(&t->eval);
-    remote_close(t->remote);
+    teacher_close(t->teacher);
     pgr_engine_free(t->e);
     frame_close(t->frame);
     buf_free(&t->grammar);
@@ -204,7 +204,7 @@ static pgr_status open_server(text *t, pgr_error *err) {
     buf folder = {0};
     if (!asks_server(t->o)) return PGR_OK;
     buf_printf(&folder, "%s/answers", t->o->train.out);
-    pgr_status s = folder.failed ? fail_mem(err) : remote_open(&t->o->server, folder.data, &t->remote, err);
+    pgr_status s = folder.failed ? fail_mem(err) : teacher_open(&t->o->server, folder.data, &t->teacher, err);
     buf_free(&folder);
     return s;
 }

@@ -6,7 +6,7 @@
 #include "judge/frame.h"
 #include "train/chain_pass.h"
 #include "train/psi_data.h"
-#include "train/remote.h"
+#include "train/teacher.h"
 
 enum { TEXT_RESPONSES = 2, TEXT_CHOSEN = 0 /* index of the chosen response in a request */ };
 
@@ -33,7 +33,7 @@ typedef struct text {
     size_t max_tokens;    /* of a chain, its end counted */
     size_t want_history;
     text_chain (*chains)[2]; /* (set.n_pair) by order of the responses */
-    remote *remote;       /* NULL: no server */
+    teacher *teacher;     /* NULL: no server */
     float *reference;     /* the adapter's values of the reference; NULL: not read yet */
     arena arena;
 } text;

@@ -109,14 +109,14 @@ static pgr_status write_own(teaching *g, task *tasks, size_t n, arena *a, pgr_er
 
 static pgr_status write_by_server(teaching *g, task *tasks, size_t n, arena *a, pgr_error *err) {
     size_t tries = g->t->o->tries;
-    remote_ask *asks = arena_array(a, n * tries, sizeof *asks);
+    teacher_ask *asks = arena_array(a, n * tries, sizeof *asks);
     if (!asks) return fail_mem(err);
     for (size_t i = 0; i < n * tries; i++)
-        asks[i] = (remote_ask){.messages = tasks[i / tries].prompt.messages,
-                               .n_message = tasks[i / tries].prompt.n_message,
-                               .number = i % tries,
-                               .max_tokens = g->t->max_tokens};
-    PGR_TRY(remote_run(g->t->remote, asks, n * tries, &g->r->o->watch, a, err));
+        asks[i] = (teacher_ask){.messages = tasks[i / tries].prompt.messages,
+                                .n_message = tasks[i / tries].prompt.n_message,
+                                .number = i % tries,
+                                .max_tokens = g->t->max_tokens};
+    PGR_TRY(teacher_run(g->t->teacher, asks, n * tries, &g->r->o->watch, a, err));
     for (size_t i = 0; i < n * tries; i++)
         if (asks[i].answer) PGR_TRY(consider(g, &tasks[i / tries], asks[i].answer, strlen(asks[i].answer), a, err));
     return PGR_OK;

@@ -207,11 +207,11 @@ static pgr_status ask_self(text *t, train_run *r, const infer_message *questions
 static pgr_status ask_server(text *t, train_run *r, const infer_message *questions, size_t n, double *out,
                              pgr_error *err) {
     arena a = {0};
-    remote_ask *asks = arena_array(&a, n, sizeof *asks);
+    teacher_ask *asks = arena_array(&a, n, sizeof *asks);
     pgr_status s = asks ? PGR_OK : fail_mem(err);
     for (size_t i = 0; s == PGR_OK && i < n; i++)
-        asks[i] = (remote_ask){.messages = &questions[i], .n_message = 1, .max_tokens = JUDGE_TOKENS};
-    if (s == PGR_OK) s = remote_run(t->remote, asks, n, &r->o->watch, &a, err);
+        asks[i] = (teacher_ask){.messages = &questions[i], .n_message = 1, .max_tokens = JUDGE_TOKENS};
+    if (s == PGR_OK) s = teacher_run(t->teacher, asks, n, &r->o->watch, &a, err);
     for (size_t i = 0; s == PGR_OK && i < n; i++) {
         const char *answer = asks[i].answer ? asks[i].answer : "";
         size_t at = strcspn(answer, "0123456789");

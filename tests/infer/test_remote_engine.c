@@ -386,6 +386,33 @@ static void test_deadline(void **state) {
     server_stop(f.s);
 }
 
+/* A server of our own is told the deadline and gives what it has: all chains in one request, and those that it had to
+ * cut are late, not short. A chain that ended at a stop text "deadline" is whole. */
+static void test_told_deadline(void **state) {
+    (void)state;
+    static const char RAW[] = "{\"choices\":[{\"index\":0,\"message\":{\"content\":\"a\"},\"finish_reason\":\"stop\","
+                              "\"stop_reason\":\"deadline\"},{\"index\":1,\"message\":{\"content\":\"b\"},"
+                              "\"finish_reason\":\"length\",\"stop_reason\":\"deadline\"}]}";
+    chat_server f = {.texts = {"a"}, .n = 1};
+    chat_begin(&f, "pgenrm");
+    pgr_engine *e = connect_to(f.url, NULL);
+    infer_request r = request(2);
+    r.deadline_s = 30;
+    f.raw = RAW;
+    infer_output out = run(e, &r);
+    assert_int_equal(f.n_asked, 1);
+    assert_int_equal(out.chains[0].finish, PGR_FINISH_STOP);
+    assert_int_equal(out.chains[1].finish, PGR_FINISH_DEADLINE);
+    json_t *last = json_loads(f.last, 0, NULL);
+    double told = json_number_value(json_object_get(last, "deadline_s"));
+    assert_true(told > 0 && told < 30);
+    assert_int_equal(json_integer_value(json_object_get(last, "n")), 2);
+    json_decref(last);
+    infer_output_free(&out);
+    pgr_engine_free(e);
+    server_stop(f.s);
+}
+
 /* Two addresses, one of which dies: all chains come from the other one. A third with another model is an error. */
 static void test_addresses(void **state) {
     (void)state;
@@ -578,11 +605,11 @@ static void test_memory(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_chains),    cmocka_unit_test(test_less),     cmocka_unit_test(test_grammar),
-        cmocka_unit_test(test_holes),     cmocka_unit_test(test_trigger),  cmocka_unit_test(test_places),
-        cmocka_unit_test(test_lies),      cmocka_unit_test(test_budget),   cmocka_unit_test(test_deadline),
-        cmocka_unit_test(test_addresses), cmocka_unit_test(test_refusals), cmocka_unit_test(test_tokens),
-        cmocka_unit_test(test_estimate),  cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_chains),        cmocka_unit_test(test_less),      cmocka_unit_test(test_grammar),
+        cmocka_unit_test(test_holes),         cmocka_unit_test(test_trigger),   cmocka_unit_test(test_places),
+        cmocka_unit_test(test_lies),          cmocka_unit_test(test_budget),    cmocka_unit_test(test_deadline),
+        cmocka_unit_test(test_told_deadline), cmocka_unit_test(test_addresses), cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_tokens),        cmocka_unit_test(test_estimate),  cmocka_unit_test(test_memory),
     };
     json_setup();
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,5 +1,5 @@
-/* remote.c - questions as jobs of a net_client, begun as the budget allows. */
-#include "train/remote.h"
+/* teacher.c - questions as jobs of a net_client, begun as the budget allows. */
+#include "train/teacher.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -16,18 +16,18 @@
 
 enum { POLL_MS = 50 };
 
-struct remote {
-    pgr_server o;
+struct teacher {
+    pgr_teacher_server o;
     net_client *net;
     char *url, *model, *cache; /* url: of the questions */
-    remote_usage used;
+    teacher_usage used;
 };
 
 typedef enum question_state { WAITS, RUNS, ANSWERED, REFUSED } question_state;
 
 typedef struct question {
-    remote *r;
-    remote_ask *ask;
+    teacher *r;
+    teacher_ask *ask;
     question_state state;
     buf body; /* what is posted */
     net_job job;
@@ -37,7 +37,7 @@ typedef struct question {
 /* ---- opening ---- */
 
 /* The first of the server's models. */
-static pgr_status find_model(remote *r, pgr_error *err) {
+static pgr_status find_model(teacher *r, pgr_error *err) {
     net_job job = {.path = "/models"};
     const char *at = net_address(r->net, 0);
     json_t *v = NULL;
@@ -58,7 +58,7 @@ static char *joined(const char *a, size_t n, const char *b) {
     return out;
 }
 
-static pgr_status open_texts(remote *r, const char *folder, pgr_error *err) {
+static pgr_status open_texts(teacher *r, const char *folder, pgr_error *err) {
     size_t n = strlen(r->o.url);
     while (n > 0 && r->o.url[n - 1] == '/') n--;
     r->url = joined(r->o.url, n, "/chat/completions");
@@ -70,9 +70,9 @@ static pgr_status open_texts(remote *r, const char *folder, pgr_error *err) {
     return fail(err, PGR_E_IO, "%s: cannot be made: %s", r->cache, strerror_r(errno, why, sizeof why));
 }
 
-pgr_status remote_open(const pgr_server *o, const char *folder, remote **out, pgr_error *err) {
+pgr_status teacher_open(const pgr_teacher_server *o, const char *folder, teacher **out, pgr_error *err) {
     net_options how = {.urls = o->url, .key = o->key ? o->key : net_usual_key(), .jobs = o->jobs};
-    remote *r = mem_zero(1, sizeof *r);
+    teacher *r = mem_zero(1, sizeof *r);
     if (!r) return fail_mem(err);
     r->o = *o;
     pgr_status s = net_open(&how, &r->net, err);
@@ -81,11 +81,11 @@ pgr_status remote_open(const pgr_server *o, const char *folder, remote **out, pg
     if (s == PGR_OK)
         *out = r;
     else
-        remote_close(r);
+        teacher_close(r);
     return s;
 }
 
-void remote_close(remote *r) {
+void teacher_close(teacher *r) {
     if (!r) return;
     net_close(r->net);
     mem_free(r->url);
@@ -94,14 +94,14 @@ void remote_close(remote *r) {
     mem_free(r);
 }
 
-remote_usage remote_used(const remote *r) {
+teacher_usage teacher_used(const teacher *r) {
     return r->used;
 }
 
 /* ---- the cache ---- */
 
 static pgr_status make_body(question *q, pgr_error *err) {
-    const remote_ask *a = q->ask;
+    const teacher_ask *a = q->ask;
     buf_puts(&q->body, "{\"model\":");
     json_put_string(&q->body, q->r->model, strlen(q->r->model));
     buf_puts(&q->body, ",\"messages\":[");
@@ -201,7 +201,7 @@ static pgr_status take_end(question *q, arena *a, pgr_error *err) {
 /* ---- all of them ---- */
 
 /* Starts what may start. *open: questions that are not settled. What is in flight may spend all that it may write. */
-static void start_some(remote *r, question *list, size_t n, size_t *open) {
+static void start_some(teacher *r, question *list, size_t n, size_t *open) {
     size_t running = 0;
     uint64_t reserved = 0;
     *open = 0;
@@ -225,13 +225,13 @@ static void start_some(remote *r, question *list, size_t n, size_t *open) {
     }
 }
 
-static pgr_status move(remote *r, arena *a, pgr_error *err) {
+static pgr_status move(teacher *r, arena *a, pgr_error *err) {
     PGR_TRY(net_step(r->net, POLL_MS, err));
     for (net_job *j; (j = net_ended(r->net));) PGR_TRY(take_end(j->tag, a, err));
     return PGR_OK;
 }
 
-pgr_status remote_run(remote *r, remote_ask *asks, size_t n, const pgr_watch *watch, arena *a, pgr_error *err) {
+pgr_status teacher_run(teacher *r, teacher_ask *asks, size_t n, const pgr_watch *watch, arena *a, pgr_error *err) {
     question *list = mem_zero(n + 1, sizeof *list);
     pgr_status s = list ? PGR_OK : fail_mem(err);
     size_t open = n;

@@ -9,7 +9,9 @@ names the call, so that no two prompts are the same); its response is a row's ch
 Says how many were answered, the latencies, the throughput, and what `pgenrm score` takes for the same in one offline
 batch (--offline). --check: so many calls are asked again, alone: the same reward to the last digit, or it was another
 one's. --over K: K times as many calls as the server's queue holds: those that are refused say 429 and come again;
-all are answered in the end. Ends with 1 where a call had no reward or another one's."""
+all are answered in the end. --minutes M --pid P: in place of all this, calls one after the other in 16 rows for M
+minutes, and every minute the resident memory of the server, process P; in the end its slope, without the first tenth,
+with its standard error. Ends with 1 where a call had no reward or another one's."""
 import argparse
 import asyncio
 import collections
@@ -117,6 +119,59 @@ def offline(calls, args):
     return len(results) / seconds
 
 
+# ---- memory over a long time ----
+
+def resident(pid):
+    """MB"""
+    for line in open(f"/proc/{pid}/status"):
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) / 1024
+    raise OSError(f"process {pid} has no VmRSS")
+
+
+def slope(points):
+    """MB an hour by least squares over (seconds, MB), and its standard error."""
+    n = len(points)
+    mt, mm = sum(t for t, _ in points) / n, sum(m for _, m in points) / n
+    sxx = sum((t - mt)**2 for t, _ in points)
+    b = sum((t - mt) * (m - mm) for t, m in points) / sxx
+    rest = sum((m - mm - b * (t - mt))**2 for t, m in points)
+    return 3600 * b, 3600 * (rest / max(1, n - 2) / sxx)**.5
+
+
+async def keep_asking(where, bodies, args):
+    """Statuses and seconds of all calls, (seconds, MB) of the server, how many calls of one body had two rewards."""
+    told, points, seen, wrong, start = {"statuses": collections.Counter(), "seconds": []}, [], {}, 0, time.monotonic()
+    end, following = start + 60 * args.minutes, iter(range(1 << 60))
+
+    async def row():
+        nonlocal wrong
+        while time.monotonic() < end:
+            i = next(following) % len(bodies)
+            reward = await ask(where, bodies[i], args, told)
+            wrong += reward is None or seen.setdefault(i, reward) != reward
+
+    async def look():
+        while time.monotonic() < end:
+            points.append((time.monotonic() - start, resident(args.pid)))
+            print(f"{points[-1][0] / 60:6.1f} min: {points[-1][1]:8.1f} MB, {len(told['seconds'])} answered",
+                  flush=True)
+            await asyncio.sleep(min(60, max(0.1, 6 * args.minutes)))
+
+    await asyncio.gather(look(), *(row() for _ in range(16)))
+    return told, points, wrong
+
+
+def watch_memory(where, bodies, args):
+    told, points, wrong = asyncio.run(keep_asking(where, bodies, args))
+    late = points[len(points) // 10:]
+    per_hour, error = slope(late)
+    print(f"{len(told['seconds'])} answered, {wrong} without a reward or with another than before; statuses "
+          f"{dict(told['statuses'])}; memory {per_hour:+.2f} ({error:.2f}) MB an hour over {len(late)} looks, "
+          f"{min(m for _, m in late):.1f} to {max(m for _, m in late):.1f} MB")
+    return 1 if wrong or not told["seconds"] else 0
+
+
 def main():
     about, _, more = __doc__.partition("\n")
     p = argparse.ArgumentParser(description=about, epilog=more, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -125,6 +180,8 @@ def main():
     p.add_argument("--calls", type=int, default=1000)
     p.add_argument("--check", type=int, default=50)
     p.add_argument("--over", type=int, default=0, metavar="K", help="then K times the calls")
+    p.add_argument("--minutes", type=float, default=0, metavar="M", help="memory over M minutes of calls, alone")
+    p.add_argument("--pid", type=int, help="the server's process, for --minutes")
     p.add_argument("--ind", type=int, default=8)
     p.add_argument("--deadline", type=float, default=170)
     p.add_argument("--offline", action="store_true")
@@ -134,12 +191,16 @@ def main():
     where = urllib.parse.urlsplit(args.url)
     calls = calls_of(args)
     bodies = [body_of(c, args) for c in calls]
+    if args.minutes:
+        if not args.pid:
+            p.error("--minutes needs --pid")
+        return watch_memory(where, bodies, args)
     rewards, told, wall = asyncio.run(ask_all(where, bodies, args))
     good = report("at once", rewards, told, wall)
     if args.offline:
         print(f"served / offline: {len(told['seconds']) / wall / offline(calls, args):.2f}")
     step = max(1, len(bodies) // max(1, args.check))
-    picked = list(range(0, len(bodies), step))[:args.check]
+    picked = [i for i in range(0, len(bodies), step) if rewards[i] is not None][:args.check]
     alone = [asyncio.run(ask_all(where, [bodies[i]], args))[0][0] for i in picked]
     wrong = [i for i, r in zip(picked, alone) if r != rewards[i]]
     print(f"asked again alone: {len(picked)}, {len(wrong)} with another reward {wrong[:5]}")

@@ -52,12 +52,15 @@ def make_tokenizer():
     return tokenizer
 
 
-def make_policy(tokenizer):
+def make_policy(tokenizer, folder):
+    """Read from a folder: DPOTrainer reads its reference from where the policy came from."""
     torch.manual_seed(0)
-    return LlamaForCausalLM(LlamaConfig(
+    model = LlamaForCausalLM(LlamaConfig(
         vocab_size=len(tokenizer), hidden_size=64, intermediate_size=128, num_hidden_layers=2, num_attention_heads=4,
         num_key_value_heads=2, max_position_embeddings=2048, bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id))
+    model.save_pretrained(f"{folder}/policy")
+    return LlamaForCausalLM.from_pretrained(f"{folder}/policy", dtype=torch.float32)
 
 
 # ---- the server ----
@@ -115,7 +118,7 @@ def run_grpo(url, folder, ind):
     args = GRPOConfig(output_dir=f"{folder}/grpo", per_device_train_batch_size=PROMPTS * GROUP, num_generations=GROUP,
                       max_completion_length=24, learning_rate=1e-3, **SHARED)
     before = count(url, "pgenrm_requests_total")
-    finish("grpo", GRPOTrainer(make_policy(tokenizer), reward_funcs=[watched(reward, seen)], args=args,
+    finish("grpo", GRPOTrainer(make_policy(tokenizer, folder), reward_funcs=[watched(reward, seen)], args=args,
                                processing_class=tokenizer, train_dataset=Dataset.from_list(questions)))
     asked = count(url, "pgenrm_requests_total") - before - 1  # this question itself
     rewards = [x for call in seen for x in call[3]]
@@ -143,7 +146,7 @@ def run_dpo(pgenrm, folder, ind, options):
     tokenizer = make_tokenizer()
     args = DPOConfig(output_dir=f"{folder}/dpo", per_device_train_batch_size=4, learning_rate=1e-3, max_length=512,
                      **SHARED)
-    finish("dpo", DPOTrainer(make_policy(tokenizer), args=args, processing_class=tokenizer,
+    finish("dpo", DPOTrainer(make_policy(tokenizer, folder), args=args, processing_class=tokenizer,
                              train_dataset=Dataset.from_list(pairs)))
 
 

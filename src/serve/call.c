@@ -67,6 +67,29 @@ pgr_server *call_server(const call *c) {
     return c->server;
 }
 
+static int hex(char c) {
+    return c >= '0' && c <= '9'   ? c - '0'
+           : c >= 'a' && c <= 'f' ? c - 'a' + 10
+           : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                  : -1;
+}
+
+bool call_decode(char *s) {
+    char *out = s;
+    while (*s) {
+        if (*s != '%') {
+            *out++ = *s++;
+            continue;
+        }
+        int high = hex(s[1]), low = high >= 0 ? hex(s[2]) : -1;
+        if (low < 0 || (high == 0 && low == 0)) return false;
+        *out++ = (char)(high << 4 | low);
+        s += 3;
+    }
+    *out = '\0';
+    return true;
+}
+
 void *call_ctx(const call *c) {
     return c->route ? c->route->ctx : NULL;
 }
@@ -85,6 +108,21 @@ const char *call_header(const call *c, const char *name) {
 
 const char *call_query(const call *c, const char *name) {
     return MHD_lookup_connection_value(c->mhd, MHD_GET_ARGUMENT_KIND, name);
+}
+
+bool call_query_text(call *c, const char *name, char **out) {
+    const char *given = call_query(c, name);
+    *out = given ? mem_strdup(given) : NULL;
+    if (!given) return true;
+    if (!*out)
+        call_fail_error(c, &(pgr_error){.status = PGR_E_MEM});
+    else if (!call_decode(*out) || !utf8_valid(*out, strlen(*out)))
+        call_refuse(c, name, "%s: expected UTF-8, percent-encoded, without NUL", name);
+    else
+        return true;
+    mem_free(*out);
+    *out = NULL;
+    return false;
 }
 
 const char *call_body(const call *c, size_t *n) {

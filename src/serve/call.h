@@ -26,6 +26,8 @@ const char *call_rest(const call *c); /* what the path has behind a route that e
 /* In the handler only. NULL: there is none. A query's value is as it was sent, not decoded. */
 const char *call_header(const call *c, const char *name);
 const char *call_query(const call *c, const char *name);
+/* The value decoded (a + is itself): the caller's (mem_free), NULL: there is none. False: it has been answered. */
+bool call_query_text(call *c, const char *name, char **out);
 const char *call_body(const call *c, size_t *n); /* NUL-terminated */
 
 /* The body as a JSON object, the call's own: kept as long as it is. NULL: it is none, and the call has been answered

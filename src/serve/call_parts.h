@@ -57,6 +57,9 @@ struct call {
 /* NULL: out of memory. One keeper. */
 call *call_create(pgr_server *s, struct MHD_Connection *mhd);
 
+/* Decodes %XX in place. False: something else stands behind a %, or a NUL is meant. */
+bool call_decode(char *s);
+
 /* The connection sleeps until there is something to send. With the lock. */
 void call_sleep(call *c);
 void call_rouse(call *c);

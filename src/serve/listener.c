@@ -35,30 +35,6 @@ struct listener {
 
 /* ---- the way to a route ---- */
 
-static int hex(char c) {
-    return c >= '0' && c <= '9'   ? c - '0'
-           : c >= 'a' && c <= 'f' ? c - 'a' + 10
-           : c >= 'A' && c <= 'F' ? c - 'A' + 10
-                                  : -1;
-}
-
-/* Decodes %XX in place. False: something else stands behind a %, or a NUL is meant. */
-static bool decode(char *s) {
-    char *out = s;
-    while (*s) {
-        if (*s != '%') {
-            *out++ = *s++;
-            continue;
-        }
-        int high = hex(s[1]), low = high >= 0 ? hex(s[2]) : -1;
-        if (low < 0 || (high == 0 && low == 0)) return false;
-        *out++ = (char)(high << 4 | low);
-        s += 3;
-    }
-    *out = '\0';
-    return true;
-}
-
 static void refuse_path(call *c, const char *allow) {
     if (!*allow) {
         call_fail(c, 404, "invalid_request_error", NULL, "not_found", "there is no such path");
@@ -85,7 +61,7 @@ static void find_routes(call *c, const char *url) {
     c->route = c->routes; /* until the body tells */
     if (!rest) return;
     c->rest = c->path + (rest - c->path);
-    if (!decode(c->rest) || !utf8_valid(c->rest, strlen(c->rest)))
+    if (!call_decode(c->rest) || !utf8_valid(c->rest, strlen(c->rest)))
         call_refuse(c, NULL, "path: expected UTF-8, percent-encoded, without NUL");
 }
 
@@ -261,7 +237,12 @@ static void add_headers(call *c, struct MHD_Response *r) {
     }
     if (!caching) MHD_add_response_header(r, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
     if (c->allow) MHD_add_response_header(r, MHD_HTTP_HEADER_ALLOW, c->allow);
-    if (c->status == 429 || c->status == 503) MHD_add_response_header(r, MHD_HTTP_HEADER_RETRY_AFTER, "1");
+    if (c->status == 429 || c->status == 503) {
+        char seconds[16];
+        worker_load load = worker_state(c->server->worker);
+        snprintf(seconds, sizeof seconds, "%u", c->status == 429 ? worker_wait_s(&load) : 1u);
+        MHD_add_response_header(r, MHD_HTTP_HEADER_RETRY_AFTER, seconds);
+    }
     if (c->status == 401) {
         MHD_add_response_header(r, MHD_HTTP_HEADER_WWW_AUTHENTICATE, "Bearer realm=\"pgenrm\"");
         MHD_add_response_header(r, MHD_HTTP_HEADER_WWW_AUTHENTICATE, "Basic realm=\"pgenrm\", charset=\"UTF-8\"");

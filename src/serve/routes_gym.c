@@ -1,6 +1,7 @@
 /* routes_gym.c - NeMo Gym's resources server: /seed_session, /verify, /compare, /aggregate_metrics. Its responses are
  * OpenAI Responses objects. A judge that failed is 503 with _ng_failure_class, which its callers mask and try again. */
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -242,7 +243,7 @@ static void compare(call *c) {
 /* ---- /aggregate_metrics ------------------------------------------------------------------------------------------ */
 
 typedef struct tally {
-    double n, sum, squares, least, most;
+    double n, sum, squares, least, most, median;
 } tally;
 
 static void count(tally *t, double x) {
@@ -256,8 +257,9 @@ static void count(tally *t, double x) {
 static json_t *tally_json(const tally *t) {
     double mean = t->n > 0 ? t->sum / t->n : 0, left = t->n > 1 ? (t->squares - t->n * mean * mean) / (t->n - 1) : 0;
     if (t->n == 0) return json_object();
-    return json_pack("{s:f,s:f,s:f,s:f,s:I}", "mean/reward", mean, "std/reward", sqrt(left > 0 ? left : 0),
-                     "min/reward", t->least, "max/reward", t->most, "count", (json_int_t)t->n);
+    return json_pack("{s:f,s:f,s:f,s:f,s:f,s:I}", "median/reward", t->median, "mean/reward", mean, "std/reward",
+                     sqrt(left > 0 ? left : 0), "min/reward", t->least, "max/reward", t->most, "count",
+                     (json_int_t)t->n);
 }
 
 /* Rewards that were masked do not count. */
@@ -266,8 +268,29 @@ static bool has_reward(const json_t *response) {
            && !json_is_true(json_object_get(response, "mask_sample"));
 }
 
+static int by_size(const void *a, const void *b) {
+    const double *x = a, *y = b;
+    return *x < *y ? -1 : *x > *y;
+}
+
+/* Of one task's responses, or (task NULL) of all, from the list's i-th on. values: room for all. */
+static tally tally_of(const json_t *list, size_t i, const json_t *task, double *values) {
+    tally t = {0};
+    size_t n = 0;
+    for (; i < json_array_size(list); i++) {
+        const json_t *one = json_array_get(list, i);
+        bool own = !task || json_equal(json_object_get(one, "_ng_task_index"), task);
+        if (!own || !has_reward(one)) continue;
+        values[n++] = json_number_value(json_object_get(one, "reward"));
+        count(&t, values[n - 1]);
+    }
+    qsort(values, n, sizeof *values, by_size);
+    if (n > 0) t.median = (values[(n - 1) / 2] + values[n / 2]) / 2;
+    return t;
+}
+
 /* One object per task, in the order in which tasks come. */
-static json_t *by_task(const json_t *list) {
+static json_t *by_task(const json_t *list, double *values) {
     json_t *tasks = json_array(), *seen = json_object();
     for (size_t i = 0; i < json_array_size(list); i++) {
         const json_t *task = json_object_get(json_array_get(list, i), "_ng_task_index");
@@ -275,12 +298,7 @@ static json_t *by_task(const json_t *list) {
         snprintf(name, sizeof name, "%lld", (long long)json_integer_value(task));
         if (!json_is_integer(task) || json_object_get(seen, name)) continue;
         json_object_set_new(seen, name, json_true());
-        tally t = {0};
-        for (size_t k = i; k < json_array_size(list); k++) {
-            const json_t *other = json_array_get(list, k);
-            if (json_equal(json_object_get(other, "_ng_task_index"), task) && has_reward(other))
-                count(&t, json_number_value(json_object_get(other, "reward")));
-        }
+        tally t = tally_of(list, i, task, values);
         json_t *of = tally_json(&t);
         json_object_set(of, "_ng_task_index", (json_t *)(uintptr_t)task);
         put(&tasks, of);
@@ -291,15 +309,18 @@ static json_t *by_task(const json_t *list) {
 
 static void aggregate_metrics(call *c) {
     const json_t *body = call_json(c), *list = body ? json_object_get(body, "verify_responses") : NULL;
-    tally all = {0};
     if (!body || !wants_objects(c, body, "verify_responses", SAMPLES_MOST)) return;
-    for (size_t i = 0; i < json_array_size(list); i++)
-        if (has_reward(json_array_get(list, i)))
-            count(&all, json_number_value(json_object_get(json_array_get(list, i), "reward")));
+    double *values = mem_array(json_array_size(list) + 1, sizeof *values);
+    if (!values) {
+        call_fail_error(c, &(pgr_error){.status = PGR_E_MEM});
+        return;
+    }
+    tally all = tally_of(list, 0, NULL, values);
     json_t *key = all.n > 0 ? json_pack("{s:f}", "mean/reward", all.sum / all.n) : json_object();
     call_reply_json(c, 200,
-                    json_pack("{s:o,s:o,s:o}", "group_level_metrics", by_task(list), "agent_metrics", tally_json(&all),
-                              "key_metrics", key));
+                    json_pack("{s:o,s:o,s:o}", "group_level_metrics", by_task(list, values), "agent_metrics",
+                              tally_json(&all), "key_metrics", key));
+    mem_free(values);
 }
 
 static const route ROUTES[] = {

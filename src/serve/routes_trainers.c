@@ -2,6 +2,7 @@
  * apart by their keys, and Personalized-RewardBench at /score. */
 #include <string.h>
 
+#include "base/mem.h"
 #include "serve/samples.h"
 #include "serve/turns.h"
 
@@ -131,7 +132,7 @@ static void answer_scores(asking *a) {
 /* Its samples have no labels: whose they are is in the address, /get_reward?user=ID. */
 static void llama_factory(call *c) {
     const json_t *body = call_json(c), *texts = body ? json_object_get(body, "messages") : NULL;
-    const char *user = call_query(c, "user");
+    char *user = NULL;
     if (!body) return;
     size_t n = json_array_size(texts);
     if (!json_is_array(texts) || n > SAMPLES_MOST) {
@@ -142,9 +143,15 @@ static void llama_factory(call *c) {
         call_reply_json(c, 200, json_pack("{s:[]}", "scores"));
         return;
     }
+    if (!call_query_text(c, "user", &user)) return;
     asking *a = asking_create(c, n, answer_scores);
     json_t *label = user ? json_pack("{s:s}", "user", user) : NULL;
     bool asked = a != NULL;
+    if (a && user && !label) {
+        call_fail_error(c, &(pgr_error){.status = PGR_E_MEM});
+        asked = false;
+    }
+    mem_free(user);
     for (size_t i = 0; asked && i < n; i++) asked = ask_openrlhf(c, json_array_get(texts, i), NULL, label, &a->list[i]);
     json_decref(label);
     if (asked)

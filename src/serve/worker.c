@@ -1,6 +1,7 @@
 /* worker.c - the loop over tasks, engine and pumps; see worker.h. */
 #include "serve/worker.h"
 
+#include <math.h>
 #include <pthread.h>
 #include <time.h>
 
@@ -10,6 +11,7 @@
 
 enum { BEGIN_MOST = 64 }; /* tasks that are begun between two steps, so that those that run go on */
 static const double NAP_S = 0.05;
+static const double RATE_S = 20; /* what ended before counts e times less */
 
 typedef struct task_list {
     task *first, **end;
@@ -25,7 +27,8 @@ struct worker {
     worker_load published;
     /* of the loop's thread alone */
     pgr_engine *e;
-    task *open; /* in the order in which they came */
+    task *open;                  /* in the order in which they came */
+    double looked, busy, recent; /* when tasks were dropped last; seconds with open ones, and tasks that ended, faded */
     struct pump {
         worker_pump_fn fn;
         void *ctx;
@@ -203,8 +206,23 @@ static void take_events(worker *w) {
     }
 }
 
+/* Time without open tasks does not count: it says nothing of how fast they end. */
+static double note_rate(worker *w, size_t n_ended, bool was_busy) {
+    double now = clock_now(), dt = w->looked > 0 && was_busy ? now - w->looked : 0, fade = exp(-dt / RATE_S);
+    w->looked = now;
+    w->busy = w->busy * fade + dt;
+    w->recent = w->recent * fade + (double)n_ended;
+    return w->busy > 0 ? w->recent / w->busy : 0;
+}
+
+unsigned worker_wait_s(const worker_load *load) {
+    double s = load->rate > 0 ? (double)load->n_open / 2 / load->rate : load->since_s;
+    return s < 1 ? 1 : s > 60 ? 60 : (unsigned)ceil(s);
+}
+
 static void drop_ended(worker *w) {
     size_t n = 0;
+    bool was_busy = w->open != NULL;
     for (task **at = &w->open, *t; (t = *at);) {
         if (!t->ended) {
             at = &t->next;
@@ -214,9 +232,11 @@ static void drop_ended(worker *w) {
         free_task(t);
         n++;
     }
+    double rate = note_rate(w, n, was_busy);
     pthread_mutex_lock(&w->lock);
     w->n_open -= n;
     w->n_ended += n;
+    w->published.rate = rate;
     w->published.engine = engine_state(w->e);
     w->published.since_s = w->open ? clock_now() - call_start(w->open->call) : 0;
     pthread_mutex_unlock(&w->lock);

@@ -88,9 +88,13 @@ typedef struct worker_load {
     size_t n_open, max_open; /* tasks */
     uint64_t n_ended;        /* tasks, since the start */
     double since_s;          /* what the first of the open ones has waited */
+    double rate;             /* tasks that end in a second, while some are open; 0: not known yet */
     engine_load engine;      /* as it was after the last step */
 } worker_load;
 
 worker_load worker_state(worker *w); /* any thread */
+
+/* When to come again to a full queue: as long as half of what is open takes at the rate so far, 1 to 60 seconds. */
+unsigned worker_wait_s(const worker_load *load);
 
 #endif

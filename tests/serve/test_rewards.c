@@ -335,6 +335,16 @@ static void llama_factory(void **state) {
     assert_int_equal(json_array_size(json_object_get(v, "scores")), 2);
     assert_true(number_at(v, "scores", 0) >= 0 && number_at(v, "scores", 1) <= 1);
     json_decref(v);
+    static const char one[] = "{\"messages\": [\"" CHATML("Where is Oslo?", "North.") "\"]}";
+    double want[2];
+    for (int i = 0; i < 2; i++) { /* an id in the address is decoded */
+        v = post(i ? "/get_reward?user=%61cme%3Au1" : "/get_reward?user=acme:u1", one);
+        want[i] = number_at(v, "scores", 0);
+        json_decref(v);
+    }
+    near(want[0], want[1]);
+    expect_error(ask(&L, "POST", "/get_reward?user=%zz", one), 400, NULL);
+    expect_error(ask(&L, "POST", "/get_reward?user=%ff", one), 400, NULL);
     v = post("/get_reward", "{\"model\": \"model\", \"messages\": []}");
     assert_int_equal(json_array_size(json_object_get(v, "scores")), 0);
     json_decref(v);
@@ -421,6 +431,8 @@ static void nemo_gym(void **state) {
     json_t *tasks = json_object_get(v, "group_level_metrics");
     assert_int_equal(json_array_size(tasks), 2);
     near(json_number_value(json_object_get(json_array_get(tasks, 0), "mean/reward")), 0.6);
+    near(json_number_value(json_object_get(json_array_get(tasks, 0), "median/reward")), 0.6);
+    near(json_number_value(json_object_get(json_object_get(v, "agent_metrics"), "median/reward")), 0.7);
     json_decref(v);
 }
 

@@ -543,6 +543,27 @@ static void answers_429_when_full(void **state) {
     live_stop(&l);
 }
 
+/* Retry-After: what half of the queue takes at the rate so far; never 0, never for ever. */
+static void tells_when_to_come_again(void **state) {
+    (void)state;
+    static const struct {
+        worker_load load;
+        unsigned want;
+    } rows[] = {{{.n_open = 100, .rate = 5}, 10},
+                {{.n_open = 101, .rate = 5}, 11},
+                {{.n_open = 1, .rate = 1000}, 1},
+                {{.n_open = 100000, .rate = 0.1}, 60},
+                {{.n_open = 3}, 1},
+                {{.n_open = 3, .since_s = 7}, 7}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        assert_int_equal(worker_wait_s(&rows[i].load), rows[i].want);
+    live l;
+    start_live(&l);
+    for (int i = 0; i < 3; i++) expect(ask(&l, "POST", "/write", "{\"n\":1,\"tokens\":2}"), 200);
+    while (!(worker_state(l.server->worker).rate > 0)) poll(NULL, 0, 2); /* it is measured */
+    live_stop(&l);
+}
+
 /* ---- tasks ---- */
 
 static void *ask_often(void *ctx) {
@@ -757,6 +778,7 @@ int main(void) {
         cmocka_unit_test(limits_bodies_and_heads),
         cmocka_unit_test(closes_slow_clients),
         cmocka_unit_test(answers_429_when_full),
+        cmocka_unit_test(tells_when_to_come_again),
         cmocka_unit_test(many_at_once),
         cmocka_unit_test(says_what_is_wrong),
         cmocka_unit_test(clients_that_vanish_stop_their_chains),

@@ -339,3 +339,28 @@ static int put_piece(const char *text, size_t n, void *b) {
 void json_put(buf *b, const json_t *v, size_t flags) {
     if (json_dump_callback(v, put_piece, b, flags) != 0) b->failed = true;
 }
+
+/* ---- put together ------------------------------------------------------------------------------------------------ */
+
+static void lose(json_t **all) {
+    json_decref(*all);
+    *all = NULL;
+}
+
+json_t *json_twin(const json_t *object) {
+    json_t *twin = json_copy((json_t *)(uintptr_t)object);
+    if (twin && json_object_size(twin) != json_object_size(object)) lose(&twin);
+    return twin;
+}
+
+void json_give(json_t **object, const char *key, json_t *value) {
+    if (json_object_set_new(*object, key, value) != 0) lose(object);
+}
+
+void json_share(json_t **object, const char *key, const json_t *value) {
+    if (value) json_give(object, key, json_incref((json_t *)(uintptr_t)value));
+}
+
+void json_add(json_t **list, json_t *value) {
+    if (json_array_append_new(*list, value) != 0) lose(list);
+}

@@ -61,8 +61,8 @@ static void add_user(job *j) {
     }
     json_t *out =
         json_pack("{s:s,s:I,s:I}", "user", j->user, "added", (json_int_t)n.pairs, "known", (json_int_t)n.known);
-    if (out && j->work == CLERK_PUT) json_object_set_new(out, "created", json_boolean(n.users > 0));
-    if (out && why) json_object_set_new(out, "left_out", json_string(why));
+    if (j->work == CLERK_PUT) json_give(&out, "created", json_boolean(n.users > 0));
+    if (why) json_give(&out, "left_out", json_string(why));
     call_reply_json(j->call, 200, out);
 }
 
@@ -160,8 +160,8 @@ static bool list_user(void *ctx, const pgr_user_row *row) {
     if (strncmp(row->id, l->begin, strlen(l->begin)) != 0) return true;
     l->more = json_array_size(l->list) == USERS_MOST;
     if (l->more) return false;
-    json_array_append_new(l->list, json_pack("{s:s,s:I}", "id", row->id, "pairs", (json_int_t)row->pairs));
-    return true;
+    json_add(&l->list, json_pack("{s:s,s:I}", "id", row->id, "pairs", (json_int_t)row->pairs));
+    return l->list != NULL;
 }
 
 static void list_users(job *j) {

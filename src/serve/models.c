@@ -129,9 +129,7 @@ json_t *models_json(models *m, size_t n_ctx) {
         json_t *one = json_pack("{s:s, s:s, s:I, s:s, s:s, s:s?, s:I}", "id", s->name, "object", "model", "created",
                                 (json_int_t)s->created, "owned_by", "pgenrm", "root", s->path ? s->path : s->name,
                                 "parent", s->path ? m->first->name : NULL, "max_model_len", (json_int_t)n_ctx);
-        if (json_array_append_new(data, one) == 0) continue;
-        json_decref(data);
-        data = NULL;
+        json_add(&data, one);
     }
     pthread_mutex_unlock(&m->lock);
     return data ? json_pack("{s:s, s:o}", "object", "list", "data", data) : NULL;

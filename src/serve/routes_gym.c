@@ -48,24 +48,18 @@ static void put_response(buf *out, const json_t *response) {
     buf_puts(out, "");
 }
 
-/* Without memory *list becomes NULL, which an answer made of it shows. */
-static void put(json_t **list, json_t *v) {
-    if (json_array_append_new(*list, v) == 0) return;
-    json_decref(*list);
-    *list = NULL;
-}
-
 /* Turns of an input: a text, or a list of messages whose content may be in parts. Turns without text are left out. */
 static json_t *turns_of(const json_t *input) {
     json_t *turns = json_array();
-    if (json_is_string(input)) put(&turns, json_pack("{s:s,s:O}", "role", "user", "content", input));
+    if (json_is_string(input)) json_add(&turns, json_pack("{s:s,s:O}", "role", "user", "content", input));
     for (size_t i = 0; i < json_array_size(input); i++) {
         const json_t *item = json_array_get(input, i);
         const char *role = json_string_value(json_object_get(item, "role"));
         buf text = {0};
         if (is_kind(item, "message") && role) put_content(&text, json_object_get(item, "content"));
         const char *name = role && strcmp(role, "developer") == 0 ? "system" : role;
-        if (text.n && !text.failed) put(&turns, json_pack("{s:s,s:s%}", "role", name, "content", text.data, text.n));
+        if (text.n && !text.failed)
+            json_add(&turns, json_pack("{s:s,s:s%}", "role", name, "content", text.data, text.n));
         buf_free(&text);
     }
     return turns;
@@ -76,13 +70,12 @@ static json_t *turns_of(const json_t *input) {
 static void answer_verify(asking *a) {
     size_t which;
     const pgr_error *err = asking_error(a, &which);
-    json_t *out = json_copy(a->kept);
     if (!err) {
-        json_object_set_new(out, "reward", json_real(a->list[0].reward.value));
+        json_t *out = json_twin(a->kept);
+        json_give(&out, "reward", json_real(a->list[0].reward.value));
         call_reply_json(a->task.call, 200, out);
         return;
     }
-    json_decref(out);
     if (!a->list[0].unscored && err->status != PGR_E_DEADLINE) {
         call_fail_error(a->task.call, err);
         return;
@@ -96,10 +89,7 @@ static void answer_verify(asking *a) {
 /* Without memory *label becomes NULL. */
 static void take_key(json_t **label, const char *key, const json_t *body, const char *from) {
     json_t *v = json_object_get(body, from);
-    if (!v || json_is_null(v) || json_object_get(*label, key)) return;
-    if (json_object_set(*label, key, v) == 0) return;
-    json_decref(*label);
-    *label = NULL;
+    if (!json_is_null(v) && !json_object_get(*label, key)) json_share(label, key, v);
 }
 
 /* A label's keys beside those of the protocol; a principle is what the user's criteria are. The task names the group
@@ -156,8 +146,9 @@ static json_t *pairs_of(const pgr_result *r) {
     for (size_t i = 0; i < r->n_response; i++)
         for (size_t k = i + 1; k < r->n_response; k++) {
             double a = r->responses[i].score, b = r->responses[k].score;
-            put(&list, json_pack("{s:I,s:I,s:i,s:f,s:f,s:f}", "response_i", (json_int_t)i, "response_j", (json_int_t)k,
-                                 "judge_idx", 0, "score_1", a, "score_2", b, "ranking", ranking_of(a, b)));
+            json_add(&list,
+                     json_pack("{s:I,s:I,s:i,s:f,s:f,s:f}", "response_i", (json_int_t)i, "response_j", (json_int_t)k,
+                               "judge_idx", 0, "score_1", a, "score_2", b, "ranking", ranking_of(a, b)));
         }
     return list;
 }
@@ -181,7 +172,7 @@ static void answer_compare(asking *a) {
                       err.message);
             return;
         }
-        put(&rewards, json_real(own.value));
+        json_add(&rewards, json_real(own.value));
     }
     json_t *metrics = json_pack("{s:f,s:f}", "chains", (double)r->requested, "parsed", (double)r->parsed);
     call_reply_json(
@@ -198,7 +189,7 @@ static pgr_status compared(const json_t *body, json_t **out, pgr_error *err) {
     for (size_t i = 0; s == PGR_OK && i < json_array_size(objects); i++) {
         buf text = {0};
         put_response(&text, json_array_get(objects, i));
-        put(&texts, text.failed ? NULL : json_string(text.n ? text.data : "(no answer)"));
+        json_add(&texts, text.failed ? NULL : json_string(text.n ? text.data : "(no answer)"));
         buf_free(&text);
     }
     if (s == PGR_OK) {
@@ -297,12 +288,13 @@ static json_t *by_task(const json_t *list, double *values) {
         char name[32];
         snprintf(name, sizeof name, "%lld", (long long)json_integer_value(task));
         if (!json_is_integer(task) || json_object_get(seen, name)) continue;
-        json_object_set_new(seen, name, json_true());
+        json_give(&seen, name, json_true());
         tally t = tally_of(list, i, task, values);
         json_t *of = tally_json(&t);
-        json_object_set(of, "_ng_task_index", (json_t *)(uintptr_t)task);
-        put(&tasks, of);
+        json_share(&of, "_ng_task_index", task);
+        json_add(&tasks, of);
     }
+    if (!seen) json_add(&tasks, NULL); /* what was seen is not known any more */
     json_decref(seen);
     return tasks;
 }

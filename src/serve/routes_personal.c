@@ -29,12 +29,11 @@ static void answer_score(asking *a) {
 
 /* `chains` is the server's, and so is `deadline_s` (call_json); "user": "u1" is {"id": "u1"}. */
 static json_t *own_keys(const json_t *body) {
-    json_t *top = json_copy((json_t *)(uintptr_t)body);
-    if (!top) return NULL;
+    json_t *top = json_twin(body);
     json_object_del(top, "chains");
     json_object_del(top, "deadline_s");
     const json_t *user = json_object_get(top, "user");
-    if (json_is_string(user)) json_object_set_new(top, "user", json_pack("{s:O}", "id", user));
+    if (json_is_string(user)) json_give(&top, "user", json_pack("{s:O}", "id", user));
     return top;
 }
 
@@ -109,10 +108,10 @@ static void feedback(call *c) {
     if (!(name = named_user(c, body))) return;
     json_t *pair = json_object(), *given = json_object_get(body, "user");
     for (size_t i = 0; i < sizeof OF_PAIR / sizeof *OF_PAIR; i++)
-        json_object_set(pair, OF_PAIR[i], json_object_get(body, OF_PAIR[i]));
-    if (json_object_get(body, "messages")) json_object_set(pair, "context", json_object_get(body, "messages"));
-    json_t *user = json_is_object(given) ? json_copy(given) : json_pack("{s:s}", "id", name);
-    json_object_set_new(user, "history", json_pack("[o]", pair));
+        json_share(&pair, OF_PAIR[i], json_object_get(body, OF_PAIR[i]));
+    json_share(&pair, "context", json_object_get(body, "messages"));
+    json_t *user = json_is_object(given) ? json_twin(given) : json_pack("{s:s}", "id", name);
+    json_give(&user, "history", json_pack("[o]", pair));
     give_user(c, CLERK_FEEDBACK, name, user);
 }
 
@@ -156,9 +155,9 @@ static void put_user(call *c) {
         call_refuse(c, "id", "id: found another one than the path has");
         return;
     }
-    json_t *user = json_copy((json_t *)(uintptr_t)body);
+    json_t *user = json_twin(body);
     json_object_del(user, "deadline_s");
-    json_object_set_new(user, "id", json_string(name));
+    json_give(&user, "id", json_string(name));
     give_user(c, CLERK_PUT, name, user);
 }
 

@@ -8,16 +8,9 @@
 
 /* ---- OpenRLHF: {"query", "prompts", "labels"} -> {"rewards", "scores", "extra_logs"} ---- */
 
-/* Without memory *list becomes NULL, which an answer made of it shows. */
-static void put(json_t **list, json_t *v) {
-    if (json_array_append_new(*list, v) == 0) return;
-    json_decref(*list);
-    *list = NULL;
-}
-
 static json_t *rewards_of(const asking *a) {
     json_t *list = json_array();
-    for (size_t i = 0; i < a->n; i++) put(&list, json_real(a->list[i].reward.value));
+    for (size_t i = 0; i < a->n; i++) json_add(&list, json_real(a->list[i].reward.value));
     return list;
 }
 
@@ -25,10 +18,10 @@ static json_t *logs_of(const asking *a) {
     json_t *score = json_array(), *chains = json_array(), *parsed = json_array(), *group = json_array();
     for (size_t i = 0; i < a->n; i++) {
         const reward *r = &a->list[i].reward;
-        put(&score, json_real(r->score));
-        put(&chains, json_integer((json_int_t)r->chains));
-        put(&parsed, json_real(r->requested ? (double)r->chains / (double)r->requested : 0));
-        put(&group, json_integer(a->list[i].way == REWARD_GROUP));
+        json_add(&score, json_real(r->score));
+        json_add(&chains, json_integer((json_int_t)r->chains));
+        json_add(&parsed, json_real(r->requested ? (double)r->chains / (double)r->requested : 0));
+        json_add(&group, json_integer(a->list[i].way == REWARD_GROUP));
     }
     return json_pack("{s:o,s:o,s:o,s:o}", "judge_score", score, "chains", chains, "parse_ok", parsed, "in_group",
                      group);

@@ -21,7 +21,7 @@ static const char *const KEYS[] = {"user",   "user_id", "history",    "criteria"
 static pgr_status read_label(const json_t *label, json_t **out, pgr_error *err) {
     const char *text = json_string_value(label);
     if (json_is_object(label)) {
-        *out = json_copy((json_t *)(uintptr_t)label);
+        *out = json_twin(label);
     } else if (!label || json_is_null(label) || (text && field_is_blank(text))) {
         *out = json_object();
     } else if (text && text[strspn(text, " \t\r\n")] == '{') {
@@ -39,19 +39,14 @@ pgr_status sample_user(const json_t *label, json_t **out, pgr_error *err) {
     json_t *user = json_object_get(label, "user"), *own;
     if (!user || json_is_null(user)) user = json_object_get(label, "user_id");
     if (json_is_object(user))
-        own = json_copy(user);
+        own = json_twin(user);
     else if (json_is_string(user) || json_is_integer(user))
         own = json_pack("{s:O}", "id", user);
     else if (!user || json_is_null(user))
         own = json_object();
     else
         return fail(err, PGR_E_FORMAT, "user: found %s, expected an id or an object", json_kind(user));
-    for (size_t i = 0; own && i < 3; i++) {
-        json_t *part = json_object_get(label, PARTS[i]);
-        if (!part || json_object_set(own, PARTS[i], part) == 0) continue;
-        json_decref(own);
-        own = NULL;
-    }
+    for (size_t i = 0; i < 3; i++) json_share(&own, PARTS[i], json_object_get(label, PARTS[i]));
     *out = own;
     return own ? PGR_OK : fail_mem(err);
 }
@@ -103,14 +98,9 @@ static json_t *request_of(const sample *s, const json_t *label, json_t *user) {
     json_t *anchor = json_object_get(label, "anchor");
     json_t *top = json_pack("{s:O,s:O,s:[O,O]}", "user", user, "messages", s->messages, "responses", own,
                             json_is_string(anchor) ? anchor : own);
-    bool set = top != NULL;
-    for (size_t i = 0; set && i < 3; i++)
-        if (json_object_get(label, NUMBERS[i]))
-            set = json_object_set(top, NUMBERS[i], json_object_get(label, NUMBERS[i])) == 0;
+    for (size_t i = 0; i < 3; i++) json_share(&top, NUMBERS[i], json_object_get(label, NUMBERS[i]));
     json_decref(own);
-    if (set) return top;
-    json_decref(top);
-    return NULL;
+    return top;
 }
 
 static pgr_status fill(call *c, const sample *s, const json_t *label, json_t *user, question *q, pgr_error *err) {

@@ -262,6 +262,33 @@ static void strings_survive_failed_allocations(void **state) {
     }
 }
 
+/* A dozen keys and items, so that tables grow on the way: whole, or nothing. */
+static bool put_together(void) {
+    static const char *const KEYS[] = {"a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l"};
+    enum { N = sizeof KEYS / sizeof *KEYS };
+    json_t *o = json_object(), *list = json_array();
+    for (int i = 0; i < N; i++) {
+        json_add(&list, json_integer(i));
+        json_give(&o, KEYS[i], json_integer(i));
+    }
+    json_give(&o, "list", json_incref(list));
+    json_share(&o, "none", NULL);
+    json_t *twin = json_twin(o);
+    bool whole = json_array_size(list) == N && json_object_size(twin) == N + 1;
+    assert_true(whole || !twin);
+    assert_true(!list || json_array_size(list) == N);
+    json_decref(twin);
+    json_decref(o);
+    json_decref(list);
+    return whole;
+}
+
+static void no_part_is_lost_without_memory(void **state) {
+    (void)state;
+    json_setup();
+    assert_in_range(fail_each_allocation(put_together), 30, 1000);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(errors_name_line_and_expectation),
@@ -275,6 +302,7 @@ int main(void) {
         cmocka_unit_test(writes_numbers),
         cmocka_unit_test(survives_failed_allocations),
         cmocka_unit_test(strings_survive_failed_allocations),
+        cmocka_unit_test(no_part_is_lost_without_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

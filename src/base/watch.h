@@ -6,7 +6,7 @@
 #include "base/status.h"
 
 static inline bool watch_cancelled(const pgr_watch *w) {
-    return w && w->cancel && *w->cancel;
+    return w && w->cancel && __atomic_load_n(w->cancel, __ATOMIC_RELAXED); /* another thread may set it */
 }
 
 /* PGR_E_CANCELLED once *cancel is set. */

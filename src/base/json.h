@@ -40,10 +40,10 @@ const char *json_kind(const json_t *v); /* "a string", "nothing", ... */
 
 /* Objects and lists put together where memory may run out: jansson's own calls then leave a key or an item out, and
  * whoever reads the result takes it for one that was never there. Here *all of it* becomes NULL, once and for all. */
-json_t *json_twin(const json_t *object);                         /* a copy, its values shared; NULL without memory */
-void json_give(json_t **object, const char *key, json_t *value); /* takes value over; NULL is no memory, too */
-void json_share(json_t **object, const char *key, const json_t *value); /* value stays the caller's too; NULL: nothing */
-void json_add(json_t **list, json_t *value);                     /* as json_give, at the list's end */
+json_t *json_twin(const json_t *object); /* a copy, its values shared; NULL without memory */
+void json_give(json_t **object, const char *key, json_t *value);        /* takes value over; NULL is no memory, too */
+void json_share(json_t **object, const char *key, const json_t *value); /* the caller keeps his; NULL: nothing */
+void json_add(json_t **list, json_t *value);                            /* as json_give, at the list's end */
 
 /* Appends the value as text, by jansson's flags; b->failed without memory (json_dumps may then leave a part out). */
 void json_put(buf *b, const json_t *v, size_t flags);

@@ -43,7 +43,7 @@ test: deps ## builds and passes the tests, with the best kernels that this CPU h
 	@tools/run_tests.sh $(BUILD) test
 
 # Plain C takes minutes for programs that write with a language model or learn slots: left out at ref, unless empty.
-REF_LEFT_OUT ?= test_infer|test_judge|test_bench|test_cmd|test_serve|test_train_psi|install|clients
+REF_LEFT_OUT ?= test_infer|test_judge|test_bench|test_cmd|test_serve|test_train_psi|install|clients|^python$$
 LEVELS ?= $(shell tools/levels.sh | sed 's/ *[^ ]*$$//')
 test-levels: deps ## the tests again at every lower level of kernels, one after the other: PGENRM_CPU=ref, avx2
 	@$(call compile,$(BUILD),tests)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import sys
 import threading
+from concurrent.futures import Future, wait
 from typing import Any, Callable, Union
 
 from ._native import check, ffi, lib, new_error, text
@@ -132,11 +133,23 @@ def interruptible(call: Callable[[], Any], cancel: Callable[[], None]) -> Any:
             ended.set()
 
     threading.Thread(target=work, name="pgenrm-call", daemon=True).start()
-    wait_for(ended.wait, ended.is_set, cancel)
+    wait_for(lambda: ended.wait(LOOK_S), ended.is_set, cancel)
     value, failure = box[0]
     if failure is not None:
         raise failure
     return value
+
+
+# A signal that arrives just as the main thread is about to wait for a lock may wake it only when the wait ends (CPython
+# looks for signals before, not there): no wait of ours is without end.
+LOOK_S = 0.1
+
+
+def outcome(future: Future[Any]) -> Any:
+    """future.result(), which Ctrl-C ends at any moment."""
+    while not future.done():
+        wait([future], LOOK_S)
+    return future.result()
 
 
 def wait_for(wait: Callable[[], Any], over: Callable[[], bool], cancel: Callable[[], None]) -> None:

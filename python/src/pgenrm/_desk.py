@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import threading
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from typing import Any, Callable, Mapping
 
-from ._calls import wait_for
+from ._calls import LOOK_S, wait_for
 from ._native import Error, check, error_of, ffi, lib, new_error, take_text
 from .result import Result
 
@@ -71,7 +71,7 @@ class Desk:
             self._begin()
             self._jobs.append(job)
             self._lock.notify_all()
-        wait_for(lambda: job.future.exception(), job.future.done, cancel)
+        wait_for(lambda: wait([job.future], LOOK_S), job.future.done, cancel)
         return job.future.result()
 
     def close(self) -> None:

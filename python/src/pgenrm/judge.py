@@ -15,7 +15,7 @@ import weakref
 from concurrent.futures import CancelledError, Future
 from typing import Any, Callable, Iterable, Mapping, Sequence, Union
 
-from ._calls import Progress, Watch, progress_of, wait_for
+from ._calls import Progress, Watch, outcome, progress_of, wait_for
 from ._desk import Ask, Desk
 from ._native import (ArgumentError, Error, Rows, check, cstring, ffi, found, lib, new_error,
                       shipped_adapter, take_text, text)
@@ -59,6 +59,14 @@ class _Opened:
 
 def is_address(model: Path | None) -> bool:
     return isinstance(model, str) and model.startswith(("http://", "https://"))
+
+
+def request_of(user: Any, query: Question | None, responses: Sequence[str], messages: Sequence[Turn] | None,
+               id: str | None, scalar: Sequence[float] | None) -> dict[str, Any]:
+    """An object of docs/requests.md of what score is called with."""
+    if query is not None and not isinstance(query, str):
+        messages, query = query, None
+    return {"id": id, "user": user, "query": query, "messages": messages, "responses": responses, "scalar": scalar}
 
 
 class Judge:
@@ -242,19 +250,16 @@ class Judge:
         responses  2 to 26 texts
         settings   ind, pro, history, seed, deadline (seconds) and the other options of docs/options.md
         """
-        asked = self.submit(user, query, responses, messages=messages, id=id, scalar=scalar, **settings)
-        result: Result = self._wait([asked])[0]
+        result: Result = self._judge([request_of(user, query, responses, messages, id, scalar)], settings)[0]
         return result
 
     def submit(self, user: Union[str, User, Mapping[str, Any], None] = None, query: Question | None = None,
                responses: Sequence[str] = (), *, messages: Sequence[Turn] | None = None, id: str | None = None,
                scalar: Sequence[float] | None = None, **settings: Any) -> Future[Result]:
         """As score, at once: a future, whose cancel() stops the chains."""
-        if query is not None and not isinstance(query, str):
-            messages, query = query, None
-        request = {"id": id, "user": user, "query": query, "messages": messages, "responses": responses,
-                   "scalar": scalar}
-        return self._ask([request], settings)[0]
+        futures: list[Future[Result]] = []
+        self._ask([request_of(user, query, responses, messages, id, scalar)], settings, futures)
+        return futures[0]
 
     async def score_async(self, user: Union[str, User, Mapping[str, Any], None] = None, query: Question | None = None,
                           responses: Sequence[str] = (), **settings: Any) -> Result:
@@ -273,14 +278,14 @@ class Judge:
         if errors not in ("raise", "return"):
             raise ValueError(f"errors: found {errors!r}, expected 'raise' or 'return'")
         asked = list(requests)
-        futures = self._ask(asked, settings, keep_going=errors == "return")
-        return self._wait(futures, progress if progress is not None else self._progress, errors == "return")
+        return self._judge(asked, settings, progress if progress is not None else self._progress, errors == "return")
 
     async def score_many_async(self, requests: Iterable[Mapping[str, Any]], *, errors: str = "raise",
                                **settings: Any) -> list[Any]:
         """As score_many, awaited."""
-        futures = self._ask(list(requests), settings, keep_going=errors == "return")
+        futures: list[Future[Result]] = []
         try:
+            self._ask(list(requests), settings, futures, errors == "return")
             return await asyncio.gather(*map(asyncio.wrap_future, futures), return_exceptions=errors == "return")
         finally:
             for f in futures:
@@ -295,8 +300,10 @@ class Judge:
         ROWS.set(options, settings if own is not None else self._settings, keep)
         return options
 
-    def _ask(self, requests: Sequence[Mapping[str, Any]], settings: Mapping[str, Any],
-             keep_going: bool = False) -> list[Future[Result]]:
+    def _ask(self, requests: Sequence[Mapping[str, Any]], settings: Mapping[str, Any], futures: list[Future[Result]],
+             keep_going: bool = False) -> None:
+        """Brings the requests to the desk. Their futures go into the caller's list before: Ctrl-C may come at any
+        moment, and whoever holds the list can cancel what is there."""
         for name in AT_DESK:
             if settings.get(name) is not None:
                 raise TypeError(f"{name}: found it for one request, expected it where the Judge is made")
@@ -305,7 +312,6 @@ class Judge:
         keep: list[Any] = []
         options = self._new_options(settings, keep)
         asks: list[Ask] = []
-        futures: list[Future[Result]] = []
         for i, given in enumerate(requests):
             try:
                 ask = Ask(*self._request(given, i if len(requests) > 1 else None, options, keep))
@@ -317,7 +323,6 @@ class Judge:
                 futures.append(Future())
                 futures[-1].set_exception(e)
         self._desk.ask(asks)
-        return futures
 
     def _request(self, given: Mapping[str, Any], at: int | None, options: Any,
                  keep: list[Any]) -> tuple[Any, Any, list[Any], Mapping[str, Any]]:
@@ -337,15 +342,17 @@ class Judge:
                 check(lib.pgr_request_complete(request, self._store, known, err), err)
         return request, options, [options, *keep], body
 
-    def _wait(self, futures: Sequence[Future[Result]], progress: Progress = False,
-              keep_errors: bool = False) -> list[Any]:
+    def _judge(self, requests: Sequence[Mapping[str, Any]], settings: Mapping[str, Any], progress: Progress = False,
+               keep_errors: bool = False) -> list[Any]:
         """Their results; with Ctrl-C, or where one fails, the others are cancelled."""
-        told = progress_of(progress) if len(futures) > 1 else None
+        futures: list[Future[Result]] = []
+        told = progress_of(progress) if len(requests) > 1 else None
         out: list[Any] = []
         try:
+            self._ask(requests, settings, futures, keep_errors)
             for i, f in enumerate(futures):
                 try:
-                    out.append(f.result())
+                    out.append(outcome(f))
                 except (Error, CancelledError) as e:
                     if not keep_errors:
                         raise

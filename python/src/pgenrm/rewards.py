@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Iterable, Mapping, Sequence
 
 from pgenrm_client import PgenrmError, Rewards
 
+from ._calls import outcome
 from ._native import Error, check, cstring, ffi, lib, new_error, take_text
 from .result import Result
 
@@ -72,7 +73,7 @@ class InProcess:
     @staticmethod
     def _raw(future: Any) -> Any:
         try:
-            result: Result = future.result()
+            result: Result = outcome(future)
             return result.raw
         except (Error, CancelledError) as e:
             return e

@@ -30,7 +30,7 @@ model: ## fetches the default model into the cache folder, once
 embedder: ## fetches the default embedder into the cache folder, once
 	@tools/fetch_embedder.sh
 
-# Without `train`, `label` and `serve`; half of the rest, where no token passes, without optimisation (PGR_QUICK).
+# Without the largest commands; half of the rest, where no token passes, without optimisation (PGR_QUICK).
 demo: deps ## builds build-demo/pgenrm in a hurry, fetches the default model meanwhile, judges the bundled example
 	@tools/fetch_model.sh & fetch=$$!; $(call compile,$(BUILD)-demo,pgenrm,-DPGR_QUICK=ON) && wait $$fetch
 	$(BUILD)-demo/pgenrm score examples/request.json --ind 8

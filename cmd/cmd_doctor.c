@@ -194,7 +194,7 @@ static void check_postgres(doctor *d) {
 
 static void check_commands(doctor *d) {
 #ifdef PGR_QUICK
-    add(d, "commands", STATE_NOTE, "built in a hurry, without train, label and serve",
+    add(d, "commands", STATE_NOTE, "built in a hurry, without serve, bench, synth, train, label and report",
         "`make build` makes build/pgenrm");
 #else
     add(d, "commands", STATE_OK, "all", "");

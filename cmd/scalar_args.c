@@ -1,6 +1,7 @@
 /* scalar_args.c - --scalar MODEL[:WEIGHT]; see scalar_args.h. */
 #include "scalar_args.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -23,6 +24,19 @@ int scalar_take(void *options, const option_row *row, const char *value) {
     return EXIT_USAGE;
 }
 
+static pgr_status open_attributes(const char *path, pgr_scalar **out, pgr_error *err) {
+#ifdef PGR_QUICK
+    (void)out;
+    *err = (pgr_error){.status = PGR_E_UNSUPPORTED};
+    snprintf(err->message, sizeof err->message,
+             "%.200s: this program was built in a hurry, without attributes: `make build` makes one that has them",
+             path);
+    return err->status;
+#else
+    return pgr_attributes_open(path, out, err);
+#endif
+}
+
 static pgr_status open_model(const char *name, const common_options *common, pgr_progress_bar *bar, pgr_scalar **out,
                              pgr_error *err) {
     char *path = NULL;
@@ -43,7 +57,7 @@ int scalar_args_open(scalar_args *a, const common_options *common, pgr_progress_
     size_t n = strlen(ATTRIBUTES);
     pgr_error err = {0};
     pgr_status s = a->n > n && strcmp(name + a->n - n, ATTRIBUTES) == 0
-                       ? pgr_attributes_open(name, &a->opened, &err)
+                       ? open_attributes(name, &a->opened, &err)
                        : open_model(name, common, bar, &a->opened, &err);
     free(name);
     return finish_call(s, &err);

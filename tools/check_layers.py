@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Proves the layering: a room includes, directly, nothing but itself and what src/rooms.txt lists for it, and of
 another room only the headers that stand in it, not those of its sub-folders; cmd/ sees the public headers only; the
-table of docs/architecture.md has the same rooms with the same needs."""
+table of docs/architecture.md has the same rooms with the same needs; CONTRIBUTING.md has a row for every room."""
 import pathlib
 import re
 import sys
@@ -32,7 +32,11 @@ def includes(path):
 
 
 def page_errors(needs):
-    """What docs/architecture.md says otherwise."""
+    """What docs/architecture.md says otherwise, and CONTRIBUTING.md not at all."""
+    named = set(re.findall(r"^\| `(\w+)` \|", (ROOT / "CONTRIBUTING.md").read_text(), re.M))
+    for room in needs:
+        if room not in named:
+            yield f"CONTRIBUTING.md: {room}: found no row of the table of rooms"
     page = ROOT / "docs/architecture.md"
     rows = dict(re.findall(r"^\| `(\w+)` \|.*\| ([\w, ]*)\|$", page.read_text(), re.M))
     for room in needs:

@@ -57,7 +57,7 @@ static void put_line(buf *text, const audit_line *line) {
 static void put(audit *a, const char *text, size_t n, size_t n_before) {
     ssize_t got = n > 0 ? write(a->fd, text, n) : -1;
     size_t k = got > 0 ? (size_t)got : 0;
-    const char *why = n > 0 && got < 0 ? strerror(errno) : "it was cut";
+    const char *why = n > 0 && got < 0 ? strerror(errno) : n == 0 ? "no memory" : "it was cut";
     if (n_before > 0 && k >= n_before) {
         log_warn("%zu lines of the audit log are missing", a->lost);
         a->lost = 0;

@@ -9,6 +9,9 @@
 #include "base/text.h"
 #include "serve/call_parts.h"
 
+const char CALL_NO_MEMORY[] = "{\"error\":{\"message\":\"out of memory\",\"type\":\"server_error\",\"param\":null,"
+                              "\"code\":\"out_of_memory\"}}";
+
 call *call_create(pgr_server *s, struct MHD_Connection *mhd) {
     call *c = mem_zero(1, sizeof *c);
     if (!c) return NULL;
@@ -261,7 +264,7 @@ static void put_error(call *c, int status, buf *body) {
         return;
     }
     call_send(c, "data: ", 6);
-    call_send(c, body->data ? body->data : "{}", body->data ? body->n : 2);
+    call_send(c, body->data ? body->data : CALL_NO_MEMORY, body->data ? body->n : strlen(CALL_NO_MEMORY));
     call_send(c, "\n\n", 2);
     call_end(c);
     buf_free(body);
@@ -282,8 +285,8 @@ void call_fail(call *c, int status, const char *type, const char *param, const c
     put_field(&body, "param", param);
     put_field(&body, "code", code);
     buf_puts(&body, "}}");
-    if (body.failed) buf_free(&body); /* an answer without a body is one */
-    put_error(c, status, &body);
+    if (body.failed) buf_free(&body); /* CALL_NO_MEMORY stands for it */
+    put_error(c, body.data ? status : 503, &body);
 }
 
 void call_refuse(call *c, const char *param, const char *format, ...) {
@@ -345,7 +348,8 @@ void call_stream(call *c) {
 
 bool call_send(call *c, const char *bytes, size_t n) {
     pthread_mutex_lock(&c->lock);
-    bool reads = c->state == CALL_STREAM && c->mhd && c->out.n - c->n_sent + n <= STREAM_MOST && !call_gone(c);
+    bool streams = c->state == CALL_STREAM && c->mhd && !call_gone(c);
+    bool reads = streams && !c->cut && c->out.n - c->n_sent + n <= STREAM_MOST;
     if (reads) {
         if (c->n_sent == c->out.n) {
             buf_clear(&c->out);
@@ -355,6 +359,7 @@ bool call_send(call *c, const char *bytes, size_t n) {
         reads = !c->out.failed;
         call_rouse(c);
     }
+    c->cut = c->cut || (streams && !reads);
     pthread_mutex_unlock(&c->lock);
     return reads;
 }

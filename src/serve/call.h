@@ -67,7 +67,8 @@ bool call_has_model(call *c, const char *what);
 void call_refuse(call *c, const char *param, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
 /* A stream: begins a 200 answer of unknown length (text/event-stream), sends pieces, ends it. call_send: false where
- * the client has gone, or reads so slowly that STREAM_MOST bytes wait for it. */
+ * the client has gone, or reads so slowly that STREAM_MOST bytes wait for it, or no memory is left: then its end is a
+ * connection that breaks off. */
 enum { STREAM_MOST = 8 << 20 };
 void call_stream(call *c);
 bool call_send(call *c, const char *bytes, size_t n);

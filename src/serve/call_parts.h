@@ -50,9 +50,13 @@ struct call {
     size_t n_told;
     buf out;               /* the answer, or the next piece of it */
     size_t n_sent;         /* of out */
+    bool cut;              /* a piece of the stream was lost: its end is to be none */
     char user[USER_NOTED + 1];
     size_t n_read, n_written;
 };
+
+/* The body of a 503 that there was no memory to write. */
+extern const char CALL_NO_MEMORY[];
 
 /* NULL: out of memory. One keeper. */
 call *call_create(pgr_server *s, struct MHD_Connection *mhd);

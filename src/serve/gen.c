@@ -13,10 +13,11 @@ static const double QUIET_S = 3; /* a stream that has sent nothing for so long s
 /* ---- streams ---- */
 
 static void send_buf(gen *g, buf *out) {
-    bool sent = !out->failed && (out->n == 0 || call_send(g->task.call, out->data, out->n));
+    bool whole = !out->failed, sent = whole && (out->n == 0 || call_send(g->task.call, out->data, out->n));
     buf_free(out);
     g->sent = clock_now();
     if (sent) return;
+    if (!whole) call_fail_error(g->task.call, &(pgr_error){.status = PGR_E_MEM});
     call_end(g->task.call); /* nobody reads it, or not fast enough */
     task_end(&g->task);
 }

@@ -14,13 +14,14 @@ static void put_number(buf *out, double logprob) {
 
 /* ---- tokens ---- */
 
-/* The token's bytes; the caller's (pgr_free). NULL: there are none to be had. */
-static char *token_bytes(const gen *g, int32_t token, size_t *n) {
+/* The token's bytes; the caller's (pgr_free). NULL: there are none to be had, or (out has failed then) no memory. */
+static char *token_bytes(const gen *g, int32_t token, size_t *n, buf *out) {
     char *text = NULL;
     *n = 0;
     const pgr_model *model = call_server(g->task.call)->what.model;
-    if (!model || pgr_detokenize(model, &token, 1, &text, n, NULL) != PGR_OK) return NULL;
-    return text;
+    pgr_status s = model ? pgr_detokenize(model, &token, 1, &text, n, NULL) : PGR_E_UNSUPPORTED;
+    out->failed |= s == PGR_E_MEM;
+    return s == PGR_OK ? text : NULL;
 }
 
 static void put_bytes(buf *out, const char *text, size_t n) {
@@ -31,7 +32,7 @@ static void put_bytes(buf *out, const char *text, size_t n) {
 
 static void put_token(const gen *g, int32_t token, double logprob, buf *out) {
     size_t n;
-    char *text = token_bytes(g, token, &n);
+    char *text = token_bytes(g, token, &n, out);
     buf_puts(out, "{\"token\":");
     json_put_string(out, text ? text : "", n);
     buf_puts(out, ",\"logprob\":");
@@ -69,7 +70,7 @@ static void put_chat_logprobs(const gen *g, const written *w, buf *out) {
 /* A token that is no whole character is named by its bytes, as the names are keys: "bytes:\\xE2\\x82". */
 static void put_name(const gen *g, int32_t token, buf *out) {
     size_t n;
-    char *text = token_bytes(g, token, &n);
+    char *text = token_bytes(g, token, &n, out);
     if (!text || utf8_valid(text, n)) {
         json_put_string(out, text ? text : "", n);
     } else {
@@ -130,7 +131,7 @@ static void put_offsets(const gen *g, const written *parts, size_t n_part, buf *
         for (size_t i = 0; i < parts[k].n; i++) {
             size_t n;
             buf_printf(out, any ? ",%zu" : "%zu", at);
-            pgr_free(token_bytes(g, parts[k].tokens[i], &n));
+            pgr_free(token_bytes(g, parts[k].tokens[i], &n, out));
             at += n;
             any = true;
         }

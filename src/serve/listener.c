@@ -197,7 +197,7 @@ static ssize_t read_stream(void *ctx, uint64_t pos, char *out, size_t room) {
         memcpy(out, c->out.data + c->n_sent, n);
         c->n_sent += n;
     } else if (c->state == CALL_ENDED) {
-        got = MHD_CONTENT_READER_END_OF_STREAM;
+        got = c->cut ? MHD_CONTENT_READER_END_WITH_ERROR : MHD_CONTENT_READER_END_OF_STREAM;
     } else if (call_gone(c)) {
         got = MHD_CONTENT_READER_END_WITH_ERROR;
     } else {
@@ -215,9 +215,10 @@ static struct MHD_Response *make_response(call *c) {
     struct MHD_Response *r;
     pthread_mutex_lock(&c->lock);
     bool whole = c->state == CALL_ANSWERED;
-    static char nothing[1];
-    char *body = c->out.data ? c->out.data : nothing;
-    size_t n = c->out.data ? c->out.n : 0;
+    static const char nothing[1];
+    const char *text = c->status == 503 ? CALL_NO_MEMORY : nothing;
+    void *body = c->out.data ? c->out.data : (void *)(uintptr_t)text;
+    size_t n = c->out.data ? c->out.n : strlen(text);
     pthread_mutex_unlock(&c->lock);
     call_keep(c); /* the response's: what it sends lies in the call */
     if (whole)
@@ -270,11 +271,25 @@ static enum MHD_Result send_answer(listener *h, call *c) {
 
 /* ---- libmicrohttpd's callbacks ---- */
 
+/* There is no memory for a call: its body is read over. */
+static char NO_CALL;
+
+static enum MHD_Result refuse_call(struct MHD_Connection *mhd) {
+    struct MHD_Response *r = MHD_create_response_from_buffer(strlen(CALL_NO_MEMORY), (void *)(uintptr_t)CALL_NO_MEMORY,
+                                                             MHD_RESPMEM_PERSISTENT);
+    if (!r) return MHD_NO;
+    MHD_add_response_header(r, MHD_HTTP_HEADER_CONTENT_TYPE, "application/json");
+    MHD_add_response_header(r, MHD_HTTP_HEADER_RETRY_AFTER, "1");
+    enum MHD_Result queued = MHD_queue_response(mhd, MHD_HTTP_SERVICE_UNAVAILABLE, r);
+    MHD_destroy_response(r);
+    return queued;
+}
+
 static enum MHD_Result begin_call(listener *h, struct MHD_Connection *mhd, const char *url, const char *method,
                                   void **context) {
     call *c = call_create(h->s, mhd);
-    if (!c) return MHD_NO;
-    *context = c;
+    *context = c ? (void *)c : &NO_CALL;
+    if (!c) return MHD_YES;
     c->method = method;
     check_head(c, url);
     if (is_open(c)) return MHD_YES;
@@ -289,6 +304,11 @@ static enum MHD_Result on_request(void *ctx, struct MHD_Connection *mhd, const c
     call *c = *context;
     (void)version;
     if (!c) return begin_call(h, mhd, url, method, context);
+    if (*context == &NO_CALL) {
+        bool read = *n == 0;
+        *n = 0;
+        return read ? refuse_call(mhd) : MHD_YES;
+    }
     if (*n > 0) {
         bool read = take_body(c, bytes, *n);
         *n = 0;
@@ -330,11 +350,12 @@ static void on_completed(void *ctx, struct MHD_Connection *mhd, void **context, 
     call *c = *context;
     if (!c) return;
     conn_enter(h->conns, conn_of(mhd), CONN_IDLE, NULL);
+    *context = NULL;
+    if ((void *)c == &NO_CALL) return;
     note_end(c, how);
     call_leave(c);
     worker_wake(h->s->worker);
     call_release(c);
-    *context = NULL;
 }
 
 static void on_connection(void *ctx, struct MHD_Connection *mhd, void **context,

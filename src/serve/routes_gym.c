@@ -48,7 +48,8 @@ static void put_response(buf *out, const json_t *response) {
     buf_puts(out, "");
 }
 
-/* Turns of an input: a text, or a list of messages whose content may be in parts. Turns without text are left out. */
+/* Turns of an input: a text, or a list of messages whose content may be in parts. Turns without text are left out.
+ * NULL: out of memory. */
 static json_t *turns_of(const json_t *input) {
     json_t *turns = json_array();
     if (json_is_string(input)) json_add(&turns, json_pack("{s:s,s:O}", "role", "user", "content", input));
@@ -58,7 +59,9 @@ static json_t *turns_of(const json_t *input) {
         buf text = {0};
         if (is_kind(item, "message") && role) put_content(&text, json_object_get(item, "content"));
         const char *name = role && strcmp(role, "developer") == 0 ? "system" : role;
-        if (text.n && !text.failed)
+        if (text.failed)
+            json_add(&turns, NULL);
+        else if (text.n)
             json_add(&turns, json_pack("{s:s,s:s%}", "role", name, "content", text.data, text.n));
         buf_free(&text);
     }

@@ -163,11 +163,15 @@ static bool read_label(labels *l, call *c, size_t i, const json_t *v) {
     bool known = json_is_integer(v) && id >= 0 && id <= INT32_MAX;
     l->ids[i] = (int32_t)id;
     for (size_t k = 0; k < i; k++) known = known && l->ids[k] != l->ids[i];
-    known = known && pgr_detokenize(call_server(c)->what.model, &l->ids[i], 1, &text, &n, NULL) == PGR_OK && n > 0;
+    pgr_status s = PGR_OK;
+    if (known) s = pgr_detokenize(call_server(c)->what.model, &l->ids[i], 1, &text, &n, NULL);
+    known = known && s == PGR_OK && n > 0;
     l->texts[i] = known ? arena_strndup(&l->arena, text, n) : NULL;
     pgr_free(text);
-    if (!known) call_refuse(c, "label_token_ids", "label_token_ids[%zu]: expected a token of the model, each once", i);
-    if (known && !l->texts[i]) call_fail_error(c, &(pgr_error){.status = PGR_E_MEM});
+    if (s == PGR_E_MEM || (known && !l->texts[i]))
+        call_fail_error(c, &(pgr_error){.status = PGR_E_MEM});
+    else if (!known)
+        call_refuse(c, "label_token_ids", "label_token_ids[%zu]: expected a token of the model, each once", i);
     return l->texts[i] != NULL;
 }
 

@@ -132,13 +132,15 @@ static void detokenize(call *c) {
     pgr_error err = {0};
     if (!body || !wants_few(c, "tokens", n, longest_text(call_server(c)) / BYTES_OF_TOKEN, "tokens")) return;
     int32_t *ids = mem_array(n + 1, sizeof *ids);
-    bool all = ids && json_is_array(list);
-    for (size_t i = 0; all && i < n; i++) {
+    bool all = json_is_array(list);
+    for (size_t i = 0; ids && all && i < n; i++) {
         json_int_t id = json_integer_value(json_array_get(list, i));
         all = json_is_integer(json_array_get(list, i)) && id >= 0 && id <= INT32_MAX;
         ids[i] = (int32_t)id;
     }
-    if (!all) {
+    if (!ids) {
+        call_fail_error(c, &(pgr_error){.status = PGR_E_MEM});
+    } else if (!all) {
         call_refuse(c, "tokens", "tokens: expected a list of token ids");
     } else if (pgr_detokenize(call_server(c)->what.model, ids, n, &text, &len, &err) != PGR_OK) {
         call_fail_error(c, &err);

@@ -95,16 +95,28 @@ static void answer_number(asking *a) {
     call_reply(a->task.call, 200, &out);
 }
 
+/* Of a prompt beside a response. NULL: it has been answered. */
+static json_t *read_turns(call *c, const json_t *body, const char *key, const json_t *response, const char *of) {
+    json_t *turns = NULL;
+    pgr_error err;
+    pgr_status s = sample_turns(json_object_get(body, key), &turns, &err);
+    if (s == PGR_OK && json_is_string(response)) return turns;
+    if (s == PGR_OK)
+        call_refuse(c, of, "%s: found %s, expected text", of, json_kind(response));
+    else if (s == PGR_E_FORMAT)
+        call_refuse(c, key, "%s: %s", key, err.message);
+    else
+        call_fail_error(c, &err);
+    json_decref(turns);
+    return NULL;
+}
+
 static void slime(call *c) {
     const json_t *body = call_json(c);
     if (!body) return;
     const json_t *response = json_object_get(body, "response");
-    json_t *turns = sample_turns(json_object_get(body, "prompt"));
-    if (!turns || !json_is_string(response)) {
-        call_refuse(c, turns ? "response" : "prompt", "expected prompt (text or messages) and response (text)");
-        json_decref(turns);
-        return;
-    }
+    json_t *turns = read_turns(c, body, "prompt", response, "response");
+    if (!turns) return;
     const char *text = json_string_value(response);
     size_t n = json_string_length(response);
     turns_strip(&text, &n);
@@ -189,11 +201,11 @@ static void personalized(call *c) {
     const json_t *body = call_json(c);
     if (!body) return;
     const json_t *response = json_object_get(body, "response_text");
-    json_t *turns = sample_turns(json_object_get(body, "query")),
-           *label = profile_label(json_object_get(body, "profile"));
-    bool fits = turns && json_is_string(response);
-    if (!fits) call_refuse(c, turns ? "response_text" : "query", "expected response_text and query, both texts");
-    asking *a = fits ? asking_create(c, 1, answer_score) : NULL;
+    json_t *turns = read_turns(c, body, "query", response, "response_text");
+    if (!turns) return;
+    json_t *label = profile_label(json_object_get(body, "profile"));
+    if (!label) call_fail_error(c, &(pgr_error){.status = PGR_E_MEM});
+    asking *a = label ? asking_create(c, 1, answer_score) : NULL;
     if (a && sample_ask(c, &(sample){turns, json_string_value(response), json_string_length(response), label}, a->list))
         call_submit(c, &a->task);
     else

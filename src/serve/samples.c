@@ -133,14 +133,19 @@ bool sample_ask(call *c, const sample *s, question *q) {
     return question_may(q, c);
 }
 
-json_t *sample_turns(const json_t *prompt) {
-    if (json_is_array(prompt)) return json_incref((json_t *)(uintptr_t)prompt);
+pgr_status sample_turns(const json_t *prompt, json_t **out, pgr_error *err) {
     const char *text = json_string_value(prompt), *answer;
     size_t n_answer;
-    json_t *turns = text ? json_array() : NULL;
-    if (!turns || turns_read(text, strlen(text), turns, &answer, &n_answer, NULL) == PGR_OK) return turns;
-    json_decref(turns);
-    return NULL;
+    if (!json_is_array(prompt) && !text)
+        return fail(err, PGR_E_FORMAT, "found %s, expected text or messages", json_kind(prompt));
+    json_t *turns = text ? json_array() : json_incref((json_t *)(uintptr_t)prompt);
+    if (!turns) return fail_mem(err);
+    pgr_status s = text ? turns_read(text, strlen(text), turns, &answer, &n_answer, err) : PGR_OK;
+    if (s == PGR_OK)
+        *out = turns;
+    else
+        json_decref(turns);
+    return s;
 }
 
 /* ---- failures ---------------------------------------------------------------------------------------------------- */

@@ -23,8 +23,8 @@ bool sample_ask(call *c, const sample *s, question *q);
  * beside it. *out: the caller's; nobody is named: empty. */
 pgr_status sample_user(const json_t *label, json_t **out, pgr_error *err);
 
-/* Turns of a prompt: text (turns.h), or a list of messages. The caller's; NULL: it is neither, or no memory is left. */
-json_t *sample_turns(const json_t *prompt);
+/* Turns of a prompt: text (turns.h), or a list of messages. *out: the caller's. PGR_E_FORMAT: it is neither. */
+pgr_status sample_turns(const json_t *prompt, json_t **out, pgr_error *err);
 
 /* The answer where one of the samples has no reward: never a number that nobody gave. 503 with Retry-After, 504 or
  * 400. False: none failed. */

@@ -1,14 +1,14 @@
-/* facts_sd.c - the standard deviations in src/judge/facts.h, measured: reads PersonalRewardBench rows (JSON lines),
+/* facts_sd.c - the standard deviations in src/facts/facts.h, measured: reads PersonalRewardBench rows (JSON lines),
  * keeps split = train, and prints for every fact the standard deviation of chosen - rejected and how often the sign of
  * the difference names the chosen text (ties count half).
- *     gcc -O2 -D_GNU_SOURCE -Iinclude -Isrc bench/facts_sd.c src/judge/facts.c src/judge/facts_lexicon.c
+ *     gcc -O2 -D_GNU_SOURCE -Iinclude -Isrc bench/facts_sd.c src/facts/facts.c src/facts/facts_lexicon.c
  * src/base/[a-z]*.c \ -ljansson -lm -lpthread -o facts_sd && ./facts_sd prism.jsonl mt_bench.jsonl */
 #include <math.h>
 #include <string.h>
 
 #include "base/file.h"
 #include "base/json.h"
-#include "judge/facts.h"
+#include "facts/facts.h"
 
 typedef struct sums {
     double n, sum[N_FACT], square[N_FACT], right[N_FACT], differs[N_FACT];

@@ -1,9 +1,9 @@
-/* features.h - surface attributes of a response for the statistical methods: the facts of judge/facts.h and what else
+/* features.h - surface attributes of a response for the statistical methods: the facts of facts/facts.h and what else
  * can be counted without knowing what a text means. */
 #ifndef PGR_BENCH_FEATURES_H
 #define PGR_BENCH_FEATURES_H
 
-#include "judge/facts.h"
+#include "facts/facts.h"
 
 /* clang-format off */
 /*    id            name             what is measured (log: of 1 + n; root: square root; rates per 100 words, 20 words

@@ -2,7 +2,7 @@
 #ifndef PGR_BENCH_PAIRS_H
 #define PGR_BENCH_PAIRS_H
 
-#include "judge/facts.h"
+#include "facts/facts.h"
 #include "pgenrm_bench.h"
 #include "user/record.h"
 

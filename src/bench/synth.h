@@ -1,4 +1,4 @@
-/* synth.h - synthetic users with known truth: latent weights over measured facts (judge/facts.h), choices between real
+/* synth.h - synthetic users with known truth: latent weights over measured facts (facts/facts.h), choices between real
  * responses.
  *
  * A user of prototype k asks queries of a kind s (told by words, synth_kind) and weighs facts by
@@ -11,7 +11,7 @@
 
 #include "base/arena.h"
 #include "base/status.h"
-#include "judge/facts.h"
+#include "facts/facts.h"
 #include "pgenrm_bench.h"
 
 enum { SYNTH_KINDS = 4 }; /* code, write, advise, explain */

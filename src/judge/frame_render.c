@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "judge/facts.h"
+#include "facts/facts.h"
 #include "judge/frame_parts.h"
 
 typedef struct shown_pair {

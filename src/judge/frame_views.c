@@ -3,7 +3,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "judge/facts_lexicon.h"
+#include "facts/facts_lexicon.h"
 #include "judge/frame_parts.h"
 #include "judge/slots.h"
 

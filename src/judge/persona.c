@@ -3,7 +3,7 @@
 #include <strings.h>
 
 #include "base/buf.h"
-#include "judge/facts.h"
+#include "facts/facts.h"
 #include "judge/votes.h"
 
 enum { MOST = 3 };              /* criteria in the sentence */

@@ -5,7 +5,7 @@
 #ifndef PGR_JUDGE_SLOTS_H
 #define PGR_JUDGE_SLOTS_H
 
-#include "judge/facts.h"
+#include "facts/facts.h"
 #include "judge/frame.h"
 #include "prototype/people.h"
 

@@ -2,7 +2,7 @@
 #ifndef PGR_TRAIN_PSI_DATA_H
 #define PGR_TRAIN_PSI_DATA_H
 
-#include "judge/facts.h"
+#include "facts/facts.h"
 #include "pgenrm_train.h"
 #include "user/record.h"
 

@@ -5,7 +5,7 @@
 #define PGR_TRAIN_RUBRIC_WRITER_H
 
 #include "judge/chain.h"
-#include "judge/facts.h"
+#include "facts/facts.h"
 #include "user/request.h"
 
 /* What the shown pairs say of a user: w maximises sum_i log sigmoid(w . l_i) - |w|^2 / 2 over the levels l_i of the

@@ -1,6 +1,6 @@
 /* facts_lexicon.h - the English words and phrases that facts.c counts, and the words that say nothing about a topic. */
-#ifndef PGR_JUDGE_FACTS_LEXICON_H
-#define PGR_JUDGE_FACTS_LEXICON_H
+#ifndef PGR_FACTS_LEXICON_H
+#define PGR_FACTS_LEXICON_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -5,8 +5,8 @@
 #include "../base/faults.h"
 
 #include "base/rng.h"
-#include "judge/facts.h"
-#include "judge/facts_lexicon.h"
+#include "facts/facts.h"
+#include "facts/facts_lexicon.h"
 
 static facts measure(const char *text, const char *query) {
     facts f;

@@ -3,14 +3,14 @@
  * A word is a run of letters, digits and inner apostrophes; figures keep their points and commas ("1,000.5"); every
  * Chinese or Japanese character is a word of its own. Rates are per 100 words with RATE_PAD words added, so that one
  * warm word in a reply of five does not count as a fifth of it. Time is linear in the texts; no memory is allocated. */
-#include "judge/facts.h"
+#include "facts/facts.h"
 
 #include <math.h>
 #include <string.h>
 
 #include "base/hash.h"
 #include "base/text.h"
-#include "judge/facts_lexicon.h"
+#include "facts/facts_lexicon.h"
 
 enum { WORD_BYTES = 48, TOPIC_MAX = 256, TOPIC_SLOTS = 1024 };
 static const double RATE_PAD = 20.0;

@@ -1,7 +1,7 @@
 /* facts.h - measured facts about texts, given in words relative within their pair (docs/compact.md). The teacher, the
  * synthetic users and the statistical baselines measure with the same module. */
-#ifndef PGR_JUDGE_FACTS_H
-#define PGR_JUDGE_FACTS_H
+#ifndef PGR_FACTS_FACTS_H
+#define PGR_FACTS_FACTS_H
 
 #include "base/buf.h"
 

@@ -1,11 +1,11 @@
 /* facts_lexicon.c - word lists for facts.c: hedges and warnings, first person, warmth, phrases that open an example.
  * Entries are one list sorted by bytes, so that the phrases that begin with a word stand together. */
-#include "judge/facts_lexicon.h"
+#include "facts/facts_lexicon.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#include "judge/facts.h"
+#include "facts/facts.h"
 
 /* clang-format off */
 #define C FACT_CAUTION

@@ -1,7 +1,10 @@
 /* bench_math.c - ceilings of the machine; one decode step of the default model's shapes; products of many shapes as
  * G(FL)OP/s and as a share of the ceiling of their instruction, same threads, same run, weights from main memory up
- * to M = 64;
- * attention pages; tiles.   bench_math [THREADS] */
+ * to M = 64; attention pages; tiles.
+ *
+ *     bench_math [THREADS]
+ *     bench_math THREADS peaks                  nothing but the ceilings
+ *     bench_math THREADS f32|bf16 N K M         one shape, weights in the caches: G(FL)OP/s, nothing else */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -176,6 +179,20 @@ static void bench_shapes(const double top[N_PEAK], pool *threads) {
     }
 }
 
+/* The best rate of M rows through one matrix, as a pass that has many rows comes by it. */
+static double shape_rate(gemm_form form, size_t N, size_t K, size_t M, pool *threads) {
+    uint8_t *data = random_blocks(QUANT_Q8_0, N * K);
+    float *x = random_floats(M * K), *out = random_floats(M * N);
+    gemm_weights *w = NULL;
+    if (gemm_create(form, QUANT_Q8_0, data, N, K, threads, &w, NULL) != PGR_OK) abort();
+    double rate = 2.0 * (double)M * (double)N * (double)K / time_run(&w, 1, out, x, M, threads) / 1e9;
+    gemm_free(w);
+    free(x);
+    free(out);
+    free(data);
+    return rate;
+}
+
 /* ---- one decode step: every matrix of a 30-layer model with 576 channels, 1536 hidden, 192 key channels; q, k, v
  * and gate, up stacked ---- */
 
@@ -246,6 +263,13 @@ int main(int argc, char **argv) {
     pool *threads = NULL;
     if (pool_create(argc > 1 ? atoi(argv[1]) : 0, &threads, NULL) != PGR_OK) return 1;
     alone = pool_size(threads) == 1;
+    if (argc == 6) {
+        gemm_form form = strcmp(argv[2], "bf16") == 0 ? GEMM_BF16 : GEMM_F32;
+        printf("%.1f\n",
+               shape_rate(form, (size_t)atoi(argv[3]), (size_t)atoi(argv[4]), (size_t)atoi(argv[5]), threads));
+        pool_free(threads);
+        return 0;
+    }
     double top[N_PEAK];
     printf("%s, %zu threads\n", cpu_best()->name, pool_size(threads));
     for (int i = 0; i < N_PEAK; i++) printf("peak %s %.0f G(FL)OP/s\n", peak_names[i], top[i] = peak(i, threads));

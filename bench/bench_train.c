@@ -1,8 +1,9 @@
-/* bench_train.c - tokens per second of a training step's forward and backward (LoRA on every matrix), and what a tree
- * saves.
+/* bench_train.c - tokens per second of a training step's forward and backward (LoRA on every matrix, or all weights),
+ * and what a tree saves.
  *
  *     bench_train MODEL DTYPE THREADS SEQS TOKENS WANTED FIRST_LAYER RANK STEPS [PREFIX]
  *         DTYPE: exact, f32, bf16, int8; SEQS sequences of TOKENS tokens, the last WANTED of each ask for logits
+ *         RANK: 0 trains all weights of a Hugging Face folder; packing them anew is part of a step's backward
  *         PREFIX: the first tokens of all are the same: each sequence by itself against all of them as a tree
  *
  * The first step, which makes the head's transpose, is not counted. Prints one line: the median of the steps, and what
@@ -64,6 +65,7 @@ static pgr_status step(setup *s, size_t n_seq, size_t i, pgr_error *err) {
     for (size_t k = 0; k < n_row * s->m->config.n_vocab; k++) s->logits[k] *= 1e-4f;
     start = clock_now();
     PGR_TRY(backward_run(s->b, s->logits, err));
+    PGR_TRY(backward_changed(s->b, err));
     s->back[i] = clock_now() - start;
     s->cpu[i] = (double)(clock() - cpu) / CLOCKS_PER_SEC;
     return PGR_OK;
@@ -120,7 +122,7 @@ static pgr_status run(setup *s, int argc, char **argv, pgr_error *err) {
     t.first_layer = (size_t)atoi(argv[7]), t.rank = (size_t)atoi(argv[8]), s->steps = (size_t)atoi(argv[9]);
     s->prefix = argc > 10 ? (size_t)atoi(argv[10]) : 0;
     PGR_TRY(pgr_model_open(argv[1], &o, &s->m, err));
-    PGR_TRY(trainable_create(s->m, &t, &s->t, err));
+    PGR_TRY(t.rank > 0 ? trainable_create(s->m, &t, &s->t, err) : trainable_create_whole(s->m, false, 0, &s->t, err));
     fill(s);
     s->forward = mem_array(s->steps + 1, sizeof *s->forward), s->back = mem_array(s->steps + 1, sizeof *s->back);
     s->cpu = mem_array(s->steps + 1, sizeof *s->cpu);

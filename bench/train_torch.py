@@ -2,10 +2,12 @@
 """Tokens per second of a training step's forward and backward in PyTorch, for bench_train's numbers to stand beside.
 
     VENV/bin/python bench/train_torch.py FOLDER DTYPE THREADS SEQS TOKENS WANTED RANK STEPS [--full]
+    VENV/bin/python bench/train_torch.py --products DTYPE THREADS N,K,M ...
 
 FOLDER: the model for transformers. LoRA of rank RANK on every linear matrix of the layers, the base frozen (--full: all
 weights of the model instead); SEQS sequences of TOKENS tokens in a batch, the head computed for the last WANTED of each
-alone. The first step is not counted. Prints one line, the median of the steps."""
+alone. The first step is not counted. Prints one line, the median of the steps. --products: the best GFLOP/s of
+M rows through a matrix (N, K) by torch.nn.functional.linear, a line for each."""
 import resource
 import statistics
 import sys
@@ -37,7 +39,23 @@ def add_factors(model, rank):
                     setattr(module, name, LowRank(child, rank))
 
 
+def products(dtype, threads, shapes):
+    torch.set_num_threads(int(threads))
+    for shape in shapes:
+        n, k, m = map(int, shape.split(","))
+        x, w = torch.rand(m, k).to(getattr(torch, dtype)), torch.rand(n, k).to(getattr(torch, dtype))
+        times, start = [], time.perf_counter()
+        with torch.no_grad():
+            while len(times) < 5 or (len(times) < 60 and time.perf_counter() - start < 0.3):
+                t = time.perf_counter()
+                torch.nn.functional.linear(x, w)
+                times.append(time.perf_counter() - t)
+        print(f"{2 * n * k * m / min(times) / 1e9:.1f}", flush=True)
+
+
 def main():
+    if sys.argv[1:2] == ["--products"]:
+        return products(sys.argv[2], sys.argv[3], sys.argv[4:])
     full = "--full" in sys.argv
     folder, dtype, *numbers = [a for a in sys.argv[1:] if a != "--full"]
     threads, seqs, tokens, wanted, rank, steps = map(int, numbers)

@@ -24,20 +24,24 @@ static pgr_status take(const backward *b, float **out, size_t per_token, pgr_err
     return *out ? PGR_OK : fail_mem(err);
 }
 
-/* Floats of a token in a layer, its input aside. */
-static size_t acts_per_token(const backward *b) {
+/* Floats of a token in a layer: what is left by the half with attention, its input aside, and by the other. */
+static size_t attn_per_token(const backward *b) {
     const config *c = &b->m->config;
-    return (c->qk_norm ? 2 : 1) * b->n_qkv + b->n_q + 2 * c->n_head + c->n_embd + 2 * c->n_ff;
+    return (c->qk_norm ? 2 : 1) * b->n_qkv + b->n_q + 2 * c->n_head + c->n_embd;
 }
 
-static pgr_status take_acts(const backward *b, layer_acts *a, pgr_error *err) {
+static size_t ffn_per_token(const backward *b) {
+    return 2 * b->m->config.n_ff;
+}
+
+static pgr_status take_attn(const backward *b, layer_acts *a, pgr_error *err) {
     const config *c = &b->m->config;
+    a->kept = true;
     PGR_TRY(take(b, &a->qkv, b->n_qkv, err));
     if (c->qk_norm) PGR_TRY(take(b, &a->raw, b->n_qkv, err));
     PGR_TRY(take(b, &a->attn, b->n_q, err));
     PGR_TRY(take(b, &a->softmax, 2 * c->n_head, err));
-    PGR_TRY(take(b, &a->mid, c->n_embd, err));
-    return take(b, &a->gate_up, 2 * c->n_ff, err);
+    return take(b, &a->mid, c->n_embd, err);
 }
 
 static void drop_acts(const backward *b, layer_acts *a) {
@@ -45,24 +49,23 @@ static void drop_acts(const backward *b, layer_acts *a) {
     for (size_t i = 0; i < sizeof list / sizeof *list; i++) ops_drop(b->m->ops, list[i]);
 }
 
-/* From the top down as many layers keep all as there is room for. */
+/* As many layers as there is room for keep what attention leaves, which costs the most to compute again for its size;
+ * of these as many as then have room keep gate and up, too, which one product makes. Both from the top down. */
 static pgr_status init_acts(backward *b, pgr_error *err) {
     const config *c = &b->m->config;
-    size_t inputs = (c->n_layer - b->first_layer) * b->n_token * c->n_embd, each = b->n_token * acts_per_token(b);
-    size_t left = room / sizeof(float) > inputs ? room / sizeof(float) - inputs : 0;
+    size_t token = b->n_token * sizeof(float), inputs = (c->n_layer - b->first_layer) * token * c->n_embd;
+    size_t attn = token * attn_per_token(b), ffn = token * ffn_per_token(b), left = room > inputs ? room - inputs : 0;
+    size_t n_attn = left / attn < c->n_layer - b->first_layer ? left / attn : c->n_layer - b->first_layer;
+    size_t n_ffn = (left - n_attn * attn) / ffn < n_attn ? (left - n_attn * attn) / ffn : n_attn;
     b->acts = mem_zero(c->n_layer, sizeof *b->acts);
     if (!b->acts) return fail_mem(err);
-    for (size_t i = c->n_layer; i-- > b->first_layer;) {
+    for (size_t i = b->first_layer; i < c->n_layer; i++) {
         PGR_TRY(take(b, &b->acts[i].x, c->n_embd, err));
-        if (left < each) {
-            left = 0; /* what is below is computed again, too */
-            continue;
-        }
-        left -= each;
-        b->acts[i].kept = true;
-        PGR_TRY(take_acts(b, &b->acts[i], err));
+        if (i >= c->n_layer - n_attn) PGR_TRY(take_attn(b, &b->acts[i], err));
+        if (i >= c->n_layer - n_ffn) PGR_TRY(take(b, &b->acts[i].gate_up, ffn_per_token(b), err));
     }
-    return b->acts[0].kept ? PGR_OK : take_acts(b, &b->shared, err);
+    if (n_attn < c->n_layer) PGR_TRY(take_attn(b, &b->shared, err));
+    return n_ffn < c->n_layer ? take(b, &b->shared.gate_up, ffn_per_token(b), err) : PGR_OK;
 }
 
 /* Of op_project_back, for the product that needs the most, and of op_attn_back. */
@@ -243,18 +246,19 @@ void backward_without(backward *b, bool without) {
     b->without = without;
 }
 
+static size_t acts_floats(const backward *b, const layer_acts *a) {
+    return (a->x ? b->m->config.n_embd : 0) + (a->kept ? attn_per_token(b) : 0) + (a->gate_up ? ffn_per_token(b) : 0);
+}
+
 size_t backward_bytes(const backward *b) {
     const config *c = &b->m->config;
-    size_t floats = 0, each = acts_per_token(b), bytes = b->head ? matrix_bytes(b->head) : 0;
-    bool shared = false;
+    size_t floats = acts_floats(b, &b->shared), bytes = b->head ? matrix_bytes(b->head) : 0;
     for (size_t i = 0; i < c->n_layer; i++) {
-        floats += b->acts[i].x ? c->n_embd : 0;
-        floats += b->acts[i].kept ? each : 0;
-        shared = shared || !b->acts[i].kept;
+        floats += acts_floats(b, &b->acts[i]);
         for (size_t p = 0; p < LAYER_N_PRODUCT; p++)
             if (b->back[i].turned[p]) bytes += matrix_bytes(b->back[i].turned[p]);
     }
-    floats += (shared ? each : 0) + c->rope_dim + 5 * c->n_embd + 4 * c->n_ff + b->n_q + b->n_qkv;
+    floats += c->rope_dim + 5 * c->n_embd + 4 * c->n_ff + b->n_q + b->n_qkv;
     return bytes + b->n_token * floats * sizeof(float) + kv_bytes(&b->kv);
 }
 
@@ -389,9 +393,10 @@ static pgr_status run_up(backward *b, pgr_error *err) {
     op_embed(o, b->x, &words, 1, b->n, c->n_embd);
     op_angles(o, b->cs, b->pos, b->freq, c->rope_dim / 2, (float)config_rope_scale(c), b->n);
     for (size_t i = 0; i < c->n_layer; i++) {
-        layer_acts *a = &b->acts[i];
+        const layer_acts *a = &b->acts[i];
         if (a->x) ops_copy(o, a->x, b->x, b->n * c->n_embd);
-        PGR_TRY(backward_layer_forward(b, i, b->x, a->kept ? a : &b->shared, err));
+        layer_acts to = backward_acts(b, i);
+        PGR_TRY(backward_layer_forward(b, i, b->x, &to, err));
     }
     return PGR_OK;
 }

@@ -40,13 +40,28 @@ static attn_input attn_input_of(const backward *b, size_t layer, float *qkv) {
                         .rope_interleaved = c->rope_interleaved};
 }
 
-pgr_status backward_layer_forward(backward *b, size_t layer, float *x, layer_acts *a, pgr_error *err) {
+layer_acts backward_acts(const backward *b, size_t layer) {
+    layer_acts a = b->acts[layer], to = a.kept ? a : b->shared;
+    to.x = a.x;
+    to.gate_up = a.gate_up ? a.gate_up : b->shared.gate_up;
+    return to;
+}
+
+/* gate and up, from the input of the second half */
+static pgr_status gate_up_forward(const backward *b, size_t layer, const float *x, float *gate_up, pgr_error *err) {
+    const layer_weights *l = &b->m->weights.layers[layer];
+    row_step before = norm(b, x, l->ffn_norm);
+    project_call up = {.out = gate_up, .x = b->h, .before = &before};
+    return project(b, layer, PRODUCT_ffn_gate_up, l->ffn_gate_up, up, err);
+}
+
+pgr_status backward_layer_forward(backward *b, size_t layer, float *x, const layer_acts *a, pgr_error *err) {
     const layer_weights *l = &b->m->weights.layers[layer];
     ops *o = b->m->ops;
     size_t d = b->m->config.n_embd;
-    row_step attn_norm = norm(b, x, l->attn_norm), ffn_norm = norm(b, x, l->ffn_norm), gate = swiglu(b, a->gate_up);
+    row_step before = norm(b, x, l->attn_norm), gate = swiglu(b, a->gate_up);
 
-    project_call qkv = {.out = a->qkv, .x = b->h, .before = &attn_norm};
+    project_call qkv = {.out = a->qkv, .x = b->h, .before = &before};
     PGR_TRY(project(b, layer, PRODUCT_attn_qkv, l->attn_qkv, qkv, err));
     if (a->raw) ops_copy(o, a->raw, a->qkv, b->n * b->n_qkv);
     attn_input in = attn_input_of(b, layer, a->qkv);
@@ -56,8 +71,7 @@ pgr_status backward_layer_forward(backward *b, size_t layer, float *x, layer_act
     PGR_TRY(project(b, layer, PRODUCT_attn_output, l->attn_output, output, err));
     ops_copy(o, a->mid, x, b->n * d);
 
-    project_call up = {.out = a->gate_up, .x = b->h, .before = &ffn_norm};
-    PGR_TRY(project(b, layer, PRODUCT_ffn_gate_up, l->ffn_gate_up, up, err));
+    PGR_TRY(gate_up_forward(b, layer, x, a->gate_up, err));
     project_call down = {.out = x, .x = b->act, .before = &gate, .add = true};
     return project(b, layer, PRODUCT_ffn_down, l->ffn_down, down, err);
 }
@@ -146,15 +160,17 @@ static pgr_status attn_layer_back(backward *b, size_t layer, const layer_acts *a
     return last ? PGR_OK : norm_back(b, a->x, l->attn_norm, err);
 }
 
+/* What the layer has not kept, from its input or, gate and up, from the middle. */
+static pgr_status compute_again(backward *b, size_t layer, const layer_acts *a, pgr_error *err) {
+    const layer_acts *own = &b->acts[layer];
+    if (own->kept) return own->gate_up ? PGR_OK : gate_up_forward(b, layer, a->mid, a->gate_up, err);
+    ops_copy(b->m->ops, b->again, a->x, b->n * b->m->config.n_embd);
+    return backward_layer_forward(b, layer, b->again, a, err);
+}
+
 pgr_status backward_layer(backward *b, size_t layer, pgr_error *err) {
-    layer_acts again = b->shared;
-    const layer_acts *a = &b->acts[layer];
-    if (!a->kept) { /* from the layer's input */
-        ops_copy(b->m->ops, b->again, a->x, b->n * b->m->config.n_embd);
-        again.x = a->x;
-        PGR_TRY(backward_layer_forward(b, layer, b->again, &again, err));
-        a = &again;
-    }
-    PGR_TRY(ffn_back(b, layer, a, err));
-    return attn_layer_back(b, layer, a, err);
+    layer_acts a = backward_acts(b, layer);
+    PGR_TRY(compute_again(b, layer, &a, err));
+    PGR_TRY(ffn_back(b, layer, &a, err));
+    return attn_layer_back(b, layer, &a, err);
 }

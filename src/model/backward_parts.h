@@ -15,7 +15,7 @@ typedef struct layer_acts {
     float *softmax; /* (n, H) attn_state */
     float *mid;     /* (n, d) the input of the second half */
     float *gate_up; /* (n, 2, n_ff) */
-    bool kept;
+    bool kept;      /* qkv to mid have memory of their own; gate_up has, where it is not NULL */
 } layer_acts;
 
 /* A layer's matrices transposed and its factors' gradients. */
@@ -34,7 +34,7 @@ struct backward {
     size_t n_token; /* most of a batch */
     size_t first_layer, n_q, n_qkv;
     layer_acts *acts; /* (n_layer) */
-    layer_acts shared; /* of layers that keep nothing */
+    layer_acts shared; /* in place of what layers do not keep */
     layer_back *back; /* (n_layer) */
     matrix *head;     /* transposed, made when first needed */
     slab packed;      /* of the transposed matrices */
@@ -65,8 +65,10 @@ struct backward {
     float *scratch;    /* of op_project_back and op_attn_back */
 };
 
+/* Where the layer's forward leaves what: in memory of its own, or in the shared one, until the next layer does. */
+layer_acts backward_acts(const backward *b, size_t layer);
 /* The layer's output in place of x, its input; leaves what a is for. */
-pgr_status backward_layer_forward(backward *b, size_t layer, float *x, layer_acts *a, pgr_error *err);
+pgr_status backward_layer_forward(backward *b, size_t layer, float *x, const layer_acts *a, pgr_error *err);
 /* dx: of the layer's output, then of its input (of the first layer: arbitrary). */
 pgr_status backward_layer(backward *b, size_t layer, pgr_error *err);
 

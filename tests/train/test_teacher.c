@@ -9,108 +9,106 @@
 static const char ANSWER[] = "{\"choices\":[{\"message\":{\"role\":\"assistant\",\"content\":\"seven\"}}],\"usage\":"
                              "{\"total_tokens\":40}}";
 
+enum { MOST = 6 };
+
+/* A server, a teacher who asks it, and what was asked. */
+typedef struct lesson {
+    pgr_teacher_server o;
+    chat_server f;
+    server *s;
+    teacher *r;
+    teacher_ask asks[MOST];
+    arena a;
+    pgr_error err;
+} lesson;
+
 /* An answer, after `faults` refusals. */
-static server *begin(pgr_teacher_server *o, chat_server *f, const char *answer, int faults, int status) {
-    *f = (chat_server){.raw = answer};
-    hub_route *r = chat_begin(f, "someone");
+static void begin(lesson *l, const char *answer, int faults, int status) {
+    *l = (lesson){.f.raw = answer};
+    hub_route *r = chat_begin(&l->f, "someone");
     r->faults = faults;
     r->fault_status = status;
     r->retry_after = "0";
-    *o = (pgr_teacher_server){.url = f->url, .model = "m", .key = "secret", .jobs = 3, .temperature = 1};
-    return f->s;
+    l->s = l->f.s;
+    l->o = (pgr_teacher_server){.url = l->f.url, .model = "m", .key = "secret", .jobs = 3, .temperature = 1};
 }
 
-static teacher *open_teacher(const pgr_teacher_server *o, const char *folder) {
-    teacher *r = NULL;
-    pgr_error err = {0};
-    if (teacher_open(o, path_of(folder), &r, &err) != PGR_OK) fail_msg("%s", err.message);
-    return r;
+static void open_teacher(lesson *l, const char *folder) {
+    teacher_close(l->r);
+    l->r = NULL;
+    if (teacher_open(&l->o, path_of(folder), &l->r, &l->err) != PGR_OK) fail_msg("%s", l->err.message);
 }
 
-static const infer_message QUESTION = {"user", "How \"many\"?\n", 12};
+static void end(lesson *l) {
+    teacher_close(l->r);
+    arena_free(&l->a);
+    server_stop(l->s);
+}
 
-static pgr_status ask(teacher *r, size_t n, size_t first, arena *a, teacher_ask *asks, pgr_error *err) {
+static pgr_status ask(lesson *l, size_t n) {
+    static const infer_message question = {"user", "How \"many\"?\n", 12};
     for (size_t i = 0; i < n; i++)
-        asks[i] = (teacher_ask){.messages = &QUESTION, .n_message = 1, .number = first + i, .max_tokens = 30};
-    return teacher_run(r, asks, n, NULL, a, err);
+        l->asks[i] = (teacher_ask){.messages = &question, .n_message = 1, .number = i, .max_tokens = 30};
+    return teacher_run(l->r, l->asks, n, NULL, &l->a, &l->err);
 }
 
 /* Two refusals are tried again; every question is answered; later ones come from the disk. */
 static void test_tries_and_cache(void **state) {
     (void)state;
-    enum { N = 5 };
-    pgr_teacher_server o;
-    chat_server f;
-    server *s = begin(&o, &f, ANSWER, 2, 429);
-    teacher_ask asks[N + 1];
-    arena a = {0};
-    pgr_error err = {0};
-    teacher *r = open_teacher(&o, "answers");
-    if (ask(r, N, 0, &a, asks, &err) != PGR_OK) fail_msg("%s", err.message);
-    for (size_t i = 0; i < N; i++) assert_string_equal(asks[i].answer, "seven");
-    teacher_usage used = teacher_used(r);
+    enum { N = MOST - 1 };
+    lesson l;
+    begin(&l, ANSWER, 2, 429);
+    open_teacher(&l, "answers");
+    if (ask(&l, N) != PGR_OK) fail_msg("%s", l.err.message);
+    for (size_t i = 0; i < N; i++) assert_string_equal(l.asks[i].answer, "seven");
+    teacher_usage used = teacher_used(l.r);
     assert_int_equal(used.asked, N + 2);
     assert_int_equal(used.retries, 2);
     assert_int_equal(used.tokens, N * 40);
-    assert_string_equal(s->log[0].authorization, "Bearer secret");
-    assert_true(s->most_waiting <= 3);
-    teacher_close(r);
-    size_t asked = s->n_asked;
+    assert_string_equal(l.s->log[0].authorization, "Bearer secret");
+    assert_true(l.s->most_waiting <= 3);
+    size_t asked = l.s->n_asked;
 
-    r = open_teacher(&o, "answers");
-    assert_int_equal(ask(r, N + 1, 0, &a, asks, &err), PGR_OK);
-    assert_int_equal(s->n_asked, asked + 1); /* the one that is new */
-    assert_int_equal(teacher_used(r).cached, N);
-    teacher_close(r);
-    arena_free(&a);
-    server_stop(s);
+    open_teacher(&l, "answers");
+    assert_int_equal(ask(&l, N + 1), PGR_OK);
+    assert_int_equal(l.s->n_asked, asked + 1); /* the one that is new */
+    assert_int_equal(teacher_used(l.r).cached, N);
+    end(&l);
 }
 
 /* 40 tokens an answer: with room for 100 two are asked for, since the second may still write 30. */
 static void test_budget(void **state) {
     (void)state;
-    pgr_teacher_server o;
-    chat_server f;
-    server *s = begin(&o, &f, ANSWER, 0, 0);
-    teacher_ask asks[4];
-    arena a = {0};
-    pgr_error err = {0};
-    o.jobs = 1;
-    o.max_tokens = 100;
-    teacher *r = open_teacher(&o, "budget");
-    assert_int_equal(ask(r, 4, 0, &a, asks, &err), PGR_OK);
-    assert_true(asks[0].answer && asks[1].answer && !asks[2].answer && !asks[3].answer);
-    assert_int_equal(teacher_used(r).refused, 2);
-    teacher_close(r);
-    arena_free(&a);
-    server_stop(s);
+    lesson l;
+    begin(&l, ANSWER, 0, 0);
+    l.o.jobs = 1;
+    l.o.max_tokens = 100;
+    open_teacher(&l, "budget");
+    assert_int_equal(ask(&l, 4), PGR_OK);
+    assert_true(l.asks[0].answer && l.asks[1].answer && !l.asks[2].answer && !l.asks[3].answer);
+    assert_int_equal(teacher_used(l.r).refused, 2);
+    end(&l);
 }
 
 static void test_errors(void **state) {
     (void)state;
-    pgr_teacher_server o;
-    chat_server f;
-    server *s = begin(&o, &f, ANSWER, 9, 401);
-    teacher_ask asks[1];
-    arena a = {0};
-    pgr_error err = {0};
-    o.model = NULL;
-    teacher *r = open_teacher(&o, "errors");
-    assert_string_equal(s->log[0].path, "/v1/models");
-    assert_int_equal(ask(r, 1, 0, &a, asks, &err), PGR_E_IO);
-    assert_non_null(strstr(err.message, "HTTP status 401: oops"));
-    teacher_close(r);
-    server_stop(s);
+    lesson l;
+    begin(&l, ANSWER, 9, 401);
+    l.o.model = NULL;
+    open_teacher(&l, "errors");
+    assert_string_equal(l.s->log[0].path, "/v1/models");
+    assert_int_equal(ask(&l, 1), PGR_E_IO);
+    assert_non_null(strstr(l.err.message, "HTTP status 401: oops"));
+    end(&l);
 
-    s = begin(&o, &f, "{\"choices\":[]}", 0, 0);
-    r = open_teacher(&o, "errors2");
-    assert_int_equal(ask(r, 1, 0, &a, asks, &err), PGR_E_FORMAT);
-    assert_non_null(strstr(err.message, "choices[0].message.content"));
-    teacher_close(r);
-    server_stop(s);
-    o.url = "ftp://host";
-    assert_int_equal(teacher_open(&o, path_of("errors"), &r, &err), PGR_E_ARG);
-    arena_free(&a);
+    begin(&l, "{\"choices\":[]}", 0, 0);
+    open_teacher(&l, "errors2");
+    assert_int_equal(ask(&l, 1), PGR_E_FORMAT);
+    assert_non_null(strstr(l.err.message, "choices[0].message.content"));
+    l.o.url = "ftp://host";
+    teacher *other = NULL;
+    assert_int_equal(teacher_open(&l.o, path_of("errors"), &other, &l.err), PGR_E_ARG);
+    end(&l);
 }
 
 int main(void) {

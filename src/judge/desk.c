@@ -172,12 +172,19 @@ static pgr_status ask_prompt(judging *j, side *s, prompt *p) {
 }
 
 /* What the round of this request still needs. */
-static pgr_status ask(judging *j) {
+static pgr_status ask_all(judging *j) {
     if (judging_by_slots(j)) return judging_name(j, slots_ask(j, time_left(j)));
     for (int k = 0; k < N_SIDE; k++)
         for (size_t i = 0; i < j->sides[k].n_prompt; i++)
             PGR_TRY(judging_name(j, ask_prompt(j, &j->sides[k], &j->sides[k].prompts[i])));
     PGR_ASSERT(j->n_open > 0); /* every round adds chains */
+    return PGR_OK;
+}
+
+static pgr_status ask(judging *j) {
+    size_t before = j->desk->n_with_engine;
+    PGR_TRY(ask_all(j));
+    tell_asked(j, j->desk->n_with_engine - before);
     return PGR_OK;
 }
 
@@ -215,19 +222,28 @@ static void one_ended(judging *j, pgr_status s) {
 }
 
 static void chains_ended(prompt *p, const infer_result *r) {
+    size_t from = p->n_written;
     leave_engine(p);
-    one_ended(p->judging, take_chains(p, r));
+    pgr_status s = take_chains(p, r);
+    if (s == PGR_OK) tell_chains(p, from);
+    one_ended(p->judging, s);
 }
 
 static void slots_were_read(slot_read *r, const infer_result *result) {
     judging *j = r->judging;
     slots_leave_engine(r);
-    one_ended(j, judging_name(j, slots_take(r, result)));
+    pgr_status s = judging_name(j, slots_take(r, result));
+    if (s == PGR_OK) tell_reading(r);
+    one_ended(j, s);
 }
 
 static void take_all(desk *d) {
     infer_event event;
     while (engine_take(d->e, d, &event)) {
+        if (event.kind == INFER_PIECE) {
+            tell_piece(event.tag, &event);
+            continue;
+        }
         if (frame_form(d->frame) == CHAIN_SLOTS)
             slots_were_read(event.tag, event.result);
         else
@@ -413,6 +429,8 @@ pgr_status desk_submit(desk *d, const desk_ask *ask, desk_ticket *out, pgr_error
                    .scope = ask->scope ? ask->scope : "",
                    .priority = ask->priority,
                    .tag = ask->tag,
+                   .news = ask->news,
+                   .news_ctx = ask->news_ctx,
                    .start = clock_now()};
     if (ask->options) {
         j->options = *ask->options;

@@ -23,6 +23,30 @@
 typedef struct desk desk;
 typedef uint64_t desk_ticket; /* of an ask; 0: none */
 
+/* What is known of an ask while it is at work. None of it is a verdict: the chains of a request disagree. */
+typedef enum desk_news_kind {
+    DESK_ASKED,   /* so many more chains (of a frame with slots: readings) were asked of the engine */
+    DESK_PIECE,   /* a chain goes on with `text` */
+    DESK_CHAIN,   /* a chain has ended and was read */
+    DESK_READING, /* the slots of a prompt were read */
+} desk_news_kind;
+
+typedef struct desk_news { /* all of it valid during the call alone */
+    desk_news_kind kind;
+    size_t n;            /* DESK_ASKED */
+    const char *user;    /* the similar user whose history the prompt shows; NULL: it is the own one, or shows none */
+    size_t number;       /* of a chain, as `seed` of pgr_chain_sample */
+    const size_t *order; /* (n_response) order[i]: the response at place i */
+    size_t n_response;
+    const char *text;    /* (n_text) DESK_PIECE: all pieces of a chain together are its text */
+    size_t n_text;
+    bool parsed;         /* DESK_CHAIN */
+    const char *reason;  /* why not; NULL: it is */
+    bool taste;          /* DESK_READING of the history; else of the responses */
+    const double *values; /* of a taste (N_TASTE, slots.h) probabilities of its words; else (n_response) by place: mean
+                           * digits, or a chain's scores. NULL: there are none */
+} desk_news;
+
 typedef struct desk_ask { /* what it points to, and what its options point to, lives until it is taken or cancelled */
     const pgr_request *request;
     const pgr_judge_options *options; /* copied; NULL: the desk's. deadline_s counts from the submission; frame and
@@ -32,6 +56,9 @@ typedef struct desk_ask { /* what it points to, and what its options point to, l
                         * NULL or "": everybody */
     int priority;      /* the highest begins first, then the oldest */
     void *tag;         /* comes back with the verdict */
+    void (*news)(void *ctx, const desk_news *n); /* called by desk_pump, and must not call the desk. NULL: nobody
+                                                  * listens */
+    void *news_ctx;
 } desk_ask;
 
 typedef struct desk_verdict {

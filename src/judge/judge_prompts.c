@@ -241,6 +241,7 @@ infer_request prompt_ask(judging *j, const side *s, prompt *p) {
                            .want_places = o->score == PGR_SCORE_AUTO || o->score == PGR_SCORE_EXPECTED,
                            .cancel = o->watch.cancel,
                            .priority = j->priority,
+                           .stream = j->news != NULL,
                            .owner = j->desk,
                            .tag = p};
 }

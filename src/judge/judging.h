@@ -91,6 +91,8 @@ typedef struct judging { /* one ask */
     const char *scope;         /* of similar users; "": everybody */
     int priority;
     void *tag;
+    void (*news)(void *ctx, const desk_news *n); /* NULL: nobody listens */
+    void *news_ctx;
     double start;              /* of the deadline and of `seconds` */
     struct judging *analysing; /* writes the analysis that this one is placed by; NULL: none does */
     struct judging *analysed;  /* the one that waits for this one's analysis; NULL: it is an ask of its own */
@@ -156,6 +158,13 @@ struct desk {
 pgr_status desk_prepare(desk *d, pgr_error *err); /* the options are checked, the frame is opened */
 void desk_release(desk *d);                       /* what desk_prepare opened, and what asks left */
 void judging_release(judging *j);                 /* all but the result */
+
+/* ---- judge_news.c: what is told while an ask is at work; nothing where nobody listens ---- */
+
+void tell_asked(const judging *j, size_t n);
+void tell_piece(const prompt *p, const infer_event *e);
+void tell_chains(const prompt *p, size_t from); /* those that ended, from the prompt's chain `from` on */
+void tell_reading(const slot_read *r);
 
 /* ---- analysis.c ---- */
 

@@ -8,7 +8,8 @@
 #include "serve/clerk.h"
 #include "serve/groups.h"
 
-enum { BEGIN_MOST = 16 }; /* questions of a call that are begun between two steps: each reads the store */
+static const double QUIET_S = 3; /* a stream that has sent nothing for so long sends a comment */
+enum { BEGIN_MOST = 16 };        /* questions of a call that are begun between two steps: each reads the store */
 
 struct judges {
     const pgr_serving *what;
@@ -76,6 +77,11 @@ static void question_settled(waiter *w, desk_verdict *v) {
     question_done(q);
 }
 
+static void question_news(void *ctx, const desk_news *n) {
+    question *q = ctx;
+    q->news(q, n);
+}
+
 pgr_status question_submit(question *q, const pgr_request *request, void *tag, desk_ticket *out, pgr_error *err) {
     judges *j = q->of->judges;
     double left = q->deadline - clock_now();
@@ -83,6 +89,10 @@ pgr_status question_submit(question *q, const pgr_request *request, void *tag, d
     q->options.deadline_s = left > 1e-6 ? left : 1e-6;
     q->options.watch = (pgr_watch){0};
     desk_ask ask = {.request = request, .options = &q->options, .scope = q->of->grant->scope, .tag = tag};
+    if (q->news) {
+        ask.news = question_news;
+        ask.news_ctx = q;
+    }
     return desk_submit(j->desk, &ask, out, err);
 }
 
@@ -130,9 +140,31 @@ static pgr_status asking_begin(task *t, pgr_error *err) {
     return PGR_OK;
 }
 
+void asking_send(asking *a, buf *piece) {
+    call *c = a->task.call;
+    if (!a->streams) call_stream(c);
+    a->streams = true;
+    a->sent = clock_now();
+    if (a->lost || piece->failed || !call_send(c, piece->data, piece->n)) a->lost = true;
+    buf_free(piece);
+}
+
+static void asking_cancel(task *t);
+
 static void asking_tick(task *t, double now) {
-    (void)now;
-    asking_go_on((asking *)t);
+    asking *a = (asking *)t;
+    if (a->streams && !a->lost && now - a->sent >= QUIET_S) {
+        buf piece = {0};
+        buf_puts(&piece, ": waiting\n\n");
+        asking_send(a, &piece);
+    }
+    if (!a->lost) {
+        asking_go_on(a);
+        return;
+    }
+    call_end(t->call);
+    task_end(t);
+    asking_cancel(t);
 }
 
 static void asking_free(task *t) {

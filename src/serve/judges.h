@@ -31,6 +31,8 @@ typedef struct question {
     pgr_request *request;      /* its own */
     pgr_judge_options options; /* the server's to begin with; people, deadline and progress are filled in */
     double deadline;           /* by clock_now(); 0: the call's */
+    void (*news)(struct question *q, const desk_news *n); /* what is known of it at work, in the worker's thread; NULL:
+                                                           * nobody listens */
     reward_way way;            /* REWARD_NONE: the result is asked for, or (with a group) there is no way alone */
     char *group;               /* its name, its own: it is judged with the others of it; NULL: none */
     size_t group_size;
@@ -55,7 +57,12 @@ struct asking {
     bool answered;
     void (*answer)(asking *a); /* in the worker's thread, once; NULL results have errors */
     json_t *kept;              /* what `answer` needs; may be NULL */
+    double sent;               /* of one that streams: when its last piece was */
+    bool streams, lost;        /* nobody reads it, or not fast enough: it ends at the next tick */
 };
+
+/* A piece of its stream, which begins with the first one (call_stream); the buffer is taken. For `news` and `answer`. */
+void asking_send(asking *a, buf *piece);
 
 asking *asking_create(call *c, size_t n, void (*answer)(asking *a));
 void asking_drop(asking *a); /* instead of call_submit; NULL is fine */

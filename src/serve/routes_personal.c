@@ -4,6 +4,7 @@
 
 #include "serve/clerk.h"
 #include "serve/judges.h"
+#include "serve/score_stream.h"
 
 /* ---- score ------------------------------------------------------------------------------------------------------- */
 
@@ -27,10 +28,11 @@ static void answer_score(asking *a) {
     call_reply(c, 200, &out);
 }
 
-/* `chains` is the server's, and so is `deadline_s` (call_json); "user": "u1" is {"id": "u1"}. */
+/* `chains` and `stream` are the server's, and so is `deadline_s` (call_json); "user": "u1" is {"id": "u1"}. */
 static json_t *own_keys(const json_t *body) {
     json_t *top = json_twin(body);
     json_object_del(top, "chains");
+    json_object_del(top, "stream");
     json_object_del(top, "deadline_s");
     const json_t *user = json_object_get(top, "user");
     if (json_is_string(user)) json_give(&top, "user", json_pack("{s:O}", "id", user));
@@ -38,13 +40,18 @@ static json_t *own_keys(const json_t *body) {
 }
 
 /* False: the call has been answered. */
+static bool read_flag(call *c, const json_t *body, const char *key, bool *out) {
+    const json_t *v = json_object_get(body, key);
+    *out = json_is_true(v);
+    if (!v || json_is_boolean(v) || json_is_null(v)) return true;
+    call_refuse(c, key, "%s: found %s, expected true or false", key, json_kind(v));
+    return false;
+}
+
 static bool read_score(call *c, const json_t *body, question *q) {
-    const json_t *chains = json_object_get(body, "chains");
+    bool chains, stream;
     pgr_error err;
-    if (chains && !json_is_boolean(chains) && !json_is_null(chains)) {
-        call_refuse(c, "chains", "chains: found %s, expected true or false", json_kind(chains));
-        return false;
-    }
+    if (!read_flag(c, body, "chains", &chains) || !read_flag(c, body, "stream", &stream)) return false;
     json_t *top = own_keys(body);
     pgr_status s = question_read(q, top, "body", &err);
     json_decref(top);
@@ -52,7 +59,11 @@ static bool read_score(call *c, const json_t *body, question *q) {
         call_fail_error(c, &err);
         return false;
     }
-    q->options.keep_chains = json_is_true(chains);
+    q->options.keep_chains = chains;
+    if (stream) {
+        q->news = score_stream_news;
+        q->of->answer = score_stream_answer;
+    }
     return question_may(q, c);
 }
 

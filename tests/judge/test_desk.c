@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "base/rng.h"
 #include "judge/desk.h"
+#include "judge/slots.h"
 #include "tiny_engine.h"
 
 enum { N = 6 };
@@ -392,6 +393,108 @@ static void memory_is_flat(void **state) {
     desk_close(d);
 }
 
+/* ---- what is told of an ask at work ---- */
+
+enum { TOLD_CHAINS = 8 };
+
+typedef struct heard {
+    size_t n_asked, n_ended, n_readings;
+    buf text[TOLD_CHAINS]; /* by number */
+    bool ended[TOLD_CHAINS], parsed[TOLD_CHAINS];
+    double scores[TOLD_CHAINS][2]; /* by response */
+    size_t n_taste;
+} heard;
+
+static void hear_chain(heard *h, const desk_news *n) {
+    assert_true(n->number < TOLD_CHAINS && !h->ended[n->number]);
+    h->ended[n->number] = true;
+    h->parsed[n->number] = n->parsed;
+    assert_true(n->parsed == (n->reason == NULL));
+    for (size_t i = 0; i < n->n_response; i++)
+        h->scores[n->number][n->order[i]] = n->values ? n->values[i] : (double)NAN;
+    h->n_ended++;
+}
+
+static void hear_reading(heard *h, const desk_news *n) {
+    double sum = 0;
+    h->n_readings++;
+    h->n_taste += n->taste;
+    for (size_t i = 0; n->taste && i < N_TASTE; i++) sum += n->values[i];
+    if (n->taste) assert_true(fabs(sum - 1) <= 1e-6); /* of float32 log-probabilities of N_TASTE choices */
+    for (size_t i = 0; !n->taste && i < n->n_response; i++) assert_true(n->values[i] >= 1 && n->values[i] <= N_DIGIT);
+}
+
+static void hear(void *ctx, const desk_news *n) {
+    heard *h = ctx;
+    assert_null(n->user); /* nobody similar is asked */
+    assert_int_equal(n->n_response, 2);
+    switch (n->kind) {
+    case DESK_ASKED:
+        h->n_asked += n->n;
+        break;
+    case DESK_PIECE:
+        assert_true(n->number < TOLD_CHAINS && !h->ended[n->number] && n->n_text > 0);
+        buf_add(&h->text[n->number], n->text, n->n_text);
+        break;
+    case DESK_CHAIN:
+        hear_chain(h, n);
+        break;
+    case DESK_READING:
+        hear_reading(h, n);
+        break;
+    }
+}
+
+static pgr_result *judge_aloud(const pgr_judge_options *o, const pgr_request *r, heard *h) {
+    desk *d = open_desk(ENGINE, o, 0);
+    pgr_error err = {0};
+    desk_ask ask = {.request = r, .news = hear, .news_ctx = h};
+    if (desk_submit(d, &ask, NULL, &err) != PGR_OK) fail_msg("%s", err.message);
+    desk_verdict got[1];
+    size_t n = 0;
+    collect(d, ENGINE, got, &n);
+    if (!got[0].result) fail_msg("%s", got[0].error.message);
+    desk_close(d);
+    assert_idle(ENGINE);
+    return got[0].result;
+}
+
+/* The pieces of a chain are its text, every chain ends once, with the scores that the result has of it; and who listens
+ * has the result of who does not. */
+static void what_is_told_of_chains(void **state) {
+    (void)state;
+    pgr_judge_options o = options(5);
+    heard h = {0};
+    pgr_result *r = judge_aloud(&o, LIST[2], &h);
+    assert_int_equal(h.n_asked, 5);
+    assert_int_equal(h.n_ended, 5);
+    assert_int_equal(h.n_readings, 0);
+    for (size_t i = 0; i < 5; i++) {
+        const pgr_chain_sample *s = &r->samples[i];
+        assert_string_equal(h.text[i].data ? h.text[i].data : "", s->text);
+        assert_true(h.parsed[i] == s->parsed);
+        for (size_t k = 0; s->parsed && k < 2; k++) assert_true(fabs(h.scores[i][k] - s->scores[k]) <= 0);
+        buf_free(&h.text[i]);
+    }
+    assert_as_alone(LIST[2], &o, r);
+    pgr_result_free(r);
+}
+
+/* Of a frame with slots it is the readings: one of the history for each order or for all, one of the responses for
+ * each. */
+static void what_is_told_of_slots(void **state) {
+    (void)state;
+    pgr_judge_options o = options(2);
+    o.frame = "compact";
+    heard h = {0};
+    pgr_result *r = judge_aloud(&o, LIST[2], &h);
+    assert_true(h.n_readings >= 2 && h.n_taste >= 1 && h.n_taste < h.n_readings);
+    assert_int_equal(h.n_asked, h.n_readings);
+    assert_int_equal(h.n_ended, 0);
+    assert_as_alone(LIST[2], &o, r);
+    pgr_result_free(r);
+}
+
 static bool ask_two(void) {
     pgr_engine *e = NULL;
     desk *d = NULL;
@@ -434,6 +537,8 @@ int main(void) {
         cmocka_unit_test(fails_alone),
         cmocka_unit_test(beside_other_requests),
         cmocka_unit_test(memory_is_flat),
+        cmocka_unit_test(what_is_told_of_chains),
+        cmocka_unit_test(what_is_told_of_slots),
         cmocka_unit_test(every_allocation_failed_in_turn),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

@@ -92,6 +92,124 @@ static void gone_clients(void **state) {
     assert_int_equal(worker_state(L.server->worker).engine.n_request, 0); /* nothing is left of them */
 }
 
+/* ---- streams ---- */
+
+enum { CHAINS_MOST = 8 };
+
+typedef struct told {
+    buf text[2][CHAINS_MOST]; /* of own chains, of similar users' by number */
+    size_t n_asked, n_chain;
+    json_t *result;
+    bool done;
+} told;
+
+static void take_told(told *t, const json_t *v) {
+    const char *object = json_string_value(json_object_get(v, "object"));
+    assert_non_null(object);
+    assert_false(t->result); /* it is the last */
+    bool result = strcmp(object, "personal.result") == 0;
+    const json_t *user = json_object_get(v, "user"), *text = json_object_get(v, "text");
+    assert_true(result ? json_is_false(json_object_get(v, "provisional"))
+                       : json_is_true(json_object_get(v, "provisional")));
+    if (json_is_string(user)) assert_int_equal(strncmp(json_string_value(user), "acme:", 5), 0);
+    size_t seed = (size_t)json_integer_value(json_object_get(v, "seed"));
+    assert_true(seed < CHAINS_MOST);
+    if (result) t->result = json_deep_copy(json_object_get(v, "result"));
+    if (strcmp(object, "personal.asked") == 0) t->n_asked += (size_t)json_integer_value(json_object_get(v, "asked"));
+    if (strcmp(object, "personal.chain") == 0) t->n_chain++;
+    if (strcmp(object, "personal.piece") == 0)
+        buf_add(&t->text[json_is_string(user)][seed], json_string_value(text), json_string_length(text));
+}
+
+/* Events of a stream: each one line and an empty one. */
+static told told_of(const reply *r) {
+    told t = {.result = NULL};
+    assert_int_equal(r->status, 200);
+    assert_string_equal(header_of(r, "Content-Type"), "text/event-stream");
+    for (const char *at = r->body.data, *end; *at; at = end + 2) {
+        end = strstr(at, "\n\n");
+        assert_non_null(end);
+        if (*at == ':') continue;
+        assert_int_equal(strncmp(at, "data: ", 6), 0);
+        t.done = strncmp(at, "data: [DONE]", 12) == 0;
+        if (t.done) continue;
+        json_t *v = json_loadb(at + 6, (size_t)(end - at - 6), JSON_ALLOW_NUL, NULL);
+        assert_non_null(v);
+        take_told(&t, v);
+        json_decref(v);
+    }
+    assert_true(t.done && t.result);
+    return t;
+}
+
+#define STREAMED "{\"user\": \"acme:u1\", " TEA_OR_COFFEE ", \"ind\": 4, \"pro\": 2, \"chains\": true, \"seed\": 5"
+
+/* The pieces of every chain are its text, and the result is the one without a stream; a similar user is never another
+ * tenant's. */
+static void as_it_is_written(void **state) {
+    (void)state;
+    reply r = ask_with(&L, "POST", "/v1/personal/score", ACME, STREAMED ", \"stream\": true}");
+    assert_null(strstr(r.body.data, "bolt"));
+    told t = told_of(&r);
+    json_t *plain = answer(ask_with(&L, "POST", "/v1/personal/score", ACME, STREAMED ", \"stream\": false}"), 200);
+    static const char *const same[] = {"best", "responses", "chains", "persona", "criteria", "neighbours", "samples"};
+    for (size_t i = 0; i < sizeof same / sizeof *same; i++)
+        assert_true(json_equal(json_object_get(t.result, same[i]), json_object_get(plain, same[i])));
+    const json_t *samples = json_object_get(plain, "samples");
+    assert_int_equal(json_array_size(samples), 6);
+    assert_int_equal(t.n_asked, 6);
+    assert_int_equal(t.n_chain, 6);
+    for (size_t i = 0; i < 6; i++) {
+        const json_t *s = json_array_get(samples, i), *text = json_object_get(s, "text");
+        size_t seed = (size_t)json_integer_value(json_object_get(s, "seed"));
+        buf *pieces = &t.text[json_is_string(json_object_get(s, "user"))][seed];
+        assert_string_equal(pieces->data ? pieces->data : "", json_string_value(text));
+    }
+    for (size_t k = 0; k < 2; k++)
+        for (size_t i = 0; i < CHAINS_MOST; i++) buf_free(&t.text[k][i]);
+    json_decref(t.result);
+    json_decref(plain);
+    reply_free(&r);
+}
+
+/* What is wrong is told with its status; a deadline that came first is a result. */
+static void streams_that_do_not_begin(void **state) {
+    (void)state;
+    expect_error(ask_with(&L, "POST", "/v1/personal/score", ROOT,
+                          "{\"query\": \"q\", \"responses\": [\"a\", \"b\"], \"stream\": 1}"),
+                 400, NULL);
+    expect_error(ask_with(&L, "POST", "/v1/personal/score", ROOT,
+                          "{\"query\": \"q\", \"responses\": [\"a\", \"b\"], \"ind\": 100000, \"stream\": true}"),
+                 400, NULL);
+    expect_error(ask_with(&L, "POST", "/v1/personal/score", ACME,
+                          "{\"user\": \"bolt:u1\", " TEA_OR_COFFEE ", \"stream\": true}"),
+                 403, "user_not_allowed");
+    reply r = ask_with(&L, "POST", "/v1/personal/score", ACME,
+                       "{\"user\": \"acme:u1\", " TEA_OR_COFFEE ", \"stream\": true, \"deadline_s\": 1e-5}");
+    told t = told_of(&r);
+    assert_true(json_is_null(json_object_get(t.result, "best")));
+    json_decref(t.result);
+    reply_free(&r);
+}
+
+/* A reader who goes in the middle: his chains stop. */
+static void a_reader_who_goes(void **state) {
+    (void)state;
+    char some;
+    int fd = dial(&L);
+    ask_on(fd, "POST", "/v1/personal/score", ACME,
+           "{\"user\": \"acme:u1\", " TEA_OR_COFFEE ", \"ind\": 1000, \"stream\": true}");
+    assert_true(hear(fd, &some)); /* it has begun */
+    close(fd);
+    until_open(0);
+    json_t *v = answer(
+        ask_with(&L, "POST", "/v1/personal/score", ACME, "{\"user\": \"acme:u1\", " TEA_OR_COFFEE ", \"ind\": 1}"),
+        200);
+    json_decref(v);
+    until_open(0);
+    assert_int_equal(worker_state(L.server->worker).engine.n_request, 0);
+}
+
 static void feedback_is_there_at_once(void **state) {
     (void)state;
     static const char *const asked = "{\"user\": \"acme:new\", " TEA_OR_COFFEE ", \"ind\": 2}";
@@ -189,6 +307,9 @@ int main(void) {
         cmocka_unit_test(wrong_requests),
         cmocka_unit_test(a_deadline),
         cmocka_unit_test(gone_clients),
+        cmocka_unit_test(as_it_is_written),
+        cmocka_unit_test(streams_that_do_not_begin),
+        cmocka_unit_test(a_reader_who_goes),
         cmocka_unit_test(feedback_is_there_at_once),
         cmocka_unit_test(users_come_and_go),
         cmocka_unit_test(the_map),

@@ -1,4 +1,6 @@
-/* map.c - pgr_proto_map: users on the plane of the first two principal components, as SVG. */
+/* map.c - users on the plane of the first two principal components, as SVG; see map.h. */
+#include "prototype/map.h"
+
 #include <math.h>
 #include <string.h>
 
@@ -15,10 +17,17 @@ enum { WORDS_AT_CENTRE = 3, CENTRES_WITH_WORDS = 12 };
 
 typedef struct map {
     const artefact *a;
-    size_t d, stride, n;    /* every stride-th row is drawn: n of them */
+    const map_view *view;
+    size_t from, to;     /* users that may be seen */
+    size_t d, n, n_seen; /* n of the n_seen rows of these are drawn */
+    size_t *rows;        /* (n) which, rising */
+    size_t n_mark;
+    struct mark {
+        size_t row, number; /* 0: the user's */
+    } * marks;              /* (n_mark) */
     double *mean, *axis[2]; /* (d) */
     double share[2];        /* of the variance */
-    double *at;             /* (n + k, 2) rows, then prototypes; coordinates of the components */
+    double *at;             /* (n + k + n_mark, 2) rows, prototypes, marks; coordinates of the components */
     double low[2], scale;
     buf out;
 } map;
@@ -110,13 +119,19 @@ static void project(const map *m, const float *x, double out[2]) {
         for (size_t i = 0; i < 2; i++) out[i] += ((double)x[c] - m->mean[c]) * m->axis[i][c];
 }
 
+static const float *vector_of(const map *m, size_t i) {
+    const artefact *a = m->a;
+    if (i < m->n) return a->vectors + m->rows[i] * m->d;
+    return i < m->n + a->k ? a->after + (i - m->n) * m->d : a->vectors + m->marks[i - m->n - a->k].row * m->d;
+}
+
 static void project_all(map *m) {
+    const artefact *a = m->a;
     double high[2] = {-INFINITY, -INFINITY};
     m->low[0] = m->low[1] = INFINITY;
-    for (size_t i = 0; i < m->n + m->a->k; i++) {
-        const float *x = i < m->n ? m->a->vectors + i * m->stride * m->d : m->a->after + (i - m->n) * m->d;
-        project(m, x, m->at + 2 * i);
-        bool empty = i >= m->n && m->a->start[i - m->n] == m->a->start[i - m->n + 1];
+    for (size_t i = 0; i < m->n + a->k + m->n_mark; i++) {
+        project(m, vector_of(m, i), m->at + 2 * i);
+        bool empty = i >= m->n && i < m->n + a->k && a->start[i - m->n] == a->start[i - m->n + 1];
         for (size_t c = 0; c < 2 && !empty; c++) {
             m->low[c] = fmin(m->low[c], m->at[2 * i + c]);
             high[c] = fmax(high[c], m->at[2 * i + c]);
@@ -125,6 +140,46 @@ static void project_all(map *m) {
     double span = fmax(fmax(high[0] - m->low[0], high[1] - m->low[1]), 1e-9);
     m->scale = (PLOT - 2 * MARGIN) / span;
     for (size_t c = 0; c < 2; c++) m->low[c] -= (span - (high[c] - m->low[c])) / 2; /* in the middle */
+}
+
+/* ---- who is drawn ---- */
+
+static bool may_be_seen(const map *m, size_t row) {
+    return m->a->row_user[row] >= m->from && m->a->row_user[row] < m->to;
+}
+
+/* Every so many-th of the rows that may be seen. */
+static pgr_status choose_rows(map *m, size_t most, pgr_error *err) {
+    for (size_t r = 0; r < m->a->n_row; r++) m->n_seen += may_be_seen(m, r);
+    size_t stride = m->n_seen > most ? (m->n_seen + most - 1) / most : 1, seen = 0;
+    m->rows = mem_array(m->n_seen / stride + 1, sizeof *m->rows);
+    if (!m->rows) return fail_mem(err);
+    for (size_t r = 0; r < m->a->n_row; r++)
+        if (may_be_seen(m, r) && seen++ % stride == 0) m->rows[m->n++] = r;
+    return PGR_OK;
+}
+
+/* numbers (n_user): 0: not marked; 1: the user; i + 2: neighbour i. */
+static void number_user(const map *m, const char *id, uint32_t number, uint32_t *numbers) {
+    size_t user = artefact_find(m->a, id);
+    if (user >= m->from && user < m->to && numbers[user] == 0) numbers[user] = number;
+}
+
+static pgr_status mark_all(map *m, pgr_error *err) {
+    const map_view *v = m->view;
+    const artefact *a = m->a;
+    size_t n = 0;
+    if (!v->user && v->n_near == 0) return PGR_OK;
+    uint32_t *numbers = mem_zero(a->n_user + 1, sizeof *numbers);
+    if (!numbers) return fail_mem(err);
+    if (v->user) number_user(m, v->user, 1, numbers);
+    for (size_t i = 0; i < v->n_near; i++) number_user(m, v->near[i], (uint32_t)i + 2, numbers);
+    for (size_t r = 0; r < a->n_row; r++) n += numbers[a->row_user[r]] > 0;
+    m->marks = mem_array(n + 1, sizeof *m->marks);
+    for (size_t r = 0; m->marks && r < a->n_row; r++)
+        if (numbers[a->row_user[r]] > 0) m->marks[m->n_mark++] = (struct mark){r, numbers[a->row_user[r]] - 1};
+    mem_free(numbers);
+    return m->marks ? PGR_OK : fail_mem(err);
 }
 
 /* ---- drawing ---- */
@@ -182,23 +237,50 @@ static size_t size_of(const artefact *a, size_t j) {
     return (size_t)(a->start[j + 1] - a->start[j]);
 }
 
-static void draw_head(map *m, size_t height) {
-    const artefact *a = m->a;
+static bool is_marked(const map *m, size_t number) {
+    for (size_t i = 0; i < m->n_mark; i++)
+        if (m->marks[i].number == number) return true;
+    return false;
+}
+
+/* What is marked, and who of those that should be has no place. */
+static void draw_said(map *m) {
+    const map_view *v = m->view;
+    size_t near = 0;
+    if (!v->user && v->n_near == 0) return;
+    for (size_t i = 1; i <= v->n_near; i++) near += is_marked(m, i);
+    buf_printf(&m->out, "<text x=\"%d\" y=\"%d\" font-size=\"13\" fill=\"#222\">", MARGIN, TOP + 16);
+    if (v->user)
+        buf_puts(&m->out,
+                 is_marked(m, 0) ? "cross: the user. " : "The user has no place here yet (pgenrm proto add). ");
+    if (v->n_near > 0) buf_printf(&m->out, "Rings with numbers: %zu of %zu similar users", near, v->n_near);
+    buf_puts(&m->out, "</text>\n");
+}
+
+static void draw_shares(map *m) {
     buf *b = &m->out;
-    buf_printf(b,
-               "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %d %zu\" width=\"%d\" height=\"%zu\" "
-               "font-family=\"system-ui, 'DejaVu Sans', sans-serif\" font-size=\"14\" fill=\"#222\">\n",
-               PLOT + LEGEND, height, PLOT + LEGEND, height);
-    buf_puts(b, "<title>Users and their prototypes</title>\n<rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n");
-    buf_printf(b,
-               "<text x=\"%d\" y=\"30\" font-size=\"18\" font-weight=\"600\">%zu users, %zu prototypes by %s</text>\n",
-               MARGIN, a->n_user, a->k, a->by);
     buf_printf(b,
                "<text x=\"%d\" y=\"50\" fill=\"#666\" font-size=\"13\">the first two principal components: %.1f %% and "
                "%.1f %% of the variance",
                MARGIN, 100 * m->share[0], 100 * m->share[1]);
-    if (m->n < a->n_row) buf_printf(b, "; %zu of %zu vectors drawn", m->n, a->n_row);
+    if (m->n < m->n_seen) buf_printf(b, "; %zu of %zu vectors drawn", m->n, m->n_seen);
     buf_puts(b, "</text>\n");
+}
+
+static void draw_head(map *m, size_t height) {
+    const artefact *a = m->a;
+    buf *b = &m->out;
+    int width = *m->view->scope ? PLOT : PLOT + LEGEND;
+    buf_printf(b,
+               "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %d %zu\" width=\"%d\" height=\"%zu\" "
+               "font-family=\"system-ui, 'DejaVu Sans', sans-serif\" font-size=\"14\" fill=\"#222\">\n",
+               width, height, width, height);
+    buf_puts(b, "<title>Users and their prototypes</title>\n<rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n");
+    buf_printf(b,
+               "<text x=\"%d\" y=\"30\" font-size=\"18\" font-weight=\"600\">%zu users, %zu prototypes by %s</text>\n",
+               MARGIN, m->to - m->from, a->k, a->by);
+    if (!*m->view->scope) draw_shares(m);
+    draw_said(m);
     buf_printf(b, "<rect x=\"%d\" y=\"%d\" width=\"%d\" height=\"%d\" fill=\"none\" stroke=\"#ddd\"/>\n", MARGIN / 2,
                TOP, PLOT - MARGIN, PLOT);
 }
@@ -211,7 +293,7 @@ static void draw_users(map *m) {
         buf_puts(&m->out, "<g fill=\"");
         put_colour(&m->out, j);
         buf_puts(&m->out, "\" fill-opacity=\".55\">\n");
-        for (; i < m->n && i * m->stride < a->start[j + 1]; i++)
+        for (; i < m->n && m->rows[i] < a->start[j + 1]; i++)
             buf_printf(&m->out, "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"%g\"/>\n", x_of(m, i), y_of(m, i), radius);
         buf_puts(&m->out, "</g>\n");
     }
@@ -232,7 +314,7 @@ static void put_label(map *m, size_t j, double x, double y, bool left, const cha
     buf *b = &m->out;
     buf_printf(b, "<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"%s\" font-size=\"13\" font-weight=\"600\"%s>%zu", x, y,
                left ? "end" : "start", edge, j + 1);
-    if (a->k <= CENTRES_WITH_WORDS) {
+    if (a->k <= CENTRES_WITH_WORDS && !*m->view->scope) {
         buf_printf(b, " · %zu", size_of(a, j));
         if (a->words[j][0]) buf_puts(b, " · ");
         put_words(b, a, j, WORDS_AT_CENTRE);
@@ -243,6 +325,9 @@ static void put_label(map *m, size_t j, double x, double y, bool left, const cha
 static void draw_centre(map *m, size_t j) {
     buf *b = &m->out;
     double x = x_of(m, m->n + j), y = y_of(m, m->n + j);
+    if ((int)j == m->view->prototype)
+        buf_printf(b, "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"13\" fill=\"none\" stroke=\"#111\" stroke-width=\"2\"/>\n",
+                   x, y);
     buf_printf(b, "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"8\" stroke=\"#fff\" stroke-width=\"2\" fill=\"", x, y);
     put_colour(b, j);
     buf_puts(b, "\"/>\n");
@@ -268,6 +353,30 @@ static pgr_status draw_centres(map *m, pgr_error *err) {
         if (size_of(m->a, j) > 0) draw_label(m, j, taken, &n);
     mem_free(taken);
     return PGR_OK;
+}
+
+/* Rings and numbers of similar users, the user's cross over them; a line from him to his prototype. */
+static void draw_mark(map *m, size_t i) {
+    buf *b = &m->out;
+    size_t at = m->n + m->a->k + i, number = m->marks[i].number;
+    double x = x_of(m, at), y = y_of(m, at);
+    if (number > 0) {
+        buf_printf(b, "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"9\" fill=\"none\" stroke=\"#111\" stroke-width=\"2\"/>", x,
+                   y);
+        for (size_t k = 0; k < 2; k++) /* a light edge first, the letters over it */
+            buf_printf(b, "<text x=\"%.1f\" y=\"%.1f\" font-size=\"13\" font-weight=\"700\"%s>%zu</text>", x + 10,
+                       y - 8, k ? "" : " stroke=\"#fff\" stroke-width=\"4\"", number);
+        buf_putc(b, '\n');
+        return;
+    }
+    int j = m->view->prototype;
+    if (j >= 0 && size_of(m->a, (size_t)j) > 0)
+        buf_printf(b,
+                   "<line x1=\"%.1f\" y1=\"%.1f\" x2=\"%.1f\" y2=\"%.1f\" stroke=\"#111\" stroke-dasharray=\"5 4\"/>",
+                   x, y, x_of(m, m->n + (size_t)j), y_of(m, m->n + (size_t)j));
+    buf_printf(b, "<path d=\"M%.1f %.1fh22m-11 -11v22\" stroke=\"#fff\" stroke-width=\"7\" fill=\"none\"/>", x - 11, y);
+    buf_printf(b, "<path d=\"M%.1f %.1fh22m-11 -11v22\" stroke=\"#111\" stroke-width=\"3\" fill=\"none\"/>\n", x - 11,
+               y);
 }
 
 static void draw_legend(map *m, size_t rows) {
@@ -303,32 +412,39 @@ static pgr_status draw(map *m, pgr_error *err) {
     draw_head(m, height > legend ? height : legend);
     draw_users(m);
     PGR_TRY(draw_centres(m, err));
-    draw_legend(m, rows);
+    for (size_t i = 0; i < m->n_mark; i++) draw_mark(m, i);
+    if (!*m->view->scope) draw_legend(m, rows);
     buf_puts(&m->out, "</svg>\n");
     return m->out.failed ? fail_mem(err) : PGR_OK;
 }
 
 static pgr_status map_all(map *m, size_t n_user, pgr_error *err) {
     const artefact *a = m->a;
-    size_t most = n_user ? n_user : DEFAULT_DRAWN;
     m->d = a->dims;
-    m->stride = (a->n_row + most - 1) / most;
-    m->n = (a->n_row + m->stride - 1) / m->stride;
+    artefact_range(a, m->view->scope, &m->from, &m->to);
+    PGR_TRY(choose_rows(m, n_user ? n_user : DEFAULT_DRAWN, err));
+    PGR_TRY(mark_all(m, err));
     m->mean = mem_zero(m->d, sizeof *m->mean);
     m->axis[0] = mem_array(m->d, sizeof *m->mean);
     m->axis[1] = mem_array(m->d, sizeof *m->mean);
-    m->at = mem_array(2 * (m->n + a->k), sizeof *m->at);
+    m->at = mem_array(2 * (m->n + a->k + m->n_mark), sizeof *m->at);
     if (!m->mean || !m->axis[0] || !m->axis[1] || !m->at) return fail_mem(err);
     PGR_TRY(find_axes(m, err));
     project_all(m);
     return draw(m, err);
 }
 
-pgr_status pgr_proto_map(const char *path, size_t n_user, char **svg, pgr_error *err) {
+static pgr_status check_view(const artefact *a, const map_view *v, pgr_error *err) {
+    if (v->prototype >= -1 && (v->prototype < 0 || (size_t)v->prototype < a->k)) return PGR_OK;
+    return fail(err, PGR_E_ARG, "prototype: found %d, expected 0 to %zu", v->prototype, a->k - 1);
+}
+
+pgr_status proto_map(const char *path, size_t n_user, const map_view *view, char **svg, pgr_error *err) {
     artefact a;
     PGR_TRY(artefact_open(path, ARTEFACT_CHECK_SMALL, &a, err));
-    map m = {.a = &a};
-    pgr_status s = map_all(&m, n_user, err);
+    map m = {.a = &a, .view = view};
+    pgr_status s = check_view(&a, view, err);
+    if (s == PGR_OK) s = map_all(&m, n_user, err);
     if (s == PGR_OK) {
         *svg = buf_take(&m.out);
         if (!*svg) s = fail_mem(err);
@@ -338,6 +454,13 @@ pgr_status pgr_proto_map(const char *path, size_t n_user, char **svg, pgr_error 
     mem_free(m.axis[0]);
     mem_free(m.axis[1]);
     mem_free(m.at);
+    mem_free(m.rows);
+    mem_free(m.marks);
     artefact_close(&a);
     return s;
+}
+
+pgr_status pgr_proto_map(const char *path, size_t n_user, char **svg, pgr_error *err) {
+    const map_view everybody = {.scope = "", .prototype = -1};
+    return proto_map(path, n_user, &everybody, svg, err);
 }

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "prototype/map.h"
 #include "user/store.h"
 
 typedef struct job {
@@ -130,15 +131,35 @@ static void forget_user(job *j) {
         fail_job(j, &err);
 }
 
+static pgr_status draw_marked(const job *j, const json_t *marks, char **svg, pgr_error *err) {
+    const json_t *near = json_object_get(marks, "neighbours"), *prototype = json_object_get(marks, "prototype");
+    size_t n = json_array_size(near);
+    const char **ids = mem_array(n + 1, sizeof *ids);
+    if (!ids) return fail_mem(err);
+    for (size_t i = 0; i < n; i++) ids[i] = json_string_value(json_array_get(near, i));
+    map_view view = {.scope = j->user,
+                     .user = json_string_value(json_object_get(marks, "user")),
+                     .prototype = json_is_integer(prototype) ? (int)json_integer_value(prototype) : -1,
+                     .near = ids,
+                     .n_near = n};
+    pgr_status s = proto_map(j->clerk->protos, 0, &view, svg, err);
+    mem_free(ids);
+    return s;
+}
+
 static void draw_map(job *j) {
     char *svg = NULL;
+    json_t *marks = NULL;
     buf out = {0};
     pgr_error err;
     if (!j->clerk->protos) {
         call_fail(j->call, 404, "not_found_error", NULL, "no_prototypes", "this server has no prototypes");
         return;
     }
-    if (pgr_proto_map(j->clerk->protos, 0, &svg, &err) != PGR_OK) {
+    pgr_status s = j->text.n ? json_parse(j->text.data, j->text.n, "body", 1, &marks, &err) : PGR_OK;
+    if (s == PGR_OK) s = draw_marked(j, marks, &svg, &err);
+    json_decref(marks);
+    if (s != PGR_OK) {
         call_fail_error(j->call, &err);
         return;
     }

@@ -14,7 +14,8 @@ typedef enum clerk_work {
     CLERK_PUT,      /* the same: {"user","created","added","known"} */
     CLERK_SHOW,     /* the user as such an object; 404 */
     CLERK_FORGET,   /* {"user","forgotten"}; 404 */
-    CLERK_MAP,      /* the prototypes as SVG */
+    CLERK_MAP,      /* the prototypes as SVG, with the users whose ids begin with `user`. text: NULL, or who is marked:
+                     * {"user", "prototype", "neighbours"} */
     CLERK_USERS,    /* {"users": [{"id", "pairs"}], "more"}: the first ones whose ids begin with `user` */
 } clerk_work;
 

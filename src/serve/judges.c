@@ -145,6 +145,7 @@ void asking_send(asking *a, buf *piece) {
     if (!a->streams) call_stream(c);
     a->streams = true;
     a->sent = clock_now();
+    if (piece->failed && !a->lost) call_fail_error(c, &(pgr_error){.status = PGR_E_MEM});
     if (a->lost || piece->failed || !call_send(c, piece->data, piece->n)) a->lost = true;
     buf_free(piece);
 }

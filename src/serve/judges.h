@@ -61,7 +61,8 @@ struct asking {
     bool streams, lost;        /* nobody reads it, or not fast enough: it ends at the next tick */
 };
 
-/* A piece of its stream, which begins with the first one (call_stream); the buffer is taken. For `news` and `answer`. */
+/* A piece of its stream, which begins with the first one (call_stream); the buffer is taken. For `news` and
+ * `answer`. */
 void asking_send(asking *a, buf *piece);
 
 asking *asking_create(call *c, size_t n, void (*answer)(asking *a));

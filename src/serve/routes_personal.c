@@ -193,6 +193,47 @@ static void map(call *c) {
     clerk_give(clerk_of(c), c, CLERK_MAP, "", NULL);
 }
 
+enum { MARKS_MOST = 1024 }; /* as many as a request may ask */
+
+/* Everybody who is named is within the token's scope: else the call has been answered. */
+static bool may_mark(call *c, const json_t *body) {
+    static const char *const KEYS[] = {"user", "prototype", "neighbours", "deadline_s", NULL};
+    const json_t *user = json_object_get(body, "user"), *prototype = json_object_get(body, "prototype"), *v;
+    const json_t *near = json_object_get(body, "neighbours");
+    size_t i;
+    pgr_error err;
+    if (json_only_keys(body, KEYS, (json_at){"body", ""}, &err) != PGR_OK) {
+        call_fail_error(c, &err);
+        return false;
+    }
+    if (user && !json_is_null(user) && !named_user(c, body)) return false;
+    if (prototype && !json_is_null(prototype)
+        && (!json_is_integer(prototype) || json_integer_value(prototype) < 0
+            || json_integer_value(prototype) > INT32_MAX)) {
+        call_refuse(c, "prototype", "prototype: expected the number of one, from 0 on");
+        return false;
+    }
+    if (near && !json_is_null(near) && (!json_is_array(near) || json_array_size(near) > MARKS_MOST)) {
+        call_refuse(c, "neighbours", "neighbours: found %s, expected at most %d ids", json_kind(near), MARKS_MOST);
+        return false;
+    }
+    json_array_foreach(near, i, v) {
+        const char *id = json_string_value(v);
+        if (!id || !*id) call_refuse(c, "neighbours", "neighbours[%zu]: found %s, expected an id", i, json_kind(v));
+        if (!id || !*id || !call_may(c, id)) return false;
+    }
+    return true;
+}
+
+/* Of one's own users, with some of them marked. */
+static void map_of(call *c) {
+    buf text = {0};
+    const json_t *body = call_json(c);
+    if (!body || !may_mark(c, body)) return;
+    json_put(&text, body, JSON_COMPACT);
+    clerk_give(clerk_of(c), c, CLERK_MAP, call_grant(c)->scope, &text);
+}
+
 static const route ROUTES[] = {
     {"POST", "/v1/personal/score", score, .flags = ROUTE_JUDGES},
     {"POST", "/v1/personal/feedback", feedback, .flags = 0},
@@ -201,6 +242,7 @@ static const route ROUTES[] = {
     {"GET", "/v1/personal/users/", get_user, .flags = 0},
     {"DELETE", "/v1/personal/users/", delete_user, .flags = 0},
     {"GET", "/v1/personal/map", map, .flags = 0},
+    {"POST", "/v1/personal/map", map_of, .flags = 0},
     {"GET", "/v1/personal/users", list_users, .flags = 0},
 };
 

@@ -80,6 +80,7 @@ static const row ROWS[] = {
     {"POST", "/v1/personal/score", NULL, USER, "", "{\"user\": \"@\", " TWO ", \"pro\": 4, \"chains\": true}"},
     {"POST", "/v1/personal/score", NULL, USER, "", "{\"user\": {\"id\": \"@\", " PAIR "}, " TWO ", \"pro\": 4}"},
     {"POST", "/v1/personal/score", NULL, TOKEN, "", "{\"user\": {" PAIR "}, " TWO ", \"pro\": 8}"},
+    {"POST", "/v1/personal/score", NULL, USER, "", "{\"user\": \"@\", " TWO ", \"pro\": 1, \"stream\": true}"},
     {"POST", "/v1/personal/score", NULL, USER, "",
      "{\"user_id\": \"@\", \"conversation_id\": \"c\", \"context\": [{\"role\": \"user\", \"content\": \"q\"}], "
      "\"chosen\": {\"content\": \"a\"}, \"rejected\": {\"content\": \"b\"}}"},
@@ -94,6 +95,8 @@ static const row ROWS[] = {
     {"GET", "/v1/personal/users/", NULL, USER, "@", NULL},
     {"DELETE", "/v1/personal/users/", NULL, USER, "@", NULL},
     {"GET", "/v1/personal/map", NULL, OPERATOR, "", NULL},
+    {"POST", "/v1/personal/map", NULL, USER, "", "{\"user\": \"@\"}"},
+    {"POST", "/v1/personal/map", NULL, USER, "", "{\"neighbours\": [\"@\"]}"},
     {"POST", "/get_reward", "query", USER, "",
      "{\"query\": [\"q a\"], \"prompts\": [\"q\"], \"labels\": [{\"user\": \"@\", \"anchor\": \"b\", \"ind\": 1}]}"},
     {"POST", "/get_reward", "query", USER, "",

@@ -278,6 +278,43 @@ static void the_map(void **state) {
     expect_error(ask_with(&L, "GET", "/v1/personal/map", ACME, NULL), 403, NULL);
 }
 
+static size_t count(const char *text, const char *what) {
+    size_t n = 0;
+    for (; (text = strstr(text, what)); text += strlen(what)) n++;
+    return n;
+}
+
+static void expect_marked(const char *token, const char *body, size_t n_circle, const char *said, const char *never) {
+    reply r = ask_with(&L, "POST", "/v1/personal/map", token, body);
+    assert_int_equal(r.status, 200);
+    assert_string_equal(header_of(&r, "Content-Type"), "image/svg+xml");
+    if (count(r.body.data, "<circle") != n_circle) fail_msg("%s", r.body.data);
+    if (*said) assert_non_null(strstr(r.body.data, said));
+    if (*never) assert_null(strstr(r.body.data, never));
+    reply_free(&r);
+}
+
+/* Of a scope its own users alone, and nothing of the others: neither points nor numbers nor words. */
+static void who_is_marked(void **state) {
+    (void)state;
+    enum { PROTOTYPES = 2 };
+    expect_marked(ACME, "{}", USERS_EACH + PROTOTYPES, "5 users", "variance");
+    expect_marked(ACME, "{\"user\": \"acme:u1\", \"prototype\": 1, \"neighbours\": [\"acme:u3\", \"acme:u0\"]}",
+                  USERS_EACH + PROTOTYPES + 1 + 2, "2 of 2 similar users", "offee");
+    expect_marked(ACME, "{\"user\": \"acme:nobody\", \"neighbours\": [\"acme:u3\", \"acme:gone\"]}",
+                  USERS_EACH + PROTOTYPES + 1, "has no place here yet", "members");
+    expect_marked(ROOT, "{\"neighbours\": [\"bolt:u1\", \"acme:u1\"]}", 2 * USERS_EACH + 2 * PROTOTYPES + 2,
+                  "2 of 2 similar users", "has no place");
+    expect_error(ask_with(&L, "POST", "/v1/personal/map", ACME, "{\"user\": \"bolt:u1\"}"), 403, "user_not_allowed");
+    expect_error(ask_with(&L, "POST", "/v1/personal/map", ACME, "{\"neighbours\": [\"acme:u1\", \"bolt:u1\"]}"), 403,
+                 "user_not_allowed");
+    static const char *const wrong[] = {"{\"prototype\": 2}",    "{\"prototype\": -1}", "{\"neighbours\": \"acme:u1\"}",
+                                        "{\"neighbours\": [1]}", "{\"users\": []}",     "[]"};
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
+        expect_error(ask_with(&L, "POST", "/v1/personal/map", ACME, wrong[i]), 400, NULL);
+    expect_error(ask(&L, "POST", "/v1/personal/map", "{}"), 401, NULL);
+}
+
 /* Who is similar: of the token's own users, whoever else is nearer. */
 static void neighbours_are_ones_own(void **state) {
     (void)state;
@@ -303,17 +340,12 @@ static void neighbours_are_ones_own(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(as_the_library),
-        cmocka_unit_test(wrong_requests),
-        cmocka_unit_test(a_deadline),
-        cmocka_unit_test(gone_clients),
-        cmocka_unit_test(as_it_is_written),
-        cmocka_unit_test(streams_that_do_not_begin),
-        cmocka_unit_test(a_reader_who_goes),
-        cmocka_unit_test(feedback_is_there_at_once),
-        cmocka_unit_test(users_come_and_go),
-        cmocka_unit_test(the_map),
-        cmocka_unit_test(neighbours_are_ones_own),
+        cmocka_unit_test(as_the_library),    cmocka_unit_test(wrong_requests),
+        cmocka_unit_test(a_deadline),        cmocka_unit_test(gone_clients),
+        cmocka_unit_test(as_it_is_written),  cmocka_unit_test(streams_that_do_not_begin),
+        cmocka_unit_test(a_reader_who_goes), cmocka_unit_test(feedback_is_there_at_once),
+        cmocka_unit_test(users_come_and_go), cmocka_unit_test(the_map),
+        cmocka_unit_test(who_is_marked),     cmocka_unit_test(neighbours_are_ones_own),
     };
     return cmocka_run_group_tests(tests, people_setup, people_teardown);
 }

@@ -85,7 +85,26 @@ async function ask(method, path, body, signal) {
 }
 
 page.json = async (method, path, body, signal) => (await ask(method, path, body, signal)).json();
-page.blob = async (path) => (await ask("GET", path)).blob();
+page.blob = async (method, path, body) => (await ask(method, path, body)).blob();
+
+/* Server-sent events: take(object) for each until [DONE]. An error among them, or a stream that breaks off, throws. */
+page.events = async (path, body, signal, take) => {
+  const reader = (await ask("POST", path, body, signal)).body.getReader(), decoder = new TextDecoder();
+  for (let rest = "", ended = false;;) {
+    const {done, value} = await reader.read();
+    const parts = (rest + decoder.decode(value, {stream: !done})).split("\n\n");
+    rest = parts.pop();
+    for (const part of parts) {
+      if (!part.startsWith("data: ") || ended) continue;
+      ended = part === "data: [DONE]";
+      const event = ended ? null : JSON.parse(part.slice(6));
+      if (event && event.error) throw new Error(event.error.message);
+      if (event) take(event);
+    }
+    if (done && ended) return;
+    if (done) throw new Error("The answer broke off.");
+  }
+};
 
 /* ---- runs ---- */
 

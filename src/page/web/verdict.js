@@ -54,7 +54,7 @@ function numberField(label, key, min, max, help) {
   return page.el("div", {}, page.field(label, input), page.el("p", {class: "note"}, help));
 }
 
-function form(result) {
+function form() {
   const user = page.userField("User (nobody where empty)", state.user);
   page.on(user.input, "input", () => {
     state.user = user.input.value.trim();
@@ -87,7 +87,7 @@ function form(result) {
           })));
   page.on(all, "submit", (e) => {
     e.preventDefault();
-    judge(result);
+    judge();
   });
   return all;
 }
@@ -95,8 +95,13 @@ function form(result) {
 /* ---- asking ---- */
 
 function request(user) {
-  const body =
-      {query: state.query, responses: state.responses.slice(), chains: true, deadline_s: Number(state.seconds) || 60};
+  const body = {
+    query: state.query,
+    responses: state.responses.slice(),
+    chains: true,
+    stream: true,
+    deadline_s: Number(state.seconds) || 60
+  };
   body.user = user ? {id: user} : {history: []};
   if (state.ind !== "") body.ind = Number(state.ind);
   if (state.pro !== "" && user) body.pro = Number(state.pro);
@@ -105,30 +110,40 @@ function request(user) {
 page.judgeAs = (user, query, responses, signal) => page.json(
     "POST", "v1/personal/score", {user: user ? {id: user} : {history: []}, query, responses, deadline_s: 60}, signal);
 
+/* Somebody else, always the same for this user and question. */
 async function stranger() {
   const others = (await page.users()).filter((u) => u.id !== state.user && u.pairs > 0);
   return others.length ? others[(state.user.length * 7 + state.query.length) % others.length].id : null;
 }
 
-async function askAs(who, user, signal, show) {
-  const from = performance.now();
-  state.results[who] = {user, waiting: true};
-  show();
+let box = null; /* where the verdict is shown now */
+
+async function askAs(who, user, running) {
+  const from = performance.now(), current = () => state.running === running && box && box.isConnected;
+  const live = page.live(() => current() && showBeside());
+  state.results[who] = {user, live};
+  if (current()) showResult();
+  if (current() && who === "own") box.scrollIntoView({block: "nearest"});
   try {
-    const result = await page.json("POST", "v1/personal/score", request(user), signal);
+    let result = null;
+    await page.events("v1/personal/score", request(user), running.signal, (e) => {
+      if (e.object === "personal.result")
+        result = e.result;
+      else
+        live.take(e);
+    });
+    if (!result) throw new Error("The answer has no verdict.");
     state.results[who] = {user, result, seconds: (performance.now() - from) / 1000};
   } catch (e) {
     state.results[who] = {user, error: e.name === "AbortError" ? "stopped" : e.message};
   }
-  show();
+  if (current() && who === "own") showResult();
+  if (current() && who !== "own") showBeside();
 }
 
-async function judge(box) {
+async function judge() {
   if (state.running) state.running.abort();
   const running = state.running = new AbortController();
-  const show = () => {
-    if (state.running === running && box.isConnected) showResult(box);
-  };
   state.results = {};
   state.history = [];
   if (!state.query.trim() || state.responses.some((r) => !r.trim())) {
@@ -145,13 +160,15 @@ async function judge(box) {
   } catch (e) { /* a user whom the store does not know is judged without a history */
   }
   const other = state.compare ? await stranger().catch(() => null) : null;
-  const asked = [askAs("own", state.user, running.signal, show)];
-  if (state.compare && other) asked.push(askAs("stranger", other, running.signal, show));
-  if (state.compare && state.user) asked.push(askAs("nobody", "", running.signal, show));
+  if (state.running !== running) return;
+  const asked = [askAs("own", state.user, running)];
+  if (state.compare && other) asked.push(askAs("stranger", other, running));
+  if (state.compare && state.user) asked.push(askAs("nobody", "", running));
   await Promise.all(asked);
-  if (state.running === running) state.running = null;
-  page.tell(state.results.own.error ? "" : "Judged in " + page.number(state.results.own.seconds, 1) + " s");
-  if (box.isConnected) showResult(box);
+  if (state.running !== running) return;
+  state.running = null;
+  const own = state.results.own;
+  page.tell(own.error ? "" : "Judged in " + page.number(own.seconds, 1) + " s: " + headline(own.result));
 }
 
 /* ---- the verdict ---- */
@@ -222,13 +239,14 @@ function beside() {
       (a.result    ? fn(a.result) :
            a.error ? page.el("span", {class: "bad"}, a.error) :
                      "…");
+  const verdict = ([who, a]) => (a.live ? "no verdict yet, " + a.live.counted() : value(headline)([who, a]));
   return [
     page.el("h2", {}, "The same question as somebody else"),
     page.table(
         "Who is asked for changes the verdict where it is personal",
         [
           {title: "asked", cell: ([who, a]) => [NAMES[who], a.user && " (" + a.user + ")"]},
-          {title: "verdict", cell: value(headline)},
+          {title: "verdict", cell: verdict},
           ...state.responses.map((_, i) => ({
                                    title: page.letter(i),
                                    number: true,
@@ -240,11 +258,16 @@ function beside() {
   ];
 }
 
-async function map(box) {
+/* The numbers of the neighbours are those of the table. */
+async function map(box, r) {
+  const near = (r.neighbours || []).map((n) => n.user), body = {neighbours: near};
+  if (state.results.own.user) body.user = state.results.own.user;
+  if (typeof r.prototype === "number") body.prototype = r.prototype;
   try {
-    const svg = await page.blob("v1/personal/map");
+    const svg = await page.blob("POST", "v1/personal/map", body);
     const image = page.el("img", {class: "map", alt: ""});
-    image.alt = "Map of the users and their prototypes";
+    image.alt = "Map of users and their prototypes: the user, his prototype and " + near.length +
+        " similar users are marked by the numbers of the table";
     image.src = URL.createObjectURL(svg);
     page.on(image, "load", () => URL.revokeObjectURL(image.src));
     box.append(image);
@@ -260,6 +283,7 @@ function neighbours(r) {
     box.append(page.table(
         "Who was asked as similar",
         [
+          {title: "on the map", number: true, cell: (n) => r.neighbours.indexOf(n) + 1},
           {title: "user", cell: (n) => n.user},
           {title: "similarity", number: true, cell: (n) => page.number(n.similarity)},
           {title: "weight", number: true, cell: (n) => page.number(n.weight)},
@@ -268,8 +292,10 @@ function neighbours(r) {
         r.neighbours));
   else
     box.append(page.el("p", {class: "note"}, "Nobody similar was asked: set “of similar users” for that."));
+  let drawn = false;
   page.on(box, "toggle", () => {
-    if (box.open && !box.querySelector("img")) map(box);
+    if (box.open && !drawn) map(box, r);
+    drawn = drawn || box.open;
   });
   return box;
 }
@@ -283,29 +309,36 @@ function tags(r) {
   ].filter(Boolean).map((t) => page.el("span", {class: "tag"}, t)));
 }
 
-function showResult(box) {
+let others = null; /* the table of `beside` */
+function showBeside() {
+  if (others) page.fill(others, beside());
+}
+
+function showResult() {
   const own = state.results.own;
   if (!own) return;
-  if (own.waiting)
+  others = page.el("div", {}, beside());
+  if (own.live)
     return void page.fill(
-        box, page.el("p", {}, "Judging … ", page.button("Stop", () => state.running && state.running.abort())),
-        beside());
-  if (own.error) return void page.fill(box, page.el("p", {class: "bad", role: "alert"}, own.error), beside());
+        box, page.el("h2", {}, "Judging …"),
+        page.el("div", {class: "row"}, page.button("Stop", () => state.running && state.running.abort())),
+        own.live.node, others);
+  if (own.error) return void page.fill(box, page.el("p", {class: "bad", role: "alert"}, own.error), others);
   const r = own.result;
   page.fill(
       box, page.el("h2", {}, headline(r)), tags(r), r.persona && page.el("blockquote", {class: "text"}, r.persona),
-      responseCards(r), page.el("h2", {}, "Why"), rubric(r), beside(), neighbours(r),
+      responseCards(r), page.el("h2", {}, "Why"), rubric(r), others, neighbours(r),
       page.el("p", {}, page.el("a", {href: "#chains"}, "The chains"), ", one by one"));
 }
 
 page.views.verdict = {
   title: "Verdict",
   show: (main) => {
-    const result = page.el("section", {"aria-label": "The verdict", "aria-live": "polite"});
+    box = page.el("section", {"aria-label": "The verdict"});
     page.fill(
         main, page.el("h1", {}, "Verdict"),
-        page.el("p", {class: "note"}, "Which answer would this user prefer, and why?"), form(result), result);
-    showResult(result);
+        page.el("p", {class: "note"}, "Which answer would this user prefer, and why?"), form(), box);
+    showResult();
   }
 };
 })();

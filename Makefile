@@ -34,6 +34,8 @@ embedder: ## fetches the default embedder into the cache folder, once
 demo: deps ## builds build-demo/pgenrm in a hurry, fetches the default model meanwhile, judges the bundled example
 	@tools/fetch_model.sh & fetch=$$!; $(call compile,$(BUILD)-demo,pgenrm,-DPGR_QUICK=ON) && wait $$fetch
 	$(BUILD)-demo/pgenrm score examples/request.json --ind 8
+	@printf '\nThis was %s, built in a hurry; `make build` makes %s, with serve, bench and train.\n' \
+	    $(BUILD)-demo/pgenrm $(BUILD)/pgenrm
 
 test: deps ## builds and passes the tests, with the best kernels that this CPU has
 	@tools/install_deps.sh python

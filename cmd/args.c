@@ -250,6 +250,18 @@ static void add_rows(parser *p) {
     }
 }
 
+/* What other programs call it, where this command has it. */
+static const char *other_name(const parser *p, const char *name) {
+    static const char *const names[][2] = {
+        {"port", "listen"},      {"host", "listen"},        {"bind", "listen"},      {"output", "out"},
+        {"output-dir", "out"},   {"adapter", "lora"},       {"learning-rate", "lr"}, {"max-new-tokens", "max-tokens"},
+        {"batch-size", "batch"}, {"num-threads", "threads"}};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        for (size_t k = 0; k < p->n && strcmp(names[i][0], name) == 0; k++)
+            if (strcmp(p->names[k], names[i][1]) == 0) return p->names[k];
+    return NULL;
+}
+
 /* getopt's '?': an unknown or ambiguous option, or a value where none is taken. */
 static int fail_unknown(const parser *p, const char *word) {
     bool letter = optopt > 0 && optopt < 256 && !strchr(p->letters, optopt); /* a known one stands for its long name */
@@ -262,7 +274,8 @@ static int fail_unknown(const parser *p, const char *word) {
         if (strncmp(p->names[i], name, strlen(name)) == 0) matches++;
     }
     if (matches > 1) return args_wrong(p->c, "--%s may be several options", name);
-    const char *nearest = pgr_nearest(name, p->names);
+    const char *nearest = other_name(p, name);
+    if (!nearest) nearest = pgr_nearest(name, p->names);
     return args_wrong(p->c, "unknown option --%s%s%s", name, nearest ? ", perhaps --" : "", nearest ? nearest : "");
 }
 

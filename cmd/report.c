@@ -68,8 +68,14 @@ static void print_title(const screen *s, const pgr_result *r) {
 }
 
 static void print_persona(const screen *s, const pgr_result *r) {
-    if (!r->persona || !*r->persona) return;
+    bool nobody = r->history_shown == 0 && r->n_neighbour == 0;
+    bool said = r->persona && *r->persona;
+    if (!said && !nobody) return;
     heading(s, "Who is asking");
+    if (!said)
+        put_wrapped(s, STYLE_WEAK, "Nobody whose choices are known: this is what the judge finds good for anybody.",
+                    INDENT, 0);
+    if (!said) return;
     put_wrapped(s, STYLE_PLAIN, r->persona, INDENT, 0);
 }
 

@@ -92,6 +92,10 @@ static pgr_status fail_json(const json_error_t *e, const char *origin, size_t li
     if (near)
         return fail(err, PGR_E_FORMAT, "%s:%zu: found %s, expected %.*s", origin, line, near + strlen(middle),
                     (int)(near - e->text), e->text);
+    size_t n = strlen(e->text), end = strlen(" expected");
+    if (n > end && strcmp(e->text + n - end, " expected") == 0) /* jansson quotes no more than 20 bytes */
+        return fail(err, PGR_E_FORMAT, "%s:%zu: found a longer text, expected %s%.*s", origin, line,
+                    e->text[0] == '\'' && strchr("}]", e->text[1]) ? "',' or " : "", (int)(n - end), e->text);
     if (text_starts(e->text, start))
         return fail(err, PGR_E_FORMAT, "%s:%zu: found %s, expected a value", origin, line, e->text + strlen(start));
     enum json_error_code code = json_error_code(e);

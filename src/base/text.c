@@ -169,6 +169,8 @@ const char *text_nearest(const char *word, const char *const *known) {
         if (m > WORD_MAX || m > n + limit || n > m + limit) continue;
         size_t d = edit_distance(word, n, *known, m);
         if (d > limit || d >= n) continue;
+        if (3 * d > n && lower(word[0]) != lower((*known)[0]))
+            continue; /* thirds were rounded up: "port" is no "lora" */
         nearest = *known;
         if (d == 0) break;
         limit = d - 1; /* only a nearer one replaces it */

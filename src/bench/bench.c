@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/file_out.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "base/watch.h"
 #include "bench/attributes.h"
@@ -17,6 +18,7 @@
 #include "bench/scalar_fit.h"
 #include "bench/summary.h"
 #include "infer/engine.h"
+#include "user/rules.h"
 
 typedef struct report { /* the public part comes first */
     pgr_bench_report public;
@@ -48,6 +50,27 @@ static pgr_status note_left_out(bench *b, const bench_data *d) {
     return PGR_OK;
 }
 
+/* A set whose users have no history measures no personal judge: said before the work and beside its result. */
+static pgr_status note_strangers(bench *b, const bench_data *d) {
+    size_t train = d->n_row - d->n_test, users = 0, known = 0;
+    for (size_t u = 0; u < d->n_user; u++) {
+        if (d->users[u].n_test == 0) continue;
+        users++;
+        known += d->users[u].n_train > 0;
+    }
+    if (known > 0 || strcmp(rules_split_name(b->o->split), "train") == 0) return PGR_OK;
+    const char *which = train ? "who is asked has a row of split \"train\", and only those are history"
+                              : "has a history: rows that are history have \"split\": \"train\", or are in a file of "
+                                "--history-from";
+    const char *name = users == d->n_test && users > 1 ? "; no two rows are of one user: `user_id` names him, or the "
+                                                         "column of --user-key"
+                                                       : "";
+    PGR_TRY(plan_note(&b->notes, &b->made->arena, b->err, "%.100s: none of %zu users %s%s (docs/bench.md)", d->name,
+                      users, which, name));
+    if (pgr_bench_asks_model(b->o)) log_warn("%s", b->notes.list[b->notes.n - 1]);
+    return PGR_OK;
+}
+
 static pgr_status load_set(bench *b, size_t i) {
     const pgr_bench_options *o = b->o;
     bench_files f = {.paths = &o->data[i],
@@ -63,6 +86,7 @@ static pgr_status load_set(bench *b, size_t i) {
                      .seed = o->seed};
     PGR_TRY(bench_load(&f, &b->sets[i], b->err));
     PGR_TRY(note_left_out(b, b->sets[i]));
+    PGR_TRY(note_strangers(b, b->sets[i]));
     for (size_t k = 0; k < i; k++)
         if (strcmp(b->sets[k]->name, b->sets[i]->name) == 0)
             return fail(b->err, PGR_E_ARG, "%s: another file is also called %s, expected names that differ", o->data[i],

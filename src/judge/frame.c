@@ -4,17 +4,25 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "base/text.h"
 #include "facts/facts.h"
 #include "judge/frame_parts.h"
 
 /* ---- opening --------------------------------------------------------------------------------------------------- */
 
+enum { FRAMES_MOST = 16 }; /* that are looked at for the nearest name */
+
 static pgr_status not_found(const char *name, pgr_error *err) {
     buf known = {0};
-    for (const frame_file *f = FRAME_FILES; f->name; f++)
-        buf_printf(&known, "%s%s", f == FRAME_FILES ? "" : ", ", f->name);
-    pgr_status status = fail(err, PGR_E_ARG, "frame '%.100s' is no file and none of those built in: %s", name,
-                             known.data && !known.failed ? known.data : "(out of memory)");
+    const char *names[FRAMES_MOST + 1] = {NULL};
+    for (size_t i = 0; FRAME_FILES[i].name; i++) {
+        buf_printf(&known, "%s%s", i ? ", " : "", FRAME_FILES[i].name);
+        if (i < FRAMES_MOST) names[i] = FRAME_FILES[i].name;
+    }
+    const char *nearest = text_nearest(name, names);
+    pgr_status status = fail(err, PGR_E_ARG, "frame '%.100s' is no file and none of those built in: %s%s%s", name,
+                             known.data && !known.failed ? known.data : "(out of memory)", nearest ? "; perhaps " : "",
+                             nearest ? nearest : "");
     buf_free(&known);
     return status;
 }

@@ -45,11 +45,22 @@ pgr_status model_find_path(const char *name, const char *hint, char **out, pgr_e
     return *out ? PGR_OK : fail_mem(err);
 }
 
+/* "ORG/NAME" */
+static bool is_hub_name(const char *name) {
+    const char *slash = strchr(name, '/'), *last = strrchr(name, '/');
+    return slash && slash == last && slash > name && slash[1] && name[0] != '.' && name[0] != '~'
+           && !strstr(slash, ".gguf");
+}
+
 pgr_status pgr_model_find(const char *name, char **out, pgr_error *err) {
     if (!name || !*name) name = getenv("PGENRM_MODEL");
     if (!name || !*name) name = DEFAULT_MODEL;
-    bool is_default = strcmp(name, DEFAULT_MODEL) == 0;
-    return model_find_path(name, is_default ? " (tools/fetch_model.sh fetches the default model)" : "", out, err);
+    if (strcmp(name, DEFAULT_MODEL) == 0)
+        return model_find_path(name, " (tools/fetch_model.sh fetches the default model)", out, err);
+    char hint[256] = "";
+    if (is_hub_name(name))
+        snprintf(hint, sizeof hint, " (`pgenrm pull %.150s` fetches it from a Hugging Face hub)", name);
+    return model_find_path(name, hint, out, err);
 }
 
 /* The name of a model at a path: its last part, up to the first dot. */

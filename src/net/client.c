@@ -399,10 +399,11 @@ static void judge(net_client *c, net_job *j, CURLcode code) {
     else if (code == CURLE_WRITE_ERROR || code == CURLE_OUT_OF_MEMORY)
         fail_mem(&j->error);
     else if (code)
-        fail(&j->error, PGR_E_IO, "%s%s: %s (%zu tries)", a->shown, path, curl_easy_strerror(code), j->n_try);
+        fail(&j->error, PGR_E_IO, "%s%s: %s (%zu %s)", a->shown, path, curl_easy_strerror(code), j->n_try,
+             j->n_try == 1 ? "try" : "tries");
     else
-        fail(&j->error, PGR_E_IO, "%s%s: HTTP status %ld: %s (expected 200; %zu tries)", a->shown, path, j->status,
-             what, j->n_try);
+        fail(&j->error, PGR_E_IO, "%s%s: HTTP status %ld: %s (expected 200; %zu %s)", a->shown, path, j->status, what,
+             j->n_try, j->n_try == 1 ? "try" : "tries");
     if (again && plan(c, j, (double)asked, !code && j->status == 429)) return;
     end_job(c, j);
 }

@@ -35,9 +35,18 @@ struct listener {
 
 /* ---- the way to a route ---- */
 
+/* The path of a route that is nearest to this one; NULL: none is near. */
+static const char *nearest_path(const pgr_server *s, const char *path) {
+    const char *paths[ROUTES_MOST + 1] = {NULL};
+    for (size_t i = 0; i < s->n_route; i++) paths[i] = s->routes[i].path;
+    return text_nearest(path, paths);
+}
+
 static void refuse_path(call *c, const char *allow) {
     if (!*allow) {
-        call_fail(c, 404, "invalid_request_error", NULL, "not_found", "there is no such path");
+        const char *near = nearest_path(c->server, c->path);
+        call_fail(c, 404, "invalid_request_error", NULL, "not_found", "there is no such path%s%s (docs/serve.md)",
+                  near ? ", perhaps " : "", near ? near : "");
         return;
     }
     snprintf(c->allowed, sizeof c->allowed, "%s", allow);
@@ -428,6 +437,8 @@ static void raise_limit(size_t n) {
                  (unsigned long long)want, n);
 }
 
+/* The port is ours alone (libmicrohttpd would share it with another server if MHD_OPTION_LISTENING_ADDRESS_REUSE were
+ * given, and requests would go to either); one that a server has just left can be had at once. */
 static pgr_status listen_at(listener *h, const struct addrinfo *a, pgr_error *err) {
     const pgr_serve_options *o = &h->s->o;
     if (!is_loopback(a->ai_addr) && !access_wants_tokens(h->s->access))
@@ -441,9 +452,12 @@ static pgr_status listen_at(listener *h, const struct addrinfo *a, pgr_error *er
                                  MHD_OPTION_NOTIFY_CONNECTION, on_connection, h, MHD_OPTION_URI_LOG_CALLBACK, on_uri, h,
                                  MHD_OPTION_UNESCAPE_CALLBACK, leave_escaped, NULL, MHD_OPTION_CONNECTION_LIMIT,
                                  (unsigned)o->max_connections, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HEAD_MOST,
-                                 MHD_OPTION_LISTENING_ADDRESS_REUSE, 1u, MHD_OPTION_LISTEN_BACKLOG_SIZE, 1024u,
-                                 MHD_OPTION_CONNECTION_TIMEOUT, last_resort, MHD_OPTION_END);
-    return h->daemon ? PGR_OK : fail(err, PGR_E_IO, "listen: %s: %s", o->listen, strerror(errno));
+                                 MHD_OPTION_LISTEN_BACKLOG_SIZE, 1024u, MHD_OPTION_CONNECTION_TIMEOUT, last_resort,
+                                 MHD_OPTION_END);
+    if (h->daemon) return PGR_OK;
+    const char *hint =
+        errno == EADDRINUSE ? " (something listens there; expected another port, --listen ADDRESS:PORT)" : "";
+    return fail(err, PGR_E_IO, "listen: %s: %s%s", o->listen, strerror(errno), hint);
 }
 
 pgr_status listener_open(pgr_server *s, listener **out, pgr_error *err) {

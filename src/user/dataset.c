@@ -28,6 +28,11 @@ struct dataset {
 
 static pgr_status read_records(dataset *d, const stream_value *value, pgr_error *err) {
     json_t *top = NULL;
+    if (stream_is_opened_object(value))
+        return fail(err, PGR_E_FORMAT,
+                    "%s:%zu: found an object over several lines, expected a record per line, or an "
+                    "array of them",
+                    stream_name(d->in), value->line);
     PGR_TRY(json_parse_nan(value->text, value->n, stream_name(d->in), value->line, &top, err));
     snprintf(d->place, d->place_size, "%s:%zu", stream_name(d->in), value->line);
     field_reader in = {.a = &d->memory, .file = d->place, .err = err};

@@ -83,6 +83,9 @@ pgr_status rules_user(const field_reader *in, const record_list *list, const jso
         if (!(*out)[0] && row2) PGR_TRY(field_optional_id(in, row2, keys[i], out));
         if ((*out)[0]) return PGR_OK;
     }
+    const json_t *plain = json_object_get(row, "user"); /* TRL's people and OpenAI's requests name it so */
+    if (!with->user_key && json_is_string(plain)) PGR_TRY(field_optional_id(in, row, "user", out));
+    if ((*out)[0]) return PGR_OK;
     if (with->user) return field_copy(in, with->user, out);
     if (with->unnamed == UNNAMED_ALONE) return field_copy(in, in->file, out);
     return with->unnamed == UNNAMED_NOBODY ? PGR_OK : fail_user(in, list, with->user_key ? NULL : own_key);

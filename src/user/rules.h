@@ -24,8 +24,8 @@ pgr_status rules_pair(const field_reader *in, record_list *list, const pair_reco
 void rules_leave(record_list *list, pgr_left why);
 
 /* The user of a row: the column that `user_key` names, else `user_id`, else the form's own column (NULL: none), else
- * the user for rows without one. An error where there is none and none may be missing. row2: where to look next (a
- * row's annotation, then the row), or NULL. */
+ * `user` where that is a text, else the user for rows without one. An error where there is none and none may be
+ * missing. row2: where to look next (a row's annotation, then the row), or NULL. */
 pgr_status rules_user(const field_reader *in, const record_list *list, const json_t *row, const json_t *row2,
                       const char *own_key, const char **out);
 

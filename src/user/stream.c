@@ -250,6 +250,12 @@ static pgr_status read_value(stream *s, stream_value *out, bool *more, pgr_error
     return PGR_OK;
 }
 
+bool stream_is_opened_object(const stream_value *v) {
+    size_t n = v->n;
+    while (n && is_space((unsigned char)v->text[n - 1])) n--;
+    return n == 1 && v->text[0] == '{';
+}
+
 pgr_status stream_next(stream *s, stream_value *out, bool *more, pgr_error *err) {
     if (s->ended) {
         *more = false;

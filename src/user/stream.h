@@ -24,6 +24,9 @@ const char *stream_name(const stream *s); /* for messages */
  * the next call goes on behind it. After any other error the stream is at its end. */
 pgr_status stream_next(stream *s, stream_value *out, bool *more, pgr_error *err);
 
+/* Is that a line with `{` alone, as an object that is written over several lines begins? */
+bool stream_is_opened_object(const stream_value *v);
+
 uint64_t stream_read(const stream *s); /* bytes of the file so far, compressed ones if it is */
 uint64_t stream_size(const stream *s); /* of the file; 0: not known */
 

@@ -22,6 +22,7 @@ static void errors_name_line_and_expectation(void **state) {
     (void)state;
     BAD("", "r.json:1: found end of file, expected a value");
     BAD("{\"a\": 1,\n \"b\" 2}", "r.json:2: found '2', expected ':'");
+    BAD("[\"a\"\n\"a text of more than twenty bytes\"]", "r.json:2: found a longer text, expected ',' or ']'");
     BAD("[1, 2", "r.json:1: found end of file, expected ']'");
     BAD("{\"a\": 1}\n\nx", "r.json:3: found 'x', expected end of file");
     BAD("{\"a\": 1, \"a\": 2}", "r.json:1: duplicate object key near '\"a\"', expected each key once in an object");

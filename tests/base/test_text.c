@@ -80,6 +80,7 @@ static void finds_the_nearest(void **state) {
     assert_string_equal(text_nearest("ID", keys), "id");
     assert_string_equal(text_nearest("sed", keys), "seed");
     assert_string_equal(text_nearest("quzy", keys), "query"); /* two of four letters: thirds round up */
+    assert_null(text_nearest("euer", keys));                  /* ... where the word begins alike */
     assert_null(text_nearest("temperature", keys));
     assert_null(text_nearest("user", keys));
     assert_null(text_nearest("x", keys));

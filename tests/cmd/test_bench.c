@@ -104,6 +104,33 @@ static void refuses(void **state) {
     run_free(&r);
 }
 
+/* Rows that give nobody a history measure no personal judge: told, with what is missing. */
+static void says_when_nobody_has_a_history(void **state) {
+    (void)state;
+#define ROW(user, n) "{" user "\"prompt\":\"q" n "\",\"chosen\":\"a" n "\",\"rejected\":\"bb" n "\""
+    static const struct {
+        const char *rows, *says; /* NULL: nothing is said */
+    } sets[] = {
+        {ROW("", "1") "}\n" ROW("", "2") "}\n", "none of 2 users has a history: rows that are history have \"split\": "
+                                                "\"train\", or are in a file of --history-from; no two rows are of one "
+                                                "user: `user_id` names him, or the column of --user-key"},
+        {ROW("\"user\":\"u\",", "1") "}\n" ROW("\"user\":\"u\",", "2") "}\n", "none of 1 users has a history: rows"},
+        {ROW("\"user\":\"u\",", "1") ",\"split\":\"train\"}\n" ROW("\"user\":\"v\",", "2") "}\n",
+         "none of 1 users who is asked has a row of split \"train\""},
+        {ROW("\"user\":\"u\",", "1") ",\"split\":\"train\"}\n" ROW("\"user\":\"u\",", "2") "}\n", NULL},
+    };
+    for (size_t i = 0; i < sizeof sets / sizeof *sets; i++) {
+        write_text("rows.jsonl", sets[i].rows);
+        ran r = run(0, "pgenrm bench -q --ind 0 --methods longest $SCRATCH/rows.jsonl");
+        const char *said = strstr(r.out, "none of ");
+        if (!said != !sets[i].says) fail_msg("%s\n%s", sets[i].rows, r.out);
+        run_free(&r);
+        r = run(0, "pgenrm bench --ind 0 --methods longest --json $SCRATCH/rows.jsonl");
+        if (sets[i].says && !strstr(r.err, sets[i].says)) fail_msg("%s\nwanted: %s", r.err, sets[i].says);
+        run_free(&r);
+    }
+}
+
 /* The numbers without times and what was cached. */
 #define NUMBERS "sed 's/\"cached_tokens\":[0-9]*,\"seconds\":[^,]*,\"seconds_per_pair\":[^,]*,//' "
 
@@ -158,7 +185,8 @@ static void ranks_generators(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(prints_rows), cmocka_unit_test(refuses),
-                                       cmocka_unit_test(ranks_generators), cmocka_unit_test(killed_runs_go_on)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(prints_rows), cmocka_unit_test(says_when_nobody_has_a_history),
+                                       cmocka_unit_test(refuses), cmocka_unit_test(ranks_generators),
+                                       cmocka_unit_test(killed_runs_go_on)};
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

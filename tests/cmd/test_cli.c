@@ -51,12 +51,28 @@ static const json_t *at(const json_t *v, const char *path) {
 
 /* ---- usage ---- */
 
+static void test_nobody(void **state) {
+    (void)state;
+    static const char says[] = "Who is asking\n  Nobody whose choices are known: this is what the judge finds good for "
+                               "anybody.\n";
+    ran r = run_program("pgenrm score -q --ind 1 --frame compact examples/new_user.json");
+    if (!strstr(r.out, says)) fail_msg("%s%s", r.out, r.err);
+    run_free(&r);
+    r = run_program("pgenrm score -q --ind 1 --frame compact examples/request.json");
+    if (strstr(r.out, "Nobody whose")) fail_msg("%s%s", r.out, r.err);
+    run_free(&r);
+}
+
 static void test_wrong_usage(void **state) {
     (void)state;
     assert_refused("pgenrm scor", 2, "perhaps score");
     assert_refused("pgenrm --verison", 2, "unknown option --verison");
     assert_refused("pgenrm score", 2, "no request given");
     assert_refused("pgenrm score --temprature 1 x", 2, "perhaps --temperature");
+    assert_refused("pgenrm serve --port 1", 2, "unknown option --port, perhaps --listen");
+    assert_refused("pgenrm score -m Org/Model-1B examples/request.json", 1, "no such model, neither as a path nor in");
+    assert_refused("pgenrm score -m Org/Model-1B examples/request.json", 1, "`pgenrm pull Org/Model-1B` fetches it");
+    assert_refused("pgenrm score --frame ful examples/request.json", 1, "; perhaps full");
     assert_refused("pgenrm score -x y", 2, "unknown option -x");
     assert_refused("pgenrm score --ind", 2, "--ind needs a value");
     assert_refused("pgenrm score --quiet=yes x", 2, "--quiet takes no value");
@@ -822,6 +838,7 @@ static void test_interrupt(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(stop_texts_hold_in_forced_text),
+        cmocka_unit_test(test_nobody),
         cmocka_unit_test(test_wrong_usage),
         cmocka_unit_test(test_work_that_cannot_be_done),
         cmocka_unit_test(test_help),

@@ -92,7 +92,7 @@ static void mistakes_are_named(void **state) {
     assert_string_equal(err.message,
                         "frame 'compactt' is no file and none of those built in: compact-lines, compact, full, "
                         "judge-cot, "
-                        "judge-demographics, judge-history, judge");
+                        "judge-demographics, judge-history, judge; perhaps compact");
 }
 
 static void header_values(void **state) {

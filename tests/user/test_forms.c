@@ -151,8 +151,32 @@ static void test_mistakes(void **state) {
          "/f:1: profile[0]: unknown key \"txt\", expected perhaps \"text\""},
         {"{\"question\":\"q\",\"profile\":[]}", "/f:1: id: found nothing, expected the question's name"},
     };
+    assert_refused("{\n  \"query\": \"q\"\n}\n", PGR_E_FORMAT,
+                   "/f:1: found an object over several lines, expected a record per line, or an array of them");
     for (size_t i = 0; i < sizeof mistakes / sizeof *mistakes; i++)
         assert_refused(mistakes[i].text, PGR_E_FORMAT, mistakes[i].message);
+}
+
+/* A column `user` with a name counts after `user_id`; what is no name there is another thing of the row's. */
+static void test_plain_user(void **state) {
+    (void)state;
+    static const char *const rows[][2] = {{"\"user\":\"ann\",", "ann"},
+                                          {"\"user\":\"ann\",\"user_id\":\"u1\",", "u1"},
+                                          {"\"user\":{\"age\":3},", "told"}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        char text[200];
+        arena a = {0};
+        dataset *d = NULL;
+        record r;
+        bool more;
+        pgr_error err = {0};
+        snprintf(text, sizeof text, "{%s\"prompt\":\"q\",\"chosen\":\"a\",\"rejected\":\"b\"}\n", rows[i][0]);
+        assert_int_equal(dataset_open(write_text("f", text), &(dataset_options){.user = "told"}, &d, &err), PGR_OK);
+        if (dataset_next(d, &a, &r, &more, &err) != PGR_OK) fail_msg("%s", err.message);
+        assert_string_equal(r.pair.user_id, rows[i][1]);
+        dataset_close(d);
+        arena_free(&a);
+    }
 }
 
 static void test_out_of_memory(void **state) {
@@ -167,8 +191,8 @@ static void test_out_of_memory(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_conversation), cmocka_unit_test(test_survey),        cmocka_unit_test(test_lampqa),
-        cmocka_unit_test(test_mistakes),     cmocka_unit_test(test_out_of_memory),
+        cmocka_unit_test(test_conversation), cmocka_unit_test(test_survey),   cmocka_unit_test(test_lampqa),
+        cmocka_unit_test(test_plain_user),   cmocka_unit_test(test_mistakes), cmocka_unit_test(test_out_of_memory),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

@@ -2,6 +2,7 @@
 import os
 import sys
 import unittest
+import warnings
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, os.path.join(HERE, "..", "src")]
@@ -57,6 +58,58 @@ class Trl(unittest.TestCase):
         self.assertEqual(told["pgenrm/failed"], 0.5)
         self.assertIn("why", told["pgenrm_error"][2])
         self.assertEqual(told["pgenrm_error"][0], "")
+
+    def test_a_judge_that_never_judged_is_an_error(self):
+        def refuse(method, path, body):
+            return 400, {"error": {"message": "unknown key \"idn\", expected perhaps \"ind\""}}, {}
+
+        with FakeServer(refuse) as s:
+            with self.assertRaisesRegex(PgenrmError, "perhaps \"ind\""):
+                Rewards(Client(s.url), idn=2).trl(["p"] * 2, ["a", "b"])
+        with self.assertRaisesRegex(PgenrmError, "refused"):  # nobody listens there any more
+            Rewards(Client(s.url, tries=1)).trl(["p"] * 2, ["a", "b"])
+
+    def test_a_judge_that_fails_later_is_told_of_once(self):
+        fail = []
+
+        def answer(method, path, body):
+            return (400, {"error": {"message": "why"}}, {}) if fail else by_length(method, path, body)
+
+        with FakeServer(answer) as s, warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            reward = Rewards(Client(s.url)).trl
+            reward(["p"] * 2, ["a", "b"])
+            self.assertEqual(told, [])
+            fail.append(True)
+            self.assertEqual(reward(["p"] * 2, ["a", "b"]), [None, None])
+            reward(["p"] * 2, ["a", "b"])
+            self.assertEqual(len(told), 1)
+            self.assertIn("2 of 2 rewards are None, for the first time because of: http", str(told[0].message))
+
+    def test_an_empty_completion_is_no_answer(self):
+        with FakeServer(by_length) as s:
+            reward = Rewards(Client(s.url)).trl
+            nothing = [{"role": "assistant", "content": None}]
+            self.assertEqual(reward(["p"] * 3, ["a", " \n", nothing]), [1.0, 11.0, 11.0])
+            self.assertEqual(s.asked[0][2]["responses"], ["a", "(no answer)", "(no answer)"])
+
+    def test_a_user_whom_nobody_knows_is_told_of(self):
+        def answer(method, path, body):
+            status, out, headers = by_length(method, path, body)
+            known = (body.get("user") or {}).get("id") == "ann"
+            return status, {**out, "history_used": 3 if known else 0, "neighbours": []}, headers
+
+        with FakeServer(answer) as s, warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            reward = Rewards(Client(s.url)).trl
+            reward(["p"] * 2, ["a", "b"], user=["ann"] * 2)
+            self.assertEqual(told, [])
+            for _ in range(2):
+                reward(["p"] * 2, ["a", "b"], user=["anna"] * 2)
+                reward(["p"] * 2, ["a", "b"], person=["ann"] * 2)
+            self.assertEqual(len(told), 2)
+            self.assertIn("no choice of the user 'anna'", str(told[0].message))
+            self.assertIn("no column `user`", str(told[1].message))
 
     def test_a_single_completion_needs_an_anchor(self):
         with FakeServer(by_length) as s:

@@ -8,11 +8,13 @@ The modules verl.py and openrlhf.py have the same as plain functions, for config
 from __future__ import annotations
 
 import json
+import warnings
 from typing import Any, Mapping, Sequence
 
 from .client import Client, PgenrmError
 
 USER_KEYS = ("user", "user_id")
+NO_ANSWER = "(no answer)"  # what an empty response is judged as, by the server's routes for trainers, too
 
 
 def text_of(completion: Any) -> str:
@@ -20,6 +22,11 @@ def text_of(completion: Any) -> str:
     if isinstance(completion, str):
         return completion
     return "\n".join(part_text(m.get("content")) for m in completion if m.get("role", "assistant") == "assistant")
+
+
+def answer_of(completion: Any) -> str:
+    text = text_of(completion)
+    return text if text.strip() else NO_ANSWER
 
 
 def part_text(content: Any) -> str:
@@ -59,6 +66,8 @@ class Rewards:
         self.client = Client(client) if client is None or isinstance(client, (str, list, tuple)) else client
         self.settings = settings
         self.__name__ = "pgenrm"
+        self._judged = False  # a group has been; before that an error is one of the setting up
+        self._told: set[str] = set()
 
     # ---- a group of responses to one prompt, judged together ----
 
@@ -84,28 +93,53 @@ class Rewards:
     def trl(self, prompts: Sequence[Any], completions: Sequence[Any], **columns: Any) -> list[float | None]:
         """TRL's reward function: rows of one prompt and user stand side by side and are judged in one request, all
         requests in one batch. Columns user (or user_id), history and anchor of the data set count. A group that could
-        not be judged is None, which TRL leaves out; what went wrong is told through log_extra where the trainer offers
-        it."""
+        not be judged is None, which TRL leaves out; what went wrong is warned of, and told through log_extra where the
+        trainer offers it. Where not one group of the first call is judged the error is raised: nothing would be learnt
+        from such a judge."""
         rows = [{k: v[i] for k, v in columns.items() if isinstance(v, (list, tuple)) and len(v) == len(prompts)}
                 for i in range(len(prompts))]
         starts = [i for i in range(len(prompts)) if i == 0 or not (
             same(prompts[i], prompts[i - 1]) and same(user_of(rows[i]), user_of(rows[i - 1])))]
         ends = starts[1:] + [len(prompts)]
-        requests = [self._request(prompts[a], [text_of(c) for c in completions[a:b]], rows[a])
+        requests = [self._request(prompts[a], [answer_of(c) for c in completions[a:b]], rows[a])
                     for a, b in zip(starts, ends)]
         scores: list[float | None] = []
         problems = [""] * len(prompts)
-        for a, b, result in zip(starts, ends, self.client.score_many(requests)):
+        results = list(self.client.score_many(requests))
+        for a, b, request, result in zip(starts, ends, requests, results):
             if isinstance(result, PgenrmError):
                 scores += [None] * (b - a)
                 problems[a:b] = [str(result)] * (b - a)
-            else:
-                scores += self._scores(result, b - a)
+                continue
+            self._judged = True
+            self._warn_of_strangers(request["user"], result)
+            scores += self._scores(result, b - a)
+        if results and not self._judged:
+            raise next(r for r in results if isinstance(r, PgenrmError))
         self._log(columns, problems)
         return scores
 
-    @staticmethod
-    def _log(columns: Mapping[str, Any], problems: list[str]) -> None:
+    def _warn(self, kind: str, message: str) -> None:
+        """Once for each kind: a training calls thousands of times."""
+        if kind not in self._told:
+            self._told.add(kind)
+            warnings.warn(f"pgenrm: {message}", RuntimeWarning, stacklevel=4)
+
+    def _warn_of_strangers(self, user: Any, result: Mapping[str, Any]) -> None:
+        if result.get("history_used") != 0 or result.get("neighbours"):
+            return
+        if user is None:
+            self._warn("nobody", "no column `user`, `user_id` or `history`: the rewards are what is good for anybody")
+        else:
+            name = user if isinstance(user, str) else user.get("id")
+            self._warn("stranger", f"the judge knows no choice of the user {name!r}: his rewards are what is good for "
+                                   "anybody (told once; is that his name in the store?)")
+
+    def _log(self, columns: Mapping[str, Any], problems: list[str]) -> None:
+        failed = [p for p in problems if p]
+        if failed:
+            self._warn(failed[0], f"{len(failed)} of {len(problems)} rewards are None, for the first time because of: "
+                                  f"{failed[0]}")
         log_extra, log_metric = columns.get("log_extra"), columns.get("log_metric")
         if callable(log_metric):
             log_metric("pgenrm/failed", sum(map(bool, problems)) / max(1, len(problems)))
@@ -124,7 +158,7 @@ class Rewards:
         prompt = next((info[k] for k in ("messages", "query", "question", "prompt") if info.get(k) is not None), None)
         if prompt is None:
             raise ValueError("extra_info: found no messages, query, question or prompt, expected one of them")
-        score = self.group(prompt, [solution_str], info)[0]
+        score = self.group(prompt, [answer_of(solution_str)], info)[0]
         if score is None:
             raise PgenrmError("no chain could be scored for this response")
         return {"score": score}

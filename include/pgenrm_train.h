@@ -236,6 +236,7 @@ typedef struct pgr_psi_options {
     double taste_lr;      /* of taste steps */
     size_t users;         /* of a taste step */
     size_t pairs_min, pairs_max; /* shown of a user */
+    double turned;        /* share of the users of a step whose every choice is turned round: what is shown and asked */
     double ce, bt;        /* weights of a taste step's losses */
     double views_ce;      /* of the cross-entropy against the share of similar people, beside Bradley-Terry, in views */
     double tau;           /* margins are divided by it */

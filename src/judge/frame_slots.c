@@ -83,7 +83,7 @@ static void put_facts(const double levels[N_FACT], buf *out) {
     if (n == 0) buf_puts(out, "nothing stands out");
 }
 
-static void put_common(const double *common, buf *out) {
+static void put_common(const double *common, bool turned, buf *out) {
     bool said[N_FACT] = {false};
     for (int n = 0; common && n < COMMON_WORDS; n++) {
         int best = -1;
@@ -92,7 +92,7 @@ static void put_common(const double *common, buf *out) {
                 best = f;
         if (best < 0) return;
         said[best] = true;
-        buf_printf(out, "%s%s", n ? ", " : "", taste_word(2 * best + (common[best] < 0)));
+        buf_printf(out, "%s%s", n ? ", " : "", taste_word(2 * best + ((common[best] < 0) != turned)));
     }
 }
 
@@ -118,7 +118,7 @@ static void put_history(const maker *m, buf *out) {
 static pgr_status write_taste(maker *m, pgr_error *err) {
     buf common = {0}, words = {0}, history = {0}, wrapped[2] = {{0}, {0}};
     slot_text values[N_SLOT] = {{0}};
-    put_common(m->view->common, &words);
+    put_common(m->view->common, m->view->turned, &words);
     wrap(m, SECTION_COMMON, SLOT_COMMON, &words, &common);
     put_history(m, &history);
     pgr_status s = show_wrapped(m, &m->demographics, SECTION_DEMOGRAPHICS, SLOT_DEMOGRAPHICS, &wrapped[0], err);
@@ -240,6 +240,7 @@ static pgr_status collect_taste(maker *m, pgr_error *err) {
     for (size_t i = 0; i < m->n_pair; i++) {
         PGR_ASSERT(m->view->history[i] < r->n_history);
         slots_pair_levels(&r->history[m->view->history[i]], m->levels[i]);
+        for (int f = 0; m->view->turned && f < N_FACT; f++) m->levels[i][f] = -m->levels[i][f];
     }
     PGR_TRY(talk_make_list(m->f, m->e, KIND_CRITERIA, "user.criteria", r->criteria, r->n_criteria, &m->tmp,
                            &m->criteria, err));

@@ -57,15 +57,18 @@ static slots_view view_of(const judging *j, const voice *v, size_t order) {
 
 static slot_read *find_read(judging *j, bool taste, const voice *v, size_t order) {
     for (slot_read *r = j->reads; r < j->reads + j->n_read; r++)
-        if (r->taste == taste && (!r->voice || r->voice == v) && (taste || r->order == order)) return r;
+        if (r->taste == taste && (!r->voice || r->voice == v) && r->order == order) return r;
     return NULL;
 }
 
+/* As the responses' places are exchanged from one order to the other, so are the texts of the history's pairs. */
 static pgr_status take_read(judging *j, bool taste, const voice *v, size_t order, slot_read **out) {
+    slots_view view = view_of(j, v, order);
+    if (taste && !slots_can_turn(v->r, &view)) order = 0;
+    view.turned = taste && order == 1;
     *out = find_read(j, taste, v, order);
     if (*out) return PGR_OK;
     slot_read *r = &j->reads[j->n_read];
-    slots_view view = view_of(j, v, order);
     *r = (slot_read){.taste = taste, .voice = v, .order = order, .judging = j};
     if (!taste && !slots_by_views(j->desk->frame, j->r)) r->voice = NULL; /* the same under any history */
     r->values = arena_array(&j->tmp, taste ? N_TASTE : j->r->n_response, sizeof *r->values);
@@ -184,6 +187,7 @@ pgr_status slots_take(slot_read *r, const infer_result *result) {
         }
         if (!r->taste) r->values[i] = mean;
     }
+    if (r->taste && r->order == 1 && !r->late) taste_turn(r->values);
     return PGR_OK;
 }
 

@@ -43,12 +43,12 @@ typedef struct written { /* chain number i of a side */
 typedef struct slot_read { /* a prompt with slots, asked once for all prompts of a request that it serves */
     bool taste;         /* else it is of quality */
     const voice *voice; /* whose history it shows; NULL: nobody's, it serves all */
-    size_t order;
+    size_t order;       /* of the responses; of a taste 1: the history is turned */
     slots_prompt prompt;
     infer_ticket ticket; /* 0: it is not with the engine */
     bool asked, late;    /* the deadline came first */
     size_t lead;         /* of taste: slots_lead of the pairs that are shown */
-    double *values;      /* of taste (N_TASTE) probabilities; else (n_response) mean digits by place */
+    double *values;      /* of taste (N_TASTE) probabilities, turned back; else (n_response) mean digits by place */
     struct judging *judging;
 } slot_read;
 

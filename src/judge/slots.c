@@ -28,6 +28,18 @@ const char *taste_word(int word) {
     return WORDS[word] + 1;
 }
 
+void taste_turn(double p[N_TASTE]) {
+    for (int f = 0; f < N_FACT; f++) {
+        double more = p[2 * f];
+        p[2 * f] = p[2 * f + 1];
+        p[2 * f + 1] = more;
+    }
+}
+
+bool slots_can_turn(const pgr_request *r, const slots_view *view) {
+    return view->n_history > 0 && r->n_criteria == 0 && !r->demographics[0];
+}
+
 /* ---- levels ---- */
 
 void slots_levels(const char *query, const char *a, const char *b, double out[N_FACT]) {

@@ -17,6 +17,10 @@ enum {
 const char *taste_word(int word);       /* "long", "short", "lists", "prose"... */
 const char *const *taste_choices(void); /* (N_TASTE) the same behind a space, as slots have them */
 
+/* A reading of a turned history as one of the history: every word gets its opposite's probability. In the mean of both
+ * readings nothing is left of what the model says under any history. */
+void taste_turn(double p[N_TASTE]);
+
 /* ---- what is known about texts --------------------------------------------------------------------------------- */
 
 /* Levels of one text's facts against another's, -3..3 (facts_level), in order of the facts. levels(b, a) =
@@ -63,6 +67,7 @@ typedef struct slots_view { /* what the prompts show besides the request */
     const slots_people *people;  /* (n_response) NULL: nobody was asked */
     const size_t *order;         /* (n_response) order[i]: the response at place i; NULL: as given */
     size_t budget;               /* tokens that a prompt may have; 0: the context */
+    bool turned;                 /* of the taste: as somebody would have it who chose the other text every time */
 } slots_view;
 
 typedef struct slots_prompt { /* a prompt whose every slot has the same choices */
@@ -87,6 +92,9 @@ pgr_status slots_taste(const frame *f, pgr_engine *e, const pgr_request *r, cons
 pgr_status slots_quality(const frame *f, pgr_engine *e, const pgr_request *r, const slots_view *view, slots_prompt *out,
                          pgr_error *err);
 void slots_prompt_free(slots_prompt *p);
+
+/* The taste prompt shows choices, and nothing that has no opposite (criteria, demographics): it can be turned. */
+bool slots_can_turn(const pgr_request *r, const slots_view *view);
 
 /* The responses are short enough to be statements, and the frame then shows pairs of the history as texts in its
  * quality prompt, which so depends on whose history it is; else it is the same for everybody. */

@@ -155,6 +155,7 @@ static pgr_status find_truth(psi *p, taste_batch *users, cre_step *t, pgr_error 
         if (!all) return fail_mem(err);
         for (size_t k = 0; k < u->n; k++) all[k] = u->first + k;
         slots_target(s->pairs, all, u->n, t->truth + i * N_TASTE);
+        if (users->items[i].turned) taste_turn(t->truth + i * N_TASTE);
         mem_free(all);
     }
     return PGR_OK;

@@ -23,6 +23,7 @@ const char *const TRAIN_SCHEDULES[] = {"constant", "linear", "cosine", NULL};
     NUMBER(SIZE, "users", "N", users, 4, 1, 1e6, "users of a step of taste", NULL),                                    \
     NUMBER(SIZE, "pairs-min", "N", pairs_min, 3, 1, 1000, "pairs that are shown of a user, at least", NULL),           \
     NUMBER(SIZE, "pairs-max", "N", pairs_max, 16, 1, 1000, "and at most", NULL),                                       \
+    NUMBER(DOUBLE, "turned", "SHARE", turned, 0, 0, 1, "of users, shown as if they had chosen the others", NULL),      \
     NUMBER(DOUBLE, "tau", "T", tau, 1, 1e-6, 1e6, "margins are divided by it", NULL),                                  \
     FLAG("common", common, 0, "prompts say what most people like (docs/compact.md)"),                                  \
     NUMBER(DOUBLE, "hard", "SHARE", hard, 0.05, 0, 1,                                                                  \
@@ -220,11 +221,11 @@ static json_t *settings_of(const psi *p) {
     for (size_t i = 0; i < o->n_data; i++)
         failed |= json_array_append_new(data, json_pack("[s,s]", KINDS[o->data[i].kind], o->data[i].path));
     json_t *all =
-        json_pack("{s:o,s:[f,f,f],s:f,s:I,s:I,s:I,s:f,s:f,s:f,s:f,s:b,s:f,s:b,s:f,s:I}", "data", data, "mix",
+        json_pack("{s:o,s:[f,f,f],s:f,s:I,s:I,s:I,s:f,s:f,s:f,s:f,s:b,s:f,s:b,s:f,s:I,s:f}", "data", data, "mix",
                   p->share[0], p->share[1], p->share[2], "taste_lr", o->taste_lr, "users", (json_int_t)o->users,
                   "pairs_min", (json_int_t)o->pairs_min, "pairs_max", (json_int_t)o->pairs_max, "ce", o->ce, "bt",
                   o->bt, "views_ce", o->views_ce, "tau", o->tau, "common", o->common, "hard", o->hard, "one_order",
-                  o->one_order, "held", o->held, "similar", (json_int_t)o->similar);
+                  o->one_order, "held", o->held, "similar", (json_int_t)o->similar, "turned", o->turned);
     if (all && has_kind(o, PGR_PSI_VIEWS)) failed |= json_object_set_new(all, "people", people_setting(o->people));
     if (all && o->stage != PGR_STAGE_PSI) failed |= json_object_set_new(all, "grpo", grpo_settings(&o->grpo));
     if (!failed) return all;

@@ -30,8 +30,8 @@ typedef struct psi_items { /* prompts of one step or evaluation */
 
 void psi_items_free(psi_items *p); /* an empty one is fine */
 
-/* The taste prompt of n pairs of a user (indices into pairs), in that order. flip: as if he had chosen the others. */
-pgr_status psi_add_taste(psi *p, const preference_pair *pairs, const size_t *shown, size_t n, bool flip,
+/* The taste prompt of n pairs of a user (indices into pairs), in that order. turned: as if he had chosen the others. */
+pgr_status psi_add_taste(psi *p, const preference_pair *pairs, const size_t *shown, size_t n, bool turned,
                          psi_items *out, pgr_error *err);
 
 /* A pair to be judged by its texts. */
@@ -69,6 +69,7 @@ pgr_status psi_hard_loser(const psi *p, const preference_pair *pair, uint64_t nu
 typedef struct taste_item {
     const psi_user *user;
     uint64_t position;      /* of the draw: names its random numbers */
+    bool turned;            /* as if he had chosen the others: what follows says so, too */
     double target[N_TASTE]; /* the rule's, of what is shown */
     double *levels;         /* (n, N_FACT) of the user's other pairs */
     size_t n;
@@ -93,15 +94,17 @@ pgr_status step_cre(psi *p, train_run *r, metrics *m, pgr_error *err);
 
 pgr_status psi_evaluate(void *ctx, train_run *r, metrics *m, pgr_error *err);
 
-/* The tastes of n users of whom n_shown[i] pairs are shown: those of the set that shown[i * most] and following name.
- * flip as in psi_add_taste. out: (n, N_TASTE) */
+/* The tastes of n users of whom n_shown[i] pairs are shown: those of the set that shown[i * most] and following
+ * name. */
 typedef struct psi_shown {
     const psi_set *set;
     const size_t *shown, *n_shown;
     size_t most, n;
-    bool flip;
 } psi_shown;
-pgr_status psi_read_tastes(psi *p, train_run *r, const psi_shown *who, double *out, pgr_error *err);
+/* As judging takes them: the mean of what is read of the history and, turned back, of the history turned. once, turned:
+ * the two readings, where they are wanted, else NULL. All of them: (n, N_TASTE) */
+pgr_status psi_read_tastes(psi *p, train_run *r, const psi_shown *who, double *out, double *once, double *turned,
+                           pgr_error *err);
 
 /* By text, the chosen response's expected digit less the rejected one's, in both orders. share: of each response,
  * the percentage of similar people as its line says it; 0 where nobody was asked. */

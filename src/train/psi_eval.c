@@ -13,13 +13,30 @@ static void keep_taste(void *ctx, size_t i, const double *z, double *dz) {
     slot_softmax(z, N_TASTE, (double *)ctx + i * N_TASTE);
 }
 
-pgr_status psi_read_tastes(psi *p, train_run *r, const psi_shown *who, double *out, pgr_error *err) {
+static pgr_status read_tastes(psi *p, train_run *r, const psi_shown *who, bool turned, double *out, pgr_error *err) {
     psi_items prompts = {0};
     pgr_status s = PGR_OK;
     for (size_t i = 0; s == PGR_OK && i < who->n; i++)
-        s = psi_add_taste(p, who->set->pairs, who->shown + i * who->most, who->n_shown[i], who->flip, &prompts, err);
+        s = psi_add_taste(p, who->set->pairs, who->shown + i * who->most, who->n_shown[i], turned, &prompts, err);
     if (s == PGR_OK) s = run_slots(r, prompts.list, prompts.n, keep_taste, out, false, err);
+    for (size_t i = 0; turned && i < who->n; i++) taste_turn(out + i * N_TASTE);
     psi_items_free(&prompts);
+    return s;
+}
+
+pgr_status psi_read_tastes(psi *p, train_run *r, const psi_shown *who, double *out, double *once, double *turned,
+                           pgr_error *err) {
+    size_t n = who->n * N_TASTE;
+    double *readings = mem_zero(2 * n + 1, sizeof *readings), *back = readings + n;
+    if (!readings) return fail_mem(err);
+    pgr_status s = read_tastes(p, r, who, false, readings, err);
+    if (s == PGR_OK) s = read_tastes(p, r, who, true, back, err);
+    for (size_t i = 0; i < n; i++) {
+        out[i] = (readings[i] + back[i]) / 2;
+        if (once) once[i] = readings[i];
+        if (turned) turned[i] = back[i];
+    }
+    mem_free(readings);
     return s;
 }
 
@@ -92,11 +109,11 @@ static double right(double margin) {
 typedef struct taste_users {
     size_t *who; /* (n) indices of users */
     size_t n;
-    size_t *shown;                  /* (n, most) */
-    size_t *n_shown;                /* (n) */
-    size_t *asked;                  /* pairs asked of user i: asked[start[i]] .. */
-    size_t *start;                  /* (n + 1) */
-    double *own, *flipped, *target; /* (n, N_TASTE) */
+    size_t *shown;                        /* (n, most) */
+    size_t *n_shown;                      /* (n) */
+    size_t *asked;                        /* pairs asked of user i: asked[start[i]] .. */
+    size_t *start;                        /* (n + 1) */
+    double *own, *once, *turned, *target; /* (n, N_TASTE) */
     arena arena;
 } taste_users;
 
@@ -141,9 +158,11 @@ static pgr_status choose_users(const psi *p, const psi_set *s, taste_users *t, p
     t->asked = arena_array(&t->arena, s->n_pair + 1, sizeof *t->asked);
     t->start = arena_array(&t->arena, limit + 1, sizeof *t->start);
     t->own = arena_array(&t->arena, limit, N_TASTE * sizeof *t->own);
-    t->flipped = arena_array(&t->arena, limit, N_TASTE * sizeof *t->flipped);
+    t->once = arena_array(&t->arena, limit, N_TASTE * sizeof *t->once);
+    t->turned = arena_array(&t->arena, limit, N_TASTE * sizeof *t->turned);
     t->target = arena_array(&t->arena, limit, N_TASTE * sizeof *t->target);
-    if (!t->who || !t->shown || !t->n_shown || !t->asked || !t->start || !t->own || !t->flipped || !t->target)
+    if (!t->who || !t->shown || !t->n_shown || !t->asked || !t->start || !t->own || !t->once || !t->turned
+        || !t->target)
         return fail_mem(err);
     t->n = find_users(p, s, t->who);
     for (size_t i = 0; i < t->n; i++) PGR_TRY(ask_user(p, s, t, i, &n_asked, err));
@@ -161,7 +180,7 @@ static double clustered(const double *sum, const size_t *start, size_t n, double
 }
 
 static void put_taste(const psi_set *s, const taste_users *t, double *sums, metrics *m) {
-    double own = 0, stranger = 0, flipped = 0, rule = 0, agree = 0, total = (double)t->start[t->n];
+    double own = 0, once = 0, stranger = 0, flipped = 0, rule = 0, agree = 0, total = (double)t->start[t->n];
     for (size_t i = 0; i < t->n; i++) {
         const double *other = t->own + (i + 1) % t->n * N_TASTE;
         sums[i] = 0;
@@ -171,7 +190,8 @@ static void put_taste(const psi_set *s, const taste_users *t, double *sums, metr
             double teacher = right(taste_margin(t->target + i * N_TASTE, level, N_FACT));
             sums[i] += mine;
             stranger += right(taste_margin(other, level, N_FACT));
-            flipped += right(taste_margin(t->flipped + i * N_TASTE, level, N_FACT));
+            once += right(taste_margin(t->once + i * N_TASTE, level, N_FACT));
+            flipped += right(-taste_margin(t->turned + i * N_TASTE, level, N_FACT));
             rule += teacher;
             agree += 1 - fabs(mine - teacher);
         }
@@ -179,6 +199,7 @@ static void put_taste(const psi_set *s, const taste_users *t, double *sums, metr
     }
     metrics_put(m, "taste/own", own / total);
     metrics_put(m, "taste/own_se", clustered(sums, t->start, t->n, own / total));
+    metrics_put(m, "taste/once", once / total);
     metrics_put(m, "taste/stranger", stranger / total);
     metrics_put(m, "taste/flipped", flipped / total);
     metrics_put(m, "taste/rule", rule / total);
@@ -189,10 +210,8 @@ static void put_taste(const psi_set *s, const taste_users *t, double *sums, metr
 static pgr_status evaluate_taste(psi *p, train_run *r, const psi_set *s, metrics *m, pgr_error *err) {
     taste_users t = {0};
     pgr_status status = choose_users(p, s, &t, err);
-    psi_shown who = {s, t.shown, t.n_shown, p->o->eval_pairs, t.n, false};
-    if (status == PGR_OK && t.n > 0) status = psi_read_tastes(p, r, &who, t.own, err);
-    who.flip = true;
-    if (status == PGR_OK && t.n > 0) status = psi_read_tastes(p, r, &who, t.flipped, err);
+    psi_shown who = {s, t.shown, t.n_shown, p->o->eval_pairs, t.n};
+    if (status == PGR_OK && t.n > 0) status = psi_read_tastes(p, r, &who, t.own, t.once, t.turned, err);
     double *sums = arena_array(&t.arena, t.n + 1, sizeof *sums);
     if (status == PGR_OK && !sums) status = fail_mem(err);
     if (status == PGR_OK && t.n > 0) put_taste(s, &t, sums, m);

@@ -39,8 +39,8 @@ static pgr_status gather_kind(psi *p, train_run *r, pgr_psi_kind kind, arena *a,
     size_t n = psi_held_pairs(p, s, pairs);
     for (size_t i = 0; i < n; i++) n_shown[i] = others(p, s, pairs[i], shown + i * most);
     PGR_TRY(psi_margins(p, r, s, pairs, n, PSI_REJECTED, text, err));
-    psi_shown who = {s, shown, n_shown, most, n, false};
-    PGR_TRY(psi_read_tastes(p, r, &who, taste, err));
+    psi_shown who = {s, shown, n_shown, most, n};
+    PGR_TRY(psi_read_tastes(p, r, &who, taste, NULL, NULL, err));
     for (size_t i = 0; i < n; i++) { /* a response's taste is measured against the other one: the difference doubles */
         double margin = 2 * taste_margin(taste + i * N_TASTE, s->levels + pairs[i] * N_FACT, N_FACT);
         size_t lead;

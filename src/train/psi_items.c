@@ -58,20 +58,19 @@ enum { STREAM_LOSER = 60 }; /* of random numbers */
 
 /* ---- taste ---- */
 
-pgr_status psi_add_taste(psi *p, const preference_pair *pairs, const size_t *shown, size_t n, bool flip, psi_items *out,
-                         pgr_error *err) {
+pgr_status psi_add_taste(psi *p, const preference_pair *pairs, const size_t *shown, size_t n, bool turned,
+                         psi_items *out, pgr_error *err) {
     preference_pair *history = arena_array(&out->arena, n + 1, sizeof *history);
     size_t *all = arena_array(&out->arena, n + 1, sizeof *all);
     if (!history || !all) return fail_mem(err);
     for (size_t i = 0; i < n; i++) {
-        preference_pair q = pairs[shown[i]];
-        if (flip) q.chosen = pairs[shown[i]].rejected, q.rejected = pairs[shown[i]].chosen;
-        history[i] = q;
+        history[i] = pairs[shown[i]];
         all[i] = i;
     }
     pgr_request r = {
         .origin = "train", .id = "", .user_id = "", .demographics = "", .history = history, .n_history = n};
-    slots_view view = {.history = all, .n_history = n, .common = common_of(p), .budget = p->o->train.pass_tokens};
+    slots_view view = {
+        .history = all, .n_history = n, .common = common_of(p), .turned = turned, .budget = p->o->train.pass_tokens};
     slots_prompt prompt = {0};
     PGR_TRY(slots_taste(p->frame, p->e, &r, &view, &prompt, err));
     return take_prompt(p, &prompt, out, err);

@@ -86,8 +86,8 @@ static pgr_status sample_taste(psi *p, train_run *r, arena *a, buf *out, pgr_err
     double reading[N_TASTE], target[N_TASTE], truth[N_TASTE], own = 0, rule = 0;
     PGR_TRY(choose_user(p, r, s, a, &u, err));
     if (!u.user) return PGR_OK;
-    psi_shown who = {s, u.shown, &u.n_shown, u.n_shown, 1, false};
-    PGR_TRY(psi_read_tastes(p, r, &who, reading, err));
+    psi_shown who = {s, u.shown, &u.n_shown, u.n_shown, 1};
+    PGR_TRY(psi_read_tastes(p, r, &who, reading, NULL, NULL, err));
     slots_target(s->pairs, u.shown, u.n_shown, target);
     double *levels = arena_array(a, u.n_rest + 1, N_FACT * sizeof *levels);
     size_t *all = arena_array(a, u.user->n, sizeof *all);

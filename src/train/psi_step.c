@@ -8,7 +8,7 @@
 #include "train/loss.h"
 #include "train/psi.h"
 
-enum { STREAM_KIND = 1, STREAM_COUNT, STREAM_HARD, STREAM_ORDER };
+enum { STREAM_KIND = 1, STREAM_COUNT, STREAM_HARD, STREAM_ORDER, STREAM_TURN };
 
 pgr_psi_kind psi_kind_at(const psi *p, uint64_t step) {
     double u = rng_uniform(p->o->train.seed, STREAM_KIND, (uint32_t)(step >> 32), (uint32_t)step), sum = 0;
@@ -47,6 +47,12 @@ static void taste_loss(void *ctx, size_t i, const double *z, double *dz) {
     t->n_pair += item->n;
 }
 
+/* Somebody who chose the other text every time: he likes the opposite. */
+static void turn_item(taste_item *item) {
+    taste_turn(item->target);
+    for (size_t i = 0; i < item->n * N_FACT; i++) item->levels[i] = -item->levels[i];
+}
+
 static pgr_status draw_user(psi *p, train_run *r, psi_items *prompts, taste_item *item, pgr_error *err) {
     psi_set *s = &p->sets[PGR_PSI_TASTE];
     uint64_t position = r->state.position[PGR_PSI_TASTE]++;
@@ -64,7 +70,9 @@ static pgr_status draw_user(psi *p, train_run *r, psi_items *prompts, taste_item
     for (size_t i = 0; i < n_rest; i++)
         memcpy(item->levels + i * N_FACT, s->levels + rest[i] * N_FACT, N_FACT * sizeof *item->levels);
     slots_target(s->pairs, shown, n, item->target);
-    return psi_add_taste(p, s->pairs, shown, n, false, prompts, err);
+    item->turned = rng_uniform(p->o->train.seed, STREAM_TURN, high, low) < p->o->turned;
+    if (item->turned) turn_item(item);
+    return psi_add_taste(p, s->pairs, shown, n, item->turned, prompts, err);
 }
 
 pgr_status taste_draw(psi *p, train_run *r, taste_batch *out, pgr_error *err) {

@@ -84,7 +84,12 @@ static void add_tokens(const slots_prompt *p, ids *out) {
 static pgr_status read_at_slots(const frame *f, const pgr_request *r, const frame_view *v, ids *out, pgr_error *err) {
     static const slots_people people[] = {{3, 1, 0.7}, {0, 0, 0.5}, {0, 2, 0.07}};
     const double common[N_FACT] = {0.5, 0, -0.25};
-    slots_view view = {v->history, v->n_history, common, people, v->order, v->budget};
+    slots_view view = {.history = v->history,
+                       .n_history = v->n_history,
+                       .common = common,
+                       .people = people,
+                       .order = v->order,
+                       .budget = v->budget};
     slots_prompt taste = {0}, quality = {0};
     pgr_status s = slots_taste(f, ENGINE, r, &view, &taste, err);
     if (s == PGR_OK) s = slots_quality(f, ENGINE, r, &view, &quality, err);

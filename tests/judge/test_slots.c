@@ -85,6 +85,47 @@ static void the_taste_prompt(void **state) {
     frame_close(f);
 }
 
+/* Exchanging a pair's texts and turning it say the same; what has no opposite is not turned. */
+static void a_turned_taste(void **state) {
+    (void)state;
+    frame *f = open_frame("compact");
+    pgr_request *r = parse(REQUEST), *other = parse(REQUEST);
+    double common[N_FACT] = {[FACT_LENGTH] = 0.4, [FACT_WARMTH] = -0.2}, p[N_TASTE], q[N_TASTE];
+    slots_view view = {.history = THREE, .n_history = 3, .common = common, .turned = true}, plain = view;
+    plain.turned = false;
+    plain.common = NULL;
+    assert_false(slots_can_turn(r, &view));
+    r->n_criteria = other->n_criteria = 0;
+    assert_true(slots_can_turn(r, &view));
+    slots_prompt turned = make(f, r, &view, true);
+    assert_non_null(strstr(turned.messages[0].text, "Most people like short, warm."));
+    assert_string_equal(turned.messages[1].text, "Chose long strongly, casual, focused strongly.\n"
+                                                 "Chose long strongly, focused.\n"
+                                                 "Chose nothing stands out.\n"
+                                                 "This user likes");
+    for (size_t i = 0; i < other->n_history; i++) {
+        preference_pair *x = &((preference_pair *)(uintptr_t)other->history)[i];
+        const char *chosen = x->chosen;
+        x->chosen = x->rejected;
+        x->rejected = chosen;
+    }
+    slots_prompt exchanged = make(f, other, &plain, true);
+    assert_string_equal(exchanged.messages[1].text, turned.messages[1].text);
+    slots_prompt_free(&turned);
+    slots_prompt_free(&exchanged);
+    view.n_history = 0;
+    assert_false(slots_can_turn(r, &view));
+    r->demographics = "a teacher";
+    view.n_history = 3;
+    assert_false(slots_can_turn(r, &view));
+    for (int w = 0; w < N_TASTE; w++) p[w] = q[w] = w;
+    taste_turn(q);
+    for (int k = 0; k < N_FACT; k++) assert_true(q[2 * k] == p[2 * k + 1] && q[2 * k + 1] == p[2 * k]);
+    pgr_request_free(r);
+    pgr_request_free(other);
+    frame_close(f);
+}
+
 /* The prompt of a user is the same whatever is asked. */
 static void the_taste_depends_on_no_query(void **state) {
     (void)state;
@@ -584,6 +625,35 @@ static void judging_by_slots_end_to_end(void **state) {
     pgr_request_free(r);
 }
 
+#define OF_HISTORY(history)                                                                                            \
+    "{\"user\": {\"id\": \"u\", \"history\": [" history "]}, \"query\": \"Where is Oslo?\", "                          \
+    "\"responses\": [\"In Norway.\", \"Oslo is the capital of Norway, a country in the north of Europe.\"]}"
+
+/* What a model says under any history has no part in a verdict by both orders: of one who chose the other text every
+ * time the taste is the opposite, so the two scores of a response have the same mean as those of any other two. */
+static void opposite_choices_are_opposite_tastes(void **state) {
+    (void)state;
+    static const char *const requests[4] = {
+        OF_HISTORY(PAIR("Name a tree", "Oak.", "There are many trees: oak, birch, pine, beech.")),
+        OF_HISTORY(PAIR("Name a tree", "There are many trees: oak, birch, pine, beech.", "Oak.")),
+        OF_HISTORY(PAIR("Why?", "I am so happy that you ask! See 1, 2 and 3.", "Perhaps, it may be.")),
+        OF_HISTORY(PAIR("Why?", "Perhaps, it may be.", "I am so happy that you ask! See 1, 2 and 3."))};
+    double score[4], alone[4];
+    for (size_t i = 0; i < 4; i++) {
+        pgr_request *r = parse(requests[i]);
+        pgr_result *both = judge(ENGINE, r, options(2)), *one = judge(ENGINE, r, options(1));
+        assert_int_equal(both->requested, 2);
+        score[i] = both->responses[0].score;
+        alone[i] = one->responses[0].score;
+        pgr_result_free(both);
+        pgr_result_free(one);
+        pgr_request_free(r);
+    }
+    assert_true(fabs(score[0] - score[1]) > 1e-3 && fabs(score[0] - score[2]) > 1e-3);
+    assert_true(fabs(score[0] + score[1] - score[2] - score[3]) < 1e-9);
+    assert_true(fabs(alone[0] + alone[1] - alone[2] - alone[3]) > 1e-6); /* one chain is not free of it */
+}
+
 static void assert_same_result(pgr_result *a, pgr_result *b) {
     assert_int_equal(a->n_sample, b->n_sample);
     for (size_t c = 0; c < a->n_sample; c++) {
@@ -773,6 +843,7 @@ static int end(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_taste_prompt),
+        cmocka_unit_test(a_turned_taste),
         cmocka_unit_test(the_taste_depends_on_no_query),
         cmocka_unit_test(the_quality_prompt),
         cmocka_unit_test(statements_keep_their_texts),
@@ -790,6 +861,7 @@ int main(void) {
         cmocka_unit_test(the_text_is_a_chain),
         cmocka_unit_test(evidence_is_quoted),
         cmocka_unit_test(judging_by_slots_end_to_end),
+        cmocka_unit_test(opposite_choices_are_opposite_tastes),
         cmocka_unit_test(many_requests_of_one_user),
         cmocka_unit_test(similar_users_are_read_and_counted),
         cmocka_unit_test(weights_beside_an_adapter),

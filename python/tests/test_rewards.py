@@ -50,8 +50,9 @@ class InThisProcess(WithJudge):
 
     def test_a_group_fails_alone_and_says_so(self) -> None:
         told: dict = {}
-        out = Rewards(self.judge).trl(["p", "p", " ", " "], ["a", "b", "c", "d"],
-                                      log_extra=lambda k, v: told.update({k: v}))
+        with self.assertWarnsRegex(RuntimeWarning, "2 of 4 rewards are None.*query"):
+            out = Rewards(self.judge).trl(["p", "p", " ", " "], ["a", "b", "c", "d"], history=[[PAIR]] * 4,
+                                          log_extra=lambda k, v: told.update({k: v}))
         self.assertEqual(out[2:], [None, None])
         self.assertIn("query", told["pgenrm_error"][2])
         self.assertEqual(told["pgenrm_error"][0], "")

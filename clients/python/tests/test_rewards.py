@@ -50,7 +50,7 @@ class Trl(unittest.TestCase):
             return by_length(method, path, body) if body["query"] == "p" else (400, {"error": {"message": "why"}}, {})
 
         told = {}
-        with FakeServer(answer) as s:
+        with FakeServer(answer) as s, self.assertWarnsRegex(RuntimeWarning, "2 of 4 rewards are None.*why"):
             out = Rewards(Client(s.url)).trl(["p", "p", "q", "q"], ["a", "b", "c", "d"],
                                              log_extra=lambda k, v: told.update({k: v}),
                                              log_metric=lambda k, v: told.update({k: v}))

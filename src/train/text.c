@@ -4,6 +4,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "base/mem.h"
 #include "train/options.h"
 
@@ -141,6 +142,16 @@ static pgr_status load(const text *t, const char *const *paths, size_t n, bool e
     return psi_set_load(&l, out, err);
 }
 
+/* Few users may all be learnt from, since who is held back depends on each one alone. */
+static void warn_of_no_held(const text *t) {
+    bool any = t->o->held == 0 || t->eval.n_pair > 0;
+    for (size_t i = 0; i < t->set.n_pair && !any; i++) any = t->set.held[i];
+    if (!any)
+        log_warn("%s: none of %zu users is held back at --held %g, nothing is evaluated; expected more users, a larger "
+                 "share or --eval",
+                 t->o->data[0], t->set.n_user, t->o->held);
+}
+
 static pgr_status text_open(text *t, pgr_model *m, const pgr_text_options *o, pgr_error *err) {
     *t = (text){.o = o, .m = m, .end = -1};
     PGR_TRY(check(o, err));
@@ -151,7 +162,10 @@ static pgr_status text_open(text *t, pgr_model *m, const pgr_text_options *o, pg
     PGR_TRY(load(t, o->data, o->n_data, false, &t->set, &t->arena, err));
     PGR_TRY(load(t, o->eval, o->n_eval, true, &t->eval, &t->arena, err));
     PGR_TRY(psi_set_order(&t->set, false, 0, err));
-    if (t->set.n_order > 0) return PGR_OK;
+    if (t->set.n_order > 0) {
+        warn_of_no_held(t);
+        return PGR_OK;
+    }
     return fail(err, PGR_E_ARG, "%s: nothing to learn from: found %zu train rows of %zu users, expected some",
                 o->data[0], t->set.n_pair, t->set.n_user);
 }

@@ -102,6 +102,8 @@ static void test_text(void **state) {
     assert_non_null(strstr(r.out, "rewards/coverage/mean"));
     assert_non_null(strstr(r.out, "hard_share"));
     run_free(&r);
+    r = run_to("pgenrm train psi" TEXT_RUN "--held .0001 --steps 1 --out $SCRATCH/text_all", 0, "nothing is evaluated");
+    run_free(&r);
     assert_ends("pgenrm train psi --frame tests/golden/none.frame x.jsonl --out $SCRATCH/none", 1, "none.frame");
     assert_ends("pgenrm train psi --frame full --out $SCRATCH/none", 2, "expected DATA");
 }

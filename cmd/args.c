@@ -85,7 +85,8 @@ static const option_row REMOTE[] = {
     {0, "remote-context", "N", "tokens of a prompt and its chain (default: as the server says)",
      OPTION_AT(common_options, remote.context), .lo = 128, .hi = 0x1p30},
     {0, "remote-tokenizer", "PATH|NAME",
-     "files of the same model, to count tokens with (default: the server counts, else they are estimated)",
+     "files of the same model, to count tokens and to read slots with (default: the server counts, else they are "
+     "estimated; no slots)",
      OPTION_AT(common_options, remote.tokenizer)},
     {0},
 };

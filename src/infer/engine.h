@@ -41,6 +41,7 @@ typedef struct engine_info {
     unsigned can;
     const char *adapter; /* path of the last one of pgr_engine_set_loras; NULL: none, or it is not known */
     const char *no_chat; /* why messages cannot be asked; NULL: they can */
+    const char *no_slots; /* why slots are not read; NULL: they are */
 } engine_info;
 
 const engine_info *engine_about(const pgr_engine *e); /* valid as long as the engine */
@@ -99,7 +100,7 @@ void infer_slot_tokens_free(infer_slot_tokens *t);
  * request's. */
 typedef pgr_status (*infer_fill_fn)(void *ctx, const char *hole, const char *chain, size_t n, buf *out, pgr_error *err);
 
-enum { INFER_TOP = 20 };
+enum { INFER_TOP = 20, INFER_TELL = 128 };
 
 /* A token that might have stood at a place of a chain. */
 typedef struct infer_top {
@@ -152,6 +153,7 @@ typedef struct infer_request {
     int priority;             /* the highest begins first, then the oldest; what runs is not interrupted */
     const infer_adapters *adapters; /* NULL: those of pgr_engine_set_loras */
     size_t n_top;             /* the likeliest tokens are told beside each one, so many of them: at most INFER_TOP */
+    const int32_t *tell;      /* (n_top, at most INFER_TELL) these are told in their place; NULL: the likeliest */
     bool want_forced;         /* log-probabilities of forced tokens too */
     bool want_places;         /* the distributions at the grammar's places ($rule). What is written stays the same */
     bool stream;              /* new tokens are events before the end */
@@ -187,8 +189,9 @@ typedef struct infer_chain {
     float *logprobs;        /* (tokens.n) temperature 1, full vocabulary; NaN for forced tokens unless want_forced, and
                              * where it is not known */
     size_t cap_logprobs;
-    infer_top *tops;        /* (tokens.n, n_top of the request) likeliest first, ties by id; token -1 where `logprobs`
-                               has NaN, and beyond the vocabulary. NULL: none were wanted */
+    infer_top *tops;        /* (tokens.n, n_top of the request) likeliest first, ties by id, or those of `tell` in its
+                               order; token -1 where `logprobs` has NaN, and beyond the vocabulary. NULL: none were
+                               wanted */
     uint8_t *forced;        /* (tokens.n) 1: written by the program or the only continuation */
     pgr_finish finish;
     char *why;              /* PGR_FINISH_FAILED: what was found; NULL else */
@@ -201,7 +204,8 @@ typedef struct infer_chain {
 
 /* What was read at a slot. A choice of several tokens has the product of their probabilities. */
 typedef struct infer_reading {
-    double *logprobs; /* (n_choice) of the slot's choices, by number: the probabilities sum to 1 */
+    double *logprobs; /* (n_choice) of the slot's choices, by number: the probabilities sum to 1. -INFINITY of a remote
+                         engine: next to nothing (a server lists the likeliest tokens, and it is not among them) */
     size_t n_choice;
     double mass;      /* probability of all choices together before that */
 } infer_reading;

@@ -29,6 +29,12 @@ static pgr_status copy_request(job *j, const infer_request *r, pgr_error *err) {
         PGR_TRY(copy_text(j, &stop[i], err));
     }
     j->r.stop = stop;
+    if (r->tell) {
+        int32_t *tell = arena_array(&j->arena, r->n_top + 1, sizeof *tell);
+        if (!tell) return fail_mem(err);
+        if (r->n_top) memcpy(tell, r->tell, r->n_top * sizeof *tell);
+        j->r.tell = tell;
+    }
     return PGR_OK;
 }
 

@@ -4,6 +4,7 @@
 
 #include "base/mem.h"
 #include "infer/local.h"
+#include "infer/slot_tokens.h"
 
 pgr_status slots_begin(job *j, pgr_error *err) {
     const infer_slot_tokens *t = j->slots;
@@ -40,17 +41,13 @@ static pgr_status prepare(local *l, const float *logits, pgr_error *err) {
     return PGR_OK;
 }
 
-static size_t begin_of(const infer_slot_tokens *t, size_t choice) {
-    return choice ? t->end[choice - 1] : 0;
-}
-
 pgr_status slots_see(local *l, job *j, const float *logits, pgr_error *err) {
     const infer_slot_tokens *t = j->slots;
     for (; j->n_slot < t->n_slot && t->rows[j->n_slot] < j->seq.n_token; j->n_slot++) {
         infer_reading *r = &j->result->readings[j->n_slot];
         PGR_TRY(prepare(l, logits, err));
         for (size_t c = 0; c < r->n_choice; c++) {
-            size_t at = begin_of(t, t->first[j->n_slot] + c);
+            size_t at = choice_begin(t, t->first[j->n_slot] + c);
             r->logprobs[c] = sampler_logprob(&l->picks[0], t->choices.v[at]);
         }
         bool again = j->n_slot + 1 < t->n_slot && t->rows[j->n_slot + 1] == t->rows[j->n_slot];
@@ -75,27 +72,16 @@ static pgr_status follow(local *l, job *j, size_t slot, const int32_t *tokens, s
     return s;
 }
 
-static void renormalise(infer_reading *r) {
-    double max = -INFINITY, sum = 0;
-    for (size_t c = 0; c < r->n_choice; c++) max = fmax(max, r->logprobs[c]);
-    for (size_t c = 0; c < r->n_choice; c++) sum += exp(r->logprobs[c] - max);
-    double all = max + log(sum);
-    r->mass = exp(all);
-    for (size_t c = 0; c < r->n_choice; c++) r->logprobs[c] -= all;
-}
-
 pgr_status slots_settle(local *l, job *j, pgr_error *err) {
     const infer_slot_tokens *t = j->slots;
     kv_release(&l->kv, &j->spare); /* it was kept for what comes now */
     for (size_t i = 0; i < t->n_slot; i++) {
         infer_reading *r = &j->result->readings[i];
         for (size_t c = 0; c < r->n_choice; c++) {
-            size_t k = t->first[i] + c, at = begin_of(t, k), n = t->end[k] - at;
+            size_t k = t->first[i] + c, at = choice_begin(t, k), n = choice_count(t, k);
             if (n > 1) PGR_TRY(follow(l, j, i, t->choices.v + at, n, &r->logprobs[c], err));
         }
-        renormalise(r);
-        if (!isfinite(r->mass) || !(r->mass > 0))
-            return fail(err, PGR_E_FORMAT, "slot %zu: the model gives none of the choices any probability", i + 1);
+        PGR_TRY(reading_settle(r, i, err));
     }
     return PGR_OK;
 }

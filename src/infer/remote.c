@@ -19,6 +19,7 @@ static void remote_free(pgr_engine *e) {
     if (r->has_files) checkpoint_close(&r->files);
     mem_free(r->model);
     mem_free(r->name);
+    mem_free(r->no_slots);
     mem_free(r);
 }
 
@@ -49,8 +50,17 @@ static pgr_status remote_tokens(pgr_engine *e, const char *text, size_t n, int f
 
 static pgr_status remote_slot_tokens(pgr_engine *e, const infer_message *messages, size_t n_message,
                                      const infer_slot *slots, size_t n_slot, infer_slot_tokens *out, pgr_error *err) {
-    (void)messages, (void)n_message, (void)slots, (void)n_slot, (void)out;
-    return unsupported((remote *)e, "slots of a prompt are not read from servers, expected a frame without them", err);
+    const remote *r = (remote *)e;
+    infer_request q = {.messages = messages, .n_message = n_message, .slots = slots, .n_slot = n_slot};
+    slot_texts x = {&r->files.chat, r->files.tok};
+    infer_slot_tokens t = {0};
+    if (r->slot_form == SLOTS_NONE) return unsupported(r, r->no_slots, err);
+    pgr_status s = slot_tokens_fill(&x, &q, &t, err);
+    if (s == PGR_OK)
+        *out = t;
+    else
+        infer_slot_tokens_free(&t);
+    return s;
 }
 
 static pgr_status remote_logprobs(pgr_engine *e, const int32_t *tokens, size_t n, const infer_options *options,

@@ -9,6 +9,8 @@
 #include "infer/answer.h"
 #include "infer/engine_ops.h"
 #include "infer/grammars.h"
+#include "infer/slot_answer.h"
+#include "infer/slot_tokens.h"
 #include "model/checkpoint.h"
 #include "net/client.h"
 
@@ -22,6 +24,12 @@ typedef enum grammar_form { /* the member of a request that holds a grammar */
                             FORM_GUIDED,     /* "guided_grammar": vLLM before 0.11 */
                             FORM_EBNF,       /* "ebnf": SGLang */
 } grammar_form;
+
+typedef enum slot_form { /* how slots are read: */
+                         SLOTS_NONE,
+                         SLOTS_BY_ID,  /* "logprob_token_ids": vLLM, pgenrm */
+                         SLOTS_BY_TOP, /* as far as the choices are among the likeliest tokens */
+} slot_form;
 
 typedef enum token_source { TOKENS_ESTIMATED, TOKENS_SERVER, TOKENS_LOCAL } token_source;
 
@@ -64,9 +72,11 @@ struct task {
     infer_request r; /* its texts are copies in the arena */
     arena arena;
     grammar *grammar;     /* NULL: none */
+    slot_plan slots;      /* t.n_slot 0: it writes chains */
+    size_t n;             /* samples; of slots 1, as all readings come together */
     buf spoken;           /* the grammar as the server wants it; empty: it is not asked for */
     infer_result *result; /* until it is taken */
-    bool *has;            /* (n_sample) the chain has ended */
+    bool *has;            /* (n) the chain has ended; the readings are there */
     bool *told;           /* (n_sample) of streams: it was handed over; NULL: no stream */
     ask *asks;            /* that have not ended */
     size_t n_prompt;      /* tokens of the prompt, as counted before */
@@ -87,6 +97,8 @@ typedef struct remote {
     const char *at;     /* the first address, for messages */
     server_kind kind;
     offers offers;
+    slot_form slot_form;
+    char *no_slots; /* why SLOTS_NONE */
     token_source tokens;
     const char *tokenize, *detokenize; /* paths, of TOKENS_SERVER */
     size_t n_around;                   /* tokens that the server's tokenizer puts around a text */
@@ -136,8 +148,15 @@ pgr_status remote_grammar_read(task *t, const char *text, size_t n, bool loose, 
 pgr_status remote_place(grammar *g, const grammar_place_at *p, const answer_choice *c, infer_place *out, bool *has,
                         pgr_error *err);
 
+/* ---- remote_slots.c ---- */
+pgr_status remote_find_slots(remote *r, pgr_error *err);               /* slot_form, or no_slots */
+void remote_slots_put(const remote *r, const slot_plan *plan, buf *b); /* members of a request */
+pgr_status remote_take_readings(remote *r, ask *a, pgr_error *err);    /* an error: the answer is of no use */
+
 /* ---- remote_text.c: counts ---- */
 pgr_status remote_find_tokens(remote *r, pgr_error *err);
+pgr_status remote_tokens_agree(remote *r, pgr_error *err); /* the server's are those of the files; else an error */
+void remote_begin_body(const remote *r, buf *b);           /* {"model": ... */
 size_t remote_estimate(const char *text, size_t n); /* tokens, rather more than fewer */
 pgr_status remote_count(pgr_engine *e, const char *text, size_t n, size_t *out, pgr_error *err);
 pgr_status remote_count_messages(pgr_engine *e, const infer_message *messages, size_t n, size_t *out, pgr_error *err);

@@ -83,8 +83,13 @@ static double seconds_for(const remote *r, const task *t) {
 }
 
 pgr_status remote_body(const remote *r, const task *t, const ask *a, buf *b, pgr_error *err) {
-    buf_puts(b, "{\"model\":");
-    json_put_string(b, r->model, strlen(r->model));
+    remote_begin_body(r, b);
+    if (t->slots.t.n_slot) {
+        remote_slots_put(r, &t->slots, b);
+        if (r->kind == SERVER_PGENRM) buf_printf(b, ",\"deadline_s\":%.3f", seconds_for(r, t));
+        buf_putc(b, '}');
+        return b->failed ? fail_mem(err) : PGR_OK;
+    }
     put_prompt(t, b);
     if (a->n > 1) buf_printf(b, ",\"n\":%zu", a->n);
     buf_printf(b, ",\"max_tokens\":%zu", t->r.max_tokens);
@@ -272,6 +277,7 @@ static void doubt(const ask *a, answer *got) {
 }
 
 pgr_status remote_take_answer(remote *r, ask *a, pgr_error *err) {
+    if (a->task->slots.t.n_slot) return remote_take_readings(r, a, err);
     arena memory = {0};
     json_t *root = NULL;
     answer got;
@@ -290,10 +296,11 @@ pgr_status remote_take_answer(remote *r, ask *a, pgr_error *err) {
 void remote_fail_samples(task *t, const ask *a, const pgr_error *why) {
     t->why = *why;
     for (size_t i = 0; i < a->n; i++) {
-        infer_chain *c = &t->result->chains[a->samples[i]];
         if (t->has[a->samples[i]]) continue;
+        t->has[a->samples[i]] = true;
+        if (t->slots.t.n_slot) continue;
+        infer_chain *c = &t->result->chains[a->samples[i]];
         c->finish = PGR_FINISH_FAILED;
         c->why = mem_strdup(why->message);
-        t->has[a->samples[i]] = true;
     }
 }

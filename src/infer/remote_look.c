@@ -265,6 +265,7 @@ pgr_status remote_look(remote *r, pgr_error *err) {
     PGR_TRY(settle_context(r, err));
     PGR_TRY(remote_find_tokens(r, err));
     PGR_TRY(find_form(r, err));
+    PGR_TRY(remote_find_slots(r, err));
     buf name = {0};
     buf_printf(&name, "%s at %s", r->model, r->at);
     r->name = buf_take(&name);
@@ -273,11 +274,15 @@ pgr_status remote_look(remote *r, pgr_error *err) {
     r->info.id = r->model;
     r->info.dtype = PGR_DTYPE_AUTO;
     r->info.n_at_once = (r->offers.many ? 8 : 2) * r->o.jobs;
-    r->info.can = ENGINE_CHAT | (r->offers.form ? ENGINE_GRAMMAR : 0) | (r->offers.top ? ENGINE_PLACES : 0);
+    r->info.can = ENGINE_CHAT | (r->offers.form ? ENGINE_GRAMMAR : 0) | (r->offers.top ? ENGINE_PLACES : 0)
+                  | (r->slot_form ? ENGINE_SLOTS : 0);
+    r->info.no_slots = r->no_slots;
     r->info.load_s = clock_now() - start;
-    log_info("%s: %zu address%s, context %zu; choices of one request %s, grammars %s, log-probabilities %zu, tokens %s",
+    log_info("%s: %zu address%s, context %zu; choices of one request %s, grammars %s, log-probabilities %zu, slots %s, "
+             "tokens %s",
              r->name, net_count(r->net), net_count(r->net) > 1 ? "es" : "", r->info.n_ctx,
              r->offers.many ? "yes" : "no", r->offers.form ? "yes" : "no", r->offers.top,
+             r->no_slots ? r->no_slots : "yes",
              r->tokens == TOKENS_LOCAL    ? "from the files"
              : r->tokens == TOKENS_SERVER ? "by the server"
                                           : "estimated");

@@ -61,7 +61,7 @@ static pgr_status send(remote *r, ask *a, pgr_error *err) {
     task *t = a->task;
     buf_clear(&a->body);
     PGR_TRY(remote_body(r, t, a, &a->body, err));
-    a->net.path = t->r.messages ? "/chat/completions" : "/completions";
+    a->net.path = t->r.messages && !t->slots.t.n_slot ? "/chat/completions" : "/completions";
     a->net.body = a->body.data;
     a->net.n_body = a->body.n;
     a->net.final_words = REMOTE_FEATURES;
@@ -110,13 +110,14 @@ static pgr_status copy_request(task *t, const infer_request *r, pgr_error *err) 
 
 static pgr_status check(const remote *r, const infer_request *q, pgr_error *err) {
     const char *what = NULL;
-    if (q->n_slot)
-        what = "slots of a prompt are not read from servers, expected a frame without them";
-    else if (!q->messages && (!q->text || q->text_flags != (PGR_TOKENS_BOS | PGR_TOKENS_SPECIAL)))
+    if (q->n_slot && r->slot_form == SLOTS_NONE)
+        what = r->no_slots;
+    else if (!q->n_slot && !q->messages && (!q->text || q->text_flags != (PGR_TOKENS_BOS | PGR_TOKENS_SPECIAL)))
         what = "prompts are sent to servers as messages, or as texts that they read in their own way";
     else if (q->adapters && q->adapters->n)
         what = "adapters are loaded by the server, under a model's name of their own";
     if (what) return fail(err, PGR_E_UNSUPPORTED, "%s: %s", r->at, what);
+    if (q->n_slot) return PGR_OK;
     PGR_TRY(sampler_check(&q->sampling, err));
     if (q->n_sample == 0 || q->max_tokens == 0)
         return fail(err, PGR_E_ARG, "n_sample is %zu and max_tokens %zu, expected at least 1", q->n_sample,
@@ -126,9 +127,22 @@ static pgr_status check(const remote *r, const infer_request *q, pgr_error *err)
     return PGR_OK;
 }
 
+/* One token is written behind each of a plan's prompts. */
+static pgr_status check_slots(const remote *r, task *t, pgr_error *err) {
+    size_t n = t->slots.t.tokens.n, deepest = 0;
+    for (size_t i = 0; i < t->slots.n_point; i++)
+        if (t->slots.points[i].depth > deepest) deepest = t->slots.points[i].depth;
+    t->n_prompt = slot_plan_tokens(&t->slots);
+    t->r.max_tokens = t->slots.n_point;
+    if (n + deepest < r->info.n_ctx) return PGR_OK;
+    return fail(err, PGR_E_LIMIT, "a prompt of %zu tokens and %zu of its choices fill the context of %zu of %s", n,
+                deepest, r->info.n_ctx, r->name);
+}
+
 /* What is too long for the context is found out here only where tokens are counted as the server does. */
 static pgr_status check_length(remote *r, task *t, pgr_error *err) {
     size_t n_ctx = r->info.n_ctx;
+    if (t->slots.t.n_slot) return check_slots(r, t, err);
     if (t->r.messages)
         PGR_TRY(remote_count_messages(&r->base, t->r.messages, t->r.n_message, &t->n_prompt, err));
     else
@@ -158,8 +172,8 @@ static pgr_status take_grammar(remote *r, task *t, const infer_request *q, pgr_e
 /* One ask for all samples, or one for each: where a server gives one at a time, and where a deadline may come before
  * the last of them, unless the server then gives what it has. */
 static pgr_status make_asks(remote *r, task *t, pgr_error *err) {
-    bool whole = !(t->r.deadline_s > 0) || r->kind == SERVER_PGENRM;
-    size_t n = t->r.n_sample, each = r->offers.many && whole ? n : 1;
+    bool whole = t->slots.t.n_slot || !(t->r.deadline_s > 0) || r->kind == SERVER_PGENRM;
+    size_t n = t->n, each = r->offers.many && whole ? n : 1;
     size_t *samples = arena_array(&t->arena, n, sizeof *samples);
     if (!samples) return fail_mem(err);
     for (size_t i = 0; i < n; i++) samples[i] = i;
@@ -173,20 +187,34 @@ static pgr_status make_asks(remote *r, task *t, pgr_error *err) {
 
 static pgr_status make_chains(task *t, pgr_error *err) {
     size_t n = t->r.n_sample;
+    t->has = mem_zero(t->n, sizeof *t->has);
+    if (!t->has) return fail_mem(err);
+    if (t->slots.t.n_slot) return PGR_OK;
     t->result->chains = mem_zero(n, sizeof *t->result->chains);
-    t->has = mem_zero(n, sizeof *t->has);
     if (t->r.stream) t->told = mem_zero(n, sizeof *t->told);
-    if (!t->result->chains || !t->has || (t->r.stream && !t->told)) return fail_mem(err);
+    if (!t->result->chains || (t->r.stream && !t->told)) return fail_mem(err);
     t->result->n_chain = n;
     for (size_t i = 0; i < n; i++) /* until it has ended in another way */
         t->result->chains[i] = (infer_chain){.sample = i, .end = -1, .finish = PGR_FINISH_DEADLINE};
     return PGR_OK;
 }
 
+/* The prompt up to its slots, as tokens; what was asked in their place is not needed any more. */
+static pgr_status take_slots(remote *r, task *t, const infer_request *q, pgr_error *err) {
+    slot_texts x = {&r->files.chat, r->files.tok};
+    t->n = q->n_slot ? 1 : q->n_sample;
+    t->r.slots = NULL;
+    t->r.n_slot = 0;
+    if (q->n_slot == 0) return PGR_OK;
+    PGR_TRY(slot_tokens_fill(&x, q, &t->slots.t, err));
+    return slot_plan_make(&t->slots, r->at, &t->arena, err);
+}
+
 static void task_free(remote *r, task *t) {
     if (!t) return;
     while (t->asks) end_ask(r, t->asks);
     grammar_unref(t->grammar);
+    infer_slot_tokens_free(&t->slots.t);
     infer_result_free(t->result);
     buf_free(&t->spoken);
     mem_free(t->has);
@@ -198,6 +226,7 @@ static void task_free(remote *r, task *t) {
 static pgr_status fill(remote *r, task *t, const infer_request *q, pgr_error *err) {
     PGR_TRY(check(r, q, err));
     PGR_TRY(copy_request(t, q, err));
+    PGR_TRY(take_slots(r, t, q, err));
     PGR_TRY(check_length(r, t, err));
     PGR_TRY(take_grammar(r, t, q, err));
     PGR_TRY(make_chains(t, err));
@@ -220,9 +249,9 @@ pgr_status remote_submit(pgr_engine *e, const infer_request *request, infer_tick
     link_behind(&r->queue, t, before);
     t->ticket = ++r->last_ticket;
     r->load.n_request++;
-    r->load.n_waiting += t->r.n_sample;
+    r->load.n_waiting += t->n;
     r->load.n_to_read += t->n_prompt;
-    r->load.n_to_write += t->r.n_sample * t->r.max_tokens;
+    r->load.n_to_write += t->n * t->r.max_tokens;
     *out = t->ticket;
     return PGR_OK;
 }
@@ -250,7 +279,7 @@ static void free_chains(infer_result *r) {
 
 /* A request of which no chain came at all has failed; else those that failed say so themselves. */
 static void end_task(remote *r, task *t, const pgr_error *why) {
-    bool some = false;
+    bool some = t->slots.t.n_slot && t->why.status == PGR_OK; /* read, or late */
     for (size_t i = 0; i < t->result->n_chain; i++) some |= t->result->chains[i].finish != PGR_FINISH_FAILED;
     stop(r, t);
     if (!why && !some && t->why.status != PGR_OK) why = &t->why;
@@ -361,7 +390,8 @@ static pgr_status send_again(remote *r, ask *a, pgr_error *err) {
 /* Was it refused for something that can be left out? */
 static bool asked_too_much(remote *r, const ask *a) {
     long status = a->net.status;
-    if (a->net.error.status != PGR_E_IO || (status != 400 && status != 422 && status < 500)) return false;
+    if (a->task->slots.t.n_slot || a->net.error.status != PGR_E_IO || (status != 400 && status != 422 && status < 500))
+        return false;
     return !same_offers(&a->with, &r->offers) || remote_without(r, a->net.reply.data, a->net.reply.n);
 }
 

@@ -47,8 +47,7 @@ size_t remote_estimate(const char *text, size_t n) {
 
 /* ---- the server's tokenizer ---- */
 
-static pgr_status ask_json(remote *r, const char *path, const buf *body, json_t **out, pgr_error *err) {
-    bool brief = r->o.count_s > 0;
+static pgr_status ask_json(remote *r, const char *path, const buf *body, bool brief, json_t **out, pgr_error *err) {
     net_job job = {.path = path, .body = body->data, .n_body = body->n, .once = brief};
     *out = NULL;
     if (body->failed) return fail_mem(err);
@@ -60,23 +59,23 @@ static pgr_status ask_json(remote *r, const char *path, const buf *body, json_t 
     return s;
 }
 
-static void begin_body(const remote *r, buf *body) {
+void remote_begin_body(const remote *r, buf *body) {
     buf_puts(body, "{\"model\":");
     json_put_string(body, r->model, strlen(r->model));
 }
 
 /* The members by which vLLM, SGLang, llama.cpp and llama-cpp-python know a text, all of them. */
-static pgr_status ask_tokens(remote *r, const char *text, size_t n, ids *out, pgr_error *err) {
+static pgr_status ask_tokens(remote *r, const char *text, size_t n, bool brief, ids *out, pgr_error *err) {
     static const char *const NAMES[] = {"prompt", "content", "input"};
     buf body = {0};
     json_t *root = NULL;
-    begin_body(r, &body);
+    remote_begin_body(r, &body);
     for (size_t i = 0; i < sizeof NAMES / sizeof *NAMES; i++) {
         buf_printf(&body, ",\"%s\":", NAMES[i]);
         json_put_string(&body, text, n);
     }
     buf_puts(&body, ",\"add_special_tokens\":false,\"add_special\":false}");
-    pgr_status s = ask_json(r, r->tokenize, &body, &root, err);
+    pgr_status s = ask_json(r, r->tokenize, &body, brief, &root, err);
     const json_t *list = json_object_get(root, "tokens");
     if (s == PGR_OK && (!json_is_array(list) || json_array_size(list) > 4 * n + 16))
         s = fail(err, PGR_E_FORMAT, "%s%s: found no tokens of a text of %zu bytes", r->at, r->tokenize + 1, n);
@@ -98,11 +97,11 @@ static pgr_status ask_text(remote *r, const int32_t *tokens, size_t n, buf *out,
     static const char *const NAMES[] = {"prompt", "content", "text"};
     buf body = {0};
     json_t *root = NULL;
-    begin_body(r, &body);
+    remote_begin_body(r, &body);
     buf_puts(&body, ",\"tokens\":[");
     for (size_t i = 0; i < n; i++) buf_printf(&body, "%s%d", i ? "," : "", (int)tokens[i]);
     buf_puts(&body, "]}");
-    pgr_status s = ask_json(r, r->detokenize, &body, &root, err);
+    pgr_status s = ask_json(r, r->detokenize, &body, r->o.count_s > 0, &root, err);
     const json_t *text = NULL;
     for (size_t i = 0; i < sizeof NAMES / sizeof *NAMES && !json_is_string(text); i++)
         text = json_object_get(root, NAMES[i]);
@@ -115,9 +114,9 @@ static pgr_status ask_text(remote *r, const int32_t *tokens, size_t n, buf *out,
     return s;
 }
 
+static const char *const PATHS[][2] = {{"^/tokenize", "^/detokenize"}, {"^/extras/tokenize", "^/extras/detokenize"}};
+
 pgr_status remote_find_tokens(remote *r, pgr_error *err) {
-    static const char *const PATHS[][2] = {{"^/tokenize", "^/detokenize"},
-                                           {"^/extras/tokenize", "^/extras/detokenize"}};
     if (r->has_files) {
         r->tokens = TOKENS_LOCAL;
         return PGR_OK;
@@ -128,8 +127,8 @@ pgr_status remote_find_tokens(remote *r, pgr_error *err) {
         pgr_error why = {0};
         r->tokenize = PATHS[i][0];
         r->detokenize = PATHS[i][1];
-        pgr_status s = ask_tokens(r, "", 0, &nothing, &why);
-        if (s == PGR_OK) s = ask_tokens(r, "two words", 9, &some, &why);
+        pgr_status s = ask_tokens(r, "", 0, r->o.count_s > 0, &nothing, &why);
+        if (s == PGR_OK) s = ask_tokens(r, "two words", 9, r->o.count_s > 0, &some, &why);
         if (s == PGR_OK) s = ask_text(r, some.v, some.n, &back, &why);
         bool good =
             s == PGR_OK && some.n > nothing.n && back.n >= 9 && strcmp(back.data + back.n - 9, "two words") == 0;
@@ -150,6 +149,37 @@ pgr_status remote_find_tokens(remote *r, pgr_error *err) {
     return PGR_OK;
 }
 
+/* A text of many kinds, whose tokens tell one vocabulary from another. */
+static pgr_status compare_tokens(remote *r, pgr_error *err) {
+    static const char TEXT[] = "The user likes shorter answers, 1 2 37 10: \"lists\"\n\tcode {x} == y_2;  "
+                               "Grüße, \xE4\xBD\xA0\xE5\xA5\xBD, \xD0\xBF\xD1\x80\xD0\xB8\xD0\xB2\xD0\xB5\xD1\x82";
+    const size_t n = sizeof TEXT - 1;
+    ids here = {0}, there = {0};
+    pgr_status s = tok_encode(r->files.tok, TEXT, n, 0, &here, err);
+    if (s == PGR_OK && here.failed) s = fail_mem(err);
+    if (s == PGR_OK) s = ask_tokens(r, TEXT, n, false, &there, err);
+    size_t same = 0;
+    while (s == PGR_OK && same < here.n && same < there.n && here.v[same] == there.v[same]) same++;
+    if (s == PGR_OK && (same < here.n || same < there.n))
+        s = fail(err, PGR_E_UNSUPPORTED,
+                 "%s%s: a text of %zu bytes has %zu tokens that differ from token %zu on, expected the %zu of %s: the "
+                 "tokenizer's files are not those of this model",
+                 r->at, r->tokenize + 1, n, there.n, same + 1, here.n, r->o.tokenizer);
+    ids_free(&here);
+    ids_free(&there);
+    return s;
+}
+
+pgr_status remote_tokens_agree(remote *r, pgr_error *err) {
+    pgr_status s = PGR_OK;
+    for (size_t i = 0; i < sizeof PATHS / sizeof *PATHS; i++) {
+        r->tokenize = PATHS[i][0];
+        s = compare_tokens(r, err);
+        if (s != PGR_E_IO) return s;
+    }
+    return s;
+}
+
 static bool by_server(const remote *r) {
     return r->tokens == TOKENS_SERVER && !(r->count_again > clock_now());
 }
@@ -167,7 +197,7 @@ static pgr_status count_by_server(remote *r, const char *text, size_t n, size_t 
     known_count *k = &r->known[(hash >> 20) % N_KNOWN];
     ids list = {0};
     if (k->hash != hash) {
-        pgr_status s = ask_tokens(r, text, n, &list, err);
+        pgr_status s = ask_tokens(r, text, n, r->o.count_s > 0, &list, err);
         size_t count = list.n > r->n_around ? list.n - r->n_around : 0;
         ids_free(&list);
         if (s != PGR_OK) return s;
@@ -181,7 +211,7 @@ static pgr_status count_by_server(remote *r, const char *text, size_t n, size_t 
 static pgr_status clip_by_server(remote *r, const char *text, size_t n, size_t keep, buf *out, pgr_error *err) {
     ids list = {0};
     buf part = {0};
-    pgr_status s = ask_tokens(r, text, n, &list, err);
+    pgr_status s = ask_tokens(r, text, n, r->o.count_s > 0, &list, err);
     if (s == PGR_OK && list.n <= keep + r->n_around) {
         buf_add(out, text, n);
     } else if (s == PGR_OK) {

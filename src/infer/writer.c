@@ -49,9 +49,11 @@ static pgr_status push_token(writer *w, int32_t token, float logprob, bool force
 void writer_note_top(writer *w, size_t token, const sampler_row *row) {
     int32_t tokens[INFER_TOP];
     float logprobs[INFER_TOP];
-    size_t n_top = w->r->n_top, n = sampler_top(row, n_top, tokens, logprobs);
+    const int32_t *tell = w->r->tell;
+    size_t n_top = w->r->n_top, n = tell ? n_top : sampler_top(row, n_top, tokens, logprobs);
     infer_top *top = w->chain->tops + token * n_top;
-    for (size_t i = 0; i < n; i++) top[i] = (infer_top){tokens[i], logprobs[i]};
+    for (size_t i = 0; i < n; i++)
+        top[i] = tell ? (infer_top){tell[i], sampler_logprob(row, tell[i])} : (infer_top){tokens[i], logprobs[i]};
 }
 
 static void finish(writer *w, pgr_finish why) {
@@ -259,7 +261,12 @@ pgr_status writer_check(const infer_request *r, const grammar *g, const tokenize
     if (r->n_sample == 0 || r->max_tokens == 0)
         return fail(err, PGR_E_ARG, "n_sample is %zu and max_tokens %zu, expected at least 1", r->n_sample,
                     r->max_tokens);
-    if (r->n_top > INFER_TOP) return fail(err, PGR_E_ARG, "n_top is %zu, expected at most %d", r->n_top, INFER_TOP);
+    size_t most = r->tell ? INFER_TELL : INFER_TOP;
+    if (r->n_top > most) return fail(err, PGR_E_ARG, "n_top is %zu, expected at most %zu", r->n_top, most);
+    for (size_t i = 0; r->tell && i < r->n_top; i++)
+        if (r->tell[i] < 0 || (size_t)r->tell[i] >= tok_count(t))
+            return fail(err, PGR_E_ARG, "tell[%zu] is %d, expected a token, 0 to %zu", i, (int)r->tell[i],
+                        tok_count(t) - 1);
     for (size_t i = 0; i < r->n_stop; i++)
         if (!r->stop[i][0]) return fail(err, PGR_E_ARG, "stop text %zu is empty", i + 1);
     if (!g) return PGR_OK;

@@ -370,11 +370,10 @@ pgr_status desk_prepare(desk *d, pgr_error *err) {
     PGR_TRY(frame_open(name, &d->frame, err));
     if (frame_form(d->frame) != CHAIN_SLOTS) return PGR_OK;
     if (!(d->about->can & ENGINE_SLOTS))
-        return fail(
-            err, PGR_E_UNSUPPORTED,
-            "%s: frame %s reads distributions at slots of the prompt, which this engine does not give; expected "
-            "another one, as compact-lines or full",
-            d->about->name, name);
+        return fail(err, PGR_E_UNSUPPORTED,
+                    "%s: frame %s reads distributions at slots of the prompt, which this engine does not give (%s); "
+                    "expected another one, as compact-lines or full",
+                    d->about->name, name, d->about->no_slots ? d->about->no_slots : "it has none");
     return desk_weights(d, err);
 }
 

@@ -39,6 +39,7 @@ typedef struct gen {
     infer_request r; /* what all prompts have in common */
     bool stream, usage; /* in the stream's last piece */
     bool logprobs, echo;
+    bool by_id;  /* tokens are named by their numbers: "token_id:17" */
     bool alone;  /* the prompt is echoed and nothing is written */
     double sent; /* when the stream's last piece was */
 } gen;

@@ -8,8 +8,9 @@
 
 static const double FLOOR = -9999; /* JSON has no -inf, and nothing is known of tokens that the program has written */
 
+/* Digits enough for the float that it was. */
 static void put_number(buf *out, double logprob) {
-    json_put_number(out, logprob >= FLOOR ? logprob : FLOOR); /* NaN, too */
+    buf_printf(out, "%.9g", logprob >= FLOOR ? logprob + 0.0 : FLOOR); /* NaN, too */
 }
 
 /* ---- tokens ---- */
@@ -30,11 +31,18 @@ static void put_bytes(buf *out, const char *text, size_t n) {
     buf_puts(out, "]");
 }
 
+static void put_id(int32_t token, buf *out) {
+    buf_printf(out, "\"token_id:%d\"", (int)token);
+}
+
 static void put_token(const gen *g, int32_t token, double logprob, buf *out) {
     size_t n;
     char *text = token_bytes(g, token, &n, out);
     buf_puts(out, "{\"token\":");
-    json_put_string(out, text ? text : "", n);
+    if (g->by_id)
+        put_id(token, out);
+    else
+        json_put_string(out, text ? text : "", n);
     buf_puts(out, ",\"logprob\":");
     put_number(out, logprob);
     put_bytes(out, text ? text : "", n);
@@ -70,6 +78,10 @@ static void put_chat_logprobs(const gen *g, const written *w, buf *out) {
 /* A token that is no whole character is named by its bytes, as the names are keys: "bytes:\\xE2\\x82". */
 static void put_name(const gen *g, int32_t token, buf *out) {
     size_t n;
+    if (g->by_id) {
+        put_id(token, out);
+        return;
+    }
     char *text = token_bytes(g, token, &n, out);
     if (!text || utf8_valid(text, n)) {
         json_put_string(out, text ? text : "", n);
@@ -107,19 +119,27 @@ static void put_one_logprob(const gen *g, const written *w, size_t i, buf *out) 
         put_number(out, (double)w->logprobs[i]);
 }
 
+static void put_one_of_tops(const gen *g, int32_t token, double logprob, size_t k, buf *out) {
+    if (k) buf_putc(out, ',');
+    put_name(g, token, out);
+    buf_putc(out, ':');
+    put_number(out, logprob);
+}
+
 static void put_one_top(const gen *g, const written *w, size_t i, buf *out) {
     if (w->given && i == 0) {
         buf_puts(out, "null");
         return;
     }
+    bool written = !g->r.tell; /* of tokens that were named, the one that stands there is told, too */
+    size_t k = 0;
     buf_putc(out, '{');
-    for (size_t k = 0; k < w->n_top && w->tops[i * w->n_top + k].token >= 0; k++) {
+    for (; k < w->n_top && w->tops[i * w->n_top + k].token >= 0; k++) {
         const infer_top *top = &w->tops[i * w->n_top + k];
-        if (k) buf_putc(out, ',');
-        put_name(g, top->token, out);
-        buf_putc(out, ':');
-        put_number(out, (double)top->logprob);
+        put_one_of_tops(g, top->token, (double)top->logprob, k, out);
+        written = written || top->token == w->tokens[i];
     }
+    if (!written) put_one_of_tops(g, w->tokens[i], (double)w->logprobs[i], k, out);
     buf_putc(out, '}');
 }
 

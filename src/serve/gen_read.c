@@ -53,6 +53,32 @@ static bool read_limits(gen *g, call *c, const json_t *o) {
     return kept ? true : out_of_memory(c);
 }
 
+/* logprob_token_ids: these are told in the place of the likeliest ones, as vLLM does. */
+static bool read_tell(gen *g, call *c, const json_t *o) {
+    static const char KEY[] = "logprob_token_ids";
+    const json_t *list = body_get(o, KEY);
+    size_t n = json_array_size(list), n_vocab = engine_about(call_server(c)->what.engine)->n_vocab;
+    if (!list || (json_is_array(list) && n == 0)) return true;
+    if (!json_is_array(list) || n > INFER_TELL || !g->logprobs) {
+        call_refuse(c, KEY, "%s: expected a list of at most %d tokens, and logprobs beside it", KEY, INFER_TELL);
+        return false;
+    }
+    int32_t *tell = arena_array(&g->arena, n, sizeof *tell);
+    if (!tell) return out_of_memory(c);
+    for (size_t i = 0; i < n; i++) {
+        const json_t *v = json_array_get(list, i);
+        json_int_t id = json_is_integer(v) ? json_integer_value(v) : -1;
+        if (id < 0 || id > INT32_MAX || (n_vocab && (uint64_t)id >= n_vocab)) {
+            call_refuse(c, KEY, "%s[%zu]: expected a token, a whole number below %zu", KEY, i, n_vocab);
+            return false;
+        }
+        tell[i] = (int32_t)id;
+    }
+    g->r.tell = tell;
+    g->r.n_top = n;
+    return true;
+}
+
 static bool read_logprobs(gen *g, call *c, const json_t *o) {
     int64_t top = 0;
     if (g->chat) {
@@ -68,7 +94,7 @@ static bool read_logprobs(gen *g, call *c, const json_t *o) {
     }
     g->r.n_top = (size_t)top;
     g->r.want_forced = g->logprobs;
-    return true;
+    return read_tell(g, c, o) && body_flag(c, o, "return_tokens_as_token_ids", &g->by_id);
 }
 
 static bool read_stream(gen *g, call *c, const json_t *o) {
@@ -216,6 +242,10 @@ static bool read_echo(gen *g, call *c, const json_t *o) {
     }
     if (g->echo && g->stream) {
         call_refuse(c, "echo", "echo: not with stream");
+        return false;
+    }
+    if (g->echo && g->r.tell) {
+        call_refuse(c, "logprob_token_ids", "logprob_token_ids: not with echo");
         return false;
     }
     bool can = engine_about(call_server(c)->what.engine)->can & ENGINE_LOGPROBS;

@@ -1,10 +1,12 @@
 /* fuzz_answer.c - any bytes as a server's answer: an error that names the address, or choices inside what was asked
- * for, whose tokens are their texts; the same bytes as embeddings. */
+ * for, whose tokens are their texts; the same bytes as embeddings; and as what is said of slots: an error, or
+ * distributions. */
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
 
 #include "infer/answer.h"
+#include "infer/slot_answer.h"
 #include "model/embed_remote.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -23,6 +25,29 @@ static void check(const answer_choice *c) {
     PGR_ASSERT(c->n_token == 0 || at == c->n);
 }
 
+/* Two slots of two choices each, one of them of two tokens. */
+static void read_slots(const char *text, size_t n, bool named) {
+    int32_t tokens[] = {1, 2, 3}, choices[] = {5, 6, 5, 7, 8};
+    size_t rows[] = {0, 2}, end[] = {1, 2, 4, 5}, first[] = {0, 2, 4};
+    slot_plan plan = {.t = {.tokens = {.v = tokens, .n = 3}, .rows = rows, .n_slot = 2, .end = end, .n_choice = 4}};
+    arena a = {0};
+    slot_answer got;
+    infer_reading *list = NULL;
+    pgr_error err = {0};
+    plan.t.choices = (ids){.v = choices, .n = 5};
+    plan.t.first = first;
+    pgr_status s = slot_plan_make(&plan, "fuzz", &a, &err);
+    if (s == PGR_OK) s = slot_answer_read(&plan, named, text, n, "fuzz", &a, &got, &err);
+    if (s == PGR_OK && !got.late) s = slot_answer_readings(&plan, &got, "fuzz", &list, &err);
+    PGR_ASSERT(s == PGR_OK || strncmp(err.message, "fuzz", 4) == 0);
+    for (size_t i = 0; list && i < 2; i++) {
+        double sum = exp(list[i].logprobs[0]) + exp(list[i].logprobs[1]);
+        PGR_ASSERT(fabs(sum - 1) < 1e-9 && list[i].mass > 0 && list[i].mass < 1.03);
+    }
+    slot_readings_free(list, 2);
+    arena_free(&a);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     arena a = {0};
     json_t *root = NULL;
@@ -38,6 +63,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     }
     json_decref(root);
     arena_free(&a);
+    read_slots((const char *)data, size, true);
+    read_slots((const char *)data, size, false);
     if (embeddings_read((const char *)data, size, "fuzz", ASKED, DIMS, out, &found, &tokens, &err) == PGR_OK)
         for (size_t i = 0; i < ASKED * DIMS; i++) PGR_ASSERT(isfinite(out[i]));
     else

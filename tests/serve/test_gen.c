@@ -121,6 +121,45 @@ static void tells_logprobs(void **state) {
     json_decref(v);
 }
 
+/* The log-probabilities of tokens that are named: those of the likeliest where they are among these, to the last digit,
+ * whatever else is asked for. */
+static void tells_named_tokens(void **state) {
+    (void)state;
+#define ONCE                                                                                                           \
+    "\"prompt\":\"Once\",\"max_tokens\":2,\"temperature\":0,\"ignore_eos\":true,\"return_tokens_as_token_ids\":true"
+    json_t *likely = post("/v1/completions", "{" ONCE ",\"logprobs\":20}");
+    json_t *list = json_array_get(at(likely, "choices.0.logprobs.top_logprobs"), 0);
+    json_t *ids = json_array(), *v;
+    const char *name;
+    assert_int_equal(json_object_size(list), 20);
+    json_object_foreach(list, name, v) {
+        assert_int_equal(strncmp(name, "token_id:", 9), 0);
+        json_array_append_new(ids, json_integer(atol(name + 9)));
+    }
+    char *text = json_dumps(ids, 0), body[900];
+    snprintf(body, sizeof body, "{" ONCE ",\"logprobs\":1,\"logprob_token_ids\":%s}", text);
+    json_t *named = post("/v1/completions", body);
+    assert_true(json_equal(list, json_array_get(at(named, "choices.0.logprobs.top_logprobs"), 0)));
+    json_decref(named);
+    named = post("/v1/completions", "{" ONCE ",\"logprobs\":0,\"logprob_token_ids\":[7,300]}");
+    json_t *tops = json_array_get(at(named, "choices.0.logprobs.top_logprobs"), 0);
+    const char *drawn = text_at(named, "choices.0.logprobs.tokens.0");
+    assert_int_equal(json_object_size(tops), 3); /* the one that was drawn is told, too */
+    assert_true(json_equal(json_object_get(tops, drawn), json_object_get(list, drawn)));
+    assert_true(json_number_value(json_object_get(tops, "token_id:7")) < 0);
+    json_decref(named);
+    named = post("/v1/chat/completions",
+                 "{" HELLO ",\"max_tokens\":2,\"temperature\":0,\"logprobs\":true,\"ignore_eos\":true,"
+                 "\"logprob_token_ids\":[300,7],\"return_tokens_as_token_ids\":true}");
+    json_t *content = at(named, "choices.0.logprobs.content");
+    assert_int_equal(json_array_size(at(json_array_get(content, 1), "top_logprobs")), 2);
+    assert_string_equal(text_at(json_array_get(content, 1), "top_logprobs.0.token"), "token_id:300");
+    json_decref(named);
+    pgr_free(text);
+    json_decref(ids);
+    json_decref(likely);
+}
+
 static void completes_texts_and_tokens(void **state) {
     (void)state;
     json_t *v =
@@ -387,6 +426,11 @@ static void refuses_by_name(void **state) {
         {"{" HELLO ",\"max_tokens\":1000000}", 400, NULL},
         {"{" HELLO ",\"top_logprobs\":3}", 400, "top_logprobs"},
         {"{" HELLO ",\"logprobs\":true,\"top_logprobs\":21}", 400, "top_logprobs"},
+        {"{" HELLO ",\"logprob_token_ids\":[1]}", 400, "logprob_token_ids"},
+        {"{" HELLO ",\"logprobs\":true,\"logprob_token_ids\":1}", 400, "logprob_token_ids"},
+        {"{" HELLO ",\"logprobs\":true,\"logprob_token_ids\":[1,-1]}", 400, "logprob_token_ids"},
+        {"{" HELLO ",\"logprobs\":true,\"logprob_token_ids\":[99999999]}", 400, "logprob_token_ids"},
+        {"{" HELLO ",\"logprobs\":true,\"logprob_token_ids\":[0.5]}", 400, "logprob_token_ids"},
         {"{" HELLO ",\"stop\":[1]}", 400, "stop"},
         {"{" HELLO ",\"stop\":\"\"}", 400, NULL},
         {"{" HELLO ",\"frequency_penalty\":0.5}", 400, "frequency_penalty"},
@@ -415,6 +459,8 @@ static void refuses_by_name(void **state) {
     refuse("/v1/completions", "{\"prompt\":[-1]}", 400, "prompt");
     refuse("/v1/completions", "{\"prompt\":\"x\",\"echo\":true,\"stream\":true}", 400, "echo");
     refuse("/v1/completions", "{\"prompt\":\"x\",\"max_tokens\":0}", 400, "max_tokens");
+    refuse("/v1/completions", "{\"prompt\":\"x\",\"logprobs\":1,\"echo\":true,\"logprob_token_ids\":[1]}", 400,
+           "logprob_token_ids");
     refuse("/v1/completions", "{\"prompt\":[99999999],\"max_tokens\":0,\"echo\":true}", 400, NULL);
     refuse("/v1/embeddings", "{\"input\":\"x\"}", 501, NULL);
     refuse("/classify", "{\"input\":\"x\"}", 501, NULL);
@@ -561,6 +607,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(answers_chats),
         cmocka_unit_test(tells_logprobs),
+        cmocka_unit_test(tells_named_tokens),
         cmocka_unit_test(completes_texts_and_tokens),
         cmocka_unit_test(echoes_with_logprobs),
         cmocka_unit_test(streams_what_whole_answers_say),

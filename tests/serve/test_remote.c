@@ -107,6 +107,110 @@ static void judges_as_the_library(void **state) {
     pgr_engine_free(e);
 }
 
+/* ---- slots ---- */
+
+static pgr_engine *connect_to_inner(void) {
+    pgr_remote_options how = pgr_remote_options_default();
+    pgr_engine *e = NULL;
+    pgr_error err = {0};
+    how.urls = URL;
+    how.tokenizer = TINY;
+    if (pgr_engine_connect(&how, &e, &err) != PGR_OK) fail_msg("%s", err.message);
+    if (engine_about(e)->no_slots) fail_msg("%s", engine_about(e)->no_slots);
+    return e;
+}
+
+static pgr_engine *engine_here(void) {
+    pgr_engine *e = NULL;
+    pgr_error err = {0};
+    if (pgr_engine_create(MODEL, NULL, &e, &err) != PGR_OK) fail_msg("%s", err.message);
+    return e;
+}
+
+static infer_output run_on(pgr_engine *e, const infer_request *q) {
+    infer_output out;
+    pgr_error err = {0};
+    if (infer_run(e, q, 1, NULL, &out, &err) != PGR_OK) fail_msg("%s", err.message);
+    return out;
+}
+
+/* Readings through a server are those of an engine here, to the bit, for choices of one token and of several. */
+static void reads_slots_as_an_engine_here(void **state) {
+    (void)state;
+    static const char TEXT[] = "A: Ten minutes.\nScore:\nB: Rice is a grain.\nScore:\nThis user likes";
+    static const char *const DIGITS[] = {"1", "2", "3", "4", "5", "6", "7", "8", "9"};
+    static const char *const WORDS[] = {" long", " short", " lists", " prose", " formal"};
+    const infer_message m[] = {{"system", "You judge answers.", 18}, {"user", TEXT, sizeof TEXT - 1}};
+    const infer_slot slots[] = {{1, 22, DIGITS, 9}, {1, 49, DIGITS, 9}, {1, sizeof TEXT - 1, WORDS, 5}};
+    const infer_request q = {.messages = m, .n_message = 2, .slots = slots, .n_slot = 3};
+    pgr_engine *here = engine_here(), *there = connect_to_inner();
+    infer_output a = run_on(here, &q), b = run_on(there, &q);
+    assert_int_equal(a.results[0]->n_reading, 3);
+    assert_int_equal(b.results[0]->n_reading, 3);
+    for (size_t i = 0; i < 3; i++) {
+        const infer_reading *x = &a.results[0]->readings[i], *y = &b.results[0]->readings[i];
+        assert_int_equal(x->n_choice, y->n_choice);
+        assert_memory_equal(x->logprobs, y->logprobs, x->n_choice * sizeof *x->logprobs);
+        assert_memory_equal(&x->mass, &y->mass, sizeof x->mass);
+    }
+    infer_output_free(&a);
+    infer_output_free(&b);
+    pgr_engine_free(here);
+    pgr_engine_free(there);
+}
+
+/* A request that is judged with the frame of slots, as JSON but for what tells where and how long. */
+static json_t *judge_slots(pgr_engine *e, const char *request) {
+    pgr_judge_options o = pgr_judge_options_default();
+    pgr_request *r = NULL;
+    pgr_result *got = NULL;
+    char *json = NULL;
+    pgr_error err = {0};
+    o.frame = "compact";
+    assert_int_equal(pgr_request_parse(request, strlen(request), "t", &r, NULL), PGR_OK);
+    if (pgr_judge(e, r, &o, &got, &err) != PGR_OK) fail_msg("%s", err.message);
+    assert_int_equal(pgr_result_json(got, &json, NULL), PGR_OK);
+    json_t *v = json_loads(json, 0, NULL);
+    pgr_free(json);
+    pgr_result_free(got);
+    pgr_request_free(r);
+    return v;
+}
+
+static void assert_same_verdict(const json_t *a, const json_t *b) {
+    static const char *const same[] = {"id",       "frame",      "best", "responses", "chains", "persona",
+                                       "criteria", "confidence", "lead", "lead_se",   "agree",  "history_shown"};
+    for (size_t i = 0; i < sizeof same / sizeof *same; i++)
+        if (!json_equal(json_object_get(a, same[i]), json_object_get(b, same[i]))
+            && json_object_get(a, same[i]) != json_object_get(b, same[i]))
+            fail_msg("%s differs", same[i]);
+}
+
+/* Verdicts of the frame that reads slots: by an engine here, by one behind an address, and by a server in front of it
+ * are the same to the last digit. */
+static void judges_slots_as_an_engine_here(void **state) {
+    (void)state;
+    static const char request[] =
+        "{\"id\": \"x\", \"user\": {\"id\": \"acme:u9\", \"history\": [{\"query\": \"q?\", "
+        "\"chosen\": \"a short one\", \"rejected\": \"one that is much longer, as one says\"}]}, " OSLO
+        ", \"ind\": 4, \"seed\": 3}";
+    pgr_engine *here = engine_here(), *there = connect_to_inner();
+    json_t *a = judge_slots(here, request), *b = judge_slots(there, request);
+    assert_same_verdict(a, b);
+    assert_true(score_of(a, 0) >= 1 && score_of(a, 0) <= 10);
+    static live front;
+    start_in_front(&front, URL, TINY, "compact", PEOPLE);
+    json_t *c = post(&front, "/v1/personal/score", request, 200);
+    assert_same_verdict(a, c);
+    stop_in_front(&front);
+    JUDGE.frame = MINI;
+    json_decref(a);
+    json_decref(b);
+    json_decref(c);
+    pgr_engine_free(here);
+    pgr_engine_free(there);
+}
+
 /* Users of the store, similar ones, and what trainers ask. */
 static void answers_trainers(void **state) {
     (void)state;
@@ -430,9 +534,14 @@ static void gone_and_stopped(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest two[] = {cmocka_unit_test(judges_as_the_library),   cmocka_unit_test(answers_trainers),
-                                     cmocka_unit_test(writes_as_the_inner_one), cmocka_unit_test(streams),
-                                     cmocka_unit_test(says_what_it_is),         cmocka_unit_test(what_is_not_to_be_had),
+    const struct CMUnitTest two[] = {cmocka_unit_test(judges_as_the_library),
+                                     cmocka_unit_test(reads_slots_as_an_engine_here),
+                                     cmocka_unit_test(judges_slots_as_an_engine_here),
+                                     cmocka_unit_test(answers_trainers),
+                                     cmocka_unit_test(writes_as_the_inner_one),
+                                     cmocka_unit_test(streams),
+                                     cmocka_unit_test(says_what_it_is),
+                                     cmocka_unit_test(what_is_not_to_be_had),
                                      cmocka_unit_test(embeds_as_the_inner_one)};
     const struct CMUnitTest bad[] = {cmocka_unit_test(a_server_that_is_well), cmocka_unit_test(those_that_fail),
                                      cmocka_unit_test(one_that_does_not_embed), cmocka_unit_test(some_of_the_chains),

@@ -110,6 +110,10 @@ bool access_wants_tokens(const access_list *a) {
     return a->wanted;
 }
 
+bool access_has_several(const access_list *a) {
+    return a->n > 1;
+}
+
 /* ---- a request ---- */
 
 /* All bytes are looked at, and no branch depends on them. */

@@ -20,6 +20,7 @@ typedef struct access_list access_list;
 pgr_status access_read(const char *path, access_list **out, pgr_error *err);
 void access_free(access_list *a); /* NULL is fine */
 bool access_wants_tokens(const access_list *a);
+bool access_has_several(const access_list *a); /* tokens: who asks is not to learn what others have asked */
 
 /* authorization: the header's value, NULL where there is none: `Bearer TOKEN`, or `Basic` with the token as password.
  * Every token is compared in full, whatever was given. False: no token, or a wrong one. */

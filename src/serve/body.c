@@ -89,6 +89,12 @@ bool body_texts(call *c, const json_t *o, const char *key, size_t most, const ch
     return true;
 }
 
+bool body_fits(call *c, const char *key, size_t n, size_t most, const char *what) {
+    if (n <= most) return true;
+    call_refuse(c, key, "%s: found %zu %s, expected at most %zu", key, n, what, most);
+    return false;
+}
+
 bool body_idle(call *c, const json_t *o, const char *key, double idle) {
     const json_t *v = body_get(o, key);
     bool empty = (json_is_object(v) && json_object_size(v) == 0) || (json_is_array(v) && json_array_size(v) == 0)

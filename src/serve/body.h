@@ -15,6 +15,9 @@ bool body_texts(call *c, const json_t *o, const char *key, size_t most, const ch
 /* A field that we do not have, at a value that changes nothing: a number, or where it is NAN false or nothing in it. */
 bool body_idle(call *c, const json_t *o, const char *key, double idle);
 
+/* n of `what` ("bytes", "tokens") are no more than `most`. */
+bool body_fits(call *c, const char *key, size_t n, size_t most, const char *what);
+
 const json_t *body_get(const json_t *o, const char *key); /* NULL for null, too */
 
 #endif

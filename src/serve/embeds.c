@@ -14,6 +14,7 @@ void embeds_release(embeds *e) {
     if (atomic_fetch_sub(&e->keepers, 1) != 1) return;
     mem_free(e->texts);
     mem_free(e->lens);
+    mem_free(e->vectors);
     mem_free(e);
 }
 
@@ -27,33 +28,37 @@ void embeds_drop(embeds *e) {
 
 /* ---- in the worker's thread, or another's ---- */
 
-static pgr_status embed_all(embeds *e, pgr_embedder *by, float *v, pgr_embedded *counts, pgr_error *err) {
-    PGR_TRY(pgr_embed(by, e->texts, e->lens, e->n, &e->o, v, counts, err));
-    for (size_t i = 0; i < e->n; i++) {
-        e->n_token += counts[i].tokens;
-        if (counts[i].cut > 0)
-            return fail(err, PGR_E_LIMIT, "text %zu: found %zu tokens, expected at most %zu", i,
-                        counts[i].tokens + counts[i].cut, pgr_embedder_max_tokens(by));
-    }
-    return PGR_OK;
+static pgr_status make_room(embeds *e, pgr_error *err) {
+    if (e->vectors) return PGR_OK;
+    e->dim = e->o.dim ? e->o.dim : pgr_embedder_dims(call_server(e->task.call)->what.embedder);
+    e->vectors = mem_array(e->n * e->dim, sizeof *e->vectors);
+    return e->vectors ? PGR_OK : fail_mem(err);
 }
 
-static pgr_status answer(embeds *e, pgr_error *err) {
-    call *c = e->task.call;
-    pgr_embedder *by = call_server(c)->what.embedder;
-    size_t dim = e->o.dim ? e->o.dim : pgr_embedder_dims(by);
-    float *v = mem_array(e->n * dim, sizeof *v);
-    pgr_embedded *counts = mem_zero(e->n, sizeof *counts);
-    pgr_status s = v && counts ? embed_all(e, by, v, counts, err) : fail_mem(err);
-    if (s == PGR_OK) {
-        buf out = {0};
-        e->put(e, v, dim, &out);
-        call_note_tokens(c, e->n_token, 0);
-        call_reply(c, 200, &out);
+/* The next n texts. */
+static pgr_status embed_some(embeds *e, size_t n, pgr_error *err) {
+    pgr_embedder *by = call_server(e->task.call)->what.embedder;
+    size_t from = e->n_done;
+    PGR_TRY(make_room(e, err));
+    pgr_embedded *counts = mem_zero(n, sizeof *counts);
+    if (!counts) return fail_mem(err);
+    pgr_status s = pgr_embed(by, e->texts + from, e->lens + from, n, &e->o, e->vectors + from * e->dim, counts, err);
+    for (size_t i = 0; s == PGR_OK && i < n; i++) {
+        e->n_token += counts[i].tokens;
+        if (counts[i].cut > 0)
+            s = fail(err, PGR_E_LIMIT, "text %zu: found %zu tokens, expected at most %zu", from + i,
+                     counts[i].tokens + counts[i].cut, pgr_embedder_max_tokens(by));
     }
-    mem_free(v);
     mem_free(counts);
+    e->n_done += n;
     return s;
+}
+
+static void answer(const embeds *e) {
+    buf out = {0};
+    e->put(e, e->vectors, e->dim, &out);
+    call_note_tokens(e->task.call, e->n_token, 0);
+    call_reply(e->task.call, 200, &out);
 }
 
 /* Of what its server did wrong nothing is the client's fault. */
@@ -61,7 +66,9 @@ void embeds_work(embeds *e) {
     pgr_error err = {0};
     call *c = e->task.call;
     worker *w = e->task.worker;
-    if (answer(e, &err) != PGR_OK) {
+    if (embed_some(e, e->n, &err) == PGR_OK) {
+        answer(e);
+    } else {
         if (err.status == PGR_E_IO || err.status == PGR_E_FORMAT) err.status = PGR_E_REMOTE;
         call_fail_error(c, &err);
     }
@@ -70,14 +77,25 @@ void embeds_work(embeds *e) {
     worker_wake(w);
 }
 
+/* As many as others may wait for. */
+static pgr_status go_on(embeds *e, pgr_error *err) {
+    size_t n = 0;
+    for (size_t bytes = 0; e->n_done + n < e->n && n < EMBEDS_AT_ONCE && bytes < TEXT_AT_ONCE; n++)
+        bytes += e->lens[e->n_done + n];
+    PGR_TRY(embed_some(e, n, err));
+    if (e->n_done < e->n) {
+        worker_wake(e->task.worker);
+        return PGR_OK;
+    }
+    answer(e);
+    task_end(&e->task);
+    return PGR_OK;
+}
+
 static pgr_status begin(task *t, pgr_error *err) {
     embeds *e = (embeds *)t;
     embed_thread *away = call_server(t->call)->embed_thread;
-    if (!away) {
-        PGR_TRY(answer(e, err));
-        task_end(t);
-        return PGR_OK;
-    }
+    if (!away) return go_on(e, err);
     call_keep(t->call);
     atomic_fetch_add(&e->keepers, 1);
     embed_thread_give(away, e);
@@ -89,13 +107,18 @@ static void cancel(task *t) {
 }
 
 static void look(task *t, double now) {
+    embeds *e = (embeds *)t;
+    pgr_error err = {0};
     if (now >= call_deadline(t->call)) {
         call_fail(t->call, 504, "server_error", NULL, "deadline", "the embedder gave no answer by the deadline");
         cancel(t);
-    } else if (!atomic_load(&((embeds *)t)->done)) {
-        return;
+        task_end(t);
+    } else if (call_server(t->call)->embed_thread) {
+        if (atomic_load(&e->done)) task_end(t);
+    } else if (go_on(e, &err) != PGR_OK) {
+        call_fail_error(t->call, &err);
+        task_end(t);
     }
-    task_end(t);
 }
 
 static const task_kind EMBEDS = {"embedding", begin, NULL, look, cancel, free_embeds};
@@ -137,6 +160,8 @@ static bool add_text(embeds *e, call *c, const json_t *v, const char *key) {
         call_refuse(c, key, "%s: expected at most %d texts in all", key, EMBEDS_MOST);
         return false;
     }
+    size_t most = text_most(pgr_embedder_max_tokens(call_server(c)->what.embedder));
+    if (!body_fits(c, key, json_string_length(text), most, "bytes of text")) return false;
     e->texts[e->n] = json_string_value(text);
     e->lens[e->n++] = json_string_length(text);
     return true;

@@ -8,6 +8,7 @@
 #include "serve/server.h"
 
 enum { EMBEDS_MOST = 2048 }; /* texts of a request */
+enum { EMBEDS_AT_ONCE = 16 }; /* by an embedder that is here, between two steps of the engine */
 
 typedef struct embeds embeds;
 struct embeds {
@@ -21,7 +22,8 @@ struct embeds {
     bool shows;      /* the texts, too */
     /* Appends the answer. v: (n, dim) */
     void (*put)(const embeds *e, const float *v, size_t dim, buf *out);
-    size_t n_token; /* of all texts, when they are embedded */
+    float *vectors;             /* (n, dim) */
+    size_t dim, n_done, n_token; /* texts that are embedded, and their tokens */
     /* of an embedder behind an address: */
     embeds *next;
     atomic_int keepers;  /* the task, and the thread until it is done */

@@ -97,15 +97,24 @@ static pgr_status read_alone(gen *g, gen_prompt *p, pgr_error *err) {
 
 static void answer(gen *g);
 
+/* As much as others may wait for: a prompt that is read alone, or some that are only asked for. */
+static pgr_status ask_some(gen *g, pgr_error *err) {
+    for (size_t n = 0; g->n_asked < g->n_prompt && n < TEXT_AT_ONCE;) {
+        gen_prompt *p = &g->prompts[g->n_asked++];
+        PGR_TRY(g->alone ? read_alone(g, p, err) : ask(g, p, err));
+        n += g->alone ? TEXT_AT_ONCE : p->n_text + p->n_token;
+    }
+    if (g->n_asked < g->n_prompt)
+        worker_wake(g->task.worker);
+    else if (g->alone)
+        answer(g);
+    return PGR_OK;
+}
+
 static pgr_status begin(task *t, pgr_error *err) {
     gen *g = (gen *)t;
     PGR_TRY(check_grammar(g, err));
-    for (size_t i = 0; g->alone && i < g->n_prompt; i++) PGR_TRY(read_alone(g, &g->prompts[i], err));
-    if (g->alone) {
-        answer(g);
-        return PGR_OK;
-    }
-    for (size_t i = 0; i < g->n_prompt; i++) PGR_TRY(ask(g, &g->prompts[i], err));
+    PGR_TRY(ask_some(g, err));
     if (g->stream) begin_stream(g);
     return PGR_OK;
 }
@@ -195,9 +204,14 @@ static void take(task *t, infer_event *e) {
     send_buf(g, &out);
 }
 
-static void keep_alive(task *t, double now) {
+static void go_on(task *t, double now) {
     gen *g = (gen *)t;
-    if (!g->stream || now - g->sent < QUIET_S) return;
+    pgr_error err = {0};
+    if (g->n_asked < g->n_prompt && ask_some(g, &err) != PGR_OK) {
+        call_fail_error(t->call, &err);
+        task_end(t);
+    }
+    if (t->ended || !g->stream || now - g->sent < QUIET_S) return;
     buf out = {0};
     buf_puts(&out, ": waiting\n\n");
     send_buf(g, &out);
@@ -211,7 +225,7 @@ static void free_gen(task *t) {
     mem_free(g);
 }
 
-static const task_kind GEN = {"generation", begin, take, keep_alive, NULL, free_gen};
+static const task_kind GEN = {"generation", begin, take, go_on, NULL, free_gen};
 
 /* ---- the routes ---- */
 

@@ -35,7 +35,7 @@ typedef struct gen {
     int64_t created;
     served *model;
     gen_prompt *prompts; /* (n_prompt) */
-    size_t n_prompt, n_ended;
+    size_t n_prompt, n_asked, n_ended;
     infer_request r; /* what all prompts have in common */
     bool stream, usage; /* in the stream's last piece */
     bool logprobs, echo;

@@ -206,10 +206,11 @@ static void put_usage(const gen *g, buf *out) {
         cached += r->usage.cached_tokens;
         for (size_t k = 0; k < r->n_chain; k++) written += r->chains[k].tokens.n;
     }
-    buf_printf(out,
-               "\"usage\":{\"prompt_tokens\":%zu,\"completion_tokens\":%zu,\"total_tokens\":%zu,"
-               "\"prompt_tokens_details\":{\"cached_tokens\":%zu}}",
-               prompt, written, prompt + written, cached);
+    buf_printf(out, "\"usage\":{\"prompt_tokens\":%zu,\"completion_tokens\":%zu,\"total_tokens\":%zu", prompt, written,
+               prompt + written);
+    if (!access_has_several(call_server(g->task.call)->access)) /* a prefix may be known from another's prompt */
+        buf_printf(out, ",\"prompt_tokens_details\":{\"cached_tokens\":%zu}", cached);
+    buf_putc(out, '}');
 }
 
 /* ---- whole answers ---- */

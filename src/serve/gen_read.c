@@ -182,9 +182,12 @@ static bool read_messages(gen *g, call *c, const json_t *o) {
     }
     g->prompts->messages = messages;
     g->prompts->n_message = n;
-    for (size_t i = 0; i < n; i++)
+    size_t n_byte = 0;
+    for (size_t i = 0; i < n; i++) {
         if (!read_message(g, c, i, json_array_get(list, i), &messages[i])) return false;
-    return true;
+        n_byte += messages[i].n;
+    }
+    return body_fits(c, "messages", n_byte, server_text_most(call_server(c)), "bytes of text");
 }
 
 /* ---- a completion's prompts ---- */
@@ -216,7 +219,7 @@ static bool read_prompt(gen *g, call *c, const json_t *v, gen_prompt *out) {
     if (!json_is_string(v)) return refuse_prompt(c);
     out->text = json_string_value(v);
     out->n_text = json_string_length(v);
-    return true;
+    return body_fits(c, "prompt", out->n_text, server_text_most(call_server(c)), "bytes");
 }
 
 static bool read_prompts(gen *g, call *c, const json_t *o) {

@@ -21,6 +21,7 @@ struct group {
     desk_ticket ticket;
     desk *desk;
     pgr_request *request;      /* of all of them */
+    known *user;               /* whose texts it may have; NULL: none */
     size_t places[GROUP_MOST]; /* of the members among its responses */
 };
 
@@ -34,6 +35,7 @@ groups *groups_create(void) {
 
 static void free_group(group *g) {
     pgr_request_free(g->request);
+    known_drop(g->user);
     mem_free(g->name);
     mem_free(g);
 }
@@ -95,7 +97,9 @@ static pgr_status make_request(group *g, pgr_error *err) {
         if (!q) continue;
         if (!g->request) {
             g->request = q->request;
+            g->user = q->user;
             q->request = NULL;
+            q->user = NULL;
             responses = arena_array(&g->request->arena, GROUP_MOST, sizeof *responses);
             if (!responses) return fail_mem(err);
         }

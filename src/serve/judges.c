@@ -17,6 +17,7 @@ struct judges {
     desk *desk; /* NULL: `why` */
     pgr_error why;
     pgr_store *store; /* to read; NULL: none */
+    size_t n_ctx;
     clerk *clerk;
     groups *groups;
 };
@@ -35,13 +36,23 @@ const char *judges_why_not(const judges *j) {
 
 /* ---- a question -------------------------------------------------------------------------------------------------- */
 
+/* A judge shortens what is too long for a prompt, but has to read it first. */
+static pgr_status check_length(const pgr_request *r, const char *origin, size_t most, pgr_error *err) {
+    size_t n = 0;
+    for (size_t i = 0; i < r->n_message; i++) n += strlen(r->messages[i].text);
+    for (size_t i = 0; i < r->n_response; i++) n += strlen(r->responses[i]);
+    if (n <= most) return PGR_OK;
+    return fail(err, PGR_E_LIMIT, "%s: found %zu bytes of messages and responses, expected at most %zu", origin, n,
+                most);
+}
+
 pgr_status question_read(question *q, const json_t *top, const char *origin, pgr_error *err) {
     buf text = {0};
     if (!top) return fail_mem(err);
     json_put(&text, top, JSON_COMPACT);
     pgr_status s = text.failed ? fail_mem(err) : pgr_request_parse(text.data, text.n, origin, &q->request, err);
     buf_free(&text);
-    return s;
+    return s == PGR_OK ? check_length(q->request, origin, 2 * text_most(q->of->judges->n_ctx), err) : s;
 }
 
 bool question_may(const question *q, call *c) {
@@ -103,14 +114,21 @@ void question_alone(question *q) {
     if (s != PGR_OK) question_fail(q, &err);
 }
 
+static pgr_status question_complete(question *q, pgr_error *err) {
+    asking *a = q->of;
+    bool read;
+    if (!a->judges->store || !q->request->user_id[0] || q->request->n_history > 0) return PGR_OK;
+    PGR_TRY(known_find(&a->users, a->judges->store, q->request->user_id, &q->user, &read, err));
+    if (read) metrics_count_read(call_server(a->task.call)->metrics);
+    return q->user->there ? store_complete_request(q->request, &q->user->user, err) : PGR_OK;
+}
+
 static void question_begin(question *q) {
     judges *j = q->of->judges;
     pgr_error err = {0};
-    pgr_status s = PGR_OK;
-    bool known;
     q->waiter.settled = question_settled;
     if (q->deadline <= 0) q->deadline = call_deadline(q->of->task.call);
-    if (j->store) s = pgr_request_complete(q->request, j->store, &known, &err);
+    pgr_status s = question_complete(q, &err);
     if (s == PGR_OK && q->group) {
         s = group_join(j->groups, q, &err);
     } else if (s == PGR_OK) {
@@ -124,6 +142,7 @@ static void question_free(question *q) {
     group_leave(q);
     if (q->ticket) desk_cancel(q->of->judges->desk, q->ticket);
     pgr_request_free(q->request);
+    known_drop(q->user);
     pgr_result_free(q->result);
     mem_free(q->group);
 }
@@ -132,6 +151,7 @@ static void question_free(question *q) {
 
 static void asking_go_on(asking *a) {
     for (size_t i = 0; i < BEGIN_MOST && a->n_begun < a->n; i++) question_begin(&a->list[a->n_begun++]);
+    if (a->n_begun < a->n) worker_wake(a->task.worker);
 }
 
 static pgr_status asking_begin(task *t, pgr_error *err) {
@@ -171,6 +191,7 @@ static void asking_tick(task *t, double now) {
 static void asking_free(task *t) {
     asking *a = (asking *)t;
     for (size_t i = 0; i < a->n; i++) question_free(&a->list[i]);
+    known_drop_all(a->users);
     json_decref(a->kept);
     mem_free(a->list);
     mem_free(a);
@@ -247,6 +268,7 @@ static pgr_status open_parts(judges *j, pgr_server *s, pgr_error *err) {
     j->options = what->judge ? *what->judge : pgr_judge_options_default();
     j->options.people = what->people;
     j->options.judged = NULL;
+    j->n_ctx = engine_about(what->engine)->n_ctx;
     if (desk_open(what->engine, &j->options, 0, &j->desk, &j->why) != PGR_OK && j->why.status == PGR_E_MEM)
         return fail_mem(err);
     j->groups = groups_create();

@@ -12,6 +12,7 @@
 #define PGR_SERVE_JUDGES_H
 
 #include "judge/desk.h"
+#include "serve/known.h"
 #include "serve/reward.h"
 #include "serve/server.h"
 #include "user/store.h"
@@ -29,6 +30,7 @@ typedef struct question {
     waiter waiter;             /* first */
     asking *of;
     pgr_request *request;      /* its own */
+    known *user;               /* whose texts the request may have; NULL: none */
     pgr_judge_options options; /* the server's to begin with; people, deadline and progress are filled in */
     double deadline;           /* by clock_now(); 0: the call's */
     void (*news)(struct question *q, const desk_news *n); /* what is known of it at work, in the worker's thread; NULL:
@@ -59,6 +61,7 @@ struct asking {
     json_t *kept;              /* what `answer` needs; may be NULL */
     double sent;               /* of one that streams: when its last piece was */
     bool streams, lost;        /* nobody reads it, or not fast enough: it ends at the next tick */
+    known *users;              /* of the store, that were asked for so far */
 };
 
 /* A piece of its stream, which begins with the first one (call_stream); the buffer is taken. For `news` and
@@ -70,8 +73,8 @@ void asking_drop(asking *a); /* instead of call_submit; NULL is fine */
 /* The first error of its questions; NULL: none has one. */
 const pgr_error *asking_error(const asking *a, size_t *which);
 
-/* Its request from JSON (docs/requests.md), to which `origin` is the name; whether the call may ask for its user: else
- * it has been answered with 403. */
+/* Its request from JSON (docs/requests.md), to which `origin` is the name: messages and responses of at most twice what
+ * a prompt may have (text_most). And whether the call may ask for its user: else it has been answered with 403. */
 pgr_status question_read(question *q, const json_t *top, const char *origin, pgr_error *err);
 bool question_may(const question *q, call *c);
 

@@ -25,7 +25,7 @@ struct metrics {
     pthread_mutex_t lock; /* of all below */
     row rows[ROUTES_COUNTED];
     size_t n_row; /* row 0 is "other" */
-    uint64_t n_read, n_written, n_gone;
+    uint64_t n_read, n_written, n_gone, n_user;
 };
 
 pgr_status metrics_create(metrics **out, pgr_error *err) {
@@ -79,6 +79,12 @@ void metrics_count_gone(metrics *m) {
     pthread_mutex_unlock(&m->lock);
 }
 
+void metrics_count_read(metrics *m) {
+    pthread_mutex_lock(&m->lock);
+    m->n_user++;
+    pthread_mutex_unlock(&m->lock);
+}
+
 /* ---- the text ---- */
 
 static void put_head(buf *out, const char *name, const char *type, const char *help) {
@@ -122,6 +128,7 @@ void metrics_text(metrics *m, const worker_load *load, buf *out) {
     put_seconds(m, out);
     put_one(out, "prompt_tokens_total", "counter", "Tokens of the prompts of answered requests.", (double)m->n_read);
     put_one(out, "completion_tokens_total", "counter", "Tokens written for answered requests.", (double)m->n_written);
+    put_one(out, "users_read_total", "counter", "Users read from the store to be judged for.", (double)m->n_user);
     put_one(out, "clients_gone_total", "counter", "Requests whose client went before the answer.", (double)m->n_gone);
     pthread_mutex_unlock(&m->lock);
     const engine_load *e = &load->engine;

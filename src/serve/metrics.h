@@ -14,6 +14,7 @@ void metrics_free(metrics *m); /* NULL is fine */
 /* An answer. route: static, of the table, "other" where there was none. Without memory it is counted under "other". */
 void metrics_add(metrics *m, const char *route, int status, double seconds, size_t n_read, size_t n_written);
 void metrics_count_gone(metrics *m); /* a client went before its answer */
+void metrics_count_read(metrics *m); /* a user was read from the store */
 
 /* Prometheus' text format (version 0.0.4). */
 void metrics_text(metrics *m, const worker_load *load, buf *out);

@@ -14,7 +14,7 @@
 
 enum {
     INPUTS_MOST = 1024,
-    INPUTS_AT_ONCE = 16, /* between two looks at the deadline */
+    INPUTS_AT_ONCE = 16, /* between two steps of the engine */
 };
 
 typedef struct classes {
@@ -23,7 +23,7 @@ typedef struct classes {
     pgr_scalar *by;
     pgr_scalar_input *inputs; /* (n) of the body's texts */
     float *scores;            /* (n) */
-    size_t n, n_token;
+    size_t n, n_scored, n_token;
     bool activates;
 } classes;
 
@@ -36,6 +36,12 @@ static void free_classes(task *t) {
     classes *k = (classes *)t;
     arena_free(&k->arena);
     mem_free(k);
+}
+
+static size_t text_of(const pgr_scalar_input *in) {
+    size_t n = strlen(in->response);
+    for (size_t i = 0; i < in->n_message; i++) n += strlen(in->messages[i].text);
+    return n;
 }
 
 /* ---- in the worker's thread ---- */
@@ -71,10 +77,18 @@ static void put_answer(const classes *k, buf *out) {
                k->n_token);
 }
 
+/* As many as others may wait for. */
 static pgr_status begin(task *t, pgr_error *err) {
     classes *k = (classes *)t;
-    for (size_t i = 0; i < k->n; i += INPUTS_AT_ONCE)
-        PGR_TRY(score_some(k, i, k->n - i < INPUTS_AT_ONCE ? k->n - i : INPUTS_AT_ONCE, err));
+    size_t n = 0;
+    for (size_t bytes = 0; k->n_scored + n < k->n && n < INPUTS_AT_ONCE && bytes < TEXT_AT_ONCE; n++)
+        bytes += text_of(&k->inputs[k->n_scored + n]);
+    PGR_TRY(score_some(k, k->n_scored, n, err));
+    k->n_scored += n;
+    if (k->n_scored < k->n) {
+        worker_wake(t->worker);
+        return PGR_OK;
+    }
     buf out = {0};
     put_answer(k, &out);
     call_note_tokens(t->call, k->n_token, 0);
@@ -83,7 +97,15 @@ static pgr_status begin(task *t, pgr_error *err) {
     return PGR_OK;
 }
 
-static const task_kind CLASSES = {"classes", begin, NULL, NULL, NULL, free_classes};
+static void go_on(task *t, double now) {
+    (void)now;
+    pgr_error err = {0};
+    if (begin(t, &err) == PGR_OK) return;
+    call_fail_error(t->call, &err);
+    task_end(t);
+}
+
+static const task_kind CLASSES = {"classes", begin, NULL, go_on, NULL, free_classes};
 
 /* ---- what is asked ---- */
 
@@ -130,6 +152,13 @@ static bool read_messages(classes *k, call *c, const json_t *list) {
     return whole;
 }
 
+static bool are_short(const classes *k, call *c, const char *key) {
+    for (size_t i = 0; i < k->n; i++)
+        if (!body_fits(c, key, text_of(&k->inputs[i]), text_most(pgr_scalar_max_tokens(k->by)), "bytes of text"))
+            return false;
+    return true;
+}
+
 static void classify(call *c) {
     const json_t *body = call_json(c);
     if (!body) return;
@@ -148,7 +177,8 @@ static void classify(call *c) {
     k->by = scalar_of(c);
     k->activates = true; /* vLLM's default */
     if (body_flag(c, body, "use_activation", &k->activates)
-        && (messages ? read_messages(k, c, messages) : read_texts(k, c, body)))
+        && (messages ? read_messages(k, c, messages) : read_texts(k, c, body))
+        && are_short(k, c, messages ? "messages" : "input"))
         call_submit(c, &k->task);
     else
         free_classes(&k->task);

@@ -182,7 +182,7 @@ static void answer_compare(asking *a) {
         c, 200, json_pack("{s:o,s:o,s:o}", "rewards", rewards, "comparison_results", pairs_of(r), "metrics", metrics));
 }
 
-/* *out: the caller's. */
+/* *out: the caller's. Without responses any two stand for them: what else the body has is looked at. */
 static pgr_status compared(const json_t *body, json_t **out, pgr_error *err) {
     static const char *const NUMBERS[] = {"ind", "pro", "seed"};
     const json_t *objects = json_object_get(body, "response_objs");
@@ -195,12 +195,16 @@ static pgr_status compared(const json_t *body, json_t **out, pgr_error *err) {
         json_add(&texts, text.failed ? NULL : json_string(text.n ? text.data : "(no answer)"));
         buf_free(&text);
     }
+    bool empty = json_array_size(objects) == 0;
+    json_t *turns = empty ? json_pack("[{s:s,s:s}]", "role", "user", "content", "?")
+                          : turns_of(json_object_get(body, "conversation_history"));
+    for (int i = 0; empty && i < 2; i++) json_add(&texts, json_string(i ? "no" : "yes"));
     if (s == PGR_OK) {
-        *out = json_pack("{s:O,s:o,s:O}", "user", who, "messages",
-                         turns_of(json_object_get(body, "conversation_history")), "responses", texts);
+        *out = json_pack("{s:O,s:O,s:O}", "user", who, "messages", turns, "responses", texts);
         for (size_t i = 0; *out && i < 3; i++) take_key(out, NUMBERS[i], body, NUMBERS[i]);
         if (!*out) s = fail_mem(err);
     }
+    json_decref(turns);
     json_decref(who);
     json_decref(texts);
     return s;
@@ -217,10 +221,6 @@ static void compare(call *c) {
         call_refuse(c, "response_objs", "response_objs: found 1, expected at least 2 to compare");
         return;
     }
-    if (n == 0) {
-        call_reply_json(c, 200, json_pack("{s:[],s:[],s:{}}", "rewards", "comparison_results", "metrics"));
-        return;
-    }
     asking *a = asking_create(c, 1, answer_compare);
     if (!a) return;
     json_t *top = NULL;
@@ -228,32 +228,28 @@ static void compare(call *c) {
     if (s == PGR_OK) s = question_read(a->list, top, "body", &err);
     json_decref(top);
     if (s != PGR_OK) call_fail_error(c, &err);
-    if (s == PGR_OK && question_may(a->list, c))
+    bool may = s == PGR_OK && question_may(a->list, c);
+    if (may && n > 0) {
         call_submit(c, &a->task);
-    else
-        asking_drop(a);
+        return;
+    }
+    if (may) call_reply_json(c, 200, json_pack("{s:[],s:[],s:{}}", "rewards", "comparison_results", "metrics"));
+    asking_drop(a);
 }
 
 /* ---- /aggregate_metrics ------------------------------------------------------------------------------------------ */
 
+static const double REWARD_MOST = 1e150; /* either way: the squares of all of them have a sum */
+
 typedef struct tally {
-    double n, sum, squares, least, most, median;
+    size_t n;
+    double mean, deviation, least, most, median;
 } tally;
 
-static void count(tally *t, double x) {
-    t->least = t->n == 0 || x < t->least ? x : t->least;
-    t->most = t->n == 0 || x > t->most ? x : t->most;
-    t->n++;
-    t->sum += x;
-    t->squares += x * x;
-}
-
 static json_t *tally_json(const tally *t) {
-    double mean = t->n > 0 ? t->sum / t->n : 0, left = t->n > 1 ? (t->squares - t->n * mean * mean) / (t->n - 1) : 0;
     if (t->n == 0) return json_object();
-    return json_pack("{s:f,s:f,s:f,s:f,s:f,s:I}", "median/reward", t->median, "mean/reward", mean, "std/reward",
-                     sqrt(left > 0 ? left : 0), "min/reward", t->least, "max/reward", t->most, "count",
-                     (json_int_t)t->n);
+    return json_pack("{s:f,s:f,s:f,s:f,s:f,s:I}", "median/reward", t->median, "mean/reward", t->mean, "std/reward",
+                     t->deviation, "min/reward", t->least, "max/reward", t->most, "count", (json_int_t)t->n);
 }
 
 /* Rewards that were masked do not count. */
@@ -267,20 +263,31 @@ static int by_size(const void *a, const void *b) {
     return *x < *y ? -1 : *x > *y;
 }
 
+/* values: sorted here. */
+static tally tally_values(double *values, size_t n) {
+    double sum = 0, squares = 0;
+    if (n == 0) return (tally){0};
+    qsort(values, n, sizeof *values, by_size);
+    for (size_t i = 0; i < n; i++) sum += values[i];
+    double mean = sum / (double)n;
+    for (size_t i = 0; i < n; i++) squares += (values[i] - mean) * (values[i] - mean);
+    return (tally){.n = n,
+                   .mean = mean,
+                   .deviation = n > 1 ? sqrt(squares / (double)(n - 1)) : 0,
+                   .least = values[0],
+                   .most = values[n - 1],
+                   .median = (values[(n - 1) / 2] + values[n / 2]) / 2};
+}
+
 /* Of one task's responses, or (task NULL) of all, from the list's i-th on. values: room for all. */
 static tally tally_of(const json_t *list, size_t i, const json_t *task, double *values) {
-    tally t = {0};
     size_t n = 0;
     for (; i < json_array_size(list); i++) {
         const json_t *one = json_array_get(list, i);
         bool own = !task || json_equal(json_object_get(one, "_ng_task_index"), task);
-        if (!own || !has_reward(one)) continue;
-        values[n++] = json_number_value(json_object_get(one, "reward"));
-        count(&t, values[n - 1]);
+        if (own && has_reward(one)) values[n++] = json_number_value(json_object_get(one, "reward"));
     }
-    qsort(values, n, sizeof *values, by_size);
-    if (n > 0) t.median = (values[(n - 1) / 2] + values[n / 2]) / 2;
-    return t;
+    return tally_values(values, n);
 }
 
 /* One object per task, in the order in which tasks come. */
@@ -302,16 +309,28 @@ static json_t *by_task(const json_t *list, double *values) {
     return tasks;
 }
 
+static bool wants_rewards(call *c, const json_t *list) {
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const json_t *one = json_array_get(list, i);
+        double x = json_number_value(json_object_get(one, "reward"));
+        if (!has_reward(one) || fabs(x) <= REWARD_MOST) continue;
+        call_refuse(c, "verify_responses", "verify_responses[%zu]: found a reward of %g, expected %g to %g", i, x,
+                    -REWARD_MOST, REWARD_MOST);
+        return false;
+    }
+    return true;
+}
+
 static void aggregate_metrics(call *c) {
     const json_t *body = call_json(c), *list = body ? json_object_get(body, "verify_responses") : NULL;
-    if (!body || !wants_objects(c, body, "verify_responses", SAMPLES_MOST)) return;
+    if (!body || !wants_objects(c, body, "verify_responses", SAMPLES_MOST) || !wants_rewards(c, list)) return;
     double *values = mem_array(json_array_size(list) + 1, sizeof *values);
     if (!values) {
         call_fail_error(c, &(pgr_error){.status = PGR_E_MEM});
         return;
     }
     tally all = tally_of(list, 0, NULL, values);
-    json_t *key = all.n > 0 ? json_pack("{s:f}", "mean/reward", all.sum / all.n) : json_object();
+    json_t *key = all.n > 0 ? json_pack("{s:f}", "mean/reward", all.mean) : json_object();
     call_reply_json(c, 200,
                     json_pack("{s:o,s:o,s:o}", "group_level_metrics", by_task(list, values), "agent_metrics",
                               tally_json(&all), "key_metrics", key));

@@ -24,7 +24,7 @@ typedef struct labels {
     served *model;
     const char *query;
     const char **items; /* (n) the body's */
-    size_t n, n_ended;
+    size_t n, n_asked, n_ended;
     labelled *list;     /* (n) */
     int32_t *ids;       /* (n_label) */
     const char **texts; /* (n_label) the tokens' */
@@ -78,13 +78,30 @@ static pgr_status ask_item(labels *l, size_t i, buf *text, pgr_error *err) {
     return task_ask(&l->task, &r, &l->list[i].ticket, err);
 }
 
+/* As many as others may wait for. */
+static pgr_status ask_some(labels *l, pgr_error *err) {
+    buf text = {0};
+    pgr_status s = PGR_OK;
+    for (size_t n = 0; s == PGR_OK && l->n_asked < l->n && n < TEXT_AT_ONCE; n += text.n)
+        s = ask_item(l, l->n_asked++, &text, err);
+    buf_free(&text);
+    if (l->n_asked < l->n) worker_wake(l->task.worker);
+    return s;
+}
+
 static pgr_status begin(task *t, pgr_error *err) {
     labels *l = (labels *)t;
-    buf text = {0};
-    pgr_status s = check_labels(l, err);
-    for (size_t i = 0; s == PGR_OK && i < l->n; i++) s = ask_item(l, i, &text, err);
-    buf_free(&text);
-    return s;
+    PGR_TRY(check_labels(l, err));
+    return ask_some(l, err);
+}
+
+static void go_on(task *t, double now) {
+    (void)now;
+    labels *l = (labels *)t;
+    pgr_error err = {0};
+    if (l->n_asked == l->n || ask_some(l, &err) == PGR_OK) return;
+    call_fail_error(t->call, &err);
+    task_end(t);
 }
 
 static double probability(const labels *l, size_t item, size_t label) {
@@ -152,7 +169,7 @@ static void take(task *t, infer_event *e) {
     task_end(t);
 }
 
-static const task_kind LABELS = {"labels", begin, take, NULL, NULL, free_labels};
+static const task_kind LABELS = {"labels", begin, take, go_on, NULL, free_labels};
 
 /* ---- what is asked ---- */
 
@@ -204,6 +221,10 @@ static bool read_all(labels *l, call *c, const json_t *body) {
         call_refuse(c, l->query ? "items" : "query", "expected a query and at least one item");
         return false;
     }
+    for (size_t i = 0; i < l->n; i++)
+        if (!body_fits(c, "items", strlen(l->query) + strlen(l->items[i]), server_text_most(call_server(c)),
+                       "bytes of query and item"))
+            return false;
     l->model = models_find(call_server(c)->models, name);
     if (!l->model) call_fail(c, 404, "invalid_request_error", "model", "model_not_found", "there is no model %s", name);
     return l->model && read_labels(l, c, body);

@@ -81,21 +81,6 @@ static void unload_adapter(call *c) {
 
 /* ---- tokens ---- */
 
-/* Texts become tokens in the thread that answers all connections: they are as long as a prompt may be, and not as a
- * body. */
-enum { BYTES_LEAST = 1 << 20, BYTES_OF_TOKEN = 16 };
-
-static size_t longest_text(const pgr_server *s) {
-    size_t most = engine_about(s->what.engine)->n_ctx * BYTES_OF_TOKEN;
-    return most > BYTES_LEAST ? most : BYTES_LEAST;
-}
-
-static bool wants_few(call *c, const char *key, size_t n, size_t most, const char *what) {
-    if (n <= most) return true;
-    call_refuse(c, key, "%s: found %zu %s, expected at most %zu", key, n, what, most);
-    return false;
-}
-
 static void tokenize(call *c) {
     if (!call_has_model(c, "tokens")) return;
     const json_t *body = call_json(c);
@@ -110,7 +95,7 @@ static void tokenize(call *c) {
         call_refuse(c, "prompt", "prompt: expected a text");
         return;
     }
-    if (!wants_few(c, "prompt", strlen(text), longest_text(s), "bytes")) return;
+    if (!body_fits(c, "prompt", strlen(text), server_text_most(s), "bytes")) return;
     int flags = PGR_TOKENS_SPECIAL | (special ? PGR_TOKENS_BOS : 0);
     if (pgr_tokenize(s->what.model, text, strlen(text), flags, &ids, &n, &err) != PGR_OK) {
         call_fail_error(c, &err);
@@ -130,7 +115,7 @@ static void detokenize(call *c) {
     char *text = NULL;
     size_t n = json_array_size(list), len = 0;
     pgr_error err = {0};
-    if (!body || !wants_few(c, "tokens", n, longest_text(call_server(c)) / BYTES_OF_TOKEN, "tokens")) return;
+    if (!body || !body_fits(c, "tokens", n, server_text_most(call_server(c)) / TEXT_OF_TOKEN, "tokens")) return;
     int32_t *ids = mem_array(n + 1, sizeof *ids);
     bool all = json_is_array(list);
     for (size_t i = 0; ids && all && i < n; i++) {

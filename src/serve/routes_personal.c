@@ -23,7 +23,7 @@ static void answer_score(asking *a) {
         call_fail_error(c, &err);
         return;
     }
-    buf_puts(&out, text);
+    score_put_result(c, text, &out);
     pgr_free(text);
     call_reply(c, 200, &out);
 }

@@ -9,4 +9,8 @@
 void score_stream_news(question *q, const desk_news *n); /* question.news */
 void score_stream_answer(asking *a);                     /* asking.answer, of one question */
 
+/* The result's JSON. Where there are several tokens it is not told how many of the prompts' tokens were known: they may
+ * be of another one's prompts. */
+void score_put_result(const call *c, const char *text, buf *out);
+
 #endif

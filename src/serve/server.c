@@ -149,6 +149,15 @@ bool server_has_model(const pgr_server *s) {
     return s->what.model != NULL;
 }
 
+size_t text_most(size_t n_ctx) {
+    size_t most = n_ctx < SIZE_MAX / TEXT_OF_TOKEN ? n_ctx * TEXT_OF_TOKEN : SIZE_MAX;
+    return most > TEXT_LEAST ? most : TEXT_LEAST;
+}
+
+size_t server_text_most(const pgr_server *s) {
+    return text_most(engine_about(s->what.engine)->n_ctx);
+}
+
 static void begin_to_stop(void *ctx) {
     pgr_server *s = ctx;
     atomic_store(&s->phase, SERVER_STOPPING);

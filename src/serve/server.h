@@ -63,6 +63,14 @@ pgr_status server_add_routes(pgr_server *s, const route *routes, size_t n, pgr_e
 
 void *call_ctx(const call *c); /* of its route */
 
+/* Texts become tokens in threads that others wait for: all that a prompt is made of is as long as one may be, and not
+ * as a body: so many bytes for a context of n_ctx tokens. From SERVER_READY on: of the server's engine. */
+enum { TEXT_OF_TOKEN = 16, TEXT_LEAST = 256 << 10 };
+size_t text_most(size_t n_ctx);
+size_t server_text_most(const pgr_server *s);
+/* As many bytes of texts, and one text more, become tokens between two steps of the engine. */
+enum { TEXT_AT_ONCE = 64 << 10 };
+
 /* The model is here; else its engine stands behind an address. From SERVER_READY on. */
 bool server_has_model(const pgr_server *s);
 

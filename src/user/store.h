@@ -31,6 +31,9 @@ typedef struct stored_user {
 /* PGR_E_ARG where there is no such user. split: only these pairs; NULL: all. Memory of the arena. */
 pgr_status store_load_user(store *s, const char *id, const char *split, arena *a, stored_user *out, pgr_error *err);
 pgr_status store_has_user(store *s, const char *id, bool *there, pgr_error *err);
+/* A request without a history gets what is known of its user (pgr_request_complete): texts stay the user's. */
+struct pgr_request;
+pgr_status store_complete_request(struct pgr_request *r, const stored_user *u, pgr_error *err);
 /* After a PGR_E_IO of a writing call: it was undone because the disk, or what may be used of it, is full. */
 bool store_is_full(const store *s);
 pgr_status store_count(store *s, size_t *n_user, size_t *n_pair, pgr_error *err);

@@ -170,22 +170,26 @@ static bool may_show(const pgr_request *r, const pair_record *p) {
     return strcmp(asked, query) != 0 || !has_response(r, p->pair.chosen) || !has_response(r, p->pair.rejected);
 }
 
-static pgr_status complete(pgr_request *r, pgr_store *s, pgr_error *err) {
-    stored_user u;
-    PGR_TRY(store_load_user(s, r->user_id, NULL, &r->arena, &u, err));
-    preference_pair *history = arena_array(&r->arena, u.n_pair, sizeof *history);
+pgr_status store_complete_request(pgr_request *r, const stored_user *u, pgr_error *err) {
+    preference_pair *history = arena_array(&r->arena, u->n_pair, sizeof *history);
     if (!history) return fail_mem(err);
     size_t n = 0;
-    for (size_t i = 0; i < u.n_pair; i++)
-        if (may_show(r, &u.pairs[i])) history[n++] = u.pairs[i].pair;
+    for (size_t i = 0; i < u->n_pair; i++)
+        if (may_show(r, &u->pairs[i])) history[n++] = u->pairs[i].pair;
     r->history = history;
     r->n_history = n;
     if (r->n_criteria == 0) {
-        r->criteria = u.user.criteria;
-        r->n_criteria = u.user.n_criteria;
+        r->criteria = u->user.criteria;
+        r->n_criteria = u->user.n_criteria;
     }
-    if (!r->demographics[0]) r->demographics = u.user.demographics;
+    if (!r->demographics[0]) r->demographics = u->user.demographics;
     return PGR_OK;
+}
+
+static pgr_status complete(pgr_request *r, pgr_store *s, pgr_error *err) {
+    stored_user u;
+    PGR_TRY(store_load_user(s, r->user_id, NULL, &r->arena, &u, err));
+    return store_complete_request(r, &u, err);
 }
 
 pgr_status pgr_request_complete(pgr_request *request, pgr_store *store, bool *known, pgr_error *err) {

@@ -164,6 +164,26 @@ static void nothing_of_another_tenant(void **state) {
     json_decref(v);
 }
 
+/* Whether somebody else has asked with the same beginning is not told where there are several tokens. */
+static void nothing_of_what_was_asked_before(void **state) {
+    (void)state;
+    static const char *const asked[][2] = {
+        {"/v1/chat/completions", "{\"messages\": [{\"role\": \"user\", \"content\": \"Hello\"}], \"max_tokens\": 2}"},
+        {"/v1/chat/completions", "{\"messages\": [{\"role\": \"user\", \"content\": \"Hello\"}], \"max_tokens\": 2, "
+                                 "\"stream\": true, \"stream_options\": {\"include_usage\": true}}"},
+        {"/v1/completions", "{\"prompt\": \"Once\", \"max_tokens\": 2}"},
+        {"/v1/personal/score", "{\"user\": {" PAIR "}, " TWO "}"},
+        {"/v1/personal/score", "{\"user\": {" PAIR "}, " TWO ", \"stream\": true}"},
+    };
+    for (size_t i = 0; i < sizeof asked / sizeof *asked; i++) {
+        reply got = ask_with(&L, "POST", asked[i][0], ACME, asked[i][1]);
+        assert_int_equal(got.status, 200);
+        assert_non_null(strstr(got.body.data, "\"prompt_tokens\""));
+        assert_null(strstr(got.body.data, "cached"));
+        reply_free(&got);
+    }
+}
+
 /* A group's name is its token's: another's member neither joins it nor learns that it is there. */
 static void groups_are_ones_own(void **state) {
     (void)state;
@@ -221,13 +241,10 @@ static void the_audit_log(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_route_has_a_row),
-        cmocka_unit_test(without_a_token_and_with_a_wrong_one),
-        cmocka_unit_test(with_the_right_one),
-        cmocka_unit_test(with_another_tenants),
-        cmocka_unit_test(nothing_of_another_tenant),
-        cmocka_unit_test(groups_are_ones_own),
-        cmocka_unit_test(the_audit_log),
+        cmocka_unit_test(every_route_has_a_row),     cmocka_unit_test(without_a_token_and_with_a_wrong_one),
+        cmocka_unit_test(with_the_right_one),        cmocka_unit_test(with_another_tenants),
+        cmocka_unit_test(nothing_of_another_tenant), cmocka_unit_test(nothing_of_what_was_asked_before),
+        cmocka_unit_test(groups_are_ones_own),       cmocka_unit_test(the_audit_log),
     };
     return cmocka_run_group_tests(tests, rows_setup, rows_teardown);
 }

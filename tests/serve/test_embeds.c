@@ -6,6 +6,7 @@
 #include "live_server.h"
 
 #include "base/base64.h"
+#include "serve/embeds.h"
 
 #define HEAD PGR_SOURCE_DIR "/tests/golden/hf-tiny-scalar-llama"
 #define BERT PGR_SOURCE_DIR "/tests/golden/hf-tiny-bert"
@@ -188,8 +189,61 @@ static void classifies(void **state) {
     expect_error(ask(&L, "POST", "/classify", "{\"input\":\"a\",\"deadline_s\":1e-9}"), 504, "deadline");
 }
 
+/* They are embedded some at a time, so that others need not wait for all: each text's vector is the one that it has
+ * alone, and a deadline that passes between them ends it. */
+static void many_texts(void **state) {
+    (void)state;
+    enum { N = 2 * EMBEDS_AT_ONCE + 3 };
+    size_t dim = pgr_embedder_dims(EMBEDDER);
+    buf body = {0}, late = {0};
+    buf_puts(&body, "{\"input\":[");
+    for (size_t i = 0; i < N; i++) buf_printf(&body, "%s\"cat %zu%s\"", i ? "," : "", i, i % 5 ? "" : " and two dogs");
+    buf_add(&late, body.data, body.n);
+    buf_puts(&body, "]}");
+    buf_puts(&late, "],\"deadline_s\":1e-9}");
+    json_t *v = post("/v1/embeddings", body.data);
+    for (size_t i = 0; i < N; i++) {
+        char one[60];
+        snprintf(one, sizeof one, "{\"input\":\"cat %zu%s\"}", i, i % 5 ? "" : " and two dogs");
+        json_t *alone = post("/v1/embeddings", one);
+        assert_int_equal(json_array_size(item(v, "data", i, "embedding")), dim);
+        assert_true(json_equal(item(v, "data", i, "embedding"), item(alone, "data", 0, "embedding")));
+        json_decref(alone);
+    }
+    json_decref(v);
+    expect_error(ask(&L, "POST", "/v1/embeddings", late.data), 504, "deadline");
+    expect_error(ask(&L, "POST", "/pooling", late.data), 504, "deadline");
+    buf_free(&body);
+    buf_free(&late);
+}
+
+/* As long as a body may be, but not read to its end: others would wait for that. */
+static void endless_texts(void **state) {
+    (void)state;
+    static const struct {
+        const char *path, *before, *behind;
+    } bodies[] = {{"/v1/embeddings", "{\"input\":[\"a\",\"", "\"]}"},
+                  {"/rerank", "{\"query\":\"a\",\"documents\":[\"", "\"]}"},
+                  {"/classify", "{\"input\":\"", "\"}"},
+                  {"/classify", "{\"messages\":[{\"role\":\"user\",\"content\":\"",
+                   "\"},{\"role\":\"assistant\","
+                   "\"content\":\"b\"}]}"}};
+    for (size_t i = 0; i < sizeof bodies / sizeof *bodies; i++) {
+        buf body = {0};
+        buf_puts(&body, bodies[i].before);
+        for (size_t k = 0; k < TEXT_LEAST / 4; k++) buf_puts(&body, "word ");
+        buf_puts(&body, bodies[i].behind);
+        reply r = ask(&L, "POST", bodies[i].path, body.data);
+        assert_int_equal(r.status, 400);
+        assert_non_null(strstr(r.body.data, "bytes of text, expected at most"));
+        reply_free(&r);
+        buf_free(&body);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(gives_vectors), cmocka_unit_test(scores_and_ranks),
-                                       cmocka_unit_test(refuses), cmocka_unit_test(classifies)};
+                                       cmocka_unit_test(refuses),       cmocka_unit_test(classifies),
+                                       cmocka_unit_test(many_texts),    cmocka_unit_test(endless_texts)};
     return cmocka_run_group_tests(tests, begin_all, end_all);
 }

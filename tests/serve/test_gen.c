@@ -484,8 +484,61 @@ static void refuses_texts_that_are_no_prompts(void **state) {
     buf_puts(&tokens, "]}");
     refuse("/tokenize", text.data, 400, "prompt");
     refuse("/detokenize", tokens.data, 400, "tokens");
+    static const struct {
+        const char *path, *before, *behind;
+    } bodies[] = {{"/v1/completions", "{\"prompt\":\"", "\"}"},
+                  {"/v1/completions", "{\"prompt\":[\"Once\",\"", "\"]}"},
+                  {"/v1/chat/completions",
+                   "{\"messages\":[{\"role\":\"user\",\"content\":\"a\"},{\"role\":\"user\","
+                   "\"content\":\"",
+                   "\"}]}"},
+                  {"/v1/chat/completions",
+                   "{\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"text\","
+                   "\"text\":\"",
+                   "\"}]}]}"},
+                  {"/generative_scoring", "{\"items\":[\" so\"],\"label_token_ids\":[40,41],\"query\":\"", "\"}"},
+                  {"/v1/score", "{\"query\":\"Is\",\"label_token_ids\":[40,41],\"items\":[\" it\",\"", "\"]}"}};
+    for (size_t i = 0; i < sizeof bodies / sizeof *bodies; i++) {
+        buf_clear(&text);
+        buf_puts(&text, bodies[i].before);
+        for (size_t k = 0; k < TEXT_LEAST / 4; k++) buf_puts(&text, "word ");
+        buf_puts(&text, bodies[i].behind);
+        reply r = ask(&L, "POST", bodies[i].path, text.data);
+        assert_int_equal(r.status, 400);
+        assert_non_null(strstr(r.body.data, " bytes")); /* its tokens were not counted */
+        reply_free(&r);
+    }
     buf_free(&text);
     buf_free(&tokens);
+}
+
+/* Prompts are asked for some at a time, so that others need not wait for all. */
+static void many_prompts(void **state) {
+    (void)state;
+    enum { N = 200 };
+    buf body = {0}, scoring = {0}, half = {0};
+    for (size_t i = 0; i < 150; i++) buf_puts(&half, "many words ");
+    buf_puts(&body, "{\"max_tokens\":1,\"seed\":3,\"prompt\":[");
+    buf_printf(&scoring, "{\"label_token_ids\":[40,41],\"query\":\"%s\",\"items\":[", half.data);
+    for (size_t i = 0; i < N; i++) {
+        buf_printf(&body, "%s\"%s%zu\"", i ? "," : "", i % 4 ? "" : half.data, i);
+        buf_printf(&scoring, "%s\"%zu\"", i ? "," : "", i % 3);
+    }
+    buf_puts(&body, "]}");
+    buf_puts(&scoring, "]}");
+    assert_true(body.n > TEXT_AT_ONCE && N * half.n > TEXT_AT_ONCE);
+    json_t *v = post("/v1/completions", body.data);
+    assert_int_equal(json_array_size(json_object_get(v, "choices")), N);
+    json_decref(v);
+    v = post("/generative_scoring", scoring.data);
+    json_t *list = json_object_get(v, "data");
+    assert_int_equal(json_array_size(list), N);
+    for (size_t i = 3; i < N; i++)
+        assert_true(json_equal(at(json_array_get(list, i), "score"), at(json_array_get(list, i - 3), "score")));
+    json_decref(v);
+    buf_free(&body);
+    buf_free(&scoring);
+    buf_free(&half);
 }
 
 static void answers_with_what_is_there_at_the_deadline(void **state) {
@@ -615,6 +668,7 @@ int main(void) {
         cmocka_unit_test(writes_what_a_schema_allows),
         cmocka_unit_test(refuses_by_name),
         cmocka_unit_test(refuses_texts_that_are_no_prompts),
+        cmocka_unit_test(many_prompts),
         cmocka_unit_test(answers_with_what_is_there_at_the_deadline),
         cmocka_unit_test(scores_labels),
         cmocka_unit_test(loads_and_unloads_adapters),

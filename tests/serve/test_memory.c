@@ -209,6 +209,7 @@ static void other_ways(void **state) {
         {"POST", "/v1/completions",
          "{\"prompt\": [\"Once\", [40, 41]], \"max_tokens\": 2, \"seed\": 1, \"logprobs\": 1, \"echo\": true}"},
         {"POST", "/v1/completions", "{\"prompt\": \"Once\", \"max_tokens\": 0, \"logprobs\": 1, \"echo\": true}"},
+        {"POST", "/v1/personal/score", "{\"user\": \"acme:u1\", " TWO ", \"stream\": true}"},
         {"POST", "/v1/embeddings", "{\"input\": [\"a\", \"b\"], \"encoding_format\": \"base64\"}"},
         {"POST", "/get_reward",
          "{\"query\": [\"q a\", \"q b\"], \"prompts\": [\"q\", \"q\"], \"labels\": [{\"group\": \"g\", \"group_size\": "

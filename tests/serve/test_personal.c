@@ -338,6 +338,26 @@ static void neighbours_are_ones_own(void **state) {
         }
 }
 
+/* A judge shortens what is too long, but does not read without end. */
+static void endless_texts(void **state) {
+    (void)state;
+    static const char *const bodies[][3] = {
+        {"/v1/personal/score", "{\"query\": \"q\", \"responses\": [\"a\", \"", "\"], \"ind\": 1}"},
+        {"/v1/personal/score", "{\"responses\": [\"a\", \"b\"], \"ind\": 1, \"query\": \"", "\"}"},
+        {"/get_reward", "{\"query\": [\"a\"], \"labels\": [{\"anchor\": \"b\"}], \"prompts\": [\"", "\"]}"},
+    };
+    for (size_t i = 0; i < sizeof bodies / sizeof *bodies; i++) {
+        buf body = {0};
+        buf_puts(&body, bodies[i][1]);
+        for (size_t k = 0; k < TEXT_LEAST / 2; k++) buf_puts(&body, "word ");
+        buf_puts(&body, bodies[i][2]);
+        reply r = ask_with(&L, "POST", bodies[i][0], ROOT, body.data);
+        if (r.status != 400 || !strstr(r.body.data, "bytes of messages and responses")) fail_msg("%s", r.body.data);
+        reply_free(&r);
+        buf_free(&body);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(as_the_library),    cmocka_unit_test(wrong_requests),
@@ -346,6 +366,7 @@ int main(void) {
         cmocka_unit_test(a_reader_who_goes), cmocka_unit_test(feedback_is_there_at_once),
         cmocka_unit_test(users_come_and_go), cmocka_unit_test(the_map),
         cmocka_unit_test(who_is_marked),     cmocka_unit_test(neighbours_are_ones_own),
+        cmocka_unit_test(endless_texts),
     };
     return cmocka_run_group_tests(tests, people_setup, people_teardown);
 }

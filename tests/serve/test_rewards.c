@@ -416,9 +416,14 @@ static void nemo_gym(void **state) {
         /* what is no object is not passed over */
         {"/compare", "{\"response_objs\": []}"},
         {"/compare", "{\"conversation_history\": [1], \"response_objs\": []}"},
+        {"/compare", "{\"conversation_history\": [], \"response_objs\": [], \"user\": [1]}"},
+        {"/compare", "{\"conversation_history\": [], \"response_objs\": [], \"user\": {\"history\": 1}}"},
+        {"/compare", "{\"conversation_history\": [], \"response_objs\": [], \"ind\": \"many\"}"},
         {"/compare", "{\"conversation_history\": [], \"response_objs\": [{\"output\": []}, 1]}"},
         {"/aggregate_metrics", "{\"verify_responses\": [[null]]}"},
         {"/aggregate_metrics", "{\"verify_responses\": {}}"},
+        {"/aggregate_metrics", "{\"verify_responses\": [{\"reward\": 1.7e308}, {\"reward\": 1.7e308}]}"},
+        {"/aggregate_metrics", "{\"verify_responses\": [{\"reward\": 0}, {\"reward\": -1e151}]}"},
     };
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
         expect_error(ask(&L, "POST", wrong[i][0], wrong[i][1]), 400, NULL);
@@ -434,6 +439,53 @@ static void nemo_gym(void **state) {
     near(json_number_value(json_object_get(json_array_get(tasks, 0), "median/reward")), 0.6);
     near(json_number_value(json_object_get(json_object_get(v, "agent_metrics"), "median/reward")), 0.7);
     json_decref(v);
+}
+
+/* Great numbers have a mean and a deviation, too; small differences of them are not lost. */
+static void great_rewards(void **state) {
+    (void)state;
+    json_t *v = post("/aggregate_metrics", "{\"verify_responses\": [{\"reward\": 1e150}, {\"reward\": -1e150}, "
+                                           "{\"reward\": 1e150}, {\"reward\": 1e308, \"mask_sample\": true}]}"),
+           *all = json_object_get(v, "agent_metrics");
+    near(json_number_value(json_object_get(all, "mean/reward")) / 1e150, 1. / 3);
+    near(json_number_value(json_object_get(all, "std/reward")) / 1e150, sqrt(4. / 3));
+    json_decref(v);
+    v = post("/aggregate_metrics", "{\"verify_responses\": [{\"reward\": 1000000000}, {\"reward\": 1000000001}]}");
+    near(json_number_value(json_object_get(json_object_get(v, "agent_metrics"), "std/reward")), sqrt(0.5));
+    json_decref(v);
+}
+
+static size_t users_read(void) {
+    reply r = ask(&L, "GET", "/metrics", NULL);
+    const char *at = strstr(r.body.data, "\npgenrm_users_read_total ");
+    assert_non_null(at);
+    size_t n = strtoul(at + 25, NULL, 10);
+    reply_free(&r);
+    return n;
+}
+
+/* A user's samples in one call, alone and in groups, make the server read him once. */
+static void a_user_is_read_once(void **state) {
+    (void)state;
+    enum { SAMPLES = 60 };
+    buf body = {0};
+    buf_puts(&body, "{\"query\": [");
+    for (int i = 0; i < SAMPLES; i++) buf_printf(&body, "%s\"q a%d\"", i ? "," : "", i);
+    buf_puts(&body, "], \"prompts\": [");
+    for (int i = 0; i < SAMPLES; i++) buf_printf(&body, "%s\"q\"", i ? "," : "");
+    buf_puts(&body, "], \"labels\": [");
+    for (int i = 0; i < SAMPLES; i++) {
+        buf_printf(&body, "%s{\"user\": \"%s\", \"ind\": 1", i ? "," : "", i % 3 ? "acme:u1" : "bolt:u2");
+        if (i % 3 == 1) buf_printf(&body, ", \"group\": \"g%d\", \"group_size\": 2", i / 6);
+        buf_puts(&body, "}");
+    }
+    buf_puts(&body, "]}");
+    size_t before = users_read();
+    json_t *v = post("/get_reward", body.data);
+    assert_int_equal(json_array_size(json_object_get(v, "rewards")), SAMPLES);
+    assert_int_equal(users_read() - before, 2);
+    json_decref(v);
+    buf_free(&body);
 }
 
 /* What a trainer sends in the place of text is passed over or refused; nobody falls over it. */
@@ -473,6 +525,8 @@ int main(void) {
         cmocka_unit_test(personalized_rewardbench),
         cmocka_unit_test(nemo_gym),
         cmocka_unit_test(nemo_gym_without_texts),
+        cmocka_unit_test(great_rewards),
+        cmocka_unit_test(a_user_is_read_once),
     };
     return cmocka_run_group_tests(tests, people_setup_open, people_teardown);
 }

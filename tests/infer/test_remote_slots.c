@@ -218,7 +218,8 @@ static void reads_as_this_machine(void **state) {
     server_stop(f.chat.s);
 }
 
-/* A server that lists 20 tokens of a model that prefers none: what the choices have is not known, and nobody guesses. */
+/* A server that lists 20 tokens of a model that prefers none: what the choices have is not known, and nobody guesses.
+ */
 static void what_is_not_listed_is_not_read(void **state) {
     (void)state;
     infer_slot slots[N_SLOT];

@@ -31,6 +31,8 @@ int train_finish(train_args *a, pgr_status trained, const pgr_train_report *repo
      OPTION_AT(run, o.train.out)},                                                                                     \
     {0, "init", "ADAPTER", "begin with this adapter, without its optimiser (default: a new one)",                      \
      OPTION_AT(run, o.train.init)},                                                                                    \
+    {0, "trackio", "DB", "metrics into a database of Trackio, too: FILE.db, or a project's name",                      \
+     OPTION_AT(run, o.train.trackio)},                                                                                 \
     {0, "betas", "A,B", "AdamW's (default: " betas ")", .take = take_betas}
 /* clang-format on */
 

@@ -81,7 +81,10 @@ typedef struct pgr_train_options {
     double weight_decay, clip /* of the gradient's norm; 0: never */, beta1, beta2;
     size_t pass_tokens;   /* tokens computed at once: a step's gradients are summed over as many passes as it takes */
     double save_minutes;  /* between checkpoints */
-    size_t sample_every;  /* steps between samples of what the model reads; 0, or a stage that has none: none */
+    size_t sample_every;  /* steps between samples of what the model reads, and of what is learnt from with rewards and
+                           * advantages; 0, or a stage that has none: none */
+    const char *trackio;  /* the metrics, too, as a database of Trackio: FILE.db, or the name of a project of its folder;
+                           * NULL: none */
     uint64_t seed;
     pgr_ranks *ranks;     /* processes that make this run together; NULL: this one alone */
     pgr_watch watch;      /* after *cancel a checkpoint is written and the call returns PGR_E_CANCELLED */

@@ -28,6 +28,10 @@ typedef struct cre_step {
     double kl, loss, reward, deviation, covered, won, entropy; /* sums over users */
     double won2, covered2;                                     /* sums of squares */
     size_t n_flat;                                             /* users whose chains all have one reward */
+    buf shown[SHOWN_MOST];                                     /* (n_shown) chains of the first user, as words */
+    double shown_reward[SHOWN_MOST], shown_advantage[SHOWN_MOST];
+    size_t n_shown;
+    bool shows;
 } cre_step;
 
 /* ---- rewards ---- */
@@ -108,6 +112,18 @@ static void draw_chains(cre_step *t, const taste_item *item, const double *p) {
     }
 }
 
+static void keep_shown(cre_step *t) {
+    const pgr_grpo_options *g = &t->p->o->grpo;
+    double alpha = t->p->o->stage == PGR_STAGE_CRE ? g->alpha : 0;
+    for (size_t k = 0; k < g->samples && k < SHOWN_MOST; k++) {
+        buf *b = &t->shown[t->n_shown];
+        for (size_t j = 0; j < g->criteria; j++)
+            buf_printf(b, "%s%s", j ? ", " : "", taste_word(t->words[k * g->criteria + j]));
+        t->shown_reward[t->n_shown] = alpha * t->coverage[k] + g->beta * t->outcome[k];
+        t->shown_advantage[t->n_shown++] = t->advantage[k];
+    }
+}
+
 static void keep_reference(void *ctx, size_t i, const double *z, double *dz) {
     cre_step *t = ctx;
     (void)dz;
@@ -123,6 +139,7 @@ static void cre_loss(void *ctx, size_t i, const double *z, double *dz) {
     draw_chains(t, &t->users->items[i], p);
     reward_chains(t, i);
     find_advantages(t);
+    if (t->shows && i == 0) keep_shown(t);
     for (size_t k = 0; k < g->samples; k++) {
         const int *words = t->words + k * g->criteria;
         double log_p = policy_log_prob(p, N_TASTE, words, g->criteria), slope;
@@ -198,15 +215,35 @@ static void put_metrics(const cre_step *t, metrics *m) {
     if (t->p->o->stage == PGR_STAGE_HNCL) metrics_put(m, "hard_share", t->hard);
 }
 
+/* A chain of this frame is the words that it names. */
+static pgr_status show(train_run *r, const cre_step *t, pgr_error *err) {
+    shown_sample list[SHOWN_MOST];
+    char prompt[80];
+    snprintf(prompt, sizeof prompt, "his history; %zu other pairs of his say what is right",
+             t->users->n ? t->users->items[0].n : 0);
+    for (size_t i = 0; i < t->n_shown; i++) {
+        if (t->shown[i].failed) return fail_mem(err);
+        list[i] = (shown_sample){.user = t->users->items[0].user->id,
+                                 .prompt = prompt,
+                                 .completion = t->shown[i].data ? t->shown[i].data : "",
+                                 .reward = t->shown_reward[i],
+                                 .advantage = t->shown_advantage[i]};
+    }
+    return run_show(r, list, t->n_shown, err);
+}
+
 pgr_status step_cre(psi *p, train_run *r, metrics *m, pgr_error *err) {
     const pgr_grpo_options *g = &p->o->grpo;
     taste_batch users;
     double gone = r->steps > 1 ? (double)r->state.step / (double)(r->steps - 1) : 0;
-    cre_step t = {.p = p, .users = &users, .hard = g->hard_from + (g->hard_to - g->hard_from) * gone};
+    cre_step t = {
+        .p = p, .users = &users, .hard = g->hard_from + (g->hard_to - g->hard_from) * gone, .shows = run_shows(r)};
     pgr_status s = taste_draw(p, r, &users, err);
     if (s == PGR_OK) s = prepare(p, &users, &t, err);
     if (s == PGR_OK) s = run_reference(p, r, &t, err);
     if (s == PGR_OK) s = run_slots(r, users.prompts.list, users.prompts.n, cre_loss, &t, true, err);
+    if (s == PGR_OK && t.shows) s = show(r, &t, err);
+    for (size_t i = 0; i < t.n_shown; i++) buf_free(&t.shown[i]);
     m->loss = t.loss;
     m->lr = p->o->taste_lr;
     m->tokens = users.prompts.tokens;

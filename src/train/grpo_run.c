@@ -27,6 +27,7 @@ static const pgr_option ROWS[] = {
                  "of the users, evaluated on instead of learnt from", NULL),
     TRAIN_NUMBER(pgr_policy_options, SIZE, "eval-every", "N", eval_every, 0, 0, 1e9, "steps; 0: at the end only", NULL),
     TRAIN_NUMBER(pgr_policy_options, SIZE, "eval-limit", "N", eval_limit, 40, 0, 1e6, "prompts of an evaluation", NULL),
+    TRAIN_SAMPLES(pgr_policy_options),
     TRAIN_ROWS(pgr_policy_options, 100, 4, 1e-4, 1, "learning rate", "prompts of a step"),
     {0},
 };
@@ -93,6 +94,22 @@ static size_t weigh(const tuning *t, const rollout_sample *all, size_t n, grpo_s
     return kept;
 }
 
+/* The first groups. */
+static pgr_status show(const tuning *t, train_run *r, const rollout_prompt *prompts, const rollout_sample *all,
+                       size_t n, arena *a, pgr_error *err) {
+    size_t k = t->o->samples, most = n * k < SHOWN_MOST ? n * k : SHOWN_MOST;
+    shown_sample list[SHOWN_MOST];
+    double *rewards = arena_array(a, 2 * k, sizeof *rewards), sd;
+    if (!rewards) return fail_mem(err);
+    for (size_t i = 0; i < most; i++) {
+        const rollout_prompt *p = &prompts[i / k];
+        for (size_t j = 0; i % k == 0 && j < k; j++) rewards[j] = all[i + j].reward;
+        if (i % k == 0) policy_advantages(rewards, k, !t->o->unscaled, rewards + k, &sd);
+        list[i] = (shown_sample){p->user, psi_query(p->pair), all[i].text, all[i].reward, rewards[k + i % k]};
+    }
+    return run_show(r, list, most, err);
+}
+
 static pgr_status learn(tuning *t, train_run *r, const rollout_sample *all, size_t n, arena *a, metrics *m,
                         pgr_error *err) {
     const pgr_policy_options *o = t->o;
@@ -132,6 +149,7 @@ static pgr_status make_step(tuning *t, train_run *r, arena *a, metrics *m, pgr_e
     PGR_TRY(rollout_draw(&t->roll, prompts, n, k, trainable_adapter(r->t), seed, a, samples, err));
     PGR_TRY(rollout_judge(&t->roll, prompts, n, k, samples, err));
     PGR_TRY(learn(t, r, samples, n, a, m, err));
+    if (run_shows(r)) PGR_TRY(show(t, r, prompts, samples, n, a, err));
     r->state.position[0] += n;
     m->epoch = (double)r->state.position[0] / (double)t->set.n_order;
     return PGR_OK;

@@ -21,7 +21,7 @@ extern const char *const TRAIN_SCHEDULES[]; /* in the order of pgr_schedule */
 /* Of the stages that show what the model reads. */
 #define TRAIN_SAMPLES(S)                                                                                               \
     TRAIN_NUMBER(S, SIZE, "sample-every", "N", train.sample_every, 100, 0, 1e9,                                        \
-                 "steps between samples of what the model reads; 0: none", NULL)
+                 "steps between samples of what the model reads and learns from; 0: none", NULL)
 
 /* clang-format off */
 #define TRAIN_ROWS(S, R_STEPS, R_BATCH, R_LR, R_LAYERS, LR_HELP, BATCH_HELP)                                           \

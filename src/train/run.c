@@ -179,6 +179,8 @@ static pgr_status open_parts(train_run *r, bool score, const char *checkpoint, p
     PGR_TRY(check_count(r, err));
     PGR_TRY(open_state(r, checkpoint, err));
     PGR_TRY(open_metrics(r, err));
+    if (r->o->trackio && run_writes(r))
+        PGR_TRY(trackio_open(r->o->trackio, r->o->out, r->metrics_path.data, r->settings, &r->board, err));
     return backward_create(r->m, r->t, r->o->pass_tokens, &r->b, err);
 }
 
@@ -221,6 +223,7 @@ void run_close(train_run *r) {
     mem_free(r->state.second);
     mem_free(r->sum);
     mem_free(r->inbox);
+    trackio_close(r->board);
     buf_free(&r->metrics_path);
     json_decref(r->settings);
     *r = (train_run){0};
@@ -258,7 +261,7 @@ static void put_clock(buf *b, double s) {
 }
 
 /* The line goes to the file and to the caller. */
-static pgr_status tell(train_run *r, buf *json, buf *text, pgr_error *err) {
+pgr_status run_tell(train_run *r, buf *json, buf *text, pgr_error *err) {
     if (!run_writes(r)) return PGR_OK;
     buf_puts(json, "}\n");
     if (json->failed || text->failed || !text->data) return fail_mem(err);
@@ -267,6 +270,7 @@ static pgr_status tell(train_run *r, buf *json, buf *text, pgr_error *err) {
     if (f && fclose(f) != 0) written = false;
     if (!written) return fail_metrics(r, err);
     r->state.metrics_bytes += json->n;
+    if (r->board) trackio_take(r->board);
     json->data[--json->n] = '\0';
     if (r->o->on_step) r->o->on_step(r->o->on_step_ctx, json->data, text->data);
     return PGR_OK;
@@ -293,7 +297,7 @@ static pgr_status tell_step(train_run *r, const metrics *m, double norm, double 
                seconds > 0 ? (double)m->tokens / seconds : 0);
     put_clock(&text, (clock_now() - r->start) / (double)made * (double)(r->steps - step));
     buf_puts(&text, " left");
-    pgr_status s = tell(r, &json, &text, err);
+    pgr_status s = run_tell(r, &json, &text, err);
     buf_free(&json);
     buf_free(&text);
     return s;
@@ -304,7 +308,7 @@ static pgr_status tell_evaluation(train_run *r, const metrics *m, pgr_error *err
     buf_printf(&json, "{\"step\":%llu,\"evaluation\":true", (unsigned long long)r->state.step);
     buf_printf(&text, "step %llu evaluation:", (unsigned long long)r->state.step);
     put_more(&json, &text, m);
-    pgr_status s = tell(r, &json, &text, err);
+    pgr_status s = run_tell(r, &json, &text, err);
     buf_free(&json);
     buf_free(&text);
     return s;
@@ -314,7 +318,7 @@ static pgr_status tell_sample(train_run *r, buf *text, pgr_error *err) {
     buf json = {0};
     buf_printf(&json, "{\"step\":%llu,\"sample\":", (unsigned long long)r->state.step);
     json_put_string(&json, text->data, text->n);
-    pgr_status s = tell(r, &json, text, err);
+    pgr_status s = run_tell(r, &json, text, err);
     buf_free(&json);
     return s;
 }

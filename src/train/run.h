@@ -8,6 +8,7 @@
 #include "train/adamw.h"
 #include "train/ranks.h"
 #include "train/saved.h"
+#include "train/trackio.h"
 
 enum { METRICS_MAX = 48 };
 
@@ -54,6 +55,7 @@ struct train_run {
     uint64_t steps;    /* of the whole run */
     json_t *settings;  /* that decide the numbers */
     buf metrics_path;
+    trackio *board; /* NULL: none */
     double start, saved; /* times */
     uint64_t first;      /* step at which this call began */
     pgr_train_report report;
@@ -77,6 +79,23 @@ static inline bool run_writes(const train_run *r) {
 
 /* All steps up to r->steps, then OUT/adapter, or OUT/model. */
 pgr_status run_loop(train_run *r, const train_stage *s, pgr_error *err);
+
+/* A line of the metrics, without its last brace and line end, and the same for people. */
+pgr_status run_tell(train_run *r, buf *json, buf *text, pgr_error *err);
+
+/* ---- what a step learns from (shown.c) ---- */
+
+enum { SHOWN_MOST = 16 };
+
+typedef struct shown_sample {
+    const char *user;    /* NULL: nobody's */
+    const char *prompt, *completion;
+    double reward, advantage;
+} shown_sample;
+
+bool run_shows(const train_run *r); /* the step at hand is one whose samples are shown: every sample_every, and the last */
+/* For the page's table: the first SHOWN_MOST of n, texts shortened. */
+pgr_status run_show(train_run *r, const shown_sample *list, size_t n, pgr_error *err);
 
 /* ---- passes, by all ranks together (passes.c) ---- */
 

@@ -45,6 +45,7 @@ static const pgr_option PSI_ROWS[] = {
 };
 
 #define GRPO                                                                                                           \
+    TRAIN_SAMPLES(pgr_text_options),                                                                                   \
     NUMBER(SIZE, "samples", "K", grpo.samples, 8, 2, 1024, "chains of a pair", NULL),                                  \
     NUMBER(DOUBLE, "beta", "B", grpo.beta, 1, 0, 1e6, "weight of the outcome", NULL),                                  \
     CHOICE("outcome", "KIND", grpo.outcome, "of a chain: sigmoid, brier or binary", OUTCOMES),                         \

@@ -188,6 +188,23 @@ static pgr_status list_chains(cre_update *u, pgr_error *err) {
 
 /* ---- the step ---- */
 
+/* The first groups: whose pair, what was asked, the chain that was written of it. */
+static pgr_status show(const cre_update *u, pgr_error *err) {
+    size_t samples = u->t->o->grpo.samples, n = u->n_group * samples < SHOWN_MOST ? u->n_group * samples : SHOWN_MOST;
+    const psi_set *set = &u->t->set;
+    shown_sample list[SHOWN_MOST];
+    for (size_t i = 0; i < n; i++) {
+        const cre_group *g = &u->groups[i / samples];
+        const cre_chain *c = &g->chains[i % samples];
+        list[i] = (shown_sample){.user = set->users[set->user[g->pair]].id,
+                                 .prompt = psi_query(&set->pairs[g->pair]),
+                                 .completion = c->from->text.data ? c->from->text.data : "",
+                                 .reward = c->reward,
+                                 .advantage = c->advantage};
+    }
+    return run_show(u->r, list, n, err);
+}
+
 static pgr_status learn(cre_update *u, pgr_error *err) {
     text *t = u->t;
     const pgr_text_grpo *o = &t->o->grpo;
@@ -246,7 +263,8 @@ static pgr_status run_update(cre_update *u, pgr_error *err) {
     }
     choose_groups(u);
     PGR_TRY(list_chains(u, err));
-    return learn(u, err);
+    PGR_TRY(learn(u, err));
+    return run_shows(u->r) ? show(u, err) : PGR_OK;
 }
 
 pgr_status text_step_cre(void *ctx, train_run *r, metrics *m, pgr_error *err) {

@@ -24,6 +24,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.support.ui import Select
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 EVIL = ["<script>window.ran=1</script>", "\"><img src=x onerror=\"window.ran=2\">", "javascript:window.ran=3",
@@ -174,7 +175,7 @@ class Browser:
 
 # ---- what is looked at -------------------------------------------------------------------------------------------
 
-def judge(b, user, example=True):
+def judge(b, user, example=True, then=None):
     b.until("the form", lambda: b.label("Question"))
     if example:
         b.button("An example").click()
@@ -183,6 +184,8 @@ def judge(b, user, example=True):
     field.clear()
     field.send_keys(user)
     b.button("Judge").click()
+    if then:
+        then()
     b.says("The rubric, merged")
     b.says("Judged in")
 
@@ -223,12 +226,70 @@ def hostile_runs(folder, given):
             lines = [{"step": s, "loss": 1 / s, ALL_EVIL: s, "kind": ALL_EVIL} for s in (1, 2, 3)]
             lines += [{"step": 3, "evaluation": True, f"{ALL_EVIL}/own": .5, f"{ALL_EVIL}/stranger": .4},
                       {"step": 3, "sample": ALL_EVIL},
-                      {"step": 3, "samples": [{"prompt": ALL_EVIL, "completion": ALL_EVIL, "reward": 1,
-                                               "advantage": -1}]}]
+                      {"step": 3, "samples": [{"user": ALL_EVIL, "prompt": ALL_EVIL, "completion": ALL_EVIL,
+                                               "reward": 1, "advantage": -1},
+                                              {"user": "u", "prompt": "p", "completion": "plain", "reward": 2,
+                                               "advantage": 1}]}]
             (at / "metrics.jsonl").write_text("".join(json.dumps(x) + "\n" for x in lines))
             (at / "samples.jsonl").write_text(json.dumps({"step": 3, "history": ALL_EVIL, "parsed": True, "margin": 1,
                                                           "text": ALL_EVIL}) + "\n")
     return runs
+
+
+def check_samples(b):
+    """The table of samples by their text and by the sign of their advantage; hostile texts are found as texts."""
+    b.says("2 of 2 samples")
+    field = b.label("Samples with the text")
+    field.send_keys("onerror")
+    b.says("1 of 2 samples")
+    field.clear()
+    field.send_keys(EVIL[0])
+    b.says("1 of 2 samples")
+    field.clear()
+    field.send_keys(Keys.SPACE, Keys.BACKSPACE)
+    b.says("2 of 2 samples")
+    Select(b.label("Samples that are")).select_by_visible_text("better than their group")
+    b.says("1 of 2 samples")
+    Select(b.label("Samples that are")).select_by_visible_text("all")
+
+
+WATCH = """
+window.heads = [];
+new MutationObserver(() => {
+  const s = document.querySelector("main section[aria-label='The verdict']"), h = s && s.querySelector("h2");
+  if (h) window.heads.push([h.textContent, s.querySelectorAll(".card.provisional").length,
+                            s.querySelectorAll(".big, .card.best").length]);
+}).observe(document.querySelector("main"), {childList: true, subtree: true, characterData: true});
+"""
+
+
+def check_stream(b, server):
+    """Before the verdict there are provisional cards, more and more of them, and no score; with it they are gone.
+    Stopped in the middle, the server has nothing left to do."""
+    b.go(server.address + "/#verdict")
+    b.until("the form", lambda: b.label("Question"))
+    b.d.execute_script(WATCH)
+    judge(b, "marta")
+    heads = b.d.execute_script("return window.heads")
+    before = [h for h in heads if h[0].startswith("Judging")]
+    assert max(h[1] for h in before) >= 2, heads
+    assert all(h[2] == 0 for h in before), "a score stood beside provisional readings"
+    after = heads[len(before):]
+    assert after and all(h[1] == 0 and not h[0].startswith("Judging") for h in after), after
+    b.button("Judge").click()
+    b.until("a reading", lambda: b.d.find_elements(By.CSS_SELECTOR, ".card.provisional"))
+    b.button("Stop").click()
+    b.says("stopped")
+    b.until("an idle server", lambda: "pgenrm_queue_length 0" in server.ask("GET", "/metrics")[1].decode())
+
+
+def check_map(b):
+    """The table of similar users has the numbers of the map."""
+    for summary in b.d.find_elements(By.CSS_SELECTOR, "main summary"):
+        if "Prototypes" in summary.text:
+            summary.click()
+    b.until("the map", lambda: b.find("img.map").get_property("naturalWidth") > 0)
+    assert "similar users are marked" in b.find("img.map").get_attribute("alt")
 
 
 def check_injection(b, server):
@@ -260,6 +321,8 @@ def check_injection(b, server):
     for name in [r["name"] for r in json.loads(server.ask("GET", "/v1/runs")[1])["runs"] if "onerror" in r["name"]]:
         b.d.execute_script("location.hash = arguments[0]", "runs/" + urllib.parse.quote(name, safe=""))
         b.says("As a table" if "train" in name else "Calibration and agreement")
+        if "train" in name:
+            check_samples(b)
         for summary in b.d.find_elements(By.TAG_NAME, "summary"):
             b.d.execute_script("arguments[0].click()", summary)
     for address in ("/#runs/" + urllib.parse.quote(ALL_EVIL, safe=""), "/#" + urllib.parse.quote(EVIL[0]),
@@ -391,6 +454,14 @@ def main():
             serious.extend(b.axe(axe, name))
         b.screen(1280, 900, False)
 
+    def provisional():
+        """A picture of what comes before the verdict, where it is slow enough for that."""
+        b.until("readings", lambda: len(b.d.find_elements(By.CSS_SELECTOR, ".card.provisional")) >= 2)
+        if axe and "No verdict yet" in b.find("main").text:
+            serious.extend(b.axe(axe, "before the verdict"))
+        if a.pictures and "No verdict yet" in b.find("main").text:
+            b.picture(a.pictures / "provisional.png", 700, "main section h2")
+
     try:
         b.go(server.address + "/")
         b.says("Which answer would this user prefer")
@@ -401,7 +472,15 @@ def main():
         time.sleep(1)
         print(f"again, with what the browser kept: {b.paint():.0f} ms, {b.bytes_sent()} bytes")
 
-        judge(b, "marta")
+        check_stream(b, server)
+        b.go(server.address + "/#verdict")
+        b.until("the form", lambda: b.label("Question"))
+        b.find("main form details summary").click()
+        b.label("of similar users (pro)").send_keys("3")
+        b.label("Seconds").clear()
+        b.label("Seconds").send_keys("300")
+        judge(b, "marta", then=provisional)
+        check_map(b)
         look("verdict", top="main section h2", height=1250)
         look("verdict-dark", dark=True, top="main section h2", height=700)
         look("verdict-phone", width=390, height=1700)
@@ -420,6 +499,8 @@ def main():
             b.d.execute_script("location.hash = arguments[0]", "runs/" + urllib.parse.quote(of[0], safe=""))
             b.says("As a table")
             look(name, dark=dark)
+            if kind == "train" and "samples" in b.find("main").text:
+                look("samples", top="main .row", height=600)
             if len(of) > 1:
                 b.d.execute_script("location.hash = arguments[0]",
                                    "runs/" + "&".join(urllib.parse.quote(n, safe="") for n in of[:2]))

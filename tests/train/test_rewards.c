@@ -3,6 +3,8 @@
  * bits whatever interrupts it, with the log-probabilities that it was drawn with. */
 #include "train_fixture.h"
 
+#include <sqlite3.h>
+
 #include "train/rollout.h"
 
 #define CHOICES PGR_SOURCE_DIR "/examples/choices.jsonl"
@@ -128,13 +130,48 @@ static void test_dpo(void **state) {
 
 static double worst_difference;
 
+static size_t n_shown; /* samples with their advantages */
+
+/* In a group the greater reward has the greater advantage. */
+static void look_at_samples(const json_t *list, size_t group) {
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const json_t *s = json_array_get(list, i), *first = json_array_get(list, i / group * group);
+        double d =
+            json_number_value(json_object_get(s, "reward")) - json_number_value(json_object_get(first, "reward"));
+        double a =
+            json_number_value(json_object_get(s, "advantage")) - json_number_value(json_object_get(first, "advantage"));
+        assert_true((d > 0) == (a > 0) && (d < 0) == (a < 0));
+        assert_true(json_is_string(json_object_get(s, "prompt")) && json_is_string(json_object_get(s, "completion")));
+        assert_true(json_string_length(json_object_get(s, "user")) > 0);
+        n_shown++;
+    }
+}
+
 static void watch_policy(void *ctx, const char *json, const char *text) {
     json_t *v = NULL;
     watch_step(ctx, json, text);
     assert_int_equal(json_parse(json, strlen(json), "step", 1, &v, NULL), PGR_OK);
     double d = json_number_value(json_object_get(v, "sampling/sampling_logp_difference/max"));
     worst_difference = fmax(worst_difference, d);
+    look_at_samples(json_object_get(v, "samples"), 3);
     json_decref(v);
+}
+
+static char BOARD[200];
+
+/* Steps and evaluations of a run in the database. */
+static int rows_of(const char *run) {
+    sqlite3 *d = NULL;
+    sqlite3_stmt *q = NULL;
+    assert_int_equal(sqlite3_open(BOARD, &d), SQLITE_OK);
+    assert_int_equal(sqlite3_prepare_v2(d, "SELECT count(*) FROM metrics WHERE run_name = ?1", -1, &q, NULL),
+                     SQLITE_OK);
+    sqlite3_bind_text(q, 1, run, -1, SQLITE_STATIC);
+    assert_int_equal(sqlite3_step(q), SQLITE_ROW);
+    int n = sqlite3_column_int(q, 0);
+    sqlite3_finalize(q);
+    sqlite3_close(d);
+    return n;
 }
 
 static pgr_status run_policy(const char *out, size_t stop_after, watched *w) {
@@ -152,6 +189,8 @@ static pgr_status run_policy(const char *out, size_t stop_after, watched *w) {
     o.train.steps = 4;
     o.train.batch = 2;
     o.train.lr = 1e-2;
+    o.train.sample_every = 2;
+    o.train.trackio = BOARD;
     o.train.pass_tokens = 600;
     o.train.resume = file_is_folder(out);
     *w = (watched){.stop_after = stop_after};
@@ -168,8 +207,11 @@ static pgr_status run_policy(const char *out, size_t stop_after, watched *w) {
 static void test_policy(void **state) {
     (void)state;
     watched w;
+    snprintf(BOARD, sizeof BOARD, "%s", path_of("board.db"));
+    n_shown = 0;
     assert_int_equal(run_policy(path_of("policy"), 0, &w), PGR_OK);
     assert_int_equal(w.n, 4);
+    assert_int_equal(n_shown, 2 * 2 * 3); /* at steps 2 and 4: two prompts, three answers each */
     assert_non_null(w.evaluation);
     assert_true(json_number_value(json_object_get(w.evaluation, "eval/prompts")) > 0);
     json_decref(w.evaluation);
@@ -181,6 +223,8 @@ static void test_policy(void **state) {
     assert_int_equal(w.n, 2);
     json_decref(w.evaluation);
     assert_true(same_bytes(path_of("policy/checkpoint-4/state.bin"), path_of("policy_halves/checkpoint-4/state.bin")));
+    assert_int_equal(rows_of("policy"), 5);        /* four steps, an evaluation */
+    assert_int_equal(rows_of("policy_halves"), 5); /* none twice */
 }
 
 int main(void) {

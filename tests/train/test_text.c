@@ -222,6 +222,30 @@ static void assert_gap(size_t step, double gap) {
 }
 
 /* The share of hard pairs rises from none to --hard-to; an interrupted run goes on to the same bits. */
+/* Chains that were learnt from, with what they were worth: n_line lines of `each`, those of one pair beside each other. */
+static void expect_samples(const char *path, size_t n_line, size_t each) {
+    buf text = {0};
+    size_t lines = 0;
+    assert_int_equal(file_read(path_of(path), &text, NULL), PGR_OK);
+    for (const char *at = text.data, *end; (end = strchr(at, '\n')); at = end + 1) {
+        json_t *v = NULL;
+        assert_int_equal(json_parse(at, (size_t)(end - at), "line", 1, &v, NULL), PGR_OK);
+        const json_t *list = json_object_get(v, "samples");
+        for (size_t i = 0; i < json_array_size(list); i++) {
+            const json_t *s = json_array_get(list, i);
+            assert_true(json_is_number(json_object_get(s, "reward"))
+                        && json_is_number(json_object_get(s, "advantage")));
+            assert_true(json_is_string(json_object_get(s, "completion")) && json_is_string(json_object_get(s, "user")));
+            assert_true(json_string_length(json_object_get(s, "prompt")) > 0);
+        }
+        if (list) assert_int_equal(json_array_size(list), each);
+        lines += list != NULL;
+        json_decref(v);
+    }
+    assert_int_equal(lines, n_line);
+    buf_free(&text);
+}
+
 static void test_hncl(void **state) {
     (void)state;
     double share[4], gap[4];
@@ -232,11 +256,13 @@ static void test_hncl(void **state) {
     o.train.batch = 1;
     o.grpo.samples = 4;
     o.eval_limit = 1;
+    o.train.sample_every = 2;
     assert_int_equal(run(&o, 1, &report), PGR_OK);
     assert_int_equal(metrics_of("hncl/metrics.jsonl", "hard_share", share, 4), 4);
     assert_true(share[0] == 0 && fabs(share[3] - 0.8) < 1e-9);
     assert_int_equal(metrics_of("hncl/metrics.jsonl", "sampling/sampling_logp_difference/max", gap, 4), 4);
     for (size_t i = 0; i < 4; i++) assert_gap(i + 1, gap[i]);
+    expect_samples("hncl/metrics.jsonl", 2, 2 * 4);
     watched w = {.stop_after = 2};
     o.train.out = path_of("hncl2");
     watch_run(&o.train, &w);

@@ -49,6 +49,10 @@ static inline void watch_step(void *ctx, const char *json, const char *text) {
         json_decref(v);
         return;
     }
+    if (json_object_get(v, "samples")) {
+        json_decref(v);
+        return;
+    }
     assert_true(w->n < 1000);
     w->reward[w->n] = json_number_value(json_object_get(v, "reward"));
     w->loss[w->n++] = json_number_value(json_object_get(v, "loss"));

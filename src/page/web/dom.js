@@ -6,7 +6,7 @@ var page = {views: {}};
 (function () {
 const ATTRIBUTES =
     new Set(("class id for type name value min max step rows list placeholder autocomplete role scope colspan open " +
-             "disabled checked tabindex title lang alt viewBox x y x1 x2 y1 y2 cx cy r text-anchor")
+             "disabled checked selected tabindex title lang alt viewBox x y x1 x2 y1 y2 cx cy r text-anchor")
                 .split(" "));
 
 function add(to, children) {

@@ -73,20 +73,62 @@ function steps(lines) {
 const folded = (text) =>
     page.el("details", {}, page.el("summary", {}, page.clip(String(text || ""), 60)), page.el("pre", {}, text));
 
+const SIGNS = {
+  "all": () => true,
+  "better than their group": (s) => s.advantage > 0,
+  "worse than their group": (s) => s.advantage < 0,
+  "no difference in the group": (s) => s.advantage === 0
+};
+const filter = {text: "", sign: "all"}; /* stays while a run is looked at again */
+
+const fits = (s) => SIGNS[filter.sign](s) &&
+    [s.user, s.prompt, s.completion].some(
+        (t) => typeof t === "string" && t.toLowerCase().includes(filter.text.toLowerCase()));
+
+function learntTable(rows) {
+  const found = rows.filter(fits);
+  return [
+    page.el("p", {role: "status"}, found.length + " of " + rows.length + " samples"),
+    page.table(
+        "What the last steps have learnt from, with rewards and advantages",
+        [
+          {title: "step", number: true, cell: (s) => s.step}, {title: "user", cell: (s) => s.user || "–"},
+          {title: "prompt", cell: (s) => folded(s.prompt)}, {title: "completion", cell: (s) => folded(s.completion)},
+          {title: "reward", number: true, cell: (s) => page.number(s.reward, 3)},
+          {title: "advantage", number: true, cell: (s) => page.number(s.advantage, 2)}
+        ],
+        found.slice(0, 64))
+  ];
+}
+
+function learnt(lines) {
+  const rows =
+      lines.flatMap((l) => (Array.isArray(l.samples) ? l.samples.map((s) => Object.assign({step: l.step}, s)) : []))
+          .reverse();
+  if (!rows.length) return null;
+  const table = page.el("div", {}, learntTable(rows)), text = page.el("input", {type: "search", class: "wide"});
+  const sign = page.el(
+      "select", {},
+      Object.keys(SIGNS).map((name) => page.el("option", {value: name, selected: name === filter.sign}, name)));
+  text.value = filter.text;
+  const take = () => {
+    Object.assign(filter, {text: text.value, sign: sign.value});
+    page.fill(table, learntTable(rows));
+  };
+  page.on(text, "input", take);
+  page.on(sign, "change", take);
+  return [
+    page.el(
+        "div", {class: "row"}, page.el("div", {}, page.field("Samples with the text", text)),
+        page.el("div", {}, page.field("Samples that are", sign))),
+    table
+  ];
+}
+
 function samples(lines, written) {
   const out = [];
-  const rows =
-      lines.flatMap((l) => (Array.isArray(l.samples) ? l.samples.map((s) => Object.assign({step: l.step}, s)) : []));
-  if (rows.length)
-    out.push(page.table(
-        "Samples of the last steps, with their advantages",
-        [
-          {title: "step", number: true, cell: (s) => s.step}, {title: "prompt", cell: (s) => folded(s.prompt)},
-          {title: "completion", cell: (s) => folded(s.completion)},
-          {title: "reward", number: true, cell: (s) => page.number(s.reward, 3)},
-          {title: "advantage", number: true, cell: (s) => page.number(s.advantage, 3)}
-        ],
-        rows.slice(-64).reverse()));
+  const table = learnt(lines);
+  if (table) out.push(table);
   const told = lines.filter((l) => typeof l.sample === "string").slice(-8).reverse();
   for (const s of told) out.push(page.el("p", {class: "note"}, "after step " + s.step), page.el("pre", {}, s.sample));
   if (written.length)
@@ -139,7 +181,8 @@ page.showTrain = async (run, box) => {
         rest = whole.slice(cut);
         const news = page.lines(whole.slice(0, cut));
         lines = lines.concat(news);
-        if (news.length && body.isConnected && !body.querySelector("details[open]")) draw();
+        const used = body.querySelector("details[open]") || body.contains(document.activeElement);
+        if (news.length && body.isConnected && !used) draw();
       }
     } catch (e) {
       page.tell(e.message);

@@ -83,8 +83,8 @@ typedef struct pgr_train_options {
     double save_minutes;  /* between checkpoints */
     size_t sample_every;  /* steps between samples of what the model reads, and of what is learnt from with rewards and
                            * advantages; 0, or a stage that has none: none */
-    const char *trackio;  /* the metrics, too, as a database of Trackio: FILE.db, or the name of a project of its folder;
-                           * NULL: none */
+    const char *trackio;  /* the metrics, too, as a database of Trackio: FILE.db, or the name of a project of its
+                           * folder; NULL: none */
     uint64_t seed;
     pgr_ranks *ranks;     /* processes that make this run together; NULL: this one alone */
     pgr_watch watch;      /* after *cancel a checkpoint is written and the call returns PGR_E_CANCELLED */

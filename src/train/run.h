@@ -93,7 +93,8 @@ typedef struct shown_sample {
     double reward, advantage;
 } shown_sample;
 
-bool run_shows(const train_run *r); /* the step at hand is one whose samples are shown: every sample_every, and the last */
+/* The step at hand is one whose samples are shown: every sample_every, and the last. */
+bool run_shows(const train_run *r);
 /* For the page's table: the first SHOWN_MOST of n, texts shortened. */
 pgr_status run_show(train_run *r, const shown_sample *list, size_t n, pgr_error *err);
 

@@ -1,4 +1,5 @@
-/* trackio.c - see trackio.h. A row's log_id is the run's name and the byte of the metrics file where its line begins. */
+/* trackio.c - see trackio.h. A row's log_id is the run's name and the byte of the metrics file where its line
+ * begins. */
 #include "train/trackio.h"
 
 #include <errno.h>

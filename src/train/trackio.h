@@ -1,6 +1,6 @@
 /* trackio.h - a run's metrics in a database of Trackio (SQLite), so that its dashboard shows them. The metrics file is
  * what counts: of every whole line that has numbers the database has one row, and none besides, however often a run was
- * interrupted. docs/training.md, "Metrics". */
+ * interrupted. docs/training.md, "A run". */
 #ifndef PGR_TRAIN_TRACKIO_H
 #define PGR_TRAIN_TRACKIO_H
 

@@ -457,10 +457,10 @@ def main():
     def provisional():
         """A picture of what comes before the verdict, where it is slow enough for that."""
         b.until("readings", lambda: len(b.d.find_elements(By.CSS_SELECTOR, ".card.provisional")) >= 2)
-        if axe and "No verdict yet" in b.find("main").text:
-            serious.extend(b.axe(axe, "before the verdict"))
         if a.pictures and "No verdict yet" in b.find("main").text:
             b.picture(a.pictures / "provisional.png", 700, "main section h2")
+        if axe and "No verdict yet" in b.find("main").text:
+            serious.extend(b.axe(axe, "before the verdict"))
 
     try:
         b.go(server.address + "/")

@@ -222,7 +222,7 @@ static void assert_gap(size_t step, double gap) {
 }
 
 /* The share of hard pairs rises from none to --hard-to; an interrupted run goes on to the same bits. */
-/* Chains that were learnt from, with what they were worth: n_line lines of `each`, those of one pair beside each other. */
+/* Chains that were learnt from, with what they were worth: n_line lines of `each`. */
 static void expect_samples(const char *path, size_t n_line, size_t each) {
     buf text = {0};
     size_t lines = 0;

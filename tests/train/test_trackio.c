@@ -1,5 +1,5 @@
-/* Metrics in a database of Trackio: a row for each line with numbers, and none twice however a run was interrupted; what
- * a kill leaves can be read; what is not ours to overwrite stays. */
+/* Metrics in a database of Trackio: a row for each line with numbers, and none twice however a run was interrupted;
+ * what a kill leaves can be read; what is not ours to overwrite stays. */
 #include "../base/faults.h"
 
 #include <math.h>

@@ -1,14 +1,17 @@
 #!/usr/bin/env python3
-"""scale_users.py [--users 10000,100000,1000000] [--pairs 2]: what a user costs, and what each thing that is done for
-one costs, as the number of made users (bench/store_made.py) grows: bytes on the disk; loading a user (bench_store); and
-by a server on that store, one call after the other: feedback, showing a user (the least of 100, the median in
-brackets), forgetting one. Times are wall clocks."""
+"""scale_users.py [--users 10000,100000,1000000,10000000] [--pairs 2] [--folder DIR]: what a user costs, and what each
+thing that is done for one costs, as the number of made users (bench/store_made.py) grows: making them; bytes on the
+disk; loading a user (bench_store); importing 1,000 more with 2 pairs each; opening the store; forgetting one by the
+command; and by a server on that store, one call after the other: feedback, showing a user, forgetting one (the least of
+--calls, the median in brackets). Times are wall clocks; of a command also the processor's time, which other work on the
+machine touches less. Ten million need 16 GB of room."""
 import argparse
 import http.client
 import json
 import os
 import pathlib
 import re
+import resource
 import statistics
 import subprocess
 import sys
@@ -51,6 +54,23 @@ def timed(connection, method, path, body=None):
     return 1000 * (time.monotonic() - begin)
 
 
+def command(args, **more):
+    """Milliseconds by the clock and of the processor."""
+    before, begin = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
+    subprocess.run(args, check=True, stdout=subprocess.DEVNULL, **more)
+    took, after = time.monotonic() - begin, resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return f"{1000 * took:.0f} ms ({1000 * cpu:.0f} of the processor)"
+
+
+def more_users(n, n_pair):
+    rows = [{"user_id": f"more{u}", "context": [{"role": "user", "content": f"Which {i}?"}],
+             "chosen": {"role": "assistant", "content": f"This {u} {i} " + "x" * 200},
+             "rejected": {"role": "assistant", "content": "That " + "y" * 200}}
+            for u in range(n) for i in range(n_pair)]
+    return "".join(json.dumps(r) + "\n" for r in rows)
+
+
 def spread(ms):
     """The least, which other work on the machine has not touched, and the median."""
     return f"{min(ms):.2f} ({statistics.median(ms):.2f})"
@@ -58,26 +78,35 @@ def spread(ms):
 
 def measure(pgenrm, n_user, n_pair, calls, folder):
     store = f"{folder}/{n_user}.db"
-    subprocess.run([sys.executable, ROOT / "bench/store_made.py", store, "--users", str(n_user), "--pairs", str(n_pair),
-                    "--pgenrm", pgenrm], check=True, stdout=subprocess.DEVNULL)
+    there = os.path.exists(store)
+    made = "before" if there else command([sys.executable, ROOT / "bench/store_made.py", store, "--users", str(n_user),
+                                           "--pairs", str(n_pair), "--pgenrm", pgenrm])
     size = os.path.getsize(store)
+    print(f"{n_user:9} users: made {made}: {size / 2**20:.1f} MiB, {size / n_user:.0f} bytes a user", flush=True)
     step = max(1, n_user // 1000)
     ids = "".join(f"user{i}\n" for i in range(0, n_user, step))
     loads = subprocess.run([ROOT / "build/bench_store", store], input=ids, text=True, check=True,
                            stdout=subprocess.PIPE).stdout
+    load = float(re.search(r"median ([0-9.]+) ms", loads).group(1))
+    opened = command([pgenrm, "user", "show", "--store", store, "user7"])
+    imported = command([pgenrm, "user", "import", "-q", "--store", store, "-"], text=True,
+                       input=more_users(1000, n_pair))
+    gone = command([pgenrm, "user", "forget", "--store", store, "more7"])
+    print(f"          load {load:.3f} ms, `user show` {opened}, import of 1,000 {imported}, `user forget` {gone}",
+          flush=True)
     server, port = start(pgenrm, store)
     c = http.client.HTTPConnection("127.0.0.1", port, timeout=600)
     who = [f"user{(i * 7919) % n_user}" for i in range(calls)]
     tell = [timed(c, "POST", "/v1/personal/feedback", {"user": u, "query": "Which?", "chosen": f"This {i}",
                                                        "rejected": "That"}) for i, u in enumerate(who)]
     show = [timed(c, "GET", f"/v1/personal/users/{u}") for u in who]
-    forget = timed(c, "DELETE", f"/v1/personal/users/{who[0]}")
+    forget = [timed(c, "DELETE", f"/v1/personal/users/{u}") for u in dict.fromkeys(who[:20])]
     server.terminate()
     server.communicate()
-    os.unlink(store)
-    load = float(re.search(r"median ([0-9.]+) ms", loads).group(1))
-    print(f"{n_user:9} users: {size / 2**20:8.1f} MiB, {size / n_user:6.0f} bytes a user; load {load:.3f} ms, "
-          f"show {spread(show)} ms, feedback {spread(tell)} ms, forget {forget:.0f} ms", flush=True)
+    if not there:
+        os.unlink(store)
+    print(f"          served: show {spread(show)} ms, feedback {spread(tell)} ms, forget {spread(forget)} ms",
+          flush=True)
 
 
 def main():
@@ -85,11 +114,12 @@ def main():
     p.add_argument("--users", default="10000,100000,1000000")
     p.add_argument("--pairs", type=int, default=2)
     p.add_argument("--calls", type=int, default=100)
+    p.add_argument("--folder", help="where the stores N.db are made; one that is there is used and stays")
     p.add_argument("--pgenrm", default=str(ROOT / "build" / "pgenrm"))
     args = p.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as temporary:
         for n in args.users.split(","):
-            measure(args.pgenrm, int(n), args.pairs, args.calls, folder)
+            measure(args.pgenrm, int(n), args.pairs, args.calls, args.folder or temporary)
     return 0
 
 

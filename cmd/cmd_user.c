@@ -1,4 +1,4 @@
-/* cmd_user.c - `pgenrm user import|add|list|show|export|forget`: the users of a store. */
+/* cmd_user.c - `pgenrm user import|add|list|show|export|forget|vacuum`: the users of a store. */
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -288,6 +288,26 @@ static int run_forget(const command *self, int argc, char **argv) {
     return status;
 }
 
+/* ---- vacuum ---- */
+
+static int run_vacuum(const command *self, int argc, char **argv) {
+    user_run r;
+    int status = parse(self, argc, argv, 0, 0, "no operands", &r);
+    if (status != ARGS_RUN) return status;
+    pgr_store *s = NULL;
+    status = open_store(r.store, PGR_STORE_WRITE, &s);
+    if (status != EXIT_DONE) return status;
+    pgr_error err = {0};
+    if (pgr_store_rewrite(s, &err) != PGR_OK)
+        status = complain_error(&err);
+    else if (r.common.json)
+        printf("{\"rewritten\":true}\n");
+    else
+        printf("rewritten: %s\n", pgr_store_path(s));
+    pgr_store_close(s);
+    return status;
+}
+
 /* ---- the commands ---- */
 
 static const option_row IMPORT_OPTIONS[] = {
@@ -388,15 +408,26 @@ static const command FORGET = {
     .name = "user forget",
     .operands = "ID...",
     .summary = "remove users and all that was computed of them",
-    .about = "Pairs, vectors and analyses go too, and the file is rewritten so that no bytes of them stay in it.",
+    .about = "Pairs, vectors and analyses go too, and no bytes of them stay in the file and its log. Where another "
+             "program is reading so that the bytes have to wait, it says so and ends with status 1.",
     .example = "pgenrm user forget ann",
     .options = STORE_OPTIONS,
     .without = ARGS_NO_COMPUTING,
     .run = run_forget,
 };
+static const command VACUUM = {
+    .name = "user vacuum",
+    .summary = "rewrite the store: forgotten users' room goes back to the disk",
+    .about = "Also where another program has written into the file, so that what it left is gone. Others wait as long "
+             "as it takes; of a file it needs the room of a second one for that time.",
+    .example = "pgenrm user vacuum",
+    .options = STORE_OPTIONS,
+    .without = ARGS_NO_COMPUTING,
+    .run = run_vacuum,
+};
 
 static int run(const command *self, int argc, char **argv) {
-    static const command *const parts[] = {&IMPORT, &ADD, &LIST, &SHOW, &EXPORT, &FORGET, NULL};
+    static const command *const parts[] = {&IMPORT, &ADD, &LIST, &SHOW, &EXPORT, &FORGET, &VACUUM, NULL};
     return args_dispatch(self, parts, argc, argv);
 }
 

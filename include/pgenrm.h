@@ -224,15 +224,22 @@ typedef bool (*pgr_write_fn)(void *ctx, const char *text, size_t n);
 pgr_status pgr_user_export(pgr_store *store, const char *id, pgr_user_form form, pgr_write_fn fn, void *ctx,
                            pgr_error *err);
 
-/* Forgets n users: their rows, pairs, vectors and analyses, and then their bytes in the file, which is rewritten
- * (PostgreSQL: their space is given back to be written over). All of them or none (PGR_E_ARG, one of them is not
- * there). PGR_E_IO with "forgotten users' rows are gone": the bytes go when the store is next opened for writing. */
+/* Forgets n users: their rows, pairs, vectors and analyses, and then their bytes in the file and its log (PostgreSQL:
+ * their space is given back to be written over). All of them or none (PGR_E_ARG, one of them is not there). PGR_E_IO
+ * with "forgotten users' rows are gone": a reader is in the way, so the bytes are still there; they go with the next
+ * change by this handle, or when the store is next opened for writing. The first time in a file of an earlier version
+ * (docs/users.md) all of it is rewritten. */
 pgr_status pgr_user_forget(pgr_store *store, const char *const *ids, size_t n, pgr_error *err);
 
 /* Forgets the pairs of a user with this question (the last turn) and these responses, as pgr_user_forget does users;
  * *n (may be NULL): how many they were. PGR_E_ARG where there is no such user. */
 pgr_status pgr_user_forget_pair(pgr_store *store, const char *id, const char *query, const char *chosen,
                                 const char *rejected, size_t *n, pgr_error *err);
+
+/* Rewrites the file from what its tables hold: the room of forgotten users is given back to the disk. Needed where
+ * another program than this library has written into it, so that what it left is not there any more. Takes as long as
+ * the file is large, and others wait. (PostgreSQL: VACUUM FULL of the tables, by their owner.) */
+pgr_status pgr_store_rewrite(pgr_store *store, pgr_error *err);
 
 /* A request that names its user and brings no history gets the history that the store has of him, and criteria and
  * demographics where it brings none. Left out: pairs of the splits "test" and "val", and the pair that is asked about.

@@ -85,6 +85,13 @@ static bool find_user(job *j) {
     return there;
 }
 
+/* The rows are gone. why: their bytes are not yet, as a reader holds the store: that is 202, and said. */
+static void reply_erased(job *j, json_t *out, const pgr_error *why) {
+    json_give(&out, "erased", json_boolean(!why));
+    if (why) json_give(&out, "note", json_string(why->message));
+    call_reply_json(j->call, why ? 202 : 200, out);
+}
+
 static void forget_pair(job *j) {
     json_t *pair = NULL;
     size_t n = 0;
@@ -96,10 +103,10 @@ static void forget_pair(job *j) {
                                  json_string_value(json_object_get(pair, "chosen")),
                                  json_string_value(json_object_get(pair, "rejected")), &n, &err);
     json_decref(pair);
-    if (s != PGR_OK && !(s == PGR_E_IO && n > 0)) /* their bytes go later: a reader holds the store */
-        call_fail_error(j->call, &err);
+    if (s == PGR_OK || (s == PGR_E_IO && n > 0))
+        reply_erased(j, json_pack("{s:s,s:I}", "user", j->user, "removed", (json_int_t)n), s == PGR_OK ? NULL : &err);
     else
-        call_reply_json(j->call, 200, json_pack("{s:s,s:I}", "user", j->user, "removed", (json_int_t)n));
+        fail_job(j, &err);
 }
 
 static void show_user(job *j) {
@@ -114,19 +121,16 @@ static void show_user(job *j) {
     call_fail_error(j->call, &err);
 }
 
-/* Where a reader holds the store the rows are gone and their bytes go later: forgotten is what he is. */
 static void forget_user(job *j) {
     pgr_error err;
     bool there = false;
     const char *ids[] = {j->user};
     if (!find_user(j)) return;
     pgr_status s = pgr_user_forget(j->clerk->store, ids, 1, &err);
-    if (s == PGR_E_IO && store_has_user(j->clerk->store, j->user, &there, NULL) == PGR_OK && !there) {
-        call_reply_json(j->call, 200, json_pack("{s:s,s:b,s:s}", "user", j->user, "forgotten", 1, "note", err.message));
-        return;
-    }
-    if (s == PGR_OK)
-        call_reply_json(j->call, 200, json_pack("{s:s,s:b}", "user", j->user, "forgotten", 1));
+    bool gone =
+        s == PGR_OK || (s == PGR_E_IO && store_has_user(j->clerk->store, j->user, &there, NULL) == PGR_OK && !there);
+    if (gone)
+        reply_erased(j, json_pack("{s:s,s:b}", "user", j->user, "forgotten", 1), s == PGR_OK ? NULL : &err);
     else
         fail_job(j, &err);
 }

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "user/store_parts.h"
 
 /* ---- statements -------------------------------------------------------------------------------------------------- */
 
@@ -106,10 +107,12 @@ pgr_status store_begin_user(store *s, pgr_error *err) {
 pgr_status store_commit(store *s, pgr_error *err) {
     PGR_ASSERT(s->batch);
     pgr_status status = s->ops->commit(s, err);
-    if (status == PGR_OK)
+    if (status == PGR_OK) {
         s->batch = false;
-    else
+        store_scrub_late(s);
+    } else {
         store_rollback(s);
+    }
     return status;
 }
 

@@ -85,7 +85,8 @@ typedef struct sql_ops {
     pgr_status (*fail_bare)(pgr_store *s, pgr_error *err); /* there are none, and none are to be made */
     pgr_status (*before_tables)(pgr_store *s, pgr_error *err);
     pgr_status (*make_tables)(pgr_store *s, int64_t version, pgr_error *err); /* from version - 1, in a transaction */
-    pgr_status (*erase)(pgr_store *s, pgr_error *err); /* what deleted rows left; PGR_E_IO where that must wait */
+    /* What deleted rows left; PGR_E_IO where that must wait. whole: all tables are rewritten, too. */
+    pgr_status (*erase)(pgr_store *s, bool whole, pgr_error *err);
 
     pgr_status (*begin)(pgr_store *s, bool many /* users' rows */, pgr_error *err);
     pgr_status (*commit)(pgr_store *s, pgr_error *err);
@@ -109,6 +110,7 @@ struct pgr_store { /* a database's own begins with it */
     bool opened;        /* damage found from then on is no fault of what is being read in */
     bool batch;         /* between begin and commit */
     bool conflict;      /* the last error was another program's doing: the same may work when it is done again */
+    bool owing;         /* bytes of deleted rows are to be erased yet: a reader was in the way */
     bool full;          /* the last transaction failed for want of room on the disk */
     size_t changed;     /* rows, by the last statement that was run to its end */
     struct known_user {

@@ -476,14 +476,16 @@ static pgr_status make_tables(pgr_store *s, int64_t version, pgr_error *err) {
 }
 
 /* The space of deleted rows may be used again; that is all that can be done without keeping every other program out
- * (docs/users.md). */
-static pgr_status erase(pgr_store *s, pgr_error *err) {
+ * (docs/users.md), as rewriting the tables does. */
+static pgr_status erase(pgr_store *s, bool whole, pgr_error *err) {
+    const char *text = whole ? "VACUUM FULL users, pairs, vectors, analyses" : "VACUUM users, pairs, vectors, analyses";
     pgr_error why = {0};
     PGR_TRY(reach(of(s), err));
-    if (script(s, "VACUUM users, pairs, vectors, analyses", &why) == PGR_OK) return PGR_OK;
+    if (script(s, text, &why) == PGR_OK) return PGR_OK;
+    if (whole) return fail(err, PGR_E_IO, "%.300s", why.message);
     return fail(err, PGR_E_IO,
-                "%.300s; forgotten users' rows are gone, their space is given back when the store is next opened for "
-                "writing",
+                "%.300s; forgotten users' rows are gone, their space is given back with the next change, or when the "
+                "store is next opened for writing",
                 why.message);
 }
 

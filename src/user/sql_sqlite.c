@@ -8,6 +8,7 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "user/sql.h"
+#include "user/sqlite_pages.h"
 #include "user/store_parts.h"
 
 enum { APPLICATION_ID = 0x50475552 }; /* "PGUR": whose database it is */
@@ -15,6 +16,7 @@ enum { APPLICATION_ID = 0x50475552 }; /* "PGUR": whose database it is */
 typedef struct sqlite_store {
     pgr_store base;
     sqlite3 *db;
+    const char *layer;             /* between SQLite and the file; NULL: not taken yet */
     sqlite3_stmt *prepared[SQL_N]; /* NULL until it is used */
 } sqlite_store;
 
@@ -201,9 +203,9 @@ static pgr_status make_tables(pgr_store *s, int64_t version, pgr_error *err) {
 }
 
 /* ---- what deleted rows leave -------------------------------------------------------------------------------------
- * Overwriting deleted rows (secure_delete) is not enough: a row that SQLite once moved between pages leaves a copy in
- * the unused part of a page. So the file is rewritten from what its tables hold (VACUUM), and the log, which has older
- * pages, is emptied before and after. */
+ * Deleted rows are overwritten where they lie (secure_delete), and unused parts of pages, where copies of rows are that
+ * SQLite once moved, are overwritten on the way to the file (sqlite_pages.h). What remains is the log, which has older
+ * pages: it is emptied. A file that was written in another way is rewritten first, from what its tables hold. */
 
 /* The log's pages go into the file and the log is cut to nothing; that needs all readers to let go of it. */
 static pgr_status empty_log(pgr_store *s, pgr_error *err) {
@@ -212,15 +214,20 @@ static pgr_status empty_log(pgr_store *s, pgr_error *err) {
     if (!busy) return PGR_OK;
     return fail(
         err, PGR_E_IO,
-        "%s: another program is reading the store: forgotten users' rows are gone, their bytes go when the store is "
-        "next opened for writing",
+        "%s: another program is reading the store: forgotten users' rows are gone, their bytes go with the next "
+        "change, or when the store is next opened for writing",
         s->path);
 }
 
-static pgr_status erase(pgr_store *s, pgr_error *err) {
+static pgr_status erase(pgr_store *s, bool whole, pgr_error *err) {
+    int64_t mapped = 0;
     PGR_TRY(empty_log(s, err));
-    PGR_TRY(script(s, "VACUUM", err));
-    return empty_log(s, err);
+    PGR_TRY(ask(s, "PRAGMA auto_vacuum", &mapped, err)); /* such a file's pages cannot be told apart */
+    if (whole || mapped) {
+        PGR_TRY(script(s, "VACUUM", err));
+        PGR_TRY(empty_log(s, err));
+    }
+    return script(s, "PRAGMA shrink_memory", err); /* pages in memory have what the file's have no more */
 }
 
 /* ---- opening ----------------------------------------------------------------------------------------------------- */
@@ -240,6 +247,7 @@ static pgr_status read_only(pgr_store *s, pgr_error *err) {
 static void close_store(pgr_store *s) {
     for (size_t i = 0; i < SQL_N; i++) sqlite3_finalize(of(s)->prepared[i]);
     sqlite3_close(of(s)->db);
+    if (of(s)->layer) sqlite_pages_drop();
     mem_free(s);
 }
 
@@ -286,14 +294,20 @@ static pgr_status open_file(pgr_store *s, pgr_store_mode mode, pgr_error *err) {
     if (mode == PGR_STORE_CREATE) PGR_TRY(make_folders(path, err));
     if (mode != PGR_STORE_CREATE && !file_exists(path)) return fail(err, PGR_E_IO, "%s: " STORE_NONE_YET, path);
     int create = mode == PGR_STORE_CREATE ? SQLITE_OPEN_CREATE : 0;
-    int rc = sqlite3_open_v2(path, &of(s)->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | create, NULL);
+    of(s)->layer = sqlite_pages_take();
+    if (!of(s)->layer) return fail(err, PGR_E_IO, "%s: SQLite did not take a layer below it", path);
+    int rc = sqlite3_open_v2(path, &of(s)->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | create, of(s)->layer);
     if (rc != SQLITE_OK) return fail_sqlite(s, rc, err);
     set_patience(s);
     sqlite3_extended_result_codes(of(s)->db, 1);
+    char most[60];
+    snprintf(most, sizeof most, "PRAGMA max_page_count = %d", SQLITE_PAGES_MOST);
+    PGR_TRY(script(s, most, err));
     /* Deleted content is overwritten; 64 MiB of pages in memory and between checkpoints of the log. */
     return script(s,
                   "PRAGMA foreign_keys = ON; PRAGMA secure_delete = ON; PRAGMA synchronous = NORMAL;"
-                  "PRAGMA cache_size = -65536; PRAGMA wal_autocheckpoint = 16384; PRAGMA trusted_schema = OFF",
+                  "PRAGMA cache_size = -65536; PRAGMA wal_autocheckpoint = 16384; PRAGMA trusted_schema = OFF;"
+                  "PRAGMA auto_vacuum = NONE",
                   err);
 }
 

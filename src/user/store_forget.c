@@ -1,21 +1,49 @@
 /* store_forget.c - forgetting users and single pairs: the rows, and then what they left behind. That this is still to
- * be done is noted in the transaction that deletes, and done at the next opening for writing if the program is killed
- * in between. */
+ * be done is noted in the transaction that deletes: what a reader or a kill is in the way of is done with the next
+ * change, or at the next opening for writing. */
 #include <string.h>
 
 #include "user/sql.h"
 #include "user/store_parts.h"
 
-#define SCRUB "scrub"
+/* Chores: bytes of deleted rows are to be erased; and the file has to be rewritten before that can be done by pages. */
+#define SCRUB   "scrub"
+#define REWRITE "rewrite"
+
+static pgr_status is_chore(pgr_store *s, const char *name, bool *is, pgr_error *err) {
+    pgr_status status = sql_run(s, SQL_CHORE_IS, is, err, "t", name);
+    sql_end(s, SQL_CHORE_IS);
+    return status;
+}
+
+static pgr_status erase(pgr_store *s, bool whole, pgr_error *err) {
+    PGR_TRY(s->ops->erase(s, whole, err));
+    if (whole) PGR_TRY(sql_do(s, SQL_CHORE_DONE, err, "t", REWRITE));
+    return sql_do(s, SQL_CHORE_DONE, err, "t", SCRUB);
+}
 
 pgr_status store_scrub(pgr_store *s, pgr_error *err) {
-    bool wanted = false;
-    pgr_status status = sql_run(s, SQL_CHORE_IS, &wanted, err, "t", SCRUB);
-    sql_end(s, SQL_CHORE_IS);
-    PGR_TRY(status);
+    bool wanted = false, whole = false;
+    PGR_TRY(is_chore(s, SCRUB, &wanted, err));
+    s->owing = wanted;
     if (!wanted) return PGR_OK;
-    PGR_TRY(s->ops->erase(s, err));
-    return sql_do(s, SQL_CHORE_DONE, err, "t", SCRUB);
+    PGR_TRY(is_chore(s, REWRITE, &whole, err));
+    PGR_TRY(erase(s, whole, err));
+    s->owing = false;
+    return PGR_OK;
+}
+
+void store_scrub_late(pgr_store *s) {
+    int patience = s->patience_ms;
+    if (!s->owing) return;
+    store_set_patience(s, 0);
+    store_scrub(s, NULL);
+    store_set_patience(s, patience);
+}
+
+pgr_status pgr_store_rewrite(pgr_store *s, pgr_error *err) {
+    if (!s) return fail(err, PGR_E_ARG, "pgr_store_rewrite: found NULL, expected a store");
+    return erase(s, true, err);
 }
 
 static pgr_status drop_user(pgr_store *s, const char *id, pgr_error *err) {
@@ -62,8 +90,9 @@ static pgr_status drop_pairs(pgr_store *s, const stored_user *u, const char *que
         status = sql_do(s, SQL_PAIR_DROP, err, "i", u->pair_keys[i]);
         *n += s->changed > 0;
     }
-    if (status == PGR_OK) return store_commit(s, err);
+    if (status == PGR_OK) status = store_commit(s, err);
     store_rollback(s);
+    if (status != PGR_OK) *n = 0; /* nothing was done */
     return status;
 }
 

@@ -9,8 +9,10 @@ enum { STORE_PATIENCE_MS = 10000, STORE_TRIES = 5 /* where other programs are in
 
 /* Brings the tables to the version of this program, in one transaction (store_schema.c). */
 pgr_status store_migrate(pgr_store *s, bool create, pgr_error *err);
-/* Removes what deleted rows left behind if that is still to be done (store_forget.c). */
+/* Removes what deleted rows left behind if that is still to be done; and the same without waiting, where a reader was
+ * in the way before (store_forget.c). */
 pgr_status store_scrub(pgr_store *s, pgr_error *err);
+void store_scrub_late(pgr_store *s);
 
 /* What makes tables of a version, counted from 1, from those of the version before, in each database's own SQL. */
 typedef struct store_tables_of {

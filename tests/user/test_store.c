@@ -349,16 +349,17 @@ static void test_older_version(void **state) {
     assert_int_equal(store_get_analysis(s, u.pair_keys[0], "m", &a, &text, NULL), PGR_OK);
     arena_free(&a);
     pgr_store_close(s);
-    assert_int_equal(ask_sql(path, "PRAGMA user_version"), 3);
+    assert_int_equal(ask_sql(path, "PRAGMA user_version"), 4);
+    assert_int_equal(count_in(path, "chores", "name = 'rewrite'"), 1); /* with the first user who is forgotten */
     assert_int_equal(ask_sql(path, "SELECT count(*) FROM vectors"), 0);
 }
 
 static void test_other_files(void **state) {
     (void)state;
     const char *path = path_of("new.db");
-    run_sql(path, VERSION_1 "PRAGMA user_version = 4");
+    run_sql(path, VERSION_1 "PRAGMA user_version = 5");
     assert_refused(path, PGR_STORE_CREATE, PGR_E_UNSUPPORTED,
-                   "found version 4 of the store, expected at most 3: a newer pgenrm wrote it");
+                   "found version 5 of the store, expected at most 4: a newer pgenrm wrote it");
     run_sql(path_of("other.db"), "CREATE TABLE t(x)");
     assert_refused(path_of("other.db"), PGR_STORE_CREATE, PGR_E_FORMAT,
                    "found an SQLite database of another program, expected a store of users");
@@ -551,10 +552,10 @@ static void test_other_schemas(void **state) {
     assert_true(u.n_pair == 1 && u.pairs[0].weight == 1);
     arena_free(&a);
     pgr_store_close(s);
-    assert_int_equal(ask_sql(at, "SELECT version FROM pgenrm.store"), 3);
-    run_sql(at, "UPDATE pgenrm.store SET version = 4");
+    assert_int_equal(ask_sql(at, "SELECT version FROM pgenrm.store"), 4);
+    run_sql(at, "UPDATE pgenrm.store SET version = 5");
     assert_refused(at, PGR_STORE_CREATE, PGR_E_UNSUPPORTED,
-                   "found version 4 of the store, expected at most 3: a newer pgenrm wrote it");
+                   "found version 5 of the store, expected at most 4: a newer pgenrm wrote it");
     at = store_at("other.db");
     run_sql(at, "CREATE SCHEMA pgenrm CREATE TABLE t(x INTEGER)");
     assert_refused(at, PGR_STORE_CREATE, PGR_E_FORMAT,
@@ -562,7 +563,7 @@ static void test_other_schemas(void **state) {
     at = store_at("granted.db");
     run_sql(at, "CREATE SCHEMA pgenrm"); /* made by an administrator */
     pgr_store_close(open_store(at, PGR_STORE_CREATE));
-    assert_int_equal(ask_sql(at, "SELECT version FROM pgenrm.store"), 3);
+    assert_int_equal(ask_sql(at, "SELECT version FROM pgenrm.store"), 4);
 }
 
 /* The server ends a connection between two calls and within a batch: what only reads does not notice, a write is an

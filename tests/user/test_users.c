@@ -1,6 +1,8 @@
 /* test_users.c - the public calls on users: import and what becomes of bad files, add, list, load, export and back,
  * completing a request, and forgetting, down to the file's bytes. */
+#include <signal.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 
 #include "../base/faults.h"
 #include "../base/stores.h"
@@ -241,6 +243,18 @@ static void fill_row(pgr_store *s, size_t i, bool complete) {
     assert_int_equal(store_put_pair(s, &p, &added, NULL), PGR_OK);
 }
 
+/* A text of many pages. */
+static void put_long(pgr_store *s) {
+    static const turn query = {"user", "SECRETquery"};
+    bool added;
+    char text[60001];
+    for (size_t i = 0; i < sizeof text; i++) text[i] = "SECRET "[i % 7];
+    text[sizeof text - 1] = '\0';
+    pair_record p = {.user_id = "SECRETuser9", .conversation_id = "", .split = "", .type = "", .choice_attributes = ""};
+    p.pair = (preference_pair){.context = &query, .n_context = 1, .chosen = text, .rejected = "no"};
+    assert_int_equal(store_put_pair(s, &p, &added, NULL), PGR_OK);
+}
+
 static void fill(pgr_store *s, size_t n) {
     assert_int_equal(store_begin(s, NULL), PGR_OK);
     for (size_t i = 0; i < n; i++) {
@@ -250,6 +264,7 @@ static void fill(pgr_store *s, size_t n) {
     static const char *const criteria[] = {"SECRETcriterion"};
     user_record u = {.id = "SECRETuser0", .criteria = criteria, .n_criteria = 1, .demographics = "SECRETdemographics"};
     assert_int_equal(store_put_user(s, &u, NULL), PGR_OK);
+    put_long(s);
     assert_int_equal(store_commit(s, NULL), PGR_OK);
 }
 
@@ -266,6 +281,30 @@ static pgr_status derive(void *ctx, const stored_user *u, pgr_error *err) {
     return PGR_OK;
 }
 
+static pgr_store *open_reader(const char *path) {
+    pgr_store *s = NULL;
+    assert_int_equal(pgr_store_open(path, PGR_STORE_READ, &s, NULL), PGR_OK);
+    return s;
+}
+
+static void add_user(pgr_store *s, const char *id) {
+    assert_int_equal(store_begin(s, NULL), PGR_OK);
+    assert_int_equal(store_put_user(s, &(user_record){.id = id, .demographics = "x"}, NULL), PGR_OK);
+    assert_int_equal(store_commit(s, NULL), PGR_OK);
+}
+
+static pgr_status change_user(void *ctx, const stored_user *u, pgr_error *err) {
+    for (size_t i = 0; i < u->n_pair; i++) PGR_TRY(store_put_analysis(ctx, u->pair_keys[i], "m", "other", err));
+    return store_put_user(ctx, &(user_record){.id = u->user.id, .demographics = "other"}, err);
+}
+
+/* Of every user something is changed. */
+static void change_all(pgr_store *s) {
+    assert_int_equal(store_begin(s, NULL), PGR_OK);
+    assert_int_equal(store_each_user(s, NULL, change_user, s, NULL), PGR_OK);
+    assert_int_equal(store_commit(s, NULL), PGR_OK);
+}
+
 /* Is anything of the secret users there? In a server: any row, of what is derived too. */
 static bool secrets_in(const char *name) {
     if (!on_postgres) return store_says(name, "SECRET") || store_holds(name, SECRET_VECTOR, sizeof SECRET_VECTOR);
@@ -274,14 +313,22 @@ static bool secrets_in(const char *name) {
            || count_in(at, "vectors", "what LIKE '%SECRET%'") || count_in(at, "analyses", "text LIKE '%SECRET%'");
 }
 
-/* Rewriting the file is what this fails without: rows that SQLite moved leave copies in the unused parts of pages. */
-static void test_forget(void **state) {
-    (void)state;
-    pgr_store *s = open_store("forget.db");
-    fill(s, on_postgres ? 800 : 3000);
+static void fill_and_derive(pgr_store *s, size_t n) {
+    fill(s, n);
     assert_int_equal(store_begin(s, NULL), PGR_OK);
     assert_int_equal(store_each_user(s, NULL, derive, s, NULL), PGR_OK);
     assert_int_equal(store_commit(s, NULL), PGR_OK);
+}
+
+/* Pages clean of what is unused in them are what this fails without: rows that SQLite moved leave copies there. That
+ * the file has free pages afterwards shows that it was not rewritten. */
+static void test_forget(void **state) {
+    (void)state;
+    pgr_store *s = open_store("forget.db"), *other = open_store("forget.db");
+    fill_and_derive(s, on_postgres ? 800 : 3000);
+    bool there = false;
+    assert_int_equal(store_has_user(other, "user1", &there, NULL), PGR_OK); /* open, and has read */
+    assert_true(there);
     assert_true(secrets_in("forget.db"));
     if (!on_postgres) {
         assert_true(store_says("forget.db", "SECRETchosen"));
@@ -297,19 +344,24 @@ static void test_forget(void **state) {
     assert_int_equal(users, 40);
     if (pgr_user_forget(s, SECRET_IDS, SECRET_USERS, &err) != PGR_OK) fail_msg("%s", err.message);
     assert_false(secrets_in("forget.db")); /* while the store is still open */
+    if (!on_postgres) assert_true(ask_sql(store_at("forget.db"), "PRAGMA freelist_count") > 100);
+    change_all(s); /* pages that were in memory before */
+    assert_false(secrets_in("forget.db"));
+    change_all(other);
+    assert_false(secrets_in("forget.db"));
+    pgr_store_close(other);
     assert_int_equal(store_count(s, &users, &pairs, NULL), PGR_OK);
     assert_int_equal(users, 30);
     assert_true(on_postgres ? pairs >= 560 && pairs <= 620 : pairs >= 2100 && pairs <= 2300);
     pgr_store_close(s);
     assert_false(secrets_in("forget.db"));
     s = open_store("forget.db");
-    bool there = false;
     assert_int_equal(store_has_user(s, "user1", &there, NULL), PGR_OK);
     assert_true(there);
     pgr_store_close(s);
 }
 
-/* A reader holds the log: the rows are gone, the bytes go when the store is next opened for writing. */
+/* A reader holds the log: the rows are gone, the bytes go with the next change. */
 static bool hold_and_forget(void *ctx, const pgr_user_row *row) {
     (void)row;
     pgr_error err = {0};
@@ -329,10 +381,133 @@ static void test_forget_beside_reader(void **state) {
     bool there = true;
     assert_int_equal(store_has_user(reader, "SECRETuser0", &there, NULL), PGR_OK);
     assert_false(there);
+    assert_true(secrets_in("busy.db"));
+    add_user(s, "new");
+    assert_false(secrets_in("busy.db"));
     pgr_store_close(reader);
     pgr_store_close(s);
-    pgr_store_close(open_store("busy.db"));
-    assert_false(secrets_in("busy.db"));
+}
+
+/* Killed between the deletion and the erasing of bytes, which waits for a reader: they go at the next opening. */
+typedef struct forgetter {
+    const char *path;
+    int start[2]; /* a pipe: it begins when something is written */
+    pid_t pid;
+} forgetter;
+
+static void start_forgetter(forgetter *f) {
+    char c;
+    pgr_store *s = NULL;
+    assert_int_equal(pipe(f->start), 0);
+    f->pid = fork();
+    if (f->pid != 0) return;
+    if (read(f->start[0], &c, 1) == 1 && pgr_store_open(f->path, PGR_STORE_WRITE, &s, NULL) == PGR_OK)
+        pgr_user_forget(s, SECRET_IDS, SECRET_USERS, NULL);
+    _exit(0);
+}
+
+static bool kill_after_deletion(void *ctx, const pgr_user_row *row) {
+    forgetter *f = ctx;
+    (void)row;
+    pgr_store *other = open_reader(f->path);
+    assert_int_equal(write(f->start[1], "x", 1), 1);
+    for (bool there = true; there;) assert_int_equal(store_has_user(other, "SECRETuser9", &there, NULL), PGR_OK);
+    kill(f->pid, SIGKILL);
+    waitpid(f->pid, NULL, 0);
+    assert_true(secrets_in("killed.db"));
+    pgr_store_close(other);
+    return false;
+}
+
+static void test_killed_before_erasing(void **state) {
+    (void)state;
+    pgr_store *s = open_store("killed.db");
+    fill(s, 60);
+    pgr_store_close(s);
+    char path[200];
+    snprintf(path, sizeof path, "%s", path_of("killed.db"));
+    forgetter f = {.path = path};
+    start_forgetter(&f);
+    pgr_store *reader = open_reader(path);
+    assert_int_equal(pgr_user_list(reader, kill_after_deletion, &f, NULL), PGR_OK);
+    pgr_store_close(reader);
+    close(f.start[0]);
+    close(f.start[1]);
+    pgr_store_close(open_store("killed.db"));
+    assert_false(secrets_in("killed.db"));
+}
+
+enum { KILLS = 12 };
+
+/* Killed at any time: a user is there, or nothing of him is after the next opening. */
+static void test_killed(void **state) {
+    (void)state;
+    pgr_store *s = open_store("kills.db");
+    fill_and_derive(s, 300);
+    pgr_store_close(s);
+    char path[200];
+    snprintf(path, sizeof path, "%s", path_of("kills.db"));
+    for (int i = 0; i < KILLS; i++) {
+        pid_t child = fork();
+        if (child == 0) {
+            if (pgr_store_open(path, PGR_STORE_WRITE, &s, NULL) == PGR_OK)
+                for (size_t u = 0; u < SECRET_USERS; u++) pgr_user_forget(s, SECRET_IDS + u, 1, NULL);
+            _exit(0);
+        }
+        usleep((useconds_t)(i * i * 60));
+        kill(child, SIGKILL);
+        waitpid(child, NULL, 0);
+        pgr_store_close(open_store("kills.db"));
+        for (size_t u = 0; u < SECRET_USERS; u++) {
+            char where[80];
+            snprintf(where, sizeof where, "id = '%s'", SECRET_IDS[u]);
+            assert_int_equal(store_says("kills.db", SECRET_IDS[u]), count_in(path, "users", where));
+        }
+    }
+    assert_int_equal(ask_sql(path, "SELECT count(*) FROM pragma_integrity_check WHERE integrity_check <> 'ok'"), 0);
+    assert_int_equal(count_in(path, "pairs", "user NOT IN (SELECT key FROM users)"), 0);
+}
+
+/* A file of an earlier version, or one that another program has written into: it is rewritten once. */
+static void test_forget_in_older(void **state) {
+    (void)state;
+    pgr_store *s = open_store("older.db");
+    fill_and_derive(s, 600);
+    pgr_store_close(s);
+    char path[200];
+    snprintf(path, sizeof path, "%s", path_of("older.db"));
+    run_sql(path, "PRAGMA foreign_keys = ON; UPDATE pairs SET chosen = chosen || chosen WHERE key % 3 = 0;"
+                  "UPDATE pairs SET context = context || '     ' WHERE key % 4 = 1; DELETE FROM pairs WHERE key % 5 = "
+                  "2; PRAGMA user_version = 3");
+    assert_true(ask_sql(path, "PRAGMA freelist_count") > 0);
+    s = open_store("older.db");
+    assert_int_equal(count_in(path, "chores", "name = 'rewrite'"), 1);
+    assert_int_equal(pgr_user_forget(s, SECRET_IDS, SECRET_USERS, NULL), PGR_OK);
+    assert_false(secrets_in("older.db"));
+    assert_int_equal(ask_sql(path, "PRAGMA freelist_count"), 0);
+    assert_int_equal(count_in(path, "chores", "true"), 0);
+    assert_int_equal(count_in(path, "users", "true"), 30);
+    add_user(s, "SECRETagain");
+    assert_int_equal(pgr_user_forget(s, (const char *[]){"SECRETagain"}, 1, NULL), PGR_OK); /* by pages from now on */
+    assert_false(secrets_in("older.db"));
+    pgr_store_close(s);
+}
+
+/* What another program wrote and deleted goes with a rewriting, and so does the room. */
+static void test_rewrite(void **state) {
+    (void)state;
+    pgr_store *s = open_store("rewrite.db");
+    fill_and_derive(s, 600);
+    char path[200];
+    snprintf(path, sizeof path, "%s", path_of("rewrite.db"));
+    run_sql(path, "PRAGMA foreign_keys = ON; DELETE FROM users WHERE id LIKE 'SECRET%'");
+    assert_true(ask_sql(path, "PRAGMA freelist_count") > 0);
+    assert_true(secrets_in("rewrite.db"));
+    assert_int_equal(pgr_store_rewrite(s, NULL), PGR_OK);
+    assert_false(secrets_in("rewrite.db"));
+    assert_int_equal(ask_sql(path, "PRAGMA freelist_count"), 0);
+    pgr_store_close(s);
+    assert_int_equal(pgr_store_rewrite(NULL, NULL), PGR_E_ARG);
 }
 
 enum { LISTED = 1100 };
@@ -392,7 +567,12 @@ static void test_nul(void **state) {
         cmocka_unit_test(test_nul)
 
 int main(void) {
-    const struct CMUnitTest files[] = {BOTH, cmocka_unit_test(test_forget_beside_reader)};
+    const struct CMUnitTest files[] = {BOTH,
+                                       cmocka_unit_test(test_forget_beside_reader),
+                                       cmocka_unit_test(test_killed_before_erasing),
+                                       cmocka_unit_test(test_killed),
+                                       cmocka_unit_test(test_forget_in_older),
+                                       cmocka_unit_test(test_rewrite)};
     const struct CMUnitTest servers[] = {BOTH};
     int failed = cmocka_run_group_tests_name("files", files, begin_files, end_files);
     if (postgres_start()) failed += cmocka_run_group_tests_name("PostgreSQL", servers, begin_postgres, end_postgres);

@@ -118,7 +118,8 @@ class Store:
         return self.add(User(user, [Pair(query, chosen, rejected)]))
 
     def forget(self, *ids: str) -> None:
-        """All that is stored of these users goes, their bytes in the file too: all of them or none."""
+        """All that is stored of these users goes, their bytes in the file too: all of them or none. An error that says
+        "rows are gone" where another program is reading: their bytes go with the next change."""
         keep: list[Any] = []
         err = new_error()
         with self.lock:

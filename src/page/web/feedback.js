@@ -132,9 +132,9 @@ async function loadHistory(box) {
 
 async function change(box, what, fn) {
   try {
-    await fn();
+    const answer = await fn();
     page.usersChanged();
-    page.tell(what);
+    page.tell(answer && answer.note ? what + " " + answer.note : what);
   } catch (e) {
     page.tell("Nothing was changed: " + e.message);
   }

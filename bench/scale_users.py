@@ -2,9 +2,9 @@
 """scale_users.py [--users 10000,100000,1000000,10000000] [--pairs 2] [--folder DIR]: what a user costs, and what each
 thing that is done for one costs, as the number of made users (bench/store_made.py) grows: making them; bytes on the
 disk; loading a user (bench_store); importing 1,000 more with 2 pairs each; opening the store; forgetting one by the
-command; and by a server on that store, one call after the other: feedback, showing a user, forgetting one (the least of
---calls, the median in brackets). Times are wall clocks; of a command also the processor's time, which other work on the
-machine touches less. Ten million need 16 GB of room."""
+command; and by a server on that store, one call after the other: feedback, showing a user, the list of users,
+forgetting one (the least of --calls, the median in brackets). Times are wall clocks; and the processor's, which other
+work on the machine touches less. Ten million need 16 GB of room."""
 import argparse
 import http.client
 import json
@@ -71,9 +71,17 @@ def more_users(n, n_pair):
     return "".join(json.dumps(r) + "\n" for r in rows)
 
 
-def spread(ms):
-    """The least, which other work on the machine has not touched, and the median."""
-    return f"{min(ms):.2f} ({statistics.median(ms):.2f})"
+def cpu_ms(pid):
+    """Of a process's threads that are there now; its server's do not end meanwhile."""
+    return sum(int(t.read_text().split()[0]) for t in pathlib.Path(f"/proc/{pid}/task").glob("*/schedstat")) / 1e6
+
+
+def calls_of(server, connection, calls):
+    """The least and the median by the clock; the processor's time a call."""
+    before = cpu_ms(server.pid)
+    ms = [timed(connection, *c) for c in calls]
+    each = (cpu_ms(server.pid) - before) / len(calls)
+    return f"{min(ms):.2f} ({statistics.median(ms):.2f}) ms, {each:.2f} of the processor"
 
 
 def measure(pgenrm, n_user, n_pair, calls, folder):
@@ -97,16 +105,16 @@ def measure(pgenrm, n_user, n_pair, calls, folder):
     server, port = start(pgenrm, store)
     c = http.client.HTTPConnection("127.0.0.1", port, timeout=600)
     who = [f"user{(i * 7919) % n_user}" for i in range(calls)]
-    tell = [timed(c, "POST", "/v1/personal/feedback", {"user": u, "query": "Which?", "chosen": f"This {i}",
-                                                       "rejected": "That"}) for i, u in enumerate(who)]
-    show = [timed(c, "GET", f"/v1/personal/users/{u}") for u in who]
-    forget = [timed(c, "DELETE", f"/v1/personal/users/{u}") for u in dict.fromkeys(who[:20])]
+    tell = calls_of(server, c, [("POST", "/v1/personal/feedback", {"user": u, "query": "Which?", "chosen": f"This {i}",
+                                                                   "rejected": "That"}) for i, u in enumerate(who)])
+    show = calls_of(server, c, [("GET", f"/v1/personal/users/{u}") for u in who])
+    listed = calls_of(server, c, [("GET", "/v1/personal/users")] * 5)
+    forget = calls_of(server, c, [("DELETE", f"/v1/personal/users/{u}") for u in dict.fromkeys(who[:20])])
     server.terminate()
     server.communicate()
     if not there:
         os.unlink(store)
-    print(f"          served: show {spread(show)} ms, feedback {spread(tell)} ms, forget {spread(forget)} ms",
-          flush=True)
+    print(f"          served: show {show}; feedback {tell}; the list {listed}; forget {forget}", flush=True)
 
 
 def main():

@@ -175,14 +175,12 @@ static void draw_map(job *j) {
 enum { USERS_MOST = 500 };
 
 typedef struct user_list {
-    const char *begin;
     json_t *list;
     bool more;
 } user_list;
 
 static bool list_user(void *ctx, const pgr_user_row *row) {
     user_list *l = ctx;
-    if (strncmp(row->id, l->begin, strlen(l->begin)) != 0) return true;
     l->more = json_array_size(l->list) == USERS_MOST;
     if (l->more) return false;
     json_add(&l->list, json_pack("{s:s,s:I}", "id", row->id, "pairs", (json_int_t)row->pairs));
@@ -190,9 +188,9 @@ static bool list_user(void *ctx, const pgr_user_row *row) {
 }
 
 static void list_users(job *j) {
-    user_list l = {.begin = j->user, .list = json_array()};
+    user_list l = {.list = json_array()};
     pgr_error err;
-    if (l.list && pgr_user_list(j->clerk->store, list_user, &l, &err) != PGR_OK) {
+    if (l.list && store_list_named(j->clerk->store, j->user, USERS_MOST + 1, list_user, &l, &err) != PGR_OK) {
         json_decref(l.list);
         call_fail_error(j->call, &err);
         return;

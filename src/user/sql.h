@@ -15,9 +15,9 @@
     "p.\"user\" = u.key AND a.pair = p.key), key FROM users u"
 
 /* Parameters are ?1, ?2, ... What a database writes in its own way it passes in: how many texts the JSON array
- * `criteria` has, and what makes a SELECT keep a row for this transaction.
+ * `criteria` has, what makes a SELECT keep a row for this transaction, and how names are compared by their bytes.
  *   name            what it does */
-#define STORE_SQL(X, N_CRITERIA, KEPT)                                                                                 \
+#define STORE_SQL(X, N_CRITERIA, KEPT, BYTES)                                                                          \
     X(USER_KEY, "SELECT key FROM users WHERE id = ?1")                                                                 \
     X(USER_KEEP, "SELECT key FROM users WHERE id = ?1" KEPT)                                                           \
     X(USER_ADD, "INSERT INTO users(id, demographics, criteria) VALUES(?1, '', '[]') ON CONFLICT DO NOTHING "           \
@@ -28,6 +28,7 @@
     X(USER_NEXT, "SELECT key, id, demographics, criteria FROM users WHERE key > ?1 ORDER BY key LIMIT 1")              \
     X(USER_DROP, "DELETE FROM users WHERE id = ?1")                                                                    \
     X(USER_ROWS, USER_ROWS_OF(N_CRITERIA) " WHERE key > ?1 ORDER BY key LIMIT ?2")                                     \
+    X(USER_NAMED, USER_ROWS_OF(N_CRITERIA) " WHERE id" BYTES " >= ?1 ORDER BY id" BYTES " LIMIT ?2")                   \
     X(USER_ROW, USER_ROWS_OF(N_CRITERIA) " WHERE id = ?1")                                                             \
     X(USER_COUNT, "SELECT count(*) FROM users")                                                                        \
     X(PAIR_COUNT, "SELECT count(*) FROM pairs")                                                                        \
@@ -55,7 +56,7 @@
 
 typedef enum sql_name {
 #define X(name, text) SQL_##name,
-    STORE_SQL(X, "", "")
+    STORE_SQL(X, "", "", "")
 #undef X
         SQL_N
 } sql_name;

@@ -264,7 +264,7 @@ static pgr_status reach(postgres_store *p, pgr_error *err) {
 
 static const char *const SQL_TEXTS[] = {
 #define X(name, text) text,
-    STORE_SQL(X, "json_array_length(criteria::json)", " FOR NO KEY UPDATE")
+    STORE_SQL(X, "json_array_length(criteria::json)", " FOR NO KEY UPDATE", " COLLATE \"C\"")
 #undef X
 };
 

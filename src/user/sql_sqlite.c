@@ -65,7 +65,7 @@ static pgr_status fail_sqlite(pgr_store *s, int rc, pgr_error *err) {
 
 static const char *const SQL_TEXTS[] = {
 #define X(name, text) text,
-    STORE_SQL(X, "json_array_length(criteria)", "")
+    STORE_SQL(X, "json_array_length(criteria)", "", "")
 #undef X
 };
 

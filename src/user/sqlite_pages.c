@@ -10,7 +10,7 @@
 
 /* ---- one page ---------------------------------------------------------------------------------------------------- */
 
-enum { FILE_HEADER = 100, LARGEST_ROOT_AT = 52 };
+enum { PAGE_MOST = 65536, FILE_HEADER = 100, LARGEST_ROOT_AT = 52 };
 enum { INTERIOR_INDEX = 2, INTERIOR_TABLE = 5, LEAF_INDEX = 10, LEAF_TABLE = 13 };
 
 /* A page of rows: `cells` pointers behind its header, then nothing, then what they point at, from `content` on. */
@@ -28,7 +28,7 @@ static bool read_page(const uint8_t *page, size_t n, bool first, row_page *out) 
     if (type != INTERIOR_INDEX && type != INTERIOR_TABLE && type != LEAF_INDEX && type != LEAF_TABLE) return false;
     row_page p = {.at = at, .cells = u16(page + at + 3), .content = u16(page + at + 5)};
     p.pointers = at + (type == INTERIOR_INDEX || type == INTERIOR_TABLE ? 12 : 8);
-    if (p.content == 0) p.content = 65536;
+    if (p.content == 0) p.content = PAGE_MOST;
     if (p.content > n || p.pointers + 2 * p.cells > p.content) return false;
     for (size_t i = 0; i < p.cells; i++) {
         size_t cell = u16(page + p.pointers + 2 * i);
@@ -62,9 +62,8 @@ void sqlite_page_clean(uint8_t *page, size_t n, bool first) {
 typedef struct clean_file {
     sqlite3_file base; /* first: what SQLite sees */
     sqlite3_io_methods methods;
-    bool database; /* else it is a log */
-    uint8_t *page; /* (room) a page's copy */
-    size_t room;
+    bool database;       /* else it is a log */
+    uint8_t *page;       /* (PAGE_MOST) of a database: a page's copy */
     sqlite3_file real[]; /* of the layer below, as large as that wants it */
 } clean_file;
 
@@ -89,15 +88,7 @@ static int may_be_map(sqlite3_file *f, const uint8_t *page, bool first, bool *ma
 }
 
 static bool is_page(int n, sqlite3_int64 at) {
-    return n >= 512 && n <= 65536 && (n & (n - 1)) == 0 && at % n == 0;
-}
-
-static bool make_room(clean_file *f, size_t n) {
-    if (f->room >= n) return true;
-    mem_free(f->page);
-    f->page = mem_alloc(n);
-    f->room = f->page ? n : 0;
-    return f->page != NULL;
+    return n >= 512 && n <= PAGE_MOST && (n & (n - 1)) == 0 && at % n == 0;
 }
 
 static int write_file(sqlite3_file *f, const void *bytes, int n, sqlite3_int64 at) {
@@ -107,7 +98,6 @@ static int write_file(sqlite3_file *f, const void *bytes, int n, sqlite3_int64 a
         if (rc != SQLITE_OK) return rc;
     }
     if (map) return real(f)->pMethods->xWrite(real(f), bytes, n, at);
-    if (!make_room(of(f), (size_t)n)) return SQLITE_IOERR_NOMEM;
     memcpy(of(f)->page, bytes, (size_t)n);
     sqlite_page_clean(of(f)->page, (size_t)n, at == 0);
     return real(f)->pMethods->xWrite(real(f), of(f)->page, n, at);
@@ -124,7 +114,6 @@ static int close_file(sqlite3_file *f) {
     int rc = real(f)->pMethods->xClose(real(f));
     mem_free(of(f)->page);
     of(f)->page = NULL;
-    of(f)->room = 0;
     return rc;
 }
 
@@ -219,8 +208,12 @@ static int open_file(sqlite3_vfs *v, const char *name, sqlite3_file *f, int flag
     clean_file *c = of(f);
     memset(c, 0, sizeof *c);
     c->database = (flags & SQLITE_OPEN_MAIN_DB) != 0;
+    if (c->database && !(c->page = mem_alloc(PAGE_MOST))) return SQLITE_NOMEM;
     int rc = below(v)->xOpen(below(v), name, c->real, flags, out);
-    if (!c->real->pMethods) return rc;
+    if (!c->real->pMethods) {
+        mem_free(c->page);
+        return rc;
+    }
     c->methods = METHODS;
     c->methods.iVersion = c->real->pMethods->iVersion < 3 ? c->real->pMethods->iVersion : 3;
     c->base.pMethods = &c->methods;

@@ -11,8 +11,8 @@
 #include <stdint.h>
 
 /* SQLite tells pages of rows from pages of long texts by nothing that stands in them: the first byte of the latter is
- * that of a page's number. Below 2^25 pages, 137 GB with the usual 4,096 bytes, no number begins as a page of rows does;
- * so a file must not have more. */
+ * that of a page's number. Below 2^25 pages, 137 GB with the usual 4,096 bytes, no number begins as a page of rows
+ * does; so a file must not have more. */
 enum { SQLITE_PAGES_MOST = (1 << 25) - 1 };
 
 /* Zeroes what is unused of a page of a database file, `n` bytes. first: the file's first page, which begins with its

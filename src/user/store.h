@@ -36,6 +36,8 @@ struct pgr_request;
 pgr_status store_complete_request(struct pgr_request *r, const stored_user *u, pgr_error *err);
 /* After a PGR_E_IO of a writing call: it was undone because the disk, or what may be used of it, is full. */
 bool store_is_full(const store *s);
+/* Users whose names begin so, in the order of the names' bytes, `most` at most, to fn until it returns false. */
+pgr_status store_list_named(store *s, const char *begin, size_t most, pgr_user_fn fn, void *ctx, pgr_error *err);
 pgr_status store_count(store *s, size_t *n_user, size_t *n_pair, pgr_error *err);
 
 /* Calls fn with every user in the order of keys; a status other than PGR_OK ends the walk and is returned. The memory

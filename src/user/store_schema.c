@@ -40,10 +40,11 @@ static const store_tables_of MIGRATIONS[] = {
                "ALTER TABLE pairs ADD COLUMN best_of TEXT NOT NULL DEFAULT '';",
      .postgres = "ALTER TABLE pairs ADD COLUMN weight DOUBLE PRECISION NOT NULL DEFAULT 1;"
                  "ALTER TABLE pairs ADD COLUMN best_of TEXT NOT NULL DEFAULT '';"},
-    /* 4: a file's pages are clean of what is unused in them (sqlite_pages.h) but where earlier versions wrote them. */
+    /* 4: a file's pages are clean of what is unused in them (sqlite_pages.h) but where earlier versions wrote them. A
+     * server orders names by its language: users whose names begin alike stand together by their bytes alone. */
     {.sqlite = "INSERT INTO chores(name) SELECT 'rewrite' WHERE EXISTS(SELECT 1 FROM users) OR EXISTS(SELECT 1 FROM "
                "chores);",
-     .postgres = "SELECT 1"},
+     .postgres = "CREATE INDEX users_by_bytes ON users(id COLLATE \"C\");"},
 };
 enum { VERSION = sizeof MIGRATIONS / sizeof *MIGRATIONS };
 

@@ -42,6 +42,19 @@ pgr_status pgr_user_list(pgr_store *store, pgr_user_fn fn, void *ctx, pgr_error 
     return PGR_OK;
 }
 
+pgr_status store_list_named(store *s, const char *begin, size_t most, pgr_user_fn fn, void *ctx, pgr_error *err) {
+    bool row = false;
+    size_t n = strlen(begin);
+    pgr_status status = sql_run(s, SQL_USER_NAMED, &row, err, "ti", begin, (int64_t)most);
+    while (status == PGR_OK && row) {
+        pgr_user_row r = read_row(s, SQL_USER_NAMED);
+        if (strncmp(r.id, begin, n) != 0 || !fn(ctx, &r)) break;
+        status = sql_next(s, SQL_USER_NAMED, &row, err);
+    }
+    sql_end(s, SQL_USER_NAMED);
+    return status;
+}
+
 /* ---- one user ---------------------------------------------------------------------------------------------------- */
 
 struct loaded_user {

@@ -543,7 +543,7 @@ static void test_other_schemas(void **state) {
     pgr_store *s = new_store("old.db");
     put_pair(s, full_pair("u", "one"), true);
     pgr_store_close(s);
-    run_sql(at, "ALTER TABLE pgenrm.pairs DROP COLUMN weight, DROP COLUMN best_of");
+    run_sql(at, "ALTER TABLE pgenrm.pairs DROP COLUMN weight, DROP COLUMN best_of; DROP INDEX pgenrm.users_by_bytes");
     run_sql(at, "UPDATE pgenrm.store SET version = 2");
     s = open_store(at, PGR_STORE_READ);
     arena a = {0};

@@ -544,6 +544,37 @@ static void test_long_list(void **state) {
     pgr_store_close(s);
 }
 
+static bool add_name(void *ctx, const pgr_user_row *row) {
+    buf_printf(ctx, "%s:%zu ", row->id, row->pairs);
+    return true;
+}
+
+/* Users by the beginning of their names, in the order of bytes whatever the database's language. */
+static void test_named(void **state) {
+    (void)state;
+    static const char *const ids[] = {"acme:b", "Acme:x", "acme:B", "acme:\xc3\xa4",
+                                      "acme",   "acmf",   "bolt:1", "acme:a"};
+    pgr_store *s = open_store("named.db");
+    for (size_t i = 0; i < 8; i++) add_user(s, ids[i]);
+    struct {
+        const char *begin;
+        size_t most;
+        const char *want;
+    } cases[] = {{"acme:", 9, "acme:B:0 acme:a:0 acme:b:0 acme:\xc3\xa4:0 "},
+                 {"acme:", 2, "acme:B:0 acme:a:0 "},
+                 {"", 3, "Acme:x:0 acme:0 acme:B:0 "},
+                 {"bolt:2", 9, ""},
+                 {"c", 9, ""}};
+    for (size_t i = 0; i < 5; i++) {
+        buf b = {0};
+        assert_int_equal(store_list_named(s, cases[i].begin, cases[i].most, add_name, &b, NULL), PGR_OK);
+        buf_putc(&b, '\0');
+        assert_string_equal(b.data, cases[i].want);
+        buf_free(&b);
+    }
+    pgr_store_close(s);
+}
+
 /* A NUL character is in no text of a store, whatever it is kept in: the readers refuse it where it stands. */
 static void test_nul(void **state) {
     (void)state;
@@ -564,7 +595,7 @@ static void test_nul(void **state) {
 #define BOTH                                                                                                           \
     cmocka_unit_test(test_import), cmocka_unit_test(test_add_list_load), cmocka_unit_test(test_round_trip),            \
         cmocka_unit_test(test_complete), cmocka_unit_test(test_forget), cmocka_unit_test(test_long_list),              \
-        cmocka_unit_test(test_nul)
+        cmocka_unit_test(test_named), cmocka_unit_test(test_nul)
 
 int main(void) {
     const struct CMUnitTest files[] = {BOTH,

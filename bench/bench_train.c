@@ -94,7 +94,7 @@ static pgr_status measure(setup *s, size_t n_seq, size_t tokens, speed *out, pgr
 static void print_speed(const setup *s, const char *what, size_t n, speed v) {
     struct rusage use;
     getrusage(RUSAGE_SELF, &use);
-    printf("%s: %.0f tokens/s (forward %.0f, backward %.0f); %.0f by processor time; pass %zu MB, peak %ld MB\n", what,
+    printf("%s: %.1f tokens/s (forward %.1f, backward %.1f); %.1f by processor time; pass %zu MB, peak %ld MB\n", what,
            (double)n / (v.forward + v.back), (double)n / v.forward, (double)n / v.back,
            (double)n / v.cpu * (double)pool_size(s->m->threads), backward_bytes(s->b) >> 20, use.ru_maxrss >> 10);
     fflush(stdout);

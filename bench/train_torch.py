@@ -81,7 +81,7 @@ def main():
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
     n = seqs * tokens
     print(f"PyTorch {torch.__version__} {dtype} {'full' if full else 'LoRA'}, {seqs} x {tokens}, {wanted} wanted: "
-          f"{n / (f + b):.0f} tokens/s (forward {n / f:.0f}, backward {n / b:.0f}); peak {peak} MB", flush=True)
+          f"{n / (f + b):.1f} tokens/s (forward {n / f:.1f}, backward {n / b:.1f}); peak {peak} MB", flush=True)
 
 
 if __name__ == "__main__":

@@ -21,10 +21,10 @@ with Judge() as judge:
     report = bench(data, judge, ind=[4, 8], strangers=1, limit=40, seed=1)
 print(report)
 
-# %% rows are dictionaries, columns go by name; a notebook shows `report` as a table
+# %% rows are dictionaries; those of strangers' histories are controls. A notebook shows `report` as a table
 for r in report:
-    print(r["method"], r["ind"], r["accuracy"], r["ece"], r["tokens"])
-print(dict(zip(report["method"], report["accuracy"])))
+    who = "strangers' histories" if r["stranger"] else "own histories"
+    print(f'{r["method"]}, {r["ind"]} chains, {who}: {r["accuracy"]:.3f} ± {r["accuracy_se"]:.3f}')
 
 # %% the whole report with its plots, to send to a colleague
 page = Path(tempfile.mkdtemp(prefix="pgenrm-bench-"), "report.html")

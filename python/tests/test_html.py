@@ -48,6 +48,20 @@ class Html(WithJudge):
         self.assertIn(self.result.query, text)
         self.assertIn(verdict(self.result), text)
 
+    def test_print_says_it_in_lines(self) -> None:
+        r = self.result
+        lines = str(r).splitlines()
+        self.assertEqual(lines[-1], verdict(r))
+        for x, line in zip(r.responses, lines[-1 - len(r.responses):-1]):
+            self.assertIn("no" if x.score is None else f"{x.score:.2f}", line)
+        self.assertIn("persona=", repr(r))
+
+    def test_nobody_is_said(self) -> None:
+        known = dataclasses.replace(self.result, persona="", history_shown=1)
+        for r, said in ((known, False), (dataclasses.replace(known, history_shown=0), True)):
+            self.assertEqual("Nobody whose choices" in r._repr_html_(), said)
+            self.assertEqual("Nobody whose choices" in str(r), said)
+
     def test_no_text_becomes_markup(self) -> None:
         r = self.result
         evil = dataclasses.replace(

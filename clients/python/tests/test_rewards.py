@@ -86,12 +86,16 @@ class Trl(unittest.TestCase):
             self.assertEqual(len(told), 1)
             self.assertIn("2 of 2 rewards are None, for the first time because of: http", str(told[0].message))
 
-    def test_an_empty_completion_is_no_answer(self):
-        with FakeServer(by_length) as s:
+    def test_an_empty_completion_has_no_reward_and_costs_the_others_none(self):
+        nothing = [{"role": "assistant", "content": None}]
+        with FakeServer(by_length) as s, self.assertWarnsRegex(RuntimeWarning, "2 of 3 rewards are None.*is empty"):
             reward = Rewards(Client(s.url)).trl
-            nothing = [{"role": "assistant", "content": None}]
-            self.assertEqual(reward(["p"] * 3, ["a", " \n", nothing]), [1.0, 11.0, 11.0])
-            self.assertEqual(s.asked[0][2]["responses"], ["a", "(no answer)", "(no answer)"])
+            self.assertEqual(reward(["p"] * 3, ["a", " \n", nothing]), [1.0, None, None])
+            self.assertEqual(s.asked[-1][2]["responses"], ["a", "(no answer)"])  # somebody must be its rival
+            self.assertEqual(reward(["p"] * 3, ["a", "", "ccc"]), [1.0, None, 3.0])
+            self.assertEqual(s.asked[-1][2]["responses"], ["a", "ccc"])
+            self.assertEqual(reward(["p"] * 2, ["", ""]), [None, None])
+            self.assertEqual(len(s.asked), 2)
 
     def test_a_user_whom_nobody_knows_is_told_of(self):
         def answer(method, path, body):

@@ -89,7 +89,7 @@ class Report:
         return "\n".join([*lines, *(f"note: {n}" for n in self.notes)])
 
     def _repr_html_(self) -> str:
-        parts = [STYLE, '<div class="pgenrm">']
+        parts = [STYLE, '<div class="pgenrm wide">']
         for name, rows in self._sets():
             parts += [f"<h4>{escape(name)}</h4>",
                       table([t for t, _ in SHOWN], [row([escape(_cell(r, k)) for _, k in SHOWN]) for r in rows])]

@@ -7,19 +7,23 @@ from typing import Iterable, Sequence
 
 from .result import Criterion, Response, Result
 
+NOBODY = "Nobody whose choices are known: this is what the judge finds good for anybody."
 CRITERIA_SHOWN = 8  # the lighter ones are one row together
 
 STYLE = """<style>
-.pgenrm{font:14px/1.45 system-ui,sans-serif;max-width:56em}
+.pgenrm{font:14px/1.45 system-ui,sans-serif;max-width:56em;overflow-x:auto;overflow-wrap:anywhere}
+.pgenrm.wide{max-width:none}
 .pgenrm h4{margin:1em 0 .3em}
 .pgenrm table{border-collapse:collapse;margin:.3em 0;font-size:inherit}
-.pgenrm th,.pgenrm td{padding:.2em .7em;text-align:right;vertical-align:top;border-bottom:1px solid #8884}
-.pgenrm th:first-child,.pgenrm td:first-child{text-align:left}
+.pgenrm th,.pgenrm td{padding:.2em .7em;text-align:right;vertical-align:top;white-space:nowrap}
+.pgenrm th,.pgenrm td{border-bottom:1px solid #8884}
+.pgenrm th:first-child,.pgenrm td:first-child,.pgenrm .scores th,.pgenrm .scores td{text-align:left}
+.pgenrm small{display:inline-block;white-space:normal;min-width:20em}
 .pgenrm .sum td{font-weight:600}
 .pgenrm small,.pgenrm .dim{opacity:.75}
 .pgenrm .bar{display:inline-block;height:.8em;background:#8889;vertical-align:baseline}
 .pgenrm .best .bar{background:#2a8a4a}
-.pgenrm .text{white-space:pre-wrap;text-align:left;max-width:34em}
+.pgenrm .text{white-space:pre-wrap;max-width:34em}
 .pgenrm .weak{font-style:italic}
 </style>"""
 
@@ -46,8 +50,9 @@ def row(cells: Iterable[str], tag: str = "td", kind: str = "") -> str:
     return f"<tr{name}>" + "".join(f"<{tag}>{c}</{tag}>" for c in cells) + "</tr>"
 
 
-def table(head: Sequence[str], rows: Iterable[str]) -> str:
-    return f"<table><thead>{row(head, 'th')}</thead><tbody>{''.join(rows)}</tbody></table>"
+def table(head: Sequence[str], rows: Iterable[str], kind: str = "") -> str:
+    name = f' class="{kind}"' if kind else ""
+    return f"<table{name}><thead>{row(head, 'th')}</thead><tbody>{''.join(rows)}</tbody></table>"
 
 
 def heading(text: str) -> str:
@@ -168,9 +173,11 @@ def report(r: Result) -> str:
     out = [STYLE, '<div class="pgenrm">', paragraph((f"{r.id}: " if r.id else "") + shown, "dim")]
     if r.query:
         out.append(paragraph(r.query))
-    if r.persona:
-        out += [heading("Who is asking"), paragraph(r.persona)]
-    out += [_rubric(r), heading("Scores"), table(["", "", "Score", "Response"], [_bar(r, x) for x in r.responses]),
+    nobody = r.history_shown == 0 and not r.neighbours
+    if r.persona or nobody:
+        out += [heading("Who is asking"), paragraph(r.persona) if r.persona else paragraph(NOBODY, "weak")]
+    bars = table(["", "", "Score", "Response"], [_bar(r, x) for x in r.responses], "scores")
+    out += [_rubric(r), heading("Scores"), bars,
             heading("Verdict"), f"<p><b>{escape(verdict(r))}</b></p>", _warnings(r), _neighbours(r), _details(r),
             "</div>"]
     return "".join(out)

@@ -184,6 +184,15 @@ class Result:
             clipped=[made(Clip, c) for c in raw["clipped"]], usage=made(Usage, raw["usage"]),
             chains=[made(Chain, c) for c in raw.get("samples") or []], query=_question(asked), raw=raw)
 
+    def __str__(self) -> str:
+        """For print(): who is asking, a line for each score, the verdict. repr() has every field."""
+        from .html import NOBODY, letter, number, verdict
+
+        who = self.persona or (NOBODY if self.history_shown == 0 and not self.neighbours else "")
+        scores = [f"{letter(x.index)}  {x.reason or 'no score'}" if x.score is None else
+                  f"{letter(x.index)}  {x.score:5.2f} ± {number(x.se)}" for x in self.responses]
+        return "\n".join([*([who] if who else []), *scores, verdict(self)])
+
     def _repr_html_(self) -> str:
         from .html import report
 

@@ -15,6 +15,7 @@ from .client import Client, PgenrmError
 
 USER_KEYS = ("user", "user_id")
 NO_ANSWER = "(no answer)"  # what an empty response is judged as, by the server's routes for trainers, too
+EMPTY = "the completion is empty"
 
 
 def text_of(completion: Any) -> str:
@@ -94,26 +95,31 @@ class Rewards:
         """TRL's reward function: rows of one prompt and user stand side by side and are judged in one request, all
         requests in one batch. Columns user (or user_id), history and anchor of the data set count. A group that could
         not be judged is None, which TRL leaves out; what went wrong is warned of, and told through log_extra where the
-        trainer offers it. Where not one group of the first call is judged the error is raised: nothing would be learnt
-        from such a judge."""
+        trainer offers it. An empty completion is None, too, and the others of its group are judged without it: as a
+        text it might please who likes short answers. Where not one group of the first call is judged the error is
+        raised: nothing would be learnt from such a judge."""
         rows = [{k: v[i] for k, v in columns.items() if isinstance(v, (list, tuple)) and len(v) == len(prompts)}
                 for i in range(len(prompts))]
         starts = [i for i in range(len(prompts)) if i == 0 or not (
             same(prompts[i], prompts[i - 1]) and same(user_of(rows[i]), user_of(rows[i - 1])))]
-        ends = starts[1:] + [len(prompts)]
-        requests = [self._request(prompts[a], [answer_of(c) for c in completions[a:b]], rows[a])
-                    for a, b in zip(starts, ends)]
-        scores: list[float | None] = []
-        problems = [""] * len(prompts)
+        texts = [text_of(c) for c in completions]
+        scores: list[float | None] = [None] * len(prompts)
+        problems = ["" if t.strip() else EMPTY for t in texts]
+        groups = [[i for i in range(a, b) if texts[i].strip()] for a, b in zip(starts, starts[1:] + [len(prompts)])]
+        sizes = [b - a for a, b in zip(starts, starts[1:] + [len(prompts)])]
+        asked_for = [(g, n) for g, n in zip(groups, sizes) if g]
+        requests = [self._request(prompts[g[0]], [texts[i] for i in g] + [NO_ANSWER] * (len(g) == 1 < n), rows[g[0]])
+                    for g, n in asked_for]
         results = list(self.client.score_many(requests))
-        for a, b, request, result in zip(starts, ends, requests, results):
+        for (group, _), request, result in zip(asked_for, requests, results):
             if isinstance(result, PgenrmError):
-                scores += [None] * (b - a)
-                problems[a:b] = [str(result)] * (b - a)
+                for i in group:
+                    problems[i] = str(result)
                 continue
             self._judged = True
             self._warn_of_strangers(request["user"], result)
-            scores += self._scores(result, b - a)
+            for i, score in zip(group, self._scores(result, len(group))):
+                scores[i] = score
         if results and not self._judged:
             raise next(r for r in results if isinstance(r, PgenrmError))
         self._log(columns, problems)

@@ -117,6 +117,10 @@ static const option_row OPTIONS[] = {
     {0, "embedder", "NAME", "for methods that embed texts (default: all-MiniLM-L6-v2, where it is there)",
      OPTION_AT(bench_run, embedder)},
     {0, "store", "FILE", "users for --pro (default: one made of the train rows)", OPTION_AT(bench_run, store)},
+    {0, "by", "WAY",
+     "how that store's users become vectors: votes, choices or facts (default: votes where texts have several judges, "
+     "else choices)",
+     OPTION_AT(bench_run, o.by)},
     {0, "prototypes", "FILE", "their prototypes (default: FILE of --store with .protos at its end)",
      OPTION_AT(bench_run, prototypes)},
     {0, "out", "FOLDER", "verdicts, rows and report go there", OPTION_AT(bench_run, o.out)},
@@ -388,6 +392,7 @@ static int run(const command *self, int argc, char **argv) {
     if (r.cold_start && (r.o.folds || r.o.robust))
         return args_wrong(self, "--%s does not go with --cold-start", r.o.folds ? "folds" : "robust");
     if (r.prototypes && !r.store) return args_wrong(self, "--prototypes goes with --store");
+    if (r.o.by && r.store) return args_wrong(self, "--by is for the store that is made of the train rows, not --store");
     if (r.stranger && r.o.strangers == 0) r.o.strangers = STRANGERS;
     r.o.n_thread = r.common.n_thread;
     r.o.data = (const char *const *)operands;

@@ -11,7 +11,7 @@
 
 enum { MOST_DRAWN = 1000000, SHOWN_VALUES = 12 };
 
-static const char *const WAYS[] = {"votes", "choices", "analysis", NULL}; /* in the order of pgr_proto_by */
+static const char *const WAYS[] = {"votes", "choices", "analysis", "facts", NULL}; /* in the order of pgr_proto_by */
 
 typedef struct proto_run {
     common_options common;
@@ -31,7 +31,8 @@ static const option_row OPTIONS[] = {
      OPTION_AT(proto_run, store)},
     {'k', "prototypes", "N", "how many (default: as the singular values suggest)", OPTION_AT(proto_run, o.k), .lo = 1,
      .hi = 1000000},
-    {0, "by", "WAY", "how users become vectors: votes, choices (default), analysis", CHOICE_AT(proto_run, o.by, WAYS)},
+    {0, "by", "WAY", "how users become vectors: votes, choices (default), analysis, facts",
+     CHOICE_AT(proto_run, o.by, WAYS)},
     {0, "epochs", "N", "of refinement; 0: none (default 1)", OPTION_AT(proto_run, o.epochs), .lo = 0, .hi = 1000},
     {0, "beta", "B", "of its loss -log sigmoid(B x difference): default 4, 1 in the paper",
      OPTION_AT(proto_run, o.beta), .lo = 1e-3, .hi = 1e3},
@@ -131,11 +132,12 @@ static void add_prototype(table *t, const pgr_prototypes *p, size_t j) {
 }
 
 static void print_people(const pgr_prototypes *p) {
-    static const column columns[] = {{"prototype", true, false},
-                                     {"users", true, false},
-                                     {"rows", true, false},
-                                     {"similarity", true, false},
-                                     {"typical words of what they chose", false, true}};
+    const char *typical = p->by == PGR_PROTO_FACTS ? "what they like" : "typical words of what they chose";
+    const column columns[] = {{"prototype", true, false},
+                              {"users", true, false},
+                              {"rows", true, false},
+                              {"similarity", true, false},
+                              {typical, false, true}};
     screen s = screen_open(120);
     table *t = table_create(columns, 5);
     printf("%zu users (%zu pairs, split %s) by %s%s%s, %zu values, seed %llu\n", p->users, p->pairs, p->split,
@@ -222,7 +224,7 @@ static int build_on(proto_run *r, pgr_store *store) {
     pgr_error err = {0};
     pgr_proto_added n = {0};
     int status = take_way(r);
-    if (status == EXIT_DONE && r->o.by != PGR_PROTO_VOTES)
+    if (status == EXIT_DONE && (r->o.by == PGR_PROTO_CHOICES || r->o.by == PGR_PROTO_ANALYSIS))
         status = open_embedder(r->embedder, PGR_DTYPE_AUTO, r->common.n_thread, r->bar, &r->o.embedder);
     if (status == EXIT_DONE) status = open_analyst(r);
     if (status != EXIT_DONE) return status;
@@ -293,7 +295,8 @@ const command CMD_PROTO = {
         "members\n"
         "chose (docs/prototypes.md). What was embedded stays in the store: an interrupted build goes on. show and map\n"
         "take a file of prototypes, by default STORE.protos; map writes an SVG picture (--out, else standard output).\n"
-        "--by votes needs no model, choices an embedder, analysis an embedder and a model (-m).",
+        "--by votes (who chose the same texts) and --by facts (who likes the same form of answers: short ones, lists,\n"
+        "...) need no model, choices an embedder, analysis an embedder and a model (-m).",
     .example = "pgenrm proto show tests/fuzz/corpus/artefact/small",
     .options = OPTIONS,
     .remote = true,

@@ -254,6 +254,8 @@ typedef enum pgr_proto_by {
                          * needs no model */
     PGR_PROTO_CHOICES,  /* one per user: sum of the directions from rejected to chosen embedding */
     PGR_PROTO_ANALYSIS, /* one per pair: the embedding of the preference analysis that a model wrote (docs/method.md) */
+    PGR_PROTO_FACTS,    /* one per user: sum of the levels by which 12 facts of form (docs/compact.md) differ between
+                         * chosen and rejected texts; needs no model */
 } pgr_proto_by;
 
 /* Writes the preference analyses (Part 1 of a chain) of n requests: texts[i] is pgr_free'd by the caller; all NULL
@@ -267,10 +269,10 @@ typedef struct pgr_proto_options {
     int restarts;           /* of k-means */
     int epochs;             /* of refinement; 0: none */
     double beta;            /* of its loss, -log sigmoid(beta (z.y+ - z.y-)): 4; the paper has none (1) */
-    size_t dims;            /* of PGR_PROTO_VOTES: a multiple of 128; the others have the embedder's */
+    size_t dims;            /* of PGR_PROTO_VOTES: a multiple of 128; by facts 12, the others have the embedder's */
     const char *split;      /* which pairs count: "history" (all but test and val), "all", or a split's name */
     uint64_t seed;
-    pgr_embedder *embedder; /* NULL for PGR_PROTO_VOTES */
+    pgr_embedder *embedder; /* NULL for PGR_PROTO_VOTES and PGR_PROTO_FACTS */
     pgr_analyse_fn analyse; /* PGR_PROTO_ANALYSIS: writes those that the store lacks; NULL: that is an error */
     void *analyse_ctx;
     const char *analyst;    /* name of the model that writes or wrote them */
@@ -280,7 +282,7 @@ typedef struct pgr_proto_options {
 
 typedef struct pgr_prototype {
     size_t rows, users;       /* members; a user of PGR_PROTO_ANALYSIS may have rows in several */
-    const char *const *words; /* typical ones, NULL at the end */
+    const char *const *words; /* typical ones, by facts what they like ("length more"), NULL at the end */
     double similarity;        /* mean cosine of up to 1,000 members to the prototype */
 } pgr_prototype;
 

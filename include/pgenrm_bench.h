@@ -135,6 +135,8 @@ typedef struct pgr_bench_options {
     pgr_judge_options judge; /* how p-genrm asks; its ind, pro, seed, watch and callbacks are not looked at. Without
                                 its people similar users come from a store that is made of each set's train
                                 rows, in `out` */
+    const char *by;          /* the way of its prototypes (pgr_proto_by): "votes", "choices" or "facts"; NULL: votes
+                              * where texts have several judges or there is no embedder, else choices */
     pgr_embedder *embedder;  /* for methods that need one; NULL: they are left out, with a note */
     pgr_scalar *scalar;      /* for the methods scalar and scalar-personal; NULL: they are not run */
     const char *embedder_path; /* where it was opened; NULL: the default one's */

@@ -1,8 +1,11 @@
 /* company.c - similar users for a data set; see company.h. */
 #include "bench/company.h"
 
+#include <string.h>
+
 #include "base/buf.h"
 #include "bench/ask.h"
+#include "prototype/uservec.h"
 #include "user/store.h"
 
 enum {
@@ -35,8 +38,18 @@ static pgr_status fill(const bench_data *d, pgr_store *s, pgr_error *err) {
     return status;
 }
 
-static bool votes(const bench_data *d, const pgr_bench_options *o) {
-    return !o->embedder || d->n_item * SHARED <= 2 * d->n_row;
+static pgr_proto_by way(const bench_data *d, const pgr_bench_options *o) {
+    if (o->by) return uservec_by_of(o->by);
+    return !o->embedder || d->n_item * SHARED <= 2 * d->n_row ? PGR_PROTO_VOTES : PGR_PROTO_CHOICES;
+}
+
+pgr_status company_check(const pgr_bench_options *o, pgr_error *err) {
+    if (!o->by) return PGR_OK;
+    if (strcmp(o->by, "votes") != 0 && strcmp(o->by, "choices") != 0 && strcmp(o->by, "facts") != 0)
+        return fail(err, PGR_E_ARG, "bench: by is \"%.60s\", expected votes, choices or facts", o->by);
+    if (uservec_embeds(uservec_by_of(o->by)) && !o->embedder)
+        return fail(err, PGR_E_ARG, "bench: similar users by %s need an embedder", o->by);
+    return PGR_OK;
 }
 
 static pgr_status build(const bench_data *d, const pgr_bench_options *o, const char *store, const char *protos,
@@ -48,10 +61,10 @@ static pgr_status build(const bench_data *d, const pgr_bench_options *o, const c
     pgr_store *s = NULL;
     PGR_TRY(pgr_store_open(store, PGR_STORE_CREATE, &s, err));
     pgr_proto_options po = pgr_proto_options_default();
-    po.by = votes(d, o) ? PGR_PROTO_VOTES : PGR_PROTO_CHOICES;
+    po.by = way(d, o);
     po.k = (int)(n / 2 < PROTOTYPES ? n / 2 : PROTOTYPES);
     po.seed = o->seed;
-    po.embedder = po.by == PGR_PROTO_VOTES ? NULL : o->embedder;
+    po.embedder = uservec_embeds(po.by) ? o->embedder : NULL;
     po.watch = o->watch;
     pgr_status status = fill(d, s, err);
     if (status == PGR_OK) status = pgr_proto_build(s, protos, &po, err);
@@ -65,7 +78,7 @@ pgr_status company_make(const bench_data *d, const pgr_bench_options *o, const c
     buf_printf(&store, "%s/%s.users.db", folder, d->name);
     buf_printf(&protos, "%s/%s.users.db.protos", folder, d->name);
     pgr_status s = store.failed || protos.failed ? fail_mem(err) : build(d, o, store.data, protos.data, err);
-    const char *embedder = votes(d, o) ? NULL : o->embedder_path;
+    const char *embedder = uservec_embeds(way(d, o)) ? o->embedder_path : NULL;
     if (s == PGR_OK) s = pgr_people_open(store.data, protos.data, embedder, 0, out, err);
     buf_free(&store);
     buf_free(&protos);

@@ -14,6 +14,7 @@
 #include "base/hash.h"
 #include "base/mem.h"
 #include "base/options.h"
+#include "bench/company.h"
 #include "bench/derive.h"
 #include "bench/outcomes.h"
 #include "infer/engine.h"
@@ -314,6 +315,7 @@ pgr_status plan_check(const pgr_bench_options *o, bool engine, pgr_error *err) {
                     "bench: pro is above 0, expected a store of users, or an output folder to make one in");
     PGR_TRY(check_train(o, similar, err));
     PGR_TRY(check_controls(o, err));
+    PGR_TRY(company_check(o, err));
     if (o->calibration_kind && !o->calibration_out)
         return fail(err, PGR_E_ARG, "bench: no file for the calibration of %.60s, expected calibration_out",
                     o->calibration_kind);
@@ -448,6 +450,7 @@ pgr_status plan_settings(const pgr_bench_options *o, pgr_engine *engine, const b
     put(&s, "runs", json_integer(o->runs));
     put(&s, "ind", numbers(o->ind, o->n_ind));
     put(&s, "pro", numbers(o->pro, o->n_pro));
+    put(&s, "by", text_or_null(o->by));
     put(&s, "baselines", json_boolean(o->baselines));
     put(&s, "strangers", json_integer((json_int_t)o->strangers));
     put(&s, "folds", json_integer((json_int_t)o->folds));

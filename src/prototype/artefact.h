@@ -23,7 +23,7 @@ typedef struct artefact_setting { /* of the build, by name: "rho", "restarts", .
 
 typedef struct artefact {
     const char *path;
-    const char *by;       /* "votes", "choices", "analysis": how vectors were made */
+    const char *by;       /* "votes", "choices", "analysis", "facts": how vectors were made */
     const char *embedder; /* its name; "": none */
     const char *model;    /* that wrote the analyses; "": none */
     const char *split;    /* which pairs counted */

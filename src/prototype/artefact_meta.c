@@ -141,6 +141,13 @@ static pgr_status want_seed(reader *r) {
     return PGR_OK;
 }
 
+static bool is_way(const char *by) {
+    static const char *const WAYS[] = {"votes", "choices", "analysis", "facts"};
+    for (size_t i = 0; i < sizeof WAYS / sizeof *WAYS; i++)
+        if (strcmp(by, WAYS[i]) == 0) return true;
+    return false;
+}
+
 static pgr_status read_fields(reader *r) {
     static const char *const known[] = {"by",   "embedder", "model", "split",    "dims",       "k",
                                         "rows", "users",    "pairs", "n_refine", "n_singular", "n_loss",
@@ -149,8 +156,9 @@ static pgr_status read_fields(reader *r) {
     PGR_TRY(json_want_object(r->root, at(r, ""), r->err));
     PGR_TRY(json_only_keys(r->root, known, at(r, ""), r->err));
     PGR_TRY(want_text(r, "by", &a->by));
-    if (strcmp(a->by, "votes") != 0 && strcmp(a->by, "choices") != 0 && strcmp(a->by, "analysis") != 0)
-        return fail(r->err, PGR_E_FORMAT, "%s: by is \"%.40s\", expected votes, choices or analysis", r->origin, a->by);
+    if (!is_way(a->by))
+        return fail(r->err, PGR_E_FORMAT, "%s: by is \"%.40s\", expected votes, choices, analysis or facts", r->origin,
+                    a->by);
     PGR_TRY(want_text(r, "embedder", &a->embedder));
     PGR_TRY(want_text(r, "model", &a->model));
     PGR_TRY(want_text(r, "split", &a->split));

@@ -43,17 +43,17 @@ typedef struct build {
 } build;
 
 static pgr_status prepare(build *b, store *s, const pgr_proto_options *o, pgr_error *err) {
-    if (o->by < PGR_PROTO_VOTES || o->by > PGR_PROTO_ANALYSIS)
-        return fail(err, PGR_E_ARG, "vectors by way %d, expected 0 to 2", (int)o->by);
+    if (o->by < PGR_PROTO_VOTES || o->by > PGR_PROTO_FACTS)
+        return fail(err, PGR_E_ARG, "vectors by way %d, expected 0 to 3", (int)o->by);
     if (o->k < 0 || o->restarts < 1 || o->epochs < 0 || o->epochs > 1000)
         return fail(err, PGR_E_ARG, "k is %d, restarts %d, epochs %d: expected k >= 0, restarts >= 1, epochs 0 to 1000",
                     o->k, o->restarts, o->epochs);
     if (!(o->beta > 0) || !isfinite(o->beta)) return fail(err, PGR_E_ARG, "beta is %g, expected more than 0", o->beta);
-    if (o->by != PGR_PROTO_VOTES && !o->embedder)
+    if (uservec_embeds(o->by) && !o->embedder)
         return fail(err, PGR_E_ARG, "vectors by %s need an embedder", uservec_by_name(o->by));
     if (o->by == PGR_PROTO_ANALYSIS && (!o->analyst || !*o->analyst))
         return fail(err, PGR_E_ARG, "vectors by analysis need the name of the model that writes or wrote the analyses");
-    PGR_TRY(textvec_create(o->by == PGR_PROTO_VOTES ? NULL : o->embedder, o->dims, &b->vec, err));
+    PGR_TRY(uservec_space(o->by, o->embedder, o->dims, &b->vec, err));
     PGR_TRY(pool_create(o->n_thread, &b->threads, err));
     b->o = o;
     b->d = textvec_dims(b->vec);
@@ -225,11 +225,18 @@ static pgr_status count_words_of(build *b, words *w, size_t user, size_t *row, p
     return s;
 }
 
+static pgr_status name_facts(build *b, pgr_error *err) {
+    for (size_t j = 0; j < b->k; j++)
+        PGR_TRY(words_of_facts(b->after + j * b->d, N_WORD, &b->arena, &b->words[j], err));
+    return PGR_OK;
+}
+
 static pgr_status find_words(build *b, pgr_error *err) {
     words *w;
     size_t row = 0;
     b->words = mem_zero(b->k, sizeof *b->words);
     if (!b->words) return fail_mem(err);
+    if (b->o->by == PGR_PROTO_FACTS) return name_facts(b, err);
     PGR_TRY(words_create(b->k, &w, err));
     pgr_status s = PGR_OK;
     for (size_t u = 0; u < b->c.n_user && s == PGR_OK; u++) {

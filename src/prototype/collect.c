@@ -276,16 +276,9 @@ pgr_status collect_vectors(collection *c, pgr_error *err) {
 
 static pgr_status text_vector(const collection *c, const preference_pair *p, const char *what, float *out,
                               pgr_error *err) {
-    buf query = {0};
-    const char *text = p->chosen;
-    if (strcmp(what, "rejected") == 0) text = p->rejected;
-    if (strcmp(what, "query") == 0) {
-        textvec_put_turns(&query, p->context, p->n_context);
-        text = query.data ? query.data : "";
-    }
-    pgr_status s = query.failed ? fail_mem(err) : textvec_of(c->vec, &text, 1, c->watch.cancel, out, err);
-    buf_free(&query);
-    return s;
+    if (strcmp(what, "query") == 0) return textvec_of_query(c->vec, p, c->watch.cancel, out, err);
+    const char *text = strcmp(what, "rejected") == 0 ? p->rejected : p->chosen;
+    return textvec_of(c->vec, &text, 1, c->watch.cancel, out, err);
 }
 
 static pgr_status get_vector(const collection *c, const person *p, size_t i, const char *what, float *out, bool *found,
@@ -309,6 +302,7 @@ pgr_status collect_one_vector(const collection *c, const person *p, const char *
 pgr_status collect_pair_vectors(const collection *c, const person *p, float *out, pgr_error *err) {
     size_t d = textvec_dims(c->vec);
     bool found;
+    if (!*textvec_name(c->vec)) return textvec_of_pairs(c->vec, p->pairs, p->n, c->watch.cancel, out, err);
     for (size_t i = 0; i < p->n; i++) {
         PGR_TRY(get_vector(c, p, i, "chosen", out + 2 * i * d, &found, err));
         PGR_TRY(get_vector(c, p, i, "rejected", out + (2 * i + 1) * d, &found, err));

@@ -27,7 +27,7 @@ typedef struct collection {
 /* ids of all users with at least one pair that counts. */
 pgr_status collect_users(collection *c, pgr_error *err);
 /* Vectors of all their pairs into the store: chosen, rejected, query, and for PGR_PROTO_ANALYSIS analysis.
- * Nothing for hashed texts. */
+ * Nothing where no embedder makes them. */
 pgr_status collect_vectors(collection *c, pgr_error *err);
 pgr_status collect_rows(collection *c, pgr_error *err);
 void collect_free(collection *c);

@@ -23,7 +23,7 @@ typedef struct lesson_list { /* all zero: empty */
 } lesson_list;
 
 /* A pair is learnt under the prototype that is nearest to its user *without this pair*: with his own vector, a short
- * history puts him where the answer is known. By `votes` and `choices`, of users of at most LESSON_SHORT pairs; of
+ * history puts him where the answer is known. By all ways but `analysis`, of users of at most LESSON_SHORT pairs; of
  * others one pair moves nothing. By `analysis` every pair has a row of its own, and that one's prototype. */
 enum { LESSON_SHORT = 64 };
 pgr_status lessons_gather(const lesson_source *from, lesson_list *out, pgr_error *err);

@@ -386,9 +386,9 @@ static void draw_legend(map *m, size_t rows) {
     buf_printf(b,
                "<g font-size=\"14\">\n<text x=\"%d\" y=\"50\" fill=\"#666\">prototype</text><text x=\"%d\" y=\"50\" "
                "fill=\"#666\" "
-               "text-anchor=\"end\">members</text><text x=\"%d\" y=\"50\" fill=\"#666\">typical words of what they "
-               "chose</text>\n",
-               x, x + 148, x + 164);
+               "text-anchor=\"end\">members</text><text x=\"%d\" y=\"50\" fill=\"#666\">%s</text>\n",
+               x, x + 148, x + 164,
+               strcmp(a->by, "facts") == 0 ? "what they like" : "typical words of what they chose");
     for (size_t j = 0; j < rows; j++) {
         double y = TOP + 14 + (double)j * ROW;
         buf_printf(b, "<circle cx=\"%d\" cy=\"%.0f\" r=\"6\" fill=\"", x + 7, y - 5);

@@ -16,7 +16,7 @@ struct pgr_people {
     artefact protos;
     pgr_embedder *embedder; /* NULL: none */
     textvec *place;         /* the space of the prototypes */
-    textvec *meaning;       /* of relevance: the embedder's if there is one, else place itself */
+    textvec *meaning;       /* of relevance: the embedder's if there is one, else hashed texts (may be place itself) */
     pgr_proto_by by;
     size_t n_probe;
 };
@@ -25,7 +25,7 @@ struct pgr_people {
 
 static pgr_status open_embedder(people *p, const char *path, int n_thread, pgr_error *err) {
     char *found = NULL;
-    if (!path && p->by == PGR_PROTO_VOTES) return PGR_OK;
+    if (!path && !uservec_embeds(p->by)) return PGR_OK;
     PGR_TRY(pgr_embedder_find(path, &found, err));
     pgr_model_options o = pgr_model_options_default();
     o.n_thread = n_thread;
@@ -36,17 +36,20 @@ static pgr_status open_embedder(people *p, const char *path, int n_thread, pgr_e
 
 static pgr_status fit_embedder(people *p, pgr_error *err) {
     const artefact *a = &p->protos;
-    bool votes = p->by == PGR_PROTO_VOTES;
-    if (!votes
+    bool embeds = uservec_embeds(p->by);
+    if (embeds
         && (pgr_embedder_dims(p->embedder) != a->dims || strcmp(pgr_embedder_name(p->embedder), a->embedder) != 0))
         return fail(err, PGR_E_ARG, "%s: made with embedder \"%s\" of %zu values, this one is \"%s\" of %zu", a->path,
                     a->embedder, a->dims, pgr_embedder_name(p->embedder), pgr_embedder_dims(p->embedder));
-    PGR_TRY(textvec_create(votes ? NULL : p->embedder, a->dims, &p->place, err));
-    if (!votes || !p->embedder) {
+    PGR_TRY(uservec_space(p->by, p->embedder, a->dims, &p->place, err));
+    if (textvec_dims(p->place) != a->dims)
+        return fail(err, PGR_E_ARG, "%s: vectors by %s of %zu values, this version's have %zu: build it again", a->path,
+                    a->by, a->dims, textvec_dims(p->place));
+    if (embeds || (p->by == PGR_PROTO_VOTES && !p->embedder)) {
         p->meaning = p->place;
         return PGR_OK;
     }
-    return textvec_create(p->embedder, 0, &p->meaning, err);
+    return textvec_create(p->embedder, TEXTVEC_HASH_DIMS, &p->meaning, err);
 }
 
 static pgr_status open_all(people *p, const char *store_path, const char *proto_path, const char *embedder_path,

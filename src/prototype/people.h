@@ -30,8 +30,8 @@ typedef struct neighbourhood {
  * prototype, then inside it the nearest users. Fewer than n where there are no more. Memory of the arena.
  * Further prototypes are opened only while there are fewer than n. Users whom the store has forgotten are not returned.
  * Cold start, with no history that tells anything (n_evidence = 0): by `choices` and `analysis` the user's place is
- * that of the text of his criteria, demographics and the query; by `votes` he is taken for the centre of the largest
- * prototype.
+ * that of the text of his criteria, demographics and the query; by `votes` and `facts` he is taken for the centre of
+ * the largest prototype.
  * By `analysis`, a user with a history but without an analysis is placed by that text and the chosen responses;
  * people_neighbours_by has one. */
 pgr_status people_neighbours(people *p, const pgr_request *r, size_t n, arena *a, neighbourhood *out, pgr_error *err);
@@ -45,7 +45,7 @@ pgr_status people_neighbours_by(people *p, const pgr_request *r, const char *ana
 
 /* How much each pair says about this request: the greatest cosine between one of the pair's texts and one of the
  * request's candidates, plus half the cosine of the queries. out (n). vectors: as in neighbour, or NULL: embedded here.
- * Without an embedder (prototypes of votes) a cosine is 1 for equal texts and about 0 for others. */
+ * Without an embedder (prototypes of votes or facts) a cosine is 1 for equal texts and about 0 for others. */
 pgr_status people_relevance(people *p, const pgr_request *r, const preference_pair *pairs, const float *vectors,
                             size_t n, double *out, pgr_error *err);
 

@@ -1,4 +1,4 @@
-/* textvec.c - hashed and embedded texts. */
+/* textvec.c - hashed and embedded texts, and pairs by facts. */
 #include "prototype/textvec.h"
 
 #include <math.h>
@@ -7,8 +7,10 @@
 #include "base/hash.h"
 #include "base/mem.h"
 #include "base/rng.h"
+#include "facts/facts.h"
 
-enum { N_SLOT = 16384 }; /* texts that the cache holds at most */
+enum { N_SLOT = 16384 };              /* texts that the cache holds at most */
+static const float LEVELS_LENGTH = 4; /* of a usual pair's levels: divided by it they have about length 1 */
 
 typedef struct slot {
     char *text; /* NULL: empty */
@@ -16,7 +18,8 @@ typedef struct slot {
 } slot;
 
 struct textvec {
-    pgr_embedder *e; /* NULL: hashed */
+    pgr_embedder *e; /* NULL: hashed, or facts */
+    bool facts;
     size_t dims;
     slot *slots; /* (N_SLOT) a text has one place, by its hash */
 };
@@ -35,6 +38,15 @@ pgr_status textvec_create(pgr_embedder *e, size_t dims, textvec **out, pgr_error
             return fail_mem(err);
         }
     }
+    *out = t;
+    return PGR_OK;
+}
+
+pgr_status textvec_create_facts(textvec **out, pgr_error *err) {
+    textvec *t = mem_zero(1, sizeof *t);
+    if (!t) return fail_mem(err);
+    t->facts = true;
+    t->dims = N_FACT;
     *out = t;
     return PGR_OK;
 }
@@ -164,6 +176,7 @@ static pgr_status embed(textvec *t, const char *const *texts, size_t n, pgr_canc
 }
 
 pgr_status textvec_of(textvec *t, const char *const *texts, size_t n, pgr_cancel *cancel, float *out, pgr_error *err) {
+    PGR_ASSERT(!t->facts);
     if (t->e) return n ? embed(t, texts, n, cancel, out, err) : PGR_OK;
     for (size_t i = 0; i < n; i++) hash_vector(texts[i], t->dims, out + i * t->dims);
     return PGR_OK;
@@ -174,4 +187,58 @@ void textvec_put_turns(buf *out, const turn *turns, size_t n) {
         buf_puts(out, turns[i - 1].text);
         if (i > 1) buf_putc(out, '\n');
     }
+}
+
+/* ---- pairs ---- */
+
+static void measure(const char *text, const char *query, facts *out) {
+    facts_measure(text, strlen(text), query, strlen(query), out);
+}
+
+static void levels_of_pair(const preference_pair *p, float *chosen, float *rejected) {
+    const char *query = p->n_context ? p->context[p->n_context - 1].text : "";
+    facts liked, other;
+    measure(p->chosen, query, &liked);
+    measure(p->rejected, query, &other);
+    for (int f = 0; f < N_FACT; f++) {
+        chosen[f] = (float)facts_level(f, &liked, &other, 1) / (2 * LEVELS_LENGTH);
+        rejected[f] = -chosen[f];
+    }
+}
+
+pgr_status textvec_of_pairs(textvec *t, const preference_pair *pairs, size_t n, pgr_cancel *cancel, float *out,
+                            pgr_error *err) {
+    if (t->facts) {
+        for (size_t i = 0; i < n; i++) levels_of_pair(&pairs[i], out + 2 * i * t->dims, out + (2 * i + 1) * t->dims);
+        return PGR_OK;
+    }
+    const char **texts = mem_array(2 * n + 1, sizeof *texts);
+    if (!texts) return fail_mem(err);
+    for (size_t i = 0; i < n; i++) {
+        texts[2 * i] = pairs[i].chosen;
+        texts[2 * i + 1] = pairs[i].rejected;
+    }
+    pgr_status s = textvec_of(t, texts, 2 * n, cancel, out, err);
+    mem_free(texts);
+    return s;
+}
+
+static void levels_of_query(const preference_pair *p, float *out) {
+    facts asked, nothing;
+    measure(p->n_context ? p->context[p->n_context - 1].text : "", "", &asked);
+    measure("", "", &nothing);
+    for (int f = 0; f < N_FACT; f++) out[f] = (float)facts_level(f, &asked, &nothing, 1) / LEVELS_LENGTH;
+}
+
+pgr_status textvec_of_query(textvec *t, const preference_pair *p, pgr_cancel *cancel, float *out, pgr_error *err) {
+    if (t->facts) {
+        levels_of_query(p, out);
+        return PGR_OK;
+    }
+    buf query = {0};
+    textvec_put_turns(&query, p->context, p->n_context);
+    const char *text = query.data ? query.data : "";
+    pgr_status s = query.failed ? fail_mem(err) : textvec_of(t, &text, 1, cancel, out, err);
+    buf_free(&query);
+    return s;
 }

@@ -6,7 +6,7 @@
 
 #include "base/mem.h"
 
-static const char *const NAMES[] = {"votes", "choices", "analysis"}; /* in the order of pgr_proto_by */
+static const char *const NAMES[] = {"votes", "choices", "analysis", "facts"}; /* in the order of pgr_proto_by */
 
 const char *uservec_by_name(pgr_proto_by by) {
     return NAMES[by];
@@ -17,6 +17,15 @@ pgr_proto_by uservec_by_of(const char *name) {
         if (strcmp(NAMES[i], name) == 0) return (pgr_proto_by)i;
     PGR_ASSERT(!"a way that artefact_open lets pass");
     return PGR_PROTO_VOTES;
+}
+
+bool uservec_embeds(pgr_proto_by by) {
+    return by == PGR_PROTO_CHOICES || by == PGR_PROTO_ANALYSIS;
+}
+
+pgr_status uservec_space(pgr_proto_by by, pgr_embedder *e, size_t dims, textvec **out, pgr_error *err) {
+    if (by == PGR_PROTO_FACTS) return textvec_create_facts(out, err);
+    return textvec_create(uservec_embeds(by) ? e : NULL, dims, out, err);
 }
 
 bool person_counts(const char *rule, const char *split) {
@@ -44,7 +53,7 @@ pgr_status person_load(store *s, const char *id, const char *rule, arena *a, per
 }
 
 static double scale_of(pgr_proto_by by, const float *chosen, const float *rejected, size_t dims) {
-    if (by == PGR_PROTO_VOTES) return 1;
+    if (by != PGR_PROTO_CHOICES) return 1;
     double ss = 0;
     for (size_t c = 0; c < dims; c++) {
         double x = (double)chosen[c] - (double)rejected[c];
@@ -70,17 +79,10 @@ bool uservec_sum(pgr_proto_by by, const float *vectors, size_t n_pair, size_t di
 pgr_status uservec_of_pairs(textvec *t, pgr_proto_by by, const preference_pair *pairs, size_t n, pgr_cancel *cancel,
                             float *out, bool *found, pgr_error *err) {
     size_t d = textvec_dims(t);
-    const char **texts = mem_array(2 * n + 1, sizeof *texts);
     float *vectors = mem_array((2 * n + 1) * d, sizeof *vectors);
     double *sum = mem_array(d, sizeof *sum);
-    pgr_status s = texts && vectors && sum ? PGR_OK : fail_mem(err);
-    for (size_t i = 0; i < n && s == PGR_OK; i++) {
-        texts[2 * i] = pairs[i].chosen;
-        texts[2 * i + 1] = pairs[i].rejected;
-    }
-    if (s == PGR_OK) s = textvec_of(t, texts, 2 * n, cancel, vectors, err);
+    pgr_status s = vectors && sum ? textvec_of_pairs(t, pairs, n, cancel, vectors, err) : fail_mem(err);
     if (s == PGR_OK) *found = uservec_sum(by, vectors, n, d, sum, out);
-    mem_free(texts);
     mem_free(vectors);
     mem_free(sum);
     return s;

@@ -5,8 +5,11 @@
 #include "prototype/textvec.h"
 #include "user/store.h"
 
-const char *uservec_by_name(pgr_proto_by by); /* "votes", "choices", "analysis" */
+const char *uservec_by_name(pgr_proto_by by); /* "votes", "choices", "analysis", "facts" */
 pgr_proto_by uservec_by_of(const char *name);  /* of one of these names */
+bool uservec_embeds(pgr_proto_by by);          /* it needs an embedder */
+/* The space of this way's vectors: e's, or else without a model, by votes of `dims` values. */
+pgr_status uservec_space(pgr_proto_by by, pgr_embedder *e, size_t dims, textvec **out, pgr_error *err);
 
 /* A user of the store and those of his pairs that count: rule is "history" (all splits but test and val), "all",
  * or a split's name. */
@@ -21,8 +24,8 @@ typedef struct person {
 pgr_status person_load(store *s, const char *id, const char *rule, arena *a, person *out, bool *found, pgr_error *err);
 bool person_counts(const char *rule, const char *split);
 
-/* Votes and choices: the sum over pairs of chosen - rejected (choices: of length 1 each), of length 1. false: nothing
- * to go by. vectors: (n_pair, 2, dims) chosen, rejected; sum: (dims) scratch; out: (dims) */
+/* By all ways but analysis: the sum over pairs of chosen - rejected (choices: of length 1 each), of length 1. false:
+ * nothing to go by. vectors: (n_pair, 2, dims) chosen, rejected; sum: (dims) scratch; out: (dims) */
 bool uservec_sum(pgr_proto_by by, const float *vectors, size_t n_pair, size_t dims, double *sum, float *out);
 
 /* The same from texts. *found = false: nothing to go by. */

@@ -9,6 +9,7 @@
 #include "base/hash.h"
 #include "base/mem.h"
 #include "base/text.h"
+#include "facts/facts.h"
 
 enum { MIN_BYTES = 3, MAX_BYTES = 40 };
 static const double PRIOR = 500; /* pretended words, spread as in all texts */
@@ -268,4 +269,32 @@ pgr_status words_typical(const words *w, size_t n, arena *a, const char *const *
     pgr_status s = hand_over(w, best, n, a, out, err);
     mem_free(best);
     return s;
+}
+
+/* ---- facts ---- */
+
+static const double STANDS_OUT = 0.04; /* share of the squared length */
+
+static int strongest(const float *v, const bool *said) {
+    int best = -1;
+    for (int f = 0; f < N_FACT; f++)
+        if (!said[f] && (best < 0 || fabsf(v[f]) > fabsf(v[best]))) best = f;
+    return best;
+}
+
+pgr_status words_of_facts(const float *v, size_t n, arena *a, const char *const **out, pgr_error *err) {
+    const char **list = arena_array(a, n + 1, sizeof *list);
+    bool said[N_FACT] = {false};
+    double ss = 0;
+    if (!list) return fail_mem(err);
+    for (int f = 0; f < N_FACT; f++) ss += (double)v[f] * (double)v[f];
+    for (size_t i = 0; i < n && i < N_FACT; i++) {
+        int f = strongest(v, said);
+        if (!((double)v[f] * (double)v[f] >= STANDS_OUT * ss) || !(ss > 0)) break;
+        list[i] = arena_printf(a, "%s %s", fact_word(f), v[f] > 0 ? "more" : "less");
+        if (!list[i]) return fail_mem(err);
+        said[f] = true;
+    }
+    *out = list;
+    return PGR_OK;
 }

@@ -1,5 +1,5 @@
 /* words.h - what sets a group of texts apart: words more frequent in one side (chosen) than in the other (rejected), by
- * log-odds with a prior (Monroe, Colaresi and Quinn 2008). */
+ * log-odds with a prior (Monroe, Colaresi and Quinn 2008); and what sets a direction of facts apart. */
 #ifndef PGR_PROTOTYPE_WORDS_H
 #define PGR_PROTOTYPE_WORDS_H
 
@@ -22,5 +22,9 @@ pgr_status words_add(words *w, size_t group, bool chosen, const char *text, pgr_
  * c, r: the word in the group's chosen and rejected texts, C, R: all words there;
  * p: its share of all texts times P = 500. */
 pgr_status words_typical(const words *w, size_t n, arena *a, const char *const **out, pgr_error *err);
+
+/* What a direction of facts is: "length more", "lists less", the strongest first, at most n, ending with NULL; only
+ * facts that have at least 4 % of its squared length. Memory of the arena.                             v: (N_FACT) */
+pgr_status words_of_facts(const float *v, size_t n, arena *a, const char *const **out, pgr_error *err);
 
 #endif

@@ -378,6 +378,12 @@ static void other_settings_are_refused(void **state) {
     o.n_pro = 1;
     refused(&o, "expected pro 0 with split train");
     o = options(data);
+    o.by = "analysis";
+    refused(&o, "by is \"analysis\", expected votes, choices or facts");
+    o.by = "choices";
+    o.embedder = NULL;
+    refused(&o, "similar users by choices need an embedder");
+    o = options(data);
     o.out = folder;
     o.resume = true;
     o.runs = 2;

@@ -6,6 +6,7 @@
 #include <math.h>
 
 #include "base/file.h"
+#include "facts/facts.h"
 #include "made_store.h"
 #include "prototype/artefact.h"
 #include "prototype/vec.h"
@@ -87,6 +88,56 @@ static void test_votes(void **state) {
     build(s, &o);
     a = open_protos();
     assert_int_equal(a.n_pair, 20);
+    artefact_close(&a);
+    pgr_store_close(s);
+    remove_store(db);
+}
+
+static double fact_of(const artefact *a, char kind, int fact) {
+    for (size_t r = 0; r < a->n_row; r++)
+        if (artefact_id(a, a->row_user[r])[0] == kind) return (double)a->vectors[r * a->dims + (size_t)fact];
+    return 0;
+}
+
+/* No two users share a text: by form their kinds are told all the same, refined or not, and the file says what each
+ * likes. */
+static void test_facts(void **state) {
+    (void)state;
+    pgr_store *s = make_form_store(db, 20, 4);
+    pgr_proto_options o = options(PGR_PROTO_FACTS);
+    o.embedder = NULL;
+    for (o.epochs = 0; o.epochs < 3; o.epochs += 2) {
+        build(s, &o);
+        artefact a = open_protos();
+        assert_true(a.n_user == 20 && a.n_row == 20 && a.n_pair == 80 && a.dims == N_FACT && a.k == 2);
+        assert_true(strcmp(a.by, "facts") == 0 && strcmp(a.embedder, "") == 0);
+        assert_true((a.n_loss == 2) == (o.epochs == 2));
+        check_kinds(&a);
+        for (size_t r = 0; r < a.n_row; r++)
+            assert_true(fabs(vec_dot(a.vectors + r * N_FACT, a.vectors + r * N_FACT, N_FACT) - 1) < 1e-5);
+        assert_true(fact_of(&a, 'a', FACT_LENGTH) < -0.3 && fact_of(&a, 'b', FACT_LENGTH) > 0.3);
+        assert_true(fact_of(&a, 'a', FACT_LISTS) < -0.3 && fact_of(&a, 'b', FACT_LISTS) > 0.3);
+        assert_true(has_word(&a, "lists less", 'a') && has_word(&a, "lists more", 'b'));
+        assert_true(has_word(&a, "length less", 'a') && has_word(&a, "length more", 'b'));
+        artefact_close(&a);
+    }
+    char *svg;
+    assert_int_equal(pgr_proto_map(protos, 0, &svg, NULL), PGR_OK);
+    assert_non_null(strstr(svg, "what they like"));
+    pgr_free(svg);
+
+    const turn ask = {"user", "How is it done?"}; /* a new user joins those who like the same */
+    pair_record p = pair_record_none();
+    bool added;
+    pgr_proto_added n;
+    p.user_id = "a99", p.conversation_id = "c", p.split = "train";
+    p.pair = (preference_pair){&ask, 1, "No.", FORM_TEXTS[1][0]};
+    assert_int_equal(store_put_pair(s, &p, &added, NULL), PGR_OK);
+    assert_int_equal(pgr_proto_add(s, protos, &o, &n, NULL), PGR_OK);
+    assert_true(n.added == 1 && n.dropped == 0);
+    artefact a = open_protos();
+    assert_int_equal(a.n_user, 21);
+    check_kinds(&a);
     artefact_close(&a);
     pgr_store_close(s);
     remove_store(db);
@@ -402,9 +453,10 @@ static void test_memory(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_votes),   cmocka_unit_test(test_held_out_users),  cmocka_unit_test(test_errors),
-        cmocka_unit_test(test_refined), cmocka_unit_test(test_choices_cut_off), cmocka_unit_test(test_analysis),
-        cmocka_unit_test(test_add),     cmocka_unit_test(test_show_and_map),    cmocka_unit_test(test_memory)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_votes),          cmocka_unit_test(test_facts),
+                                       cmocka_unit_test(test_held_out_users), cmocka_unit_test(test_errors),
+                                       cmocka_unit_test(test_refined),        cmocka_unit_test(test_choices_cut_off),
+                                       cmocka_unit_test(test_analysis),       cmocka_unit_test(test_add),
+                                       cmocka_unit_test(test_show_and_map),   cmocka_unit_test(test_memory)};
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -24,7 +24,7 @@ static int over_postgres(void **state) {
 }
 
 static people *open_people(pgr_proto_by by, const char *embedder) {
-    pgr_store *s = make_store(db, 0, 20, 5);
+    pgr_store *s = by == PGR_PROTO_FACTS ? make_form_store(db, 20, 5) : make_store(db, 0, 20, 5);
     pgr_embedder *e = NULL;
     pgr_proto_options o = pgr_proto_options_default();
     pgr_error err;
@@ -117,6 +117,48 @@ static void test_votes(void **state) {
     assert_int_equal(n.n, 0);
     arena_free(&a);
     close_people(p);
+}
+
+/* A request of `user`, who liked the form of a kind once, in texts that nobody has seen. */
+static asked *request_of_form(const char *user, int kind) {
+    static char texts[2][400];
+    asked *x = request(user, 0);
+    for (int i = 0; i < 2; i++) snprintf(texts[i], sizeof texts[i], "%s (%s)", FORM_TEXTS[i][0], "new");
+    x->history[0] = (preference_pair){&x->ask, 1, texts[kind], texts[1 - kind]};
+    x->r.n_history = 1;
+    return x;
+}
+
+/* Nobody shares a text with him: those who like the same form are near, of whatever scope; strangers are told as such,
+ * and relevance is that of texts, with an embedder or without. */
+static void test_facts(void **state) {
+    (void)state;
+    for (size_t i = 0; i < 2; i++) {
+        people *p = open_people(PGR_PROTO_FACTS, i ? BERT : NULL);
+        arena a = {0};
+        neighbourhood n;
+        double v[5];
+        assert_int_equal(people_dims(p), i ? 32 : 512);
+        for (int kind = 0; kind < 2; kind++) {
+            assert_int_equal(people_neighbours(p, &request_of_form("new", kind)->r, 9, &a, &n, NULL), PGR_OK);
+            check_neighbours(&n, 9, "ab"[kind]);
+            assert_true(n.n_evidence == 1 && n.similarity > 0.5 && !n.list[0].vectors);
+        }
+        assert_int_equal(people_neighbours(p, &request_of_form("b03", 1)->r, 19, &a, &n, NULL), PGR_OK);
+        assert_int_equal(n.n, 19);
+        for (size_t k = 0; k < 19; k++) assert_int_equal(n.list[k].user_id[0], k < 9 ? 'b' : 'a');
+        assert_int_equal(people_neighbours_by(p, &request_of_form("new", 1)->r, NULL, "a", 3, &a, &n, NULL), PGR_OK);
+        check_neighbours(&n, 3, 'a');
+        assert_true(n.list[0].similarity < 0);
+        assert_int_equal(people_neighbours(p, &request("new", -1)->r, 3, &a, &n, NULL), PGR_OK);
+        assert_true(n.n == 3 && n.n_evidence == 0);
+        asked *r = request("new", -1);
+        r->responses[1] = n.list[0].pairs[2].rejected; /* the same text: it is the pair that counts most */
+        assert_int_equal(people_relevance(p, &r->r, n.list[0].pairs, NULL, 5, v, NULL), PGR_OK);
+        for (size_t k = 0; k < 5; k++) assert_true(isfinite(v[k]) && v[k] <= v[2] + 1e-6);
+        arena_free(&a);
+        close_people(p);
+    }
 }
 
 static void test_choices(void **state) {
@@ -261,10 +303,15 @@ static void test_memory(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_votes),     cmocka_unit_test(test_choices),
-                                       cmocka_unit_test(test_scope),     cmocka_unit_test(test_scope_of_strangers),
-                                       cmocka_unit_test(test_relevance), cmocka_unit_test(test_forgotten),
-                                       cmocka_unit_test(test_errors),    cmocka_unit_test(test_memory)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_votes),
+                                       cmocka_unit_test(test_facts),
+                                       cmocka_unit_test(test_choices),
+                                       cmocka_unit_test(test_scope),
+                                       cmocka_unit_test(test_scope_of_strangers),
+                                       cmocka_unit_test(test_relevance),
+                                       cmocka_unit_test(test_forgotten),
+                                       cmocka_unit_test(test_errors),
+                                       cmocka_unit_test(test_memory)};
     const struct CMUnitTest servers[] = {cmocka_unit_test(test_votes), cmocka_unit_test(test_choices),
                                          cmocka_unit_test(test_forgotten)};
     int failed = cmocka_run_group_tests_name("a file", tests, over_files, end_files);

@@ -1,9 +1,10 @@
 /* Typical words by log-odds with a prior against the equation computed here;
- * hashed texts: the same text is the same direction. */
+ * hashed texts: the same text is the same direction; facts: a pair is its levels, and a direction of them has words. */
 #include "../base/faults.h"
 
 #include <math.h>
 
+#include "facts/facts.h"
 #include "prototype/textvec.h"
 #include "prototype/vec.h"
 #include "prototype/words.h"
@@ -98,8 +99,57 @@ static void test_hashed(void **state) {
     textvec_free(t);
 }
 
+static void test_pair_of_facts(void **state) {
+    (void)state;
+    const turn turns[] = {{"user", "Be brief."}, {"assistant", "Yes."}, {"user", "Which gardens have roses?"}};
+    const preference_pair p = {turns, 3, "Roses!",
+                               "There are a lot of things that I could say, and I will say them all now."};
+    facts liked, other;
+    textvec *t;
+    float v[2][N_FACT], swapped[2][N_FACT], query[N_FACT], first[N_FACT];
+    facts_measure(p.chosen, strlen(p.chosen), turns[2].text, strlen(turns[2].text), &liked);
+    facts_measure(p.rejected, strlen(p.rejected), turns[2].text, strlen(turns[2].text), &other);
+    assert_int_equal(textvec_create_facts(&t, NULL), PGR_OK);
+    assert_true(textvec_dims(t) == N_FACT && !*textvec_name(t));
+    assert_int_equal(textvec_of_pairs(t, &p, 1, NULL, v[0], NULL), PGR_OK);
+    for (int f = 0; f < N_FACT; f++) /* quarters are exact */
+        assert_true(4 * (v[0][f] - v[1][f]) == (float)facts_level(f, &liked, &other, 1));
+    assert_true(v[0][FACT_LENGTH] < 0 && v[0][FACT_ECHO] > 0); /* shorter; the last turn's word comes again */
+    const preference_pair turned = {turns, 3, p.rejected, p.chosen};
+    assert_int_equal(textvec_of_pairs(t, &turned, 1, NULL, swapped[0], NULL), PGR_OK);
+    for (int f = 0; f < N_FACT; f++) assert_true(swapped[0][f] == v[1][f] && swapped[1][f] == v[0][f]);
+    assert_int_equal(textvec_of_query(t, &p, NULL, query, NULL), PGR_OK);
+    assert_true(query[FACT_QUESTIONS] > 0 && query[FACT_LENGTH] > 0 && query[FACT_LISTS] == 0);
+    const preference_pair asked = {turns, 1, p.chosen, p.rejected}, bare = {NULL, 0, p.chosen, p.rejected};
+    assert_int_equal(textvec_of_query(t, &asked, NULL, first, NULL), PGR_OK);
+    assert_true(first[FACT_QUESTIONS] == 0);
+    assert_int_equal(textvec_of_query(t, &bare, NULL, first, NULL), PGR_OK);
+    for (int f = 0; f < N_FACT; f++) assert_true(first[f] == 0);
+    textvec_free(t);
+}
+
+static void test_words_of_facts(void **state) {
+    (void)state;
+    arena a = {0};
+    const char *const *list;
+    const float v[N_FACT] = {
+        [FACT_LISTS] = -3, [FACT_WARMTH] = 2, [FACT_CODE] = 0.7F, [FACT_ECHO] = 0.9F}; /* 4 % of 14.3: .76 */
+    assert_int_equal(words_of_facts(v, 8, &a, &list, NULL), PGR_OK);
+    assert_string_equal(list[0], "lists less");
+    assert_string_equal(list[1], "warmth more");
+    assert_string_equal(list[2], "echo more");
+    assert_null(list[3]);
+    assert_int_equal(words_of_facts(v, 1, &a, &list, NULL), PGR_OK);
+    assert_true(strcmp(list[0], "lists less") == 0 && !list[1]);
+    const float none[N_FACT] = {0};
+    assert_int_equal(words_of_facts(none, 8, &a, &list, NULL), PGR_OK);
+    assert_null(list[0]);
+    arena_free(&a);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_equation), cmocka_unit_test(test_rare),
-                                       cmocka_unit_test(test_memory), cmocka_unit_test(test_hashed)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_equation),      cmocka_unit_test(test_rare),
+                                       cmocka_unit_test(test_memory),        cmocka_unit_test(test_hashed),
+                                       cmocka_unit_test(test_pair_of_facts), cmocka_unit_test(test_words_of_facts)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -135,7 +135,7 @@ def bench(data: Union[Path, Sequence[Path]], judge: Judge | None = None, *, ind:
           seed: int = 0, strangers: int = 0, folds: int = 0, robust: bool = False, at_once: int = 0,
           out: Path | None = None, resume: bool = False, calibration: Path | None = None,
           calibration_out: Path | None = None, attributes_out: Path | None = None, embedder: Embedder | None = None,
-          threads: int = 0, progress: Progress = None, **settings: Any) -> Report:
+          by: str | None = None, threads: int = 0, progress: Progress = None, **settings: Any) -> Report:
     """Methods side by side on the same pairs of a data set, or of several, with their errors.
 
     data       files of pairs in any form of docs/users.md; rows of `split` are asked, train rows are history
@@ -144,6 +144,7 @@ def bench(data: Union[Path, Sequence[Path]], judge: Judge | None = None, *, ind:
     baselines  the statistical methods and the judge's plain prompts; methods: these by name, and `longest`
     strangers  every row that uses a history again with those of so many other users
     out        folder that keeps every verdict; resume: go on with what it holds, as after Ctrl-C
+    by         of pro's similar users: "votes", "choices" or "facts" (Prototypes.build); None: as the texts are
     settings   further options of judging (docs/options.md), but for ind, pro, seed and chains
     """
     o = _Options(judge, settings)
@@ -155,7 +156,7 @@ def bench(data: Union[Path, Sequence[Path]], judge: Judge | None = None, *, ind:
                         ("seed", seed), ("baselines", baselines), ("strangers", strangers), ("folds", folds),
                         ("robust", robust), ("n_thread", threads), ("at_once", at_once), ("out", out),
                         ("resume", resume), ("calibration", calibration), ("calibration_out", calibration_out),
-                        ("attributes_out", attributes_out)):
+                        ("attributes_out", attributes_out), ("by", by)):
         o.one(name, value)
     if embedder is not None:
         o.one("embedder_path", embedder.path)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import numpy
 
 Path = Union[str, "os.PathLike[str]"]
-WAYS = ("votes", "choices", "analysis")  # in the order of pgr_proto_by
+WAYS = ("votes", "choices", "analysis", "facts")  # in the order of pgr_proto_by
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Prototype:
     rows: int
     users: int
     words: list[str]
-    """Typical of what they chose."""
+    """Typical of what they chose; by facts what they like ("length more")."""
     similarity: float
 
 
@@ -84,7 +84,7 @@ class Prototypes:
         """Users of the store -> vectors -> k-means -> refinement -> a file (default: the store's own, which a Judge on
         this store finds).
 
-        by        "choices" and "analysis" need an embedder; "votes" needs no model; "analysis" has the preference
+        by        "choices" and "analysis" need an embedder, "votes" and "facts" no model; "analysis" has the preference
                   analyses that the store lacks written by `judge`
         k         prototypes; 0: as the singular values suggest
         """
@@ -115,7 +115,8 @@ class Prototypes:
         rows = [row([f"{i + 1}", f"{p.users}", f"{p.rows}", f"{p.similarity:.2f}", escape(", ".join(p.words))])
                 for i, p in enumerate(self.groups)]
         return f'{STYLE}<div class="pgenrm">' + table(
-            ["Prototype", "Users", "Rows", "Similarity", "Typical words of what they chose"], rows) + "</div>"
+            ["Prototype", "Users", "Rows", "Similarity",
+             "What they like" if self.by == "facts" else "Typical words of what they chose"], rows) + "</div>"
 
 
 def _prototype(p: Any) -> Prototype:

@@ -34,7 +34,7 @@ static void the_one_of_judging(void **state) {
     setenv("PGENRM_CPU", "ref", 1);
     static const char *const files[][2] = {{TINY, "model.gguf"},
                                            {PGR_SOURCE_DIR "/examples/request.json", "request.json"}};
-    assert_prints(example_pgenrm, files, 2, "best: 0\n");
+    assert_prints(example_pgenrm, files, 2, "best: 1\n");
     if (before)
         setenv("PGENRM_CPU", before, 1);
     else

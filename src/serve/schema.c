@@ -176,8 +176,8 @@ static pgr_status put_alternatives(writing *w, const json_t *list, const char *k
         place before = place_of(w);
         if (n > 0) buf_puts(w->out, " | ");
         pgr_status s = put(w, json_array_get(list, i));
+        n += s == PGR_OK;
         if (s != PGR_OK && !take_back(w, &s, before)) return s;
-        n += w->out->n > before.n;
     }
     buf_puts(w->out, ")");
     return n > 0 ? PGR_OK : TOO_DEEP;
@@ -475,8 +475,8 @@ static pgr_status put_types(writing *w, const json_t *schema, const json_t *type
         place before = place_of(w);
         if (n > 0) buf_puts(w->out, " | ");
         pgr_status s = put_type(w, schema, json_string_value(json_array_get(type, i)));
+        n += s == PGR_OK;
         if (s != PGR_OK && !take_back(w, &s, before)) return s;
-        n += w->out->n > before.n;
     }
     buf_puts(w->out, ")");
     return n > 0 ? PGR_OK : TOO_DEEP;

@@ -195,11 +195,31 @@ static void one_that_would_be_tried_for_ever(void **state) {
     buf_free(&text);
 }
 
+static bool grammar_of_alternatives(void) {
+    static const char text[] = "{\"anyOf\": [{\"enum\": [1, \"two\"]}, {\"type\": [\"string\", \"null\"]}]}";
+    json_t *schema = NULL;
+    buf out = {0};
+    pgr_error err = {0};
+    pgr_status s = json_parse(text, sizeof text - 1, "schema", 1, &schema, &err);
+    if (s == PGR_OK) s = schema_grammar(schema, "schema", &out, &err);
+    if (s != PGR_OK && s != PGR_E_MEM) fail_msg("%s", err.message);
+    bool whole = s == PGR_OK && !out.failed;
+    buf_free(&out);
+    json_decref(schema);
+    return whole;
+}
+
+/* Alternatives that there was no memory to write are not taken for ones that never end. */
+static void without_memory(void **state) {
+    (void)state;
+    assert_true(fail_allocations(grammar_of_alternatives, 1) > 2);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(lets_through_what_is_valid), cmocka_unit_test(names_what_it_lacks),
+        cmocka_unit_test(lets_through_what_is_valid),       cmocka_unit_test(names_what_it_lacks),
         cmocka_unit_test(one_that_would_be_tried_for_ever), cmocka_unit_test(refuses_too_many_properties),
-        cmocka_unit_test(any_object_and_choices)};
+        cmocka_unit_test(any_object_and_choices),           cmocka_unit_test(without_memory)};
     json_setup();
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

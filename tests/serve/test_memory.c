@@ -115,7 +115,7 @@ static void expect_json_error(const wanted *w, const heard *h, long nth) {
 
 /* A stream has [DONE] at the end, or an error, or none: the last chunk, which is empty, is not there. */
 static void expect_end_of_stream(const wanted *w, const heard *h, long nth) {
-    bool whole = strstr(h->body, "data: [DONE]") != NULL, told = strstr(h->body, "data: {\"error\"") != NULL;
+    bool whole = strstr(h->body, "[DONE]") != NULL, told = strstr(h->body, "{\"error\"") != NULL;
     if (nth ? !whole && !told && strstr(h->body, "\r\n0\r\n") : !whole)
         fail_msg("%s %s without allocation %ld: %s", w->method, w->path, nth, h->body);
 }

@@ -395,9 +395,12 @@ static void keeps_pages_of_others_out(void **state) {
     };
     live open, closed;
     pgr_serve_options o = live_options();
+    pgr_engine *own = NULL; /* both servers run at once, and an engine is one thread's */
+    assert_int_equal(pgr_engine_create(MODEL, NULL, &own, NULL), PGR_OK);
     start_live(&open);
     o.token_file = token_file("secret\n");
     open_live(&closed, &o);
+    closed.what.engine = own;
     live_start(&closed);
     for (size_t i = 0; i < sizeof ROWS / sizeof *ROWS; i++) {
         char with[400];
@@ -411,6 +414,7 @@ static void keeps_pages_of_others_out(void **state) {
     }
     live_stop(&open);
     live_stop(&closed);
+    pgr_engine_free(own);
 }
 
 static void refuses_files_of_tokens(void **state) {

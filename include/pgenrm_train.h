@@ -222,6 +222,7 @@ typedef struct pgr_grpo_options { /* of the stages cre and hncl */
     size_t criteria;     /* words of a chain */
     double alpha, beta;  /* weights of coverage (none in hncl) and outcome */
     pgr_outcome outcome;
+    bool together;       /* a chain's outcome is what it adds to that of the mean of all chains of its group */
     bool apart;          /* advantages of coverage and outcome are normalised each by itself, then added */
     bool unscaled;       /* advantages are not divided by the rewards' deviation */
     double kl;           /* weight of the divergence from the adapter that the run began with */

@@ -23,10 +23,12 @@ typedef struct cre_step {
     double *truth;                                             /* (users, N_TASTE) the rule's, of all pairs of a user */
     int *words;                                                /* (samples, criteria) of the user at hand */
     double *outcome, *coverage, *advantage, *scratch;          /* (samples) */
+    double *margins;                                           /* (samples) of the pair at hand */
     double *rights;                                            /* (pairs) how many chains get a pair right */
     size_t *pairs;                                             /* (pairs) those that count, first */
     double kl, loss, reward, deviation, covered, won, entropy; /* sums over users */
     double won2, covered2;                                     /* sums of squares */
+    double taught;                                             /* how often the rule is right where it counts */
     size_t n_flat;                                             /* users whose chains all have one reward */
     buf shown[SHOWN_MOST];                                     /* (n_shown) chains of the first user, as words */
     double shown_reward[SHOWN_MOST], shown_advantage[SHOWN_MOST];
@@ -63,18 +65,32 @@ static void choose_pairs(cre_step *t, const taste_item *item, size_t *n) {
     }
 }
 
+/* outcome = the mean over the n pairs that count; beside it, whether the rule is right on them by what is shown. */
+static void find_outcomes(cre_step *t, const taste_item *item, size_t n) {
+    const pgr_grpo_options *g = &t->p->o->grpo;
+    outcome_kind kind = (outcome_kind)g->outcome;
+    double each = n > 0 ? 1 / (double)n : 0;
+    for (size_t k = 0; k < g->samples; k++) t->outcome[k] = 0;
+    for (size_t i = 0; i < n; i++) {
+        const double *levels = item->levels + t->pairs[i] * N_FACT;
+        double rule = taste_margin(item->target, levels, N_FACT);
+        t->taught += each * (rule > 0 ? 1 : rule < 0 ? 0 : 0.5);
+        for (size_t k = 0; k < g->samples; k++) {
+            t->margins[k] = policy_margin(t->words + k * g->criteria, g->criteria, levels) / t->p->o->tau;
+            if (!g->together) t->outcome[k] += each * policy_outcome(kind, t->margins[k]);
+        }
+        if (g->together) policy_add_shares(kind, t->margins, g->samples, each, t->outcome);
+    }
+}
+
 static void reward_chains(cre_step *t, size_t user) {
     const pgr_grpo_options *g = &t->p->o->grpo;
     const taste_item *item = &t->users->items[user];
     size_t n;
     choose_pairs(t, item, &n);
+    find_outcomes(t, item, n);
     for (size_t k = 0; k < g->samples; k++) {
         const int *words = t->words + k * g->criteria;
-        t->outcome[k] = 0;
-        for (size_t i = 0; i < n; i++) {
-            double m = policy_margin(words, g->criteria, item->levels + t->pairs[i] * N_FACT);
-            t->outcome[k] += policy_outcome((outcome_kind)t->p->o->grpo.outcome, m / t->p->o->tau) / (double)n;
-        }
         t->coverage[k] = policy_coverage(t->truth + user * N_TASTE, N_TASTE, words, g->criteria);
         t->won += t->outcome[k] / (double)g->samples;
         t->won2 += t->outcome[k] * t->outcome[k] / (double)g->samples;
@@ -185,13 +201,14 @@ static pgr_status prepare(psi *p, taste_batch *users, cre_step *t, pgr_error *er
     t->reference = arena_array(a, users->n, N_TASTE * sizeof *t->reference);
     t->truth = arena_array(a, users->n, N_TASTE * sizeof *t->truth);
     t->words = arena_array(a, k, p->o->grpo.criteria * sizeof *t->words);
-    t->outcome = arena_array(a, 4 * k, sizeof *t->outcome);
+    t->outcome = arena_array(a, 5 * k, sizeof *t->outcome);
     t->rights = arena_array(a, most + 1, sizeof *t->rights);
     t->pairs = arena_array(a, most + 1, sizeof *t->pairs);
     if (!t->reference || !t->truth || !t->words || !t->outcome || !t->rights || !t->pairs) return fail_mem(err);
     t->coverage = t->outcome + k;
     t->advantage = t->coverage + k;
     t->scratch = t->advantage + k;
+    t->margins = t->scratch + k;
     return find_truth(p, users, t, err);
 }
 
@@ -210,6 +227,7 @@ static void put_metrics(const cre_step *t, metrics *m) {
     metrics_put(m, "rewards/coverage/std", deviation(t->covered, t->covered2, t));
     metrics_put(m, "rewards/outcome/mean", t->won / n);
     metrics_put(m, "rewards/outcome/std", deviation(t->won, t->won2, t));
+    metrics_put(m, "rewards/outcome/rule", t->taught / n);
     metrics_put(m, "kl", t->kl / n);
     metrics_put(m, "entropy", t->entropy / n);
     if (t->p->o->stage == PGR_STAGE_HNCL) metrics_put(m, "hard_share", t->hard);

@@ -73,6 +73,13 @@ double policy_outcome(outcome_kind kind, double x) {
     return kind == OUTCOME_BRIER ? 1 - (1 - s) * (1 - s) : x > 0 ? 1 : x < 0 ? 0 : 0.5;
 }
 
+void policy_add_shares(outcome_kind kind, const double *margins, size_t n, double scale, double *out) {
+    double sum = 0;
+    for (size_t k = 0; k < n; k++) sum += margins[k];
+    double all = policy_outcome(kind, sum / (double)n);
+    for (size_t k = 0; k < n; k++) out[k] += scale * (all - policy_outcome(kind, (sum - margins[k]) / (double)(n - 1)));
+}
+
 void policy_advantages(const double *rewards, size_t n, int scaled, double *out, double *sd) {
     double low = rewards[0], high = rewards[0], mean = 0, ss = 0;
     for (size_t i = 0; i < n; i++) {

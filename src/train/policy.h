@@ -25,6 +25,10 @@ double policy_coverage(const double *truth, size_t n, const int *words, size_t m
 typedef enum outcome_kind { OUTCOME_SIGMOID, OUTCOME_BRIER, OUTCOME_BINARY } outcome_kind;
 double policy_outcome(outcome_kind kind, double x);
 
+/* What each of n chains adds to the verdict of all: the worth of their mean margin less that of the others' mean,
+ * added to out (n) times `scale`; margins (n), over tau. n >= 2. */
+void policy_add_shares(outcome_kind kind, const double *margins, size_t n, double scale, double *out);
+
 /* out (n) = rewards less their mean, over their standard deviation (n - 1 degrees of freedom) + 1e-4 with `scaled`. All
  * zero where all rewards are equal, to the bit. *sd: that deviation. */
 void policy_advantages(const double *rewards, size_t n, int scaled, double *out, double *sd);

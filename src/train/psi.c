@@ -54,6 +54,7 @@ static const char *const OUTCOMES[] = {"sigmoid", "brier", "binary", NULL}; /* p
     NUMBER(DOUBLE, "beta", "B", grpo.beta, 1, 0, 1e6, "weight of the outcome", NULL),                                  \
     { "outcome", "KIND", "of a chain on a pair: sigmoid, brier or binary", NULL, PGR_OPTION_CHOICE, 0,                 \
       TRAIN_AT(pgr_psi_options, grpo.outcome), 0, 0, 0, OUTCOMES },                                                    \
+    FLAG("together", grpo.together, 0, "a chain's outcome is what it adds to that of all chains of its user"),         \
     FLAG("unscaled", grpo.unscaled, 0, "advantages are not divided by the deviation of the rewards"),                  \
     NUMBER(DOUBLE, "kl", "W", grpo.kl, 0.02, 0, 1e6,                                                                   \
            "weight of the divergence (k3) from the adapter of --init", NULL)
@@ -201,9 +202,9 @@ static void psi_close(psi *p) {
 }
 
 static json_t *grpo_settings(const pgr_grpo_options *g) {
-    return json_pack("{s:I,s:I,s:f,s:f,s:i,s:b,s:b,s:f,s:f,s:f}", "samples", (json_int_t)g->samples, "criteria",
-                     (json_int_t)g->criteria, "alpha", g->alpha, "beta", g->beta, "outcome", (int)g->outcome, "apart",
-                     g->apart, "unscaled", g->unscaled, "kl", g->kl, "hard_from", g->hard_from, "hard_to", g->hard_to);
+    return json_pack("{s:I,s:I,s:f,s:f,s:i,s:b,s:b,s:b,s:f,s:f,s:f}", "samples", (json_int_t)g->samples, "criteria",
+                     (json_int_t)g->criteria, "alpha", g->alpha, "beta", g->beta, "outcome", (int)g->outcome, "together",
+                     g->together, "apart", g->apart, "unscaled", g->unscaled, "kl", g->kl, "hard_from", g->hard_from, "hard_to", g->hard_to);
 }
 
 /* Whoever is asked decides what views are learnt from: other prototypes are other data. */

@@ -3,8 +3,12 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/rng.h"
 #include "train/loss.h"
+#include "train/policy.h"
 #include "train/psi.h"
+
+enum { STREAM_EVAL_CHAIN = 90, CHAINS = 16, CHAIN_WORDS = 3, STRANGERS = 10 };
 
 /* ---- readings ---- */
 
@@ -179,17 +183,45 @@ static double clustered(const double *sum, const size_t *start, size_t n, double
     return sqrt(ss) / (double)start[n];
 }
 
+/* CHAINS chains of words from a reading, as cre draws them. */
+static void draw_chains(const double *reading, size_t user, int *words) {
+    rng random = {user, STREAM_EVAL_CHAIN, 0};
+    for (size_t c = 0; c < CHAINS; c++) {
+        double u[CHAIN_WORDS];
+        for (size_t j = 0; j < CHAIN_WORDS; j++) u[j] = rng_next(&random);
+        policy_draw(reading, N_TASTE, u, CHAIN_WORDS, words + c * CHAIN_WORDS);
+    }
+}
+
+/* How often one of them is right. */
+static double chains_right(const int *words, const double *level) {
+    double hits = 0;
+    for (size_t c = 0; c < CHAINS; c++) hits += right(policy_margin(words + c * CHAIN_WORDS, CHAIN_WORDS, level));
+    return hits / CHAINS;
+}
+
+/* With the tastes of the users that follow, at most STRANGERS of them. */
+static double strangers_right(const taste_users *t, size_t user, const double *level) {
+    double hits = 0;
+    size_t n = t->n > STRANGERS ? STRANGERS : t->n > 1 ? t->n - 1 : 1;
+    for (size_t j = 1; j <= n; j++) hits += right(taste_margin(t->own + (user + j) % t->n * N_TASTE, level, N_FACT));
+    return hits / (double)n;
+}
+
 static void put_taste(const psi_set *s, const taste_users *t, double *sums, metrics *m) {
-    double own = 0, once = 0, stranger = 0, flipped = 0, rule = 0, agree = 0, total = (double)t->start[t->n];
+    double own = 0, once = 0, chain = 0, stranger = 0, flipped = 0, rule = 0, agree = 0;
+    double total = (double)t->start[t->n];
+    int words[CHAINS * CHAIN_WORDS];
     for (size_t i = 0; i < t->n; i++) {
-        const double *other = t->own + (i + 1) % t->n * N_TASTE;
+        draw_chains(t->own + i * N_TASTE, t->who[i], words);
         sums[i] = 0;
         for (size_t k = t->start[i]; k < t->start[i + 1]; k++) {
             const double *level = s->levels + t->asked[k] * N_FACT;
             double mine = right(taste_margin(t->own + i * N_TASTE, level, N_FACT));
             double teacher = right(taste_margin(t->target + i * N_TASTE, level, N_FACT));
             sums[i] += mine;
-            stranger += right(taste_margin(other, level, N_FACT));
+            chain += chains_right(words, level);
+            stranger += strangers_right(t, i, level);
             once += right(taste_margin(t->once + i * N_TASTE, level, N_FACT));
             flipped += right(-taste_margin(t->turned + i * N_TASTE, level, N_FACT));
             rule += teacher;
@@ -200,6 +232,7 @@ static void put_taste(const psi_set *s, const taste_users *t, double *sums, metr
     metrics_put(m, "taste/own", own / total);
     metrics_put(m, "taste/own_se", clustered(sums, t->start, t->n, own / total));
     metrics_put(m, "taste/once", once / total);
+    metrics_put(m, "taste/chain", chain / total);
     metrics_put(m, "taste/stranger", stranger / total);
     metrics_put(m, "taste/flipped", flipped / total);
     metrics_put(m, "taste/rule", rule / total);

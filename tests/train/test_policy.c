@@ -91,8 +91,22 @@ static void test_rewards(void **state) {
     assert_true(policy_k3(-1, -2, &slope) > 0 && fabs((high - low) / 2e-4 - slope) < 1e-7);
 }
 
+/* Three chains, two of them for the pair and one against it: their mean is right. Without one of the two it is a tie and
+ * loses a half, without the other it stays right and gains nothing; a sum over pairs is a sum. */
+static void test_shares(void **state) {
+    (void)state;
+    double out[3] = {0, 0, 0};
+    policy_add_shares(OUTCOME_BINARY, (double[]){2, 0.5, -2}, 3, 0.5, out);
+    assert_true(out[0] == 0.5 && out[1] == 0.25 && out[2] == 0);
+    policy_add_shares(OUTCOME_SIGMOID, (double[]){1, 1, 1}, 3, 2, out);
+    assert_true(out[0] == 0.5 && out[1] == 0.25 && out[2] == 0);
+    policy_add_shares(OUTCOME_SIGMOID, (double[]){3, 0, 0}, 3, 1, out);
+    assert_true(fabs(out[0] - (0.5 + 1 / (1 + exp(-1.0)) - 0.5)) < 1e-12);
+    assert_true(fabs(out[1] - (0.25 + 1 / (1 + exp(-1.0)) - 1 / (1 + exp(-1.5)))) < 1e-12);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_draws), cmocka_unit_test(test_slope),
-                                       cmocka_unit_test(test_rewards)};
+                                       cmocka_unit_test(test_rewards), cmocka_unit_test(test_shares)};
     return cmocka_run_group_tests(tests, draw, NULL);
 }

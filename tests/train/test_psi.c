@@ -173,8 +173,19 @@ static void test_cre(void **state) {
     assert_true(mean(after.reward + 50, 10) > mean(after.reward, 2) + 0.1);
     assert_true(of(&after, "taste/own") >= of(&before, "taste/own"));
     assert_true(of(&after, "taste/own") > 0.9);
+    assert_true(of(&after, "taste/chain") > of(&before, "taste/chain") + 0.02);
+    json_decref(after.evaluation);
+
+    o.grpo.together = true;
+    o.grpo.alpha = 0;
+    o.train.out = path_of("together");
+    after = (watched){0};
+    watch_run(&o.train, &after);
+    assert_int_equal(run(&o, &report), PGR_OK);
+    assert_true(of(&after, "taste/own") > 0.9 && of(&after, "taste/chain") > of(&before, "taste/chain") + 0.02);
     json_decref(before.evaluation);
     json_decref(after.evaluation);
+    o.grpo.together = false;
 
     o.train.steps = 6;
     o.stage = PGR_STAGE_HNCL;

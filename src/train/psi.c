@@ -203,8 +203,9 @@ static void psi_close(psi *p) {
 
 static json_t *grpo_settings(const pgr_grpo_options *g) {
     return json_pack("{s:I,s:I,s:f,s:f,s:i,s:b,s:b,s:b,s:f,s:f,s:f}", "samples", (json_int_t)g->samples, "criteria",
-                     (json_int_t)g->criteria, "alpha", g->alpha, "beta", g->beta, "outcome", (int)g->outcome, "together",
-                     g->together, "apart", g->apart, "unscaled", g->unscaled, "kl", g->kl, "hard_from", g->hard_from, "hard_to", g->hard_to);
+                     (json_int_t)g->criteria, "alpha", g->alpha, "beta", g->beta, "outcome", (int)g->outcome,
+                     "together", g->together, "apart", g->apart, "unscaled", g->unscaled, "kl", g->kl, "hard_from",
+                     g->hard_from, "hard_to", g->hard_to);
 }
 
 /* Whoever is asked decides what views are learnt from: other prototypes are other data. */

@@ -91,8 +91,8 @@ static void test_rewards(void **state) {
     assert_true(policy_k3(-1, -2, &slope) > 0 && fabs((high - low) / 2e-4 - slope) < 1e-7);
 }
 
-/* Three chains, two of them for the pair and one against it: their mean is right. Without one of the two it is a tie and
- * loses a half, without the other it stays right and gains nothing; a sum over pairs is a sum. */
+/* Three chains, their mean is right: without the first it would be wrong, without the second a tie, without the third
+ * right as well. */
 static void test_shares(void **state) {
     (void)state;
     double out[3] = {0, 0, 0};

@@ -222,7 +222,12 @@ static void check_levels(gemm_form form, quant_type t, const void *data, size_t 
  * arithmetic. */
 static void test_levels(void **state) {
     (void)state;
-    enum { N = 50, K = 160, M = 25 };
+    enum {
+        N = 50,
+        K = 160,
+        M = 49,
+        WIDE = 4 * K - 5
+    }; /* more than a block of rows; more blocks than go side by side */
     uint8_t *data = random_blocks(QUANT_Q4_1, N * K);
     float *x = floats(M * K), *file = floats(M * N), *f32 = floats(M * N);
     x[3 * K + 40] = INFINITY, x[4 * K + 150] = NAN;
@@ -230,6 +235,10 @@ static void test_levels(void **state) {
     for (size_t k = 0; k < K; k++) x[6 * K + k] *= 1e-40f, x[7 * K + k] *= 1e30f;
     for (size_t f = 0; f < 4; f++)
         for (size_t m = 1; m <= M; m++) check_levels(forms[f], QUANT_Q4_1, data, N, K, x, m);
+    float *w = floats(N * WIDE);
+    for (size_t m = 1; m <= M; m++) check_levels(GEMM_INT8, QUANT_F32, w, N, K, x, m);
+    for (size_t m = 7; m <= 23; m += 4) check_levels(GEMM_INT8, QUANT_F32, w, N, WIDE, x, m / 2);
+    free(w);
     run_at(cpu_level_at(0), GEMM_FILE, QUANT_Q4_1, data, N, K, x, M, file);
     run_at(cpu_level_at(0), GEMM_F32, QUANT_Q4_1, data, N, K, x, M, f32);
     assert_memory_equal(file, f32, sizeof *file * M * N);

@@ -7,12 +7,13 @@
 #include <unistd.h>
 
 /* The tiles are state that Linux saves only for processes that have asked for it. */
-static bool has_amx_bf16(void) {
-    enum { LEAF = 7, AMX_BF16 = 22, AMX_TILE = 24, REQUEST_PERMISSION = 0x1023, TILE_DATA = 18 };
+static void find_amx(cpu_features *f) {
+    enum { LEAF = 7, AMX_BF16 = 22, AMX_TILE = 24, AMX_INT8 = 25, REQUEST_PERMISSION = 0x1023, TILE_DATA = 18 };
     unsigned a, b, c, d = 0;
-    if (!__get_cpuid_count(LEAF, 0, &a, &b, &c, &d)) return false;
-    if (!(d >> AMX_BF16 & 1) || !(d >> AMX_TILE & 1)) return false;
-    return syscall(SYS_arch_prctl, REQUEST_PERMISSION, TILE_DATA) == 0;
+    if (!__get_cpuid_count(LEAF, 0, &a, &b, &c, &d) || !(d >> AMX_TILE & 1)) return;
+    if (syscall(SYS_arch_prctl, REQUEST_PERMISSION, TILE_DATA) != 0) return;
+    f->amx_bf16 = d >> AMX_BF16 & 1;
+    f->amx_int8 = d >> AMX_INT8 & 1;
 }
 #endif
 
@@ -25,7 +26,7 @@ cpu_features cpu_detect(void) {
                && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
     f.avx512_bf16 = f.avx512 && __builtin_cpu_supports("avx512bf16");
     f.avx512_vnni = f.avx512 && __builtin_cpu_supports("avx512vnni");
-    f.amx_bf16 = f.avx512_bf16 && has_amx_bf16();
+    if (f.avx512_bf16) find_amx(&f);
 #endif
     return f;
 }

@@ -10,6 +10,7 @@ typedef struct cpu_features {
     bool avx512_bf16; /* and avx512 */
     bool avx512_vnni; /* and avx512 */
     bool amx_bf16;    /* and avx512_bf16; the system lets this process use the tiles */
+    bool amx_int8;    /* the same */
 } cpu_features;
 cpu_features cpu_detect(void);
 

@@ -3,16 +3,9 @@
 #include "math/cpu/kernels_level.h"
 
 #if defined(__x86_64__)
-#include <immintrin.h>
-#include <math.h>
 #include <string.h>
 
-#define INLINE static inline __attribute__((always_inline))
-#if defined(__clang__)
-#define UNROLL _Pragma("clang loop unroll(full)")
-#else
-#define UNROLL _Pragma("GCC unroll 24")
-#endif
+#include "math/cpu/bytes_avx512.h"
 
 /* Bytes and blocks ahead of the line in use that are asked for into the second cache: main memory takes some hundred
  * cycles, and
@@ -20,7 +13,6 @@
  * the first cache is
  * the better place (all measured). */
 enum { BF16_AHEAD = 8192, INT8_AHEAD = 8, INT8_AHEAD_QUAD = 4 };
-enum { LINE = 64 };
 
 /* ---- rows ---- */
 
@@ -40,12 +32,6 @@ INLINE void store_dwords(char *out, const __m512i row[QUAD]) {
     _mm512_store_si512(out + 192, _mm512_shuffle_i32x4(high01, high23, 0xdd));
 }
 
-/* Values k .. k + 15 of a row of K; zeros beyond it. */
-INLINE __m512 load_values(const float *x, size_t k, size_t K) {
-    if (k + 16 <= K) return _mm512_loadu_ps(x + k);
-    return k >= K ? _mm512_setzero_ps() : _mm512_maskz_loadu_ps((__mmask16)((1u << (K - k)) - 1), x + k);
-}
-
 static void bf16_pack_quad(void *quad, const float *x, size_t ldx, size_t rows, size_t K) {
     char *out = quad;
     for (size_t k = 0; k < K; k += BF16_GROUP, out += BF16_GROUP / 2 * QUAD * 4) {
@@ -56,38 +42,6 @@ static void bf16_pack_quad(void *quad, const float *x, size_t ldx, size_t rows, 
         }
         store_dwords(out, row);
     }
-}
-
-INLINE float largest(const __m512 v[INT8_BLOCK / 16]) {
-    __m512i top = _mm512_setzero_si512();
-    UNROLL for (size_t i = 0; i < INT8_BLOCK / 16; i++) top =
-        _mm512_max_epi32(top, _mm512_and_si512(_mm512_castps_si512(v[i]), _mm512_set1_epi32(0x7fffffff)));
-    int32_t bits = _mm512_reduce_max_epi32(top); /* NaN is above all */
-    float max;
-    memcpy(&max, &bits, sizeof max);
-    return max;
-}
-
-INLINE __m128i to_bytes(__m512 v, float inverse) {
-    return _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(_mm512_mul_ps(v, _mm512_set1_ps(inverse))));
-}
-
-/* kernel_to_int8_ref of a block, v: its values */
-INLINE float quantise_block(__m128i out[INT8_BLOCK / 16], const __m512 v[INT8_BLOCK / 16]) {
-    float max = largest(v), inverse = 127.0f / max;
-    bool usable = isfinite(max) && isfinite(inverse);
-    UNROLL for (size_t i = 0; i < INT8_BLOCK / 16; i++) out[i] = usable ? to_bytes(v[i], inverse) : _mm_setzero_si128();
-    return usable ? max / 127.0f : isfinite(max) ? 0.0f : NAN;
-}
-
-/* The bytes of 64 values. */
-INLINE __m512i join(const __m128i q[INT8_BLOCK / 16]) {
-    __m512i all = _mm512_inserti32x4(_mm512_castsi128_si512(q[0]), q[1], 1);
-    return _mm512_inserti32x4(_mm512_inserti32x4(all, q[2], 2), q[3], 3);
-}
-
-INLINE void load_block(__m512 v[INT8_BLOCK / 16], const float *x, size_t k, size_t K) {
-    UNROLL for (size_t i = 0; i < INT8_BLOCK / 16; i++) v[i] = load_values(x, k + i * 16, K);
 }
 
 static void int8_pack_quad(void *quad, const float *x, size_t ldx, size_t rows, size_t K) {
@@ -102,8 +56,7 @@ static void int8_pack_quad(void *quad, const float *x, size_t ldx, size_t rows, 
             load_block(v, x + r * ldx, k, K);
             scale[r] = quantise_block(q, v);
             row[r] = join(q);
-            start[r] = -_mm512_reduce_add_epi32(
-                _mm512_dpbusd_epi32(_mm512_setzero_si512(), _mm512_set1_epi8((char)128), row[r]));
+            start[r] = start_of(row[r]);
         }
         store_dwords(out, row);
         memcpy(out + INT8_BLOCK * QUAD, start, sizeof start);
@@ -126,17 +79,6 @@ static void bf16_pack_column(void *panel, size_t column, const float *w, size_t 
         size_t steps = K - k < BF16_GROUP ? (K - k + 1) / 2 : BF16_GROUP / 2;
         store_column((char *)panel + k / 2 * LINE + column * 4, (__m512i)_mm512_cvtne2ps_pbh(high, low), steps, LINE);
     }
-}
-
-/* A block of gemm_ref.c's int8_pack_column: bytes q + 128, and the scale's bits. */
-INLINE uint16_t pack_block(__m512i *out, const __m512 v[INT8_BLOCK / 16]) {
-    uint16_t bits = gemm_int8_scale(largest(v));
-    float scale = bf16_to_f32(bits), inverse = 1.0f / scale;
-    __m128i q[INT8_BLOCK / 16];
-    bool usable = isfinite(scale) && isfinite(inverse);
-    UNROLL for (size_t i = 0; i < INT8_BLOCK / 16; i++) q[i] = usable ? to_bytes(v[i], inverse) : _mm_setzero_si128();
-    *out = _mm512_xor_si512(join(q), _mm512_set1_epi8((char)128));
-    return bits;
 }
 
 static void int8_pack_column(void *panel, size_t column, const float *w, size_t K) {
@@ -162,17 +104,6 @@ INLINE void put(float *out, __m512 sum, size_t columns, bool add) {
     __mmask16 in = (__mmask16)((1u << columns) - 1);
     if (add) sum = _mm512_add_ps(_mm512_maskz_loadu_ps(in, out), sum);
     _mm512_mask_storeu_ps(out, in, sum);
-}
-
-/* The four bytes at p, in every lane. */
-INLINE __m512i spread(const char *p) {
-    return _mm512_set1_epi32(*(const int32_t *)(const void *)p);
-}
-
-/* s + the products of w with x. By name: gcc's intrinsic copies sums about. */
-INLINE __m512i dot_bytes(__m512i s, __m512i w, __m512i x) {
-    __asm__("vpdpbusd %2, %1, %0" : "+v"(s) : "v"(w), "v"(x));
-    return s;
 }
 
 INLINE __m512 dot_bf16(__m512 s, __m512i w, const char *p) {

@@ -18,7 +18,7 @@
  *   quad:  per block [16][row] four int8 q, then [row] int32 -128 * sum of q, [row] fp32 scale, then up to a whole line
  *   out[m][n] = sum over blocks, ascending, fused: (float)(exact integer sum of the block) * (scale[n] * scale[m]),
  * which has the same bits at every level. Values beyond K are zeros. A level may lay out its quads in its own way
- * (gemm_avx2.c), or all (gemm_amx.c).
+ * (gemm_avx2.c), or all (gemm_amx.c, gemm_amx_int8.c).
  * q4: what int8 means for weights of type Q4_1, w = d * q + m with q of 0 .. 15, where sums of 16 bits are the fast
  * ones: the file's own weights, without rounding, and rows in int8 with a scale for each of the file's blocks of 32.
  * A pair of products is at most 2 * 15 * 127, so that eight of them fit 16 bits.
@@ -84,6 +84,7 @@ const gemm_kernels *gemm_q4_avx2(void);
 const gemm_kernels *gemm_int8_avx512(void); /* needs AVX-512 with VNNI */
 const gemm_kernels *gemm_bf16_avx512(void); /* needs AVX-512 with BF16 */
 const gemm_kernels *gemm_bf16_amx(void);    /* needs AVX-512 with BF16, and AMX that the system has granted */
+const gemm_kernels *gemm_int8_amx(void);    /* needs AVX-512, and AMX with int8 that the system has granted */
 #endif
 
 /* For the tables of all levels. */

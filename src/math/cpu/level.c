@@ -55,11 +55,12 @@ static cpu_level avx512(cpu_features f) {
     return l;
 }
 
-/* bf16 products in tiles; all else is AVX-512's. */
+/* Products in tiles; all else is AVX-512's. */
 static cpu_level amx(cpu_features f) {
     cpu_level l = avx512(f);
     l.name = "amx";
     l.bf16 = l.tiles = gemm_bf16_amx();
+    if (f.amx_int8 && f.avx512_vnni) l.int8 = gemm_int8_amx();
     return l;
 }
 #endif

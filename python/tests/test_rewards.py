@@ -67,8 +67,8 @@ class InThisProcess(WithJudge):
         """The same samples, at a real server and here."""
         label = json.dumps({"user": {"history": [PAIR]}, "ind": 2})
         hi = "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n"
-        samples = (["Sugar?No.</s>", "Sugar?Yes.", f"{hi}Ho<|im_end|>"], ["Sugar?", "Sugar?", hi],
-                   [label, {"anchor": "Three spoons.", "ind": 2},
+        samples = (["Sugar?No.</s>", "Sugar?Yes.", hi, f"{hi}Ho<|im_end|>"], ["Sugar?", "Sugar?", hi, hi],
+                   [label, {"anchor": "Three spoons.", "ind": 2}, {"anchor": "Hm.", "empty": 0.25},
                     {"anchor": "Hm.", "user_id": "u", "history": [PAIR], "ind": 2}])
         here = Rewards(self.judge).openrlhf(*samples)
         with served() as url:
@@ -89,6 +89,9 @@ class InThisProcess(WithJudge):
             Rewards(self.judge).openrlhf(["q a"], ["q"], [""])
         with self.assertRaisesRegex(PgenrmError, "sample 1"):
             Rewards(self.judge).openrlhf(["q a", "q b"], ["q", "q"], ["x", {"anchor": "y", "ind": -1}])
+        for label in ("x", {"anchor": "x", "empty": 2}):
+            with self.assertRaisesRegex(ValueError, "empty"):
+                Rewards(self.judge).openrlhf(["q"], ["q"], [label])
 
     def test_what_a_client_is_to_a_server(self) -> None:
         client = InProcess(self.judge)

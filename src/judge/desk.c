@@ -474,3 +474,10 @@ desk_load desk_state(const desk *d) {
         if (since_start(j) > load.waited_s) load.waited_s = since_start(j);
     return load;
 }
+
+void *desk_find(const desk *d, bool (*pick)(void *ctx, void *tag, size_t ahead), void *ctx) {
+    size_t ahead = 0;
+    for (const judging *j = d->waiting.first; j; j = j->after)
+        if (pick(ctx, j->tag, ahead++)) return j->tag;
+    return NULL;
+}

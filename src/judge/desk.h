@@ -94,4 +94,8 @@ bool desk_take(desk *d, desk_verdict *out);
 
 desk_load desk_state(const desk *d);
 
+/* The tag of the first ask in line, of those that wait, which `pick` takes; ahead: how many begin before it. NULL: it
+ * takes none. pick must not call the desk. */
+void *desk_find(const desk *d, bool (*pick)(void *ctx, void *tag, size_t ahead), void *ctx);
+
 #endif

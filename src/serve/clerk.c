@@ -322,6 +322,10 @@ pgr_status clerk_open(const char *store, const char *protos, clerk **out, pgr_er
     return s;
 }
 
+void clerk_set_patience(clerk *k, int milliseconds) {
+    store_set_patience(k->store, milliseconds);
+}
+
 void clerk_close(clerk *k) {
     if (!k) return;
     pthread_mutex_lock(&k->lock);

@@ -21,6 +21,7 @@ typedef enum clerk_work {
 
 /* store: made where it is not there. protos: of the map; NULL: there is none. */
 pgr_status clerk_open(const char *store, const char *protos, clerk **out, pgr_error *err);
+void clerk_set_patience(clerk *k, int milliseconds); /* with another program in the store; while it has nothing to do */
 void clerk_close(clerk *k); /* does what it was given; NULL is fine */
 
 /* In the handler: the call is the clerk's, who answers it. user: copied. text: taken; may be NULL. k NULL: answered

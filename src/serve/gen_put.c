@@ -75,7 +75,8 @@ static void put_chat_logprobs(const gen *g, const written *w, buf *out) {
     buf_puts(out, "],\"refusal\":null}");
 }
 
-/* A token that is no whole character is named by its bytes, as the names are keys: "bytes:\\xE2\\x82". */
+/* A token that is no whole character, or has a NUL, which some readers take in no key, is named by its bytes, as the
+ * names are keys: "bytes:\\xE2\\x82". */
 static void put_name(const gen *g, int32_t token, buf *out) {
     size_t n;
     if (g->by_id) {
@@ -83,7 +84,7 @@ static void put_name(const gen *g, int32_t token, buf *out) {
         return;
     }
     char *text = token_bytes(g, token, &n, out);
-    if (!text || utf8_valid(text, n)) {
+    if (!text || (utf8_valid(text, n) && !memchr(text, '\0', n))) {
         json_put_string(out, text ? text : "", n);
     } else {
         buf_puts(out, "\"bytes:");

@@ -16,8 +16,9 @@ struct group {
     size_t size;
     question *members[GROUP_MOST]; /* (n) NULL: it left */
     size_t n;
-    double until; /* it is collected until then */
-    bool judged;  /* it is at the desk */
+    size_t n_empty; /* that have come and are not judged */
+    double until;   /* it is collected until then */
+    bool judged;    /* it is at the desk */
     desk_ticket ticket;
     desk *desk;
     pgr_request *request;      /* of all of them */
@@ -41,7 +42,10 @@ static void free_group(group *g) {
 }
 
 void groups_free(groups *all) {
-    PGR_ASSERT(!all || !all->first);
+    for (group *g = all ? all->first : NULL, *next; g; g = next) { /* of empty responses alone */
+        next = g->next;
+        free_group(g);
+    }
     mem_free(all);
 }
 
@@ -86,6 +90,15 @@ static void group_settled(waiter *w, desk_verdict *v) {
     group *g = (group *)w;
     end_group(g, v->result, &v->error);
     pgr_result_free(v->result);
+}
+
+static void group_refused(waiter *w, const char *why) {
+    const group *g = (const group *)w;
+    question *members[GROUP_MOST];
+    size_t n = g->n;
+    memcpy(members, g->members, sizeof members);
+    for (size_t i = 0; i < n; i++) /* with the last one the group is gone */
+        if (members[i]) asking_refuse(members[i]->of, why);
 }
 
 /* The first member's request with the responses of all of them. */
@@ -139,12 +152,28 @@ static void judge_alone(group *g) {
         question_alone(q);
         return;
     }
-    fail(&q->error, PGR_E_DEADLINE,
-         "group \"%.80s\": found 1 of %zu responses when its time to collect was over, "
-         "expected at least 2",
-         g->name, g->size);
+    if (g->n_empty + 1 == g->size)
+        fail(&q->error, PGR_E_ARG, "group \"%.80s\": found 1 response of %zu that is not empty, expected at least 2",
+             g->name, g->size);
+    else
+        fail(&q->error, PGR_E_DEADLINE,
+             "group \"%.80s\": found 1 of %zu responses when its time to collect was over, expected at least 2",
+             g->name, g->size);
     free_group(g);
     question_done(q);
+}
+
+/* Its time to collect is over, or all have come. */
+static void stop_collecting(group *g) {
+    size_t n = count_present(g);
+    if (n > 1) {
+        judge_group(g);
+    } else if (n == 1) {
+        judge_alone(g);
+    } else {
+        close_group(g);
+        free_group(g);
+    }
 }
 
 /* ---- collected ---- */
@@ -175,7 +204,7 @@ static group *create_group(groups *all, const question *q) {
         return NULL;
     }
     double now = clock_now(), left = q->deadline - now;
-    *g = (group){.waiter = {group_settled},
+    *g = (group){.waiter = {.settled = group_settled, .refused = group_refused},
                  .all = all,
                  .next = all->first,
                  .name = name,
@@ -187,7 +216,8 @@ static group *create_group(groups *all, const question *q) {
     return g;
 }
 
-pgr_status group_join(groups *all, question *q, pgr_error *err) {
+/* The group of the question's name, which it may be one of. */
+static pgr_status take_group(groups *all, const question *q, group **out, pgr_error *err) {
     if (q->group_size < 2 || q->group_size > GROUP_MOST)
         return fail(err, PGR_E_ARG, "group_size: found %zu, expected 2 to %d", q->group_size, GROUP_MOST);
     group *g = find(all, q);
@@ -201,12 +231,31 @@ pgr_status group_join(groups *all, question *q, pgr_error *err) {
             return fail(err, PGR_E_ARG, "group \"%.80s\": found another prompt or user than it has begun with",
                         g->name);
     }
+    *out = g;
+    return PGR_OK;
+}
+
+static void look_if_whole(group *g) {
+    if (count_present(g) + g->n_empty >= g->size) stop_collecting(g);
+}
+
+pgr_status group_pass(groups *all, question *q, pgr_error *err) {
+    group *g = NULL;
+    PGR_TRY(take_group(all, q, &g, err));
+    g->n_empty++;
+    look_if_whole(g);
+    return PGR_OK;
+}
+
+pgr_status group_join(groups *all, question *q, pgr_error *err) {
+    group *g = NULL;
+    PGR_TRY(take_group(all, q, &g, err));
     size_t place = 0; /* of one who left, or the next one */
     while (place < g->n && g->members[place]) place++;
     if (place == g->n) g->n++;
     g->members[place] = q;
     q->in = g;
-    if (count_present(g) == g->size) judge_group(g);
+    look_if_whole(g);
     return PGR_OK;
 }
 
@@ -227,11 +276,7 @@ void group_leave(question *q) {
 bool groups_look(groups *all, double now) {
     for (group *g = all->first, *next; g; g = next) {
         next = g->next;
-        if (now < g->until) continue;
-        if (count_present(g) > 1)
-            judge_group(g);
-        else
-            judge_alone(g);
+        if (now >= g->until) stop_collecting(g);
     }
     return all->first != NULL;
 }

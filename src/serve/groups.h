@@ -14,12 +14,14 @@ enum { GROUP_MOST = 26 }; /* a request's responses */
 
 typedef struct groups groups;
 
-groups *groups_create(void);  /* NULL: out of memory */
+groups *groups_create(void);   /* NULL: out of memory */
 void groups_free(groups *all); /* nobody is in one any more; NULL is fine */
 
 /* The question becomes a member of the group of its name. An error is the question's: another prompt, user or size than
  * the group's. */
 pgr_status group_join(groups *all, question *q, pgr_error *err);
+/* One whose response is empty: the group does not wait for it, and is judged without it. */
+pgr_status group_pass(groups *all, question *q, pgr_error *err);
 void group_leave(question *q); /* nobody waits for it any more */
 
 /* Groups whose time to collect is over are judged with who is there. Returns whether one is collected. */

@@ -5,10 +5,12 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "serve/admission.h"
 #include "serve/clerk.h"
 #include "serve/groups.h"
 
 static const double QUIET_S = 3; /* a stream that has sent nothing for so long sends a comment */
+static const double LATE_S = 1;  /* from one look for what would be late to the next */
 enum { BEGIN_MOST = 16 };        /* questions of a call that are begun between two steps: each reads the store */
 
 struct judges {
@@ -20,6 +22,8 @@ struct judges {
     size_t n_ctx;
     clerk *clerk;
     groups *groups;
+    admission admission;
+    double refused; /* when was last looked for what would be late */
 };
 
 desk *judges_desk(judges *j) {
@@ -93,13 +97,19 @@ static void question_news(void *ctx, const desk_news *n) {
     q->news(q, n);
 }
 
-pgr_status question_submit(question *q, const pgr_request *request, void *tag, desk_ticket *out, pgr_error *err) {
+static void question_refused(waiter *w, const char *why) {
+    asking_refuse(((question *)w)->of, why);
+}
+
+pgr_status question_submit(question *q, const pgr_request *request, waiter *w, desk_ticket *out, pgr_error *err) {
     judges *j = q->of->judges;
+    w->deadline = q->deadline;
+    w->whole = q->way != REWARD_NONE || q->group;
     double left = q->deadline - clock_now();
     q->options.people = j->what->people;
     q->options.deadline_s = left > 1e-6 ? left : 1e-6;
     q->options.watch = (pgr_watch){0};
-    desk_ask ask = {.request = request, .options = &q->options, .scope = q->of->grant->scope, .tag = tag};
+    desk_ask ask = {.request = request, .options = &q->options, .scope = q->of->grant->scope, .tag = w};
     if (q->news) {
         ask.news = question_news;
         ask.news_ctx = q;
@@ -126,10 +136,13 @@ static pgr_status question_complete(question *q, pgr_error *err) {
 static void question_begin(question *q) {
     judges *j = q->of->judges;
     pgr_error err = {0};
-    q->waiter.settled = question_settled;
+    q->waiter = (waiter){.settled = question_settled, .refused = question_refused};
     if (q->deadline <= 0) q->deadline = call_deadline(q->of->task.call);
     pgr_status s = question_complete(q, &err);
-    if (s == PGR_OK && q->group) {
+    if (s == PGR_OK && q->given) {
+        if (q->group) s = group_pass(j->groups, q, &err);
+        if (s == PGR_OK) question_done(q);
+    } else if (s == PGR_OK && q->group) {
         s = group_join(j->groups, q, &err);
     } else if (s == PGR_OK) {
         question_alone(q);
@@ -154,9 +167,45 @@ static void asking_go_on(asking *a) {
     if (a->n_begun < a->n) worker_wake(a->task.worker);
 }
 
+static void asking_cancel(task *t);
+
+void asking_refuse(asking *a, const char *why) {
+    if (a->answered) return;
+    a->answered = true;
+    call_fail(a->task.call, 429, "rate_limit_error", NULL, "too_late", "%s", why);
+    task_end(&a->task);
+    asking_cancel(&a->task);
+}
+
+/* Asks that begin before one behind `ahead` that wait, or (whole) end before it; where nothing waits there is room. */
+static size_t count_ahead(const desk_load *load, size_t ahead, bool whole) {
+    return ahead > 0 && whole ? ahead + load->n_at_work : ahead;
+}
+
+static void say_late(const judges *j, size_t ahead, double left, char *out, size_t n) {
+    snprintf(out, n, "%zu requests are ahead, which take about %.3g s, and its deadline is in %.3g s", ahead,
+             admission_seconds(&j->admission, ahead), left);
+}
+
+/* Behind what waits already it would be late. */
+static bool is_too_late(const asking *a, char *why, size_t n_why) {
+    const question *last = a->list + a->n - 1;
+    double now = clock_now(), deadline = last->deadline > 0 ? last->deadline : call_deadline(a->task.call);
+    desk_load load = desk_state(a->judges->desk);
+    size_t ahead = count_ahead(&load, load.n_waiting, last->way != REWARD_NONE || last->group);
+    if (!admission_late(&a->judges->admission, now, deadline, ahead)) return false;
+    say_late(a->judges, ahead, deadline - now, why, n_why);
+    return true;
+}
+
 static pgr_status asking_begin(task *t, pgr_error *err) {
+    asking *a = (asking *)t;
+    char why[160];
     (void)err;
-    asking_go_on((asking *)t);
+    if (is_too_late(a, why, sizeof why))
+        asking_refuse(a, why);
+    else
+        asking_go_on(a);
     return PGR_OK;
 }
 
@@ -169,8 +218,6 @@ void asking_send(asking *a, buf *piece) {
     if (a->lost || piece->failed || !call_send(c, piece->data, piece->n)) a->lost = true;
     buf_free(piece);
 }
-
-static void asking_cancel(task *t);
 
 static void asking_tick(task *t, double now) {
     asking *a = (asking *)t;
@@ -249,16 +296,47 @@ const pgr_error *asking_error(const asking *a, size_t *which) {
 
 /* ---- of a server ------------------------------------------------------------------------------------------------- */
 
+typedef struct late_look {
+    const judges *j;
+    double now;
+    desk_load load;
+    size_t ahead; /* of the one that is late */
+} late_look;
+
+static bool would_be_late(void *ctx, void *tag, size_t ahead) {
+    late_look *look = ctx;
+    const waiter *w = tag;
+    look->ahead = count_ahead(&look->load, ahead, w->whole);
+    return admission_late(&look->j->admission, look->now, w->deadline, look->ahead);
+}
+
+/* Those that wait and would be late are told: whoever asks can come again, or ask another server. */
+static void refuse_late(judges *j, double now) {
+    late_look look = {j, now, desk_state(j->desk), 0};
+    waiter *w;
+    j->refused = now;
+    while ((w = desk_find(j->desk, would_be_late, &look))) {
+        char why[160];
+        say_late(j, look.ahead, w->deadline - now, why, sizeof why);
+        w->refused(w, why);
+    }
+}
+
 static bool judges_pump(void *ctx) {
     judges *j = ctx;
     desk_verdict v;
+    size_t n_settled = 0;
     if (!j->desk) return false;
-    groups_look(j->groups, clock_now());
+    double now = clock_now();
+    groups_look(j->groups, now);
     bool busy = desk_pump(j->desk);
-    while (desk_take(j->desk, &v)) {
+    for (; desk_take(j->desk, &v); n_settled++) {
         waiter *w = v.tag;
         w->settled(w, &v);
     }
+    bool waits = desk_state(j->desk).n_waiting > 0;
+    admission_look(&j->admission, now, n_settled, waits);
+    if (waits && now - j->refused >= LATE_S) refuse_late(j, now);
     return busy || desk_state(j->desk).n_waiting > 0;
 }
 

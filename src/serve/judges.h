@@ -24,6 +24,9 @@ typedef struct group group; /* groups.h */
 /* What stands behind a ticket of the desk: its tag points to one of these, the first member of whoever waits. */
 typedef struct waiter {
     void (*settled)(struct waiter *w, desk_verdict *v); /* takes the result */
+    void (*refused)(struct waiter *w, const char *why); /* it waits and would be late: its calls are answered (429) */
+    double deadline; /* by clock_now(), from question_submit on */
+    bool whole;      /* it is worth nothing before it is settled; else what there is at its deadline is an answer */
 } waiter;
 
 typedef struct question {
@@ -43,6 +46,7 @@ typedef struct question {
     bool done;
     pgr_result *result; /* of REWARD_NONE; NULL: the error says why there is none */
     reward reward;      /* of the others, where the error's status is PGR_OK */
+    bool given;         /* the label said it: the response is empty, and nobody judges it */
     pgr_error error;
     bool unscored;      /* it was judged, and has no score */
     /* until then: */
@@ -80,8 +84,10 @@ bool question_may(const question *q, call *c);
 
 /* The question has what it waited for: result, reward or error. */
 void question_done(question *q);
-/* The request at the server's desk with the question's settings and within its grant; tag as desk_ask's. */
-pgr_status question_submit(question *q, const pgr_request *request, void *tag, desk_ticket *out, pgr_error *err);
+/* The request at the server's desk with the question's settings and within its grant, for w. */
+pgr_status question_submit(question *q, const pgr_request *request, waiter *w, desk_ticket *out, pgr_error *err);
+/* The whole call is answered with 429: it would be late. Twice is once. */
+void asking_refuse(asking *a, const char *why);
 
 /* Judged by its own way, without others. */
 void question_alone(question *q);

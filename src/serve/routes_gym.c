@@ -98,8 +98,8 @@ static void take_key(json_t **label, const char *key, const json_t *body, const 
 /* A label's keys beside those of the protocol; a principle is what the user's criteria are. The task names the group
  * where the body says how many there are. */
 static json_t *label_of(const json_t *body) {
-    static const char *const SAME[] = {"user", "user_id", "history", "criteria",  "demographics", "anchor",
-                                       "ind",  "pro",     "seed",    "collect_s", "deadline_s",   NULL};
+    static const char *const SAME[] = {"user", "user_id", "history",   "criteria",   "demographics", "anchor", "ind",
+                                       "pro",  "seed",    "collect_s", "deadline_s", "empty",        NULL};
     static const char *const GROUPS[] = {"group", "group_id", "_ng_group_id", "prompt_id", "_ng_task_index", NULL};
     json_t *label = json_object();
     for (size_t i = 0; SAME[i]; i++) take_key(&label, SAME[i], body, SAME[i]);
@@ -126,7 +126,8 @@ static void verify(call *c) {
     if (a) a->kept = json_incref((json_t *)(uintptr_t)body);
     bool whole = turns && label && !text.failed, asked = false;
     if (a && !whole) call_fail_error(c, &(pgr_error){PGR_E_MEM, ""});
-    if (a && whole) asked = sample_ask(c, &(sample){turns, text.n ? text.data : "", text.n, label}, a->list);
+    if (a && whole)
+        asked = sample_ask(c, &(sample){turns, text.n ? text.data : "", text.n, label, "response"}, a->list);
     if (asked)
         call_submit(c, &a->task);
     else

@@ -1,5 +1,6 @@
 /* routes_trainers.c - rewards in the forms that trainers speak: OpenRLHF, slime and LLaMA-Factory at /get_reward, told
  * apart by their keys, and Personalized-RewardBench at /score. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -35,13 +36,14 @@ static void answer_openrlhf(asking *a) {
 }
 
 /* The response is the query without the prompt; a query without one is a whole conversation. */
-static bool ask_openrlhf(call *c, const json_t *query, const json_t *prompt, const json_t *label, question *q) {
+static bool ask_openrlhf(call *c, const char *field, const json_t *query, const json_t *prompt, const json_t *label,
+                         question *q) {
     const char *text = json_string_value(query), *answer;
     size_t n_answer;
     json_t *turns = NULL;
     pgr_error err = {0};
     if (!text) {
-        call_refuse(c, "query", "query: found %s, expected text", json_kind(query));
+        call_refuse(c, field, "%s: found %s, expected text", field, json_kind(query));
         return false;
     }
     const char *before = json_string_value(prompt);
@@ -49,7 +51,7 @@ static bool ask_openrlhf(call *c, const json_t *query, const json_t *prompt, con
         call_fail_error(c, &err);
         return false;
     }
-    bool asked = sample_ask(c, &(sample){turns, answer, n_answer, label}, q);
+    bool asked = sample_ask(c, &(sample){turns, answer, n_answer, label, field}, q);
     json_decref(turns);
     return asked;
 }
@@ -78,7 +80,7 @@ static void openrlhf(call *c) {
     asking *a = asking_create(c, n, answer_openrlhf);
     if (!a) return;
     for (size_t i = 0; i < n; i++)
-        if (!ask_openrlhf(c, json_array_get(queries, i), json_array_get(json_object_get(body, "prompts"), i),
+        if (!ask_openrlhf(c, "query", json_array_get(queries, i), json_array_get(json_object_get(body, "prompts"), i),
                           json_array_get(json_object_get(body, "labels"), i), &a->list[i])) {
             asking_drop(a);
             return;
@@ -121,7 +123,7 @@ static void slime(call *c) {
     size_t n = json_string_length(response);
     turns_strip(&text, &n);
     asking *a = asking_create(c, 1, answer_number);
-    if (a && sample_ask(c, &(sample){turns, text, n, json_object_get(body, "label")}, a->list))
+    if (a && sample_ask(c, &(sample){turns, text, n, json_object_get(body, "label"), "response"}, a->list))
         call_submit(c, &a->task);
     else
         asking_drop(a);
@@ -134,10 +136,27 @@ static void answer_scores(asking *a) {
     if (!samples_failed(a)) call_reply_json(a->task.call, 200, json_pack("{s:o}", "scores", rewards_of(a)));
 }
 
-/* Its samples have no labels: whose they are is in the address, /get_reward?user=ID. */
+/* Its samples have no labels: whose they are, and what an empty one is worth, is in the address,
+ * /get_reward?user=ID&empty=0. NULL: it has been answered. */
+static json_t *label_of_address(call *c) {
+    char *user = NULL, *end = NULL;
+    const char *empty = call_query(c, "empty");
+    double worth = empty ? strtod(empty, &end) : 0;
+    if (empty && (end == empty || *end || !(worth >= 0 && worth <= 1))) {
+        call_refuse(c, "empty", "empty: expected a reward, 0 to 1");
+        return NULL;
+    }
+    if (!call_query_text(c, "user", &user)) return NULL;
+    json_t *label = json_object();
+    if (user) json_give(&label, "user", json_string(user));
+    if (empty) json_give(&label, "empty", json_real(worth));
+    mem_free(user);
+    if (!label) call_fail_error(c, &(pgr_error){.status = PGR_E_MEM});
+    return label;
+}
+
 static void llama_factory(call *c) {
     const json_t *body = call_json(c), *texts = body ? json_object_get(body, "messages") : NULL;
-    char *user = NULL;
     if (!body) return;
     size_t n = json_array_size(texts);
     if (!json_is_array(texts) || n > SAMPLES_MOST) {
@@ -148,16 +167,12 @@ static void llama_factory(call *c) {
         call_reply_json(c, 200, json_pack("{s:[]}", "scores"));
         return;
     }
-    if (!call_query_text(c, "user", &user)) return;
+    json_t *label = label_of_address(c);
+    if (!label) return;
     asking *a = asking_create(c, n, answer_scores);
-    json_t *label = user ? json_pack("{s:s}", "user", user) : NULL;
     bool asked = a != NULL;
-    if (a && user && !label) {
-        call_fail_error(c, &(pgr_error){.status = PGR_E_MEM});
-        asked = false;
-    }
-    mem_free(user);
-    for (size_t i = 0; asked && i < n; i++) asked = ask_openrlhf(c, json_array_get(texts, i), NULL, label, &a->list[i]);
+    for (size_t i = 0; asked && i < n; i++)
+        asked = ask_openrlhf(c, "messages", json_array_get(texts, i), NULL, label, &a->list[i]);
     json_decref(label);
     if (asked)
         call_submit(c, &a->task);
@@ -206,7 +221,8 @@ static void personalized(call *c) {
     json_t *label = profile_label(json_object_get(body, "profile"));
     if (!label) call_fail_error(c, &(pgr_error){.status = PGR_E_MEM});
     asking *a = label ? asking_create(c, 1, answer_score) : NULL;
-    if (a && sample_ask(c, &(sample){turns, json_string_value(response), json_string_length(response), label}, a->list))
+    const sample own = {turns, json_string_value(response), json_string_length(response), label, "response_text"};
+    if (a && sample_ask(c, &own, a->list))
         call_submit(c, &a->task);
     else
         asking_drop(a);

@@ -9,11 +9,11 @@
 #include "serve/turns.h"
 #include "user/fields.h"
 
-static const char NO_ANSWER[] = "(no answer)"; /* in the place of an empty response, which a judge cannot be shown */
+static const char NO_ANSWER[] = "(no answer)"; /* in the place of an empty response, which nobody judges */
 
 static const char *const KEYS[] = {"user",   "user_id", "history",    "criteria",  "demographics",
                                    "anchor", "group",   "group_size", "collect_s", "deadline_s",
-                                   "ind",    "pro",     "seed",       NULL};
+                                   "ind",    "pro",     "seed",       "empty",     NULL};
 
 /* ---- labels ------------------------------------------------------------------------------------------------------ */
 
@@ -60,6 +60,18 @@ static double seconds_of(const json_t *label, const char *key, pgr_error *err) {
     return -1;
 }
 
+/* What an empty response is worth to whoever asks. */
+static pgr_status read_empty(const json_t *label, question *q, pgr_error *err) {
+    const json_t *v = json_object_get(label, "empty");
+    double x = json_number_value(v);
+    if (!v || json_is_null(v)) return PGR_OK;
+    if (!json_is_number(v) || !(x >= 0 && x <= 1))
+        return fail(err, PGR_E_FORMAT, "label: empty: expected a reward, 0 to 1");
+    q->given = true;
+    q->reward.value = x;
+    return PGR_OK;
+}
+
 static pgr_status read_group(const json_t *label, question *q, pgr_error *err) {
     const json_t *name = json_object_get(label, "group"), *size = json_object_get(label, "group_size");
     char number[32];
@@ -90,11 +102,15 @@ static pgr_status choose_way(const json_t *label, const json_t *user, question *
 
 /* ---- requests ---------------------------------------------------------------------------------------------------- */
 
-static json_t *request_of(const sample *s, const json_t *label, json_t *user) {
-    static const char *const NUMBERS[] = {"ind", "pro", "seed"};
+static bool is_blank(const sample *s) {
     bool blank = true;
     for (size_t i = 0; i < s->n_response && blank; i++) blank = strchr(" \t\r\n", s->response[i]) != NULL;
-    json_t *own = blank ? json_string(NO_ANSWER) : json_stringn(s->response, s->n_response);
+    return blank;
+}
+
+static json_t *request_of(const sample *s, const json_t *label, json_t *user) {
+    static const char *const NUMBERS[] = {"ind", "pro", "seed"};
+    json_t *own = is_blank(s) ? json_string(NO_ANSWER) : json_stringn(s->response, s->n_response);
     json_t *anchor = json_object_get(label, "anchor");
     json_t *top = json_pack("{s:O,s:O,s:[O,O]}", "user", user, "messages", s->messages, "responses", own,
                             json_is_string(anchor) ? anchor : own);
@@ -106,6 +122,7 @@ static json_t *request_of(const sample *s, const json_t *label, json_t *user) {
 static pgr_status fill(call *c, const sample *s, const json_t *label, json_t *user, question *q, pgr_error *err) {
     json_t *top = NULL;
     PGR_TRY(json_only_keys(label, KEYS, (json_at){"label", ""}, err));
+    if (is_blank(s)) PGR_TRY(read_empty(label, q, err));
     PGR_TRY(read_group(label, q, err));
     PGR_TRY(choose_way(label, user, q, err));
     double deadline = seconds_of(label, "deadline_s", err);
@@ -128,6 +145,13 @@ bool sample_ask(call *c, const sample *s, question *q) {
     json_decref(label);
     if (status != PGR_OK) {
         call_fail_error(c, &err);
+        return false;
+    }
+    if (is_blank(s) && !q->given) {
+        call_fail(c, 400, "invalid_request_error", s->field, "empty_response",
+                  "%s: found an empty response, expected a text to judge, or in the label `empty`: the reward, 0 to 1, "
+                  "of a response that is empty",
+                  s->field);
         return false;
     }
     return question_may(q, c);

@@ -8,12 +8,14 @@
 enum { SAMPLES_MOST = 4096 }; /* of a call */
 
 /* A sample's label, keys of it (docs/rewards.md): a JSON object, or text. Text that begins with { is such an object,
- * else it is the anchor. NULL, null and blank text: nothing is known. */
+ * else it is the anchor. NULL, null and blank text: nothing is known. An empty response cannot be judged: it has the
+ * reward that the label's `empty` says, or is an error. */
 typedef struct sample {
     const json_t *messages;  /* turns, the last one by the user */
     const char *response;    /* (n_response) */
     size_t n_response;
     const json_t *label;
+    const char *field; /* the body's that has the response */
 } sample;
 
 /* What is wrong is answered to the call: false then. */

@@ -556,6 +556,26 @@ static void answers_with_what_is_there_at_the_deadline(void **state) {
     refuse("/v1/completions", "{\"prompt\":\"Once\",\"deadline_s\":1e-9}", 504, NULL);
 }
 
+/* Names are keys, and many readers of JSON, jansson among them, take no key with a NUL. */
+static void a_nul_is_named_by_its_byte(void **state) {
+    (void)state;
+    int32_t token = -1;
+    for (int32_t id = 0; token < 0; id++) {
+        char *text = NULL;
+        size_t n = 0;
+        if (pgr_detokenize(MODEL, &id, 1, &text, &n, NULL) != PGR_OK) fail_msg("no token is NUL");
+        if (n == 1 && text[0] == '\0') token = id;
+        pgr_free(text);
+    }
+    char body[160];
+    snprintf(body, sizeof body, "{\"prompt\":\"Once\",\"max_tokens\":1,\"logprobs\":1,\"logprob_token_ids\":[%d]}",
+             token);
+    json_t *v = post("/v1/completions", body);
+    json_t *top = json_array_get(at(v, "choices.0.logprobs.top_logprobs"), 0);
+    assert_true(json_is_number(json_object_get(top, "bytes:\\x00")));
+    json_decref(v);
+}
+
 /* ---- labels ---- */
 
 /* The probabilities are those of the engine for given text. */
@@ -670,6 +690,7 @@ int main(void) {
         cmocka_unit_test(refuses_texts_that_are_no_prompts),
         cmocka_unit_test(many_prompts),
         cmocka_unit_test(answers_with_what_is_there_at_the_deadline),
+        cmocka_unit_test(a_nul_is_named_by_its_byte),
         cmocka_unit_test(scores_labels),
         cmocka_unit_test(loads_and_unloads_adapters),
     };

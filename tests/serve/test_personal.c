@@ -4,6 +4,10 @@
 
 #include "people_fixture.h"
 
+#include "base/file.h"
+#include "serve/clerk.h"
+#include "serve/judges.h"
+
 static double score_of(const json_t *v, size_t i) {
     return json_number_value(json_object_get(json_array_get(json_object_get(v, "responses"), i), "score"));
 }
@@ -338,6 +342,49 @@ static void neighbours_are_ones_own(void **state) {
         }
 }
 
+static bool forget_beside(void *ctx, const pgr_user_row *row) {
+    (void)ctx, (void)row;
+    json_t *v = answer(ask_with(&L, "DELETE", "/v1/personal/users/acme:busy", ACME, NULL), 202);
+    assert_true(json_is_true(json_object_get(v, "forgotten")) && json_is_false(json_object_get(v, "erased")));
+    assert_non_null(strstr(json_string_value(json_object_get(v, "note")), "next"));
+    json_decref(v);
+    expect_error(ask_with(&L, "GET", "/v1/personal/users/acme:busy", ACME, NULL), 404, "no_such_user");
+    return false; /* one look is enough */
+}
+
+static size_t count_bytes(const char *path, const char *secret) {
+    size_t n = strlen(secret), found = 0;
+    buf bytes = {0};
+    if (file_read(path, &bytes, NULL) == PGR_OK)
+        for (size_t i = 0; i + n <= bytes.n; i++) found += memcmp(bytes.data + i, secret, n) == 0;
+    buf_free(&bytes);
+    return found;
+}
+
+/* While another program reads the store a user is gone but his bytes are not: that is said, and the next change erases
+ * them. */
+static void forgotten_and_not_erased(void **state) {
+    (void)state;
+    static const char SECRET[] = "MyOwnSecretChoice";
+    pgr_store *reader = NULL;
+    char wal[120];
+    snprintf(wal, sizeof wal, "%s-wal", STORE);
+    clerk_set_patience(judges_clerk(L.server->judges), 50);
+    json_decref(answer(ask_with(&L, "POST", "/v1/personal/feedback", ACME,
+                                "{\"user\": \"acme:busy\", \"query\": \"q\", \"chosen\": \"MyOwnSecretChoice\", "
+                                "\"rejected\": \"other\"}"),
+                       200));
+    assert_true(count_bytes(STORE, SECRET) + count_bytes(wal, SECRET) > 0);
+    assert_int_equal(pgr_store_open(STORE, PGR_STORE_READ, &reader, NULL), PGR_OK);
+    assert_int_equal(pgr_user_list(reader, forget_beside, NULL, NULL), PGR_OK);
+    pgr_store_close(reader);
+    json_decref(
+        answer(ask_with(&L, "POST", "/v1/personal/feedback", ACME,
+                        "{\"user\": \"acme:u1\", \"query\": \"after\", \"chosen\": \"a\", \"rejected\": \"b\"}"),
+               200));
+    assert_int_equal(count_bytes(STORE, SECRET) + count_bytes(wal, SECRET), 0);
+}
+
 /* A judge shortens what is too long, but does not read without end. */
 static void endless_texts(void **state) {
     (void)state;
@@ -366,7 +413,7 @@ int main(void) {
         cmocka_unit_test(a_reader_who_goes), cmocka_unit_test(feedback_is_there_at_once),
         cmocka_unit_test(users_come_and_go), cmocka_unit_test(the_map),
         cmocka_unit_test(who_is_marked),     cmocka_unit_test(neighbours_are_ones_own),
-        cmocka_unit_test(endless_texts),
+        cmocka_unit_test(endless_texts),     cmocka_unit_test(forgotten_and_not_erased),
     };
     return cmocka_run_group_tests(tests, people_setup, people_teardown);
 }

@@ -153,10 +153,81 @@ static void never_a_made_up_number(void **state) {
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
         expect_error(ask(&L, "POST", "/get_reward", cases[i].body), cases[i].status, NULL);
-    json_t *v = post("/get_reward", "{\"query\": [\"q<|im_end|>\"], \"prompts\": [\"q\"], \"labels\": [{\"anchor\": "
-                                    "\"b\", \"ind\": 1}]}"); /* an empty rollout is judged as what it is */
-    assert_true(number_at(v, "rewards", 0) >= 0);
+}
+
+/* What is empty is nobody's to judge: as a text it might please who likes short ones. Its worth the label says. */
+static void an_empty_response(void **state) {
+    (void)state;
+    static const char *const refused[][3] = {
+        {"/get_reward", "{\"query\": [\"q<|im_end|>\"], \"prompts\": [\"q\"], \"labels\": [{\"anchor\": \"b\"}]}",
+         "query"},
+        {"/get_reward", "{\"prompt\": \"q\", \"response\": \" \\n\", \"label\": \"b\"}", "response"},
+        {"/get_reward?user=acme%3Au1", "{\"messages\": [\"" CHATML("q", "<|im_end|>") "\"]}", "messages"},
+        {"/score", "{\"response_text\": \"\", \"query\": \"q\", \"profile\": [\"a\"]}", "response_text"},
+        {"/verify",
+         "{\"responses_create_params\": {\"input\": \"q\"}, \"response\": {\"output\": []}, \"anchor\": \"b\"}",
+         "response"},
+        {"/verify",
+         "{\"responses_create_params\": {\"input\": \"q\"}, \"response\": {\"output\": []}, \"anchor\": \"b\", "
+         "\"empty\": 1.5}",
+         NULL},
+    };
+    for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
+        json_t *v = answer(ask(&L, "POST", refused[i][0], refused[i][1]), 400), *e = json_object_get(v, "error");
+        const char *param = json_string_value(json_object_get(e, "param"));
+        if (refused[i][2]) assert_string_equal(json_string_value(json_object_get(e, "code")), "empty_response");
+        if (refused[i][2]) assert_string_equal(param, refused[i][2]);
+        json_decref(v);
+    }
+    double before = tokens_read();
+    json_t *v =
+        post("/get_reward", "{\"query\": [\"q\", \"q\"], \"prompts\": [\"q\", \"q\"], \"labels\": [{\"anchor\": \"b\", "
+                            "\"empty\": 0.25}, {\"anchor\": \"b\", \"empty\": 0}]}");
+    assert_true(number_at(v, "rewards", 0) == 0.25 && number_at(v, "rewards", 1) == 0);
+    assert_true(number_at(json_object_get(v, "extra_logs"), "chains", 0) == 0);
     json_decref(v);
+    v = post("/get_reward?user=acme%3Au1&empty=0.5", "{\"messages\": [\"" CHATML("q", "<|im_end|>") "\"]}");
+    assert_true(number_at(v, "scores", 0) == 0.5);
+    json_decref(v);
+    v = post("/verify",
+             "{\"responses_create_params\": {\"input\": \"q\"}, \"response\": {\"output\": []}, \"anchor\": \"b\", "
+             "\"empty\": 0}");
+    assert_true(json_number_value(json_object_get(v, "reward")) == 0 && json_object_get(v, "reward"));
+    json_decref(v);
+    assert_true(tokens_read() == before);
+}
+
+/* The others of its group are judged as if it were not there, and do not wait for it. */
+static void an_empty_one_of_a_group(void **state) {
+    (void)state;
+    double want[2];
+    scores_of("{\"user\": {\"id\": \"acme:u1\"}, \"query\": \"q\", \"responses\": [\"a\", \"bc\"], \"ind\": 2}", want,
+              2);
+#define OF_THREE "{\"user\": \"acme:u1\", \"group\": \"e\", \"group_size\": 3, \"ind\": 2, \"empty\": 0}"
+    static const char *const queries[] = {"[\"q\", \"q a\", \"q bc\"]", "[\"q a\", \"q bc\", \"q\"]"};
+    for (size_t i = 0; i < 2; i++) { /* the empty one first, and last */
+        char body[600];
+        snprintf(body, sizeof body, "{\"query\": %s, \"prompts\": [\"q\", \"q\", \"q\"], \"labels\": [%s, %s, %s]}",
+                 queries[i], OF_THREE, OF_THREE, OF_THREE);
+        json_t *v = post("/get_reward", body);
+        assert_true(number_at(v, "rewards", i ? 2 : 0) == 0);
+        near(number_at(v, "rewards", i ? 0 : 1), (want[0] - 1) / 9);
+        near(number_at(v, "rewards", i ? 1 : 2), (want[1] - 1) / 9);
+        near(number_at(json_object_get(v, "extra_logs"), "in_group", i ? 0 : 1), 1);
+        json_decref(v);
+    }
+    json_t *v = post("/get_reward",
+                     "{\"query\": [\"q\", \"q\", \"q\"], \"prompts\": [\"q\", \"q\", \"q\"], \"labels\": [" OF_THREE
+                     ", " OF_THREE ", " OF_THREE "]}"); /* nothing to judge */
+    for (size_t i = 0; i < 3; i++) assert_true(number_at(v, "rewards", i) == 0);
+    json_decref(v);
+    v = post("/get_reward",
+             "{\"query\": [\"q\", \"q a\", \"q\"], \"prompts\": [\"q\", \"q\", \"q\"], \"labels\": [" OF_THREE
+             ", " OF_THREE ", " OF_THREE "]}"); /* one is left: judged by the user's history */
+    near(number_at(json_object_get(v, "extra_logs"), "in_group", 1), 0);
+    json_decref(v);
+    json_decref(
+        post("/get_reward", "{\"query\": [\"q\"], \"prompts\": [\"q\"], \"labels\": [" OF_THREE "]}")); /* stays */
 }
 
 /* A policy of bytes may write NUL; what stands behind a doubled backslash is none. */
@@ -514,6 +585,8 @@ int main(void) {
         cmocka_unit_test(openrlhf_of_any_length),
         cmocka_unit_test(against_the_own_history),
         cmocka_unit_test(never_a_made_up_number),
+        cmocka_unit_test(an_empty_response),
+        cmocka_unit_test(an_empty_one_of_a_group),
         cmocka_unit_test(a_nul_is_read_over),
         cmocka_unit_test(rollouts_meet),
         cmocka_unit_test(groups_within_a_call),

@@ -160,6 +160,14 @@ class Verl(unittest.TestCase):
             self.compute_score("d", "unjudged", "truth", {"query": "q"})
 
 
+    def test_an_empty_completion_is_not_judged(self):
+        for text in ("", " \n"):
+            with self.assertRaisesRegex(PgenrmError, "empty"):
+                self.compute_score("d", text, "truth", {"query": "q"})
+            self.assertEqual(self.compute_score("d", text, "truth", {"query": "q"}, empty=1), {"score": 1.0})
+        self.assertEqual(self.server.asked, [])
+
+
 class OpenRlhf(unittest.TestCase):
     def test_it_is_the_remote_form(self):
         answer = {"rewards": [0.5], "scores": [0.5], "extra_logs": {"parse_ok": [1.0]}}

@@ -52,11 +52,12 @@ class InProcess:
         """What the server's /get_reward answers OpenRLHF (docs/rewards.md), but for groups: samples come one by one,
         and a group would have to wait here for its members."""
         samples = [_Sample(*s) for s in zip(queries, prompts or [""] * len(queries), labels or [None] * len(queries))]
-        results = self.score_many([s.request for s in samples])
+        judged = iter(self.score_many([s.request for s in samples if s.given is None]))
+        results = [next(judged) if s.given is None else NOT_JUDGED for s in samples]
         for i, r in enumerate(results):
             if isinstance(r, PgenrmError):
                 raise type(r)(f"sample {i}: {r}", r.status)
-        rewards = [s.reward(r, i) for i, (s, r) in enumerate(zip(samples, results))]
+        rewards = [s.reward(r, i) if s.given is None else s.given for i, (s, r) in enumerate(zip(samples, results))]
         firsts = [r["responses"][0] for r in results]
         asked = [r["chains"]["ind"]["requested"] + r["chains"]["pro"]["requested"] for r in results]
         return {"rewards": rewards, "scores": rewards,
@@ -88,6 +89,11 @@ def rollout(prompt: str, query: str) -> dict[str, Any]:
     return made
 
 
+# A result with nothing in it, of a response that was not judged.
+NOT_JUDGED: dict[str, Any] = {"responses": [{"score": 0.0, "n": 0}],
+                              "chains": {"ind": {"requested": 0}, "pro": {"requested": 0}}}
+
+
 class _Sample:
     """One response alone, with the rivals that its label has: an anchor, or both texts of the user's last pair."""
 
@@ -101,8 +107,9 @@ class _Sample:
         user = {"id": user} if isinstance(user, str) else {**(user or {})}
         user.update({k: about[k] for k in self.OF_USER if k in about})
         rivals = [about["anchor"]] if about.get("anchor") else self._last_pair(user)
+        self.given = None if read["response"].strip() else self._empty(about)
         self.request = {"user": user, "messages": read["messages"],
-                        "responses": [read["response"] or "(no answer)", *rivals],
+                        "responses": [read["response"], *rivals],
                         **{k: about[k] for k in self.OF_REQUEST if k in about}}
 
     @staticmethod
@@ -112,6 +119,17 @@ class _Sample:
         if isinstance(label, str):
             label = {"anchor": label} if label.strip() else {}
         return dict(label or {})
+
+    @staticmethod
+    def _empty(about: dict[str, Any]) -> float:
+        """The reward of an empty response, which nobody judges."""
+        worth = about.get("empty")
+        if worth is None:
+            raise ValueError("found an empty response, expected a text to judge, or in the label `empty`: the reward, "
+                             "0 to 1, of a response that is empty")
+        if isinstance(worth, bool) or not isinstance(worth, (int, float)) or not 0 <= worth <= 1:
+            raise ValueError(f"label: empty: found {worth!r}, expected a reward, 0 to 1")
+        return float(worth)
 
     @staticmethod
     def _last_pair(user: dict[str, Any]) -> list[str]:

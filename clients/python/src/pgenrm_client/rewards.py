@@ -14,7 +14,7 @@ from typing import Any, Mapping, Sequence
 from .client import Client, PgenrmError
 
 USER_KEYS = ("user", "user_id")
-NO_ANSWER = "(no answer)"  # what an empty response is judged as, by the server's routes for trainers, too
+NO_ANSWER = "(no answer)"  # the rival of a response whose group has no other
 EMPTY = "the completion is empty"
 
 
@@ -23,11 +23,6 @@ def text_of(completion: Any) -> str:
     if isinstance(completion, str):
         return completion
     return "\n".join(part_text(m.get("content")) for m in completion if m.get("role", "assistant") == "assistant")
-
-
-def answer_of(completion: Any) -> str:
-    text = text_of(completion)
-    return text if text.strip() else NO_ANSWER
 
 
 def part_text(content: Any) -> str:
@@ -59,13 +54,15 @@ def same(a: Any, b: Any) -> bool:
 
 class Rewards:
     """client: a Client, a server's address, or a pgenrm.Judge in this process (whatever has as_client()). settings:
-    ind, pro, history, seed, deadline_s of every request."""
+    ind, pro, history, seed, deadline_s of every request. empty: the score, 1 to 10, that verl gets for a completion
+    that is empty; None: an error, as nobody judges it."""
 
-    def __init__(self, client: Any = None, **settings: Any):
+    def __init__(self, client: Any = None, empty: float | None = None, **settings: Any):
         if hasattr(client, "as_client"):
             client = client.as_client()
         self.client = Client(client) if client is None or isinstance(client, (str, list, tuple)) else client
         self.settings = settings
+        self.empty = empty
         self.__name__ = "pgenrm"
         self._judged = False  # a group has been; before that an error is one of the setting up
         self._told: set[str] = set()
@@ -164,7 +161,12 @@ class Rewards:
         prompt = next((info[k] for k in ("messages", "query", "question", "prompt") if info.get(k) is not None), None)
         if prompt is None:
             raise ValueError("extra_info: found no messages, query, question or prompt, expected one of them")
-        score = self.group(prompt, [answer_of(solution_str)], info)[0]
+        answer = text_of(solution_str)
+        if not answer.strip():
+            if self.empty is None:
+                raise PgenrmError(f"{EMPTY}: expected a text to judge, or `empty`, the score of one without")
+            return {"score": float(self.empty)}
+        score = self.group(prompt, [answer], info)[0]
         if score is None:
             raise PgenrmError("no chain could be scored for this response")
         return {"score": score}

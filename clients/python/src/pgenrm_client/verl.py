@@ -1,7 +1,7 @@
 """verl.py - for verl's configuration: reward.custom_reward_function.path=.../pgenrm_client/verl.py, name=compute_score.
 
-The server is $PGENRM_URL, or the keyword `url` of reward_kwargs; further keywords (ind, pro, seed...) are settings of
-every request.
+The server is $PGENRM_URL, or the keyword `url` of reward_kwargs; `empty` is the score, 1 to 10, of an empty completion,
+which is an error otherwise; further keywords (ind, pro, seed...) are settings of every request.
 """
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ def _client(url: str | None, token: str | None) -> Client:
 
 
 def compute_score(data_source: str, solution_str: str, ground_truth: Any, extra_info: Any = None,
-                  url: str | None = None, token: str | None = None, **keywords: Any) -> dict[str, Any]:
+                  url: str | None = None, token: str | None = None, empty: float | None = None,
+                  **keywords: Any) -> dict[str, Any]:
     settings = {k: keywords[k] for k in SETTINGS if keywords.get(k) is not None}
-    return Rewards(_client(url, token), **settings).verl(data_source, solution_str, ground_truth, extra_info)
+    return Rewards(_client(url, token), empty, **settings).verl(data_source, solution_str, ground_truth, extra_info)

@@ -164,8 +164,10 @@ static void print_option(char letter, const char *name, const char *value, const
     char left[64];
     int n = snprintf(left, sizeof left, "  %c%c%s --%s%s%s", letter ? '-' : ' ', letter ? letter : ' ',
                      letter ? "," : " ", name, value ? " " : "", value ? value : "");
-    printf("%-*s", INDENT, left);
-    if (n > INDENT - 2) printf("\n%*s", INDENT, "");
+    if (n > INDENT - 2)
+        printf("%s\n%*s", left, INDENT, "");
+    else
+        printf("%-*s", INDENT, left);
     print_column(help, INDENT, WIDTH);
 }
 
@@ -188,7 +190,8 @@ static void print_rows(const command *c) {
 }
 
 static void print_help(const command *c) {
-    printf("pgenrm %s - %s\n\nUsage: pgenrm %s [options] %s\n", c->name, c->summary, c->name, c->operands);
+    printf("pgenrm %s - %s\n\nUsage: pgenrm %s [options]%s%s\n", c->name, c->summary, c->name, c->operands ? " " : "",
+           c->operands ? c->operands : "");
     if (c->about) printf("\n%s\n", c->about);
     if (c->options->name) printf("\nOptions:\n");
     print_options(c, c->options);
@@ -301,6 +304,22 @@ static int take(const command *c, const known *k, common_options *common, void *
     return EXIT_USAGE;
 }
 
+static struct {
+    const char *name;
+    int n;
+} file_words; /* argv[1 .. n] */
+
+void args_from_file(const char *file, size_t n) {
+    file_words.name = file;
+    file_words.n = (int)n;
+}
+
+/* The next option, as getopt_long; messages are about the file that it stands in. */
+static int next_option(const parser *p, int argc, char **argv) {
+    complain_about(optind <= file_words.n ? file_words.name : NULL);
+    return getopt_long(argc, argv, p->letters, p->longs, NULL);
+}
+
 int args_parse(const command *c, int argc, char **argv, common_options *common, void *ctx, char ***operands) {
     parser p = {.c = c, .letters = ":"}; /* ':' first: a missing value is told apart from an unknown option */
     add_options(&p, c->options, false);
@@ -310,7 +329,7 @@ int args_parse(const command *c, int argc, char **argv, common_options *common, 
     *common = (common_options){.seed = -1, .remote = pgr_remote_options_default()};
     opterr = 0;
     optind = 1;
-    for (int answer; (answer = getopt_long(argc, argv, p.letters, p.longs, NULL)) != -1;) {
+    for (int answer; (answer = next_option(&p, argc, argv)) != -1;) {
         if (answer == ':') return args_wrong(c, "%s needs a value", argv[optind - 1]);
         if (answer == '?') return fail_unknown(&p, argv[optind - 1]);
         const known *k = known_of(&p, answer);
@@ -321,6 +340,7 @@ int args_parse(const command *c, int argc, char **argv, common_options *common, 
         int status = take(c, k, common, ctx, optarg);
         if (status != EXIT_DONE) return status;
     }
+    complain_about(NULL);
     *operands = argv + optind;
     return ARGS_RUN;
 }
@@ -336,7 +356,8 @@ static int print_parts(const command *self, const command *const *parts) {
            self->name, self->about);
     for (; *parts; parts++) {
         char left[40];
-        snprintf(left, sizeof left, "%s %s", second_word(*parts), (*parts)->operands);
+        const char *operands = (*parts)->operands;
+        snprintf(left, sizeof left, "%s%s%s", second_word(*parts), operands ? " " : "", operands ? operands : "");
         printf("  %-18s %s\n", left, (*parts)->summary);
     }
     printf("\n`pgenrm %s COMMAND --help` explains a command.\n\nExample:\n  %s\n", self->name, self->example);

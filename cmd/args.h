@@ -19,7 +19,7 @@ enum {
 
 typedef struct command {
     const char *name;
-    const char *operands; /* "REQUEST.json..." */
+    const char *operands; /* "REQUEST.json..."; NULL: none */
     const char *summary;  /* one line */
     const char *about;    /* lines of explanation, or NULL */
     const char *example;  /* a command that runs in the source folder */
@@ -65,6 +65,9 @@ int args_parse(const command *c, int argc, char **argv, common_options *common, 
 /* A command that is made of others (NULL-terminated), such as `user import`: runs the one that argv[1] names, its name
  * being the second word of the other's; prints what there is for --help. */
 int args_dispatch(const command *self, const command *const *parts, int argc, char **argv);
+
+/* The next n words behind the command's name come from this file: messages about them name it. */
+void args_from_file(const char *file, size_t n);
 
 /* "pgenrm: ..., see `pgenrm COMMAND --help`"; EXIT_USAGE. */
 int args_wrong(const command *c, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -346,7 +346,6 @@ static int run(const command *self, int argc, char **argv) {
 
 const command CMD_DOCTOR = {
     .name = "doctor",
-    .operands = "",
     .summary = "what this machine runs fast, what is missing, how to get it",
     .about = "CPU and kernels, memory, model and adapter with their speed (a second's measurement), embedder, store, "
              "prototypes.\n"

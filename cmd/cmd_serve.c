@@ -135,7 +135,8 @@ static int serve(serve_run *r) {
     pgr_server *server = NULL;
     pgr_error err = {0};
     session s = {0};
-    if (pgr_server_open(&r->o, &server, &err) != PGR_OK) return complain_error(&err);
+    pgr_status opened = pgr_server_open(&r->o, &server, &err);
+    if (opened != PGR_OK) return opened == PGR_E_ARG ? complain_usage(&err) : complain_error(&err);
     if (!r->common.quiet) {
         const char *colon = strrchr(r->o.listen, ':');
         complain("listening on http://%.*s:%d", (int)(colon - r->o.listen), r->o.listen, pgr_server_port(server));
@@ -169,7 +170,6 @@ static int run(const command *self, int argc, char **argv) {
 
 const command CMD_SERVE = {
     .name = "serve",
-    .operands = "",
     .summary = "an HTTP server: OpenAI's routes, scores for users, rewards for trainers",
     .about =
         "Answers requests on one port (docs/serve.md), all of them in one batch on one engine. It stops at SIGTERM "

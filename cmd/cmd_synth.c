@@ -154,7 +154,6 @@ static int run(const command *self, int argc, char **argv) {
 
 const command CMD_SYNTH = {
     .name = "synth",
-    .operands = "",
     .summary = "users with known tastes, to measure methods on",
     .about = "Draws users around prototypes of taste, lets them choose between real responses, writes their choices "
              "and prints\n"

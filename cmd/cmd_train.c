@@ -45,12 +45,11 @@ static int run_sft(const command *self, int argc, char **argv) {
 
 static const command SFT = {
     .name = "train sft",
-    .operands = "",
     .summary = "supervised fine-tuning on conversations",
     .about = "The loss is the mean of -log p over the tokens of the assistant's turns of the whole batch, the end of "
              "the turn\n"
              "included. A run that was interrupted or killed goes on with --resume (docs/training.md).",
-    .example = "pgenrm train sft --data examples/chats.jsonl --out /tmp/run --steps 20",
+    .example = "pgenrm train sft --data examples/chats.jsonl --out /tmp/sft --steps 20",
     .options = SFT_OPTIONS,
     .rows = pgr_sft_option_rows,
     .rows_of = "training",
@@ -82,20 +81,32 @@ static int find_kind(const char *name, size_t n) {
     return k;
 }
 
-/* KIND=FILE */
-static int take_file(psi_files *files, const char *what, const char *value) {
-    size_t n = strcspn(value, "=");
-    int kind = find_kind(value, n);
-    if (!value[n] || kind == PGR_PSI_KINDS || !value[n + 1]) {
-        complain("%s: found \"%s\", expected taste=FILE, quality=FILE or views=FILE", what, value);
-        return EXIT_USAGE;
-    }
+static int add_file(psi_files *files, const char *what, pgr_psi_kind kind, const char *path) {
     if (files->n == MAX_FILES) {
         complain("%s: more than %d files", what, MAX_FILES);
         return EXIT_USAGE;
     }
-    files->v[files->n++] = (pgr_psi_data){(pgr_psi_kind)kind, value + n + 1};
+    files->v[files->n++] = (pgr_psi_data){kind, path};
     return EXIT_DONE;
+}
+
+/* KIND=FILE, or a FILE alone: users' pairs are of taste and of quality. */
+static int take_file(psi_files *files, const char *what, const char *value) {
+    size_t n = strcspn(value, "=");
+    int kind = find_kind(value, n);
+    if (value[n] ? kind == PGR_PSI_KINDS || !value[n + 1] : n == 0) {
+        complain("%s: found \"%s\", expected taste=FILE, quality=FILE, views=FILE, or FILE for taste and quality", what,
+                 value);
+        return EXIT_USAGE;
+    }
+    if (value[n]) return add_file(files, what, (pgr_psi_kind)kind, value + n + 1);
+    int status = add_file(files, what, PGR_PSI_TASTE, value);
+    return status == EXIT_DONE ? add_file(files, what, PGR_PSI_QUALITY, value) : status;
+}
+
+static int take_data(void *options, const option_row *row, const char *value) {
+    (void)row;
+    return take_file(&((psi_run *)options)->data, "--data", value);
 }
 
 static int take_eval(void *options, const option_row *row, const char *value) {
@@ -130,6 +141,7 @@ static int take_mix(void *options, const option_row *row, const char *value) {
 }
 
 static const option_row PSI_OPTIONS[] = {
+    {0, "data", "[KIND=]FILE", "as the operands; may be repeated", .take = take_data},
     TRAIN_SHARED_ROWS(psi_run, "0.9,0.98", take_psi_betas),
     {0, "frame", "NAME", "compact; full, compact-lines or a file: chains of text (`--frame full --help`)",
      OPTION_AT(psi_run, frame)},
@@ -195,7 +207,7 @@ static int run_hncl(const command *self, int argc, char **argv) {
 
 static const command PSI = {
     .name = "train psi",
-    .operands = "KIND=FILE...",
+    .operands = "[KIND=]FILE...",
     .summary = "the compact judge: tastes from histories, quality from texts, views of similar people",
     .about =
         "Files are preference pairs in any form of docs/users.md, of which rows of the split \"train\" (or of none) "
@@ -206,9 +218,10 @@ static const command PSI = {
         "                 get the others right\n"
         "  quality=FILE   pairs whose texts are judged by the slots behind them, in both orders\n"
         "  views=FILE     the same with the line on what similar people said (--store, its prototypes)\n"
+        "  FILE           both of taste and of quality\n"
         "A share of the users is held back and measured every --eval-every steps. At the end the weights of taste and\n"
         "text are fitted on held rows and written beside the adapter (docs/training.md).",
-    .example = "pgenrm train psi taste=users.jsonl quality=choices.jsonl --out /tmp/run --steps 200",
+    .example = "pgenrm train psi --data examples/choices.jsonl --pairs-min 1 --out /tmp/psi --steps 20",
     .options = PSI_OPTIONS,
     .rows = pgr_psi_option_rows,
     .rows_of = "training",
@@ -219,7 +232,7 @@ static const command PSI = {
 
 static const command CRE = {
     .name = "train cre",
-    .operands = "KIND=FILE...",
+    .operands = "[KIND=]FILE...",
     .summary = "GRPO on sampled criteria, rewarded for coverage and outcome",
     .about =
         "Steps of taste sample chains of criteria from the taste slot (--samples of --criteria words) and reward each "
@@ -228,7 +241,8 @@ static const command CRE = {
         "gets right\n"
         "(--beta). --init names the adapter of train psi, which is the reference, too. Other steps are those of train "
         "psi.",
-    .example = "pgenrm train cre taste=users.jsonl --init /tmp/run/adapter --out /tmp/cre --steps 100",
+    .example =
+        "pgenrm train cre taste=examples/choices.jsonl --pairs-min 1 --init /tmp/psi/adapter --out /tmp/cre --steps 10",
     .options = PSI_OPTIONS,
     .rows = pgr_cre_option_rows,
     .rows_of = "training",
@@ -239,12 +253,13 @@ static const command CRE = {
 
 static const command HNCL = {
     .name = "train hncl",
-    .operands = "KIND=FILE...",
+    .operands = "[KIND=]FILE...",
     .summary = "the same for the outcome alone, on more and more hard pairs",
     .about = "Of a user's pairs that are not shown half count; the share of them that the sampled chains get right "
              "least often\n"
              "grows from --hard-from to --hard-to over the run (docs/training.md).",
-    .example = "pgenrm train hncl taste=users.jsonl --init /tmp/cre/adapter --out /tmp/hncl --steps 100",
+    .example = "pgenrm train hncl taste=examples/choices.jsonl --pairs-min 1 --init /tmp/cre/adapter --out /tmp/hncl "
+               "--steps 10",
     .options = PSI_OPTIONS,
     .rows = pgr_hncl_option_rows,
     .rows_of = "training",
@@ -257,7 +272,8 @@ static const command HNCL = {
 
 static int run(const command *self, int argc, char **argv) {
     static const command *const parts[] = {&SFT, &PSI, &CRE, &HNCL, &TRAIN_BT, &TRAIN_DPO, &TRAIN_GRPO, NULL};
-    return args_dispatch(self, parts, argc, argv);
+    int status = train_config(&argc, &argv);
+    return status == EXIT_DONE ? args_dispatch(self, parts, argc, argv) : status;
 }
 
 static const option_row NONE[] = {{0}};
@@ -270,7 +286,7 @@ const command CMD_TRAIN = {
              "from),\n"
              "adapter (the last). --resume goes on after an interruption or a kill, to the same bits "
              "(docs/training.md).",
-    .example = "pgenrm train psi taste=users.jsonl --out /tmp/run --steps 100",
+    .example = "pgenrm train sft --data examples/chats.jsonl --out /tmp/sft --steps 20",
     .options = NONE,
     .without = ARGS_NO_LORA,
     .run = run,

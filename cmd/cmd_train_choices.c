@@ -46,14 +46,13 @@ static int run_bt(const command *self, int argc, char **argv) {
 
 const command TRAIN_BT = {
     .name = "train bt",
-    .operands = "",
     .summary = "a reward model: a score head by Bradley and Terry",
     .about =
         "Of each pair the chosen response is to have the higher score. The model is a Hugging Face folder of a "
         "language\n"
         "model, or of a reward model that is trained on; OUT/model is one with a score head, for --scalar and for\n"
         "transformers' ...ForSequenceClassification (docs/training.md).",
-    .example = "pgenrm train bt -m SmolLM2-135M-Instruct --data pairs.jsonl --out /tmp/run --steps 100",
+    .example = "pgenrm train bt -m tests/golden/hf-tiny-qwen3 --data examples/choices.jsonl --out /tmp/bt --steps 20",
     .options = BT_OPTIONS,
     .rows = pgr_bt_option_rows,
     .rows_of = "training",
@@ -94,12 +93,11 @@ static int run_dpo(const command *self, int argc, char **argv) {
 
 const command TRAIN_DPO = {
     .name = "train dpo",
-    .operands = "",
     .summary = "direct preference optimisation of a policy",
     .about = "The reference is the model without the adapter: one model in memory. Pairs come from people, or from the "
              "judge\n"
              "(`pgenrm label`); docs/training.md.",
-    .example = "pgenrm train dpo --data pairs.jsonl --out /tmp/run --steps 100",
+    .example = "pgenrm train dpo --data examples/choices.jsonl --out /tmp/dpo --steps 20",
     .options = DPO_OPTIONS,
     .rows = pgr_dpo_option_rows,
     .rows_of = "training",

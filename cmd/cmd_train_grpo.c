@@ -68,7 +68,6 @@ static int run_grpo(const command *self, int argc, char **argv) {
 
 const command TRAIN_GRPO = {
     .name = "train grpo",
-    .operands = "",
     .summary = "GRPO of a policy, rewarded by the judge",
     .about = "Each step draws --samples answers to each of --batch prompts; an answer's reward is the points that the "
              "judge,\n"
@@ -76,7 +75,7 @@ const command TRAIN_GRPO = {
              "adapter)\n"
              "and judge share one model. Held users are evaluated: the policy against the model without the adapter\n"
              "(docs/training.md).",
-    .example = "pgenrm train grpo --data examples/choices.jsonl --out /tmp/run --steps 20 --samples 4 --max-new 64",
+    .example = "pgenrm train grpo --data examples/choices.jsonl --out /tmp/grpo --steps 20 --samples 4 --max-new 64",
     .options = GRPO_OPTIONS,
     .rows = pgr_policy_option_rows,
     .rows_of = "training",

@@ -9,8 +9,8 @@ enum { MAX_FILES = 32 };
 typedef struct text_run {
     train_args a;
     pgr_text_options o;
-    const char *eval[MAX_FILES];
-    size_t n_eval;
+    const char *data[MAX_FILES], *eval[MAX_FILES];
+    size_t n_data, n_eval;
 } text_run;
 
 static int take_text_betas(void *options, const option_row *row, const char *value) {
@@ -18,21 +18,32 @@ static int take_text_betas(void *options, const option_row *row, const char *val
     return train_take_betas(&((text_run *)options)->o.train, value);
 }
 
+static int add_file(const char **list, size_t *n, const char *what, const char *path) {
+    if (*n == MAX_FILES) {
+        complain("%s: more than %d files", what, MAX_FILES);
+        return EXIT_USAGE;
+    }
+    list[(*n)++] = path;
+    return EXIT_DONE;
+}
+
 static int take_text_eval(void *options, const option_row *row, const char *value) {
     text_run *r = options;
     (void)row;
-    if (r->n_eval == MAX_FILES) {
-        complain("--eval: more than %d files", MAX_FILES);
-        return EXIT_USAGE;
-    }
-    r->eval[r->n_eval++] = value;
-    return EXIT_DONE;
+    return add_file(r->eval, &r->n_eval, "--eval", value);
+}
+
+static int take_text_data(void *options, const option_row *row, const char *value) {
+    text_run *r = options;
+    (void)row;
+    return add_file(r->data, &r->n_data, "--data", value);
 }
 
 static const option_row TEXT_OPTIONS[] = {
     TRAIN_SHARED_ROWS(text_run, "0.9,0.999", take_text_betas),
     {0, "frame", "NAME|FILE", "of the chains' prompts and form: full, compact-lines, or a file (docs/frames.md)",
      OPTION_AT(text_run, o.frame)},
+    {0, "data", "FILE", "as the operands; may be repeated", .take = take_text_data},
     {0, "eval", "FILE", "evaluate on these users instead of held ones; may be repeated", .take = take_text_eval},
     {0, "write", "DIR", "train nothing: write what TRL, verl and OpenRLHF read (docs/large.md)",
      OPTION_AT(text_run, o.write)},
@@ -51,8 +62,12 @@ static int run_text(const command *self, pgr_stage stage, int argc, char **argv)
     session s = {0};
     pgr_error err = {0};
     pgr_train_report report = {0};
-    r.o.data = (const char *const *)operands;
-    while (operands[r.o.n_data]) r.o.n_data++;
+    for (; *operands; operands++) {
+        status = add_file(r.data, &r.n_data, "DATA", *operands);
+        if (status != EXIT_DONE) return status;
+    }
+    r.o.data = r.data;
+    r.o.n_data = r.n_data;
     if (r.o.n_data == 0) return args_wrong(self, "expected DATA: files of preference pairs");
     r.o.eval = r.eval;
     r.o.n_eval = r.n_eval;
@@ -95,10 +110,11 @@ const command TRAIN_TEXT_PSI = {
     .about = "Files are preference pairs in any form of docs/users.md. The teacher (--teacher) writes a chain for each "
              "order of\n"
              "a pair's responses; those that parse and rank it right are learnt: cross-entropy on their tokens, and\n"
-             "Bradley-Terry through the expected scores at their places (--bt). Once more on the model's own chains:\n"
+             "Bradley-Terry through the expected scores at their places (--bt-weight). Once more on the model's own "
+             "chains:\n"
              "--teacher self --init RUN/adapter. Without --frame, or with compact, it is the compact judge that is "
              "trained.",
-    .example = "pgenrm train psi --frame full users.jsonl --out /tmp/psi --steps 200",
+    .example = "pgenrm train psi --frame full examples/choices.jsonl --out /tmp/psi --steps 20",
     .options = TEXT_OPTIONS,
     .rows = text_psi_rows,
     .rows_of = "training",
@@ -117,7 +133,7 @@ const command TRAIN_TEXT_CRE = {
         "A chain's reward is --alpha times what it covers of the user's criteria (--process), which the prompt does "
         "not show,\n"
         "plus --beta times its outcome on the pair; --malformed where it does not parse.",
-    .example = "pgenrm train cre --frame full users.jsonl --init /tmp/psi/adapter --out /tmp/cre --steps 50",
+    .example = "pgenrm train cre --frame full examples/choices.jsonl --init /tmp/psi/adapter --out /tmp/cre --steps 5",
     .options = TEXT_OPTIONS,
     .rows = text_cre_rows,
     .rows_of = "training",
@@ -133,7 +149,8 @@ const command TRAIN_TEXT_HNCL = {
     .about = "Twice as many pairs as --batch are sampled for, and half of them learnt from: a share of these, from "
              "--hard-from to\n"
              "--hard-to over the run, are those that the fewest of their chains get right, the others any.",
-    .example = "pgenrm train hncl --frame full users.jsonl --init /tmp/cre/adapter --out /tmp/hncl --steps 50",
+    .example =
+        "pgenrm train hncl --frame full examples/choices.jsonl --init /tmp/cre/adapter --out /tmp/hncl --steps 5",
     .options = TEXT_OPTIONS,
     .rows = text_hncl_rows,
     .rows_of = "training",

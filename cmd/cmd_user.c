@@ -377,7 +377,6 @@ static const command ADD = {
 };
 static const command LIST = {
     .name = "user list",
-    .operands = "",
     .summary = "a table of the users",
     .example = "pgenrm user list",
     .options = LIST_OPTIONS,

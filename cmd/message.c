@@ -8,6 +8,12 @@
 #include <stdio.h>
 #include <string.h>
 
+static const char *about;
+
+void complain_about(const char *file) {
+    about = file;
+}
+
 void complain(const char *format, ...) {
     char text[1024];
     va_list ap;
@@ -16,7 +22,7 @@ void complain(const char *format, ...) {
     va_end(ap);
     for (char *c = text; *c; c++) /* one line, whatever a file's name holds */
         if ((unsigned char)*c < 0x20 || *c == 0x7F) *c = ' ';
-    fprintf(stderr, "pgenrm: %s\n", text);
+    fprintf(stderr, "pgenrm: %s%s%s\n", about ? about : "", about ? ": " : "", text);
 }
 
 int complain_interrupted(void) {
@@ -30,15 +36,29 @@ int complain_error(const pgr_error *err) {
     return EXIT_FAILED;
 }
 
+int complain_usage(const pgr_error *err) {
+    complain_error(err);
+    return EXIT_USAGE;
+}
+
 int finish_call(pgr_status s, const pgr_error *err) {
     if (interrupted) return complain_interrupted();
     return s == PGR_OK ? EXIT_DONE : complain_error(err);
 }
 
+static int output_errno; /* of the first write that failed; what came after it may have left another */
+
+void print_line(const char *text) {
+    errno = 0;
+    if ((puts(text) == EOF || fflush(stdout) != 0) && output_errno == 0) output_errno = errno;
+}
+
 int finish_output(void) {
     static bool said;
+    errno = 0;
     if (fflush(stdout) == 0 && !ferror(stdout)) return EXIT_DONE;
-    if (!said) complain("standard output: %s", strerror(errno));
+    int why = output_errno ? output_errno : errno;
+    if (!said) complain("standard output: %s", why ? strerror(why) : "cannot be written");
     said = true;
     return EXIT_FAILED;
 }

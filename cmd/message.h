@@ -14,13 +14,19 @@ enum {
 
 /* "pgenrm: message", one line on standard error. */
 void complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* What messages begin with until the next call: the file that they are about; NULL: nothing. */
+void complain_about(const char *file);
 /* The message of a failed call; returns the exit status that belongs to it. */
 int complain_error(const pgr_error *err);
+/* The same of a call that an option or an operand was wrong for: EXIT_USAGE. */
+int complain_usage(const pgr_error *err);
 /* Says that the program was interrupted; EXIT_INTERRUPTED. */
 int complain_interrupted(void);
 /* How a call ended: EXIT_DONE, or the message of what went wrong or that it was interrupted, and the exit status. */
 int finish_call(pgr_status s, const pgr_error *err);
 
+/* A line of standard output, there at once; whether it could be written finish_output says. */
+void print_line(const char *text);
 /* Flushes standard output; EXIT_FAILED and a message if not everything was written. */
 int finish_output(void);
 

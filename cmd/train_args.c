@@ -2,7 +2,9 @@
 #include "train_args.h"
 
 #include <stdlib.h>
+#include <string.h>
 
+#include "buffer.h"
 #include "message.h"
 
 /* "0.9,0.98" */
@@ -18,11 +20,60 @@ int train_take_betas(pgr_train_options *o, const char *value) {
     return EXIT_DONE;
 }
 
+/* ---- --config ---- */
+
+static char *config_words; /* of all files, kept to the program's end: options point into them */
+static char **config_argv;
+
+int train_take_config(void *options, const option_row *row, const char *value) {
+    (void)options, (void)row;
+    complain("--config \"%s\": found part of the option's name, expected --config FILE or --config=FILE", value);
+    return EXIT_USAGE;
+}
+
+/* Takes --config out of the words. *found: its file; NULL: it was not there. */
+static int take_out(int *argc, char **argv, const char **found) {
+    *found = NULL;
+    for (int i = 1; i < *argc && strcmp(argv[i], "--") != 0; i++) {
+        bool joined = strncmp(argv[i], "--config=", 9) == 0;
+        if (!joined && strcmp(argv[i], "--config") != 0) continue;
+        if (!joined && i + 1 == *argc) return EXIT_DONE; /* getopt says that a value is missing */
+        if (*found) {
+            complain("--config: found a second one, expected one file");
+            return EXIT_USAGE;
+        }
+        *found = joined ? argv[i] + 9 : argv[i + 1];
+        int n = joined ? 1 : 2;
+        memmove(argv + i, argv + i + n, (size_t)(*argc - i - n + 1) * sizeof *argv); /* with the NULL */
+        *argc -= n;
+        i--;
+    }
+    return EXIT_DONE;
+}
+
+int train_config(int *argc, char ***argv) {
+    const char *file;
+    size_t n = 0;
+    pgr_error err = {0};
+    int status = take_out(argc, *argv, &file);
+    if (status != EXIT_DONE || !file || *argc < 2) return status;
+    if (pgr_option_file(file, &config_words, &n, &err) != PGR_OK) return complain_error(&err);
+    config_argv = must_alloc(((size_t)*argc + n + 1) * sizeof *config_argv);
+    config_argv[0] = (*argv)[0];
+    config_argv[1] = (*argv)[1];
+    char *word = config_words;
+    for (size_t i = 0; i < n; i++, word += strlen(word) + 1) config_argv[2 + i] = word;
+    memcpy(config_argv + 2 + n, *argv + 2, (size_t)(*argc - 1) * sizeof *config_argv); /* with the NULL */
+    args_from_file(file, n);
+    *argv = config_argv;
+    *argc += (int)n;
+    return EXIT_DONE;
+}
+
 static void print_step(void *ctx, const char *json, const char *text) {
     const common_options *o = ctx;
     if (!o->json && o->quiet) return;
-    puts(o->json ? json : text);
-    fflush(stdout); /* a line is there when its step is */
+    print_line(o->json ? json : text);
 }
 
 /* A process of mpirun takes its share of the cores, and only the first one talks. */

@@ -16,6 +16,10 @@ typedef struct train_args { /* besides the rows of the library */
 
 /* "0.9,0.98": an exit status. */
 int train_take_betas(pgr_train_options *o, const char *value);
+/* The words of --config FILE take its place, behind the name of the stage, argv[1]. An exit status; *argv is good until
+ * the program ends. */
+int train_config(int *argc, char ***argv);
+int train_take_config(void *options, const option_row *row, const char *value); /* it was not spelled out */
 /* After a->o is set and the command's options are taken: opens the model. An exit status. */
 int train_begin(const command *self, train_args *a, session *s);
 /* The same of a model of any head. */
@@ -31,6 +35,8 @@ int train_finish(train_args *a, pgr_status trained, const pgr_train_report *repo
      OPTION_AT(run, o.train.out)},                                                                                     \
     {0, "init", "ADAPTER", "begin with this adapter, without its optimiser (default: a new one)",                      \
      OPTION_AT(run, o.train.init)},                                                                                    \
+    {0, "config", "FILE", "options from a JSON object, {\"lr\": 1e-4, \"steps\": 100}; those of the command line "     \
+     "count more", .take = train_take_config},                                                                         \
     {0, "trackio", "DB", "metrics into a database of Trackio, too: FILE.db, or a project's name",                      \
      OPTION_AT(run, o.train.trackio)},                                                                                 \
     {0, "betas", "A,B", "AdamW's (default: " betas ")", .take = take_betas}

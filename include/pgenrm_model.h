@@ -129,6 +129,12 @@ pgr_status pgr_option_set(const pgr_option *row, void *options, const char *text
 int pgr_option_print(const pgr_option *row, const void *options, char *out, size_t size);
 int pgr_option_help(const pgr_option *row, char *out, size_t size); /* the help with the default */
 
+/* The options that lie in a file as a JSON object, {"lr": 1e-4, "resume": true, "eval": ["a.jsonl", "b.jsonl"]}, as
+ * words of a command line: "--lr=0.0001", "--resume", ... A key may have '_' for '-'; null and false give no word, a
+ * list one per item. *words is the caller's (pgr_free): *n strings, one behind the other. Whether there are such
+ * options is not looked at. */
+pgr_status pgr_option_file(const char *path, char **words, size_t *n, pgr_error *err);
+
 /* The entry of names (NULL at the end) that word was probably meant to be, else NULL. */
 const char *pgr_nearest(const char *word, const char *const *names);
 

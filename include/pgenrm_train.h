@@ -231,7 +231,8 @@ typedef struct pgr_grpo_options { /* of the stages cre and hncl */
 
 typedef struct pgr_psi_options {
     pgr_stage stage;
-    pgr_train_options train;  /* batch: rows of a step of quality or views; lr: of these steps */
+    pgr_train_options train;  /* batch: rows of a step of quality or views; lr: of these steps; epochs above 0: in place
+                               * of steps, passes over the users and rows of all kinds together */
     const pgr_psi_data *data; /* (n_data) */
     size_t n_data;
     const pgr_psi_data *eval; /* (n_eval) further files to evaluate on, at whole users that training never sees */

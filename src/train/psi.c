@@ -19,6 +19,8 @@ const char *const TRAIN_SCHEDULES[] = {"constant", "linear", "cosine", NULL};
     TRAIN_ROWS(pgr_psi_options, 400, 8, LR, 0.67,                                                                      \
                "learning rate of steps of quality and views", "rows of a step of quality or views"),                   \
     TRAIN_SAMPLES(pgr_psi_options),                                                                                    \
+    NUMBER(DOUBLE, "epochs", "E", train.epochs, 0, 0, 1e6,                                                             \
+           "above 0: in place of --steps, passes over the users and rows of all kinds", NULL),                         \
     NUMBER(DOUBLE, "taste-lr", "L", taste_lr, TASTE_LR, 0, 10, "learning rate of steps of taste", NULL),               \
     NUMBER(SIZE, "users", "N", users, 4, 1, 1e6, "users of a step of taste", NULL),                                    \
     NUMBER(SIZE, "pairs-min", "N", pairs_min, 3, 1, 1000, "pairs that are shown of a user, at least", NULL),           \
@@ -40,7 +42,7 @@ const char *const TRAIN_SCHEDULES[] = {"constant", "linear", "cosine", NULL};
 static const pgr_option PSI_ROWS[] = {
     SHARED(1.2e-3, 2e-3),
     NUMBER(DOUBLE, "ce", "W", ce, 0.3, 1e-9, 1e6, "weight of the cross-entropy against the rule's tastes", NULL),
-    NUMBER(DOUBLE, "bt", "W", bt, 1, 1e-9, 1e6, "weight of Bradley-Terry over the user's other pairs", NULL),
+    NUMBER(DOUBLE, "bt-weight", "W", bt, 1, 1e-9, 1e6, "weight of Bradley-Terry over the user's other pairs", NULL),
     NUMBER(DOUBLE, "views-ce", "W", views_ce, 0.3, 0, 1e6,
            "weight of the cross-entropy against what similar people's line says", NULL),
     {0},
@@ -127,7 +129,8 @@ static pgr_status check(const pgr_psi_options *o, pgr_error *err) {
     if (o->stage != PGR_STAGE_PSI && !o->train.init)
         return fail(err, PGR_E_ARG, "init: found none, expected the adapter that is the reference");
     if (o->n_data == 0) return fail(err, PGR_E_ARG, "data: found none, expected files of taste, quality or views");
-    if (o->train.steps == 0) return fail(err, PGR_E_ARG, "steps 0: expected 1 or more");
+    if (o->train.steps == 0 && !(o->train.epochs > 0))
+        return fail(err, PGR_E_ARG, "steps and epochs are 0: expected one above 0");
     if (o->pairs_max < o->pairs_min)
         return fail(err, PGR_E_ARG, "pairs-max %zu: expected at least pairs-min, %zu", o->pairs_max, o->pairs_min);
     for (size_t k = 0; k < PGR_PSI_KINDS; k++)
@@ -235,6 +238,18 @@ static json_t *settings_of(const psi *p) {
     return NULL;
 }
 
+/* So many steps draw, whatever their kinds, as often as all kinds have users and rows that are learnt from. */
+static void settle_steps(const psi *p, pgr_psi_options *o) {
+    double there = 0, drawn = 0;
+    if (!(o->train.epochs > 0)) return;
+    for (size_t k = 0; k < PGR_PSI_KINDS; k++) {
+        if (!(p->share[k] > 0)) continue;
+        there += (double)p->sets[k].n_order;
+        drawn += p->share[k] * (double)(k == PGR_PSI_TASTE ? o->users : o->train.batch);
+    }
+    o->train.steps = (size_t)ceil(o->train.epochs * there / drawn);
+}
+
 pgr_status pgr_train_psi(pgr_model *model, const pgr_psi_options *options, pgr_train_report *out, pgr_error *err) {
     psi p;
     train_run r = {0};
@@ -242,9 +257,11 @@ pgr_status pgr_train_psi(pgr_model *model, const pgr_psi_options *options, pgr_t
     static const char *const names[] = {"psi", "cre", "hncl"};
     if (!is_stage(options->stage))
         return fail(err, PGR_E_ARG, "stage %d: expected psi (0), cre (1) or hncl (2)", (int)options->stage);
-    pgr_status s = ranks_agree(options->train.ranks, psi_open(&p, model, options, err), err);
-    const char *name = names[options->stage];
-    if (s == PGR_OK) s = run_open(&r, model, &options->train, name, settings_of(&p), err);
+    pgr_psi_options o = *options;
+    pgr_status s = ranks_agree(o.train.ranks, psi_open(&p, model, &o, err), err);
+    const char *name = names[o.stage];
+    if (s == PGR_OK) settle_steps(&p, &o);
+    if (s == PGR_OK) s = run_open(&r, model, &o.train, name, settings_of(&p), err);
     train_stage stage = {.name = name,
                          .ctx = &p,
                          .step = psi_step,

@@ -215,7 +215,8 @@ static pgr_status compare(const char *path, const json_t *was, const json_t *now
     json_object_foreach((json_t *)(uintptr_t)now, key, v) {
         const json_t *old = json_object_get(was, key);
         if (old && json_equal(old, v)) continue;
-        char *a = old ? json_dumps(old, JSON_ENCODE_ANY) : NULL, *b = json_dumps(v, JSON_ENCODE_ANY);
+        size_t form = JSON_ENCODE_ANY | JSON_REAL_PRECISION(15); /* as it was typed, not as it is kept */
+        char *a = old ? json_dumps(old, form) : NULL, *b = json_dumps(v, form);
         pgr_status s = fail(err, PGR_E_ARG, "%s: the run had the setting %s %s, expected %s", path, key, a ? a : "none",
                             b ? b : "?");
         mem_free(a);

@@ -40,7 +40,7 @@ static const pgr_option PSI_ROWS[] = {
     CHOICE("teacher", "WHO", teacher, "writes the chains: rubric (built in), self (this model) or server", TEACHERS),
     NUMBER(SIZE, "pairs", "N", pairs, 0, 0, 1e9, "that chains are written for", "all"),
     NUMBER(SIZE, "tries", "N", tries, 4, 1, 64, "chains of a prompt, of which the first good one is kept", NULL),
-    NUMBER(DOUBLE, "bt", "W", bt, 1, 0, 1e6, "weight of Bradley-Terry through the expected scores", NULL),
+    NUMBER(DOUBLE, "bt-weight", "W", bt, 1, 0, 1e6, "weight of Bradley-Terry through the expected scores", NULL),
     {0},
 };
 

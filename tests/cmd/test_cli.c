@@ -1,6 +1,7 @@
 /* test_cli.c - the program as a user meets it: usage, exit statuses, one line per mistake, JSON keys, repeatable
  * output. */
 #include <math.h>
+#include <stdbool.h>
 
 #include <jansson.h>
 
@@ -173,6 +174,52 @@ static void test_help(void **state) {
     assert_int_equal(none.status, 2);
     assert_string_equal(none.out, "");
     run_free(&none);
+}
+
+/* A file that the example reads is there. A word may be KIND=FILE; what lies in /tmp is written by an example. */
+static void check_example_files(const char *name, char *example) {
+    const char *before = "";
+    for (char *word = strtok(example, " \n"); word; before = word, word = strtok(NULL, " \n")) {
+        const char *path = strchr(word, '=') ? strchr(word, '=') + 1 : word;
+        bool file = strchr(path, '/') || strstr(path, ".json"), written = strcmp(before, "--out") == 0;
+        if (!file || written || strncmp(path, "/tmp/", 5) == 0) continue;
+        if (access(path, R_OK) != 0) fail_msg("pgenrm %s --help: its example reads %s, which is not there", name, path);
+    }
+}
+
+static void check_help(const char *name) {
+    char command[100], usage[100];
+    snprintf(command, sizeof command, "pgenrm %s --help", name);
+    snprintf(usage, sizeof usage, "\nUsage: pgenrm %s ", name);
+    ran help = run_well(command);
+    if (strstr(help.out, "(null)") || strstr(help.out, " \n") || !strstr(help.out, usage))
+        fail_msg("%s: found (null), a blank at the end of a line, or no usage in:\n%s", command, help.out);
+    char *example = example_of(name);
+    if (strcmp(name, "pull") != 0) check_example_files(name, example); /* ORG/NAME is no file */
+    free(example);
+    const char *part = strstr(help.out, "\nCommands:\n");
+    for (part = part ? part + strlen("\nCommands:\n") : ""; *part == ' '; part = strchr(part, '\n') + 1) {
+        char whole[64];
+        part += strspn(part, " ");
+        snprintf(whole, sizeof whole, "%s %.*s", name, (int)strcspn(part, " "), part);
+        check_help(whole);
+    }
+    run_free(&help);
+}
+
+/* All commands that --help lists, and those that they are made of. */
+static void test_every_help(void **state) {
+    (void)state;
+    size_t n = 0;
+    ran all = run_well("pgenrm --help");
+    const char *line = strstr(all.out, "\nCommands:\n") + strlen("\nCommands:\n");
+    for (; *line == ' '; line = strchr(line, '\n') + 1, n++) {
+        char name[32];
+        snprintf(name, sizeof name, "%.*s", (int)strcspn(line + 2, " "), line + 2);
+        check_help(name);
+    }
+    assert_true(n >= 18);
+    run_free(&all);
 }
 
 /* ---- tokens ---- */
@@ -842,6 +889,7 @@ int main(void) {
         cmocka_unit_test(test_wrong_usage),
         cmocka_unit_test(test_work_that_cannot_be_done),
         cmocka_unit_test(test_help),
+        cmocka_unit_test(test_every_help),
         cmocka_unit_test(test_tokenize),
         cmocka_unit_test(test_loras),
         cmocka_unit_test(test_perplexity),

@@ -60,7 +60,7 @@ static void test_usage(void **state) {
     assert_pull_ends("pgenrm pull", 2, "expected one ORG/NAME[@REVISION], see `pgenrm pull --help`");
     assert_pull_ends("pgenrm pull a/b c/d", 2, "expected one ORG/NAME[@REVISION]");
     assert_pull_ends("pgenrm pull --too x a/b", 2, "perhaps --to");
-    assert_pull_ends("pgenrm pull ../x", 1, "\"../x\": expected ORG/NAME or ORG/NAME@REVISION");
+    assert_pull_ends("pgenrm pull ../x", 2, "\"../x\": expected ORG/NAME or ORG/NAME@REVISION");
 }
 
 static void test_example_of_the_help(void **state) {

@@ -23,8 +23,8 @@ static void says_why_not(void **state) {
         const char *command, *says;
         int status;
     } rows[] = {
-        {"pgenrm serve --listen 0.0.0.0:0", "is not loopback, expected a file of tokens", 1},
-        {"pgenrm serve --listen nowhere", "expected ADDRESS:PORT", 1},
+        {"pgenrm serve --listen 0.0.0.0:0", "is not loopback, expected a file of tokens", 2},
+        {"pgenrm serve --listen nowhere", "expected ADDRESS:PORT", 2},
         {"pgenrm serve --listen 127.0.0.1:0 --token-file /nowhere/tokens", "/nowhere/tokens", 1},
         {"pgenrm serve --listen 127.0.0.1:0 -m /nowhere/model.gguf", "/nowhere/model.gguf", 1},
         {"pgenrm serve something", "found 'something', expected no operand", 2},

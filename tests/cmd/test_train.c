@@ -54,9 +54,55 @@ static void test_psi(void **state) {
     assert_non_null(strstr(r.out, "rewards/coverage/mean"));
     assert_non_null(strstr(r.out, "hard_share"));
     run_free(&r);
+    /* --data names files as operands do, one without a kind is of taste and of quality */
+#define PSI_RUN                                                                                                        \
+    "pgenrm train psi -m tests/golden/hf-tiny-words --pairs-min 1 --held .3 --epochs 1 --batch 2 --eval-limit 1 "      \
+    "--pass-tokens 4096 "
+    r = run_to(PSI_RUN "--data examples/choices.jsonl --out $SCRATCH/one && " PSI_RUN
+                       "taste=examples/choices.jsonl quality=examples/choices.jsonl --out $SCRATCH/two && cmp "
+                       "$SCRATCH/one/adapter/adapter_model.safetensors $SCRATCH/two/adapter/adapter_model.safetensors",
+               0, "");
+    assert_non_null(strstr(r.out, "step 6/6"));
+    run_free(&r);
     r = run_to("cat $SCRATCH/psi/adapter/slots.json", 0, "");
     assert_non_null(strstr(r.out, "\"a\""));
     run_free(&r);
+}
+
+/* Options in a file are those of the command line, which counts more; what is wrong in it is told with its name. */
+static void test_config(void **state) {
+    (void)state;
+    ran r =
+        run_to("echo '{\"data\": \"examples/chats.jsonl\", \"batch\": 3, \"lr\": 0.01, \"lora_rank\": 4, \"steps\": 9, "
+               "\"dtype\": \"f32\", \"resume\": false, \"init\": null, \"no_shuffle\": true}' >$SCRATCH/c.json && " SFT
+               "--out $SCRATCH/plain --steps 1 --lora-rank 4 --no-shuffle -q && pgenrm train sft --steps 1 --config "
+               "$SCRATCH/c.json --out $SCRATCH/told -q && cmp $SCRATCH/plain/adapter/adapter_model.safetensors "
+               "$SCRATCH/told/adapter/adapter_model.safetensors",
+               0, "");
+    run_free(&r);
+    static const struct {
+        const char *text, *option;
+        int status;
+        const char *says;
+    } bad[] = {
+        {"{\"lrr\": 1}", "", 2, "/bad.json: unknown option --lrr, perhaps --lr"},
+        {"{\"lr\": \"x\"}", "", 2, "/bad.json: --lr: found \"x\""},
+        {"{\"lr\": 1}", "--steps x", 2, "pgenrm: --steps: found \"x\""},
+        {"{\"lr\": {}}", "", 1, "/bad.json: lr: found an object, expected a number"},
+        {"{\"lr\": [1]}", "", 1, "/bad.json: lr[0]: found an integer, expected a string"},
+        {"[1]", "", 1, "/bad.json: options: found an array, expected an object"},
+        {"{\"lr\": 1", "", 1, "/bad.json:2: "},
+        {"{}", "--config", 2, "--config needs a value"},
+        {"{}", "--config x", 2, "--config: found a second one"},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        char command[300];
+        snprintf(command, sizeof command,
+                 "echo '%s' >$SCRATCH/bad.json; pgenrm train sft --config=$SCRATCH/bad.json %s", bad[i].text,
+                 bad[i].option);
+        assert_ends(command, bad[i].status, bad[i].says);
+    }
+    assert_ends("pgenrm train sft --config /nonexistent", 1, "/nonexistent");
 }
 
 /* From requests to labels, to a policy by DPO; from labels to a reward model that `score --scalar` opens; a policy that
@@ -163,16 +209,16 @@ static void test_refusals(void **state) {
     assert_ends(SFT "--dtype int8 --out $SCRATCH/none", 1, "int8");
     assert_ends("pgenrm train cre taste=examples/choices.jsonl --out $SCRATCH/none", 1, "expected the adapter");
     assert_ends("pgenrm train psi --out y", 2, "expected DATA");
-    assert_ends("pgenrm train psi x.jsonl --out y", 2, "taste=FILE");
+    assert_ends("pgenrm train psi tast=x.jsonl --out y", 2, "taste=FILE");
     assert_ends("pgenrm train psi taste=x.jsonl --out y --mix taste", 2, "--mix");
     assert_ends("pgenrm train psi taste=examples/choices.jsonl --out $SCRATCH/none", 1, "nothing to learn taste from");
     assert_ends("pgenrm train psi taste=examples/choices.jsonl --pairs-min 1 --out $SCRATCH/none", 1, "several tokens");
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_sft),    cmocka_unit_test(test_left_out),
-                                       cmocka_unit_test(test_psi),    cmocka_unit_test(test_policies),
-                                       cmocka_unit_test(test_text),   cmocka_unit_test(test_interrupted),
-                                       cmocka_unit_test(test_killed), cmocka_unit_test(test_refusals)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_sft),         cmocka_unit_test(test_left_out), cmocka_unit_test(test_psi),
+        cmocka_unit_test(test_config),      cmocka_unit_test(test_policies), cmocka_unit_test(test_text),
+        cmocka_unit_test(test_interrupted), cmocka_unit_test(test_killed),   cmocka_unit_test(test_refusals)};
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

@@ -71,7 +71,8 @@ static void near(const char *what, size_t at, float got, double want, double bou
         fail_msg("%s at %s: value %zu: %.9g, want %.9g, bound %g", what, ops_cpu_name(), at, (double)got, want, bound);
 }
 
-/* The loss as a function of a test's own values. */
+/* The loss, or the part of it that a value is in, as a function of a test's own values: the other parts are the same on
+ * both sides of a difference. */
 typedef double (*loss_fn)(const void *test);
 
 static double difference(loss_fn loss, const void *test, double *value) {
@@ -91,21 +92,26 @@ typedef struct step_test {
     size_t n; /* rows */
     const uint32_t *pick;
     double *from, *w, *dout; /* (N_ROW, LDF), (D), (n, D) */
+    size_t row;
 } step_test;
 
-static double step_loss(const void *test) {
+static double step_row_loss(const void *test) { /* of t->row */
     const step_test *t = test;
-    double loss = 0;
-    for (size_t m = 0; m < t->n; m++) {
-        const double *x = t->from + (t->pick ? t->pick[m] : m) * LDF;
-        double square = 0;
-        for (size_t i = 0; i < D; i++) square += x[i] * x[i] / D;
-        for (size_t i = 0; i < D; i++) {
-            double y = t->kind == STEP_SWIGLU ? x[i] / (1 + exp(-x[i])) * x[D + i]
-                                              : t->w[i] * x[i] / sqrt(square + (double)1e-5f);
-            loss += t->dout[m * D + i] * y;
-        }
+    const double *x = t->from + (t->pick ? t->pick[t->row] : t->row) * LDF;
+    double square = 0, loss = 0;
+    for (size_t i = 0; i < D; i++) square += x[i] * x[i] / D;
+    for (size_t i = 0; i < D; i++) {
+        double y =
+            t->kind == STEP_SWIGLU ? x[i] / (1 + exp(-x[i])) * x[D + i] : t->w[i] * x[i] / sqrt(square + (double)1e-5f);
+        loss += t->dout[t->row * D + i] * y;
     }
+    return loss;
+}
+
+static double step_loss(const void *test) {
+    step_test t = *(const step_test *)test;
+    double loss = 0;
+    for (t.row = 0; t.row < t.n; t.row++) loss += step_row_loss(&t);
     return loss;
 }
 
@@ -114,14 +120,14 @@ static double step_loss(const void *test) {
 static void check_step(world *w, step_kind kind, const uint32_t *pick, size_t n) {
     float *from = floats(w, N_ROW * LDF), *norm = floats(w, D), *dout = floats(w, N_ROW * D);
     float *start = floats(w, N_ROW * LDF), *got = copy(start, N_ROW * LDF), *again = copy(start, N_ROW * LDF);
-    step_test t = {kind, n, pick, doubles(from, N_ROW * LDF), doubles(norm, D), doubles(dout, N_ROW * D)};
+    step_test t = {kind, n, pick, doubles(from, N_ROW * LDF), doubles(norm, D), doubles(dout, N_ROW * D), 0};
     row_step step = {.kind = kind, .from = from, .ldf = LDF, .pick = pick, .w = norm, .eps = 1e-5f};
     row_grad g = {&step, dout, got, LDF};
     op_rows_back(w->o, D, &g, n);
-    for (size_t m = 0; m < n; m++)
+    for (t.row = 0; t.row < n; t.row++)
         for (size_t i = 0; i < (kind == STEP_SWIGLU ? 2 * D : D); i++) {
-            size_t at = (pick ? pick[m] : m) * LDF + i;
-            double want = difference(step_loss, &t, t.from + at) + (kind == STEP_RMSNORM ? (double)start[at] : 0);
+            size_t at = (pick ? pick[t.row] : t.row) * LDF + i;
+            double want = difference(step_row_loss, &t, t.from + at) + (kind == STEP_RMSNORM ? (double)start[at] : 0);
             near("step", at, got[at], want, 8 * 20 * U + 1e-9);
         }
     g.dfrom = again;
@@ -145,52 +151,67 @@ enum { K_IN = 70, N_OUT = 100, M_ROWS = 150, N_TERM = 2 };
 typedef struct product_test {
     double *x, *w, *dy, *a[N_TERM], *b[N_TERM];
     const lowrank *terms;
+    size_t row, term, rank;
 } product_test;
 
-/* sum dy (W x + terms) */
-static double product_loss(const void *test) {
+/* dy (a row of the term's A x, times its B's column) in row m */
+static double rank_loss(const product_test *t, size_t m, size_t i, size_t r) {
+    const lowrank *l = &t->terms[i];
+    double ax = 0, dyb = 0;
+    for (size_t k = 0; k < K_IN; k++) ax += t->a[i][r * K_IN + k] * t->x[m * K_IN + k];
+    for (size_t n = 0; n < l->N; n++) dyb += t->dy[m * N_OUT + l->column + n] * t->b[i][n * l->r + r];
+    return (double)l->scale * ax * dyb;
+}
+
+/* dy (W x + terms) in t->row: what a value of x is in */
+static double product_row_loss(const void *test) {
     const product_test *t = test;
+    const double *x = t->x + t->row * K_IN, *dy = t->dy + t->row * N_OUT;
     double loss = 0;
-    for (size_t m = 0; m < M_ROWS; m++) {
-        const double *x = t->x + m * K_IN, *dy = t->dy + m * N_OUT;
-        for (size_t n = 0; n < N_OUT; n++)
-            for (size_t k = 0; k < K_IN; k++) loss += dy[n] * t->w[n * K_IN + k] * x[k];
-        for (size_t i = 0; i < N_TERM; i++) {
-            const lowrank *l = &t->terms[i];
-            for (size_t r = 0; r < l->r; r++) {
-                double ax = 0, dyb = 0;
-                for (size_t k = 0; k < K_IN; k++) ax += t->a[i][r * K_IN + k] * x[k];
-                for (size_t n = 0; n < l->N; n++) dyb += dy[l->column + n] * t->b[i][n * l->r + r];
-                loss += (double)l->scale * ax * dyb;
-            }
-        }
-    }
+    for (size_t n = 0; n < N_OUT; n++)
+        for (size_t k = 0; k < K_IN; k++) loss += dy[n] * t->w[n * K_IN + k] * x[k];
+    for (size_t i = 0; i < N_TERM; i++)
+        for (size_t r = 0; r < t->terms[i].r; r++) loss += rank_loss(t, t->row, i, r);
     return loss;
 }
 
-/* The loss is linear in each value: a step of 1 is exact, and sums of M_ROWS K_IN N_OUT terms of size 1 are good to
- * 1e-16 * 1e6 * 1e3. */
-static double slope(const product_test *t, double *value) {
+/* What a value of A's row, or of B's column, t->rank of t->term is in: all rows. */
+static double product_rank_loss(const void *test) {
+    const product_test *t = test;
+    double loss = 0;
+    for (size_t m = 0; m < M_ROWS; m++) loss += rank_loss(t, m, t->term, t->rank);
+    return loss;
+}
+
+/* The loss is linear in each value: a step of 1 is exact, and sums of up to M_ROWS K_IN N_OUT terms of size 1 are good
+ * to 1e-16 * 1e6 * 1e3. */
+static double slope(loss_fn loss, const product_test *t, double *value) {
     double was = *value, up, down;
-    *value = was + 1, up = product_loss(t);
-    *value = was - 1, down = product_loss(t);
+    *value = was + 1, up = loss(t);
+    *value = was - 1, down = loss(t);
     *value = was;
     return (up - down) / 2;
 }
 
-static void check_product(world *w, const project_grad *g, product_test *t) {
+static void check_product(const project_grad *g, product_test *t) {
     /* Sums of M_ROWS products with sums of up to N_OUT, of normal values: their size is about the root of the numbers,
      * 6 times that here at most; each sum rounds by its number of terms times U of it, in fact far less. */
     double x_bound = (N_OUT + 20) * U * 6 * sqrt(N_OUT) * 6, f_bound = (M_ROWS + N_OUT) * U * 6 * sqrt(M_ROWS * N_OUT);
-    for (size_t at = 0; at < M_ROWS * K_IN; at += 397) near("dx", at, g->dx[at], slope(t, t->x + at), x_bound);
-    for (size_t i = 0; i < N_TERM; i++) {
-        const lowrank *l = g->terms[i].term;
-        for (size_t at = 0; at < l->r * K_IN; at += 97)
-            near("da", at, g->terms[i].da[at], 1 + slope(t, t->a[i] + at), f_bound);
-        for (size_t at = 0; at < l->N * l->r; at += 61)
-            near("db", at, g->terms[i].db[at], 1 + slope(t, t->b[i] + at), f_bound);
+    for (size_t at = 0; at < M_ROWS * K_IN; at += 397) {
+        t->row = at / K_IN;
+        near("dx", at, g->dx[at], slope(product_row_loss, t, t->x + at), x_bound);
     }
-    (void)w;
+    for (t->term = 0; t->term < N_TERM; t->term++) {
+        size_t i = t->term, r = t->terms[i].r;
+        for (size_t at = 0; at < r * K_IN; at += 97) {
+            t->rank = at / K_IN;
+            near("da", at, g->terms[i].da[at], 1 + slope(product_rank_loss, t, t->a[i] + at), f_bound);
+        }
+        for (size_t at = 0; at < t->terms[i].N * r; at += 61) {
+            t->rank = at % r;
+            near("db", at, g->terms[i].db[at], 1 + slope(product_rank_loss, t, t->b[i] + at), f_bound);
+        }
+    }
 }
 
 static float *ones(size_t n) {
@@ -228,7 +249,7 @@ static void products(world *w) {
         float *scratch = malloc(op_project_scratch(o, M_ROWS, K_IN, N_OUT, 2, 70) * sizeof *scratch);
         project_grad g = {back, dy, dx[k], x, LDX, M_ROWS, K_IN, N_OUT, grads, N_TERM, scratch};
         assert_int_equal(op_project_back(o, &g, NULL), PGR_OK);
-        if (k == 0) check_product(w, &g, &t);
+        if (k == 0) check_product(&g, &t);
         free(scratch);
         matrix_free(back);
     }
@@ -306,28 +327,31 @@ typedef struct input_test {
     size_t n, hd, rope;
     bool interleaved, norms, biases;
     double *qkv, *dout, *cs, *bias, *q_norm, *k_norm;
+    size_t head; /* of all rows' (n, H + 2 H_KV) */
 } input_test;
 
-static double input_loss(const void *test) {
+static double input_head_loss(const void *test) { /* of t->head */
     const input_test *t = test;
+    size_t m = t->head / (H + 2 * H_KV), h = t->head % (H + 2 * H_KV), at = t->head * t->hd;
+    double x[MOST_HD], square = 0, loss = 0;
+    const double *norm = h < H ? t->q_norm : t->k_norm, *cs = t->cs + m * t->rope;
+    for (size_t i = 0; i < t->hd; i++) x[i] = t->qkv[at + i] + (t->biases ? t->bias[h * t->hd + i] : 0);
+    for (size_t i = 0; i < t->hd; i++) square += x[i] * x[i] / (double)t->hd;
+    for (size_t i = 0; t->norms && h < H + H_KV && i < t->hd; i++) x[i] *= norm[i] / sqrt(square + (double)1e-6f);
+    for (size_t i = 0; h < H + H_KV && i < t->rope / 2; i++) {
+        double *a = t->interleaved ? x + 2 * i : x + i, *b = t->interleaved ? a + 1 : a + t->rope / 2;
+        double a0 = *a, b0 = *b;
+        *a = a0 * cs[2 * i] - b0 * cs[2 * i + 1];
+        *b = a0 * cs[2 * i + 1] + b0 * cs[2 * i];
+    }
+    for (size_t i = 0; i < t->hd; i++) loss += t->dout[at + i] * x[i];
+    return loss;
+}
+
+static double input_loss(const void *test) {
+    input_test t = *(const input_test *)test;
     double loss = 0;
-    for (size_t m = 0; m < t->n; m++)
-        for (size_t h = 0; h < H + 2 * H_KV; h++) {
-            double x[MOST_HD], square = 0;
-            size_t at = (m * (H + 2 * H_KV) + h) * t->hd;
-            const double *norm = h < H ? t->q_norm : t->k_norm, *cs = t->cs + m * t->rope;
-            for (size_t i = 0; i < t->hd; i++) x[i] = t->qkv[at + i] + (t->biases ? t->bias[h * t->hd + i] : 0);
-            for (size_t i = 0; i < t->hd; i++) square += x[i] * x[i] / (double)t->hd;
-            for (size_t i = 0; t->norms && h < H + H_KV && i < t->hd; i++)
-                x[i] *= norm[i] / sqrt(square + (double)1e-6f);
-            for (size_t i = 0; h < H + H_KV && i < t->rope / 2; i++) {
-                double *a = t->interleaved ? x + 2 * i : x + i, *b = t->interleaved ? a + 1 : a + t->rope / 2;
-                double a0 = *a, b0 = *b;
-                *a = a0 * cs[2 * i] - b0 * cs[2 * i + 1];
-                *b = a0 * cs[2 * i + 1] + b0 * cs[2 * i];
-            }
-            for (size_t i = 0; i < t->hd; i++) loss += t->dout[at + i] * x[i];
-        }
+    for (t.head = 0; t.head < t.n * (H + 2 * H_KV); t.head++) loss += input_head_loss(&t);
     return loss;
 }
 
@@ -347,7 +371,8 @@ static void check_input(world *w, size_t hd, size_t rope, bool interleaved, bool
                     doubles(cs, ROWS * rope),
                     doubles(bias, width),
                     doubles(q_norm, hd),
-                    doubles(k_norm, hd)};
+                    doubles(k_norm, hd),
+                    0};
     attn_input in = {.qkv = qkv,
                      .q_bias = biases ? bias : NULL,
                      .k_bias = bias + H * hd,
@@ -364,8 +389,10 @@ static void check_input(world *w, size_t hd, size_t rope, bool interleaved, bool
     assert_int_equal(op_attn_input_back(w->alone, &(attn_input_grad){again, &in, ROWS, H, H_KV, hd, NULL, NULL}, NULL),
                      PGR_OK);
     assert_memory_equal(dqkv, again, ROWS * width * sizeof *dqkv);
-    for (size_t at = 0; at < ROWS * width; at++) /* as the steps' */
-        near("attention's input", at, dqkv[at], difference(input_loss, &t, t.qkv + at), 16 * 24 * U + 1e-9);
+    for (size_t at = 0; at < ROWS * width; at++) { /* as the steps' */
+        t.head = at / hd;
+        near("attention's input", at, dqkv[at], difference(input_head_loss, &t, t.qkv + at), 16 * 24 * U + 1e-9);
+    }
     free(qkv), free(dqkv), free(bias), free(q_norm), free(k_norm), free(cs), free(again);
     free(t.qkv), free(t.dout), free(t.cs), free(t.bias), free(t.q_norm), free(t.k_norm);
 }
@@ -386,6 +413,7 @@ typedef struct attn_test {
     size_t hd;
     double *qkv, *dout, *out;
     attn_state *softmax;
+    size_t first, row, row_end, h, h_end; /* a part: these rows' heads in the sequence that begins at `first` */
 } attn_test;
 
 /* One head of one row; its part of the loss. */
@@ -408,6 +436,26 @@ static double attend(const attn_test *t, size_t first, size_t row, size_t h) {
         loss += t->dout[(row * H + h) * t->hd + i] * *out;
     }
     return loss;
+}
+
+static double attn_part_loss(const void *test) {
+    const attn_test *t = test;
+    double loss = 0;
+    for (size_t row = t->row; row < t->row_end; row++)
+        for (size_t h = t->h; h < t->h_end; h++) loss += attend(t, t->first, row, h);
+    return loss;
+}
+
+/* The part that a value of qkv is in: of a query its row's head, of a key or value the heads that share it, in its
+ * row and those behind it. */
+static void find_part(attn_test *t, size_t at) {
+    size_t width = (H + 2 * H_KV) * t->hd, head = at % width / t->hd, s = 0;
+    t->row = at / width;
+    while (t->row >= start[s + 1]) s++;
+    t->first = start[s];
+    t->row_end = head < H ? t->row + 1 : start[s + 1];
+    t->h = head < H ? head : (head - H) % H_KV * (H / H_KV);
+    t->h_end = t->h + (head < H ? 1 : H / H_KV);
 }
 
 static double attn_loss(const void *test) {
@@ -479,16 +527,21 @@ static void check_attn(world *w, size_t hd, kv_type type) {
     float *qkv = floats(w, n * width), *dout = floats(w, n * H * hd), *out = malloc(n * H * hd * sizeof *out);
     float *dqkv = floats(w, n * width), *loose = copy(qkv, n * width);
     if (type == KV_BF16) round_values(qkv, n * width);
-    attn_test t = {hd, doubles(qkv, n * width), doubles(dout, n * H * hd), malloc(n * H * hd * sizeof(double)),
-                   malloc(n * H * sizeof(attn_state))};
+    attn_test t = {.hd = hd,
+                   .qkv = doubles(qkv, n * width),
+                   .dout = doubles(dout, n * H * hd),
+                   .out = malloc(n * H * hd * sizeof(double)),
+                   .softmax = malloc(n * H * sizeof(attn_state))};
     attn_loss(&t);
     for (size_t i = 0; i < n * H * hd; i++) out[i] = (float)t.out[i];
     attn_state *softmax = memcpy(malloc(n * H * sizeof *softmax), t.softmax, n * H * sizeof *softmax);
 
     run_attn(w->o, dqkv, &t, type == KV_BF16 ? loose : qkv, out, dout, start, N_SEQ, type);
     alone(w, &t, qkv, out, dout, dqkv, type);
-    for (size_t at = 0; at < n * width; at += n * width / 61 | 1)
-        near("attention", at, dqkv[at], difference(attn_loss, &t, t.qkv + at), attn_bound(hd, type));
+    for (size_t at = 0; at < n * width; at += n * width / 61 | 1) {
+        find_part(&t, at);
+        near("attention", at, dqkv[at], difference(attn_part_loss, &t, t.qkv + at), attn_bound(hd, type));
+    }
     memcpy(t.softmax, softmax, n * H * sizeof *softmax);
     free(qkv), free(dout), free(out), free(dqkv), free(loose), free(softmax);
     free(t.qkv), free(t.dout), free(t.out), free(t.softmax);
@@ -530,8 +583,11 @@ static void check_tree(world *w, size_t hd, kv_type type) {
             memcpy(flat_qkv + to * width, qkv + from * width, width * sizeof *qkv);
             if (t >= tree_shared[s]) memcpy(flat_dout + to * H * hd, dout + from * H * hd, H * hd * sizeof *dout);
         }
-    attn_test t = {hd, doubles(flat_qkv, m * width), doubles(flat_dout, m * H * hd),
-                   malloc(m * H * hd * sizeof(double)), malloc(m * H * sizeof(attn_state))};
+    attn_test t = {.hd = hd,
+                   .qkv = doubles(flat_qkv, m * width),
+                   .dout = doubles(flat_dout, m * H * hd),
+                   .out = malloc(m * H * hd * sizeof(double)),
+                   .softmax = malloc(m * H * sizeof(attn_state))};
     attn_test tree = {.hd = hd, .softmax = malloc(n * H * sizeof(attn_state))};
     for (size_t s = 0; s < N_BRANCH; s++)
         for (size_t row = flat[s]; row < flat[s + 1]; row++)
@@ -601,8 +657,13 @@ static void norms_weights(world *w) {
     for (size_t k = 0; k < 2; k++) {
         size_t n = k ? 4 : N_ROW;
         float *from = floats(w, N_ROW * LDF), *norm = floats(w, D), *dout = floats(w, N_ROW * D), *dw = ones(D);
-        step_test t = {
-            STEP_RMSNORM, n, k ? pick : NULL, doubles(from, N_ROW * LDF), doubles(norm, D), doubles(dout, N_ROW * D)};
+        step_test t = {STEP_RMSNORM,
+                       n,
+                       k ? pick : NULL,
+                       doubles(from, N_ROW * LDF),
+                       doubles(norm, D),
+                       doubles(dout, N_ROW * D),
+                       0};
         row_step step = {.kind = STEP_RMSNORM, .from = from, .ldf = LDF, .pick = t.pick, .w = norm, .eps = 1e-5f};
         assert_int_equal(op_norm_weights(w->o, dw, &step, dout, n, D, NULL), PGR_OK);
         for (size_t i = 0; i < D; i++)
@@ -628,7 +689,8 @@ static void heads_weights(world *w) {
                     doubles(cs, ROWS * ROPE),
                     doubles(bias, WIDTH),
                     doubles(norm, HD),
-                    doubles(norm + HD, HD)};
+                    doubles(norm + HD, HD),
+                    0};
     attn_input in = {qkv, bias, bias + H * HD, bias + (H + H_KV) * HD, norm, norm + HD, 1e-6f, cs, ROPE, false};
     attn_input_grad g = {dqkv, &in, ROWS, H, H_KV, HD, dw, dw + HD};
     assert_int_equal(op_attn_input_back(w->o, &g, NULL), PGR_OK);

@@ -283,6 +283,28 @@ def check_stream(b, server):
     b.until("an idle server", lambda: "pgenrm_queue_length 0" in server.ask("GET", "/metrics")[1].decode())
 
 
+def check_example(b, server):
+    """The example comes with a person whom no store knows: a persona from his choices, criteria with evidence, and
+    another verdict for somebody who chose the other way; a user who is named takes his place."""
+    b.go(server.address + "/#verdict")
+    b.until("the form", lambda: b.label("Question"))
+    b.button("An example").click()
+    b.says("For the example's person, who made 4 choices")
+    b.button("Judge").click()
+    b.says("The rubric, merged")
+    b.says("Judged in")
+    table = next(t for t in b.d.find_elements(By.CSS_SELECTOR, "main table") if "Who is asked for" in t.text)
+    rows = [[c.text for c in row.find_elements(By.CSS_SELECTOR, "th, td")]
+            for row in table.find_elements(By.CSS_SELECTOR, "tbody tr")]
+    asked = [row[0] for row in rows]
+    assert asked == ["As this user (of the example)", "As a stranger (who chose the other way)", "As nobody"], rows
+    assert rows[0][1].startswith("Answer A") and rows[1][1].startswith("Answer B"), rows
+    assert len(rows[0][-1]) > 20 and rows[0][-1] != rows[1][-1] and rows[0][-1] != rows[2][-1], rows
+    assert b.d.find_elements(By.CSS_SELECTOR, "main table details blockquote"), "no evidence from the choices"
+    b.label("User (nobody where empty)").send_keys("marta")
+    b.until("the user alone", lambda: "For the example's person" not in b.find("main").text)
+
+
 def check_map(b):
     """The table of similar users has the numbers of the map."""
     for summary in b.d.find_elements(By.CSS_SELECTOR, "main summary"):
@@ -473,6 +495,7 @@ def main():
         print(f"again, with what the browser kept: {b.paint():.0f} ms, {b.bytes_sent()} bytes")
 
         check_stream(b, server)
+        check_example(b, server)
         b.go(server.address + "/#verdict")
         b.until("the form", lambda: b.label("Question"))
         b.find("main form details summary").click()

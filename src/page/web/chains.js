@@ -75,7 +75,7 @@ page.views.chains = {
     main.append(
         page.el("p", {class: "text note"}, page.state.query),
         there.length > 1 ? choice(
-                               "Asked as", there.map(([n, a]) => [n, n === "nobody" ? "nobody" : a.user || n]), who,
+                               "Asked as", there.map(([n, a]) => [n, n === "nobody" ? "nobody" : a.name || n]), who,
                                (v) => {
                                  who = v;
                                  page.show();

@@ -3,6 +3,7 @@
 (function() {
 const state = page.state = {
   user: "",
+  choices: null, /* of a person who is in no store: the example's */
   query: "",
   responses: ["", ""],
   compare: true,
@@ -15,6 +16,39 @@ const state = page.state = {
 };
 
 const EXAMPLE = {
+  choices: [
+    {
+      query: "My sourdough came out flat. What went wrong?",
+      chosen: "Most likely the dough was under-proofed. Press it with a wet finger: if the dent springs back at once, " +
+          "wait another hour.",
+      rejected: "There are many possible reasons for a flat sourdough loaf! Baking is both a science and an art. " +
+          "Let's explore the full list together:\n\n1. **Starter activity**: a weak starter may not lift the " +
+          "dough.\n2. **Hydration**: wetter doughs spread more.\n3. **Flour**: protein content varies.\n\nI hope " +
+          "this helps, and happy baking!"
+    },
+    {
+      query: "How do I tell my landlord that the heating is broken again?",
+      chosen: "Write, don't call, so there is a date on it: \"The heating in flat 3 has been off since Monday " +
+          "12 January, for the third time this winter. Please have it repaired by Friday.\" Attach one photo of the " +
+          "thermostat.",
+      rejected: "I'm sorry to hear about your heating trouble! That must be very uncomfortable. It may be worth having " +
+          "an open and friendly conversation with your landlord about your needs."
+    },
+    {
+      query: "Explain what a heat pump does.",
+      chosen: "It is a fridge run backwards: it collects warmth outside, even from cold air, and moves it indoors. One " +
+          "unit of electricity gives about three units of warmth.",
+      rejected: "A heat pump operates on the vapour-compression refrigeration cycle, in which a working fluid undergoes " +
+          "evaporation, compression, condensation and expansion."
+    },
+    {
+      query: "Give me ideas for a birthday present for my brother, he likes cycling. Budget 30 euros.",
+      chosen: "A multitool that fits a saddle bag (about 25 euros). If he has one: a pair of merino socks and a patch " +
+          "kit, together 28.",
+      rejected: "What a lovely thought! Here are twenty gift ideas for cyclists, sorted by category, so that you can " +
+          "pick what suits him best: accessories, clothing, books, experiences, subscriptions..."
+    }
+  ],
   query: "I have 40 minutes tonight and want to cook something warm for two from chickpeas. What should I make?",
   responses: [
     "Chickpea and spinach stew, 30 minutes. Fry an onion and two cloves of garlic for 5 minutes, add cumin, paprika, " +
@@ -46,6 +80,24 @@ function responsesField(box) {
   })));
 }
 
+/* Choices that go with the question, of a person whom no store knows. */
+function choicesField(box) {
+  if (!state.choices) return page.fill(box);
+  page.fill(
+      box,
+      page.el(
+          "details", {}, page.el("summary", {}, "For the example's person, who made " + state.choices.length + " choices"),
+          state.choices.map(
+              (p) => page.el(
+                  "blockquote", {class: "text"}, page.el("strong", {}, p.query), page.el("br"),
+                  page.clip(p.chosen, 160), page.el("br"), page.el("span", {class: "note"}, "rather than: "),
+                  page.clip(p.rejected, 160))),
+          page.button("For nobody", () => {
+            state.choices = null;
+            choicesField(box);
+          })));
+}
+
 function numberField(label, key, min, max, help) {
   const input = page.el("input", {type: "number", class: "short", min, max, value: state[key]});
   page.on(input, "input", () => {
@@ -56,8 +108,13 @@ function numberField(label, key, min, max, help) {
 
 function form() {
   const user = page.userField("User (nobody where empty)", state.user);
+  const choices = page.el("div");
+  choicesField(choices);
   page.on(user.input, "input", () => {
     state.user = user.input.value.trim();
+    if (!state.user || !state.choices) return;
+    state.choices = null;
+    choicesField(choices);
   });
   const query = page.el("textarea", {rows: 2});
   query.value = state.query;
@@ -71,7 +128,7 @@ function form() {
     state.compare = compare.checked;
   });
   const all = page.el(
-      "form", {}, user.nodes, page.field("Question", query), answers,
+      "form", {}, user.nodes, choices, page.field("Question", query), answers,
       page.field("Ask as a stranger and as nobody, too", compare, true),
       page.el(
           "details", {}, page.el("summary", {}, "Settings"),
@@ -83,6 +140,7 @@ function form() {
           "div", {class: "row"}, page.el("button", {type: "submit", class: "main"}, "Judge"),
           page.button("An example", () => {
             Object.assign(state, {query: EXAMPLE.query, responses: EXAMPLE.responses.slice()});
+            state.choices = state.user ? null : EXAMPLE.choices;
             page.show();
           })));
   page.on(all, "submit", (e) => {
@@ -94,7 +152,8 @@ function form() {
 
 /* ---- asking ---- */
 
-function request(user) {
+/* person: {id} of the store, or {name, history} */
+function request(person) {
   const body = {
     query: state.query,
     responses: state.responses.slice(),
@@ -102,40 +161,46 @@ function request(user) {
     stream: true,
     deadline_s: Number(state.seconds) || 60
   };
-  body.user = user ? {id: user} : {history: []};
+  body.user = person.id ? {id: person.id} : {history: person.history || []};
   if (state.ind !== "") body.ind = Number(state.ind);
-  if (state.pro !== "" && user) body.pro = Number(state.pro);
+  if (state.pro !== "" && person.id) body.pro = Number(state.pro);
   return body;
 }
 page.judgeAs = (user, query, responses, signal) => page.json(
     "POST", "v1/personal/score", {user: user ? {id: user} : {history: []}, query, responses, deadline_s: 60}, signal);
 
-/* Somebody else, always the same for this user and question. */
+/* Somebody else, always the same for this user and question; to the example's person, who chose the other way. */
 async function stranger() {
+  if (state.choices)
+    return {
+      name: "who chose the other way",
+      history: state.choices.map((p) => ({query: p.query, chosen: p.rejected, rejected: p.chosen}))
+    };
   const others = (await page.users()).filter((u) => u.id !== state.user && u.pairs > 0);
-  return others.length ? others[(state.user.length * 7 + state.query.length) % others.length].id : null;
+  return others.length ? {id: others[(state.user.length * 7 + state.query.length) % others.length].id} : null;
 }
 
 let box = null; /* where the verdict is shown now */
 
-async function askAs(who, user, running) {
+async function askAs(who, person, running) {
+  const user = person.id || "", name = person.name || user;
   const from = performance.now(), current = () => state.running === running && box && box.isConnected;
   const live = page.live(() => current() && showBeside());
-  state.results[who] = {user, live};
+  state.results[who] = {user, name, live};
   if (current()) showResult();
   if (current() && who === "own") box.scrollIntoView({block: "nearest"});
   try {
     let result = null;
-    await page.events("v1/personal/score", request(user), running.signal, (e) => {
+    await page.events("v1/personal/score", request(person), running.signal, (e) => {
       if (e.object === "personal.result")
         result = e.result;
       else
         live.take(e);
     });
     if (!result) throw new Error("The answer has no verdict.");
-    state.results[who] = {user, result, seconds: (performance.now() - from) / 1000};
+    state.results[who] = {user, name, result, seconds: (performance.now() - from) / 1000};
   } catch (e) {
-    state.results[who] = {user, error: e.name === "AbortError" ? "stopped" : e.message};
+    state.results[who] = {user, name, error: e.name === "AbortError" ? "stopped" : e.message};
   }
   if (current() && who === "own") showResult();
   if (current() && who !== "own") showBeside();
@@ -145,7 +210,7 @@ async function judge() {
   if (state.running) state.running.abort();
   const running = state.running = new AbortController();
   state.results = {};
-  state.history = [];
+  state.history = state.choices || [];
   if (!state.query.trim() || state.responses.some((r) => !r.trim())) {
     page.fill(
         box,
@@ -161,14 +226,15 @@ async function judge() {
   }
   const other = state.compare ? await stranger().catch(() => null) : null;
   if (state.running !== running) return;
-  const asked = [askAs("own", state.user, running)];
+  const own = state.choices ? {name: "of the example", history: state.choices} : {id: state.user};
+  const asked = [askAs("own", own, running)];
   if (state.compare && other) asked.push(askAs("stranger", other, running));
-  if (state.compare && state.user) asked.push(askAs("nobody", "", running));
+  if (state.compare && (state.user || state.choices)) asked.push(askAs("nobody", {}, running));
   await Promise.all(asked);
   if (state.running !== running) return;
   state.running = null;
-  const own = state.results.own;
-  page.tell(own.error ? "" : "Judged in " + page.number(own.seconds, 1) + " s: " + headline(own.result));
+  const there = state.results.own;
+  page.tell(there.error ? "" : "Judged in " + page.number(there.seconds, 1) + " s: " + headline(there.result));
 }
 
 /* ---- the verdict ---- */
@@ -245,7 +311,7 @@ function beside() {
     page.table(
         "Who is asked for changes the verdict where it is personal",
         [
-          {title: "asked", cell: ([who, a]) => [NAMES[who], a.user && " (" + a.user + ")"]},
+          {title: "asked", cell: ([who, a]) => [NAMES[who], a.name && " (" + a.name + ")"]},
           {title: "verdict", cell: verdict},
           ...state.responses.map((_, i) => ({
                                    title: page.letter(i),

@@ -22,7 +22,7 @@ NOTHING = ["--steps", "1", "--lr", "1e-9", "--taste-lr", "1e-9", "--batch", "1",
 RUNGS = [
     ("base", "psi", False, NOTHING, "the model as it is"),
     ("psi", "psi", False, PSI, "**psi**: cross-entropy and Bradley-Terry"),
-    ("ce", "psi", False, [*PSI, "--bt", "1e-9"], "... without Bradley-Terry"),
+    ("ce", "psi", False, [*PSI, "--bt-weight", "1e-9"], "... without Bradley-Terry"),
     ("turned", "psi", False, [*PSI, "--turned", ".5"], "... half of the users turned round"),
     ("more", "psi", True, [*MORE, "--taste-lr", "5e-4"], "psi, then 60 steps more of it"),
     ("cre", "cre", True, MORE, "psi, then **cre**"),

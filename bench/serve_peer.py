@@ -14,12 +14,13 @@ import concurrent.futures
 import json
 import os
 import pathlib
-import re
 import statistics
 import subprocess
 import sys
 import time
 import urllib.request
+
+from serving import started
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 MODEL = pathlib.Path.home() / ".cache/pgenrm/SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -28,16 +29,9 @@ SYSTEM = ("You answer questions of a small town's library about its opening hour
 
 
 def ours(args):
-    server = subprocess.Popen([args.pgenrm, "serve", "-m", str(args.model), "--lora", "none", "--listen", "127.0.0.1:0",
-                               "-t", str(args.threads), "--deadline", "600"], stderr=subprocess.PIPE, text=True,
-                              env={**os.environ, **({"PGENRM_CPU": args.level} if args.level else {})})
-    url = None
-    for line in server.stderr:
-        found = re.search(r"listening on (http://\S+)", line)
-        url = found.group(1) if found else url
-        if "ready" in line:
-            return server, url
-    sys.exit("pgenrm serve does not start")
+    return started([args.pgenrm, "serve", "-m", str(args.model), "--lora", "none", "--listen", "127.0.0.1:0", "-t",
+                    str(args.threads), "--deadline", "600"],
+                   env={**os.environ, **({"PGENRM_CPU": args.level} if args.level else {})})
 
 
 def peer(args):

@@ -35,6 +35,7 @@ from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM  # noqa: E
 from trl import DPOConfig, DPOTrainer, GRPOConfig, GRPOTrainer  # noqa: E402
 
 from pgenrm_client import Client, Rewards  # noqa: E402
+from serving import started  # noqa: E402
 
 STEPS, PROMPTS, GROUP = 5, 2, 4
 SHARED = dict(max_steps=STEPS, logging_steps=1, report_to=[], use_cpu=True, save_strategy="no", bf16=False, seed=0)
@@ -67,15 +68,8 @@ def make_policy(tokenizer, folder):
 
 def start(pgenrm, folder, options):
     """The process and its address, once it is ready."""
-    server = subprocess.Popen([pgenrm, "serve", "--listen", "127.0.0.1:0", "--store", f"{folder}/users.db",
-                               "--deadline", "300", *options], stderr=subprocess.PIPE, text=True)
-    url = None
-    for line in server.stderr:
-        found = re.search(r"listening on (http://\S+)", line)
-        url = found.group(1) if found else url
-        if "ready" in line:
-            return server, url
-    sys.exit(f"trl_server.py: the server ended with status {server.wait()}")
+    return started([pgenrm, "serve", "--listen", "127.0.0.1:0", "--store", f"{folder}/users.db", "--deadline", "300",
+                    *options])
 
 
 def count(url, name):

@@ -158,12 +158,13 @@ def whole_folder(source, target):
 def levels_of(runner):
     """The machine's and those below it, with the dtype of training there (docs/training.md)."""
     flags = next(line for line in open("/proc/cpuinfo") if line.startswith("flags")).split()
+    maker = next(line for line in open("/proc/cpuinfo") if line.startswith("vendor_id")).split(":")[1]
     found = []
     for level in ("amx", "avx512", "avx2"):
         name = runner.call([runner.build / "bench_math", runner.args.threads, "peaks"],
                            {"PGENRM_CPU": level}).split(",")[0]
         if name not in [f[0] for f in found] and name in TORCH_LEVELS:
-            fast = name == "amx" or name == "avx512" and "avx512_bf16" in flags
+            fast = name == "amx" or name == "avx512" and "avx512_bf16" in flags and maker.strip() == "AuthenticAMD"
             found.append((name, "bf16" if fast else "f32"))
     return found
 
@@ -190,8 +191,8 @@ def torch_choices(runner, levels, size, tries):
     chosen[top, False] = best_of_torch(runner, first, top, False, size, tries)
     again = [(chosen[top, False][0], n) for n in size["batches"]]
     chosen[top, True] = best_of_torch(runner, again, top, True, size, tries)
-    for level, dtype in levels[1:]:
-        dtypes = dict.fromkeys(both) if dtype == "bf16" else ["float32"]
+    for level, _ in levels[1:]:
+        dtypes = dict.fromkeys(both) if level == "avx512" else ["float32"]
         some = [(d, chosen[top, False][1]) for d in dtypes]
         chosen[level, False] = chosen[level, True] = best_of_torch(runner, some, level, False, size, tries)
     return chosen

@@ -94,7 +94,7 @@ static int prepare(const command *self, train_args *a) {
     a->o->watch.cancel = &interrupted;
     a->o->on_step = print_step;
     a->o->on_step_ctx = &a->common;
-    if (a->common.dtype == PGR_DTYPE_AUTO) a->common.dtype = pgr_train_model_options().dtype;
+    if (a->common.dtype == PGR_DTYPE_AUTO) a->common.dtype = pgr_train_dtype(a->o);
     return EXIT_DONE;
 }
 

@@ -100,8 +100,12 @@ typedef struct pgr_train_report {
     char checkpoint[512]; /* folder of the last checkpoint; "": none */
 } pgr_train_report;
 
-/* For the model that is trained: the fastest arithmetic that gradients go through, bf16 or fp32. */
+/* For the model that is trained: the arithmetic that gradients go through, bf16 or fp32, whose products are the faster
+ * ones on this kind of CPU at this level (PGENRM_CPU). Nothing is timed: the same machine has the same every time. */
 pgr_model_options pgr_train_model_options(void);
+
+/* The same, unless o->resume and o->out has a checkpoint: then the one that this run was begun with. */
+pgr_dtype pgr_train_dtype(const pgr_train_options *o);
 
 /* ---- sft ------------------------------------------------------------------------------------------------------- */
 

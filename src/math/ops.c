@@ -97,8 +97,9 @@ void op_rows_back(ops *o, size_t values, const row_grad *g, size_t n) {
     o->fn->rows_back(o, values, g, n);
 }
 
-size_t op_project_scratch(ops *o, size_t n, size_t size_x, size_t size_y, size_t n_term, size_t r) {
-    return o->fn->project_scratch(n, size_x, size_y, n_term, r);
+size_t op_project_scratch(const ops *o, gemm_form form, size_t n, size_t size_x, size_t size_y, size_t n_term,
+                          size_t r) {
+    return o->fn->project_scratch(o, form, n, size_x, size_y, n_term, r);
 }
 
 pgr_status op_project_back(ops *o, const project_grad *g, pgr_error *err) {

@@ -183,11 +183,14 @@ typedef struct project_grad {
     size_t n, size_x, size_y;
     const lowrank_grad *terms; /* (n_term) */
     size_t n_term;
-    float *scratch;            /* op_project_scratch of these; NULL where there are no terms */
+    float *scratch;            /* op_project_scratch of these, in whole lines; NULL where there are no terms */
+    gemm_form form;            /* of the terms' products. GEMM_BF16: x, dy, a, b and what lies between them are rounded
+                                * to bf16 where the device multiplies that faster, sums are fp32; else all fp32 */
 } project_grad;
 
 /* Floats that op_project_back needs for up to n rows and n_term terms of rank up to r. */
-size_t op_project_scratch(ops *o, size_t n, size_t size_x, size_t size_y, size_t n_term, size_t r);
+size_t op_project_scratch(const ops *o, gemm_form form, size_t n, size_t size_x, size_t size_y, size_t n_term,
+                          size_t r);
 pgr_status op_project_back(ops *o, const project_grad *g, pgr_error *err);
 
 /* From gradients of what op_attn_input leaves to those of what it got: rotated by -angle, through the heads' norms.
@@ -256,6 +259,8 @@ void op_spread(ops *o, const row_spread *to, const float *x, size_t n, size_t d)
 const char *ops_cpu_name(void); /* "ref", "avx2", "avx512", "amx": the level that ops_create_cpu takes */
 const char *ops_cpu_most(void); /* the highest level that this CPU has, whatever PGENRM_CPU says */
 bool ops_cpu_fast(gemm_form form);   /* it has more than plain C for the form */
+bool ops_cpu_bf16_ahead(void);       /* its products in GEMM_BF16 do more a second than those in GEMM_F32: a fact of the
+                                      * kind of CPU and of the level, measured once and for all, not on this machine */
 bool ops_cpu_attends(kv_type type, size_t head_dim); /* attention over such pages has fast kernels there */
 
 #endif

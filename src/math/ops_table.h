@@ -30,7 +30,7 @@ typedef struct ops_table {
 
     void (*mix)(ops *o, float *out, const row_mix *mix, size_t n, size_t d);
     void (*rows_back)(ops *o, size_t values, const row_grad *g, size_t n);
-    size_t (*project_scratch)(size_t n, size_t K, size_t N, size_t n_term, size_t r);
+    size_t (*project_scratch)(const ops *o, gemm_form form, size_t n, size_t K, size_t N, size_t n_term, size_t r);
     pgr_status (*project_back)(ops *o, const project_grad *g, pgr_error *err);
     pgr_status (*attn_input_back)(ops *o, const attn_input_grad *g, pgr_error *err);
     pgr_status (*attn_back)(ops *o, const attn_grad *g, pgr_error *err);

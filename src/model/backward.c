@@ -77,7 +77,8 @@ static size_t scratch_floats(const backward *b) {
         {c->n_embd, b->n_qkv, 3}, {b->n_q, c->n_embd, 1}, {c->n_embd, 2 * c->n_ff, 2}, {c->n_ff, c->n_embd, 1}};
     size_t most = 0, r = trainable_adapter(b->t)->file.max_r;
     for (size_t i = 0; i < sizeof products / sizeof *products; i++) {
-        size_t n = op_project_scratch(b->m->ops, b->n_token, products[i].K, products[i].N, products[i].n_term, r);
+        size_t n = op_project_scratch(b->m->ops, model_form(b->m->dtype), b->n_token, products[i].K, products[i].N,
+                                      products[i].n_term, r);
         most = n > most ? n : most;
     }
     size_t attention = 2 * b->n_token * b->n_q;

@@ -11,8 +11,9 @@
  * through keys, values and the stream of a shared token is added up before it goes further down. A row of
  * dlogits counts the same whatever other sequences are in its batch; sums over rows are made in an order that their
  * number alone decides, not the threads. Products are computed in the model's dtype (bf16: gradients are rounded to
- * bf16 where they are multiplied with weights, as PyTorch's autocast does; f32 and exact: all fp32), factors and
- * their gradients in fp32 always. */
+ * bf16 where they are multiplied with weights, as PyTorch's autocast does, and so are factors and what they are
+ * multiplied with on the way back, on a CPU with tiles; f32 and exact: all fp32). Factors themselves, the sums that
+ * make their gradients, and what they add to the forward are fp32 always. */
 #ifndef PGR_MODEL_BACKWARD_H
 #define PGR_MODEL_BACKWARD_H
 

@@ -91,7 +91,8 @@ static pgr_status project_back(const backward *b, size_t layer, layer_product pr
                       .size_y = N,
                       .terms = l->terms + l->first_term[product],
                       .n_term = l->n_term[product],
-                      .scratch = b->scratch};
+                      .scratch = b->scratch,
+                      .form = model_form(b->m->dtype)};
     PGR_TRY(op_project_back(b->m->ops, &g, err));
     return backward_product_weights(b, layer, product, dy, x, K, N, err);
 }

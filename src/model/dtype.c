@@ -9,6 +9,10 @@ pgr_dtype pgr_dtype_auto(void) {
     return ops_cpu_fast(GEMM_INT8) ? PGR_DTYPE_INT8 : PGR_DTYPE_EXACT;
 }
 
+pgr_dtype model_dtype_trained(void) {
+    return ops_cpu_bf16_ahead() ? PGR_DTYPE_BF16 : PGR_DTYPE_F32;
+}
+
 const char *pgr_dtype_name(pgr_dtype dtype) {
     static const char *const names[] = {"auto", "exact", "f32", "bf16", "int8"};
     return names[dtype];

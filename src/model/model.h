@@ -20,6 +20,7 @@ struct pgr_model {
 };
 
 pgr_dtype model_dtype(pgr_dtype asked);   /* auto is looked up; warns where this CPU is slow at it */
+pgr_dtype model_dtype_trained(void);       /* bf16 or f32: the one whose products this kind of CPU does faster */
 gemm_form model_form(pgr_dtype dtype); /* the form of a model's matrices */
 /* How K and V are kept: as the matrices are rounded, where the CPU has kernels for it that take heads of that size. */
 kv_type model_dtype_kv(pgr_dtype dtype, size_t head_dim);

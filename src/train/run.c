@@ -22,8 +22,13 @@
 
 pgr_model_options pgr_train_model_options(void) {
     pgr_model_options o = pgr_model_options_default();
-    o.dtype = pgr_dtype_fast(PGR_DTYPE_BF16) ? PGR_DTYPE_BF16 : PGR_DTYPE_F32;
+    o.dtype = model_dtype_trained();
     return o;
+}
+
+pgr_dtype pgr_train_dtype(const pgr_train_options *o) {
+    pgr_dtype was;
+    return o->resume && o->out && saved_dtype(o->out, &was) ? was : model_dtype_trained();
 }
 
 /* ---- opening ---- */

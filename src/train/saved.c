@@ -116,6 +116,28 @@ pgr_status saved_find(const char *out, uint64_t *step, char *path, pgr_error *er
     return join(path, out, name, err);
 }
 
+static bool dtype_of(const char *name, pgr_dtype *dtype) {
+    for (*dtype = PGR_DTYPE_EXACT; *dtype < PGR_DTYPE_INT8; (*dtype)++)
+        if (strcmp(name, pgr_dtype_name(*dtype)) == 0) return true;
+    return false;
+}
+
+bool saved_dtype(const char *out, pgr_dtype *dtype) {
+    newest n = {{0}};
+    char path[SAVED_PATH];
+    buf text = {0};
+    json_t *v = NULL;
+    if (each_saved(out, note_newest, &n, NULL) != PGR_OK || n.step[0] == 0) return false;
+    int length = snprintf(path, sizeof path, "%s/%s%llu/state.json", out, PREFIX, (unsigned long long)n.step[0]);
+    bool read = length < SAVED_PATH && file_read(path, &text, NULL) == PGR_OK;
+    if (read) read = json_parse(text.data, text.n, path, 1, &v, NULL) == PGR_OK;
+    const char *name = json_string_value(json_object_get(json_object_get(v, "settings"), "dtype"));
+    bool found = read && name && dtype_of(name, dtype);
+    json_decref(v);
+    buf_free(&text);
+    return found;
+}
+
 /* ---- writing ---- */
 
 static pgr_status put(file_out *f, const void *p, size_t n, uint64_t *hash, pgr_error *err) {

@@ -26,6 +26,9 @@ pgr_status saved_write(const char *out, const train_state *s, const json_t *sett
 /* The newest whole checkpoint of OUT; *step 0 and path "": there is none. Removes what a kill left unfinished. */
 pgr_status saved_find(const char *out, uint64_t *step, char *path, pgr_error *err);
 
+/* The dtype of the run whose newest checkpoint is in OUT; false: there is none that tells it. */
+bool saved_dtype(const char *out, pgr_dtype *dtype);
+
 /* Fills s, whose arrays have s->n values each. PGR_E_ARG where the settings differ, naming the first that does. */
 pgr_status saved_read(const char *path, const json_t *settings, train_state *s, pgr_error *err);
 

@@ -168,6 +168,22 @@ static void test_interrupted(void **state) {
     run_free(&r);
 }
 
+/* Arithmetic that nobody names is that of the level, and of a run that goes on what it was begun with. */
+static void test_dtype(void **state) {
+    (void)state;
+#define WORDS_SFT "pgenrm train sft -m tests/golden/hf-tiny-words --data examples/chats.jsonl -q "
+    ran r = run_to("PGENRM_CPU=avx2 " WORDS_SFT "--out $SCRATCH/dtype_f32 --steps 1 >/dev/null && " WORDS_SFT
+                   "--out $SCRATCH/dtype_bf16 --steps 1 --dtype bf16 >/dev/null 2>&1 && PGENRM_CPU=avx2 " WORDS_SFT
+                   "--out $SCRATCH/dtype_bf16 --steps 2 --resume >/dev/null 2>&1 && grep -h '\"dtype\"' "
+                   "$SCRATCH/dtype_f32/checkpoint-1/state.json $SCRATCH/dtype_bf16/checkpoint-2/state.json",
+                   0, "");
+    const char *first = strstr(r.out, "\"f32\""), *second = strstr(r.out, "\"bf16\"");
+    assert_true(first && second && first < second);
+    run_free(&r);
+    r = run_to(WORDS_SFT "--out $SCRATCH/dtype_bf16 --steps 3 --resume --dtype f32", 1, "the setting dtype \"bf16\"");
+    run_free(&r);
+}
+
 /* Killed again and again at moments of no choice, with a checkpoint after every step: what is left is always whole, and
  * the end is that of a run that nobody disturbed. */
 static void test_killed(void **state) {
@@ -216,9 +232,10 @@ static void test_refusals(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_sft),         cmocka_unit_test(test_left_out), cmocka_unit_test(test_psi),
-        cmocka_unit_test(test_config),      cmocka_unit_test(test_policies), cmocka_unit_test(test_text),
-        cmocka_unit_test(test_interrupted), cmocka_unit_test(test_killed),   cmocka_unit_test(test_refusals)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_sft),      cmocka_unit_test(test_left_out),
+                                       cmocka_unit_test(test_psi),      cmocka_unit_test(test_config),
+                                       cmocka_unit_test(test_policies), cmocka_unit_test(test_text),
+                                       cmocka_unit_test(test_dtype),    cmocka_unit_test(test_interrupted),
+                                       cmocka_unit_test(test_killed),   cmocka_unit_test(test_refusals)};
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

@@ -193,23 +193,32 @@ static double slope(loss_fn loss, const product_test *t, double *value) {
     return (up - down) / 2;
 }
 
+/* In bf16 (unit roundoff 2^-8) each of `terms` independent products of normal values has four rounded factors: 24 is
+ * six standard deviations of the sum's error. Nothing where all is fp32. */
+static double half_bound(const project_grad *g, float scale, size_t terms) {
+    return g->form == GEMM_BF16 ? 24 * 0x1p-8 * fabs((double)scale) * sqrt((double)terms) : 0;
+}
+
 static void check_product(const project_grad *g, product_test *t) {
     /* Sums of M_ROWS products with sums of up to N_OUT, of normal values: their size is about the root of the numbers,
      * 6 times that here at most; each sum rounds by its number of terms times U of it, in fact far less. */
     double x_bound = (N_OUT + 20) * U * 6 * sqrt(N_OUT) * 6, f_bound = (M_ROWS + N_OUT) * U * 6 * sqrt(M_ROWS * N_OUT);
+    for (size_t i = 0; i < N_TERM; i++) x_bound += half_bound(g, t->terms[i].scale, t->terms[i].N * t->terms[i].r);
     for (size_t at = 0; at < M_ROWS * K_IN; at += 397) {
         t->row = at / K_IN;
         near("dx", at, g->dx[at], slope(product_row_loss, t, t->x + at), x_bound);
     }
     for (t->term = 0; t->term < N_TERM; t->term++) {
         size_t i = t->term, r = t->terms[i].r;
+        double a_bound = f_bound + half_bound(g, t->terms[i].scale, M_ROWS * t->terms[i].N);
+        double b_bound = f_bound + half_bound(g, t->terms[i].scale, M_ROWS * K_IN);
         for (size_t at = 0; at < r * K_IN; at += 97) {
             t->rank = at / K_IN;
-            near("da", at, g->terms[i].da[at], 1 + slope(product_rank_loss, t, t->a[i] + at), f_bound);
+            near("da", at, g->terms[i].da[at], 1 + slope(product_rank_loss, t, t->a[i] + at), a_bound);
         }
         for (size_t at = 0; at < t->terms[i].N * r; at += 61) {
             t->rank = at % r;
-            near("db", at, g->terms[i].db[at], 1 + slope(product_rank_loss, t, t->b[i] + at), f_bound);
+            near("db", at, g->terms[i].db[at], 1 + slope(product_rank_loss, t, t->b[i] + at), b_bound);
         }
     }
 }
@@ -220,7 +229,7 @@ static float *ones(size_t n) {
     return x;
 }
 
-static void products(world *w) {
+static void products_in(world *w, gemm_form form) {
     enum { LDX = K_IN + 5 };
     float *wt = floats(w, K_IN * N_OUT), *x = floats(w, M_ROWS * LDX), *dy = floats(w, M_ROWS * N_OUT);
     const lowrank terms[N_TERM] = {{33, K_IN, 3, floats(w, 3 * K_IN), floats(w, 33 * 3), 0.7f, 10},
@@ -246,11 +255,11 @@ static void products(world *w) {
             da[k][i] = ones(terms[i].r * K_IN), db[k][i] = ones(terms[i].N * terms[i].r);
             grads[i] = (lowrank_grad){&terms[i], da[k][i], db[k][i]};
         }
-        float *scratch = malloc(op_project_scratch(o, M_ROWS, K_IN, N_OUT, 2, 70) * sizeof *scratch);
-        project_grad g = {back, dy, dx[k], x, LDX, M_ROWS, K_IN, N_OUT, grads, N_TERM, scratch};
+        float *scratch = ops_alloc(o, op_project_scratch(o, form, M_ROWS, K_IN, N_OUT, 2, 70));
+        project_grad g = {back, dy, dx[k], x, LDX, M_ROWS, K_IN, N_OUT, grads, N_TERM, scratch, form};
         assert_int_equal(op_project_back(o, &g, NULL), PGR_OK);
         if (k == 0) check_product(&g, &t);
-        free(scratch);
+        ops_drop(o, scratch);
         matrix_free(back);
     }
     assert_memory_equal(dx[0], dx[1], M_ROWS * K_IN * sizeof(float));
@@ -263,6 +272,45 @@ static void products(world *w) {
     free(wt), free(x), free(dy), free(dx[0]), free(dx[1]), free(t.x), free(t.w), free(t.dy);
 }
 
+/* Without tiles the terms are computed in fp32 in both forms. */
+static void products(world *w) {
+    products_in(w, GEMM_FILE);
+    if (strcmp(ops_cpu_name(), "amx") == 0) products_in(w, GEMM_BF16);
+}
+
+/* -1, 0 or 1. */
+static float *signs(world *w, size_t n) {
+    float *x = floats(w, n);
+    for (size_t i = 0; i < n; i++) x[i] = x[i] > 0.5f ? 1.0f : x[i] < -0.5f ? -1.0f : 0.0f;
+    return x;
+}
+
+/* Of signs every sum on the way is a whole number below 256, which bf16 has exactly: both forms give the same bits. */
+static void whole_numbers(world *w) {
+    enum { ROWS = 203, K = 65, N = 97, RANK = 17 };
+    float *x = signs(w, ROWS * K), *dy = signs(w, ROWS * N), *dx[2], *da[2], *db[2];
+    const lowrank term = {61, K, RANK, signs(w, RANK * K), signs(w, 61 * RANK), -2.0f, 31};
+    float *wt = signs(w, K * N);
+    gemm_part part = {QUANT_F32, wt, K};
+    matrix *back;
+    assert_int_equal(matrix_create(w->o, GEMM_FILE, &part, 1, N, NULL, &back, NULL), PGR_OK);
+    for (size_t k = 0; k < 2; k++) {
+        gemm_form form = k ? GEMM_BF16 : GEMM_FILE;
+        dx[k] = malloc(ROWS * K * sizeof(float)), da[k] = ones(RANK * K), db[k] = ones(61 * RANK);
+        lowrank_grad grad = {&term, da[k], db[k]};
+        float *scratch = ops_alloc(w->o, op_project_scratch(w->o, form, ROWS, K, N, 1, RANK));
+        project_grad g = {back, dy, dx[k], x, 0, ROWS, K, N, &grad, 1, scratch, form};
+        assert_int_equal(op_project_back(w->o, &g, NULL), PGR_OK);
+        ops_drop(w->o, scratch);
+    }
+    assert_memory_equal(dx[0], dx[1], ROWS * K * sizeof(float));
+    assert_memory_equal(da[0], da[1], RANK * K * sizeof(float));
+    assert_memory_equal(db[0], db[1], 61 * RANK * sizeof(float));
+    for (size_t k = 0; k < 2; k++) free(dx[k]), free(da[k]), free(db[k]);
+    matrix_free(back);
+    free(x), free(dy), free(wt), free(term.a), free(term.b);
+}
+
 /* A batch in two halves adds up to the batch, but for the order of sums of M_ROWS terms of size 10. */
 static void halves(world *w) {
     const size_t first = 53;
@@ -272,13 +320,13 @@ static void halves(world *w) {
     for (size_t k = 0; k < 2; k++) {
         da[k] = ones(5 * K_IN), db[k] = ones(33 * 5);
         lowrank_grad grad = {&term, da[k], db[k]};
-        float *scratch = malloc(op_project_scratch(w->o, M_ROWS, K_IN, N_OUT, 1, 5) * sizeof *scratch);
+        float *scratch = ops_alloc(w->o, op_project_scratch(w->o, GEMM_FILE, M_ROWS, K_IN, N_OUT, 1, 5));
         project_grad g = {.dy = dy, .x = x, .n = k ? first : M_ROWS, .size_x = K_IN, .size_y = N_OUT};
         g.terms = &grad, g.n_term = 1, g.scratch = scratch;
         assert_int_equal(op_project_back(w->o, &g, NULL), PGR_OK);
         g.dy += first * N_OUT, g.x += first * K_IN, g.n = M_ROWS - first;
         if (k) assert_int_equal(op_project_back(w->o, &g, NULL), PGR_OK);
-        free(scratch);
+        ops_drop(w->o, scratch);
     }
     for (size_t i = 0; i < 5 * K_IN; i++) near("da in halves", i, da[1][i], (double)da[0][i], M_ROWS * U * 1e3);
     for (size_t i = 0; i < 33 * 5; i++) near("db in halves", i, db[1][i], (double)db[0][i], M_ROWS * U * 1e3);
@@ -288,13 +336,15 @@ static void halves(world *w) {
 /* Scratch for a batch is enough for every smaller one, whatever number of chunks its rows are cut into. */
 static void test_scratch(void **state) {
     (void)state;
+    static const gemm_form forms[] = {GEMM_FILE, GEMM_BF16};
     ops *o;
     assert_int_equal(ops_create_cpu(NULL, &o, NULL), PGR_OK);
-    for (size_t n = 1, before = 0; n <= 20000; n++) {
-        size_t floats = op_project_scratch(o, n, K_IN, N_OUT, 2, 5);
-        if (floats < before) fail_msg("%zu rows have %zu floats, %zu have %zu", n - 1, before, n, floats);
-        before = floats;
-    }
+    for (size_t k = 0; k < 2; k++)
+        for (size_t n = 1, before = 0; n <= 20000; n++) {
+            size_t floats = op_project_scratch(o, forms[k], n, K_IN, N_OUT, 2, 5);
+            if (floats < before) fail_msg("%zu rows have %zu floats, %zu have %zu", n - 1, before, n, floats);
+            before = floats;
+        }
     ops_free(o);
 }
 
@@ -739,6 +789,7 @@ static void spreads(world *w) {
     }
 LEVEL_TEST(steps)
 LEVEL_TEST(products)
+LEVEL_TEST(whole_numbers)
 LEVEL_TEST(halves)
 LEVEL_TEST(mixes)
 LEVEL_TEST(inputs)
@@ -752,17 +803,12 @@ LEVEL_TEST(spreads)
 int main(void) {
     limit = getenv("PGENRM_CPU");
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(steps_at_every_level),
-        cmocka_unit_test(products_at_every_level),
-        cmocka_unit_test(test_scratch),
-        cmocka_unit_test(halves_at_every_level),
-        cmocka_unit_test(mixes_at_every_level),
-        cmocka_unit_test(inputs_at_every_level),
-        cmocka_unit_test(attention_at_every_level),
-        cmocka_unit_test(trees_at_every_level),
-        cmocka_unit_test(outers_at_every_level),
-        cmocka_unit_test(norms_weights_at_every_level),
-        cmocka_unit_test(heads_weights_at_every_level),
+        cmocka_unit_test(steps_at_every_level),         cmocka_unit_test(products_at_every_level),
+        cmocka_unit_test(whole_numbers_at_every_level), cmocka_unit_test(test_scratch),
+        cmocka_unit_test(halves_at_every_level),        cmocka_unit_test(mixes_at_every_level),
+        cmocka_unit_test(inputs_at_every_level),        cmocka_unit_test(attention_at_every_level),
+        cmocka_unit_test(trees_at_every_level),         cmocka_unit_test(outers_at_every_level),
+        cmocka_unit_test(norms_weights_at_every_level), cmocka_unit_test(heads_weights_at_every_level),
         cmocka_unit_test(spreads_at_every_level),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -165,6 +165,11 @@ static void check_rows(const kernels *k, size_t n) {
     for (size_t i = 0; i < n; i++) top = x[i] > top ? x[i] : top;
     assert_true(k->max(x, n) == top);
 
+    double dot = 0,
+           size = 0; /* products of fp32 are exact in double: n roundings of the sum at most, of each of both */
+    for (size_t i = 0; i < n; i++) dot += (double)x[i] * w[i], size += fabs((double)x[i] * w[i]);
+    assert_true(fabs(k->dot(x, w, n) - dot) <= 2 * (double)n * 0x1p-53 * size);
+
     memcpy(out, x, n * sizeof *out);
     k->add(out, w, n);
     for (size_t i = 0; i < n; i++) assert_true(out[i] == x[i] + w[i]);

@@ -17,6 +17,7 @@ enum { BLOCK = BACK_BLOCK };
 /* A piece of a path: n rows, one behind the other, of one sequence. */
 typedef struct stretch {
     size_t row, n;
+    size_t own;   /* rows of the sequence, of which those behind n are not on the path */
     size_t block; /* the first of its blocks in the desk */
 } stretch;
 
@@ -42,6 +43,8 @@ typedef struct back_job {
     const attn_grad *g;
     size_t *roots; /* (n_root + 1) first sequence of each tree */
     size_t n_root;
+    size_t *blocks; /* (n_block + 1) first row of each block of a sequence's own rows */
+    size_t n_block;
     size_t most_blocks, longest; /* of a path, sequences of a tree */
     size_t desk_bytes;
     const back_products *products;
@@ -64,6 +67,11 @@ static size_t blocks_of(size_t n) {
     return (n + BLOCK - 1) / BLOCK;
 }
 
+/* Of n things those in the block from `at` on. */
+static size_t of_block(size_t n, size_t at) {
+    return n - at < BLOCK ? n - at : BLOCK;
+}
+
 /* ---- paths ---- */
 
 static size_t shared_of(const attn_grad *g, size_t seq) {
@@ -76,7 +84,7 @@ static stretch *path_turn(path *p, size_t shared, size_t row, size_t n) {
     for (; keep < p->n && at < shared; at += p->list[keep++].n)
         if (p->list[keep].n > shared - at) p->list[keep].n = shared - at;
     const stretch *last = keep > 0 ? &p->list[keep - 1] : NULL;
-    p->list[keep] = (stretch){row, n, last ? last->block + blocks_of(last->n) : 0};
+    p->list[keep] = (stretch){row, n, n, last ? last->block + blocks_of(last->n) : 0};
     p->n = keep + 1;
     return &p->list[keep];
 }
@@ -118,24 +126,26 @@ static void measure(back_job *job, stretch *list) {
         size_t blocks = own->block + blocks_of(own->n), n = i + 1 - job->roots[job->n_root - 1];
         if (blocks > job->most_blocks) job->most_blocks = blocks;
         if (n > job->longest) job->longest = n;
+        for (size_t at = 0; at < own->n; at += BLOCK) job->blocks[job->n_block++] = own->row + at;
     }
     job->roots[job->n_root] = g->n_seq;
-    job->n_row = g->start[g->n_seq];
+    job->n_row = job->blocks[job->n_block] = g->start[g->n_seq];
     job->stride = (g->n_head + 2 * g->n_head_kv) * g->head_dim;
 }
 
 /* ---- a head ---- */
 
-/* Rows as the pages have them.                                         out: (n, hd), x: rows `stride` apart */
+/* Rows as the pages have them, or will by being packed.                                         out: (n, hd), x: rows `stride` apart */
 static void load_rows(const back_job *job, const desk *d, float *out, const float *x, size_t n) {
     size_t hd = job->g->head_dim;
+    bool round = job->g->type == KV_BF16 && !job->products->rounds;
     for (size_t t = 0; t < n; t++, x += job->stride) {
-        if (job->g->type == KV_BF16)
+        if (round)
             job->o->k->to_bf16(d->half + t * hd, x, hd);
         else
             memcpy(out + t * hd, x, hd * sizeof *out);
     }
-    for (size_t i = 0; job->g->type == KV_BF16 && i < n * hd; i++) out[i] = bf16_to_f32(d->half[i]);
+    for (size_t i = 0; round && i < n * hd; i++) out[i] = bf16_to_f32(d->half[i]);
 }
 
 /* Keys and values of a sequence's own rows into the desk; their sums begin at 0. */
@@ -145,7 +155,7 @@ static void load_keys(const head_task *t, const stretch *own) {
     size_t hd = job->g->head_dim;
     const float *rows = job->g->qkv + own->row * job->stride;
     for (size_t b = 0; b < blocks_of(own->n); b++, rows += BLOCK * job->stride) {
-        size_t n = own->n - b * BLOCK < BLOCK ? own->n - b * BLOCK : BLOCK;
+        size_t n = of_block(own->n, b * BLOCK);
         load_rows(job, d, d->k, rows + t->k, n);
         load_rows(job, d, d->v, rows + t->v, n);
         job->products->pack_keys(job->o, d->keys + (own->block + b) * job->size.keys, d->k, d->v, n, hd, d->scratch);
@@ -170,9 +180,7 @@ static void load_queries(const head_task *t, query_block *q) {
     load_rows(job, d, d->k, g->qkv + q->row * job->stride + t->h * hd, q->R);
     for (size_t r = 0; r < q->R; r++) {
         const attn_state *s = &g->softmax[(q->row + r) * g->n_head + t->h];
-        double delta = 0.0;
-        for (size_t i = 0; i < hd; i++) delta += (double)dout[r * width + i] * (double)out[r * width + i];
-        q->delta[r] = (float)delta;
+        q->delta[r] = (float)job->o->k->dot(dout + r * width, out + r * width, hd);
         q->lse[r] = s->max + logf(s->sum);
         memcpy(d->v + r * hd, dout + r * width, hd * sizeof *dout);
         memset(q->dq + r * job->stride, 0, hd * sizeof *q->dq);
@@ -191,17 +199,16 @@ static void weigh(const head_task *t, const query_block *q, size_t n, bool last)
     }
 }
 
-/* The queries and n keys, those from `row` on, in a desk's block. */
-static void run_block(const head_task *t, const query_block *q, size_t row, size_t block, size_t n) {
+/* The queries and n of a block's `all` keys, those from `row` on, in a desk's block. */
+static void run_block(const head_task *t, const query_block *q, size_t row, size_t block, size_t n, size_t all) {
     const back_job *job = t->job;
     const desk *d = &t->d;
     size_t hd = job->g->head_dim;
     const char *keys = d->keys + block * job->size.keys;
-    float *dk = t->sums + row * 2 * hd;
     job->products->scores(job->o, d->p, d->ds, d->queries, keys, q->R, n, hd);
     weigh(t, q, n, row == q->row);
-    job->products->gradients(job->o, q->dq, job->stride, dk, dk + hd, 2 * hd, d->p, d->ds, d->queries, keys, q->R, n,
-                             hd, d->scratch);
+    job->products->gradients(job->o, q->dq, job->stride, t->sums + row * 2 * hd, d->p, d->ds, d->queries, keys, q->R, n,
+                             all, hd, d->scratch);
 }
 
 static void run_queries(const head_task *t, query_block *q) {
@@ -210,7 +217,7 @@ static void run_queries(const head_task *t, query_block *q) {
         const stretch *s = &t->path.list[i];
         size_t end = i + 1 < t->path.n ? s->n : q->row + q->R - s->row; /* of the own rows: up to the queries */
         for (size_t at = 0; at < end; at += BLOCK)
-            run_block(t, q, s->row + at, s->block + at / BLOCK, end - at < BLOCK ? end - at : BLOCK);
+            run_block(t, q, s->row + at, s->block + at / BLOCK, of_block(end, at), of_block(s->own, at));
     }
 }
 
@@ -229,31 +236,33 @@ static void head_back(void *ctx, size_t task, size_t worker) {
         const stretch *own = path_turn_to(&t.path, g, i);
         load_keys(&t, own);
         for (size_t at = 0; at < own->n; at += BLOCK) {
-            query_block q = {.row = own->row + at, .R = own->n - at < BLOCK ? own->n - at : BLOCK};
+            query_block q = {.row = own->row + at, .R = of_block(own->n, at)};
             run_queries(&t, &q);
         }
     }
     if (tiles) job->o->tiles->end();
 }
 
-/* A row's dK and dV: those of the query heads of each KV head. */
-static void add_heads(void *ctx, size_t row, size_t worker) {
-    (void)worker;
+/* dK and dV of a block's rows: those of the query heads of each KV head. */
+static void add_heads(void *ctx, size_t task, size_t worker) {
     const back_job *job = ctx;
     const attn_grad *g = job->g;
-    size_t hd = g->head_dim, group = g->n_head / g->n_head_kv;
+    size_t hd = g->head_dim, group = g->n_head / g->n_head_kv, row = job->blocks[task], n = job->blocks[task + 1] - row;
     float *dk = g->dqkv + row * job->stride + g->n_head * hd, *dv = dk + g->n_head_kv * hd;
-    for (size_t h = 0; h < g->n_head; h++) {
-        const float *sum = g->scratch + (h * job->n_row + row) * 2 * hd;
-        size_t at = h / group * hd;
-        if (h % group == 0) {
-            memcpy(dk + at, sum, hd * sizeof *dk);
-            memcpy(dv + at, sum + hd, hd * sizeof *dv);
-        } else {
-            job->o->k->add(dk + at, sum, hd);
-            job->o->k->add(dv + at, sum + hd, hd);
-        }
-    }
+    desk d;
+    lay_out(job, (char *)job->desks + worker * job->desk_bytes, &d);
+    for (size_t t = 0; t < n; t++) memset(dk + t * job->stride, 0, 2 * g->n_head_kv * hd * sizeof *dk);
+    for (size_t h = 0; h < g->n_head; h++)
+        job->products->add(job->o, dk + h / group * hd, dv + h / group * hd, job->stride,
+                           g->scratch + (h * job->n_row + row) * 2 * hd, n, hd, d.scratch);
+}
+
+static pgr_status run(back_job *job) {
+    desk d;
+    job->desk_bytes = lay_out(job, NULL, &d);
+    size_t bytes = pool_size(job->o->threads) * job->desk_bytes;
+    PGR_TRY(pool_run_in(job->o->threads, job->n_root * job->g->n_head, head_back, job, bytes, &job->desks));
+    return pool_run_in(job->o->threads, job->n_block, add_heads, job, bytes, &job->desks);
 }
 
 pgr_status cpu_attn_back(ops *o, const attn_grad *g, pgr_error *err) {
@@ -263,16 +272,14 @@ pgr_status cpu_attn_back(ops *o, const attn_grad *g, pgr_error *err) {
     job.products->sizes(job.o, g->head_dim, &job.size);
     stretch *list = mem_array(g->n_seq, sizeof *list);
     job.roots = mem_array(g->n_seq + 1, sizeof *job.roots);
-    pgr_status s = list && job.roots ? PGR_OK : PGR_E_MEM;
+    job.blocks = mem_array(g->start[g->n_seq] / BLOCK + g->n_seq + 1, sizeof *job.blocks);
+    pgr_status s = list && job.roots && job.blocks ? PGR_OK : PGR_E_MEM;
     if (s == PGR_OK) {
         measure(&job, list);
-        desk d;
-        job.desk_bytes = lay_out(&job, NULL, &d);
-        size_t bytes = pool_size(job.o->threads) * job.desk_bytes;
-        s = pool_run_in(job.o->threads, job.n_root * g->n_head, head_back, &job, bytes, &job.desks);
+        s = run(&job);
     }
-    if (s == PGR_OK) pool_run(job.o->threads, job.n_row, add_heads, &job);
     mem_free(job.roots);
+    mem_free(job.blocks);
     mem_free(list);
     return s == PGR_OK ? PGR_OK : fail_mem(err);
 }

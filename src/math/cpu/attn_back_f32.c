@@ -37,20 +37,34 @@ static void scores(const cpu_ops *o, float *s, float *dp, const void *queries, c
     o->k->mac(dp, B, q + B * hd, hd, k + 2 * B * hd, B, R, hd, n);
 }
 
-static void gradients(const cpu_ops *o, float *dq, size_t ldq, float *dk, float *dv, size_t ldk, const float *p,
-                      const float *ds, const void *queries, const void *keys, size_t R, size_t n, size_t hd,
-                      void *scratch) {
+/* sums: (all, 2, hd) */
+static void gradients(const cpu_ops *o, float *dq, size_t ldq, float *sums, const float *p, const float *ds,
+                      const void *queries, const void *keys, size_t R, size_t n, size_t all, size_t hd, void *scratch) {
+    (void)all;
     const float *q = queries;
     float *pT = scratch, *dsT = pT + B * B;
     o->k->transpose_tile(pT, p, R, B);
     o->k->transpose_tile(dsT, ds, R, B);
-    o->k->mac(dv, ldk, pT, B, q + B * hd, hd, n, R, hd);
-    o->k->mac(dk, ldk, dsT, B, q, hd, n, R, hd);
+    o->k->mac(sums + hd, 2 * hd, pT, B, q + B * hd, hd, n, R, hd);
+    o->k->mac(sums, 2 * hd, dsT, B, q, hd, n, R, hd);
     o->k->mac(dq, ldq, ds, B, keys, hd, R, n, hd);
 }
 
+static void add(const cpu_ops *o, float *dk, float *dv, size_t ld, const float *sums, size_t all, size_t hd,
+                void *scratch) {
+    (void)scratch;
+    for (size_t t = 0; t < all; t++, sums += 2 * hd) {
+        o->k->add(dk + t * ld, sums, hd);
+        o->k->add(dv + t * ld, sums + hd, hd);
+    }
+}
+
 const back_products *back_products_f32(void) {
-    static const back_products table = {
-        .sizes = sizes, .pack_keys = pack_keys, .pack_queries = pack_queries, .scores = scores, .gradients = gradients};
+    static const back_products table = {.sizes = sizes,
+                                        .pack_keys = pack_keys,
+                                        .pack_queries = pack_queries,
+                                        .scores = scores,
+                                        .gradients = gradients,
+                                        .add = add};
     return &table;
 }

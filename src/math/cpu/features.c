@@ -25,6 +25,7 @@ cpu_features cpu_detect(void) {
     f.avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw")
                && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
     f.avx512_bf16 = f.avx512 && __builtin_cpu_supports("avx512bf16");
+    f.amd = __builtin_cpu_is("amd");
     f.avx512_vnni = f.avx512 && __builtin_cpu_supports("avx512vnni");
     if (f.avx512_bf16) find_amx(&f);
 #endif

@@ -9,6 +9,7 @@ typedef struct cpu_features {
     bool avx512;      /* F, BW, DQ, VL */
     bool avx512_bf16; /* and avx512 */
     bool avx512_vnni; /* and avx512 */
+    bool amd;         /* the maker */
     bool amx_bf16;    /* and avx512_bf16; the system lets this process use the tiles */
     bool amx_int8;    /* the same */
 } cpu_features;

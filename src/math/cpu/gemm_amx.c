@@ -70,12 +70,36 @@ static void pack_column(void *panel, size_t column, const float *w, size_t K) {
     }
 }
 
+static __mmask16 mask_of(size_t columns, size_t first) {
+    size_t n = columns <= first ? 0 : columns - first < HALF ? columns - first : HALF;
+    return (__mmask16)((1u << n) - 1);
+}
+
+/* 16 columns of two rows, each column's two values side by side. */
+static __m512i pair_rows(const float *row, const float *next, __mmask16 in) {
+    const __m512i pairs = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6,
+                                           21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
+    __m512 low = row ? _mm512_maskz_loadu_ps(in, row) : _mm512_setzero_ps();
+    __m512 high = next ? _mm512_maskz_loadu_ps(in, next) : _mm512_setzero_ps();
+    return _mm512_permutexvar_epi16(pairs, (__m512i)_mm512_cvtne2ps_pbh(high, low));
+}
+
+static void pack_rows(void *panel, const float *w, size_t ldw, size_t rows, size_t columns) {
+    char *half = panel;
+    for (size_t c = 0; c < columns; c += HALF, half += steps_of(rows) * TILE_BYTES) {
+        __mmask16 in = mask_of(columns, c);
+        for (size_t k = 0; k < steps_of(rows) * STEP; k += 2) {
+            const float *row = k < rows ? w + k * ldw + c : NULL, *next = k + 1 < rows ? row + ldw : NULL;
+            _mm512_store_si512(half + k / 2 * LINE, pair_rows(row, next, in));
+        }
+    }
+}
+
 /* ---- products ---- */
 
+/* Adds to the sums `steps` steps of 16 or 32 rows x, ldx bytes apart, by a panel w. */
 static void sum_one(const char *x, size_t ldx, const char *w, size_t steps) {
     const char *w1 = w + steps * TILE_BYTES;
-    _tile_zero(0);
-    _tile_zero(1);
     for (size_t i = 0; i < steps; i++, x += LINE, w += TILE_BYTES, w1 += TILE_BYTES) {
         _tile_loadd(4, x, ldx);
         _tile_loadd(6, w, LINE);
@@ -87,10 +111,6 @@ static void sum_one(const char *x, size_t ldx, const char *w, size_t steps) {
 
 static void sum_two(const char *x, size_t ldx, const char *w, size_t steps) {
     const char *w1 = w + steps * TILE_BYTES, *x1 = x + TILE_ROWS * ldx;
-    _tile_zero(0);
-    _tile_zero(1);
-    _tile_zero(2);
-    _tile_zero(3);
     for (size_t i = 0; i < steps; i++, x += LINE, x1 += LINE, w += TILE_BYTES, w1 += TILE_BYTES) {
         _tile_loadd(4, x, ldx);
         _tile_loadd(6, w, LINE);
@@ -103,9 +123,41 @@ static void sum_two(const char *x, size_t ldx, const char *w, size_t steps) {
     }
 }
 
-static __mmask16 mask_of(size_t columns, size_t first) {
-    size_t n = columns <= first ? 0 : columns - first < HALF ? columns - first : HALF;
-    return (__mmask16)((1u << n) - 1);
+static void zero_sums(void) {
+    _tile_zero(0);
+    _tile_zero(1);
+    _tile_zero(2);
+    _tile_zero(3);
+}
+
+static void load_sums(const float *from, size_t ld, size_t rows) {
+    size_t bytes = ld * sizeof *from;
+    _tile_loadd(0, from, bytes);
+    _tile_loadd(1, from + HALF, bytes);
+    if (rows <= TILE_ROWS) return;
+    _tile_loadd(2, from + TILE_ROWS * ld, bytes);
+    _tile_loadd(3, from + TILE_ROWS * ld + HALF, bytes);
+}
+
+static void store_sums(float *to, size_t ld, size_t rows) {
+    size_t bytes = ld * sizeof *to;
+    _tile_stored(0, to, bytes);
+    _tile_stored(1, to + HALF, bytes);
+    if (rows <= TILE_ROWS) return;
+    _tile_stored(2, to + TILE_ROWS * ld, bytes);
+    _tile_stored(3, to + TILE_ROWS * ld + HALF, bytes);
+}
+
+static void add_steps(size_t rows, const char *x, const char *panel, size_t K) {
+    (rows > TILE_ROWS ? sum_two : sum_one)(x, row_bytes(K), panel, steps_of(K));
+}
+
+static void take_rows(float *sums, const float *from, size_t ld, size_t rows, size_t columns) {
+    __mmask16 low = mask_of(columns, 0), high = mask_of(columns, HALF);
+    for (size_t r = 0; r < rows; r++, from += ld, sums += AMX_PANEL) {
+        _mm512_store_ps(sums, _mm512_maskz_loadu_ps(low, from));
+        _mm512_store_ps(sums + HALF, columns > HALF ? _mm512_maskz_loadu_ps(high, from + HALF) : _mm512_setzero_ps());
+    }
 }
 
 static void put_rows(float *out, size_t ldo, size_t rows, size_t columns, const float *sums, bool add) {
@@ -119,22 +171,31 @@ static void put_rows(float *out, size_t ldo, size_t rows, size_t columns, const 
     }
 }
 
+/* Tiles read and write whole blocks only. */
+static bool is_whole(size_t rows, size_t columns) {
+    return columns == AMX_PANEL && rows % TILE_ROWS == 0;
+}
+
 static void multiply(float *out, size_t ldo, size_t rows, size_t columns, const void *x, const void *panel, size_t K,
                      bool add) {
     _Alignas(LINE) float sums[2 * TILE_ROWS * AMX_PANEL];
-    size_t ldx = row_bytes(K), steps = steps_of(K);
-    bool direct = !add && columns == AMX_PANEL && rows % TILE_ROWS == 0;
-    float *to = direct ? out : sums;
-    size_t ld = (direct ? ldo : AMX_PANEL) * sizeof *out;
-    (rows > TILE_ROWS ? sum_two : sum_one)(x, ldx, panel, steps);
-    _tile_stored(0, to, ld);
-    _tile_stored(1, to + HALF, ld);
-    if (rows > TILE_ROWS) {
-        float *second = to + TILE_ROWS * (direct ? ldo : AMX_PANEL);
-        _tile_stored(2, second, ld);
-        _tile_stored(3, second + HALF, ld);
-    }
+    bool direct = !add && is_whole(rows, columns);
+    zero_sums();
+    add_steps(rows, x, panel, K);
+    store_sums(direct ? out : sums, direct ? ldo : AMX_PANEL, rows);
     if (!direct) put_rows(out, ldo, rows, columns, sums, add);
+}
+
+static void extend(float *out, size_t ldo, size_t rows, size_t columns, const void *x, const void *panel, size_t K) {
+    _Alignas(LINE) float sums[2 * TILE_ROWS * AMX_PANEL];
+    bool direct = is_whole(rows, columns);
+    float *at = direct ? out : sums;
+    size_t ld = direct ? ldo : AMX_PANEL;
+    if (!direct) take_rows(sums, out, ldo, rows, columns);
+    load_sums(at, ld, rows);
+    add_steps(rows, x, panel, K);
+    store_sums(at, ld, rows);
+    if (!direct) put_rows(out, ldo, rows, columns, sums, false);
 }
 
 const gemm_kernels *gemm_bf16_amx(void) {
@@ -144,8 +205,10 @@ const gemm_kernels *gemm_bf16_amx(void) {
                                        .panel_bytes = panel_bytes,
                                        .quad_bytes = quad_bytes,
                                        .pack_column = pack_column,
+                                       .pack_rows = pack_rows,
                                        .pack_quad = pack_quad,
                                        .multiply = multiply,
+                                       .extend = extend,
                                        .begin = begin,
                                        .end = end};
     return &table;

@@ -54,6 +54,10 @@ typedef struct gemm_kernels {
     /* Column `column` of a panel from w: (K), K >= 1. */
     void (*pack_column)(void *panel, size_t column, const float *w, size_t K);
 
+    /* All columns of a panel at once, from where they stand across: column j from w[0 .. rows - 1][j], of K = rows
+     * values. NULL: only tables that are a level's `tiles` have it.            w: (rows, columns) rows ldw apart */
+    void (*pack_rows)(void *panel, const float *w, size_t ldw, size_t rows, size_t columns);
+
     /* Or from the file's row of a type that the table is for (q4: Q4_1); NULL: from values. */
     void (*pack_file)(void *panel, size_t column, const void *row, size_t K);
 
@@ -65,6 +69,10 @@ typedef struct gemm_kernels {
      *    MOST_BLOCK_ROWS in all, may be read (and are dropped) */
     void (*multiply)(float *out, size_t ldo, size_t rows, size_t columns, const void *x, const void *panel, size_t K,
                      bool add);
+
+    /* The same in one chain that begins with out, instead of a finished sum that is added. NULL: only tables that are a
+     * level's `tiles` have it. */
+    void (*extend)(float *out, size_t ldo, size_t rows, size_t columns, const void *x, const void *panel, size_t K);
 
     size_t block_rows; /* most rows of multiply */
     size_t reuse;      /* bytes of panels that each block of rows goes over while they stay in the second cache, where

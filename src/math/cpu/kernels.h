@@ -15,7 +15,7 @@
 enum { GEMM_TILE = 64 };   /* output columns that gemm_tile computes at once */
 enum { GEMM_CHUNK = 256 }; /* most values of a row that dequant_tile takes at once: every block size divides it */
 enum { ATTN_CHUNK = 256 }; /* most tokens that attn_chunk takes at once, whole pages; chunks start at its multiples */
-enum { ATTN_SCRATCH = 12 * ATTN_CHUNK }; /* floats of working memory of attn_chunk; fastest at 64 bytes alignment */
+enum { ATTN_SCRATCH = 32 * (ATTN_CHUNK + 16) }; /* floats of working memory of attn_chunk; fastest at 64 bytes alignment */
 
 enum { ATTN_DIM_INT8 = 256 }; /* most values of a head that attn_chunk_int8 takes */
 #define ATTN_QUERY_INT8(dim) ((dim) + 8) /* bytes of a query of attn_chunk_int8 */
@@ -125,6 +125,9 @@ typedef struct kernels {
     /* A row of attention backward: products q k become weights, gradients of weights those of products.
      *   s[t] = exp(scale s[t] - lse), ds[t] = scale s[t] (ds[t] - delta)                        s, ds: (n) */
     void (*softmax_back)(float *restrict s, float *restrict ds, size_t n, float scale, float lse, float delta);
+
+    /* sum of x[i] y[i] in double                                                                 x, y: (n) */
+    double (*dot)(const float *x, const float *y, size_t n);
 
     /* largest x, n >= 1 */
     float (*max)(const float *x, size_t n);

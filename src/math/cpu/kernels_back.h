@@ -32,6 +32,16 @@ static void rmsnorm_back_simd(float *restrict dx, const float *restrict dy, cons
     }
 }
 
+static double dot_simd(const float *x, const float *y, size_t n) {
+    vd low = vd_zero(), high = vd_zero();
+    for (size_t i = 0; i < n; i += LANES) {
+        vf a = v_part(x + i, n - i), b = v_part(y + i, n - i);
+        low = vd_fma(vd_low(a), vd_low(b), low);
+        high = vd_fma(vd_high(a), vd_high(b), high);
+    }
+    return vd_sum(vd_add(low, high));
+}
+
 static void swiglu_back_simd(float *restrict dgate, float *restrict dup, const float *restrict dy,
                              const float *restrict gate, const float *restrict up, size_t n) {
     for (size_t i = 0; i < n; i += LANES) {

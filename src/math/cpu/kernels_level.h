@@ -47,6 +47,10 @@ void kernel_attn_store_int8_avx2(void *restrict page, const float *restrict k, c
 void kernel_attn_chunk_bf16_avx512(float *restrict acc, attn_state *restrict state, const uint16_t *restrict q,
                                    const uint16_t *const *kv, size_t n_page, const uint32_t *restrict n_valid, size_t R,
                                    size_t dim, float scale, float *restrict scratch);
+/* needs AMX that the system has granted, and that */
+void kernel_attn_chunk_bf16_amx(float *restrict acc, attn_state *restrict state, const uint16_t *restrict q,
+                                const uint16_t *const *kv, size_t n_page, const uint32_t *restrict n_valid, size_t R,
+                                size_t dim, float scale, float *restrict scratch);
 /* need AVX-512 with VNNI */
 void kernel_attn_chunk_int8_avx512(float *restrict acc, attn_state *restrict state, const void *restrict q,
                                    const void *const *kv, const void *const *ahead, size_t n_page,

@@ -96,6 +96,12 @@ static void dequant_tile_ref(float *restrict tile, quant_type t, const void *res
     }
 }
 
+static double dot_ref(const float *x, const float *y, size_t n) {
+    double sum = 0;
+    for (size_t i = 0; i < n; i++) sum += (double)x[i] * (double)y[i];
+    return sum;
+}
+
 static float max_ref(const float *x, size_t n) {
     float max = x[0];
     for (size_t i = 1; i < n; i++)
@@ -160,6 +166,7 @@ const kernels *kernels_ref(void) {
         .rmsnorm_back = rmsnorm_back_ref,
         .swiglu_back = swiglu_back_ref,
         .softmax_back = softmax_back_ref,
+        .dot = dot_ref,
         .max = max_ref,
         .exp_sum = exp_sum_ref,
         .to_bf16 = kernel_to_bf16_ref,

@@ -318,6 +318,7 @@ static void transpose_tile_simd(float *restrict tile, const float *restrict rows
      .rmsnorm_back = rmsnorm_back_simd,                                                                               \
      .swiglu_back = swiglu_back_simd,                                                                                 \
      .softmax_back = softmax_back_simd,                                                                               \
+     .dot = dot_simd,                                                                                                 \
      .max = max_simd,                                                                                                 \
      .exp_sum = exp_sum_simd,                                                                                         \
      .to_bf16 = TO_BF16}

@@ -52,15 +52,21 @@ static cpu_level avx512(cpu_features f) {
     if (f.avx512_vnni) l.dot8_rows = dot8_rows_vnni;
     if (f.avx512_vnni) l.int8 = gemm_int8_avx512(), l.q4 = NULL;
     if (f.avx512_bf16) l.bf16 = gemm_bf16_avx512();
+    l.bf16_ahead = f.avx512_bf16 && f.amd; /* Intel multiplies fewer pairs a cycle than single values (bench/LOG.md) */
     return l;
 }
 
-/* Products in tiles; all else is AVX-512's. */
+/* Products in tiles, and attention in bf16; all else is AVX-512's. */
 static cpu_level amx(cpu_features f) {
+    static kernels with_tiles;
     cpu_level l = avx512(f);
+    with_tiles = *l.kernels;
+    with_tiles.attn_chunk_bf16 = kernel_attn_chunk_bf16_amx;
+    l.kernels = &with_tiles;
     l.name = "amx";
     l.bf16 = l.tiles = gemm_bf16_amx();
     if (f.amx_int8 && f.avx512_vnni) l.int8 = gemm_int8_amx();
+    l.bf16_ahead = true;
     return l;
 }
 #endif

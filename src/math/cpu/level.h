@@ -20,6 +20,7 @@ typedef struct cpu_level {
     bool dnnl_f32;                     /* oneDNN has fp32 products here whose rows are independent */
     /* more than plain C: products with weights, attention on K and V in the type */
     bool fast_f32, fast_bf16, fast_int8;
+    bool bf16_ahead; /* its products in bf16 do more a second than those in fp32 */
 } cpu_level;
 
 /* Those that this machine can run, slowest first; NULL behind the last. The first is plain C. */

@@ -170,6 +170,10 @@ bool ops_cpu_fast(gemm_form form) {
     return form == GEMM_INT8 ? l->fast_int8 : form == GEMM_BF16 ? l->fast_bf16 : l->fast_f32;
 }
 
+bool ops_cpu_bf16_ahead(void) {
+    return cpu_best()->bf16_ahead;
+}
+
 bool ops_cpu_attends(kv_type type, size_t head_dim) {
     const kernels *k = kernels_best(), *ref = kernels_ref();
     if (type == KV_INT8)

@@ -135,7 +135,7 @@ static void measure(back_job *job, stretch *list) {
 
 /* ---- a head ---- */
 
-/* Rows as the pages have them, or will by being packed.                                         out: (n, hd), x: rows `stride` apart */
+/* Rows as the pages have them, or will by being packed.                        out: (n, hd), x: rows `stride` apart */
 static void load_rows(const back_job *job, const desk *d, float *out, const float *x, size_t n) {
     size_t hd = job->g->head_dim;
     bool round = job->g->type == KV_BF16 && !job->products->rounds;

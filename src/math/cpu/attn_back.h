@@ -31,7 +31,7 @@ typedef struct back_products {
     void (*gradients)(const cpu_ops *o, float *dq, size_t ldq, float *sums, const float *p, const float *ds,
                       const void *queries, const void *keys, size_t R, size_t n, size_t all, size_t hd, void *scratch);
 
-    /* dk, dv += a block's sums.                                                        dk, dv: (all, hd) rows ld apart */
+    /* dk, dv += a block's sums.                                                      dk, dv: (all, hd) rows ld apart */
     void (*add)(const cpu_ops *o, float *dk, float *dv, size_t ld, const float *sums, size_t all, size_t hd,
                 void *scratch);
 } back_products;

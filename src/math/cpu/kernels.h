@@ -15,7 +15,7 @@
 enum { GEMM_TILE = 64 };   /* output columns that gemm_tile computes at once */
 enum { GEMM_CHUNK = 256 }; /* most values of a row that dequant_tile takes at once: every block size divides it */
 enum { ATTN_CHUNK = 256 }; /* most tokens that attn_chunk takes at once, whole pages; chunks start at its multiples */
-enum { ATTN_SCRATCH = 32 * (ATTN_CHUNK + 16) }; /* floats of working memory of attn_chunk; fastest at 64 bytes alignment */
+enum { ATTN_SCRATCH = 32 * (ATTN_CHUNK + 16) }; /* floats of memory of attn_chunk; fastest at 64 bytes alignment */
 
 enum { ATTN_DIM_INT8 = 256 }; /* most values of a head that attn_chunk_int8 takes */
 #define ATTN_QUERY_INT8(dim) ((dim) + 8) /* bytes of a query of attn_chunk_int8 */

@@ -1,8 +1,8 @@
 /* attn_amx_bf16.c - attention over a chunk of tokens in AMX tiles: blocks of up to 32 query rows by a page of tokens
  * for q k, by 32 dims for p v. Pages lie as tiles want their second factor, 16 pairs by 16 columns: K in pairs of dims,
- * V in pairs of tokens. A step takes 32 values, so that tokens beyond a row's own, whose weights are 0, are either in its
- * last step anyway or in steps of zeros: a row does not see how far its block goes. What is between the products, and
- * heads whose size is not whole steps, are those of AVX-512 (kernels_attn.h). */
+ * V in pairs of tokens. A step takes 32 values, so that tokens beyond a row's own, whose weights are 0, are either in
+ * its last step anyway or in steps of zeros: a row does not see how far its block goes. What is between the products,
+ * and heads whose size is not whole steps, are those of AVX-512 (kernels_attn.h). */
 #include "math/cpu/gemm_kernels.h"
 #include "math/cpu/kernels_level.h"
 

@@ -1,6 +1,6 @@
 /* project_back.h - the sums of a block of rows in the backward of a product's terms: in fp32, or in bf16 tiles where
- * the product is in bf16 and the CPU has them. Internal to math/cpu. Legend: K columns of x, N of a term's dy, r its rank;
- * t = scale a x and s = scale dy b, (n, r) each. */
+ * the product is in bf16 and the CPU has them. Internal to math/cpu. Legend: K columns of x, N of a term's dy, r its
+ * rank; t = scale a x and s = scale dy b, (n, r) each. */
 #ifndef PGR_MATH_CPU_PROJECT_BACK_H
 #define PGR_MATH_CPU_PROJECT_BACK_H
 

@@ -31,6 +31,6 @@ pgr_status pages_begin(local *l, const job *j, kv_seq *seq, size_t n, bool *wait
 
 void pages_trim(local *l) {
     size_t kept = l->o.cache_bytes, least = l->queue.first ? CACHE_AT_WORK : 0;
-    size_t bytes = kept > least ? kept : least, per_token = l->kv.page_bytes / KV_PAGE;
-    while (prefix_tokens(l->prefix) * per_token > bytes) prefix_evict(l->prefix);
+    size_t bytes = kept > least ? kept : least; /* of pages: short ends fill theirs in part */
+    while (prefix_pages(l->prefix) * l->kv.page_bytes > bytes) prefix_evict(l->prefix);
 }

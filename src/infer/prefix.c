@@ -29,7 +29,7 @@ struct prefix_tree {
     size_t n_root, cap_root;
     node *newest, *oldest;
     node **bucket; /* (n_bucket) a power of two */
-    size_t n_bucket, n_node, n_token;
+    size_t n_bucket, n_node, n_token, n_page;
 };
 
 enum { FIRST_BUCKETS = 64 };
@@ -116,8 +116,15 @@ static node *node_create(prefix_tree *t, const int32_t *edge, size_t n_edge, con
     return n;
 }
 
+/* Pages from the one on that its first own token lies in: where that begins within a page of the parent's, this one is
+ * a copy. */
+static size_t own_pages(const node *n) {
+    return (n->seq.n_token + KV_PAGE - 1) / KV_PAGE - n->parent->seq.n_token / KV_PAGE;
+}
+
 static void attach(prefix_tree *t, node *n, node *parent) {
     n->parent = parent;
+    t->n_page += own_pages(n);
     parent->n_child++;
     t->n_node++;
     t->n_token += n->n_edge;
@@ -131,12 +138,14 @@ static pgr_status split(prefix_tree *t, node *n, size_t k, node **upper, pgr_err
     if (!u) return PGR_E_MEM;
     table_remove(t, n);
     n->parent->n_child--;
+    t->n_page -= own_pages(n);
     attach(t, u, n->parent);
 
     n->n_edge -= k;
     memmove(n->edge, n->edge + k, n->n_edge * sizeof *n->edge);
     t->n_token -= k;
     n->parent = u;
+    t->n_page += own_pages(n);
     u->n_child = 1;
     table_add(t, n);
     touch(t, n); /* those above u must be newer than u */
@@ -268,6 +277,7 @@ bool prefix_evict(prefix_tree *t) {
     unlink_node(t, n);
     table_remove(t, n);
     n->parent->n_child--;
+    t->n_page -= own_pages(n);
     drop_root(t, n->parent);
     t->n_node--;
     t->n_token -= n->n_edge;
@@ -285,4 +295,8 @@ size_t prefix_count(const prefix_tree *t) {
 
 size_t prefix_tokens(const prefix_tree *t) {
     return t->n_token;
+}
+
+size_t prefix_pages(const prefix_tree *t) {
+    return t->n_page;
 }

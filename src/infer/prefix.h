@@ -26,5 +26,6 @@ void prefix_clear(prefix_tree *t);
 
 size_t prefix_count(const prefix_tree *t);  /* nodes */
 size_t prefix_tokens(const prefix_tree *t); /* tokens on all edges: each kept token once */
+size_t prefix_pages(const prefix_tree *t);  /* pages of the cache that they take: at most one a node too many */
 
 #endif

@@ -231,7 +231,7 @@ static bool read_all(labels *l, call *c, const json_t *body) {
 }
 
 static void score_labels(call *c, bool sglang) {
-    if (!call_has_model(c, "label_token_ids")) return;
+    if (!call_has_model(c, "label_token_ids, whose texts the model's own tokenizer has to say")) return;
     const json_t *body = call_json(c);
     if (!body) return;
     labels *l = mem_zero(1, sizeof *l);

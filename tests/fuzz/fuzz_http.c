@@ -26,13 +26,15 @@ static void talk(int fd, const char *s, size_t n, buf *out) {
     bool hung_up = false;
     for (;;) {
         struct pollfd p = {.fd = fd, .events = POLLIN};
-        if (poll(&p, 1, hung_up ? LONGEST_MS : QUIET_MS) == 0) {
+        int n = poll(&p, 1, hung_up ? LONGEST_MS : QUIET_MS);
+        if (n < 0) continue; /* libFuzzer's clock */
+        if (n == 0) {
             PGR_ASSERT(!hung_up);
             hung_up = true;
             shutdown(fd, SHUT_WR);
             continue;
         }
-        ssize_t k = recv(fd, bytes, sizeof bytes, 0);
+        ssize_t k = hear(fd, bytes, sizeof bytes);
         if (k <= 0) return;
         buf_add(out, bytes, (size_t)k);
     }
@@ -117,7 +119,7 @@ static void is_well(void) {
     size_t n = 0;
     say(fd, ASK, sizeof ASK - 1);
     do {
-        ssize_t k = recv(fd, answer + n, sizeof answer - 1 - n, 0);
+        ssize_t k = hear(fd, answer + n, sizeof answer - 1 - n);
         PGR_ASSERT(k > 0);
         n += (size_t)k;
         answer[n] = '\0';

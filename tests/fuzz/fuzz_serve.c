@@ -7,7 +7,7 @@
 static void hear_all(int fd, buf *out) {
     char bytes[4096];
     ssize_t k;
-    while ((k = recv(fd, bytes, sizeof bytes, 0)) > 0) buf_add(out, bytes, (size_t)k);
+    while ((k = hear(fd, bytes, sizeof bytes)) > 0) buf_add(out, bytes, (size_t)k);
     if (k < 0) perror("a connection that was cut");
 }
 

@@ -5,6 +5,7 @@
 #ifndef PGR_FUZZ_SERVED_H
 #define PGR_FUZZ_SERVED_H
 
+#include <errno.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <pthread.h>
@@ -132,9 +133,18 @@ static int dial(void) {
     return fd;
 }
 
+/* recv, over the signals that libFuzzer's clock interrupts it with. */
+static ssize_t hear(int fd, char *out, size_t n) {
+    ssize_t k;
+    do k = recv(fd, out, n, 0);
+    while (k < 0 && errno == EINTR);
+    return k;
+}
+
 static void say(int fd, const char *p, size_t n) {
     while (n > 0) {
         ssize_t k = send(fd, p, n, MSG_NOSIGNAL);
+        if (k < 0 && errno == EINTR) continue;
         if (k <= 0) return;
         p += k;
         n -= (size_t)k;

@@ -104,10 +104,34 @@ static void evicts_without_harm(void **state) {
         kept[i] = random_text(&r, kept, i);
         use(t, &c, &kept[i]);
         while (prefix_tokens(t) > 1500) assert_true(prefix_evict(t));
+        size_t used = c.n_page - c.n_free;
+        assert_true(prefix_pages(t) >= used && prefix_pages(t) <= used + prefix_count(t));
     }
     assert_true(prefix_count(t) > 10);
     while (prefix_evict(t)) continue;
     assert_int_equal(c.n_free, c.n_page);
+    assert_int_equal(prefix_pages(t), 0);
+    prefix_free(t);
+    kv_close(&c);
+}
+
+/* What is kept is memory: many short ends of one beginning take a page each, however few their tokens are. */
+static void short_ends_take_pages(void **state) {
+    (void)state;
+    enum { N = 50, HEAD = KV_PAGE + 8, ENDS = 2 };
+    kv_cache c;
+    prefix_tree *t;
+    assert_int_equal(kv_init(&c, &SMALL, KV_F32, 1 << 24, NULL), PGR_OK);
+    assert_int_equal(prefix_create(&c, &t, NULL), PGR_OK);
+    for (int32_t i = 0; i < N; i++) {
+        text x = {.n = HEAD + ENDS};
+        memset(x.t, 0, sizeof x.t);
+        x.t[HEAD] = i, x.t[HEAD + 1] = 1;
+        use(t, &c, &x);
+    }
+    size_t used = c.n_page - c.n_free;
+    assert_int_equal(prefix_tokens(t), HEAD + N * ENDS);
+    assert_true(used >= N && prefix_pages(t) >= used && prefix_pages(t) <= used + 1);
     prefix_free(t);
     kv_close(&c);
 }
@@ -188,9 +212,9 @@ static void survives_failed_allocations(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(finds_the_longest_beginning), cmocka_unit_test(evicts_without_harm),
-        cmocka_unit_test(keys_have_nothing_in_common), cmocka_unit_test(oldest_use_goes_first),
-        cmocka_unit_test(survives_failed_allocations),
+        cmocka_unit_test(finds_the_longest_beginning), cmocka_unit_test(short_ends_take_pages),
+        cmocka_unit_test(evicts_without_harm),         cmocka_unit_test(keys_have_nothing_in_common),
+        cmocka_unit_test(oldest_use_goes_first),       cmocka_unit_test(survives_failed_allocations),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,39 @@
+#!/usr/bin/env bash
+# serve_thousand.sh DATA [PGENRM]: the server under a trainer's load on the default model, on a quiet machine, about nine
+# minutes: 1,000 /get_reward calls of one sample at once (all answered within 170 s? the same alone? of one offline batch
+# which share?), then ten times as many calls as the queue of a second server holds (429, and all answered in the end?).
+# Ends with 1 where one of these is not so. Level by PGENRM_CPU.
+set -uo pipefail
+data=$1 pgenrm=${2:-build/pgenrm} here=$(cd "$(dirname "$0")" && pwd) folder=$(mktemp -d)
+server=
+trap '[ -z "$server" ] || kill "$server"; rm -rf "$folder"' EXIT
+
+# serve PORT [OPTION...]: starts one and waits until it is ready
+serve() {
+    "$pgenrm" serve --listen "127.0.0.1:$1" --deadline 170 "${@:2}" 2>"$folder/log" &
+    server=$!
+    for _ in $(seq 600); do
+        grep -q "ready" "$folder/log" && return
+        sleep 0.1
+    done
+    cat "$folder/log"
+    exit 1
+}
+
+stop() {
+    grep VmHWM "/proc/$server/status"
+    kill "$server"
+    wait "$server"
+    server=
+}
+
+status=0
+uptime
+serve 8391
+"$here/serve_load.py" "$data" --url http://127.0.0.1:8391 --pgenrm "$pgenrm" --calls 1000 --check 30 --offline || status=1
+stop
+serve 8392 --max-queue 60
+"$here/serve_load.py" "$data" --url http://127.0.0.1:8392 --pgenrm "$pgenrm" --calls 60 --check 0 --over 10 || status=1
+stop
+uptime
+exit $status

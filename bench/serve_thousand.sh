@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# serve_thousand.sh DATA [PGENRM]: the server under a trainer's load on the default model, on a quiet machine, about nine
-# minutes: 1,000 /get_reward calls of one sample at once (all answered within 170 s? the same alone? of one offline batch
-# which share?), then ten times as many calls as the queue of a second server holds (429, and all answered in the end?).
-# Ends with 1 where one of these is not so. Level by PGENRM_CPU.
+# serve_thousand.sh DATA [PGENRM]: the server under a trainer's load on the default model, on a quiet machine, nine
+# minutes: 1,000 /get_reward calls of one sample at once (all answered within 170 s? the same alone? what share of one
+# offline batch's speed?), then ten times as many calls as a second server's queue holds (429, and all answered in the
+# end?). Ends with 1 where one of these is not so. Level by PGENRM_CPU.
 set -uo pipefail
 data=$1 pgenrm=${2:-build/pgenrm} here=$(cd "$(dirname "$0")" && pwd) folder=$(mktemp -d)
 server=
@@ -30,10 +30,11 @@ stop() {
 status=0
 uptime
 serve 8391
-"$here/serve_load.py" "$data" --url http://127.0.0.1:8391 --pgenrm "$pgenrm" --calls 1000 --check 30 --offline || status=1
+load=("$here/serve_load.py" "$data" --pgenrm "$pgenrm")
+"${load[@]}" --url http://127.0.0.1:8391 --calls 1000 --check 30 --offline || status=1
 stop
 serve 8392 --max-queue 60
-"$here/serve_load.py" "$data" --url http://127.0.0.1:8392 --pgenrm "$pgenrm" --calls 60 --check 0 --over 10 || status=1
+"${load[@]}" --url http://127.0.0.1:8392 --calls 60 --check 0 --over 10 || status=1
 stop
 uptime
 exit $status

@@ -330,10 +330,11 @@ void call_fail_error(call *c, const pgr_error *err) {
 
 bool call_has_model(call *c, const char *what) {
     if (server_has_model(c->server)) return true;
-    call_fail(c, 501, "server_error", NULL, "remote_cannot",
-              "%s: not to be had here, where the model is behind the address of another server; expected to be asked of "
-              "that one",
-              what);
+    call_fail(
+        c, 501, "server_error", NULL, "remote_cannot",
+        "%s: not to be had here, where the model is behind the address of another server; expected to be asked of "
+        "that one",
+        what);
     return false;
 }
 

@@ -5,10 +5,11 @@
  *     pgenrm user import --store s.db synth.jsonl && pgenrm proto build --store s.db --by facts -k 16
  *     bench_form s.db.protos synth.jsonl [PROBE]
  *
- * Held-out users are placed by their first 1, 2, 3... pairs among the members of the file of prototypes; PROBE (1) of
+ * Held-out users are placed by their first 1, 2, 3... pairs among the members of the file of prototypes; PROBE (all) of
  * the nearest prototypes are searched. Printed are the share of neighbours who are of the user's own prototype of the
  * synth file, against the share of such members, and the accuracy on his asked pairs of the rule that adds up levels
- * (slots_target; no model): of his own pairs, of the neighbours' tastes, of both alike, of all members' tastes.
+ * (slots_target; no model): of his own pairs, of the neighbours' tastes (and how much more that
+ * is, paired), of both alike, of all members' tastes.
  * Standard errors are clustered by user. */
 #include <math.h>
 #include <stdio.h>
@@ -131,8 +132,8 @@ static void print(const tally *t) {
     printf("  %.3f (%.3f)", mean, sqrt(fmax(ss, 0)) / t->weights);
 }
 
-/* On his asked pairs; a tie counts half. */
-static void ask(tally *t, const one *u, double (*levels)[N_FACT], const double *taste) {
+/* On his asked pairs; a tie counts half. Returns how many were right. */
+static double ask(tally *t, const one *u, double (*levels)[N_FACT], const double *taste) {
     double right = 0;
     for (size_t i = 0; i < u->n_asked; i++) {
         double margin = 0;
@@ -140,18 +141,21 @@ static void ask(tally *t, const one *u, double (*levels)[N_FACT], const double *
         right += fabs(margin) < 1e-12 ? 0.5 : margin > 0;
     }
     count(t, right, (double)u->n_asked);
+    return right;
 }
 
 typedef struct row { /* of the table: SIZES[i] known pairs */
-    tally same, chance, own, everybody, near[N_NEAR], both[N_NEAR];
+    tally same, chance, own, everybody, near[N_NEAR], gain[N_NEAR], both[N_NEAR]; /* gain: near less own */
 } row;
+
+static mixture tastes;
 
 static void place(const artefact *a, textvec *space, const one *u, size_t n, size_t probe, near_user *near,
                   size_t *n_near) {
     pgr_error err = {0};
     float v[N_FACT];
     bool found;
-    want(uservec_of_pairs(space, PGR_PROTO_FACTS, u->known, n, NULL, v, &found, &err), &err);
+    want(uservec_of_taste(space, &tastes, u->known, n, v, &found, &err), &err);
     *n_near = 0;
     if (found) want(neighbours_find(a, v, artefact_find(a, u->id), MOST, probe, near, n_near, &err), &err);
 }
@@ -166,7 +170,7 @@ static void try_size(row *r, const artefact *a, textvec *space, const one *u, si
     size_t n_near, k = 0;
     double own[N_FACT], sum[N_FACT] = {0};
     taste_of(u->known, n, own);
-    ask(&r->own, u, levels, own);
+    double right = ask(&r->own, u, levels, own);
     place(a, space, u, n, probe, near, &n_near);
     double same = 0;
     for (size_t i = 0; i < n_near && i < COUNTED; i++) same += member[near[i].user]->prototype == u->prototype;
@@ -176,7 +180,7 @@ static void try_size(row *r, const artefact *a, textvec *space, const one *u, si
         double both[N_FACT];
         memcpy(both, own, sizeof both);
         add_taste(both, sum, 1 / fmax((double)k, 1));
-        ask(&r->near[i], u, levels, sum);
+        count(&r->gain[i], ask(&r->near[i], u, levels, sum) - right, (double)u->n_asked);
         ask(&r->both[i], u, levels, both);
     }
 }
@@ -184,12 +188,14 @@ static void try_size(row *r, const artefact *a, textvec *space, const one *u, si
 static void print_table(const char *title, const row *rows) {
     printf("\n%s\npairs   same, of 8 near    chance           own              everybody       ", title);
     for (size_t i = 0; i < N_NEAR; i++) printf("  %2zu near        ", NEAR[i]);
+    for (size_t i = 0; i < N_NEAR; i++) printf("  %2zu less own    ", NEAR[i]);
     for (size_t i = 0; i < N_NEAR; i++) printf("  own and %2zu     ", NEAR[i]);
     puts("");
     for (size_t s = 0; s < N_SIZE; s++) {
         printf("%5zu ", SIZES[s]);
         print(&rows[s].same), print(&rows[s].chance), print(&rows[s].own), print(&rows[s].everybody);
         for (size_t i = 0; i < N_NEAR; i++) print(&rows[s].near[i]);
+        for (size_t i = 0; i < N_NEAR; i++) print(&rows[s].gain[i]);
         for (size_t i = 0; i < N_NEAR; i++) print(&rows[s].both[i]);
         puts("");
     }
@@ -206,6 +212,7 @@ int main(int argc, char **argv) {
     want(uservec_space(PGR_PROTO_FACTS, NULL, 0, &space, &err), &err);
     if (strcmp(a.by, "facts") != 0 || a.dims != N_FACT)
         want(fail(&err, PGR_E_ARG, "%s: by %s, expected facts", argv[1], a.by), &err);
+    want(mixture_unpack(a.mixture, a.n_mixture, a.k, a.dims, &tastes, &err), &err);
     read_users(argv[2]);
     one **member = calloc(a.n_user, sizeof *member);
     for (size_t i = 0; i < n_user; i++) {
@@ -229,7 +236,7 @@ int main(int argc, char **argv) {
             count(&r->chance, alike / (double)a.n_user, 1);
             ask(&r->everybody, u, levels, mean);
             try_size(r, &a, space, u, SIZES[s] < u->n_known ? SIZES[s] : u->n_known,
-                     argc > 3 ? (size_t)atoi(argv[3]) : 1, member, levels);
+                     argc > 3 ? (size_t)atoi(argv[3]) : a.k, member, levels);
         }
     }
     printf("%zu members, %zu prototypes\n", a.n_user, a.k);

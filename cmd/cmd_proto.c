@@ -29,11 +29,13 @@ typedef struct proto_run {
 static const option_row OPTIONS[] = {
     {0, "store", "FILE", "the users, a file or postgres://... (default: users.db in the cache folder)",
      OPTION_AT(proto_run, store)},
-    {'k', "prototypes", "N", "how many (default: as the singular values suggest)", OPTION_AT(proto_run, o.k), .lo = 1,
-     .hi = 1000000},
+    {'k', "prototypes", "N",
+     "how many (default: as the singular values suggest; by facts as users say who were left out)",
+     OPTION_AT(proto_run, o.k), .lo = 1, .hi = 1000000},
     {0, "by", "WAY", "how users become vectors: votes, choices (default), analysis, facts",
      CHOICE_AT(proto_run, o.by, WAYS)},
-    {0, "epochs", "N", "of refinement; 0: none (default 1)", OPTION_AT(proto_run, o.epochs), .lo = 0, .hi = 1000},
+    {0, "epochs", "N", "of refinement; 0: none (default 1). By facts there is none", OPTION_AT(proto_run, o.epochs),
+     .lo = 0, .hi = 1000},
     {0, "beta", "B", "of its loss -log sigmoid(B x difference): default 4, 1 in the paper",
      OPTION_AT(proto_run, o.beta), .lo = 1e-3, .hi = 1e3},
     {0, "restarts", "N", "of k-means (default 10)", OPTION_AT(proto_run, o.restarts), .lo = 1, .hi = 1000},
@@ -146,7 +148,10 @@ static void print_people(const pgr_prototypes *p) {
     for (size_t i = 0; i < p->n_singular && i < SHOWN_VALUES; i++) printf(" %.3g", p->singular[i]);
     printf("%s; they suggest %zu prototypes\n", p->n_singular > SHOWN_VALUES ? " ..." : "", p->suggested_k);
     printf("k-means: %zu prototypes, inertia %.6g", p->k, p->inertia);
-    if (p->n_loss > 0) printf("; refinement with beta %g: mean loss of the epochs", p->beta);
+    if (p->n_loss > 0 && p->by == PGR_PROTO_FACTS)
+        printf("; kinds of taste: loss per pair of the rounds");
+    else if (p->n_loss > 0)
+        printf("; refinement with beta %g: mean loss of the epochs", p->beta);
     for (size_t i = 0; i < p->n_loss; i++) printf(" %.4f", p->losses[i]);
     puts("\n");
     for (size_t j = 0; j < p->k; j++) add_prototype(t, p, j);
@@ -296,7 +301,8 @@ const command CMD_PROTO = {
         "chose (docs/prototypes.md). What was embedded stays in the store: an interrupted build goes on. show and map\n"
         "take a file of prototypes, by default STORE.protos; map writes an SVG picture (--out, else standard output).\n"
         "--by votes (who chose the same texts) and --by facts (who likes the same form of answers: short ones, lists,\n"
-        "...) need no model, choices an embedder, analysis an embedder and a model (-m).",
+        "...; a mixture of kinds of taste, which places newcomers by one to three pairs) need no model, choices an "
+        "embedder, analysis an embedder and a model (-m).",
     .example = "pgenrm proto show tests/fuzz/corpus/artefact/small",
     .options = OPTIONS,
     .remote = true,

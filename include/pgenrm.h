@@ -255,7 +255,8 @@ typedef enum pgr_proto_by {
     PGR_PROTO_CHOICES,  /* one per user: sum of the directions from rejected to chosen embedding */
     PGR_PROTO_ANALYSIS, /* one per pair: the embedding of the preference analysis that a model wrote (docs/method.md) */
     PGR_PROTO_FACTS,    /* one per user: sum of the levels by which 12 facts of form (docs/compact.md) differ between
-                         * chosen and rejected texts; needs no model */
+                         * chosen and rejected texts; needs no model. Prototypes are the classes of a mixture that is
+                         * fitted to the members' pairs: no refinement */
 } pgr_proto_by;
 
 /* Writes the preference analyses (Part 1 of a chain) of n requests: texts[i] is pgr_free'd by the caller; all NULL
@@ -265,7 +266,7 @@ typedef pgr_status (*pgr_analyse_fn)(void *ctx, const pgr_request *const *reques
 
 typedef struct pgr_proto_options {
     pgr_proto_by by;
-    int k;                  /* prototypes; 0: as the singular values suggest */
+    int k;                  /* prototypes; 0: as the singular values suggest; by facts as users say who were left out */
     int restarts;           /* of k-means */
     int epochs;             /* of refinement; 0: none */
     double beta;            /* of its loss, -log sigmoid(beta (z.y+ - z.y-)): 4; the paper has none (1) */
@@ -294,7 +295,8 @@ typedef struct pgr_prototypes {
     double inertia;                             /* of k-means: sum of squared distances */
     const double *singular; size_t n_singular;  /* largest first */
     size_t suggested_k;                         /* by the singular values */
-    const double *losses; size_t n_loss;        /* mean loss of every epoch of refinement */
+    const double *losses; size_t n_loss;        /* mean loss of every epoch of refinement; by facts of every
+                                                 * round of the mixture, per pair */
     double beta;                                /* of that loss; 1 in files that do not say */
     const pgr_prototype *list;                  /* (k) */
 } pgr_prototypes;
@@ -311,7 +313,8 @@ pgr_proto_options pgr_proto_options_default(void);
  * errors: PGR_E_ARG: fewer users than prototypes, no embedder where one is needed. */
 pgr_status pgr_proto_build(pgr_store *store, const char *path, const pgr_proto_options *options, pgr_error *err);
 
-/* Users of the store that the file lacks join the nearest prototype, those that the store no longer has leave the file;
+/* Users of the store that the file lacks join the nearest prototype (by facts the likeliest), those that the store no
+ * longer has leave the file;
  * prototypes and the vectors of the others stay. Of options by, k, restarts, epochs, beta, dims, split and seed
  * are the file's. */
 pgr_status pgr_proto_add(pgr_store *store, const char *path, const pgr_proto_options *options, pgr_proto_added *out,

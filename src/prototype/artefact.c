@@ -7,6 +7,7 @@
 #include <zlib.h>
 
 #include "prototype/artefact_parts.h"
+#include "prototype/mixture.h"
 
 static const uint64_t SMALL = (uint64_t)256 << 20; /* a section up to this is read whole at open */
 
@@ -22,7 +23,8 @@ typedef struct reader {
     size_t size;
     artefact_check check;
     artefact_footer footer;
-    artefact_entry table[ARTEFACT_N_SECTION];
+    size_t n_section;                         /* of this version */
+    artefact_entry table[ARTEFACT_N_SECTION]; /* those that it has not are all zero */
     pgr_error *err;
 } reader;
 
@@ -40,15 +42,18 @@ static pgr_status read_frame(reader *r) {
     const char *path = r->a->path;
     artefact_footer *f = &r->footer;
     uint32_t version;
+    size_t table = ARTEFACT_FIRST_SECTIONS * sizeof *r->table;
     if (r->size < 8 || memcmp(r->data, ARTEFACT_MAGIC, 8) != 0)
         return fail(r->err, PGR_E_FORMAT, "%s: header: found no \"%s\", expected a file of prototypes", path,
                     ARTEFACT_MAGIC);
-    if (r->size < ARTEFACT_HEADER + sizeof r->table + sizeof *f)
+    if (r->size < ARTEFACT_HEADER + table + sizeof *f)
         return fail(r->err, PGR_E_FORMAT, "%s: the file ends after %zu bytes", path, r->size);
     memcpy(&version, r->data + 8, sizeof version);
-    if (version != ARTEFACT_VERSION)
-        return fail(r->err, PGR_E_UNSUPPORTED, "%s: header: version is %u, this program reads %d", path, version,
+    if (version < 1 || version > ARTEFACT_VERSION)
+        return fail(r->err, PGR_E_UNSUPPORTED, "%s: header: version is %u, this program reads 1 to %d", path, version,
                     ARTEFACT_VERSION);
+    r->n_section = version == 1 ? ARTEFACT_FIRST_SECTIONS : ARTEFACT_N_SECTION;
+    table = r->n_section * sizeof *r->table;
     memcpy(f, r->data + r->size - sizeof *f, sizeof *f);
     if (memcmp(f->magic, ARTEFACT_MAGIC, 8) != 0)
         return fail(r->err, PGR_E_FORMAT,
@@ -56,12 +61,12 @@ static pgr_status read_frame(reader *r) {
     if (f->file != r->size)
         return fail(r->err, PGR_E_FORMAT, "%s: footer: says %llu bytes, the file has %zu", path,
                     (unsigned long long)f->file, r->size);
-    if (f->n_section != ARTEFACT_N_SECTION || f->table != r->size - sizeof *f - sizeof r->table)
-        return fail(r->err, PGR_E_FORMAT, "%s: footer: %u sections and a table at %llu, expected %d and %zu", path,
-                    f->n_section, (unsigned long long)f->table, ARTEFACT_N_SECTION,
-                    r->size - sizeof *f - sizeof r->table);
-    memcpy(r->table, r->data + f->table, sizeof r->table);
-    uint32_t crc = crc_of(r->data + f->table, sizeof r->table);
+    if (r->size < ARTEFACT_HEADER + table + sizeof *f || f->n_section != r->n_section
+        || f->table != r->size - sizeof *f - table)
+        return fail(r->err, PGR_E_FORMAT, "%s: footer: %u sections and a table at %llu, expected %zu and %zu", path,
+                    f->n_section, (unsigned long long)f->table, r->n_section, r->size - sizeof *f - table);
+    memcpy(r->table, r->data + f->table, table);
+    uint32_t crc = crc_of(r->data + f->table, table);
     if (r->check != ARTEFACT_CHECK_NONE && crc != f->crc)
         return fail(r->err, PGR_E_FORMAT, "%s: table: checksum is %08x, expected %08x", path, crc, f->crc);
     return PGR_OK;
@@ -70,7 +75,7 @@ static pgr_status read_frame(reader *r) {
 /* Sections follow one another in their order, each at the next multiple of 64 bytes. */
 static pgr_status check_places(reader *r) {
     uint64_t at = ARTEFACT_HEADER;
-    for (size_t i = 0; i < ARTEFACT_N_SECTION; i++) {
+    for (size_t i = 0; i < r->n_section; i++) {
         const artefact_entry *e = &r->table[i];
         const char *name = artefact_section_names[i];
         if (strncmp(e->name, name, sizeof e->name) != 0)
@@ -92,7 +97,7 @@ static pgr_status check_places(reader *r) {
 }
 
 static pgr_status check_sums(reader *r) {
-    for (size_t i = 0; i < ARTEFACT_N_SECTION; i++) {
+    for (size_t i = 0; i < r->n_section; i++) {
         const artefact_entry *e = &r->table[i];
         if (!should_check(r, e->bytes)) continue;
         uint32_t crc = crc_of(r->data + e->offset, (size_t)e->bytes);
@@ -123,6 +128,20 @@ static pgr_status check_sizes(reader *r) {
 }
 
 /* ---- what is in the sections ---- */
+
+static pgr_status check_way(const reader *r) {
+    const artefact *a = r->a;
+    bool facts = strcmp(a->by, "facts") == 0;
+    if (facts && r->n_section < ARTEFACT_N_SECTION)
+        return fail(r->err, PGR_E_UNSUPPORTED,
+                    "%s: header: prototypes by facts of version 1, which this program makes in another way: build them "
+                    "again (pgenrm proto build --by facts)",
+                    a->path);
+    if ((a->n_mixture > 0) != facts)
+        return fail(r->err, PGR_E_FORMAT, "%s: meta: by %s with n_mixture %zu, expected %s", a->path, a->by,
+                    a->n_mixture, facts ? "more than 0" : "0");
+    return PGR_OK;
+}
 
 static pgr_status check_members(const artefact *a, pgr_error *err) {
     if (a->start[0] != 0 || a->start[a->k] != a->n_row)
@@ -160,6 +179,15 @@ static pgr_status check_finite(const artefact *a, const char *name, const float 
     return PGR_OK;
 }
 
+static pgr_status check_mixture(const artefact *a, pgr_error *err) {
+    mixture m;
+    pgr_error wrong;
+    if (a->n_mixture == 0) return PGR_OK;
+    pgr_status s = mixture_unpack(a->mixture, a->n_mixture, a->k, a->dims, &m, &wrong);
+    mixture_free(&m);
+    return s == PGR_OK ? PGR_OK : fail(err, s, "%s: mixture: %s", a->path, wrong.message);
+}
+
 static pgr_status bind_numbers(reader *r) {
     artefact *a = r->a;
     const double *numbers = section(r, ARTEFACT_numbers);
@@ -178,6 +206,7 @@ static pgr_status bind(reader *r) {
     a->before = section(r, ARTEFACT_before);
     a->after = section(r, ARTEFACT_after);
     a->refine = a->n_refine ? section(r, ARTEFACT_refine) : NULL;
+    a->mixture = a->n_mixture ? section(r, ARTEFACT_mixture) : NULL;
     a->start = section(r, ARTEFACT_start);
     a->row_user = section(r, ARTEFACT_row_user);
     a->ids_at = section(r, ARTEFACT_ids_at);
@@ -191,6 +220,7 @@ static pgr_status bind(reader *r) {
     PGR_TRY(check_finite(a, "before", a->before, n_proto, r->err));
     PGR_TRY(check_finite(a, "after", a->after, n_proto, r->err));
     PGR_TRY(check_finite(a, "refine", a->refine, a->n_refine, r->err));
+    PGR_TRY(check_mixture(a, r->err));
     PGR_TRY(check_finite(a, "scales", a->scales, a->n_row, r->err));
     PGR_TRY(check_finite(a, "errors", a->errors, a->n_row, r->err));
     if (!should_check(r, r->table[ARTEFACT_vectors].bytes)) return PGR_OK;
@@ -202,6 +232,7 @@ static pgr_status read_all(reader *r) {
     PGR_TRY(check_places(r));
     PGR_TRY(check_sums(r));
     PGR_TRY(artefact_read_meta(r->a, section(r, ARTEFACT_meta), (size_t)r->table[ARTEFACT_meta].bytes, r->err));
+    PGR_TRY(check_way(r));
     PGR_TRY(check_sizes(r));
     return bind(r);
 }

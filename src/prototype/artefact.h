@@ -3,7 +3,9 @@
  *
  *     header   "PGRPROTO", version, 64 bytes
  *     sections each at a multiple of 64 bytes: meta (JSON), numbers, before, after, refine, start, row_user,
- *              ids_at, ids, scales, errors, codes, vectors
+ *              ids_at, ids, scales, errors, codes, vectors, mixture (version 1 has none, and no prototypes by facts
+ * that
+ *              could still be used)
  *     table    name, offset, bytes, CRC-32 of every section
  *     footer   where the table is, its CRC-32, the file's size, "PGRPROTO"
  *
@@ -14,7 +16,7 @@
 #include "base/arena.h"
 #include "base/file.h"
 
-enum { ARTEFACT_VERSION = 1, ARTEFACT_MAX_WORDS = 16 };
+enum { ARTEFACT_VERSION = 2, ARTEFACT_MAX_WORDS = 16 };
 
 typedef struct artefact_setting { /* of the build, by name: "rho", "restarts", ... */
     const char *name;
@@ -32,12 +34,15 @@ typedef struct artefact {
     double inertia;                                  /* of k-means */
     const artefact_setting *settings; size_t n_setting;
     const double *singular; size_t n_singular;       /* largest first */
-    const double *losses; size_t n_loss;             /* of refinement, one per epoch */
+    const double *losses; size_t n_loss;             /* of refinement, one per epoch; by facts of the mixture, one per
+                                                      * round: its objective per pair, negative */
     const char *const *const *words;                 /* (k) typical words, each list ends with NULL */
 
     const float *before, *after; /* (k, dims) */
     const float *refine;         /* (n_refine) all parameters of refinement; NULL: it was not run */
     size_t n_refine;
+    const float *mixture;        /* (n_mixture) by facts mixture_pack's numbers; else NULL */
+    size_t n_mixture;
     const uint64_t *start;       /* (k + 1) members of prototype j are rows start[j] to start[j + 1] - 1 */
     const uint32_t *row_user;    /* (n_row) whose row it is */
     const uint64_t *ids_at;      /* (n_user + 1) */

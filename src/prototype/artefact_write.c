@@ -125,7 +125,8 @@ static pgr_status put_sections(writer *w) {
     PGR_TRY(put_section(w, w->scales, a->n_row * sizeof(float)));
     PGR_TRY(put_section(w, w->errors, a->n_row * sizeof(float)));
     PGR_TRY(put_codes(w));
-    return put_vectors(w);
+    PGR_TRY(put_vectors(w));
+    return put_section(w, a->mixture, a->n_mixture * sizeof(float));
 }
 
 static pgr_status put_file(writer *w) {

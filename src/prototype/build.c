@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "prototype/artefact.h"
 #include "prototype/collect.h"
+#include "prototype/form.h"
 #include "prototype/kmeans.h"
 #include "prototype/lessons.h"
 #include "prototype/singular.h"
@@ -30,6 +31,8 @@ typedef struct build {
     uint32_t *assign;      /* (n_row) */
     float *before, *after; /* (k, d) */
     float *theta;          /* parameters of refinement; NULL: none */
+    float *mixture;        /* by facts; else NULL */
+    size_t n_mixture;
     size_t n_theta, n_iter, n_sample, n_left_out;
     double inertia, *losses;
     size_t n_loss;
@@ -77,6 +80,7 @@ static void release(build *b) {
     mem_free(b->before);
     mem_free(b->after);
     mem_free(b->theta);
+    mem_free(b->mixture);
     mem_free(b->losses);
     mem_free(b->words);
     mem_free(b->start);
@@ -123,6 +127,44 @@ static pgr_status cluster_rows(build *b, const float *x, size_t n, pgr_error *er
     return PGR_OK;
 }
 
+/* What the file holds of the classes, whose memory goes over to b. */
+static pgr_status keep_classes(build *b, form_classes *f, pgr_error *err) {
+    b->n_mixture = mixture_size(f->m.k, f->m.dims);
+    b->mixture = mem_array(b->n_mixture, sizeof *b->mixture);
+    b->losses = mem_array(f->trace.n, sizeof *b->losses);
+    b->assign = mem_array(b->c.n_row, sizeof *b->assign);
+    if (!b->mixture || !b->losses || !b->assign) return fail_mem(err);
+    mixture_pack(&f->m, b->mixture);
+    b->n_loss = f->trace.n;
+    for (size_t i = 0; i < f->trace.n; i++) b->losses[i] = -f->trace.objective[i] / (double)b->c.n_pair;
+    form_assign(&b->c, &f->m, b->threads, b->assign);
+    b->k = f->m.k;
+    b->inertia = f->inertia;
+    b->n_iter = f->n_iter;
+    b->before = f->starts;
+    b->after = f->prototypes;
+    f->starts = f->prototypes = NULL;
+    return PGR_OK;
+}
+
+static pgr_status find_classes(build *b, pgr_error *err) {
+    const form_options o = {.k = (size_t)b->o->k,
+                            .restarts = (size_t)b->o->restarts,
+                            .seed = b->o->seed,
+                            .threads = b->threads,
+                            .watch = b->o->watch};
+    form_classes f;
+    if (o.k > b->c.n_row)
+        return fail(err, PGR_E_ARG, "%zu prototypes of %zu rows of %zu users: expected fewer", o.k, b->c.n_row,
+                    b->c.n_user);
+    PGR_TRY(collect_step(&b->c, "singular values", 0, 0, "", err));
+    PGR_TRY(singular_curve_measure(b->c.rows, b->c.n_row, b->d, b->threads, b->o->watch.cancel, &b->curve, err));
+    PGR_TRY(form_fit(&b->c, &o, &f, err));
+    pgr_status s = keep_classes(b, &f, err);
+    form_free(&f);
+    return s;
+}
+
 static pgr_status cluster(build *b, pgr_error *err) {
     float *own;
     const float *x;
@@ -130,6 +172,7 @@ static pgr_status cluster(build *b, pgr_error *err) {
     if (b->c.n_row == 0)
         return fail(err, PGR_E_ARG, "no user of the store has pairs of split \"%s\" that tell a preference",
                     b->o->split);
+    if (b->o->by == PGR_PROTO_FACTS) return find_classes(b, err);
     PGR_TRY(fit_rows(b, &own, &x, &n, err));
     pgr_status s = cluster_rows(b, x, n, err);
     mem_free(own);
@@ -186,7 +229,7 @@ static pgr_status refine_all(build *b, pgr_error *err) {
     b->ro.seed = b->o->seed;
     b->ro.threads = b->threads;
     b->ro.watch = b->o->watch;
-    if (b->o->epochs == 0 || !has_directions(b)) return PGR_OK;
+    if (b->o->epochs == 0 || b->mixture || !has_directions(b)) return PGR_OK;
     lesson_list l = {0};
     const lesson_source from = {.c = &b->c,
                                 .assign = b->assign,
@@ -331,7 +374,9 @@ static pgr_status write_built(build *b, const char *path, pgr_error *err) {
                   .before = b->before,
                   .after = b->after,
                   .refine = b->theta,
-                  .n_refine = b->n_theta};
+                  .n_refine = b->n_theta,
+                  .mixture = b->mixture,
+                  .n_mixture = b->n_mixture};
     put_members(b, &a);
     return artefact_write(&a, b->order, path, err);
 }
@@ -467,6 +512,18 @@ static pgr_status merge_into(build *b, const artefact *a, pgr_proto_added *count
     return PGR_OK;
 }
 
+/* Each newcomer's prototype. */
+static pgr_status assign_new(build *b, const artefact *a, pgr_error *err) {
+    if (b->c.n_row == 0) return PGR_OK;
+    if (a->n_mixture == 0)
+        return kmeans_assign(b->c.rows, b->c.n_row, b->d, a->after, a->k, b->threads, b->assign, NULL, err);
+    mixture m;
+    PGR_TRY(mixture_unpack(a->mixture, a->n_mixture, a->k, b->d, &m, err));
+    form_assign(&b->c, &m, b->threads, b->assign);
+    mixture_free(&m);
+    return PGR_OK;
+}
+
 static pgr_status add_all(build *b, const artefact *old, pgr_proto_added *out, pgr_error *err) {
     artefact a = *old;
     *out = (pgr_proto_added){0};
@@ -478,8 +535,7 @@ static pgr_status add_all(build *b, const artefact *old, pgr_proto_added *out, p
     PGR_TRY(collect_rows(&b->c, err));
     b->assign = mem_array(b->c.n_row + 1, sizeof *b->assign);
     if (!b->assign) return fail_mem(err);
-    if (b->c.n_row > 0)
-        PGR_TRY(kmeans_assign(b->c.rows, b->c.n_row, b->d, a.after, a.k, b->threads, b->assign, NULL, err));
+    PGR_TRY(assign_new(b, &a, err));
     PGR_TRY(merge_into(b, old, out, err));
     if (out->added + out->dropped == 0) return PGR_OK;
     PGR_TRY(group_rows(b, err));

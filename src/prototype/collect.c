@@ -68,7 +68,9 @@ void collect_free(collection *c) {
     mem_free(c->rows);
     mem_free(c->row_user);
     mem_free(c->row_pair);
-    c->ids = NULL, c->rows = NULL, c->row_user = c->row_pair = NULL;
+    mem_free(c->form);
+    mem_free(c->form_first);
+    c->ids = NULL, c->rows = NULL, c->row_user = c->row_pair = NULL, c->form = NULL, c->form_first = NULL;
     c->n_user = c->n_row = 0;
 }
 
@@ -311,10 +313,24 @@ pgr_status collect_pair_vectors(const collection *c, const person *p, float *out
 }
 
 /* The rows were counted before: another program may have added pairs since. */
-static pgr_status room_for_row(const collection *c, pgr_error *err) {
-    if (c->n_row < c->cap_row) return PGR_OK;
+static pgr_status fail_changed(const collection *c, pgr_error *err) {
     return fail(err, PGR_E_ARG, "%s: another program added pairs meanwhile, run the command again",
                 pgr_store_path(c->store));
+}
+
+static pgr_status room_for_row(const collection *c, pgr_error *err) {
+    return c->n_row < c->cap_row ? PGR_OK : fail_changed(c, err);
+}
+
+/* Pairs of the row that is being added. */
+static pgr_status keep_form(collection *c, size_t n, const float *vectors, pgr_error *err) {
+    size_t d = textvec_dims(c->vec), at = c->form_first[c->n_row];
+    if (n > c->cap_form - at) return fail_changed(c, err);
+    for (size_t i = 0; i < n; i++)
+        for (size_t j = 0; j < d; j++)
+            c->form[(at + i) * d + j] = (double)vectors[2 * i * d + j] - (double)vectors[(2 * i + 1) * d + j];
+    c->form_first[c->n_row + 1] = at + n;
+    return PGR_OK;
 }
 
 /* The user's rows at the end of c->rows. */
@@ -325,6 +341,7 @@ static pgr_status add_rows(collection *c, size_t user, const person *p, float *s
         PGR_TRY(collect_pair_vectors(c, p, scratch, err));
         PGR_TRY(room_for_row(c, err));
         if (!uservec_sum(c->by, scratch, p->n, d, sum, c->rows + c->n_row * d)) return PGR_OK;
+        if (c->form) PGR_TRY(keep_form(c, p->n, scratch, err));
         c->row_pair[c->n_row] = 0;
         c->row_user[c->n_row++] = (uint32_t)user;
         return PGR_OK;
@@ -357,6 +374,13 @@ static pgr_status rows_of(collection *c, size_t from, size_t user, double *sum, 
     return s;
 }
 
+static pgr_status room_for_form(collection *c, pgr_error *err) {
+    c->form = mem_array(c->n_pair * textvec_dims(c->vec) + 1, sizeof *c->form);
+    c->form_first = mem_zero(c->n_user + 2, sizeof *c->form_first);
+    c->cap_form = c->n_pair;
+    return c->form && c->form_first ? PGR_OK : fail_mem(err);
+}
+
 pgr_status collect_rows(collection *c, pgr_error *err) {
     size_t d = textvec_dims(c->vec), most = c->by == PGR_PROTO_ANALYSIS ? c->n_pair : c->n_user, n = 0;
     c->rows = mem_array(most * d + 1, sizeof *c->rows);
@@ -365,6 +389,7 @@ pgr_status collect_rows(collection *c, pgr_error *err) {
     double *sum = mem_array(d, sizeof *sum);
     c->cap_row = most;
     pgr_status s = c->rows && c->row_user && c->row_pair && sum ? PGR_OK : fail_mem(err);
+    if (s == PGR_OK && c->by == PGR_PROTO_FACTS) s = room_for_form(c, err);
     for (size_t u = 0; u < c->n_user && s == PGR_OK; u++) {
         bool kept;
         s = rows_of(c, u, n, sum, &kept, err);

@@ -22,6 +22,9 @@ typedef struct collection {
     uint32_t *row_user; /* (n_row) */
     uint32_t *row_pair; /* (n_row) by analysis: the place of its pair among the user's; else 0 */
     size_t n_row, cap_row;
+    double *form;       /* by facts (chosen - rejected of every pair, dims) of users with a row; else NULL */
+    size_t *form_first; /* (n_row + 1) those of row r are form_first[r] .. form_first[r + 1] - 1 */
+    size_t cap_form;    /* pairs that there is room for */
 } collection; /* the first part is set by the caller, the second all zero */
 
 /* ids of all users with at least one pair that counts. */

@@ -7,6 +7,7 @@
 #include "base/hash.h"
 #include "base/mem.h"
 #include "prototype/artefact_parts.h"
+#include "prototype/mixture.h"
 #include "prototype/neighbours.h"
 #include "prototype/uservec.h"
 #include "prototype/vec.h"
@@ -17,6 +18,7 @@ struct pgr_people {
     pgr_embedder *embedder; /* NULL: none */
     textvec *place;         /* the space of the prototypes */
     textvec *meaning;       /* of relevance: the embedder's if there is one, else hashed texts (may be place itself) */
+    mixture tastes;         /* by facts */
     pgr_proto_by by;
     size_t n_probe;
 };
@@ -57,6 +59,8 @@ static pgr_status open_all(people *p, const char *store_path, const char *proto_
     PGR_TRY(pgr_store_open(store_path, PGR_STORE_READ, &p->store, err));
     PGR_TRY(artefact_open(proto_path, ARTEFACT_CHECK_SMALL, &p->protos, err));
     p->by = uservec_by_of(p->protos.by);
+    if (p->by == PGR_PROTO_FACTS)
+        PGR_TRY(mixture_unpack(p->protos.mixture, p->protos.n_mixture, p->protos.k, p->protos.dims, &p->tastes, err));
     PGR_TRY(open_embedder(p, embedder_path, n_thread, err));
     return fit_embedder(p, err);
 }
@@ -84,6 +88,7 @@ void pgr_people_close(pgr_people *p) {
     if (p->meaning != p->place) textvec_free(p->meaning);
     textvec_free(p->place);
     pgr_embedder_close(p->embedder);
+    mixture_free(&p->tastes);
     artefact_close(&p->protos);
     pgr_store_close(p->store);
     mem_free(p);
@@ -167,7 +172,10 @@ static pgr_status place_of(people *p, const pgr_request *r, const char *analysis
         return analysis && *analysis ? embed_text(p, analysis, out->v, err) : place_by_profile(p, r, out, err);
     }
     bool found = false;
-    PGR_TRY(uservec_of_pairs(p->place, p->by, r->history, r->n_history, NULL, out->v, &found, err));
+    if (p->by == PGR_PROTO_FACTS)
+        PGR_TRY(uservec_of_taste(p->place, &p->tastes, r->history, r->n_history, out->v, &found, err));
+    else
+        PGR_TRY(uservec_of_pairs(p->place, p->by, r->history, r->n_history, NULL, out->v, &found, err));
     out->n_evidence = found ? r->n_history : 0;
     if (found) return PGR_OK;
     if (p->by == PGR_PROTO_CHOICES) return place_by_profile(p, r, out, err);
@@ -244,6 +252,7 @@ pgr_status people_neighbours_by(people *p, const pgr_request *r, const char *ana
     found.similarity = length > 0 ? vec_dot(where.v, centre, protos->dims) / sqrt(length) : 0;
     found.n_evidence = where.n_evidence;
     size_t self = artefact_find(protos, r->user_id ? r->user_id : "");
+    if (p->by == PGR_PROTO_FACTS) whole = true;
     PGR_TRY(find_stored(p, where.v, range, whole ? protos->k : p->n_probe, self, n, a, &found, err));
     *out = found;
     return PGR_OK;

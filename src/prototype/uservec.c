@@ -87,3 +87,36 @@ pgr_status uservec_of_pairs(textvec *t, pgr_proto_by by, const preference_pair *
     mem_free(sum);
     return s;
 }
+
+/* vectors: (n, 2, d) scratch, x: (n, d), taste: (d) scratch */
+static pgr_status place_taste(textvec *t, const mixture *m, const preference_pair *pairs, size_t n, float *vectors,
+                              double *x, double *taste, float *out, bool *found, pgr_error *err) {
+    size_t d = textvec_dims(t);
+    double known, ss = 0;
+    *found = false;
+    PGR_TRY(textvec_of_pairs(t, pairs, n, NULL, vectors, err));
+    for (size_t i = 0; i < n; i++)
+        for (size_t c = 0; c < d; c++) {
+            x[i * d + c] = (double)vectors[2 * i * d + c] - (double)vectors[(2 * i + 1) * d + c];
+            *found = *found || x[i * d + c] != 0;
+        }
+    if (!*found) return PGR_OK;
+    PGR_TRY(mixture_place(m, x, n, taste, &known, err));
+    for (size_t c = 0; c < d; c++) ss += taste[c] * taste[c];
+    *found = ss > 1e-24 && isfinite(ss);
+    for (size_t c = 0; *found && c < d; c++) out[c] = (float)(taste[c] / sqrt(ss));
+    return PGR_OK;
+}
+
+pgr_status uservec_of_taste(textvec *t, const mixture *m, const preference_pair *pairs, size_t n, float *out,
+                            bool *found, pgr_error *err) {
+    size_t d = textvec_dims(t);
+    float *vectors = mem_array((2 * n + 1) * d, sizeof *vectors);
+    double *x = mem_array((n + 1) * d, sizeof *x), *taste = mem_array(d, sizeof *taste);
+    pgr_status s =
+        vectors && x && taste ? place_taste(t, m, pairs, n, vectors, x, taste, out, found, err) : fail_mem(err);
+    mem_free(vectors);
+    mem_free(x);
+    mem_free(taste);
+    return s;
+}

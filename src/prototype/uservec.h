@@ -2,6 +2,7 @@
 #ifndef PGR_PROTOTYPE_USERVEC_H
 #define PGR_PROTOTYPE_USERVEC_H
 
+#include "prototype/mixture.h"
 #include "prototype/textvec.h"
 #include "user/store.h"
 
@@ -31,5 +32,12 @@ bool uservec_sum(pgr_proto_by by, const float *vectors, size_t n_pair, size_t di
 /* The same from texts. *found = false: nothing to go by. */
 pgr_status uservec_of_pairs(textvec *t, pgr_proto_by by, const preference_pair *pairs, size_t n, pgr_cancel *cancel,
                             float *out, bool *found, pgr_error *err);
+
+/* By facts, of somebody who asks: what is to be expected of his taste, given his pairs and the tastes that members have
+ * (mixture_place). A member's vector says what his choices look like to a reader, this one what will be right for him:
+ * who is near to it is worth reading in his place. *found = false: no pair differs in any fact. t: the space of facts
+ * */
+pgr_status uservec_of_taste(textvec *t, const mixture *m, const preference_pair *pairs, size_t n, float *out,
+                            bool *found, pgr_error *err);
 
 #endif

@@ -67,11 +67,77 @@ static void test_same_bytes(void **state) {
     free_made(&m);
 }
 
+/* Prototypes by facts of 2 classes and 5 values. */
+static const float MIXTURE[1 + 2 + 2 * 5] = {2, -0.5f, -1, 1, 2, 3, 4, 5, -1, -2, -3, -4, -5};
+
+static made make_by_facts(void) {
+    made m = make_artefact(2, 5, 6, 1, 1);
+    m.a.by = "facts", m.a.embedder = "";
+    m.a.mixture = MIXTURE, m.a.n_mixture = sizeof MIXTURE / sizeof *MIXTURE;
+    return m;
+}
+
+static void expect_refused(const made *m, const char *what) {
+    pgr_error err = {0};
+    artefact a;
+    assert_int_equal(artefact_write(&m->a, m->order, path, &err), PGR_OK);
+    assert_int_equal(artefact_open(path, ARTEFACT_CHECK_ALL, &a, &err), PGR_E_FORMAT);
+    if (!strstr(err.message, what)) fail_msg("%s", err.message);
+}
+
+/* By facts the file has the mixture, and nothing else has one. */
+static void test_mixture(void **state) {
+    (void)state;
+    made m = make_by_facts();
+    float wrong[sizeof MIXTURE / sizeof *MIXTURE];
+    pgr_error err = {0};
+    artefact a;
+    assert_int_equal(artefact_write(&m.a, m.order, path, &err), PGR_OK);
+    if (artefact_open(path, ARTEFACT_CHECK_ALL, &a, &err) != PGR_OK) fail_msg("%s", err.message);
+    assert_int_equal(a.n_mixture, m.a.n_mixture);
+    assert_memory_equal(a.mixture, MIXTURE, sizeof MIXTURE);
+    artefact_close(&a);
+    m.a.n_mixture--;
+    expect_refused(&m, "mixture: 12 numbers, expected those of 2 classes of 5 features");
+    m.a.n_mixture = 0;
+    expect_refused(&m, "meta: by facts with n_mixture 0, expected more than 0");
+    m.a.by = "votes", m.a.n_mixture = 13;
+    expect_refused(&m, "meta: by votes with n_mixture 13, expected 0");
+    m.a.by = "facts", m.a.mixture = wrong;
+    memcpy(wrong, MIXTURE, sizeof wrong);
+    wrong[4] = NAN;
+    expect_refused(&m, "mixture: value 4 is no number");
+    wrong[4] = 1, wrong[0] = 0;
+    expect_refused(&m, "mixture: the spread is 0");
+    free_made(&m);
+}
+
+/* Files of version 1: those by other ways are read, those by facts say what is to be done. */
+static void test_first_version(void **state) {
+    (void)state;
+    pgr_error err = {0};
+    artefact a;
+    if (artefact_open(PGR_SOURCE_DIR "/tests/fuzz/corpus/artefact/small", ARTEFACT_CHECK_ALL, &a, &err) != PGR_OK)
+        fail_msg("%s", err.message);
+    assert_true(a.n_mixture == 0 && !a.mixture && a.n_user > 0);
+    artefact_close(&a);
+    assert_int_equal(artefact_open(PGR_SOURCE_DIR "/tests/golden/facts-v1.protos", ARTEFACT_CHECK_ALL, &a, &err),
+                     PGR_E_UNSUPPORTED);
+    assert_non_null(strstr(err.message, "build them again"));
+    buf one = {0};
+    assert_int_equal(file_read(PGR_SOURCE_DIR "/tests/fuzz/corpus/artefact/small", &one, NULL), PGR_OK);
+    static const char versions[] = {0, 2, 3}; /* 2 has a section more */
+    for (size_t i = 0; i < sizeof versions; i++) {
+        one.data[8] = versions[i];
+        pgr_status s = artefact_open_memory(one.data, one.n, "F", ARTEFACT_CHECK_ALL, &a, &err);
+        assert_int_equal(s, versions[i] == 2 ? PGR_E_FORMAT : PGR_E_UNSUPPORTED);
+    }
+    buf_free(&one);
+}
+
 /* Every byte of the file flipped, and every length it can be cut to: an error,
  * and never one without the file's name. */
-static void test_damage(void **state) {
-    (void)state;
-    made m = make_artefact(2, 5, 6, 1, 1);
+static void check_damage(made m) {
     buf whole = {0};
     assert_int_equal(artefact_write(&m.a, m.order, path, NULL), PGR_OK);
     assert_int_equal(file_read(path, &whole, NULL), PGR_OK);
@@ -91,7 +157,7 @@ static void test_damage(void **state) {
         if (i % 7 == 0)
             assert_int_not_equal(artefact_open_memory(whole.data, i, "F", ARTEFACT_CHECK_ALL, &a, &err), PGR_OK);
     }
-    assert_true(accepted < 52 + 12 * 64);
+    assert_true(accepted < 52 + 13 * 64);
     pgr_error err = {0};
     artefact a;
     char *losses = strstr(whole.data + 64, "n_loss");
@@ -102,6 +168,12 @@ static void test_damage(void **state) {
     assert_int_not_equal(artefact_open_memory(whole.data, whole.n, "F", ARTEFACT_CHECK_NONE, &a, &err), PGR_OK);
     assert_non_null(strstr(err.message, "m_loss"));
     buf_free(&whole);
+}
+
+static void test_damage(void **state) {
+    (void)state;
+    check_damage(make_artefact(2, 5, 6, 1, 1));
+    check_damage(make_by_facts());
 }
 
 static bool write_and_read(void) {
@@ -135,7 +207,8 @@ static void test_files(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_round_trip), cmocka_unit_test(test_same_bytes),
-                                       cmocka_unit_test(test_damage), cmocka_unit_test(test_memory),
+                                       cmocka_unit_test(test_damage),     cmocka_unit_test(test_memory),
+                                       cmocka_unit_test(test_mixture),    cmocka_unit_test(test_first_version),
                                        cmocka_unit_test(test_files)};
     return cmocka_run_group_tests(tests, setup, remove_folder);
 }

@@ -198,6 +198,12 @@ static pgr_status make_folder(const cold *c, const char *path) {
     return mkdir(path, 0777) == 0 || errno == EEXIST ? PGR_OK : fail(c->err, PGR_E_IO, "%s: %s", path, strerror(errno));
 }
 
+static bool asks_neighbours(const pgr_bench_options *o) {
+    for (size_t i = 0; i < o->n_pro; i++)
+        if (o->pro[i] > 0) return true;
+    return false;
+}
+
 static pgr_status run_fold(cold *c, const cold_set *s, int fold, int known, const char *folder, const char *path) {
     PGR_TRY(write_run(c, s, fold, (size_t)known, path));
     pgr_bench_options o = *c->o;
@@ -206,7 +212,7 @@ static pgr_status run_fold(cold *c, const cold_set *s, int fold, int known, cons
     o.n_history_from = 0;
     o.subset = o.user_key = NULL;
     o.limit = 0;
-    o.judge.history = known;
+    o.judge.history = asks_neighbours(c->o) ? -1 : known; /* neighbours show all that their prompts have room for */
     if (known == 0) o.strangers = 0;
     o.folds = 0;
     o.robust = false;

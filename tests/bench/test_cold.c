@@ -178,6 +178,51 @@ static void test_model(void **state) {
     pgr_cold_free(r);
 }
 
+/* The mean of a number of the verdicts of p-genrm in the one fold of a run. */
+static double mean_of(const char *folder, const char *key) {
+    char path[400], word[40];
+    buf text = {0};
+    double sum = 0;
+    size_t n = 0;
+    snprintf(path, sizeof path, "%s/lengths-1-0/verdicts.jsonl", folder);
+    snprintf(word, sizeof word, "\"%s\":", key);
+    assert_int_equal(file_read(path, &text, NULL), PGR_OK);
+    for (const char *at = text.data; (at = strstr(at, "\"p-genrm\"")) != NULL; n++) {
+        at = strstr(at, word);
+        assert_non_null(at);
+        sum += atof(at + strlen(word));
+    }
+    buf_free(&text);
+    assert_true(n > 0);
+    return sum / (double)n;
+}
+
+/* Of a user whose one pair is known a prompt shows that one, of a neighbour all his: his prompts are longer. */
+static void test_neighbours(void **state) {
+    (void)state;
+    static const int two[] = {2}, none[] = {0}, known[] = {1};
+    static const char *const methods[] = {"p-genrm"};
+    static char out[2][160];
+    const pgr_cold_options how = {known, 1, 1};
+    pgr_bench_options o = options(methods, 1);
+    o.ind = two;
+    o.n_pro = 1;
+    o.limit = 4;
+    o.judge.frame = MINI;
+    o.by = "facts";
+    double prompt[2];
+    for (int k = 0; k < 2; k++) {
+        snprintf(out[k], sizeof out[k], "%s/neighbours-%d", scratch, k);
+        o.pro = k ? two : none;
+        o.out = out[k];
+        pgr_cold_free(run(ENGINE, &o, &how));
+        prompt[k] = mean_of(out[k], "prompt");
+    }
+    if (!(prompt[1] - prompt[0] > 1.2 * prompt[0]))
+        fail_msg("the prompts of two own chains are %.0f tokens, of two neighbours' %.0f", prompt[0],
+                 prompt[1] - prompt[0]);
+}
+
 static void want_refusal(const pgr_bench_options *o, const pgr_cold_options *how, const char *words) {
     pgr_cold_report *r = NULL;
     pgr_error err = {0};
@@ -201,6 +246,7 @@ static void test_refusals(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_more_is_known), cmocka_unit_test(test_files),
-                                       cmocka_unit_test(test_model), cmocka_unit_test(test_refusals)};
+                                       cmocka_unit_test(test_model), cmocka_unit_test(test_neighbours),
+                                       cmocka_unit_test(test_refusals)};
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -8,6 +8,7 @@
 
 #if defined(__x86_64__)
 #include "math/cpu/attn_pairs_avx512.h"
+#include "math/cpu/tiles_amx.h"
 
 #define ATTN_KERNEL static void by_pairs
 #include "math/cpu/kernels_attn.h"
@@ -35,13 +36,6 @@ INLINE void add_step(bool two, const void *x, size_t ldx, const void *w, size_t 
     _tile_dpbf16ps(3, 5, 7);
 }
 
-INLINE void zero_sums(void) {
-    _tile_zero(0);
-    _tile_zero(1);
-    _tile_zero(2);
-    _tile_zero(3);
-}
-
 INLINE void store_sums(bool two, float *out, size_t ldo) {
     _tile_stored(0, out, ldo * sizeof *out);
     _tile_stored(1, out + HALF, ldo * sizeof *out);
@@ -53,7 +47,7 @@ INLINE void store_sums(bool two, float *out, size_t ldo) {
 /* s = q k over whole pages                                                                        s: rows LDS apart */
 static void score(bool two, float *s, const uint16_t *q, const uint16_t *const *kv, size_t n_page, size_t dim) {
     for (size_t p = 0; p < n_page; p++) {
-        zero_sums();
+        tiles_zero_sums();
         for (size_t d = 0; d < dim; d += STEP) add_step(two, q + d, dim * sizeof *q, kv[p] + d * KV_PAGE, KV_PAGE * 4);
         store_sums(two, s + p * KV_PAGE, LDS);
     }
@@ -64,7 +58,7 @@ static void gather(bool two, float *acc, const float *s, const uint16_t *const *
                    size_t dim) {
     _Alignas(64) float sums[ROWS * STEP];
     for (size_t c = 0; c < dim; c += STEP) {
-        zero_sums();
+        tiles_zero_sums();
         for (size_t p = 0; p < n_page; p++)
             add_step(two, s + p * HALF, LDS * sizeof *s, kv[p] + dim * KV_PAGE + c * 2, dim * 4);
         store_sums(two, sums, STEP);

@@ -4,28 +4,17 @@
  *   panel: two halves of 16 columns, each [K / 2][column] two bf16, K padded to whole steps with zeros
  *   quad:  four rows of bf16, K padded so, and a row's bytes an odd number of lines: 16 rows of a tile then fall on
  *          different sets of the first cache
- * A tile reads 16 rows whatever the block has: what lies behind its rows is multiplied, too, and dropped. */
+ * Tiles: sums 0 to 3 (rows by columns), rows 4 and 5, columns 6 and 7. One reads 16 rows whatever the block has: what
+ * lies behind its rows is multiplied, too, and dropped. */
 #include "math/cpu/gemm_kernels.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
 #include <string.h>
 
+#include "math/cpu/tiles_amx.h"
+
 enum { LINE = 64, STEP = 32, HALF = 16, TILE_ROWS = 16, AMX_PANEL = 2 * HALF, TILE_BYTES = TILE_ROWS * LINE };
-
-/* Sums 0 to 3 (rows by columns), rows 4 and 5, columns 6 and 7; all whole. */
-static void begin(void) {
-    static const struct {
-        uint8_t palette, start_row, reserved[14];
-        uint16_t bytes[16];
-        uint8_t rows[16];
-    } shapes = {1, 0, {0}, {64, 64, 64, 64, 64, 64, 64, 64}, {16, 16, 16, 16, 16, 16, 16, 16}};
-    _tile_loadconfig(&shapes);
-}
-
-static void end(void) {
-    _tile_release();
-}
 
 static size_t steps_of(size_t K) {
     return (K + STEP - 1) / STEP;
@@ -123,13 +112,6 @@ static void sum_two(const char *x, size_t ldx, const char *w, size_t steps) {
     }
 }
 
-static void zero_sums(void) {
-    _tile_zero(0);
-    _tile_zero(1);
-    _tile_zero(2);
-    _tile_zero(3);
-}
-
 static void load_sums(const float *from, size_t ld, size_t rows) {
     size_t bytes = ld * sizeof *from;
     _tile_loadd(0, from, bytes);
@@ -180,7 +162,7 @@ static void multiply(float *out, size_t ldo, size_t rows, size_t columns, const 
                      bool add) {
     _Alignas(LINE) float sums[2 * TILE_ROWS * AMX_PANEL];
     bool direct = !add && is_whole(rows, columns);
-    zero_sums();
+    tiles_zero_sums();
     add_steps(rows, x, panel, K);
     store_sums(direct ? out : sums, direct ? ldo : AMX_PANEL, rows);
     if (!direct) put_rows(out, ldo, rows, columns, sums, add);
@@ -209,8 +191,8 @@ const gemm_kernels *gemm_bf16_amx(void) {
                                        .pack_quad = pack_quad,
                                        .multiply = multiply,
                                        .extend = extend,
-                                       .begin = begin,
-                                       .end = end};
+                                       .begin = tiles_begin,
+                                       .end = tiles_end};
     return &table;
 }
 #endif

@@ -11,6 +11,7 @@
 
 #if defined(__x86_64__)
 #include "math/cpu/bytes_avx512.h"
+#include "math/cpu/tiles_amx.h"
 
 enum { HALF = 16, TILE_ROWS = 16, TILE_QUADS = TILE_ROWS / QUAD, TILE_BYTES = TILE_ROWS * LINE };
 enum { SCALES_AT = INT8_BLOCK * INT8_PANEL };
@@ -18,20 +19,6 @@ enum { SCALES_AT = INT8_BLOCK * INT8_PANEL };
 /* Blocks ahead of the one in use that are asked for, into the second cache, of few rows into the first; blocks whose
  * sums are made side by side. */
 enum { AHEAD = 8, FEW_AHEAD = 4, STRIP = 4 };
-
-/* Sums 0 and 1, rows 2 and 3, columns 4 and 5; all whole. */
-static void begin(void) {
-    static const struct {
-        uint8_t palette, start_row, reserved[14];
-        uint16_t bytes[16];
-        uint8_t rows[16];
-    } shapes = {1, 0, {0}, {64, 64, 64, 64, 64, 64, 64, 64}, {16, 16, 16, 16, 16, 16, 16, 16}};
-    _tile_loadconfig(&shapes);
-}
-
-static void end(void) {
-    _tile_release();
-}
 
 static size_t blocks_of(size_t K) {
     return (K + INT8_BLOCK - 1) / INT8_BLOCK;
@@ -264,8 +251,8 @@ const gemm_kernels *gemm_int8_amx(void) {
                                        .pack_column = pack_column,
                                        .pack_quad = pack_quad,
                                        .multiply = multiply,
-                                       .begin = begin,
-                                       .end = end};
+                                       .begin = tiles_begin,
+                                       .end = tiles_end};
     return &table;
 }
 #endif

@@ -60,6 +60,36 @@ static inline ran run_to(const char *command, int status, const char *says) {
     return r;
 }
 
+static inline size_t count_lines(const char *s) {
+    size_t n = 0;
+    for (; *s; s++) n += *s == '\n';
+    return n;
+}
+
+/* A command that works, whatever it says on standard error. */
+static inline ran run_well(const char *command) {
+    ran r = run_program(command);
+    if (r.status != 0) fail_msg("%s\nstatus %d\n%s", command, r.status, r.err);
+    return r;
+}
+
+/* A verdict of the tiny model: its chains are random and may fail, which is 3. */
+static inline ran run_score(const char *command) {
+    ran r = run_program(command);
+    if (r.status != 0 && r.status != 3) fail_msg("%s\nstatus %d\n%s", command, r.status, r.err);
+    return r;
+}
+
+/* Refused: its exit status, nothing on standard output, one line on standard error, the program's, that says `says`. */
+static inline void assert_refused(const char *command, int status, const char *says) {
+    ran r = run_program(command);
+    if (r.status != status || !strstr(r.err, says) || count_lines(r.err) != 1 || strncmp(r.err, "pgenrm: ", 8) != 0
+        || r.out[0])
+        fail_msg("%s\nstatus %d, wanted %d; wanted one line with: %s\nstderr: %sstdout: %.200s", command, r.status,
+                 status, says, r.err, r.out);
+    run_free(&r);
+}
+
 /* Where nothing was done, nothing is printed. */
 static inline void assert_ends(const char *command, int status, const char *says) {
     ran r = run_to(command, status, says);

@@ -14,9 +14,7 @@ static ran run(int status, const char *command) {
 static void prints_rows(void **state) {
     (void)state;
     ran r = run(0, TRY "--ind 2 --pro 0,2 --strangers 2 --runs 2 --json --out $SCRATCH/a");
-    size_t lines = 0;
-    for (const char *c = r.out; *c; c++) lines += *c == '\n';
-    assert_int_equal(lines, 5); /* longest; p-genrm with and without similar users, and their controls */
+    assert_int_equal(count_lines(r.out), 5); /* longest; p-genrm with and without similar users, and their controls */
     assert_non_null(
         strstr(r.out, "{\"data\":\"choices\",\"split\":\"test\",\"method\":\"longest\",\"ind\":0,\"pro\":0,"));
     assert_non_null(
@@ -158,9 +156,7 @@ static void killed_runs_go_on(void **state) {
 static void ranks_generators(void **state) {
     (void)state;
     ran r = run(0, LAMPQA GENERATORS "--json --truth examples/lampqa/truth.json");
-    size_t lines = 0;
-    for (const char *c = r.out; *c; c++) lines += *c == '\n';
-    assert_int_equal(lines, 2);
+    assert_int_equal(count_lines(r.out), 2);
     assert_non_null(
         strstr(r.out, "{\"category\":\"Society & Culture\",\"questions\":2,\"failures\":0,\"generators\":[{\"name\":"));
     run_free(&r);

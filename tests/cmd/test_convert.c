@@ -1,7 +1,5 @@
 /* test_convert.c - `pgenrm convert` as a user meets it. */
-#include <jansson.h>
-
-#include "run_program.h"
+#include "json_out.h"
 
 static void test_usage(void **state) {
     (void)state;
@@ -27,9 +25,8 @@ static void test_example_of_the_help(void **state) {
 
 static void test_json_and_older_files(void **state) {
     (void)state;
-    ran r = run_to("pgenrm convert --json --type f32 -o $SCRATCH/x.gguf tests/golden/hf-tiny-qwen2", 0, "");
-    json_t *v = json_loads(r.out, JSON_REJECT_DUPLICATES, NULL);
-    assert_non_null(v);
+    json_t *v =
+        json_from(run_to("pgenrm convert --json --type f32 -o $SCRATCH/x.gguf tests/golden/hf-tiny-qwen2", 0, ""));
     assert_string_equal(json_string_value(json_object_get(v, "path")), path_of("x.gguf"));
     assert_int_equal(json_integer_value(json_object_get(v, "tensors")), 27);
     FILE *f = fopen(path_of("x.gguf"), "rb");
@@ -39,7 +36,6 @@ static void test_json_and_older_files(void **state) {
     fclose(f);
     assert_true(json_is_real(json_object_get(v, "seconds")) || json_is_integer(json_object_get(v, "seconds")));
     json_decref(v);
-    run_free(&r);
     assert_ends("pgenrm convert -o $SCRATCH/x.gguf tests/golden/hf-tiny-qwen2", 1,
                 "/x.gguf: exists; --force replaces it");
     write_text("old.gguf", "text");

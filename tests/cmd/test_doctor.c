@@ -1,15 +1,9 @@
 /* test_doctor.c - `pgenrm doctor`: what is there is said to be there, what is missing comes with what helps, and the
  * exit status says whether a request can be judged. */
-#include <jansson.h>
-
-#include "run_program.h"
+#include "json_out.h"
 
 static json_t *doctor(const char *command, int status) {
-    ran r = run_to(command, status, "");
-    json_t *v = json_loads(r.out, JSON_REJECT_DUPLICATES, NULL);
-    if (!v) fail_msg("%s: no JSON: %s", command, r.out);
-    run_free(&r);
-    return v;
+    return json_from(run_to(command, status, ""));
 }
 
 /* The state of a check and what it found; fails where there is none. */

@@ -3,10 +3,8 @@
 #include <signal.h>
 #include <time.h>
 
-#include <jansson.h>
-
+#include "json_out.h"
 #include "pgenrm.h"
-#include "run_program.h"
 
 #include "../base/stores.h"
 
@@ -70,9 +68,8 @@ static int begin_over_postgres(void **state) {
 
 static void test_build_show_map(void **state) {
     (void)state;
-    ran r = run_to("pgenrm proto build --store \"$STORE\" --by votes -k 3 --dims 128 --epochs 2 --json -q", 0, "");
-    json_t *j = json_loads(r.out, 0, NULL);
-    assert_non_null(j);
+    json_t *j = json_from(
+        run_to("pgenrm proto build --store \"$STORE\" --by votes -k 3 --dims 128 --epochs 2 --json -q", 0, ""));
     assert_int_equal(json_integer_value(json_object_get(j, "k")), 3);
     assert_int_equal(json_integer_value(json_object_get(j, "users")), 60);
     assert_int_equal(json_array_size(json_object_get(j, "losses")), 2);
@@ -81,9 +78,8 @@ static void test_build_show_map(void **state) {
     for (size_t i = 0; i < 3; i++) sum += json_integer_value(json_array_get(json_object_get(j, "sizes"), i));
     assert_int_equal(sum, 60);
     json_decref(j);
-    run_free(&r);
 
-    r = run_to("pgenrm proto show \"$PROTOS\" --check", 0, "");
+    ran r = run_to("pgenrm proto show \"$PROTOS\" --check", 0, "");
     assert_non_null(strstr(r.out, "60 users (360 pairs, split history) by votes"));
     assert_non_null(strstr(r.out, "typical words"));
     run_free(&r);
@@ -154,9 +150,9 @@ static void test_score(void **state) {
     ran r = run_to("pgenrm proto build --store \"$STORE\" --by votes -k 3 --dims 128 -q", 0, "");
     run_free(&r);
     write_text("request.json", "{\"user\":{\"id\":\"u04\"},\"query\":\"which?\",\"responses\":[\"trams\",\"foxes\"]}");
-    r = run_to("pgenrm score -q --json --ind 1 --pro 2 --max-tokens 16 --store \"$STORE\" $SCRATCH/request.json", 0,
-               "");
-    json_t *j = json_loads(r.out, 0, NULL), *near = json_object_get(j, "neighbours");
+    json_t *j = json_from(run_to(
+        "pgenrm score -q --json --ind 1 --pro 2 --max-tokens 16 --store \"$STORE\" $SCRATCH/request.json", 0, ""));
+    const json_t *near = at(j, "neighbours");
     assert_int_equal(json_array_size(near), 2);
     for (size_t i = 0; i < 2; i++) {
         const char *user = json_string_value(json_object_get(json_array_get(near, i), "user"));
@@ -164,7 +160,6 @@ static void test_score(void **state) {
         assert_string_not_equal(user, "u04");
     }
     json_decref(j);
-    run_free(&r);
 }
 
 int main(void) {

@@ -1,8 +1,6 @@
 /* test_pull.c - `pgenrm pull` as a user meets it, against a hub of the test's own on 127.0.0.1. */
-#include <jansson.h>
-
 #include "../hub/hub_fixture.h"
-#include "run_program.h"
+#include "json_out.h"
 
 #define MODEL "Qwen/Qwen3-0.6B" /* that of the example in the help */
 
@@ -43,16 +41,13 @@ static void assert_pull_ends(const char *command, int status, const char *says) 
 }
 
 static void assert_json(const char *command, const char *path, int files, int bytes, bool cached) {
-    ran r = pull_to(command, 0, "");
-    json_t *v = json_loads(r.out, JSON_REJECT_DUPLICATES, NULL);
-    assert_non_null(v);
+    json_t *v = json_from(pull_to(command, 0, ""));
     assert_string_equal(json_string_value(json_object_get(v, "path")), path);
     assert_int_equal(json_integer_value(json_object_get(v, "files")), files);
     assert_int_equal(json_integer_value(json_object_get(v, "bytes")), bytes);
     assert_int_equal(json_is_true(json_object_get(v, "cached")), cached);
     assert_string_equal(json_string_value(json_object_get(v, "commit")), COMMIT);
     json_decref(v);
-    run_free(&r);
 }
 
 static void test_usage(void **state) {

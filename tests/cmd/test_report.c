@@ -1,18 +1,14 @@
 /* test_report.c - `pgenrm report` as a user meets it. */
-#include "base/json.h"
-#include "run_program.h"
+#include "json_out.h"
 
 static void a_benchmark(void **state) {
     (void)state;
-    ran r = run_program("pgenrm bench --ind 0 -q --out \"$SCRATCH\"/run examples/choices.jsonl >/dev/null && "
-                        "pgenrm report \"$SCRATCH\"/run --out \"$SCRATCH\"/site --json");
-    assert_int_equal(r.status, 0);
-    json_t *v = NULL;
-    assert_int_equal(json_parse(r.out, strlen(r.out), "out", 1, &v, NULL), PGR_OK);
+    json_t *v =
+        json_from(run_well("pgenrm bench --ind 0 -q --out \"$SCRATCH\"/run examples/choices.jsonl >/dev/null && "
+                           "pgenrm report \"$SCRATCH\"/run --out \"$SCRATCH\"/site --json"));
     assert_int_equal(json_integer_value(json_object_get(v, "runs")), 1);
     assert_string_equal(json_string_value(json_object_get(v, "path")), path_of("site"));
     json_decref(v);
-    run_free(&r);
     char *page = slurp(path_of("site/index.html"));
     assert_non_null(strstr(page, "length-personal"));
     free(page);

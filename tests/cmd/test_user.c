@@ -3,10 +3,8 @@
 #include <signal.h>
 #include <stdbool.h>
 
-#include <jansson.h>
-
+#include "json_out.h"
 #include "pgenrm.h"
-#include "run_program.h"
 
 #include "../base/stores.h"
 
@@ -86,12 +84,10 @@ static void test_work(void **state) {
     assert_prints("pgenrm user list --json",
                   "{\"user_id\":\"chi\",\"pairs\":2,\"test_pairs\":0,\"criteria\":0,\"demographics\":true,");
     assert_prints("pgenrm user show ann", "\nCriteria\n  Short answers that I can act on.\n");
-    ran shown = run_to("pgenrm user show --json dee", 0, "");
-    json_t *user = json_loads(shown.out, 0, NULL);
+    json_t *user = json_from(run_to("pgenrm user show --json dee", 0, ""));
     assert_string_equal(json_string_value(json_object_get(user, "id")), "dee");
     assert_int_equal(json_array_size(json_object_get(user, "history")), 1);
     json_decref(user);
-    run_free(&shown);
     /* what is exported makes the same store again */
     assert_prints("pgenrm user export > $SCRATCH/a && pgenrm user import --store $OTHER $SCRATCH/a && "
                   "pgenrm user export --store $OTHER | cmp - $SCRATCH/a && echo same",

@@ -1,0 +1,91 @@
+/* test_usage.c - what the program refuses: wrong usage with 2, work that cannot be done with 1, one line each. */
+#include "run_program.h"
+
+static void test_wrong_usage(void **state) {
+    (void)state;
+    assert_refused("pgenrm scor", 2, "perhaps score");
+    assert_refused("pgenrm --verison", 2, "unknown option --verison");
+    assert_refused("pgenrm score", 2, "no request given");
+    assert_refused("pgenrm score --temprature 1 x", 2, "perhaps --temperature");
+    assert_refused("pgenrm serve --port 1", 2, "unknown option --port, perhaps --listen");
+    assert_refused("pgenrm score -m Org/Model-1B examples/request.json", 1, "no such model, neither as a path nor in");
+    assert_refused("pgenrm score -m Org/Model-1B examples/request.json", 1, "`pgenrm pull Org/Model-1B` fetches it");
+    assert_refused("pgenrm score --frame ful examples/request.json", 1, "; perhaps full");
+    assert_refused("pgenrm score -x y", 2, "unknown option -x");
+    assert_refused("pgenrm score --ind", 2, "--ind needs a value");
+    assert_refused("pgenrm score --quiet=yes x", 2, "--quiet takes no value");
+    assert_refused("pgenrm score --ind 8x x", 2, "found \"8x\", expected a whole number from 0 to 1024");
+    assert_refused("pgenrm score --ind ' 8' x", 2, "expected a whole number");
+    assert_refused("pgenrm score --ind 99999999999999999999 x", 2, "expected a whole number");
+    assert_refused("pgenrm score --temperature inf x", 2, "expected a number from 0 to 10");
+    assert_refused("pgenrm score --temperature 0x1 x", 2, "expected a number");
+    assert_refused("pgenrm score --score best x", 2, "expected auto, declared, recomputed or expected");
+    assert_refused("pgenrm score --pro -2 x", 2, "--pro");
+    assert_refused("pgenrm score --adaptive 0.3 x", 2, "--adaptive");
+    assert_refused("pgenrm score --history-by taste x", 2, "--history-by");
+    assert_refused("pgenrm score --w-pro -1 x", 2, "--w-pro");
+    assert_refused("pgenrm score --scalar :1 x", 2, "--scalar: found \":1\", expected MODEL[:WEIGHT]");
+    assert_refused("pgenrm score --scalar m:-1 x", 2, "found \"-1\", expected a number from 0 to 1e+06");
+    assert_refused("pgenrm score --seed -1 x", 2, "--seed");
+    assert_refused("pgenrm generate", 2, "PROMPT");
+    assert_refused("pgenrm generate a b", 2, "PROMPT");
+    assert_refused("pgenrm generate --grammar-from x y", 2, "--grammar");
+    assert_refused("pgenrm generate --stop '' y", 2, "--stop");
+    assert_refused("pgenrm generate --grammar LICENSE --grammar-from '' y", 2, "--grammar-from: found an empty text");
+    assert_refused("pgenrm generate --dtype f64 y", 2, "auto, exact, f32, bf16 or int8");
+    assert_refused("pgenrm generate --lora a:b y", 2, "--lora: found \"b\", expected a number");
+    assert_refused("pgenrm generate --lora a: y", 2, "--lora: found \"\", expected a number");
+    assert_refused("pgenrm generate --lora :2 y", 2, "--lora: found \":2\", expected PATH[:SCALE]");
+    assert_refused("pgenrm tokenize a b", 2, "TEXT");
+    assert_refused("pgenrm perplexity", 2, "FILE");
+    assert_refused("pgenrm inspect a b", 2, "MODEL");
+}
+
+static void test_work_that_cannot_be_done(void **state) {
+    (void)state;
+    const char *bad = write_text("bad.json", "{\"query\": \"q\",\n\"responses\": [\"a\"]}");
+    char command[400];
+    assert_refused("pgenrm score /nonexistent.json", 1, "/nonexistent.json");
+    snprintf(command, sizeof command, "pgenrm score %s", bad);
+    assert_refused(command, 1, "bad.json: responses: found 1, expected 2 to 26");
+    assert_refused("printf '{\"query\"' | pgenrm score -", 1, "standard input:1");
+    assert_refused("pgenrm score -m /nonexistent.gguf examples/request.json", 1, "/nonexistent.gguf");
+    assert_refused("pgenrm score -m examples/request.json examples/request.json", 1, "examples/request.json");
+    assert_refused("pgenrm score -m http://localhost:1/v1 examples/request.json", 1,
+                   "http://localhost:1/v1/models: Couldn't connect");
+    assert_refused("pgenrm score --lora /nonexistent:0.5 examples/request.json", 1, "/nonexistent: ");
+    assert_refused("pgenrm score --frame /nonexistent examples/request.json", 1, "/nonexistent");
+    assert_refused("pgenrm generate --prompt-file /nonexistent", 1, "/nonexistent");
+    assert_refused("pgenrm generate --grammar /nonexistent x", 1, "/nonexistent");
+    assert_refused("pgenrm generate --chat-template /nonexistent x", 1, "/nonexistent");
+    assert_refused("pgenrm generate --chat-template '{% include 1 %}' x", 1,
+                   "{% include %} (line 1), which is not supported");
+    assert_refused("pgenrm generate --grammar LICENSE x", 1, "LICENSE:");
+    assert_refused("pgenrm perplexity tests", 1, "tests: ");
+    assert_refused("pgenrm tokenize --decode 1 two", 1, "\"two\"");
+    assert_refused("pgenrm tokenize --decode 999999999", 1, "999999999");
+    assert_refused("pgenrm inspect examples/request.json", 1, "examples/request.json");
+    assert_refused("pgenrm tokenize hello > /dev/full", 1, "standard output");
+    assert_refused("pgenrm score -q --json --ind 1 examples/new_user.json > /dev/full", 1, "standard output");
+}
+
+/* A common option that would change nothing where one may expect it to is wrong usage. */
+static void test_refused_common(void **state) {
+    (void)state;
+    assert_refused("pgenrm inspect --lora x", 2, "--lora is not for inspect");
+    assert_refused("pgenrm tokenize --lora x y", 2, "--lora is not for tokenize");
+    assert_refused("pgenrm embed --chat-template chatml LICENSE", 2, "--chat-template is not for embed");
+    assert_refused("pgenrm convert --dtype bf16 --out x.gguf", 2, "--type is about what is written");
+    assert_refused("pgenrm convert --chat-template chatml --out x.gguf", 2, "--chat-template is not for convert");
+    assert_refused("pgenrm merge --dtype bf16 --lora x --out x.gguf", 2, "--dtype is not for merge");
+    assert_refused("pgenrm pull -m x A/B", 2, "--model is not for pull");
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_wrong_usage),
+        cmocka_unit_test(test_refused_common),
+        cmocka_unit_test(test_work_that_cannot_be_done),
+    };
+    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+}

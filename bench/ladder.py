@@ -53,7 +53,7 @@ def run_rung(args, seed, rung):
     init = ["--init", str(folder.parent / "psi" / "adapter")] if goes_on else []
     command = [args.pgenrm, "train", stage, f"taste={args.learn}", "--eval", f"taste={args.ask}", "--eval-every", "0",
                "--eval-limit", "190", "--eval-pairs", str(args.pairs), "--seed", str(seed), "-t", str(args.threads),
-               "--save-minutes", "2", "--resume", "--out", str(folder), *init, *options]
+               "--save-minutes", "2", "--no-fit", "--resume", "--out", str(folder), *init, *options]
     print(" ".join(command), file=sys.stderr, flush=True)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with open(folder.parent / f"{name}.log", "a") as log:

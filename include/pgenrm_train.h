@@ -256,6 +256,7 @@ typedef struct pgr_psi_options {
     size_t eval_every;    /* steps; 0: at the end only */
     size_t eval_limit;    /* users, or rows, of a kind */
     size_t eval_pairs;    /* shown of a user */
+    bool no_fit;          /* slots.json has the weights of train.init's, where it has one: none are fitted in the end */
     pgr_people *people;   /* who is similar: for views */
     pgr_grpo_options grpo;
     size_t similar;       /* people asked; 0: as the frame says */

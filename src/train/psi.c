@@ -36,6 +36,7 @@ const char *const TRAIN_SCHEDULES[] = {"constant", "linear", "cosine", NULL};
     NUMBER(SIZE, "eval-every", "N", eval_every, 100, 0, 1e9, "steps between evaluations; 0: at the end only", NULL),   \
     NUMBER(SIZE, "eval-limit", "N", eval_limit, 40, 1, 1e6, "users or rows of each kind that are evaluated on", NULL), \
     NUMBER(SIZE, "eval-pairs", "N", eval_pairs, 6, 1, 1000, "pairs shown of a user there", NULL),                      \
+    FLAG("no-fit", no_fit, 0, "slots.json keeps the weights of --init: none are fitted in the end"),                   \
     NUMBER(SIZE, "similar", "N", similar, 0, 0, 1024,                                                                  \
            "similar people who are asked (views); 0: as the frame says", NULL)
 

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/file.h"
 #include "base/mem.h"
 #include "train/fit.h"
 #include "train/loss.h"
@@ -51,8 +52,23 @@ static pgr_status gather_kind(psi *p, train_run *r, pgr_psi_kind kind, arena *a,
     return PGR_OK;
 }
 
+/* a, b and pairs of --init's file; as they are where it has none. */
+static pgr_status keep_weights(psi *p, pgr_error *err) {
+    char path[SAVED_PATH];
+    slots_weights w;
+    const char *init = p->o->train.init;
+    int n = snprintf(path, sizeof path, "%s/slots.json", init ? init : "");
+    if (!init || n < 0 || n >= (int)sizeof path || !file_exists(path)) return PGR_OK;
+    PGR_TRY(slots_weights_read(path, &w, err));
+    p->weights.a = w.a;
+    p->weights.b = w.b;
+    p->weights.pairs = w.pairs;
+    return PGR_OK;
+}
+
 pgr_status psi_conclude(void *ctx, train_run *r, pgr_error *err) {
     psi *p = ctx;
+    if (p->o->no_fit) return keep_weights(p, err);
     arena a = {0};
     gathered g = {arena_array(&a, PGR_PSI_KINDS * (p->o->eval_limit + 1), sizeof *g.rows), 0};
     pgr_status s = g.rows ? PGR_OK : fail_mem(err);

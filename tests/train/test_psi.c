@@ -118,6 +118,28 @@ static void test_taste(void **state) {
     assert_true(weights.trained && weights.a > 0);
 }
 
+/* What no run fits stays as it was: the adapter's that it began with, or what is alike where it began with none. */
+static void test_no_fit(void **state) {
+    (void)state;
+    pgr_train_report report;
+    pgr_psi_data data = {PGR_PSI_TASTE, write_tastes()};
+    pgr_psi_options o = options_for(path_of("kept"), &data, 1);
+    slots_weights of_init, kept, neutral = slots_weights_neutral();
+    o.train.steps = 1;
+    o.no_fit = true;
+    o.train.init = path_of("taste/adapter");
+    assert_int_equal(run(&o, &report), PGR_OK);
+    assert_int_equal(slots_weights_read(path_of("taste/adapter/slots.json"), &of_init, NULL), PGR_OK);
+    assert_int_equal(slots_weights_read(path_of("kept/adapter/slots.json"), &kept, NULL), PGR_OK);
+    assert_true(kept.a == of_init.a && kept.b == of_init.b && kept.pairs == of_init.pairs);
+    o.train.init = NULL;
+    o.train.out = path_of("begun");
+    assert_int_equal(run(&o, &report), PGR_OK);
+    assert_int_equal(slots_weights_read(path_of("begun/adapter/slots.json"), &kept, NULL), PGR_OK);
+    assert_true(kept.a == neutral.a && kept.b == neutral.b && kept.pairs == 0);
+    assert_true(of_init.a != kept.a);
+}
+
 /* Nobody is shown as he is: what is shown, taught and asked is turned together, or it would be learnt the wrong way
  * round. */
 static void test_turned(void **state) {
@@ -453,10 +475,10 @@ static void test_memory(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_taste),    cmocka_unit_test(test_turned),
-                                       cmocka_unit_test(test_quality),  cmocka_unit_test(test_views),
-                                       cmocka_unit_test(test_cre),      cmocka_unit_test(test_resumes),
-                                       cmocka_unit_test(test_lessons),  cmocka_unit_test(test_held_whatever_the_seed),
-                                       cmocka_unit_test(test_refusals), cmocka_unit_test(test_memory)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_taste),    cmocka_unit_test(test_no_fit),  cmocka_unit_test(test_turned),
+        cmocka_unit_test(test_quality),  cmocka_unit_test(test_views),   cmocka_unit_test(test_cre),
+        cmocka_unit_test(test_resumes),  cmocka_unit_test(test_lessons), cmocka_unit_test(test_held_whatever_the_seed),
+        cmocka_unit_test(test_refusals), cmocka_unit_test(test_memory)};
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

@@ -48,7 +48,7 @@ def read_metrics(folder):
 def run_rung(args, seed, rung):
     name, stage, goes_on, options, _ = rung
     folder = args.out / f"seed-{seed}" / name
-    if read_metrics(folder)[1]:
+    if read_metrics(folder)[1] and (folder / "adapter").exists():
         return
     init = ["--init", str(folder.parent / "psi" / "adapter")] if goes_on else []
     command = [args.pgenrm, "train", stage, f"taste={args.learn}", "--eval", f"taste={args.ask}", "--eval-every", "0",

@@ -156,6 +156,27 @@ static infer_request slot_request(const infer_slot *slots, size_t n) {
     return (infer_request){.messages = MESSAGES, .n_message = 2, .slots = slots, .n_slot = n};
 }
 
+/* A server, the engine that asks it, and a request of two slots. */
+typedef struct reader {
+    slot_server f; /* what it does otherwise is set before */
+    pgr_engine *e;
+    infer_slot slots[N_SLOT];
+    infer_request q;
+} reader;
+
+static void reader_begin(reader *r, const char *owner) {
+    make_slots(r->slots);
+    r->q = slot_request(r->slots, N_SLOT);
+    begin(&r->f, owner);
+    r->e = connect_with(r->f.chat.url, NULL);
+    if (engine_about(r->e)->no_slots) fail_msg("%s", engine_about(r->e)->no_slots);
+}
+
+static void reader_end(reader *r) {
+    pgr_engine_free(r->e);
+    server_stop(r->f.chat.s);
+}
+
 static infer_result *read_slots(pgr_engine *e, const infer_request *q) {
     infer_output out;
     pgr_error err = {0};
@@ -180,63 +201,52 @@ static void assert_same(const infer_result *a, const infer_result *b) {
 /* Messages and texts, choices of one token and of several, all in one request: this machine's readings to the bit. */
 static void reads_as_this_machine(void **state) {
     (void)state;
-    infer_slot slots[N_SLOT], in_text;
-    make_slots(slots);
-    in_text = (infer_slot){.at = 8, .choices = WORDS, .n_choice = 4};
-    infer_request q[] = {slot_request(slots, N_SLOT),
-                         slot_request(slots, 1),
+    infer_slot in_text = {.at = 8, .choices = WORDS, .n_choice = 4};
+    reader r = {.f.n_asked = 0};
+    reader_begin(&r, "vllm");
+    infer_request q[] = {r.q,
+                         slot_request(r.slots, 1),
                          {.text = TEXT,
                           .n_text = sizeof TEXT - 1,
                           .text_flags = PGR_TOKENS_BOS | PGR_TOKENS_SPECIAL,
                           .slots = &in_text,
                           .n_slot = 1}};
-    slot_server f = {0};
-    begin(&f, "vllm");
-    pgr_engine *e = connect_with(f.chat.url, NULL);
-    if (engine_about(e)->no_slots) fail_msg("%s", engine_about(e)->no_slots);
-    assert_true(engine_about(e)->can & ENGINE_SLOTS);
+    assert_true(engine_about(r.e)->can & ENGINE_SLOTS);
     for (size_t i = 0; i < sizeof q / sizeof *q; i++) {
         infer_result *here = read_slots(ENGINE, &q[i]);
-        int asked = f.n_asked;
-        infer_result *there = read_slots(e, &q[i]);
+        int asked = r.f.n_asked;
+        infer_result *there = read_slots(r.e, &q[i]);
         assert_same(here, there);
-        assert_int_equal(f.n_asked, asked + 1);
+        assert_int_equal(r.f.n_asked, asked + 1);
         assert_int_equal(there->usage.cached_tokens, here->prompt.n > 50 ? here->prompt.n - 50 : 0);
         infer_result_free(here);
         infer_result_free(there);
     }
     infer_slot_tokens own, its;
-    assert_int_equal(engine_slots_tokens(ENGINE, MESSAGES, 2, slots, N_SLOT, &own, NULL), PGR_OK);
-    assert_int_equal(engine_slots_tokens(e, MESSAGES, 2, slots, N_SLOT, &its, NULL), PGR_OK);
+    assert_int_equal(engine_slots_tokens(ENGINE, MESSAGES, 2, r.slots, N_SLOT, &own, NULL), PGR_OK);
+    assert_int_equal(engine_slots_tokens(r.e, MESSAGES, 2, r.slots, N_SLOT, &its, NULL), PGR_OK);
     assert_int_equal(own.tokens.n, its.tokens.n);
     assert_memory_equal(own.rows, its.rows, N_SLOT * sizeof *own.rows);
     infer_slot_tokens_free(&own);
     infer_slot_tokens_free(&its);
-    assert_int_equal(engine_state(e).n_running, 0);
-    assert_int_equal(engine_state(e).n_request, 0);
-    pgr_engine_free(e);
-    server_stop(f.chat.s);
+    assert_int_equal(engine_state(r.e).n_running, 0);
+    assert_int_equal(engine_state(r.e).n_request, 0);
+    reader_end(&r);
 }
 
-/* A server that lists 20 tokens of a model that prefers none: what the choices have is not known, and nobody guesses.
- */
+/* A server that lists 20 tokens of a model that prefers none: what the choices have is not known, and nobody
+ * guesses. */
 static void what_is_not_listed_is_not_read(void **state) {
     (void)state;
-    infer_slot slots[N_SLOT];
     infer_output out;
     pgr_error err = {0};
-    make_slots(slots);
-    infer_request q = slot_request(slots, N_SLOT);
-    slot_server f = {.lists = true};
-    begin(&f, "llamacpp");
-    pgr_engine *e = connect_with(f.chat.url, NULL);
-    if (engine_about(e)->no_slots) fail_msg("%s", engine_about(e)->no_slots);
-    assert_null(strstr(f.last, "logprob_token_ids"));
-    assert_int_equal(infer_run(e, &q, 1, NULL, &out, &err), PGR_E_REMOTE);
-    if (!strstr(err.message, f.chat.url) || !strstr(err.message, "are not among the likeliest ones"))
+    reader r = {.f.lists = true};
+    reader_begin(&r, "llamacpp");
+    assert_null(strstr(r.f.last, "logprob_token_ids"));
+    assert_int_equal(infer_run(r.e, &r.q, 1, NULL, &out, &err), PGR_E_REMOTE);
+    if (!strstr(err.message, r.f.chat.url) || !strstr(err.message, "are not among the likeliest ones"))
         fail_msg("%s", err.message);
-    pgr_engine_free(e);
-    server_stop(f.chat.s);
+    reader_end(&r);
 }
 
 /* ---- answers, by the letter ---- */
@@ -469,60 +479,51 @@ static void says_why_not(void **state) {
 
 static void fails_alone_and_comes_back(void **state) {
     (void)state;
-    infer_slot slots[N_SLOT];
     infer_output out;
     pgr_error err = {0};
-    make_slots(slots);
-    infer_request q = slot_request(slots, N_SLOT);
-    slot_server f = {0};
-    begin(&f, "vllm");
-    pgr_engine *e = connect_with(f.chat.url, NULL);
-    infer_result *here = read_slots(ENGINE, &q);
-    f.completions->faults = 1; /* cut, then asked again */
-    f.completions->cut = 5;
-    infer_result *there = read_slots(e, &q);
+    reader r = {.f.n_asked = 0};
+    reader_begin(&r, "vllm");
+    infer_result *here = read_slots(ENGINE, &r.q);
+    r.f.completions->faults = 1; /* cut, then asked again */
+    r.f.completions->cut = 5;
+    infer_result *there = read_slots(r.e, &r.q);
     assert_same(here, there);
     infer_result_free(there);
-    f.completions->faults = 1;
-    f.completions->fault_status = 401; /* which is not asked again */
-    assert_int_equal(infer_run(e, &q, 1, NULL, &out, &err), PGR_E_REMOTE);
+    r.f.completions->faults = 1;
+    r.f.completions->fault_status = 401; /* which is not asked again */
+    assert_int_equal(infer_run(r.e, &r.q, 1, NULL, &out, &err), PGR_E_REMOTE);
     assert_non_null(strstr(err.message, "/v1/completions: HTTP status 401: oops"));
     pgr_cancel cancel = 1;
-    q.cancel = &cancel;
-    assert_int_equal(infer_run(e, &q, 1, NULL, &out, &err), PGR_E_CANCELLED);
-    q.cancel = NULL;
-    there = read_slots(e, &q);
+    r.q.cancel = &cancel;
+    assert_int_equal(infer_run(r.e, &r.q, 1, NULL, &out, &err), PGR_E_CANCELLED);
+    r.q.cancel = NULL;
+    there = read_slots(r.e, &r.q);
     assert_same(here, there);
     infer_result_free(there);
     infer_result_free(here);
-    pgr_engine_free(e);
-    server_stop(f.chat.s);
+    reader_end(&r);
+}
+
+static void expect_no_reading(reader *r) {
+    infer_result *got = read_slots(r->e, &r->q);
+    assert_int_equal(got->n_reading, 0);
+    assert_int_equal(got->error.status, PGR_OK);
+    infer_result_free(got);
 }
 
 /* The deadline comes before the answer, or the server says that it came: no reading, and no error. */
 static void late_is_no_reading(void **state) {
     (void)state;
-    infer_slot slots[N_SLOT];
-    make_slots(slots);
-    infer_request q = slot_request(slots, N_SLOT);
-    slot_server f = {0};
-    begin(&f, "pgenrm");
-    pgr_engine *e = connect_with(f.chat.url, NULL);
-    f.late = true;
-    infer_result *r = read_slots(e, &q);
-    assert_int_equal(r->n_reading, 0);
-    assert_int_equal(r->error.status, PGR_OK);
-    assert_non_null(strstr(f.last, "\"deadline_s\":"));
-    infer_result_free(r);
-    f.late = false;
-    f.completions->delay_ms = 300;
-    q.deadline_s = 0.1;
-    r = read_slots(e, &q);
-    assert_int_equal(r->n_reading, 0);
-    assert_int_equal(r->error.status, PGR_OK);
-    infer_result_free(r);
-    pgr_engine_free(e);
-    server_stop(f.chat.s);
+    reader r = {.f.n_asked = 0};
+    reader_begin(&r, "pgenrm");
+    r.f.late = true;
+    expect_no_reading(&r);
+    assert_non_null(strstr(r.f.last, "\"deadline_s\":"));
+    r.f.late = false;
+    r.f.completions->delay_ms = 300;
+    r.q.deadline_s = 0.1;
+    expect_no_reading(&r);
+    reader_end(&r);
 }
 
 /* What would not fit, and a budget that is used up. */

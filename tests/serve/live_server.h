@@ -82,10 +82,13 @@ static inline void live_start(live *l) {
     while (atomic_load(&l->server->phase) == SERVER_LOADING) poll(NULL, 0, 1);
 }
 
+/* Nothing where it has been stopped. */
 static inline void live_stop(live *l) {
     __atomic_store_n(&l->stop, 1, __ATOMIC_RELAXED); /* as a signal handler would */
     if (l->runs) pthread_join(l->thread, NULL);
+    l->runs = false;
     pgr_server_close(l->server);
+    l->server = NULL;
 }
 
 /* ---- a client ---- */

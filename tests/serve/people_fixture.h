@@ -108,6 +108,30 @@ static inline int people_teardown(void **state) {
     return people_end(state);
 }
 
+/* What the library says of a request with this engine; json_decref. */
+static inline json_t *library_says(pgr_engine *e, const pgr_judge_options *how, const char *request) {
+    pgr_request *r = NULL;
+    pgr_result *got = NULL;
+    char *json = NULL;
+    pgr_error err = {0};
+    assert_int_equal(pgr_request_parse(request, strlen(request), "t", &r, NULL), PGR_OK);
+    if (pgr_judge(e, r, how, &got, &err) != PGR_OK) fail_msg("%s", err.message);
+    assert_int_equal(pgr_result_json(got, &json, NULL), PGR_OK);
+    json_t *v = json_loads(json, 0, NULL);
+    pgr_free(json);
+    pgr_result_free(got);
+    pgr_request_free(r);
+    return v;
+}
+
+/* Two verdicts have the same values of n keys, to the last digit. */
+static inline void assert_same_values(const json_t *a, const json_t *b, const char *const *keys, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        const json_t *x = json_object_get(a, keys[i]), *y = json_object_get(b, keys[i]);
+        if (!json_equal(x, y)) fail_msg("%s differs", keys[i]);
+    }
+}
+
 /* So many calls are open: those that were sent are there, in the order in which they were, or have gone. */
 static inline void until_open(size_t n) {
     while (worker_state(L.server->worker).n_open != n) poll(NULL, 0, 2);

@@ -12,6 +12,20 @@ static double score_of(const json_t *v, size_t i) {
     return json_number_value(json_object_get(json_array_get(json_object_get(v, "responses"), i), "score"));
 }
 
+/* The answer to a request of acme's; the verdict in it. */
+static reply ask_score(const char *body) {
+    return ask_with(&L, "POST", "/v1/personal/score", ACME, body);
+}
+
+static json_t *score(const char *body) {
+    return answer(ask_score(body), 200);
+}
+
+/* An error of the request. */
+static void expect_400(const char *token, const char *path, const char *body) {
+    expect_error(ask_with(&L, "POST", path, token, body), 400, NULL);
+}
+
 #define TEA_OR_COFFEE "\"query\": \"Occasion 9?\", \"responses\": [\"Tea at 9\", \"Coffee at 9\"]"
 
 static void as_the_library(void **state) {
@@ -19,31 +33,18 @@ static void as_the_library(void **state) {
     static const char request[] =
         "{\"id\": \"x\", \"user\": {\"id\": \"acme:inline\", \"history\": [{\"query\": \"q?\", "
         "\"chosen\": \"a\", \"rejected\": \"b\"}]}, " TEA_OR_COFFEE ", \"ind\": 5, \"seed\": 3}";
-    json_t *v = answer(ask_with(&L, "POST", "/v1/personal/score", ACME, request), 200);
-    pgr_model *m = MODEL;
+    json_t *v = score(request);
     pgr_engine *e = NULL;
-    pgr_request *r = NULL;
-    pgr_result *want = NULL;
-    char *json = NULL;
-    assert_int_equal(pgr_engine_create(m, NULL, &e, NULL), PGR_OK);
-    assert_int_equal(pgr_request_parse(request, strlen(request), "t", &r, NULL), PGR_OK);
-    assert_int_equal(pgr_judge(e, r, &JUDGE, &want, NULL), PGR_OK);
-    assert_int_equal(pgr_result_json(want, &json, NULL), PGR_OK);
-    json_t *own = json_loads(json, 0, NULL);
+    assert_int_equal(pgr_engine_create(MODEL, NULL, &e, NULL), PGR_OK);
+    json_t *own = library_says(e, &JUDGE, request);
     static const char *const same[] = {"id", "best", "responses", "chains", "persona", "criteria", "neighbours"};
-    for (size_t i = 0; i < sizeof same / sizeof *same; i++)
-        assert_true(json_equal(json_object_get(v, same[i]), json_object_get(own, same[i])));
+    assert_same_values(v, own, same, sizeof same / sizeof *same);
     assert_null(json_object_get(v, "samples"));
     json_decref(v);
     json_decref(own);
-    pgr_free(json);
-    pgr_result_free(want);
-    pgr_request_free(r);
     pgr_engine_free(e);
 
-    v = answer(ask_with(&L, "POST", "/v1/personal/score", ACME,
-                        "{\"user\": \"acme:u1\", " TEA_OR_COFFEE ", \"ind\": 2, \"chains\": true}"),
-               200);
+    v = score("{\"user\": \"acme:u1\", " TEA_OR_COFFEE ", \"ind\": 2, \"chains\": true}");
     assert_int_equal(json_array_size(json_object_get(v, "samples")), 2);
     json_decref(v);
 }
@@ -61,23 +62,29 @@ static void wrong_requests(void **state) {
         "{\"user\": 7, \"query\": \"q\", \"responses\": [\"a\", \"b\"]}",
         "{\"query\": \"q\", \"responses\": [\"a\", \"b\"], \"ind\": 100000}",
     };
-    for (size_t i = 0; i < sizeof bodies / sizeof *bodies; i++)
-        expect_error(ask_with(&L, "POST", "/v1/personal/score", ROOT, bodies[i]), 400, NULL);
+    for (size_t i = 0; i < sizeof bodies / sizeof *bodies; i++) expect_400(ROOT, "/v1/personal/score", bodies[i]);
 }
 
 /* No chain by the deadline: null with a reason, and no number. */
 static void a_deadline(void **state) {
     (void)state;
-    json_t *v = answer(ask_with(&L, "POST", "/v1/personal/score", ACME,
-                                "{\"user\": \"acme:u1\", " TEA_OR_COFFEE ", \"deadline_s\": 1e-5}"),
-                       200);
+    json_t *v = score("{\"user\": \"acme:u1\", " TEA_OR_COFFEE ", \"deadline_s\": 1e-5}");
     json_t *first = json_array_get(json_object_get(v, "responses"), 0);
     assert_true(json_is_null(json_object_get(first, "score")) && json_is_null(json_object_get(v, "best")));
     assert_non_null(strstr(json_string_value(json_object_get(first, "reason")), "deadline"));
     json_decref(v);
 }
 
-/* A client that goes takes its chains with it, waiting ones and running ones; the others do not notice. */
+/* Nothing is left of clients that have gone, and the others do not notice. */
+static void expect_nothing_left(void) {
+    until_open(0);
+    json_t *v = score("{\"user\": \"acme:u1\", " TEA_OR_COFFEE ", \"ind\": 1}");
+    json_decref(v);
+    until_open(0);
+    assert_int_equal(worker_state(L.server->worker).engine.n_request, 0);
+}
+
+/* A client that goes takes its chains with it, waiting ones and running ones. */
 static void gone_clients(void **state) {
     (void)state;
     int fd[6];
@@ -87,13 +94,7 @@ static void gone_clients(void **state) {
     }
     until_open(6);
     for (size_t i = 0; i < 6; i++) close(fd[i]);
-    until_open(0);
-    json_t *v = answer(
-        ask_with(&L, "POST", "/v1/personal/score", ACME, "{\"user\": \"acme:u1\", " TEA_OR_COFFEE ", \"ind\": 1}"),
-        200);
-    json_decref(v);
-    until_open(0);
-    assert_int_equal(worker_state(L.server->worker).engine.n_request, 0); /* nothing is left of them */
+    expect_nothing_left();
 }
 
 /* ---- streams ---- */
@@ -152,13 +153,12 @@ static told told_of(const reply *r) {
  * tenant's. */
 static void as_it_is_written(void **state) {
     (void)state;
-    reply r = ask_with(&L, "POST", "/v1/personal/score", ACME, STREAMED ", \"stream\": true}");
+    reply r = ask_score(STREAMED ", \"stream\": true}");
     assert_null(strstr(r.body.data, "bolt"));
     told t = told_of(&r);
-    json_t *plain = answer(ask_with(&L, "POST", "/v1/personal/score", ACME, STREAMED ", \"stream\": false}"), 200);
+    json_t *plain = score(STREAMED ", \"stream\": false}");
     static const char *const same[] = {"best", "responses", "chains", "persona", "criteria", "neighbours", "samples"};
-    for (size_t i = 0; i < sizeof same / sizeof *same; i++)
-        assert_true(json_equal(json_object_get(t.result, same[i]), json_object_get(plain, same[i])));
+    assert_same_values(t.result, plain, same, sizeof same / sizeof *same);
     const json_t *samples = json_object_get(plain, "samples");
     assert_int_equal(json_array_size(samples), 6);
     assert_int_equal(t.n_asked, 6);
@@ -179,17 +179,11 @@ static void as_it_is_written(void **state) {
 /* What is wrong is told with its status; a deadline that came first is a result. */
 static void streams_that_do_not_begin(void **state) {
     (void)state;
-    expect_error(ask_with(&L, "POST", "/v1/personal/score", ROOT,
-                          "{\"query\": \"q\", \"responses\": [\"a\", \"b\"], \"stream\": 1}"),
-                 400, NULL);
-    expect_error(ask_with(&L, "POST", "/v1/personal/score", ROOT,
-                          "{\"query\": \"q\", \"responses\": [\"a\", \"b\"], \"ind\": 100000, \"stream\": true}"),
-                 400, NULL);
-    expect_error(ask_with(&L, "POST", "/v1/personal/score", ACME,
-                          "{\"user\": \"bolt:u1\", " TEA_OR_COFFEE ", \"stream\": true}"),
-                 403, "user_not_allowed");
-    reply r = ask_with(&L, "POST", "/v1/personal/score", ACME,
-                       "{\"user\": \"acme:u1\", " TEA_OR_COFFEE ", \"stream\": true, \"deadline_s\": 1e-5}");
+    expect_400(ROOT, "/v1/personal/score", "{\"query\": \"q\", \"responses\": [\"a\", \"b\"], \"stream\": 1}");
+    expect_400(ROOT, "/v1/personal/score",
+               "{\"query\": \"q\", \"responses\": [\"a\", \"b\"], \"ind\": 100000, \"stream\": true}");
+    expect_error(ask_score("{\"user\": \"bolt:u1\", " TEA_OR_COFFEE ", \"stream\": true}"), 403, "user_not_allowed");
+    reply r = ask_score("{\"user\": \"acme:u1\", " TEA_OR_COFFEE ", \"stream\": true, \"deadline_s\": 1e-5}");
     told t = told_of(&r);
     assert_true(json_is_null(json_object_get(t.result, "best")));
     json_decref(t.result);
@@ -205,19 +199,13 @@ static void a_reader_who_goes(void **state) {
            "{\"user\": \"acme:u1\", " TEA_OR_COFFEE ", \"ind\": 1000, \"stream\": true}");
     assert_true(hear(fd, &some)); /* it has begun */
     close(fd);
-    until_open(0);
-    json_t *v = answer(
-        ask_with(&L, "POST", "/v1/personal/score", ACME, "{\"user\": \"acme:u1\", " TEA_OR_COFFEE ", \"ind\": 1}"),
-        200);
-    json_decref(v);
-    until_open(0);
-    assert_int_equal(worker_state(L.server->worker).engine.n_request, 0);
+    expect_nothing_left();
 }
 
 static void feedback_is_there_at_once(void **state) {
     (void)state;
     static const char *const asked = "{\"user\": \"acme:new\", " TEA_OR_COFFEE ", \"ind\": 2}";
-    json_t *before = answer(ask_with(&L, "POST", "/v1/personal/score", ACME, asked), 200);
+    json_t *before = score(asked);
     expect_error(ask_with(&L, "GET", "/v1/personal/users/acme:new", ACME, NULL), 404, "no_such_user");
     json_t *v = answer(ask_with(&L, "POST", "/v1/personal/feedback", ACME,
                                 "{\"user\": \"acme:new\", \"query\": \"Occasion 4?\", \"chosen\": \"Milk\", "
@@ -225,7 +213,7 @@ static void feedback_is_there_at_once(void **state) {
                        200);
     assert_int_equal(json_integer_value(json_object_get(v, "added")), 1);
     json_decref(v);
-    v = answer(ask_with(&L, "POST", "/v1/personal/score", ACME, asked), 200);
+    v = score(asked);
     assert_true(fabs(score_of(v, 0) - score_of(before, 0)) > 0); /* another prompt: another chain */
     json_decref(v);
     v = answer(ask_with(&L, "POST", "/v1/personal/feedback", ACME,
@@ -240,15 +228,11 @@ static void feedback_is_there_at_once(void **state) {
     json_decref(v);
     json_decref(before);
 
-    expect_error(ask_with(&L, "POST", "/v1/personal/feedback", ACME,
-                          "{\"user\": \"acme:new\", \"query\": \"q\", \"chosen\": \"same\", \"rejected\": \"same\"}"),
-                 400, NULL);
-    expect_error(ask_with(&L, "POST", "/v1/personal/feedback", ACME,
-                          "{\"query\": \"q\", \"chosen\": \"a\", \"rejected\": \"b\"}"),
-                 400, NULL);
-    expect_error(ask_with(&L, "POST", "/v1/personal/feedback", ACME,
-                          "{\"user\": \"acme:new\", \"query\": \"q\", \"chosn\": \"a\", \"rejected\": \"b\"}"),
-                 400, NULL);
+    expect_400(ACME, "/v1/personal/feedback",
+               "{\"user\": \"acme:new\", \"query\": \"q\", \"chosen\": \"same\", \"rejected\": \"same\"}");
+    expect_400(ACME, "/v1/personal/feedback", "{\"query\": \"q\", \"chosen\": \"a\", \"rejected\": \"b\"}");
+    expect_400(ACME, "/v1/personal/feedback",
+               "{\"user\": \"acme:new\", \"query\": \"q\", \"chosn\": \"a\", \"rejected\": \"b\"}");
 }
 
 static void users_come_and_go(void **state) {
@@ -314,8 +298,7 @@ static void who_is_marked(void **state) {
                  "user_not_allowed");
     static const char *const wrong[] = {"{\"prototype\": 2}",    "{\"prototype\": -1}", "{\"neighbours\": \"acme:u1\"}",
                                         "{\"neighbours\": [1]}", "{\"users\": []}",     "[]"};
-    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
-        expect_error(ask_with(&L, "POST", "/v1/personal/map", ACME, wrong[i]), 400, NULL);
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) expect_400(ACME, "/v1/personal/map", wrong[i]);
     expect_error(ask(&L, "POST", "/v1/personal/map", "{}"), 401, NULL);
 }
 

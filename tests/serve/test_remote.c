@@ -76,39 +76,7 @@ static json_int_t parsed_of(const json_t *v) {
 #define PROMPT "<|im_start|>user\\nQ<|im_end|>\\n<|im_start|>assistant\\n"
 #define OSLO   "\"query\": \"Where is Oslo?\", \"responses\": [\"In Norway.\", \"North\"]"
 
-/* What a library says that asks the inner server itself, to the last digit: the same seeds, the same chains. */
-static void judges_as_the_library(void **state) {
-    (void)state;
-    static const char request[] = "{\"id\": \"x\", \"user\": {\"id\": \"acme:u9\", \"history\": [{\"query\": \"q?\", "
-                                  "\"chosen\": \"a\", \"rejected\": \"b\"}]}, " OSLO ", \"ind\": 6, \"seed\": 3}";
-    json_t *v = post(&OUTER, "/v1/personal/score", request, 200);
-    pgr_remote_options how = pgr_remote_options_default();
-    pgr_engine *e = NULL;
-    pgr_request *r = NULL;
-    pgr_result *want = NULL;
-    char *json = NULL;
-    pgr_error err = {0};
-    how.urls = URL;
-    how.tokenizer = TINY;
-    if (pgr_engine_connect(&how, &e, &err) != PGR_OK) fail_msg("%s", err.message);
-    assert_int_equal(pgr_request_parse(request, strlen(request), "t", &r, NULL), PGR_OK);
-    if (pgr_judge(e, r, &JUDGE, &want, &err) != PGR_OK) fail_msg("%s", err.message);
-    assert_int_equal(pgr_result_json(want, &json, NULL), PGR_OK);
-    json_t *own = json_loads(json, 0, NULL);
-    static const char *const same[] = {"id", "best", "responses", "chains", "persona", "criteria"};
-    for (size_t i = 0; i < sizeof same / sizeof *same; i++)
-        if (!json_equal(json_object_get(v, same[i]), json_object_get(own, same[i]))) fail_msg("%s differs", same[i]);
-    assert_int_equal(want->parsed, 6); /* the inner one keeps to the grammar */
-    json_decref(v);
-    json_decref(own);
-    pgr_free(json);
-    pgr_result_free(want);
-    pgr_request_free(r);
-    pgr_engine_free(e);
-}
-
-/* ---- slots ---- */
-
+/* An engine as a library has one. */
 static pgr_engine *connect_to_inner(void) {
     pgr_remote_options how = pgr_remote_options_default();
     pgr_engine *e = NULL;
@@ -119,6 +87,24 @@ static pgr_engine *connect_to_inner(void) {
     if (engine_about(e)->no_slots) fail_msg("%s", engine_about(e)->no_slots);
     return e;
 }
+
+/* What a library says that asks the inner server itself, to the last digit: the same seeds, the same chains. */
+static void judges_as_the_library(void **state) {
+    (void)state;
+    static const char request[] = "{\"id\": \"x\", \"user\": {\"id\": \"acme:u9\", \"history\": [{\"query\": \"q?\", "
+                                  "\"chosen\": \"a\", \"rejected\": \"b\"}]}, " OSLO ", \"ind\": 6, \"seed\": 3}";
+    json_t *v = post(&OUTER, "/v1/personal/score", request, 200);
+    pgr_engine *e = connect_to_inner();
+    json_t *own = library_says(e, &JUDGE, request);
+    static const char *const same[] = {"id", "best", "responses", "chains", "persona", "criteria"};
+    assert_same_values(v, own, same, sizeof same / sizeof *same);
+    assert_int_equal(parsed_of(v), 6); /* the inner one keeps to the grammar */
+    json_decref(v);
+    json_decref(own);
+    pgr_engine_free(e);
+}
+
+/* ---- slots ---- */
 
 static pgr_engine *engine_here(void) {
     pgr_engine *e = NULL;
@@ -159,31 +145,17 @@ static void reads_slots_as_an_engine_here(void **state) {
     pgr_engine_free(there);
 }
 
-/* A request that is judged with the frame of slots, as JSON but for what tells where and how long. */
+/* A request that is judged with the frame of slots. */
 static json_t *judge_slots(pgr_engine *e, const char *request) {
     pgr_judge_options o = pgr_judge_options_default();
-    pgr_request *r = NULL;
-    pgr_result *got = NULL;
-    char *json = NULL;
-    pgr_error err = {0};
     o.frame = "compact";
-    assert_int_equal(pgr_request_parse(request, strlen(request), "t", &r, NULL), PGR_OK);
-    if (pgr_judge(e, r, &o, &got, &err) != PGR_OK) fail_msg("%s", err.message);
-    assert_int_equal(pgr_result_json(got, &json, NULL), PGR_OK);
-    json_t *v = json_loads(json, 0, NULL);
-    pgr_free(json);
-    pgr_result_free(got);
-    pgr_request_free(r);
-    return v;
+    return library_says(e, &o, request);
 }
 
 static void assert_same_verdict(const json_t *a, const json_t *b) {
     static const char *const same[] = {"id",       "frame",      "best", "responses", "chains", "persona",
                                        "criteria", "confidence", "lead", "lead_se",   "agree",  "history_shown"};
-    for (size_t i = 0; i < sizeof same / sizeof *same; i++)
-        if (!json_equal(json_object_get(a, same[i]), json_object_get(b, same[i]))
-            && json_object_get(a, same[i]) != json_object_get(b, same[i]))
-            fail_msg("%s differs", same[i]);
+    assert_same_values(a, b, same, sizeof same / sizeof *same);
 }
 
 /* Verdicts of the frame that reads slots: by an engine here, by one behind an address, and by a server in front of it

@@ -147,7 +147,10 @@ static const route ROUTES[] = {
     {"PUT", "/users/", say_user, .flags = 0},
 };
 
-static void open_live(live *l, const pgr_serve_options *o) {
+static live L; /* the server of the test that runs */
+
+/* Listens; live_start gives it the model. */
+static void listen_with(live *l, const pgr_serve_options *o) {
     atomic_store(&RELEASED, false);
     atomic_store(&N_CANCELLED, 0);
     atomic_store(&N_FREED, 0);
@@ -157,10 +160,22 @@ static void open_live(live *l, const pgr_serve_options *o) {
     worker_add_pump(l->server->worker, pump_stream, NULL);
 }
 
-static void start_live(live *l) {
+static void start_with(const pgr_serve_options *o) {
+    listen_with(&L, o);
+    live_start(&L);
+}
+
+static int serve(void **state) {
+    (void)state;
     pgr_serve_options o = live_options();
-    open_live(l, &o);
-    live_start(l);
+    start_with(&o);
+    return 0;
+}
+
+static int stop(void **state) {
+    (void)state;
+    live_stop(&L);
+    return 0;
 }
 
 static void until(atomic_int *count, int n) {
@@ -171,34 +186,31 @@ static void until(atomic_int *count, int n) {
 
 static void finds_routes(void **state) {
     (void)state;
-    live l;
-    start_live(&l);
-    expect(ask(&l, "GET", "/health", NULL), 200);
-    expect(ask(&l, "GET", "/health/", NULL), 200);
-    expect_error(ask(&l, "GET", "/healthy", NULL), 404, "not_found");
-    expect_error(ask(&l, "GET", "/users/", NULL), 404, "not_found");
-    expect_error(ask(&l, "POST", "/v1/models", "{}"), 405, "method_not_allowed");
+    expect(ask(&L, "GET", "/health", NULL), 200);
+    expect(ask(&L, "GET", "/health/", NULL), 200);
+    expect_error(ask(&L, "GET", "/healthy", NULL), 404, "not_found");
+    expect_error(ask(&L, "GET", "/users/", NULL), 404, "not_found");
+    expect_error(ask(&L, "POST", "/v1/models", "{}"), 405, "method_not_allowed");
 
-    reply r = ask(&l, "DELETE", "/users/a", NULL);
+    reply r = ask(&L, "DELETE", "/users/a", NULL);
     assert_int_equal(r.status, 405);
     assert_string_equal(header_of(&r, "Allow"), "GET, HEAD, PUT");
     reply_free(&r);
 
-    r = ask(&l, "HEAD", "/v1/models", NULL);
+    r = ask(&L, "HEAD", "/v1/models", NULL);
     assert_int_equal(r.status, 200);
     assert_int_equal(r.body.n, 0);
     assert_true(atol(header_of(&r, "Content-Length")) > 20);
     reply_free(&r);
 
-    r = ask(&l, "GET", "/users/a%20b%2Fc%C3%A9", NULL);
+    r = ask(&L, "GET", "/users/a%20b%2Fc%C3%A9", NULL);
     json_t *v = json_of(&r);
     assert_string_equal(json_string_value(json_object_get(v, "user")), "a b/c\xC3\xA9");
     json_decref(v);
     reply_free(&r);
-    expect_error(ask(&l, "GET", "/users/a%00b", NULL), 400, NULL);
-    expect_error(ask(&l, "GET", "/users/a%zz", NULL), 400, NULL);
-    expect_error(ask(&l, "GET", "/users/%ff", NULL), 400, NULL);
-    live_stop(&l);
+    expect_error(ask(&L, "GET", "/users/a%00b", NULL), 400, NULL);
+    expect_error(ask(&L, "GET", "/users/a%zz", NULL), 400, NULL);
+    expect_error(ask(&L, "GET", "/users/%ff", NULL), 400, NULL);
 }
 
 static void expect_form(const live *l, const char *body, const char *form) {
@@ -211,23 +223,18 @@ static void expect_form(const live *l, const char *body, const char *form) {
 
 static void tells_forms_by_their_keys(void **state) {
     (void)state;
-    live l;
-    start_live(&l);
-    expect_form(&l, "{\"beta\":1}", "b");
-    expect_form(&l, "{\"alpha\":1,\"beta\":1}", "a");
-    expect_form(&l, "{\"gamma\":1}", "plain");
-    expect_error(ask(&l, "POST", "/form", "{\"gamma\":"), 400, NULL);
-    expect_error(ask(&l, "POST", "/form", "[1]"), 400, NULL);
-    expect_error(ask(&l, "POST", "/keyed", "{\"beta\":1}"), 400, NULL);
-    expect_error(ask(&l, "POST", "/form", "{\"beta\":1,\"deadline_s\":0}"), 400, NULL);
-    live_stop(&l);
+    expect_form(&L, "{\"beta\":1}", "b");
+    expect_form(&L, "{\"alpha\":1,\"beta\":1}", "a");
+    expect_form(&L, "{\"gamma\":1}", "plain");
+    expect_error(ask(&L, "POST", "/form", "{\"gamma\":"), 400, NULL);
+    expect_error(ask(&L, "POST", "/form", "[1]"), 400, NULL);
+    expect_error(ask(&L, "POST", "/keyed", "{\"beta\":1}"), 400, NULL);
+    expect_error(ask(&L, "POST", "/form", "{\"beta\":1,\"deadline_s\":0}"), 400, NULL);
 }
 
 static void keeps_connections(void **state) {
     (void)state;
-    live l;
-    start_live(&l);
-    int fd = dial(&l);
+    int fd = dial(&L);
     static const struct {
         const char *method, *path, *body;
         int status;
@@ -245,18 +252,15 @@ static void keeps_connections(void **state) {
         reply_free(&r);
     }
     close(fd);
-    live_stop(&l);
 }
 
 /* Longer than a request may take to come; whoever comes with a request and leaves at once is seen, too. */
 static void keeps_who_is_there(void **state) {
     (void)state;
-    live l;
     pgr_serve_options o = live_options();
     o.read_s = 0.3;
-    open_live(&l, &o);
-    live_start(&l);
-    int fd = dial(&l);
+    start_with(&o);
+    int fd = dial(&L);
     ask_on(fd, "GET", "/health", NULL, NULL);
     expect(hear_reply(fd, false), 200);
     poll(NULL, 0, 1300);
@@ -266,7 +270,7 @@ static void keeps_who_is_there(void **state) {
     static const char ASK[] = "GET /health HTTP/1.1\r\nHost: t\r\n\r\n";
     int fds[20];
     for (size_t i = 0; i < 20; i++) {
-        fds[i] = dial(&l);
+        fds[i] = dial(&L);
         say(fds[i], ASK, sizeof ASK - 1);
         shutdown(fds[i], SHUT_WR);
     }
@@ -276,20 +280,17 @@ static void keeps_who_is_there(void **state) {
         assert_false(hear(fds[i], &c)); /* closed, within its minute */
         close(fds[i]);
     }
-    live_stop(&l);
 }
 
 static void says_that_it_is_loading(void **state) {
     (void)state;
-    live l;
     pgr_serve_options o = live_options();
-    open_live(&l, &o);
-    expect_error(ask(&l, "GET", "/health", NULL), 503, "loading");
-    expect_error(ask(&l, "POST", "/write", "{}"), 503, "loading");
-    expect(ask(&l, "GET", "/metrics", NULL), 200);
-    live_start(&l);
-    expect(ask(&l, "GET", "/health", NULL), 200);
-    live_stop(&l);
+    listen_with(&L, &o);
+    expect_error(ask(&L, "GET", "/health", NULL), 503, "loading");
+    expect_error(ask(&L, "POST", "/write", "{}"), 503, "loading");
+    expect(ask(&L, "GET", "/metrics", NULL), 200);
+    live_start(&L);
+    expect(ask(&L, "GET", "/health", NULL), 200);
 }
 
 /* ---- tokens ---- */
@@ -306,12 +307,10 @@ static char *token_file(const char *text) {
 
 static void asks_for_tokens(void **state) {
     (void)state;
-    live l;
     pgr_serve_options o = live_options();
     char *path = token_file("# tenants\nalpha-key a/\nbeta-key\tb/  \n\nroot *\nbare\n");
     o.token_file = path;
-    open_live(&l, &o);
-    live_start(&l);
+    start_with(&o);
     unlink(path);
     static const struct {
         const char *header, *user;
@@ -340,15 +339,14 @@ static void asks_for_tokens(void **state) {
     for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
         char where[40];
         snprintf(where, sizeof where, "/users/%s", table[i].user);
-        reply r = ask_with(&l, "GET", where, table[i].header, NULL);
+        reply r = ask_with(&L, "GET", where, table[i].header, NULL);
         if (r.status != table[i].status) fail_msg("row %zu: %d, expected %d", i, r.status, table[i].status);
         if (r.status == 401) assert_true(strncmp(header_of(&r, "WWW-Authenticate"), "Bearer", 6) == 0);
         reply_free(&r);
     }
-    expect(ask(&l, "GET", "/health", NULL), 200);
-    expect_error(ask(&l, "GET", "/metrics", NULL), 401, NULL);
-    expect_error(ask(&l, "GET", "/v1/models", NULL), 401, NULL);
-    live_stop(&l);
+    expect(ask(&L, "GET", "/health", NULL), 200);
+    expect_error(ask(&L, "GET", "/metrics", NULL), 401, NULL);
+    expect_error(ask(&L, "GET", "/v1/models", NULL), 401, NULL);
 }
 
 static int status_with(const live *l, const char *method, const char *path, const char *headers, const char *body) {
@@ -393,26 +391,24 @@ static void keeps_pages_of_others_out(void **state) {
         {"Host: 127.0.0.1:8300\r\nSec-Fetch-Site: same-site\r\n", 403, 200, 403},
         {"Host: 127.0.0.1:8300\r\nOrigin: http://127.0.0.1:8300\r\nSec-Fetch-Site: cross-site\r\n", 403, 200, 403},
     };
-    live open, closed;
+    live closed; /* to whom has no token; L is open */
     pgr_serve_options o = live_options();
     pgr_engine *own = NULL; /* both servers run at once, and an engine is one thread's */
     assert_int_equal(pgr_engine_create(MODEL, NULL, &own, NULL), PGR_OK);
-    start_live(&open);
     o.token_file = token_file("secret\n");
-    open_live(&closed, &o);
+    listen_with(&closed, &o);
     closed.what.engine = own;
     live_start(&closed);
     for (size_t i = 0; i < sizeof ROWS / sizeof *ROWS; i++) {
         char with[400];
         snprintf(with, sizeof with, "%sAuthorization: Bearer secret\r\n", ROWS[i].headers);
-        int post = status_with(&open, "POST", "/form", ROWS[i].headers, "{}");
-        int get = status_with(&open, "GET", "/users/u", ROWS[i].headers, NULL);
+        int post = status_with(&L, "POST", "/form", ROWS[i].headers, "{}");
+        int get = status_with(&L, "GET", "/users/u", ROWS[i].headers, NULL);
         int with_tokens = status_with(&closed, "POST", "/form", with, "{}");
         if (post != ROWS[i].post || get != ROWS[i].get || with_tokens != ROWS[i].with_tokens)
             fail_msg("%s: %d %d %d", ROWS[i].headers, post, get, with_tokens);
-        assert_int_equal(status_with(&open, "GET", "/health", ROWS[i].headers, NULL), 200);
+        assert_int_equal(status_with(&L, "GET", "/health", ROWS[i].headers, NULL), 200);
     }
-    live_stop(&open);
     live_stop(&closed);
     pgr_engine_free(own);
 }
@@ -445,10 +441,8 @@ static void refuses_files_of_tokens(void **state) {
 /* A second server on the port would be given every other request, with another store behind it. */
 static void a_port_is_one_servers(void **state) {
     (void)state;
-    live l;
-    start_live(&l);
     char listen[40];
-    snprintf(listen, sizeof listen, "127.0.0.1:%d", l.port);
+    snprintf(listen, sizeof listen, "127.0.0.1:%d", L.port);
     pgr_serve_options o = live_options();
     pgr_server *second = NULL;
     pgr_error err = {0};
@@ -456,8 +450,8 @@ static void a_port_is_one_servers(void **state) {
     assert_int_equal(pgr_server_open(&o, &second, &err), PGR_E_IO);
     assert_non_null(strstr(err.message, "Address already in use"));
     assert_non_null(strstr(err.message, "--listen"));
-    expect(ask(&l, "GET", "/health", NULL), 200); /* the connection that is then in TIME_WAIT */
-    live_stop(&l);
+    expect(ask(&L, "GET", "/health", NULL), 200); /* the connection that is then in TIME_WAIT */
+    live_stop(&L);
     if (pgr_server_open(&o, &second, &err) != PGR_OK) fail_msg("%s", err.message); /* a restart needs no waiting */
     pgr_server_close(second);
 }
@@ -466,20 +460,18 @@ static void a_port_is_one_servers(void **state) {
 
 static void limits_bodies_and_heads(void **state) {
     (void)state;
-    live l;
     pgr_serve_options o = live_options();
     o.max_body = 1000;
-    open_live(&l, &o);
-    live_start(&l);
+    start_with(&o);
     char *big = mem_zero(1, 200001);
     memset(big, ' ', 200000);
     memcpy(big, "{}", 2);
-    expect_error(ask(&l, "POST", "/form", big), 413, "body_too_large");
-    expect_error(ask_with(&l, "POST", "/form", "Expect: 100-continue\r\n", big), 413, NULL);
+    expect_error(ask(&L, "POST", "/form", big), 413, "body_too_large");
+    expect_error(ask_with(&L, "POST", "/form", "Expect: 100-continue\r\n", big), 413, NULL);
     big[1000] = '\0';
-    expect(ask(&l, "POST", "/form", big), 200);
+    expect(ask(&L, "POST", "/form", big), 200);
 
-    int fd = dial(&l); /* in chunks, without a length */
+    int fd = dial(&L); /* in chunks, without a length */
     static const char head[] = "POST /form HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n";
     say(fd, head, sizeof head - 1);
     for (int i = 0; i < 3; i++) {
@@ -497,30 +489,27 @@ static void limits_bodies_and_heads(void **state) {
     big[100000] = '\0';
     buf headers = {0};
     buf_printf(&headers, "X-Big: %s\r\n", big);
-    reply r = ask_with(&l, "GET", "/health", headers.data, NULL);
+    reply r = ask_with(&L, "GET", "/health", headers.data, NULL);
     assert_true(r.status == 431 || r.status == 0); /* refused, or cut off */
     reply_free(&r);
     buf_clear(&headers);
     big[3000] = '\0';
     buf_printf(&headers, "/%s", big);
-    expect_error(ask(&l, "GET", headers.data, NULL), 414, NULL);
+    expect_error(ask(&L, "GET", headers.data, NULL), 414, NULL);
     buf_free(&headers);
     mem_free(big);
-    expect(ask(&l, "GET", "/health", NULL), 200);
-    live_stop(&l);
+    expect(ask(&L, "GET", "/health", NULL), 200);
 }
 
 static void closes_slow_clients(void **state) {
     (void)state;
-    live l;
     pgr_serve_options o = live_options();
     o.read_s = 0.3;
-    open_live(&l, &o);
-    live_start(&l);
+    start_with(&o);
     static const char *const begun[] = {"", "GET /hea", "POST /form HTTP/1.1\r\nHost: t\r\nX-A:",
                                         "POST /form HTTP/1.1\r\nHost: t\r\nContent-Length: 100\r\n\r\n{"};
     for (size_t i = 0; i < sizeof begun / sizeof *begun; i++) {
-        int fd = dial(&l);
+        int fd = dial(&L);
         double start = clock_now();
         say(fd, begun[i], strlen(begun[i]));
         char c;
@@ -535,36 +524,32 @@ static void closes_slow_clients(void **state) {
         while (recv(fd, &c, 1, 0) > 0) continue;
         close(fd);
     }
-    expect(ask(&l, "GET", "/health", NULL), 200);
-    live_stop(&l);
+    expect(ask(&L, "GET", "/health", NULL), 200);
 }
 
 static void answers_429_when_full(void **state) {
     (void)state;
-    live l;
     pgr_serve_options o = live_options();
     o.max_queue = 3;
-    open_live(&l, &o);
-    live_start(&l);
+    start_with(&o);
     int fds[3];
     for (int i = 0; i < 3; i++) {
-        fds[i] = dial(&l);
+        fds[i] = dial(&L);
         ask_on(fds[i], "GET", "/wait", NULL, NULL);
     }
     until(&N_BEGUN, 3);
-    reply r = ask(&l, "POST", "/write", "{\"n\":1,\"tokens\":1}");
+    reply r = ask(&L, "POST", "/write", "{\"n\":1,\"tokens\":1}");
     assert_int_equal(r.status, 429);
     assert_true(atoi(header_of(&r, "Retry-After")) >= 1);
     reply_free(&r);
-    expect(ask(&l, "GET", "/health", NULL), 200); /* what needs no engine is answered */
+    expect(ask(&L, "GET", "/health", NULL), 200); /* what needs no engine is answered */
     atomic_store(&RELEASED, true);
     for (int i = 0; i < 3; i++) {
         expect(hear_reply(fds[i], false), 200);
         close(fds[i]);
     }
     until(&N_FREED, 4); /* the refused one, too */
-    expect(ask(&l, "POST", "/write", "{\"n\":1,\"tokens\":1}"), 200);
-    live_stop(&l);
+    expect(ask(&L, "POST", "/write", "{\"n\":1,\"tokens\":1}"), 200);
 }
 
 /* Retry-After: what half of the queue takes at the rate so far; never 0, never for ever. */
@@ -581,11 +566,8 @@ static void tells_when_to_come_again(void **state) {
                 {{.n_open = 3, .since_s = 7}, 7}};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
         assert_int_equal(worker_wait_s(&rows[i].load), rows[i].want);
-    live l;
-    start_live(&l);
-    for (int i = 0; i < 3; i++) expect(ask(&l, "POST", "/write", "{\"n\":1,\"tokens\":2}"), 200);
-    while (!(worker_state(l.server->worker).rate > 0)) poll(NULL, 0, 2); /* it is measured */
-    live_stop(&l);
+    for (int i = 0; i < 3; i++) expect(ask(&L, "POST", "/write", "{\"n\":1,\"tokens\":2}"), 200);
+    while (!(worker_state(L.server->worker).rate > 0)) poll(NULL, 0, 2); /* it is measured */
 }
 
 /* ---- tasks ---- */
@@ -606,39 +588,31 @@ static void *ask_often(void *ctx) {
 
 static void many_at_once(void **state) {
     (void)state;
-    live l;
-    start_live(&l);
     pthread_t threads[8];
-    for (int i = 0; i < 8; i++) assert_int_equal(pthread_create(&threads[i], NULL, ask_often, &l), 0);
+    for (int i = 0; i < 8; i++) assert_int_equal(pthread_create(&threads[i], NULL, ask_often, &L), 0);
     for (int i = 0; i < 8; i++) pthread_join(threads[i], NULL);
     static const char *const counts[] = {"pgenrm_requests_total{route=\"/write\",status=\"200\"} 80\n",
                                          "pgenrm_request_seconds_count{route=\"/write\"} 80\n",
                                          "pgenrm_queue_length 0\n"};
     for (size_t i = 0; i < 3;
          poll(NULL, 0, 2)) { /* a call is counted, and its task dropped, after its answer is sent */
-        reply r = ask(&l, "GET", "/metrics", NULL);
+        reply r = ask(&L, "GET", "/metrics", NULL);
         while (i < 3 && strstr(r.body.data, counts[i])) i++;
         reply_free(&r);
     }
-    live_stop(&l);
 }
 
 static void says_what_is_wrong(void **state) {
     (void)state;
-    live l;
-    start_live(&l);
-    expect_error(ask(&l, "POST", "/write", "{\"n\":1,\"tokens\":100000}"), 400, NULL); /* begin fails */
-    expect_error(ask(&l, "POST", "/write", "{\"n\":0,\"tokens\":1}"), 400, NULL);
-    expect_error(ask_with(&l, "GET", "/wait", "X-Deadline-S: 0.05\r\n", NULL), 504, "deadline");
-    expect_error(ask_with(&l, "GET", "/wait", "X-Deadline-S: soon\r\n", NULL), 400, NULL);
-    live_stop(&l);
+    expect_error(ask(&L, "POST", "/write", "{\"n\":1,\"tokens\":100000}"), 400, NULL); /* begin fails */
+    expect_error(ask(&L, "POST", "/write", "{\"n\":0,\"tokens\":1}"), 400, NULL);
+    expect_error(ask_with(&L, "GET", "/wait", "X-Deadline-S: 0.05\r\n", NULL), 504, "deadline");
+    expect_error(ask_with(&L, "GET", "/wait", "X-Deadline-S: soon\r\n", NULL), 400, NULL);
 }
 
 static void clients_that_vanish_stop_their_chains(void **state) {
     (void)state;
-    live l;
-    start_live(&l);
-    int fds[2] = {dial(&l), dial(&l)};
+    int fds[2] = {dial(&L), dial(&L)};
     ask_on(fds[0], "GET", "/wait", NULL, NULL);
     ask_on(fds[1], "POST", "/write", NULL, "{\"n\":64,\"tokens\":200}");
     until(&N_BEGUN, 2);
@@ -648,89 +622,78 @@ static void clients_that_vanish_stop_their_chains(void **state) {
     if (atomic_load(&N_CANCELLED) == 0) fail_msg("nothing was cancelled");
     reply r;
     do { /* nothing is left in the engine */
-        r = ask(&l, "GET", "/metrics", NULL);
+        r = ask(&L, "GET", "/metrics", NULL);
         bool done = strstr(r.body.data, "pgenrm_chains_running 0\n") && strstr(r.body.data, "pgenrm_queue_length 0\n");
         reply_free(&r);
         if (done) break;
         poll(NULL, 0, 5);
     } while (true);
-    expect(ask(&l, "POST", "/write", "{\"n\":1,\"tokens\":2}"), 200);
-    live_stop(&l);
+    expect(ask(&L, "POST", "/write", "{\"n\":1,\"tokens\":2}"), 200);
 }
 
 static void streams(void **state) {
     (void)state;
-    live l;
-    start_live(&l);
-    reply r = ask(&l, "GET", "/stream", NULL);
+    reply r = ask(&L, "GET", "/stream", NULL);
     assert_int_equal(r.status, 200);
     assert_string_equal(header_of(&r, "Content-Type"), "text/event-stream");
     assert_string_equal(r.body.data, "data: 3\n\ndata: 2\n\ndata: 1\n\n");
     reply_free(&r);
     atomic_store(&RELEASED, true);
     until(&N_FREED, 1);
-    live_stop(&l);
 }
 
 /* A stream that has been written to its end is an answer like others: who does not read it in time is cut off. */
 static void cuts_off_who_does_not_read_a_stream(void **state) {
     (void)state;
-    live l;
     pgr_serve_options o = live_options();
     o.read_s = 0.2;
-    open_live(&l, &o);
-    live_start(&l);
-    int fd = dial(&l);
+    start_with(&o);
+    int fd = dial(&L);
     assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &(int){4096}, sizeof(int)), 0);
     ask_on(fd, "GET", "/flood", NULL, NULL);
     double until_s = clock_now() + 30;
     for (bool gone = false; !gone;) {
         poll(NULL, 0, 5);
         if (clock_now() > until_s) fail_msg("the connection is still there");
-        reply r = ask(&l, "GET", "/metrics", NULL);
+        reply r = ask(&L, "GET", "/metrics", NULL);
         /* no body: on a busy machine this call, too, was cut off after those 0.2 s */
         gone = r.body.data && strstr(r.body.data, "pgenrm_clients_gone_total 1\n") != NULL;
         reply_free(&r);
     }
     close(fd);
-    live_stop(&l);
 }
 
 /* ---- the end ---- */
 
 static void drains(void **state) {
     (void)state;
-    live l;
-    start_live(&l);
-    int runs = dial(&l), kept = dial(&l);
+    int runs = dial(&L), kept = dial(&L);
     ask_on(kept, "GET", "/health", NULL, NULL);
     expect(hear_reply(kept, false), 200);
     ask_on(runs, "GET", "/wait", NULL, NULL);
     until(&N_BEGUN, 1);
-    __atomic_store_n(&l.stop, 1, __ATOMIC_RELAXED);
-    while (atomic_load(&l.server->phase) != SERVER_STOPPING) poll(NULL, 0, 1);
+    __atomic_store_n(&L.stop, 1, __ATOMIC_RELAXED);
+    while (atomic_load(&L.server->phase) != SERVER_STOPPING) poll(NULL, 0, 1);
     ask_on(kept, "POST", "/write", NULL, "{\"n\":1,\"tokens\":1}");
     expect_error(hear_reply(kept, false), 503, "stopping");
     atomic_store(&RELEASED, true);
     expect(hear_reply(runs, false), 200); /* what ran is answered */
-    live_stop(&l);
+    live_stop(&L);
     close(runs);
     close(kept);
 }
 
 static void ends_what_does_not_end(void **state) {
     (void)state;
-    live l;
     pgr_serve_options o = live_options();
     o.drain_s = 0.1;
-    open_live(&l, &o);
-    live_start(&l);
-    int fd = dial(&l);
+    start_with(&o);
+    int fd = dial(&L);
     ask_on(fd, "GET", "/wait", NULL, NULL);
     until(&N_BEGUN, 1);
-    __atomic_store_n(&l.stop, 1, __ATOMIC_RELAXED);
+    __atomic_store_n(&L.stop, 1, __ATOMIC_RELAXED);
     expect_error(hear_reply(fd, false), 503, "stopping");
-    live_stop(&l);
+    live_stop(&L);
     assert_int_equal(atomic_load(&N_CANCELLED), 1);
     assert_int_equal(atomic_load(&N_FREED), 1);
     close(fd);
@@ -741,32 +704,28 @@ static void refuses_bodies_that_come_too_late(void **state) {
     (void)state;
     static const char head[] = "POST /tokenize HTTP/1.1\r\nHost: test\r\nContent-Length: 14\r\n"
                                "Expect: 100-continue\r\n\r\n";
-    live l;
-    start_live(&l);
-    int fd = dial(&l);
+    int fd = dial(&L);
     say(fd, head, sizeof head - 1);
     expect(hear_reply(fd, true), 100); /* its head has been looked at */
-    __atomic_store_n(&l.stop, 1, __ATOMIC_RELAXED);
-    pthread_join(l.thread, NULL);
-    l.runs = false;
+    __atomic_store_n(&L.stop, 1, __ATOMIC_RELAXED);
+    pthread_join(L.thread, NULL);
+    L.runs = false;
     say(fd, "{\"prompt\":\"a\"}", 14);
     expect_error(hear_reply(fd, false), 503, "stopping");
-    live_stop(&l);
+    live_stop(&L);
     close(fd);
 }
 
 static void logs_without_texts(void **state) {
     (void)state;
-    live l;
     pgr_serve_options o = live_options();
     char *path = token_file("");
     o.audit_file = path;
-    open_live(&l, &o);
-    live_start(&l);
-    expect(ask(&l, "GET", "/users/u%221", NULL), 200);
-    expect(ask(&l, "POST", "/write", "{\"n\":2,\"tokens\":3,\"secret\":\"hush\"}"), 200);
-    expect(ask(&l, "GET", "/no/such/hush", NULL), 404);
-    live_stop(&l);
+    start_with(&o);
+    expect(ask(&L, "GET", "/users/u%221", NULL), 200);
+    expect(ask(&L, "POST", "/write", "{\"n\":2,\"tokens\":3,\"secret\":\"hush\"}"), 200);
+    expect(ask(&L, "GET", "/no/such/hush", NULL), 404);
+    live_stop(&L);
     char text[4000] = "";
     FILE *f = fopen(path, "r");
     size_t n = fread(text, 1, sizeof text - 1, f);
@@ -781,40 +740,42 @@ static void logs_without_texts(void **state) {
 }
 
 static void nothing_is_left(void **state) {
-    (void)state;
     long live_before = mem_live();
-    live l;
-    start_live(&l);
-    expect(ask(&l, "POST", "/form", "{\"beta\":1}"), 200);
-    live_stop(&l);
+    serve(state);
+    expect(ask(&L, "POST", "/form", "{\"beta\":1}"), 200);
+    live_stop(&L);
     assert_int_equal(mem_live(), live_before);
 }
 
+/* Served by default options, or by what the test asks for; stopped when it has ended, however it did. */
+#define SERVED(test)  cmocka_unit_test_setup_teardown(test, serve, stop)
+#define STOPPED(test) cmocka_unit_test_teardown(test, stop)
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(finds_routes),
-        cmocka_unit_test(tells_forms_by_their_keys),
-        cmocka_unit_test(keeps_connections),
-        cmocka_unit_test(keeps_who_is_there),
-        cmocka_unit_test(says_that_it_is_loading),
-        cmocka_unit_test(asks_for_tokens),
-        cmocka_unit_test(keeps_pages_of_others_out),
+        SERVED(finds_routes),
+        SERVED(tells_forms_by_their_keys),
+        SERVED(keeps_connections),
+        STOPPED(keeps_who_is_there),
+        STOPPED(says_that_it_is_loading),
+        STOPPED(asks_for_tokens),
+        SERVED(keeps_pages_of_others_out),
         cmocka_unit_test(refuses_files_of_tokens),
-        cmocka_unit_test(a_port_is_one_servers),
-        cmocka_unit_test(limits_bodies_and_heads),
-        cmocka_unit_test(closes_slow_clients),
-        cmocka_unit_test(answers_429_when_full),
-        cmocka_unit_test(tells_when_to_come_again),
-        cmocka_unit_test(many_at_once),
-        cmocka_unit_test(says_what_is_wrong),
-        cmocka_unit_test(clients_that_vanish_stop_their_chains),
-        cmocka_unit_test(streams),
-        cmocka_unit_test(cuts_off_who_does_not_read_a_stream),
-        cmocka_unit_test(drains),
-        cmocka_unit_test(ends_what_does_not_end),
-        cmocka_unit_test(refuses_bodies_that_come_too_late),
-        cmocka_unit_test(logs_without_texts),
-        cmocka_unit_test(nothing_is_left),
+        SERVED(a_port_is_one_servers),
+        STOPPED(limits_bodies_and_heads),
+        STOPPED(closes_slow_clients),
+        STOPPED(answers_429_when_full),
+        SERVED(tells_when_to_come_again),
+        SERVED(many_at_once),
+        SERVED(says_what_is_wrong),
+        SERVED(clients_that_vanish_stop_their_chains),
+        SERVED(streams),
+        STOPPED(cuts_off_who_does_not_read_a_stream),
+        SERVED(drains),
+        STOPPED(ends_what_does_not_end),
+        SERVED(refuses_bodies_that_come_too_late),
+        STOPPED(logs_without_texts),
+        STOPPED(nothing_is_left),
     };
     return cmocka_run_group_tests(tests, live_begin, live_end);
 }

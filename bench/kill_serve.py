@@ -16,11 +16,12 @@ import random
 import signal
 import socket
 import sqlite3
-import subprocess
 import sys
 import tempfile
 import threading
 import time
+
+from serving import answering
 
 
 def free_port():
@@ -33,18 +34,7 @@ def start(command, store):
     """The server's process and its port, once it is ready."""
     port = free_port()
     words = [w.replace("STORE", store).replace("PORT", str(port)) for w in command]
-    server = subprocess.Popen(words, stderr=subprocess.DEVNULL, start_new_session=True)
-    for _ in range(1200):
-        try:
-            status, _ = ask(port, "GET", "/health")
-            if status == 200:
-                return server, port
-        except OSError:
-            pass
-        if server.poll() is not None:
-            sys.exit(f"kill_serve.py: the server ended with status {server.returncode}: {' '.join(words)}")
-        time.sleep(0.05)
-    sys.exit("kill_serve.py: the server is not ready after a minute")
+    return answering(words, f"http://127.0.0.1:{port}/health", start_new_session=True), port
 
 
 def ask(port, method, path, body=None, connection=None):

@@ -12,12 +12,10 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
-import urllib.request
+
+from serving import answering
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-
-
 ADAPTER = ROOT / "models/SmolLM2-135M-Instruct"
 CHAINS = ["--frame", "compact-lines", "--score", "recomputed"]
 SLOTS = ["--frame", "compact", "--slots", str(ADAPTER / "slots.json")]
@@ -25,15 +23,8 @@ SLOTS = ["--frame", "compact", "--slots", str(ADAPTER / "slots.json")]
 
 def start(args, port):
     lora = str(ADAPTER) if args.slots else "none"
-    server = subprocess.Popen([args.pgenrm, "serve", "--listen", f"127.0.0.1:{port}", "-t", "1", "--lora", lora,
-                               "--deadline", "900", "--read-timeout", "900", "-q"], stderr=subprocess.DEVNULL)
-    for _ in range(240):
-        try:
-            urllib.request.urlopen(f"http://127.0.0.1:{port}/v1/models", timeout=2).read()
-            return server
-        except (OSError, urllib.error.HTTPError):
-            time.sleep(0.25)
-    sys.exit(f"the server at port {port} does not start")
+    return answering([args.pgenrm, "serve", "--listen", f"127.0.0.1:{port}", "-t", "1", "--lora", lora, "--deadline",
+                      "900", "--read-timeout", "900", "-q"], f"http://127.0.0.1:{port}/health")
 
 
 def client(args, ports, path):

@@ -16,28 +16,16 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
+
+from serving import llama_cpp
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 MODEL = pathlib.Path.home() / ".cache/pgenrm/SmolLM2-135M-Instruct.Q4_1.gguf"
 
 
 def start_server(args):
-    command = [args.python, "-m", "llama_cpp.server", "--model", str(args.model), "--port", str(args.port), "--n_ctx",
-               "2048", "--n_threads", str(args.threads), "--n_threads_batch", str(args.threads)]
-    if args.places:
-        command += ["--logits_all", "true"]
-    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    for _ in range(120):
-        try:
-            urllib.request.urlopen(f"http://127.0.0.1:{args.port}/v1/models", timeout=2).read()
-            return server
-        except OSError:
-            if server.poll() is not None:
-                break
-            time.sleep(0.5)
-    server.kill()
-    sys.exit("the server does not start: are fastapi, uvicorn, sse-starlette and the others there?")
+    return llama_cpp(args.python, args.model, args.port, args.threads,
+                     *(["--logits_all", "true"] if args.places else []))[0]
 
 
 def judge(args, model, extra, path):

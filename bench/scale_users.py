@@ -18,6 +18,8 @@ import sys
 import tempfile
 import time
 
+from serving import started
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 TINY = ["-m", str(ROOT / "tests/golden/tiny-llama.gguf"), "--frame", str(ROOT / "tests/golden/mini.frame"), "--lora",
         "none"]
@@ -30,17 +32,11 @@ def healthy(port):
 
 
 def start(pgenrm, store):
-    server = subprocess.Popen([pgenrm, "serve", "--listen", "127.0.0.1:0", "--store", store, "--deadline", "600",
-                               *TINY], stderr=subprocess.PIPE, text=True)
-    port = None
-    for line in server.stderr:
-        found = re.search(r"listening on http://127.0.0.1:(\d+)", line)
-        port = int(found.group(1)) if found else port
-        if "ready" in line:
-            while not healthy(port):
-                time.sleep(0.05)
-            return server, port
-    sys.exit(f"scale_users.py: the server ended with status {server.wait()}")
+    server, url = started([pgenrm, "serve", "--listen", "127.0.0.1:0", "--store", store, "--deadline", "600", *TINY])
+    port = int(url.rpartition(":")[2])
+    while not healthy(port):
+        time.sleep(0.05)
+    return server, port
 
 
 def timed(connection, method, path, body=None):

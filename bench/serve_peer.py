@@ -15,12 +15,10 @@ import json
 import os
 import pathlib
 import statistics
-import subprocess
-import sys
 import time
 import urllib.request
 
-from serving import started
+from serving import llama_cpp, started
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 MODEL = pathlib.Path.home() / ".cache/pgenrm/SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -35,18 +33,7 @@ def ours(args):
 
 
 def peer(args):
-    server = subprocess.Popen([args.python, "-m", "llama_cpp.server", "--model", str(args.model), "--port",
-                               str(args.port), "--n_ctx", "2048", "--n_threads", str(args.threads),
-                               "--n_threads_batch", str(args.threads)],
-                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    url = f"http://127.0.0.1:{args.port}"
-    for _ in range(120):
-        try:
-            urllib.request.urlopen(url + "/v1/models", timeout=2).read()
-            return server, url
-        except OSError:
-            time.sleep(0.5)
-    sys.exit("llama_cpp.server does not start")
+    return llama_cpp(args.python, args.model, args.port, args.threads)
 
 
 def ask(url, i, args):

@@ -254,7 +254,7 @@ static int complete_requests(score_run *r) {
         n_strange += !known;
     }
     if (n_strange && !r->common.quiet)
-        complain("%zu of %zu requests name no user whom the store knows", n_strange, r->n_request);
+        complain("%zu of %zu requests bring no history and name no user whom the store knows", n_strange, r->n_request);
     return EXIT_DONE;
 }
 

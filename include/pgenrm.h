@@ -243,7 +243,7 @@ pgr_status pgr_store_rewrite(pgr_store *store, pgr_error *err);
 
 /* A request that names its user and brings no history gets the history that the store has of him, and criteria and
  * demographics where it brings none. Left out: pairs of the splits "test" and "val", and the pair that is asked about.
- * *known: the store has this user (else the request stays as it is). */
+ * *known: the store has this user, or the request brings a history of its own; else it stays as it is. */
 pgr_status pgr_request_complete(pgr_request *request, pgr_store *store, bool *known, pgr_error *err);
 
 /* ---- prototypes and people ------------------------------------------------------------------------------------- */

@@ -211,6 +211,6 @@ pgr_status pgr_request_complete(pgr_request *request, pgr_store *store, bool *kn
     bool there = false;
     if (request->user_id[0]) PGR_TRY(store_has_user(store, request->user_id, &there, err));
     if (there && request->n_history == 0) PGR_TRY(complete(request, store, err));
-    *known = there;
+    *known = there || request->n_history > 0;
     return PGR_OK;
 }

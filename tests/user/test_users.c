@@ -181,6 +181,11 @@ static void test_complete(void **state) {
     assert_int_equal(pgr_request_complete(r, s, &known, NULL), PGR_OK);
     assert_int_equal(r->n_history, 1); /* it brought its own */
     pgr_request_free(r);
+    r = parse("{\"user\":{\"id\":\"eve\",\"history\":[{\"query\":\"q\",\"chosen\":\"1\",\"rejected\":\"2\"}]},"
+              "\"query\":\"q\",\"responses\":[\"a\",\"b\"]}");
+    assert_int_equal(pgr_request_complete(r, s, &known, NULL), PGR_OK);
+    assert_true(known); /* not in the store, and his choices are known nevertheless: nothing to warn of */
+    pgr_request_free(r);
     r = parse("{\"user\":{\"id\":\"eve\"},\"query\":\"q\",\"responses\":[\"a\",\"b\"]}");
     assert_int_equal(pgr_request_complete(r, s, &known, NULL), PGR_OK);
     assert_false(known);

@@ -5,9 +5,10 @@ there in minutes. How long it takes to load one of them:
 
     seq 0 999999 | shuf -n 1000 | sed s/^/user/ | build/bench_store STORE
 
-The tables are made by `pgenrm user add`. Texts are 100 to 400 bytes; what they say does not matter here, so that
-the hash of a pair is a made one, too: such a store is for measuring, not for imports. A file is written past what
-keeps pgenrm's own files clean of deleted bytes (docs/users.md), and without a log: after a kill it is to be deleted."""
+The tables are made by `pgenrm user add`. Texts are 100 to 400 bytes, phrases drawn by the numbers of user and pair, so
+that users differ in what is measured of texts (src/facts/facts.h) as others do. A pair's hash is a made one: such a
+store is for measuring, not for imports. A file is written past what keeps pgenrm's own files clean of deleted bytes
+(docs/users.md), and without a log: after a kill it is to be deleted."""
 import argparse
 import pathlib
 import sqlite3
@@ -17,7 +18,19 @@ import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 
-# numbers(i) and text(i, length) are written by each database in its own way.
+# A text is ten of these, each in WIDE bytes, cut off at its length.
+WIDE = 40
+PHRASES = ["Take the old road over the river bridge", "I think my own way of it was the best",
+           "Perhaps it might be risky, be careful", "Great question, you will love this!",
+           "For example, such as in a small garden", "It costs 12 of 40, or 7 in 1998.",
+           "Do you want to know more about that?", "\n- one thing first\n- another one then", "\n## What to do next\n",
+           "\n1. wash it\n2. dry it\n", "Notwithstanding considerable complexity",
+           "It's fine, don't worry, we'll see.", "\n```\nx = f(y)\n```\n", "Go on. Stop. Eat. Sleep well. Get up.",
+           "The garden, the tools and the weather", "However, it could fail in some cases"]
+ASKED = ["How do I plan a garden with tools", "What is the weather like by the river", "Tell me of the old bridge",
+         "Which road is best"]
+
+# numbers(i) is written by each database in its own way.
 USERS = """INSERT INTO users(id, demographics, criteria)
     SELECT 'user' || i, 'age: ' || (20 + i % 60), '["short answers"]' FROM {numbers}"""
 PAIRS = """INSERT INTO pairs("user", hash, conversation, context, chosen, rejected, split, subsets, type, attributes)
@@ -25,18 +38,26 @@ PAIRS = """INSERT INTO pairs("user", hash, conversation, context, chosen, reject
     {rejected}, 'train', '[]', '', '' FROM users u, {numbers} WHERE u.id <> 'first'"""
 
 
+def text_of(postgres, phrases, seed, n):
+    """SQL of a text of 100 + n % 300 bytes; the number of phrases is a power of 2. SQLite goes to a place in bytes
+    faster than in a text."""
+    bank = "".join(p.ljust(WIDE) for p in phrases)
+    bank = "'" + bank.replace("'", "''") + "'" if postgres else f"x'{bank.encode().hex()}'"
+    bits = len(phrases).bit_length() - 1
+    drawn = [f"substr({bank}, CAST(1 + {WIDE} * ({seed} >> {8 + bits * k} & {len(phrases) - 1}) AS int), {WIDE})"
+             for k in range(10)]
+    return f"substr({' || '.join(drawn)}, 1, CAST(100 + ({n}) % 300 AS int))"
+
+
 def statements(postgres, users, pairs):
     if postgres:
-        def text(seed, n):
-            return f"left(repeat(md5(({seed})::text) || ' ', 13), CAST(100 + ({n}) % 300 AS int))"
         numbers, key = "generate_series(0, {n} - 1) i", "decode(md5(u.key || '-' || i), 'hex')"
     else:
-        def text(seed, n):
-            return f"substr(replace(hex(zeroblob(6)), '00', printf('%032x ', {seed})), 1, 100 + ({n}) % 300)"
         numbers = "(WITH RECURSIVE t(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM t WHERE i + 1 < {n}) SELECT i FROM t)"
         key = "CAST(printf('%08d%08d', u.key, i) AS BLOB)"
-    texts = {name: text(f"u.key * 7919 + i * 104729 + {k}", f"u.key * {31 + k} + i * 17")
-             for k, name in enumerate(("question", "chosen", "rejected"))}
+    texts = {name: text_of(postgres, bank, f"((u.key * 7919 + i * 104729 + {k}) * 7368787 % 999999937 * 403949921)",
+                           f"u.key * {31 + k} + i * 17")
+             for k, (name, bank) in enumerate((("question", ASKED), ("chosen", PHRASES), ("rejected", PHRASES)))}
     return [USERS.format(numbers=numbers.format(n=users)),
             PAIRS.format(numbers=numbers.format(n=pairs), hash=key, **texts)]
 

@@ -57,6 +57,8 @@ static uint32_t lower_of(uint32_t c) {
 /* The character at s and its length; a byte that is no UTF-8 is U+FFFD, which is no letter. */
 static uint32_t char_at(const char *s, const char *end, size_t *len) {
     uint32_t code = 0xFFFD;
+    *len = 1;
+    if ((unsigned char)*s < 0x80) return (unsigned char)*s;
     *len = utf8_next(s, (size_t)(end - s), &code);
     if (*len == 0) *len = 1;
     return code == 0xFFFD ? 0x2000 : code;
@@ -71,8 +73,8 @@ static bool joins(uint32_t c, const word *w, const char *after, const char *end)
 }
 
 static void word_push(word *w, uint32_t c) {
-    char bytes[4];
-    size_t n = utf8_put(bytes, c);
+    char bytes[4] = {(char)c};
+    size_t n = c < 0x80 ? 1 : utf8_put(bytes, c);
     if (w->n + n < WORD_BYTES) {
         memcpy(w->lower + w->n, bytes, n);
         w->n += n;
@@ -188,6 +190,7 @@ static void count_lexicon(counts *c, const word *w, const char *end, size_t skip
 static bool is_contraction(const word *w) {
     static const char *const ENDS[] = {"n't", "'re", "'ve", "'ll", "'m", "'d"};
     static const char *const WHOLE[] = {"it's", "that's", "there's", "here's", "what's", "let's", "he's", "she's"};
+    if (!memchr(w->lower, '\'', w->n)) return false;
     for (size_t i = 0; i < sizeof ENDS / sizeof *ENDS; i++) {
         size_t n = strlen(ENDS[i]);
         if (w->n > n && memcmp(w->lower + w->n - n, ENDS[i], n) == 0) return true;

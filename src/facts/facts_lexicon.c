@@ -62,9 +62,9 @@ static const char *const STOP_WORDS[] = {
 
 /* Orders a word against the first word of a phrase. */
 static int compare_first(const char *word, const char *phrase) {
-    size_t n = strcspn(phrase, " ");
-    int c = strncmp(word, phrase, n);
-    return c ? c : (unsigned char)word[n];
+    while (*word && *word == *phrase) word++, phrase++;
+    int end = *phrase == ' ' ? 0 : (unsigned char)*phrase;
+    return (unsigned char)*word - end;
 }
 
 const lexicon_entry *lexicon_find(const char *word, size_t *n) {

@@ -67,7 +67,8 @@ static pgr_status prepare(build *b, store *s, const pgr_proto_options *o, pgr_er
                         .analyst = o->analyst,
                         .analyse = o->analyse,
                         .analyse_ctx = o->analyse_ctx,
-                        .watch = o->watch};
+                        .watch = o->watch,
+                        .threads = b->threads};
     return PGR_OK;
 }
 
@@ -382,9 +383,7 @@ static pgr_status write_built(build *b, const char *path, pgr_error *err) {
 }
 
 static pgr_status build_all(build *b, const char *path, pgr_error *err) {
-    PGR_TRY(collect_users(&b->c, err));
-    PGR_TRY(collect_vectors(&b->c, err));
-    PGR_TRY(collect_rows(&b->c, err));
+    PGR_TRY(collect(&b->c, err));
     PGR_TRY(cluster(b, err));
     PGR_TRY(refine_all(b, err));
     PGR_TRY(find_words(b, err));
@@ -530,9 +529,7 @@ static pgr_status add_all(build *b, const artefact *old, pgr_proto_added *out, p
     b->k = a.k;
     b->c.skip = is_known;
     b->c.skip_ctx = &a;
-    PGR_TRY(collect_users(&b->c, err));
-    PGR_TRY(collect_vectors(&b->c, err));
-    PGR_TRY(collect_rows(&b->c, err));
+    PGR_TRY(collect(&b->c, err));
     b->assign = mem_array(b->c.n_row + 1, sizeof *b->assign);
     if (!b->assign) return fail_mem(err);
     PGR_TRY(assign_new(b, &a, err));

@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "base/rng.h"
 #include "base/watch.h"
+#include "prototype/collect_parts.h"
 #include "user/rules.h"
 
 enum { BATCH = 256 };         /* texts that are embedded, and kept in one transaction, at a time */
@@ -28,8 +29,7 @@ static bool is_lesson(const collection *c, const pair_record *p) {
     return strcmp(c->split, "history") != 0 || !rules_is_history(p->split) || rules_is_lesson(p);
 }
 
-static pgr_status note_user(void *ctx, const stored_user *u, pgr_error *err) {
-    collection *c = ctx;
+size_t collect_counts(const collection *c, const stored_user *u) {
     size_t n = 0;
     bool lesson = false;
     for (size_t i = 0; i < u->n_pair; i++) {
@@ -37,7 +37,13 @@ static pgr_status note_user(void *ctx, const stored_user *u, pgr_error *err) {
         n++;
         lesson = lesson || is_lesson(c, &u->pairs[i]);
     }
-    if (!lesson || (c->skip && c->skip(c->skip_ctx, u->user.id))) return PGR_OK;
+    return !lesson || (c->skip && c->skip(c->skip_ctx, u->user.id)) ? 0 : n;
+}
+
+static pgr_status note_user(void *ctx, const stored_user *u, pgr_error *err) {
+    collection *c = ctx;
+    size_t n = collect_counts(c, u);
+    if (n == 0) return PGR_OK;
     if (c->n_user == c->cap) {
         size_t cap = c->cap ? 2 * c->cap : 256;
         char **ids = mem_resize(c->ids, cap * sizeof *ids);
@@ -56,7 +62,7 @@ static int compare_ids(const void *a, const void *b) {
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-pgr_status collect_users(collection *c, pgr_error *err) {
+static pgr_status collect_users(collection *c, pgr_error *err) {
     PGR_TRY(store_each_user(c->store, NULL, note_user, c, err));
     if (c->n_user > 0) qsort(c->ids, c->n_user, sizeof *c->ids, compare_ids);
     return PGR_OK;
@@ -268,8 +274,7 @@ static pgr_status analyse_all(collection *c, pgr_error *err) {
     return s;
 }
 
-pgr_status collect_vectors(collection *c, pgr_error *err) {
-    if (!*textvec_name(c->vec)) return PGR_OK;
+static pgr_status collect_vectors(collection *c, pgr_error *err) {
     if (c->by == PGR_PROTO_ANALYSIS) PGR_TRY(analyse_all(c, err));
     return embed_all(c, err);
 }
@@ -322,17 +327,6 @@ static pgr_status room_for_row(const collection *c, pgr_error *err) {
     return c->n_row < c->cap_row ? PGR_OK : fail_changed(c, err);
 }
 
-/* Pairs of the row that is being added. */
-static pgr_status keep_form(collection *c, size_t n, const float *vectors, pgr_error *err) {
-    size_t d = textvec_dims(c->vec), at = c->form_first[c->n_row];
-    if (n > c->cap_form - at) return fail_changed(c, err);
-    for (size_t i = 0; i < n; i++)
-        for (size_t j = 0; j < d; j++)
-            c->form[(at + i) * d + j] = (double)vectors[2 * i * d + j] - (double)vectors[(2 * i + 1) * d + j];
-    c->form_first[c->n_row + 1] = at + n;
-    return PGR_OK;
-}
-
 /* The user's rows at the end of c->rows. */
 static pgr_status add_rows(collection *c, size_t user, const person *p, float *scratch, bool *found, double *sum,
                            pgr_error *err) {
@@ -341,7 +335,6 @@ static pgr_status add_rows(collection *c, size_t user, const person *p, float *s
         PGR_TRY(collect_pair_vectors(c, p, scratch, err));
         PGR_TRY(room_for_row(c, err));
         if (!uservec_sum(c->by, scratch, p->n, d, sum, c->rows + c->n_row * d)) return PGR_OK;
-        if (c->form) PGR_TRY(keep_form(c, p->n, scratch, err));
         c->row_pair[c->n_row] = 0;
         c->row_user[c->n_row++] = (uint32_t)user;
         return PGR_OK;
@@ -374,14 +367,7 @@ static pgr_status rows_of(collection *c, size_t from, size_t user, double *sum, 
     return s;
 }
 
-static pgr_status room_for_form(collection *c, pgr_error *err) {
-    c->form = mem_array(c->n_pair * textvec_dims(c->vec) + 1, sizeof *c->form);
-    c->form_first = mem_zero(c->n_user + 2, sizeof *c->form_first);
-    c->cap_form = c->n_pair;
-    return c->form && c->form_first ? PGR_OK : fail_mem(err);
-}
-
-pgr_status collect_rows(collection *c, pgr_error *err) {
+static pgr_status collect_rows(collection *c, pgr_error *err) {
     size_t d = textvec_dims(c->vec), most = c->by == PGR_PROTO_ANALYSIS ? c->n_pair : c->n_user, n = 0;
     c->rows = mem_array(most * d + 1, sizeof *c->rows);
     c->row_user = mem_array(most + 1, sizeof *c->row_user);
@@ -389,7 +375,6 @@ pgr_status collect_rows(collection *c, pgr_error *err) {
     double *sum = mem_array(d, sizeof *sum);
     c->cap_row = most;
     pgr_status s = c->rows && c->row_user && c->row_pair && sum ? PGR_OK : fail_mem(err);
-    if (s == PGR_OK && c->by == PGR_PROTO_FACTS) s = room_for_form(c, err);
     for (size_t u = 0; u < c->n_user && s == PGR_OK; u++) {
         bool kept;
         s = rows_of(c, u, n, sum, &kept, err);
@@ -405,4 +390,11 @@ pgr_status collect_rows(collection *c, pgr_error *err) {
     for (size_t u = n; u < c->n_user; u++) mem_free(c->ids[u]);
     c->n_user = n;
     return PGR_OK;
+}
+
+pgr_status collect(collection *c, pgr_error *err) {
+    if (!*textvec_name(c->vec)) return collect_in_one_pass(c, err);
+    PGR_TRY(collect_users(c, err));
+    PGR_TRY(collect_vectors(c, err));
+    return collect_rows(c, err);
 }

@@ -51,7 +51,8 @@ static pgr_status sample_take(const collection *c, size_t stride, size_t part, b
         if (!takes(i, part, others)) continue;
         size_t n = c->form_first[r + 1] - c->form_first[r];
         memcpy(s->rows + at * dims, c->rows + r * dims, dims * sizeof *s->rows);
-        memcpy(s->x + s->first[at] * dims, c->form + c->form_first[r] * dims, n * dims * sizeof *s->x);
+        const float *from = c->form + c->form_first[r] * dims;
+        for (size_t j = 0; j < n * dims; j++) s->x[s->first[at] * dims + j] = (double)from[j];
         s->first[at + 1] = s->first[at] + n;
         at++;
     }
@@ -182,16 +183,14 @@ typedef struct assigning {
     uint32_t *assign;
 } assigning;
 
-/* The class under which share times likelihood of the row's pairs is largest: one class after another, as mixtures of
- * one. */
+/* The class under which share times likelihood of the row's pairs is largest. */
 static void assign_row(void *ctx, size_t r, size_t worker) {
     const assigning *a = ctx;
     (void)worker;
     size_t d = a->m->dims, first = a->c->form_first[r], n = a->c->form_first[r + 1] - first;
     double best = -INFINITY;
     for (size_t c = 0; c < a->m->k; c++) {
-        const mixture one = {.k = 1, .dims = d, .weights = a->m->weights + c * d, .log_share = a->m->log_share + c};
-        double v = mixture_likelihood(&one, a->c->form + first * d, n, NULL);
+        double v = mixture_class_likelihood(a->m, c, a->c->form + first * d, n);
         if (v > best) best = v, a->assign[r] = (uint32_t)c;
     }
 }

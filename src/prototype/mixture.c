@@ -75,6 +75,17 @@ double mixture_likelihood(const mixture *m, const double *x, size_t n, double *s
     return most + log(sum);
 }
 
+double mixture_class_likelihood(const mixture *m, size_t c, const float *x, size_t n) {
+    const double *w = m->weights + c * m->dims;
+    double sum = m->log_share[c];
+    for (size_t i = 0; i < n; i++, x += m->dims) {
+        double along = 0;
+        for (size_t j = 0; j < m->dims; j++) along += w[j] * (double)x[j];
+        sum += log_logistic(along);
+    }
+    return sum;
+}
+
 /* ---- fit -------------------------------------------------------------------------------------------------------- */
 
 typedef struct fit {

@@ -46,6 +46,8 @@ void mixture_free(mixture *m); /* all zero is fine */
 /* log P(n pairs of one user), and how likely he is of each class.                share: (k), may be NULL; x: (n,
  * dims) */
 double mixture_likelihood(const mixture *m, const double *x, size_t n, double *share);
+/* log P(he is of class c, and the n pairs).                                                        x: (n, dims) */
+double mixture_class_likelihood(const mixture *m, size_t c, const float *x, size_t n);
 
 /* The expected weights of a newcomer of whom n pairs are known (0: the classes' mean, as far as he is of any), and the
  * probability that he is of a class at all.                                                           taste: (dims) */

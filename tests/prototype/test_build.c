@@ -145,6 +145,65 @@ static void test_facts(void **state) {
     remove_store(db);
 }
 
+static buf read_protos(void) {
+    buf b = {0};
+    assert_int_equal(file_read(protos, &b, NULL), PGR_OK);
+    return b;
+}
+
+static void assert_same(const buf *a, const buf *b) {
+    assert_int_equal(a->n, b->n);
+    assert_memory_equal(a->data, b->data, a->n);
+}
+
+/* More users than are measured at once, who came in another order than that of their names, some without a row (nothing
+ * to tell their choices by), one with more pairs than are measured at once: the file does not know in which order users
+ * came, how many threads there were or who has no row. */
+static void test_order(void **state) {
+    (void)state;
+    enum { USERS = 1300, PAIRS = 4200 };
+    buf first = {0};
+    const turn ask = {"user", "Which?"};
+    for (int way = 0; way < 3; way++) {
+        pgr_store *s = make_store(db, 0, 0, 0);
+        assert_int_equal(store_begin(s, NULL), PGR_OK);
+        for (size_t i = 0; i < USERS; i++) {
+            size_t u = way == 0 ? i : (i * 7 + 3) % USERS;
+            for (size_t k = 0, n = u == 77 ? PAIRS : 1 + u % 3; k < n; k++) {
+                char id[16], conversation[32], chosen[200];
+                bool added;
+                snprintf(id, sizeof id, "u%zu", u);
+                snprintf(conversation, sizeof conversation, "%zu-%zu", u, k);
+                snprintf(chosen, sizeof chosen, "%.*s", (int)(20 + (u * 13 + k * 29) % 150),
+                         FORM_TEXTS[1][(u + k) % 3]);
+                pair_record p = pair_record_none();
+                p.user_id = id, p.conversation_id = conversation, p.split = "train";
+                p.pair = (preference_pair){&ask, 1, u % 10 ? chosen : FORM_TEXTS[0][0], FORM_TEXTS[0][0]};
+                assert_int_equal(store_put_pair(s, &p, &added, NULL), PGR_OK);
+            }
+        }
+        assert_int_equal(store_commit(s, NULL), PGR_OK);
+        pgr_proto_options o = options(PGR_PROTO_FACTS);
+        o.embedder = NULL;
+        o.n_thread = way == 2 ? 3 : 1;
+        build(s, &o);
+        buf now = read_protos();
+        if (way == 0) {
+            artefact a = open_protos();
+            assert_true(a.n_user == USERS - USERS / 10 && a.n_row == a.n_user);
+            assert_true(artefact_find(&a, "u77") < a.n_user && artefact_find(&a, "u70") == a.n_user);
+            artefact_close(&a);
+            first = now;
+        } else {
+            assert_same(&first, &now);
+            buf_free(&now);
+        }
+        pgr_store_close(s);
+        remove_store(db);
+    }
+    buf_free(&first);
+}
+
 /* Pairs of the subset "history" are shown and never learnt from: a user who has no others is no member. */
 static void test_held_out_users(void **state) {
     (void)state;
@@ -205,17 +264,6 @@ static void test_errors(void **state) {
     assert_false(file_exists(protos));
     pgr_store_close(s);
     remove_store(db);
-}
-
-static buf read_protos(void) {
-    buf b = {0};
-    assert_int_equal(file_read(protos, &b, NULL), PGR_OK);
-    return b;
-}
-
-static void assert_same(const buf *a, const buf *b) {
-    assert_int_equal(a->n, b->n);
-    assert_memory_equal(a->data, b->data, a->n);
 }
 
 static void test_refined(void **state) {
@@ -445,20 +493,29 @@ static bool build_and_draw(void) {
     return true;
 }
 
+static bool build_by_facts(void) {
+    pgr_proto_options o = options(PGR_PROTO_FACTS);
+    o.embedder = NULL;
+    o.restarts = 1;
+    return pgr_proto_build(shared, protos, &o, NULL) == PGR_OK;
+}
+
 static void test_memory(void **state) {
     (void)state;
     shared = make_store(db, 0, 4, 2);
     assert_true(build_and_draw()); /* the store keeps what it prepares */
     assert_true(fail_allocations(build_and_draw, 7) > 50);
+    assert_true(build_by_facts());
+    assert_true(fail_allocations(build_by_facts, 7) > 30);
     pgr_store_close(shared);
     remove_store(db);
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_votes),          cmocka_unit_test(test_facts),
-                                       cmocka_unit_test(test_held_out_users), cmocka_unit_test(test_errors),
-                                       cmocka_unit_test(test_refined),        cmocka_unit_test(test_choices_cut_off),
-                                       cmocka_unit_test(test_analysis),       cmocka_unit_test(test_add),
-                                       cmocka_unit_test(test_show_and_map),   cmocka_unit_test(test_memory)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_votes),           cmocka_unit_test(test_facts),    cmocka_unit_test(test_order),
+        cmocka_unit_test(test_held_out_users),  cmocka_unit_test(test_errors),   cmocka_unit_test(test_refined),
+        cmocka_unit_test(test_choices_cut_off), cmocka_unit_test(test_analysis), cmocka_unit_test(test_add),
+        cmocka_unit_test(test_show_and_map),    cmocka_unit_test(test_memory)};
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -45,8 +45,7 @@ static void test_left_out(void **state) {
     textvec *vec;
     assert_int_equal(textvec_create(NULL, D, &vec, NULL), PGR_OK);
     collection c = {.store = s, .vec = vec, .by = PGR_PROTO_VOTES, .split = "history"};
-    assert_int_equal(collect_users(&c, NULL), PGR_OK);
-    assert_int_equal(collect_rows(&c, NULL), PGR_OK);
+    assert_int_equal(collect(&c, NULL), PGR_OK);
     assert_true(c.n_user == 3 && c.n_row == 3);
     float centres[2 * D]; /* the sums of all texts of a kind, less those of the other */
     preference_pair all[6];

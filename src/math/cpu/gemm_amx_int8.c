@@ -69,31 +69,23 @@ static void pack_column(void *panel, size_t column, const float *w, size_t K) {
 
 /* ---- products ---- */
 
+/* The sums of block i of a strip, whose rows begin at x, in tile i; rows, columns: the tiles to load them into. A macro,
+ * for the numbers of tiles stand in the instructions. */
+#define SUM_BLOCK(i, x, rows, columns)                                                                                 \
+    do {                                                                                                               \
+        _tile_zero(i);                                                                                                 \
+        _tile_loadd(rows, x, ldx);                                                                                     \
+        _tile_loadd(columns, w + i * INT8_PANEL_BLOCK, INT8_PANEL * 4);                                                \
+        _tile_dpbssd(i, rows, columns);                                                                                \
+    } while (0)
+
 /* The sums of up to STRIP blocks, each in a tile of its own, so that they are made side by side. */
 INLINE void sum_strip(int32_t made[STRIP][TILE_ROWS * HALF], size_t n, const char *x, size_t ldx, const char *w) {
     const char *x1 = x + INT8_BLOCK, *x2 = x + 2 * INT8_BLOCK, *x3 = x + 3 * INT8_BLOCK;
-    _tile_zero(0);
-    _tile_loadd(4, x, ldx);
-    _tile_loadd(6, w, INT8_PANEL * 4);
-    _tile_dpbssd(0, 4, 6);
-    if (n > 1) {
-        _tile_zero(1);
-        _tile_loadd(5, x1, ldx);
-        _tile_loadd(7, w + INT8_PANEL_BLOCK, INT8_PANEL * 4);
-        _tile_dpbssd(1, 5, 7);
-    }
-    if (n > 2) {
-        _tile_zero(2);
-        _tile_loadd(4, x2, ldx);
-        _tile_loadd(6, w + 2 * INT8_PANEL_BLOCK, INT8_PANEL * 4);
-        _tile_dpbssd(2, 4, 6);
-    }
-    if (n > 3) {
-        _tile_zero(3);
-        _tile_loadd(5, x3, ldx);
-        _tile_loadd(7, w + 3 * INT8_PANEL_BLOCK, INT8_PANEL * 4);
-        _tile_dpbssd(3, 5, 7);
-    }
+    SUM_BLOCK(0, x, 4, 6);
+    if (n > 1) SUM_BLOCK(1, x1, 5, 7);
+    if (n > 2) SUM_BLOCK(2, x2, 4, 6);
+    if (n > 3) SUM_BLOCK(3, x3, 5, 7);
     _tile_stored(0, made[0], LINE);
     if (n > 1) _tile_stored(1, made[1], LINE);
     if (n > 2) _tile_stored(2, made[2], LINE);

@@ -6,6 +6,9 @@
 DATA: PersonalRewardBench records. A call's user has a history of his own (up to 6 pairs of train rows, and a pair that
 names the call, so that no two prompts are the same); its response is a row's chosen text, its anchor the rejected one.
 
+--like openrlhf: called as by OpenRLHF's client: at most 5 tries of 180 s each, whatever was wrong with the last one, a
+second between them, Retry-After not looked at. A call that has no answer then stays without one; how many did is said.
+
 Says how many were answered, the latencies, the throughput, and what `pgenrm score` takes for the same in one offline
 batch (--offline). --check: so many calls are asked again, alone: the same reward to the last digit, or it was another
 one's. --over K: K times as many calls as the server's queue holds: those that are refused say 429 and come again;
@@ -65,6 +68,28 @@ async def post(where, body, deadline):
     return int(head.split(b" ", 2)[1]), rest
 
 
+TRIES, TRY_S, PAUSE_S = 5, 180, 1  # OpenRLHF's
+
+
+async def ask_like_openrlhf(where, body, args, told):
+    """The reward, or None: the client has given up."""
+    first = time.monotonic()
+    for i in range(TRIES):
+        start = time.monotonic()
+        try:
+            status, rest = await asyncio.wait_for(post(where, body, TRY_S), TRY_S)
+        except (OSError, asyncio.TimeoutError, IndexError, ValueError) as e:
+            status, rest = type(e).__name__, b""
+        told["statuses"][status] += 1
+        if isinstance(status, int) and 200 <= status < 300:
+            told["seconds"].append(time.monotonic() - start)
+            told["in_time"] += time.monotonic() - first <= args.deadline
+            told["tries"][i + 1] += 1
+            return json.loads(rest)["rewards"][0]
+        await asyncio.sleep(PAUSE_S)
+    return None
+
+
 async def ask(where, body, args, told):
     """The reward, or None; told counts statuses and keeps latencies of answered calls. Refused ones come again."""
     first = time.monotonic()
@@ -88,19 +113,23 @@ async def ask(where, body, args, told):
 
 
 async def ask_all(where, bodies, args):
-    told = {"statuses": collections.Counter(), "seconds": [], "in_time": 0}
+    told = {"statuses": collections.Counter(), "seconds": [], "in_time": 0, "tries": collections.Counter()}
     start = time.monotonic()
-    rewards = await asyncio.gather(*(ask(where, b, args, told) for b in bodies))
+    one = ask_like_openrlhf if args.like else ask
+    rewards = await asyncio.gather(*(one(where, b, args, told) for b in bodies))
     return rewards, told, time.monotonic() - start
 
 
-def report(name, rewards, told, wall):
+def report(name, rewards, told, wall, like):
     seconds = sorted(told["seconds"])
     at = lambda q: seconds[min(len(seconds) - 1, int(q * len(seconds)))] if seconds else float("nan")  # noqa: E731
     print(f"{name}: {sum(r is not None for r in rewards)} of {len(rewards)} answered, {told['in_time']} of them within "
           f"their deadline counted from the first try, in {wall:.1f} s: "
           f"{len(seconds) / wall:.1f} a second; seconds: median {at(.5):.2f}, 90 % {at(.9):.2f}, 99 % {at(.99):.2f}, "
           f"most {at(1):.2f}; statuses {dict(told['statuses'])}", flush=True)
+    if like:
+        print(f"as OpenRLHF asks: {sum(r is None for r in rewards)} of {len(rewards)} calls ended without an answer; "
+              f"answered at try {dict(sorted(told['tries'].items()))}", flush=True)
     return all(r is not None for r in rewards)
 
 
@@ -184,6 +213,7 @@ def main():
     p.add_argument("--calls", type=int, default=1000)
     p.add_argument("--check", type=int, default=50)
     p.add_argument("--over", type=int, default=0, metavar="K", help="then K times the calls")
+    p.add_argument("--like", choices=["openrlhf"], help="whose client calls; else one that comes again after every 429")
     p.add_argument("--minutes", type=float, default=0, metavar="M", help="memory over M minutes of calls, alone")
     p.add_argument("--pid", type=int, help="the server's process, for --minutes")
     p.add_argument("--ind", type=int, default=8)
@@ -200,7 +230,7 @@ def main():
             p.error("--minutes needs --pid")
         return watch_memory(where, bodies, args)
     rewards, told, wall = asyncio.run(ask_all(where, bodies, args))
-    good = report("at once", rewards, told, wall)
+    good = report("at once", rewards, told, wall, args.like)
     if args.offline:
         print(f"served / offline: {len(told['seconds']) / wall / offline(calls, args):.2f}")
     step = max(1, len(bodies) // max(1, args.check))
@@ -211,7 +241,7 @@ def main():
     if args.over:
         many = bodies * args.over
         rewards, told, wall = asyncio.run(ask_all(where, many, args))
-        good &= report(f"{args.over} times that", rewards, told, wall)
+        good &= report(f"{args.over} times that", rewards, told, wall, args.like)
         wrong += [i for i in range(len(many)) if rewards[i] != rewards[i % len(bodies)]]
         print(f"the same rewards: {not wrong}")
     return 0 if good and not wrong else 1

@@ -35,6 +35,8 @@ typedef struct pgr_serve_options {
     const char *audit_file; /* a line of JSON per request, appended; "-": standard error; NULL: none */
     const char *runs;       /* a folder: what bench and train wrote below it is shown on the page; NULL: nothing is */
     size_t max_queue;       /* requests that wait or run at a time; more are answered with 429 */
+    size_t max_held;        /* trainers' requests beyond it, which are held until there is room; 0: none */
+    size_t max_held_bytes;  /* of their bodies */
     size_t max_connections;
     size_t max_body;        /* bytes of a request's body */
     double read_s;          /* a request's head and body must have come after this, and its answer be read */
@@ -42,7 +44,7 @@ typedef struct pgr_serve_options {
     double drain_s;         /* what runs when the server is stopped may end within this */
 } pgr_serve_options;
 
-/* 127.0.0.1:8300, 1024 requests, 4096 connections, 16 MiB, 30 s, 10 s, 30 s */
+/* 127.0.0.1:8300, 1024 requests, 2048 held of 256 MiB, 4096 connections, 16 MiB, 30 s, 10 s, 30 s */
 pgr_serve_options pgr_serve_options_default(void);
 
 typedef struct pgr_server pgr_server;

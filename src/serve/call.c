@@ -380,7 +380,9 @@ void call_end(call *c) {
 
 void call_submit(call *c, task *t) {
     worker *w = c->server->worker;
-    if (!worker_admit(w)) {
+    t->may_wait = (c->route->flags & ROUTE_HELD) != 0;
+    t->n_byte = c->body.n;
+    if (!worker_admit(w, t)) {
         call_fail(c, 429, "rate_limit_error", NULL, "queue_full", "%zu requests wait or run, as many as may",
                   worker_state(w).max_open);
         t->kind->free(t);

@@ -76,8 +76,8 @@ void call_end(call *c);
 
 /* ---- tasks ---- */
 
-/* In the handler, instead of an answer. The task is the worker's from here on; without room in its queue the call is
- * answered with 429 and the task freed. */
+/* In the handler, instead of an answer. The task is the worker's from here on; without room in its queue (and, of a
+ * route that is held, beside it) the call is answered with 429 and the task freed. */
 void call_submit(call *c, task *t);
 
 bool call_gone(const call *c); /* its client: nobody reads the answer */

@@ -262,7 +262,7 @@ static void free_job(task *t) {
     job_release((job *)t);
 }
 
-static const task_kind JOB = {"store", begin_job, NULL, look_at_job, NULL, free_job};
+static const task_kind JOB = {.name = "store", .begin = begin_job, .tick = look_at_job, .free = free_job};
 
 void clerk_give(clerk *k, call *c, clerk_work work_, const char *user, buf *text) {
     if (!k) {

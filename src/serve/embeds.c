@@ -121,7 +121,8 @@ static void look(task *t, double now) {
     }
 }
 
-static const task_kind EMBEDS = {"embedding", begin, NULL, look, cancel, free_embeds};
+static const task_kind EMBEDS = {
+    .name = "embedding", .begin = begin, .tick = look, .cancel = cancel, .free = free_embeds};
 
 /* ---- what is asked ---- */
 

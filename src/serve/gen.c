@@ -225,7 +225,7 @@ static void free_gen(task *t) {
     mem_free(g);
 }
 
-static const task_kind GEN = {"generation", begin, take, go_on, NULL, free_gen};
+static const task_kind GEN = {.name = "generation", .begin = begin, .event = take, .tick = go_on, .free = free_gen};
 
 /* ---- the routes ---- */
 

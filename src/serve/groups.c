@@ -21,7 +21,11 @@ struct group {
     bool judged;    /* it is at the desk */
     desk_ticket ticket;
     desk *desk;
-    pgr_request *request;      /* of all of them */
+    pgr_request *request; /* of all of them */
+    struct {              /* whose it was, and what it had */
+        size_t member, n_response;
+        const char *const *responses;
+    } giver;
     known *user;               /* whose texts it may have; NULL: none */
     size_t places[GROUP_MOST]; /* of the members among its responses */
 };
@@ -92,10 +96,24 @@ static void group_settled(waiter *w, desk_verdict *v) {
     pgr_result_free(v->result);
 }
 
+/* The member whose request it was has it again, as it was: he may be held and join another time. */
+static void give_request_back(group *g) {
+    question *q = g->members[g->giver.member];
+    if (!q) return;
+    q->request = g->request;
+    q->user = g->user;
+    q->request->responses = g->giver.responses;
+    q->request->n_response = g->giver.n_response;
+    g->request = NULL;
+    g->user = NULL;
+}
+
 static void group_refused(waiter *w, const char *why) {
-    const group *g = (const group *)w;
+    group *g = (group *)w;
     question *members[GROUP_MOST];
     size_t n = g->n;
+    desk_cancel(g->desk, g->ticket);
+    give_request_back(g);
     memcpy(members, g->members, sizeof members);
     for (size_t i = 0; i < n; i++) /* with the last one the group is gone */
         if (members[i]) asking_refuse(members[i]->of, why);
@@ -111,6 +129,9 @@ static pgr_status make_request(group *g, pgr_error *err) {
         if (!g->request) {
             g->request = q->request;
             g->user = q->user;
+            g->giver.member = i;
+            g->giver.responses = q->request->responses;
+            g->giver.n_response = q->request->n_response;
             q->request = NULL;
             q->user = NULL;
             responses = arena_array(&g->request->arena, GROUP_MOST, sizeof *responses);

@@ -23,6 +23,7 @@ struct judges {
     clerk *clerk;
     groups *groups;
     admission admission;
+    desk_load load; /* as it was when the desk was pumped last */
     double refused; /* when was last looked for what would be late */
 };
 
@@ -119,7 +120,8 @@ pgr_status question_submit(question *q, const pgr_request *request, waiter *w, d
 
 void question_alone(question *q) {
     pgr_error err = {0};
-    pgr_status s = q->way == REWARD_HISTORY ? reward_take_rivals(q->request, &err) : PGR_OK;
+    pgr_status s = q->way == REWARD_HISTORY && !q->paired ? reward_take_rivals(q->request, &err) : PGR_OK;
+    q->paired = true;
     if (s == PGR_OK) s = question_submit(q, q->request, &q->waiter, &q->ticket, &err);
     if (s != PGR_OK) question_fail(q, &err);
 }
@@ -127,7 +129,7 @@ void question_alone(question *q) {
 static pgr_status question_complete(question *q, pgr_error *err) {
     asking *a = q->of;
     bool read;
-    if (!a->judges->store || !q->request->user_id[0] || q->request->n_history > 0) return PGR_OK;
+    if (!a->judges->store || !q->request->user_id[0] || q->request->n_history > 0 || q->user) return PGR_OK;
     PGR_TRY(known_find(&a->users, a->judges->store, q->request->user_id, &q->user, &read, err));
     if (read) metrics_count_read(call_server(a->task.call)->metrics);
     return q->user->there ? store_complete_request(q->request, &q->user->user, err) : PGR_OK;
@@ -163,14 +165,69 @@ static void question_free(question *q) {
 /* ---- a call ------------------------------------------------------------------------------------------------------ */
 
 static void asking_go_on(asking *a) {
-    for (size_t i = 0; i < BEGIN_MOST && a->n_begun < a->n; i++) question_begin(&a->list[a->n_begun++]);
+    for (size_t i = 0; i < BEGIN_MOST && a->n_begun < a->n; i++) {
+        question *q = &a->list[a->n_begun++];
+        if (!q->done) question_begin(q);
+    }
     if (a->n_begun < a->n) worker_wake(a->task.worker);
 }
 
 static void asking_cancel(task *t);
 
+typedef struct own_look {
+    const asking *a;
+    size_t n;
+} own_look;
+
+static bool count_own(void *ctx, void *tag, size_t ahead) {
+    own_look *look = ctx;
+    const waiter *w = tag;
+    (void)ahead;
+    look->n += w->settled == question_settled && ((const question *)w)->of == look->a;
+    return false;
+}
+
+/* Nothing of it is at work: what it has asked waits at the desk. Of a call of several it is not known whether its
+ * groups do. */
+static bool all_waits(const asking *a) {
+    own_look look = {a, 0};
+    size_t n_ticket = 0;
+    for (size_t i = 0; i < a->n; i++) {
+        if (a->list[i].in && a->n > 1) return false;
+        n_ticket += a->list[i].ticket != 0;
+    }
+    if (n_ticket > 0) desk_find(a->judges->desk, count_own, &look);
+    return look.n == n_ticket;
+}
+
+/* It is held, and begins again later with what is not done. False: it is at work, may not be held, or no more are. */
+static bool asking_hold(asking *a) {
+    if (a->task.held) return true;
+    if (!a->task.may_wait || !all_waits(a) || !task_hold(&a->task)) return false;
+    asking_cancel(&a->task);
+    a->n_begun = 0;
+    return true;
+}
+
+static double asking_deadline(const task *t) {
+    const asking *a = (const asking *)t;
+    double first = call_deadline(t->call);
+    for (size_t i = 0; i < a->n; i++) {
+        double own = a->list[i].deadline;
+        if (own > 0 && (i == 0 || own < first)) first = own;
+    }
+    return first;
+}
+
+/* Behind all that is there: it has waited long enough to be told that it is in time. */
+static bool asking_late(const task *t, double now, size_t ahead) {
+    const asking *a = (const asking *)t;
+    ahead += a->judges->load.n_waiting + a->judges->load.n_at_work;
+    return ahead > 0 && admission_late(&a->judges->admission, now, asking_deadline(t), ahead + a->n - 1);
+}
+
 void asking_refuse(asking *a, const char *why) {
-    if (a->answered) return;
+    if (a->answered || asking_hold(a)) return;
     a->answered = true;
     call_fail(a->task.call, 429, "rate_limit_error", NULL, "too_late", "%s", why);
     task_end(&a->task);
@@ -254,7 +311,13 @@ static void asking_cancel(task *t) {
     }
 }
 
-static const task_kind ASKING = {"asking", asking_begin, NULL, asking_tick, asking_cancel, asking_free};
+static const task_kind ASKING = {.name = "asking",
+                                 .begin = asking_begin,
+                                 .tick = asking_tick,
+                                 .cancel = asking_cancel,
+                                 .free = asking_free,
+                                 .deadline = asking_deadline,
+                                 .late = asking_late};
 
 asking *asking_create(call *c, size_t n, void (*answer)(asking *a)) {
     judges *j = call_server(c)->judges;
@@ -337,7 +400,8 @@ static bool judges_pump(void *ctx) {
     bool waits = desk_state(j->desk).n_waiting > 0;
     admission_look(&j->admission, now, n_settled, waits);
     if (waits && now - j->refused >= LATE_S) refuse_late(j, now);
-    return busy || desk_state(j->desk).n_waiting > 0;
+    j->load = desk_state(j->desk);
+    return busy || j->load.n_waiting > 0;
 }
 
 static pgr_status open_parts(judges *j, pgr_server *s, pgr_error *err) {

@@ -24,7 +24,7 @@ typedef struct group group; /* groups.h */
 /* What stands behind a ticket of the desk: its tag points to one of these, the first member of whoever waits. */
 typedef struct waiter {
     void (*settled)(struct waiter *w, desk_verdict *v); /* takes the result */
-    void (*refused)(struct waiter *w, const char *why); /* it waits and would be late: its calls are answered (429) */
+    void (*refused)(struct waiter *w, const char *why); /* it waits and would be late: its calls are refused */
     double deadline; /* by clock_now(), from question_submit on */
     bool whole;      /* it is worth nothing before it is settled; else what there is at its deadline is an answer */
 } waiter;
@@ -46,6 +46,7 @@ typedef struct question {
     bool done;
     pgr_result *result; /* of REWARD_NONE; NULL: the error says why there is none */
     reward reward;      /* of the others, where the error's status is PGR_OK */
+    bool paired;        /* its request has the rivals of REWARD_HISTORY */
     bool given;         /* the label said it: the response is empty, and nobody judges it */
     pgr_error error;
     bool unscored;      /* it was judged, and has no score */
@@ -86,7 +87,8 @@ bool question_may(const question *q, call *c);
 void question_done(question *q);
 /* The request at the server's desk with the question's settings and within its grant, for w. */
 pgr_status question_submit(question *q, const pgr_request *request, waiter *w, desk_ticket *out, pgr_error *err);
-/* The whole call is answered with 429: it would be late. Twice is once. */
+/* The whole call would be late: it is held where it may be and nothing of it is at work, else answered with 429. Twice
+ * is once. */
 void asking_refuse(asking *a, const char *why);
 
 /* Judged by its own way, without others. */

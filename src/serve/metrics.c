@@ -135,6 +135,14 @@ void metrics_text(metrics *m, const worker_load *load, buf *out) {
     put_one(out, "queue_length", "gauge", "Requests that wait or run.", (double)load->n_open);
     put_one(out, "queue_limit", "gauge", "Requests that may wait or run at a time.", (double)load->max_open);
     put_one(out, "queue_oldest_seconds", "gauge", "What the oldest of them has waited.", load->since_s);
+    put_one(out, "held", "gauge", "Trainers' requests beside the queue, held until there is room.",
+            (double)load->n_held);
+    put_one(out, "held_limit", "gauge", "Requests that may be held at a time.", (double)load->max_held);
+    put_one(out, "held_bytes", "gauge", "Bytes of their bodies.", (double)load->n_held_bytes);
+    put_one(out, "held_oldest_seconds", "gauge", "What the first of them has been held.", load->held_since_s);
+    put_head(out, "held_seconds", "summary", "Seconds for which requests were held that are no more.");
+    buf_printf(out, "pgenrm_held_seconds_sum %.9g\npgenrm_held_seconds_count %llu\n", load->was_held_s,
+               (unsigned long long)load->n_was_held);
     put_one(out, "chains_running", "gauge", "Chains that are being written.", (double)e->n_running);
     put_one(out, "chains_waiting", "gauge", "Chains that wait for a place.", (double)e->n_waiting);
     put_one(out, "engine_read_tokens_total", "counter", "Prompt tokens that the engine has read, known ones too.",

@@ -105,7 +105,7 @@ static void go_on(task *t, double now) {
     task_end(t);
 }
 
-static const task_kind CLASSES = {"classes", begin, NULL, go_on, NULL, free_classes};
+static const task_kind CLASSES = {.name = "classes", .begin = begin, .tick = go_on, .free = free_classes};
 
 /* ---- what is asked ---- */
 

@@ -340,8 +340,8 @@ static void aggregate_metrics(call *c) {
 
 static const route ROUTES[] = {
     {"POST", "/seed_session", seed_session, .flags = 0},
-    {"POST", "/verify", verify, .flags = ROUTE_JUDGES},
-    {"POST", "/compare", compare, .flags = ROUTE_JUDGES},
+    {"POST", "/verify", verify, .flags = ROUTE_JUDGES | ROUTE_HELD},
+    {"POST", "/compare", compare, .flags = ROUTE_JUDGES | ROUTE_HELD},
     {"POST", "/aggregate_metrics", aggregate_metrics, .flags = 0},
 };
 

@@ -169,7 +169,7 @@ static void take(task *t, infer_event *e) {
     task_end(t);
 }
 
-static const task_kind LABELS = {"labels", begin, take, go_on, NULL, free_labels};
+static const task_kind LABELS = {.name = "labels", .begin = begin, .event = take, .tick = go_on, .free = free_labels};
 
 /* ---- what is asked ---- */
 

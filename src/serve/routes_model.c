@@ -35,7 +35,7 @@ static pgr_status load(task *t, pgr_error *err) {
     return PGR_OK;
 }
 
-static const task_kind LOADING = {"loading", load, NULL, NULL, NULL, free_loading};
+static const task_kind LOADING = {.name = "loading", .begin = load, .free = free_loading};
 
 /* Names and paths are the operator's business: a token for some users only does not reach them. */
 static bool may_manage(call *c) {

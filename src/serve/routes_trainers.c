@@ -231,10 +231,10 @@ static void personalized(call *c) {
 }
 
 static const route ROUTES[] = {
-    {"POST", "/get_reward", openrlhf, .key = "query", .flags = ROUTE_JUDGES},
-    {"POST", "/get_reward", slime, .key = "response", .flags = ROUTE_JUDGES},
-    {"POST", "/get_reward", llama_factory, .key = "messages", .flags = ROUTE_JUDGES},
-    {"POST", "/score", personalized, .key = "response_text", .flags = ROUTE_JUDGES},
+    {"POST", "/get_reward", openrlhf, .key = "query", .flags = ROUTE_JUDGES | ROUTE_HELD},
+    {"POST", "/get_reward", slime, .key = "response", .flags = ROUTE_JUDGES | ROUTE_HELD},
+    {"POST", "/get_reward", llama_factory, .key = "messages", .flags = ROUTE_JUDGES | ROUTE_HELD},
+    {"POST", "/score", personalized, .key = "response_text", .flags = ROUTE_JUDGES | ROUTE_HELD},
 };
 
 pgr_status routes_trainers_add(pgr_server *s, pgr_error *err) {

@@ -13,6 +13,8 @@
 pgr_serve_options pgr_serve_options_default(void) {
     return (pgr_serve_options){.listen = "127.0.0.1:8300",
                                .max_queue = 1024,
+                               .max_held = 2048,
+                               .max_held_bytes = 256 << 20,
                                .max_connections = 4096,
                                .max_body = 16 << 20,
                                .read_s = 30,
@@ -100,7 +102,7 @@ static pgr_status open_parts(pgr_server *s, pgr_error *err) {
     PGR_TRY(audit_open(s->o.audit_file, &s->audit, err));
     PGR_TRY(take_runs(s, err));
     PGR_TRY(metrics_create(&s->metrics, err));
-    PGR_TRY(worker_create(s->o.max_queue, &s->worker, err));
+    PGR_TRY(worker_create(s->o.max_queue, s->o.max_held, s->o.max_held_bytes, &s->worker, err));
     PGR_TRY(routes_base_add(s, err));
     PGR_TRY(routes_personal_add(s, err));
     PGR_TRY(routes_trainers_add(s, err));

@@ -18,6 +18,8 @@ enum {                   /* route.flags, together */
        ROUTE_ALWAYS = 2, /* also while the model is loading or the server stops, when others are answered with 503 */
        ROUTE_JUDGES =
            4, /* its texts are judged and not kept: a NUL in one, which a rollout may have, counts as U+FFFD */
+       ROUTE_HELD = 8, /* its clients ask again a few times at once and then give up, whatever Retry-After says: where
+                        * others are answered with 429 it is held (worker.h) */
 };
 
 /* One way to be called. Method and path name it; a path that ends with '/' stands for all that are longer by one

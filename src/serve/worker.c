@@ -12,22 +12,30 @@
 enum { BEGIN_MOST = 64 }; /* tasks that are begun between two steps, so that those that run go on */
 static const double NAP_S = 0.05;
 static const double RATE_S = 20; /* what ended before counts e times less */
+static const double NEAR_S = 1,
+                    NEAR = 0.05; /* before a deadline: when what is held is refused, at most this long, or this
+                                              * share of its whole time */
 
 typedef struct task_list {
     task *first, **end;
 } task_list;
 
 struct worker {
-    pthread_mutex_t lock; /* of put, n_open, n_ended, awake, closed, published */
+    pthread_mutex_t lock; /* of all down to published */
     pthread_cond_t news;
     task_list put; /* not seen by the loop yet */
     size_t n_open, max_open;
+    size_t n_held, max_held, n_held_bytes, max_held_bytes;
+    bool crowded; /* a held one would be in time, and has no place: newcomers have none, either */
     uint64_t n_ended;
     bool awake, closed;
     worker_load published;
     /* of the loop's thread alone */
     pgr_engine *e;
-    task *open;                  /* in the order in which they came */
+    task *open; /* in the order in which they were let in */
+    task *held; /* in the order in which they came */
+    uint64_t n_come;
+    bool stops;
     double looked, busy, recent; /* when tasks were dropped last; seconds with open ones, and tasks that ended, faded */
     struct pump {
         worker_pump_fn fn;
@@ -36,7 +44,7 @@ struct worker {
     size_t n_pump;
 };
 
-pgr_status worker_create(size_t max_queue, worker **out, pgr_error *err) {
+pgr_status worker_create(size_t max_queue, size_t max_held, size_t max_held_bytes, worker **out, pgr_error *err) {
     worker *w = mem_zero(1, sizeof *w);
     if (!w) return fail_mem(err);
     pthread_condattr_t by;
@@ -47,6 +55,8 @@ pgr_status worker_create(size_t max_queue, worker **out, pgr_error *err) {
     pthread_condattr_destroy(&by);
     w->put.end = &w->put.first;
     w->max_open = max_queue;
+    w->max_held = max_held;
+    w->max_held_bytes = max_held_bytes;
     *out = w;
     return PGR_OK;
 }
@@ -62,18 +72,24 @@ pgr_engine *worker_engine(worker *w) {
 
 /* ---- any thread ---- */
 
-bool worker_admit(worker *w) {
-    pthread_mutex_lock(&w->lock);
-    bool room = w->n_open < w->max_open && !w->closed;
-    w->n_open += room;
-    pthread_mutex_unlock(&w->lock);
-    return room;
+/* With the lock. */
+static bool take_held_place(worker *w, const task *t) {
+    if (!t->may_wait || w->n_held >= w->max_held || t->n_byte > w->max_held_bytes - w->n_held_bytes) return false;
+    w->n_held++;
+    w->n_held_bytes += t->n_byte;
+    return true;
 }
 
-void worker_leave(worker *w) {
+/* Held ones that could begin go before newcomers; behind those that could not, one that may wait is held, too, and
+ * looked at with them. */
+bool worker_admit(worker *w, task *t) {
     pthread_mutex_lock(&w->lock);
-    w->n_open--;
+    bool room = w->n_open < w->max_open && !w->crowded && !w->closed;
+    t->held = !w->closed && (!room || w->n_held > 0) && take_held_place(w, t);
+    w->n_open += room && !t->held;
+    w->crowded = w->crowded || (t->held && !room);
     pthread_mutex_unlock(&w->lock);
+    return room || t->held;
 }
 
 static void free_task(task *t) {
@@ -118,6 +134,9 @@ worker_load worker_state(worker *w) {
     now.n_open = w->n_open;
     now.max_open = w->max_open;
     now.n_ended = w->n_ended;
+    now.n_held = w->n_held;
+    now.max_held = w->max_held;
+    now.n_held_bytes = w->n_held_bytes;
     pthread_mutex_unlock(&w->lock);
     return now;
 }
@@ -153,6 +172,20 @@ void task_end(task *t) {
     t->ended = true;
 }
 
+bool task_hold(task *t) {
+    worker *w = t->worker;
+    if (t->held || t->ended) return t->held;
+    pthread_mutex_lock(&w->lock);
+    t->held = !w->stops && take_held_place(w, t);
+    w->n_open -= t->held;
+    pthread_mutex_unlock(&w->lock);
+    if (!t->held) return false;
+    task_end(t);
+    t->begun = t->ended = false;
+    t->late = true;
+    return true;
+}
+
 static void cancel_task(task *t) {
     bool told = t->begun && !t->ended && t->kind->cancel;
     task_end(t);
@@ -169,13 +202,42 @@ static void begin_task(task *t) {
 
 /* ---- the loop ---- */
 
+static task **end_of(task **list) {
+    while (*list) list = &(*list)->next;
+    return list;
+}
+
+/* Returns the new end. */
+static task **append(task **end, task *t) {
+    t->next = NULL;
+    *end = t;
+    return &t->next;
+}
+
+static void hold(worker *w, task *t) {
+    task **at = &w->held;
+    while (*at && (*at)->number < t->number) at = &(*at)->next;
+    t->next = *at;
+    *at = t;
+    if (t->since > 0) return;
+    double start = call_start(t->call), deadline = t->kind->deadline ? t->kind->deadline(t) : call_deadline(t->call);
+    t->since = clock_now();
+    t->until = deadline - fmin(NEAR_S, NEAR * (deadline - start));
+}
+
 static void take_new(worker *w) {
-    task **end = &w->open;
-    while (*end) end = &(*end)->next;
     pthread_mutex_lock(&w->lock);
-    *end = w->put.first;
+    task *t = w->put.first, *next;
     w->put = (task_list){NULL, &w->put.first};
     pthread_mutex_unlock(&w->lock);
+    for (task **end = end_of(&w->open); t; t = next) {
+        next = t->next;
+        t->number = w->n_come++;
+        if (t->held)
+            hold(w, t);
+        else
+            end = append(end, t);
+    }
 }
 
 /* Begins what is new, tells the time to what is open, drops what nobody waits for. Returns whether some have not been
@@ -183,7 +245,7 @@ static void take_new(worker *w) {
 static bool look_at_tasks(worker *w, double now) {
     size_t n_begun = 0;
     for (task *t = w->open; t; t = t->next) {
-        if (t->ended) continue;
+        if (t->ended || t->held) continue;
         if (call_gone(t->call)) {
             cancel_task(t);
         } else if (!t->begun) {
@@ -216,7 +278,8 @@ static double note_rate(worker *w, size_t n_ended, bool was_busy) {
 }
 
 unsigned worker_wait_s(const worker_load *load) {
-    double s = load->rate > 0 ? (double)load->n_open / 2 / load->rate : load->since_s;
+    double ahead = (double)load->n_open / 2 + (double)load->n_held;
+    double s = load->rate > 0 ? ahead / load->rate : load->since_s;
     return s < 1 ? 1 : s > 60 ? 60 : (unsigned)ceil(s);
 }
 
@@ -224,13 +287,16 @@ static void drop_ended(worker *w) {
     size_t n = 0;
     bool was_busy = w->open != NULL;
     for (task **at = &w->open, *t; (t = *at);) {
-        if (!t->ended) {
+        if (!t->ended && !t->held) {
             at = &t->next;
             continue;
         }
         *at = t->next;
-        free_task(t);
-        n++;
+        n += !t->held;
+        if (t->held)
+            hold(w, t);
+        else
+            free_task(t);
     }
     double rate = note_rate(w, n, was_busy);
     pthread_mutex_lock(&w->lock);
@@ -242,6 +308,82 @@ static void drop_ended(worker *w) {
     pthread_mutex_unlock(&w->lock);
 }
 
+/* ---- those that are held ---- */
+
+static bool take_place(worker *w) {
+    pthread_mutex_lock(&w->lock);
+    bool room = w->n_open < w->max_open;
+    w->n_open += room;
+    pthread_mutex_unlock(&w->lock);
+    return room;
+}
+
+static void refuse_held(const worker *w, task *t) {
+    double waited = clock_now() - t->since;
+    if (t->late)
+        call_fail(t->call, 429, "rate_limit_error", NULL, "too_late",
+                  "it has waited for %.3g s, and what is ahead of it takes longer than its deadline leaves", waited);
+    else
+        call_fail(t->call, 429, "rate_limit_error", NULL, "queue_full",
+                  "%zu requests wait or run, as many as may, and it has waited for %.3g s", w->max_open, waited);
+    free_task(t);
+}
+
+/* Nobody waits for it, or no longer: it is gone. */
+static bool give_up(worker *w, task *t, double now) {
+    if (call_gone(t->call))
+        free_task(t);
+    else if (w->stops)
+        refuse_task(t);
+    else if (now >= t->until)
+        refuse_held(w, t);
+    else
+        return false;
+    return true;
+}
+
+static void note_held(worker *w, size_t n, size_t n_byte, double seconds, bool crowded) {
+    pthread_mutex_lock(&w->lock);
+    w->n_held -= n;
+    w->n_held_bytes -= n_byte;
+    w->crowded = crowded;
+    w->published.n_was_held += n;
+    w->published.was_held_s += seconds;
+    w->published.held_since_s = w->held ? clock_now() - w->held->since : 0;
+    pthread_mutex_unlock(&w->lock);
+}
+
+/* Lets in whoever would be in time as far as there are places, drops whoever waits no longer. Returns whether some were
+ * let in. */
+static bool look_at_held(worker *w, double now) {
+    size_t n = 0, n_byte = 0, n_ahead = 0, n_in = 0;
+    double seconds = 0;
+    bool crowded = false;
+    for (const task *t = w->held ? w->open : NULL; t; t = t->next) n_ahead += !t->begun;
+    for (task **at = &w->held, **end = end_of(&w->open), *t; (t = *at);) {
+        task *next = t->next;
+        size_t own = t->n_byte;
+        double waited = now - t->since;
+        if (!give_up(w, t, now)) {
+            if (!crowded) t->late = t->kind->late && t->kind->late(t, now, n_ahead + n_in);
+            crowded = crowded || (!t->late && !take_place(w));
+            if (crowded || t->late) {
+                at = &t->next;
+                continue;
+            }
+            t->held = false;
+            end = append(end, t);
+            n_in++;
+        }
+        *at = next;
+        n++;
+        n_byte += own;
+        seconds += waited;
+    }
+    note_held(w, n, n_byte, seconds, crowded);
+    return n_in > 0;
+}
+
 /* One round. Returns whether the next one has something to do at once. */
 static bool go_round(worker *w) {
     take_new(w);
@@ -250,7 +392,7 @@ static bool go_round(worker *w) {
     take_events(w);
     for (size_t i = 0; i < w->n_pump; i++) busy |= w->pumps[i].fn(w->pumps[i].ctx);
     drop_ended(w);
-    return busy;
+    return look_at_held(w, clock_now()) || busy;
 }
 
 static void nap(worker *w) {
@@ -277,6 +419,8 @@ static void cancel_all(worker *w) {
         cancel_task(t);
     }
     drop_ended(w);
+    w->stops = true;
+    look_at_held(w, clock_now());
 }
 
 void worker_run(worker *w, pgr_engine *e, const pgr_cancel *cancel, double drain_s, void (*stopping)(void *ctx),
@@ -288,6 +432,7 @@ void worker_run(worker *w, pgr_engine *e, const pgr_cancel *cancel, double drain
         if (stop == 0 && __atomic_load_n(cancel, __ATOMIC_RELAXED)) {
             stop = clock_now() + drain_s;
             stopping(ctx);
+            w->stops = true; /* nothing is held any more */
         }
         if (stop > 0 && (clock_now() >= stop || worker_state(w).n_open == 0)) break;
         if (!busy) nap(w);

@@ -156,6 +156,7 @@ static void a_group_is_refused(void **state) {
 static int setup(void **state) {
     if (people_begin(state) != 0) return -1;
     pgr_serve_options o = people_options(false);
+    o.max_held = 0; /* else they wait (test_held.c) */
     people_listen(&o);
     worker_add_pump(L.server->worker, refuse_group, NULL);
     live_start(&L);

@@ -45,7 +45,8 @@ static void free_it(task *t) {
     mem_free(t);
 }
 
-static const task_kind WRITING = {"writing", begin_writing, take_writing, NULL, cancel_it, free_it};
+static const task_kind WRITING = {
+    .name = "writing", .begin = begin_writing, .event = take_writing, .cancel = cancel_it, .free = free_it};
 
 static void write_chains(call *c) {
     const json_t *body = call_json(c);
@@ -77,7 +78,8 @@ static void look_at_waiting(task *t, double now) {
     task_end(t);
 }
 
-static const task_kind WAITING = {"waiting", begin_waiting, NULL, look_at_waiting, cancel_it, free_it};
+static const task_kind WAITING = {
+    .name = "waiting", .begin = begin_waiting, .tick = look_at_waiting, .cancel = cancel_it, .free = free_it};
 
 static void wait_for_it(call *c) {
     task *t = mem_zero(1, sizeof *t);

@@ -69,8 +69,8 @@ static void pack_column(void *panel, size_t column, const float *w, size_t K) {
 
 /* ---- products ---- */
 
-/* The sums of block i of a strip, whose rows begin at x, in tile i; rows, columns: tiles to load them into. A macro, for
- * the numbers of tiles stand in the instructions. */
+/* The sums of block i of a strip, whose rows begin at x, in tile i; rows, columns: tiles to load them into. It is a
+ * macro, as the numbers of tiles stand in the instructions. */
 #define SUM_BLOCK(i, x, rows, columns)                                                                                 \
     do {                                                                                                               \
         _tile_zero(i);                                                                                                 \

@@ -55,7 +55,7 @@ pgr_status pgr_server_open(const pgr_serve_options *options, pgr_server **out, p
 int pgr_server_port(const pgr_server *server);
 
 typedef struct pgr_serving { /* all of them the caller's, until pgr_server_run returns */
-    pgr_model *model;        /* NULL: the engine is pgr_engine_connect's; what needs tokens is answered with 501 then */
+    pgr_model *model;        /* NULL: the engine is pgr_engine_connect's; what that has not is answered with 501 */
     pgr_engine *engine;      /* on it, with its adapters (pgr_engine_set_loras) */
     bool judges_only;        /* the engine's adapters are for judging: chats and completions are written without them */
     const char *name;        /* in answers; NULL: the model's own */

@@ -35,6 +35,10 @@ pgr_status engine_tokens(pgr_engine *e, const char *text, size_t n, int flags, i
     return e->ops->tokens(e, text, n, flags, out, err);
 }
 
+pgr_status engine_text(pgr_engine *e, const int32_t *tokens, size_t n, buf *out, pgr_error *err) {
+    return e->ops->text(e, tokens, n, out, err);
+}
+
 pgr_status engine_slots_tokens(pgr_engine *e, const infer_message *messages, size_t n_message, const infer_slot *slots,
                                size_t n_slot, infer_slot_tokens *out, pgr_error *err) {
     return e->ops->slot_tokens(e, messages, n_message, slots, n_slot, out, err);

@@ -94,6 +94,7 @@ pgr_status local_count(pgr_engine *e, const char *text, size_t n, size_t *out, p
 pgr_status local_count_messages(pgr_engine *e, const infer_message *messages, size_t n, size_t *out, pgr_error *err);
 pgr_status local_clip(pgr_engine *e, const char *text, size_t n, size_t keep, buf *out, pgr_error *err);
 pgr_status local_tokens(pgr_engine *e, const char *text, size_t n, int flags, ids *out, pgr_error *err);
+pgr_status local_text(pgr_engine *e, const int32_t *tokens, size_t n, buf *out, pgr_error *err);
 pgr_status local_slot_tokens(pgr_engine *e, const infer_message *messages, size_t n_message, const infer_slot *slots,
                              size_t n_slot, infer_slot_tokens *out, pgr_error *err);
 /* Appends the tokens of a request's prompt, whichever form it has; with slots those up to the last one, and *slots

@@ -14,6 +14,11 @@ pgr_status local_tokens(pgr_engine *e, const char *text, size_t n, int flags, id
     return encode((const local *)e, text, n, flags, out, err);
 }
 
+pgr_status local_text(pgr_engine *e, const int32_t *tokens, size_t n, buf *out, pgr_error *err) {
+    PGR_TRY(tok_decode(((const local *)e)->m->tok, tokens, n, out, err));
+    return out->failed ? fail_mem(err) : PGR_OK;
+}
+
 pgr_status local_count(pgr_engine *e, const char *text, size_t n, size_t *out, pgr_error *err) {
     return tokens_count(((const local *)e)->m->tok, text, n, out, err);
 }

@@ -48,6 +48,14 @@ static pgr_status remote_tokens(pgr_engine *e, const char *text, size_t n, int f
     return out->failed ? fail_mem(err) : PGR_OK;
 }
 
+static pgr_status remote_text(pgr_engine *e, const int32_t *tokens, size_t n, buf *out, pgr_error *err) {
+    const remote *r = (remote *)e;
+    if (r->tokens != TOKENS_LOCAL)
+        return unsupported(r, "the text of tokens is not known here without the model's tokenizer", err);
+    PGR_TRY(tok_decode(r->files.tok, tokens, n, out, err));
+    return out->failed ? fail_mem(err) : PGR_OK;
+}
+
 static pgr_status remote_slot_tokens(pgr_engine *e, const infer_message *messages, size_t n_message,
                                      const infer_slot *slots, size_t n_slot, infer_slot_tokens *out, pgr_error *err) {
     const remote *r = (remote *)e;
@@ -77,6 +85,7 @@ static const engine_ops REMOTE = {
     .count = remote_count,
     .clip = remote_clip,
     .tokens = remote_tokens,
+    .text = remote_text,
     .slot_tokens = remote_slot_tokens,
     .submit = remote_submit,
     .cancel = remote_cancel,

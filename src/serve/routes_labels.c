@@ -55,7 +55,7 @@ static pgr_status check_labels(labels *l, pgr_error *err) {
         ids_free(&read);
         if (s != PGR_OK) return s;
         if (!same)
-            return fail(err, PGR_E_UNSUPPORTED, "label_token_ids[%zu]: token %d is not what its text is read as", i,
+            return fail(err, PGR_E_ARG, "label_token_ids[%zu]: token %d is not what its text is read as", i,
                         (int)l->ids[i]);
     }
     return PGR_OK;
@@ -174,17 +174,16 @@ static const task_kind LABELS = {.name = "labels", .begin = begin, .event = take
 /* ---- what is asked ---- */
 
 static bool read_label(labels *l, call *c, size_t i, const json_t *v) {
-    char *text = NULL;
-    size_t n = 0;
+    buf text = {0};
     json_int_t id = json_integer_value(v);
     bool known = json_is_integer(v) && id >= 0 && id <= INT32_MAX;
     l->ids[i] = (int32_t)id;
     for (size_t k = 0; k < i; k++) known = known && l->ids[k] != l->ids[i];
     pgr_status s = PGR_OK;
-    if (known) s = pgr_detokenize(call_server(c)->what.model, &l->ids[i], 1, &text, &n, NULL);
-    known = known && s == PGR_OK && n > 0;
-    l->texts[i] = known ? arena_strndup(&l->arena, text, n) : NULL;
-    pgr_free(text);
+    if (known) s = engine_text(call_server(c)->what.engine, &l->ids[i], 1, &text, NULL);
+    known = known && s == PGR_OK && text.n > 0;
+    l->texts[i] = known ? arena_strndup(&l->arena, text.data, text.n) : NULL;
+    buf_free(&text);
     if (s == PGR_E_MEM || (known && !l->texts[i]))
         call_fail_error(c, &(pgr_error){.status = PGR_E_MEM});
     else if (!known)
@@ -231,9 +230,13 @@ static bool read_all(labels *l, call *c, const json_t *body) {
 }
 
 static void score_labels(call *c, bool sglang) {
-    if (!call_has_model(c, "label_token_ids, whose texts the model's own tokenizer has to say")) return;
     const json_t *body = call_json(c);
+    const char *why = engine_about(call_server(c)->what.engine)->no_slots;
     if (!body) return;
+    if (why) {
+        call_fail(c, 501, "server_error", NULL, "remote_cannot", "label_token_ids: %s", why);
+        return;
+    }
     labels *l = mem_zero(1, sizeof *l);
     if (!l) {
         call_fail_error(c, &(pgr_error){.status = PGR_E_MEM});

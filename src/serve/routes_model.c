@@ -81,63 +81,67 @@ static void unload_adapter(call *c) {
 
 /* ---- tokens ---- */
 
-static void tokenize(call *c) {
-    if (!call_has_model(c, "tokens")) return;
-    const json_t *body = call_json(c);
-    const pgr_server *s = call_server(c);
-    const char *text = NULL;
-    bool special = true;
-    int32_t *ids = NULL;
-    size_t n = 0;
-    pgr_error err = {0};
-    if (!body || !body_text(c, body, "prompt", &text) || !body_flag(c, body, "add_special_tokens", &special)) return;
-    if (!text) {
-        call_refuse(c, "prompt", "prompt: expected a text");
-        return;
-    }
-    if (!body_fits(c, "prompt", strlen(text), server_text_most(s), "bytes")) return;
-    int flags = PGR_TOKENS_SPECIAL | (special ? PGR_TOKENS_BOS : 0);
-    if (pgr_tokenize(s->what.model, text, strlen(text), flags, &ids, &n, &err) != PGR_OK) {
-        call_fail_error(c, &err);
-        return;
-    }
+/* Of the engine: behind an address it has them where the model's tokenizer is here. */
+static void put_tokens(call *c, const char *text, bool special) {
+    pgr_engine *e = call_server(c)->what.engine;
+    ids tokens = {0};
     buf out = {0};
-    buf_printf(&out, "{\"count\":%zu,\"max_model_len\":%zu,\"tokens\":[", n, engine_about(s->what.engine)->n_ctx);
-    for (size_t i = 0; i < n; i++) buf_printf(&out, i ? ",%d" : "%d", (int)ids[i]);
-    buf_puts(&out, "]}");
-    pgr_free(ids);
-    call_reply(c, 200, &out);
-}
-
-static void detokenize(call *c) {
-    if (!call_has_model(c, "tokens")) return;
-    const json_t *body = call_json(c), *list = body ? body_get(body, "tokens") : NULL;
-    char *text = NULL;
-    size_t n = json_array_size(list), len = 0;
     pgr_error err = {0};
-    if (!body || !body_fits(c, "tokens", n, server_text_most(call_server(c)) / TEXT_OF_TOKEN, "tokens")) return;
-    int32_t *ids = mem_array(n + 1, sizeof *ids);
-    bool all = json_is_array(list);
-    for (size_t i = 0; ids && all && i < n; i++) {
-        json_int_t id = json_integer_value(json_array_get(list, i));
-        all = json_is_integer(json_array_get(list, i)) && id >= 0 && id <= INT32_MAX;
-        ids[i] = (int32_t)id;
-    }
-    if (!ids) {
-        call_fail_error(c, &(pgr_error){.status = PGR_E_MEM});
-    } else if (!all) {
-        call_refuse(c, "tokens", "tokens: expected a list of token ids");
-    } else if (pgr_detokenize(call_server(c)->what.model, ids, n, &text, &len, &err) != PGR_OK) {
+    int flags = PGR_TOKENS_SPECIAL | (special ? PGR_TOKENS_BOS : 0);
+    if (engine_tokens(e, text, strlen(text), flags, &tokens, &err) != PGR_OK) {
         call_fail_error(c, &err);
     } else {
-        buf out = {0};
+        buf_printf(&out, "{\"count\":%zu,\"max_model_len\":%zu,\"tokens\":[", tokens.n, engine_about(e)->n_ctx);
+        for (size_t i = 0; i < tokens.n; i++) buf_printf(&out, i ? ",%d" : "%d", (int)tokens.v[i]);
+        buf_puts(&out, "]}");
+        call_reply(c, 200, &out);
+    }
+    ids_free(&tokens);
+}
+
+static void tokenize(call *c) {
+    const json_t *body = call_json(c);
+    const char *text = NULL;
+    bool special = true;
+    if (!body || !body_text(c, body, "prompt", &text) || !body_flag(c, body, "add_special_tokens", &special)) return;
+    if (!text)
+        call_refuse(c, "prompt", "prompt: expected a text");
+    else if (body_fits(c, "prompt", strlen(text), server_text_most(call_server(c)), "bytes"))
+        put_tokens(c, text, special);
+}
+
+static void put_text(call *c, const int32_t *tokens, size_t n) {
+    buf text = {0}, out = {0};
+    pgr_error err = {0};
+    if (engine_text(call_server(c)->what.engine, tokens, n, &text, &err) != PGR_OK) {
+        call_fail_error(c, &err);
+    } else {
         buf_puts(&out, "{\"prompt\":");
-        json_put_string(&out, text, len);
+        json_put_string(&out, text.data ? text.data : "", text.n);
         buf_putc(&out, '}');
         call_reply(c, 200, &out);
     }
-    pgr_free(text);
-    mem_free(ids);
+    buf_free(&text);
+}
+
+static void detokenize(call *c) {
+    const json_t *body = call_json(c), *list = body ? body_get(body, "tokens") : NULL;
+    size_t n = json_array_size(list);
+    if (!body || !body_fits(c, "tokens", n, server_text_most(call_server(c)) / TEXT_OF_TOKEN, "tokens")) return;
+    int32_t *tokens = mem_array(n + 1, sizeof *tokens);
+    bool all = json_is_array(list);
+    for (size_t i = 0; tokens && all && i < n; i++) {
+        json_int_t id = json_integer_value(json_array_get(list, i));
+        all = json_is_integer(json_array_get(list, i)) && id >= 0 && id <= INT32_MAX;
+        tokens[i] = (int32_t)id;
+    }
+    if (!tokens)
+        call_fail_error(c, &(pgr_error){.status = PGR_E_MEM});
+    else if (!all)
+        call_refuse(c, "tokens", "tokens: expected a list of token ids");
+    else
+        put_text(c, tokens, n);
+    mem_free(tokens);
 }
 
 static const route ROUTES[] = {{"POST", "/v1/load_lora_adapter", load_adapter, .flags = 0},

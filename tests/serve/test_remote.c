@@ -279,15 +279,58 @@ static void what_is_not_to_be_had(void **state) {
         {"/v1/chat/completions", "{" HELLO ", \"logprobs\": true}"},
         {"/v1/completions", "{\"prompt\": \"a\", \"logprobs\": 2}"},
         {"/v1/completions", "{\"prompt\": [1, 2]}"},
-        {"/tokenize", "{\"prompt\": \"a\"}"},
-        {"/detokenize", "{\"tokens\": [1]}"},
         {"/v1/load_lora_adapter", "{\"lora_name\": \"a\", \"lora_path\": \"b\"}"},
         {"/v1/unload_lora_adapter", "{\"lora_name\": \"a\"}"},
-        {"/generative_scoring", "{\"query\": \"a\", \"items\": [\"b\"], \"label_token_ids\": [1, 2]}"},
-        {"/v1/score", "{\"query\": \"a\", \"items\": [\"b\"], \"label_token_ids\": [1, 2]}"},
     };
     for (size_t i = 0; i < sizeof asked / sizeof *asked; i++)
         expect_error(ask(&OUTER, "POST", asked[i][0], asked[i][1]), 501, "remote_cannot");
+}
+
+/* ---- tokens and labels ---- */
+
+static void tokens_are_the_inner_ones(void **state) {
+    (void)state;
+    static const char *const asked[][2] = {
+        {"/tokenize", "{\"prompt\": \"Is it so, or not?\"}"},
+        {"/tokenize", "{\"prompt\": \"Is it\", \"add_special_tokens\": false}"},
+        {"/detokenize", "{\"tokens\": [40, 41, 300]}"},
+        {"/detokenize", "{\"tokens\": []}"},
+    };
+    for (size_t i = 0; i < sizeof asked / sizeof *asked; i++) {
+        json_t *own = post(&OUTER, asked[i][0], asked[i][1], 200), *its = post(&INNER, asked[i][0], asked[i][1], 200);
+        assert_true(json_equal(own, its));
+        json_decref(own);
+        json_decref(its);
+    }
+    expect_error(ask(&OUTER, "POST", "/detokenize", "{\"tokens\": [99999999]}"), 400, NULL);
+}
+
+/* Labels are scored through the inner server as it does itself, to the last digit. */
+static void labels_are_scored_as_by_the_inner_one(void **state) {
+    (void)state;
+    static const char labels[] = "\"query\": \"Is it\", \"items\": [\" so\", \" not\", \"\"], "
+                                 "\"label_token_ids\": [40, 41, 42]";
+    static const char *const asked[][3] = {{"/generative_scoring", "", "data"},
+                                           {"/generative_scoring", ", \"apply_softmax\": false", "data"},
+                                           {"/generative_scoring", ", \"item_first\": true", "data"},
+                                           {"/v1/score", "", "scores"},
+                                           {"/v1/score", ", \"apply_softmax\": true", "scores"}};
+    for (size_t i = 0; i < sizeof asked / sizeof *asked; i++) {
+        char body[200];
+        const char *const same[] = {asked[i][2], "usage", "object"};
+        snprintf(body, sizeof body, "{%s%s}", labels, asked[i][1]);
+        json_t *own = post(&OUTER, asked[i][0], body, 200), *its = post(&INNER, asked[i][0], body, 200);
+        assert_int_equal(json_array_size(json_object_get(own, asked[i][2])), 3);
+        assert_same_values(own, its, same, 3);
+        json_decref(own);
+        json_decref(its);
+    }
+    static const char *const wrong[] = {"[40]", "[40, 40]", "[40, 99999999]", "[40, \"a\"]"};
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        char body[120];
+        snprintf(body, sizeof body, "{\"query\": \"a\", \"items\": [\"b\"], \"label_token_ids\": %s}", wrong[i]);
+        expect_error(ask(&OUTER, "POST", "/generative_scoring", body), 400, NULL);
+    }
 }
 
 static double embedding_at(const live *l, size_t k) {
@@ -350,6 +393,30 @@ static void a_server_that_is_well(void **state) {
     expect_error(
         ask(&f.l, "POST", "/v1/chat/completions", "{" HELLO ", \"response_format\": {\"type\": \"json_object\"}}"), 501,
         "remote_cannot");
+    end_front(&f, false);
+}
+
+static void expect_501(const live *l, const char *path, const char *body, const char *why) {
+    reply r = ask(l, "POST", path, body);
+    if (!r.body.data || !strstr(r.body.data, why)) fail_msg("%s, expected %s", r.body.data ? r.body.data : "", why);
+    expect_error(r, 501, "remote_cannot");
+}
+
+/* It gives nobody the log-probabilities that are asked for; its tokens are not known but by files of its model. */
+static void one_that_tells_no_tokens(void **state) {
+    (void)state;
+    static const char labels[] = "{\"query\": \"a\", \"items\": [\"b\"], \"label_token_ids\": [40, 41]}";
+    front f;
+    live l;
+    begin_front(&f);
+    expect_501(&f.l, "/generative_scoring", labels, "--remote-tokenizer");
+    expect_501(&f.l, "/v1/score", labels, "--remote-tokenizer");
+    expect_501(&f.l, "/tokenize", "{\"prompt\": \"a\"}", "tokenizer");
+    expect_501(&f.l, "/detokenize", "{\"tokens\": [1]}", "tokenizer");
+    start_in_front(&l, f.chat.url, TINY, "judge", NULL);
+    expect_501(&l, "/generative_scoring", labels, "tokenize");
+    json_decref(post(&l, "/tokenize", "{\"prompt\": \"a\"}", 200));
+    stop_in_front(&l);
     end_front(&f, false);
 }
 
@@ -514,10 +581,13 @@ int main(void) {
                                      cmocka_unit_test(streams),
                                      cmocka_unit_test(says_what_it_is),
                                      cmocka_unit_test(what_is_not_to_be_had),
+                                     cmocka_unit_test(tokens_are_the_inner_ones),
+                                     cmocka_unit_test(labels_are_scored_as_by_the_inner_one),
                                      cmocka_unit_test(embeds_as_the_inner_one)};
-    const struct CMUnitTest bad[] = {cmocka_unit_test(a_server_that_is_well), cmocka_unit_test(those_that_fail),
-                                     cmocka_unit_test(one_that_does_not_embed), cmocka_unit_test(some_of_the_chains),
-                                     cmocka_unit_test(gone_and_stopped)};
+    const struct CMUnitTest bad[] = {
+        cmocka_unit_test(a_server_that_is_well), cmocka_unit_test(one_that_tells_no_tokens),
+        cmocka_unit_test(those_that_fail),       cmocka_unit_test(one_that_does_not_embed),
+        cmocka_unit_test(some_of_the_chains),    cmocka_unit_test(gone_and_stopped)};
     json_setup();
     int failed = cmocka_run_group_tests(two, begin_two, end_two);
     return failed + cmocka_run_group_tests(bad, people_begin, people_end);

@@ -7,7 +7,7 @@ import re
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-FOLDERS = ["bench", "cmd", "docs", "examples", "include", "models", "python", "src", "tests", "tools"]
+FOLDERS = ["bench", "clients", "cmd", "docs", "examples", "include", "models", "python", "src", "tests", "tools"]
 CODE = {".c", ".h", ".S", ".py", ".sh", ".frame", ".txt", ".cmake", ".in", ".inc"}
 LOG = ROOT / "bench/LOG.md"  # tells of earlier days: the files that it names may have moved since
 

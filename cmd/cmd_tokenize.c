@@ -165,6 +165,7 @@ static int run(const command *self, int argc, char **argv) {
     status = read_text(&r, operands, &text, &n);
     if (status != EXIT_DONE) return status;
     session s;
+    r.common.dtype = PGR_DTYPE_EXACT; /* no weight is looked at: none is converted */
     status = session_open(&r.common, false, &s);
     r.model = s.model;
     if (status == EXIT_DONE) status = r.file ? all_lines(&r, text, n) : one_item(&r, text, n);

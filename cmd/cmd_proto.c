@@ -146,8 +146,9 @@ static void print_people(const pgr_prototypes *p) {
            WAYS[p->by], *p->embedder ? " with " : "", p->embedder, p->dims, (unsigned long long)p->seed);
     printf("singular values:");
     for (size_t i = 0; i < p->n_singular && i < SHOWN_VALUES; i++) printf(" %.3g", p->singular[i]);
-    printf("%s; they suggest %zu prototypes\n", p->n_singular > SHOWN_VALUES ? " ..." : "", p->suggested_k);
-    printf("k-means: %zu prototypes, inertia %.6g", p->k, p->inertia);
+    printf("%s; they suggest %zu prototype%s\n", p->n_singular > SHOWN_VALUES ? " ..." : "", p->suggested_k,
+           p->suggested_k == 1 ? "" : "s");
+    printf("k-means: %zu prototype%s, inertia %.6g", p->k, p->k == 1 ? "" : "s", p->inertia);
     if (p->n_loss > 0 && p->by == PGR_PROTO_FACTS)
         printf("; kinds of taste: loss per pair of the rounds");
     else if (p->n_loss > 0)

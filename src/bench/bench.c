@@ -50,7 +50,8 @@ static pgr_status note_left_out(bench *b, const bench_data *d) {
     return PGR_OK;
 }
 
-/* A set whose users have no history measures no personal judge: said before the work and beside its result. */
+/* A set whose users have no history measures no personal judge: said before the work and beside its result, unless none
+ * was asked for. */
 static pgr_status note_strangers(bench *b, const bench_data *d) {
     size_t train = d->n_row - d->n_test, users = 0, known = 0;
     for (size_t u = 0; u < d->n_user; u++) {
@@ -58,7 +59,7 @@ static pgr_status note_strangers(bench *b, const bench_data *d) {
         users++;
         known += d->users[u].n_train > 0;
     }
-    if (known > 0 || strcmp(rules_split_name(b->o->split), "train") == 0) return PGR_OK;
+    if (known > 0 || b->o->judge.history == 0 || strcmp(rules_split_name(b->o->split), "train") == 0) return PGR_OK;
     const char *which = train ? "who is asked has a row of split \"train\", and only those are history"
                               : "has a history: rows that are history have \"split\": \"train\", or are in a file of "
                                 "--history-from";

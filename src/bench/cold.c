@@ -150,7 +150,8 @@ static pgr_status add_report(cold *c, const pgr_bench_report *found, int known) 
         row->over_longest += n * r->over_longest;
         row->over_longest_se += over * over;
     }
-    for (size_t i = 0; known == c->how->known[0] && i < found->n_note; i++) {
+    const int most = c->how->known[c->how->n_known - 1]; /* fewer pairs are no news: 0 of them are a choice */
+    for (size_t i = 0; known == most && i < found->n_note; i++) {
         const char **notes = arena_array(&c->made->arena, c->made->public.n_note + 1, sizeof *notes);
         if (!notes) return fail_mem(c->err);
         if (c->made->public.n_note) memcpy(notes, c->made->public.notes, c->made->public.n_note * sizeof *notes);

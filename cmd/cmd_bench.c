@@ -414,10 +414,9 @@ const command CMD_BENCH = {
     .summary = "measure methods side by side on known choices",
     .about =
         "Asks every method which response of each pair the user chose, and compares: accuracy with its error, paired\n"
-        "differences, calibration, cost. Data: PersonalRewardBench records or any other form of `user import`, plain "
-        "or\n"
-        "gzip; history is the users' train rows (docs/bench.md). With --out a killed run goes on with --resume; --json "
-        "prints one object per row.\n"
+        "differences, calibration, cost. Data: PersonalRewardBench records or any other form of `user import`, plain\n"
+        "or gzip; history is the users' train rows (docs/bench.md). With --out a killed run goes on with --resume;\n"
+        "--json prints one object per row.\n"
         "With --lampqa: QUESTIONS.jsonl RESPONSES.json RESPONSES.json..., generators ranked by the scores of their "
         "answers.",
     .example = "pgenrm bench --ind 0 --baselines examples/choices.jsonl\n"

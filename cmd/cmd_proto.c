@@ -302,7 +302,7 @@ const command CMD_PROTO = {
         "chose (docs/prototypes.md). What was embedded stays in the store: an interrupted build goes on. show and map\n"
         "take a file of prototypes, by default STORE.protos; map writes an SVG picture (--out, else standard output).\n"
         "--by votes (who chose the same texts) and --by facts (who likes the same form of answers: short ones, lists,\n"
-        "...; a mixture of kinds of taste, which places newcomers by one to three pairs) need no model, choices an "
+        "...; a mixture of kinds of taste, which places newcomers by one to three pairs) need no model, choices an\n"
         "embedder, analysis an embedder and a model (-m).",
     .example = "pgenrm proto show tests/fuzz/corpus/artefact/small",
     .options = OPTIONS,

@@ -407,7 +407,7 @@ static const command FORGET = {
     .name = "user forget",
     .operands = "ID...",
     .summary = "remove users and all that was computed of them",
-    .about = "Pairs, vectors and analyses go too, and no bytes of them stay in the file and its log. Where another "
+    .about = "Pairs, vectors and analyses go too, and no bytes of them stay in the file and its log. Where another\n"
              "program is reading so that the bytes have to wait, it says so and ends with status 1.",
     .example = "pgenrm user forget ann",
     .options = STORE_OPTIONS,
@@ -417,7 +417,7 @@ static const command FORGET = {
 static const command VACUUM = {
     .name = "user vacuum",
     .summary = "rewrite the store: forgotten users' room goes back to the disk",
-    .about = "Also where another program has written into the file, so that what it left is gone. Others wait as long "
+    .about = "Also where another program has written into the file, so that what it left is gone. Others wait as long\n"
              "as it takes; of a file it needs the room of a second one for that time.",
     .example = "pgenrm user vacuum",
     .options = STORE_OPTIONS,

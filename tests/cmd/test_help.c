@@ -69,6 +69,10 @@ static void check_help(const char *name) {
     ran help = run_well(command);
     if (strstr(help.out, "(null)") || strstr(help.out, " \n") || !strstr(help.out, usage))
         fail_msg("%s: found (null), a blank at the end of a line, or no usage in:\n%s", command, help.out);
+    const char *end = strstr(help.out, "\nExample:\n"); /* examples are to be copied: as long as they are */
+    for (const char *line = help.out; end && line < end; line += strcspn(line, "\n") + 1)
+        if (strcspn(line, "\n") > 120)
+            fail_msg("%s: found a line of %zu bytes, expected 120 at most: %s", command, strcspn(line, "\n"), line);
     char *example = example_of(name);
     if (strcmp(name, "pull") != 0) check_example_files(name, example); /* ORG/NAME is no file */
     free(example);

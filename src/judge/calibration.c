@@ -1,41 +1,14 @@
 /* calibration.c - temperature by maximum likelihood, isotonic regression by pool-adjacent-violators, for each kind of
- * verdict its own, and their file. */
-#include "judge/calibration.h"
-
+ * verdict its own. Their file: calibration_file.c. */
 #include <math.h>
 #include <stdlib.h>
-#include <string.h>
 
-#include "base/file.h"
-#include "base/file_out.h"
-#include "base/json.h"
 #include "base/mem.h"
+#include "judge/calibration_map.h"
 
-static const double NEAR_ONE = 1e-9;               /* probabilities nearer to 0 or 1 are taken as this near */
-static const double COLDEST = 1e-3, HOTTEST = 1e3; /* temperatures */
-
+static const double NEAR_ONE = 1e-9;  /* probabilities nearer to 0 or 1 are taken as this near */
 static const double SAME = 1e-12;     /* 1 - .7 is not quite .3 */
-static const double LARGEST = 1e9;    /* in a file: differences of such numbers are no infinities */
 static const double PRIOR_CHAINS = 4; /* that the usual variance of a chain counts for in a request's own */
-
-typedef struct map {
-    pgr_calibration_method method;
-    pgr_calibration_input input;
-    size_t n; /* outcomes it was fitted on */
-    double temperature;
-    double *x, *y; /* (n_knot) isotonic: y rises with x; straight lines between, level beyond */
-    size_t n_knot;
-    double between, within; /* SHRUNK: variance of the true difference over requests; of one chain around it */
-} map;
-
-struct pgr_calibration {
-    map *of[PGR_VERDICT_KINDS]; /* NULL: none for this kind */
-};
-
-static const char *const KINDS[] = {"answers", "views", NULL};
-
-static const char *const METHODS[] = {"temperature", "isotonic", NULL}, *const INPUTS[] = {"probability", "difference",
-                                                                                           "shrunk", NULL};
 
 static double sigmoid(double z) {
     return z >= 0 ? 1 / (1 + exp(-z)) : exp(z) / (1 + exp(z));
@@ -112,7 +85,7 @@ static size_t pool_violators(point *p, size_t n) {
 }
 
 /* Every outcome counts from both sides: (x, y) and its mirror, so that the map is symmetric. */
-static pgr_status fit_isotonic(map *c, const double *x, const double *y, size_t n, pgr_error *err) {
+static pgr_status fit_isotonic(calibration_map *c, const double *x, const double *y, size_t n, pgr_error *err) {
     if (n > SIZE_MAX / 2 / sizeof(point)) return fail_mem(err);
     point *p = mem_array(2 * n, sizeof *p);
     if (!p) return fail_mem(err);
@@ -135,7 +108,7 @@ static pgr_status fit_isotonic(map *c, const double *x, const double *y, size_t 
     return c->x && c->y ? PGR_OK : fail_mem(err);
 }
 
-static double interpolate(const map *c, double x) {
+static double interpolate(const calibration_map *c, double x) {
     size_t lo = 0, hi = c->n_knot - 1;
     if (x <= c->x[lo]) return c->y[lo];
     if (x >= c->x[hi]) return c->y[hi];
@@ -162,15 +135,16 @@ static pgr_status check_data(pgr_calibration_input input, const double *x, const
     return PGR_OK;
 }
 
-static void map_free(map *m) {
+static void map_free(calibration_map *m) {
     if (!m) return;
     mem_free(m->x);
     mem_free(m->y);
     mem_free(m);
 }
 
-static pgr_status fit(const map *about, const double *x, const double *y, size_t n, map **out, pgr_error *err) {
-    map *m = mem_zero(1, sizeof *m);
+static pgr_status fit(const calibration_map *about, const double *x, const double *y, size_t n, calibration_map **out,
+                      pgr_error *err) {
+    calibration_map *m = mem_zero(1, sizeof *m);
     if (!m) return fail_mem(err);
     *m = *about;
     m->n = n;
@@ -187,7 +161,7 @@ static pgr_status fit(const map *about, const double *x, const double *y, size_t
 }
 
 /* The map as a calibration, which takes it over. */
-static pgr_status with_map(pgr_verdict_kind kind, map *m, pgr_calibration **out, pgr_error *err) {
+static pgr_status with_map(pgr_verdict_kind kind, calibration_map *m, pgr_calibration **out, pgr_error *err) {
     PGR_ASSERT((size_t)kind < PGR_VERDICT_KINDS);
     pgr_calibration *c = mem_zero(1, sizeof *c);
     if (!c) {
@@ -201,21 +175,21 @@ static pgr_status with_map(pgr_verdict_kind kind, map *m, pgr_calibration **out,
 
 pgr_status pgr_calibration_fit(pgr_verdict_kind kind, pgr_calibration_method method, pgr_calibration_input input,
                                const double *x, const double *y, size_t n, pgr_calibration **out, pgr_error *err) {
-    map *m = NULL;
+    calibration_map *m = NULL;
     if (input == PGR_CALIBRATION_SHRUNK)
         return fail(err, PGR_E_ARG, "calibration: differences alone do not tell what shrinks them, expected gaps");
     PGR_TRY(check_data(input, x, y, n, err));
-    PGR_TRY(fit(&(map){.method = method, .input = input}, x, y, n, &m, err));
+    PGR_TRY(fit(&(calibration_map){.method = method, .input = input}, x, y, n, &m, err));
     return with_map(kind, m, out, err);
 }
 
-static const map *map_of(const pgr_calibration *c, pgr_verdict_kind kind) {
+static const calibration_map *map_of(const pgr_calibration *c, pgr_verdict_kind kind) {
     PGR_ASSERT((size_t)kind < PGR_VERDICT_KINDS);
     return c ? c->of[kind] : NULL;
 }
 
 /* No surer than n outcomes can show: between 1 / (n + 2) and its mirror. */
-static double apply(const map *m, double x) {
+static double apply(const calibration_map *m, double x) {
     if (isnan(x)) return NAN;
     double least = 1 / ((double)m->n + 2);
     double p =
@@ -224,7 +198,7 @@ static double apply(const map *m, double x) {
 }
 
 double pgr_calibration_apply(const pgr_calibration *c, pgr_verdict_kind kind, double x) {
-    const map *m = map_of(c, kind);
+    const calibration_map *m = map_of(c, kind);
     return m ? apply(m, x) : NAN;
 }
 
@@ -241,16 +215,16 @@ double gap_error(const pgr_gap *g) {
 }
 
 /* Variance of the mean: that of a chain, (K within + n spread) / (K + n - 1), over n. */
-static double error_variance(const map *c, const pgr_gap *g) {
+static double error_variance(const calibration_map *c, const pgr_gap *g) {
     return (PRIOR_CHAINS * c->within + g->n * g->spread) / (PRIOR_CHAINS + g->n - 1) / g->n;
 }
 
 /* Of the difference that is seen, what stands for the true one: its mean given what is seen. */
-static double shrink(const map *c, const pgr_gap *g) {
+static double shrink(const calibration_map *c, const pgr_gap *g) {
     return c->between > 0 ? g->mean * c->between / (c->between + error_variance(c, g)) : 0;
 }
 
-static double input_of(const map *c, const pgr_gap *g) {
+static double input_of(const calibration_map *c, const pgr_gap *g) {
     switch (c->input) {
     case PGR_CALIBRATION_PROBABILITY:
         return gap_probability(g);
@@ -262,12 +236,12 @@ static double input_of(const map *c, const pgr_gap *g) {
 }
 
 double pgr_calibration_apply_gap(const pgr_calibration *c, pgr_verdict_kind kind, const pgr_gap *x) {
-    const map *m = map_of(c, kind);
+    const calibration_map *m = map_of(c, kind);
     return m ? apply(m, input_of(m, x)) : NAN;
 }
 
 double calibration_reach(const pgr_calibration *c, pgr_verdict_kind kind, const pgr_gap *g) {
-    const map *m = map_of(c, kind);
+    const calibration_map *m = map_of(c, kind);
     if (m->input == PGR_CALIBRATION_PROBABILITY) return apply(m, 1); /* chains without end are sure */
     double error = gap_error(g), x = fabs(input_of(m, g));
     if (m->input == PGR_CALIBRATION_SHRUNK) {
@@ -292,7 +266,7 @@ static pgr_status check_gaps(const pgr_gap *x, size_t n, pgr_error *err) {
 }
 
 /* within: pooled over requests; between: what their mean squares are beyond the errors. */
-static void fit_prior(map *c, const pgr_gap *x, size_t n) {
+static void fit_prior(calibration_map *c, const pgr_gap *x, size_t n) {
     double squares = 0, freedom = 0, between = 0;
     for (size_t i = 0; i < n; i++) squares += x[i].n * x[i].spread, freedom += x[i].n - 1;
     c->within = squares / freedom;
@@ -302,7 +276,7 @@ static void fit_prior(map *c, const pgr_gap *x, size_t n) {
 
 pgr_status pgr_calibration_fit_gaps(pgr_verdict_kind kind, pgr_calibration_method method, const pgr_gap *x,
                                     const double *y, size_t n, pgr_calibration **out, pgr_error *err) {
-    map about = {.method = method, .input = PGR_CALIBRATION_SHRUNK}, *m = NULL;
+    calibration_map about = {.method = method, .input = PGR_CALIBRATION_SHRUNK}, *m = NULL;
     PGR_TRY(check_gaps(x, n, err));
     double *shrunk = mem_array(n + 1, sizeof *shrunk);
     if (!shrunk) return fail_mem(err);
@@ -314,29 +288,15 @@ pgr_status pgr_calibration_fit_gaps(pgr_verdict_kind kind, pgr_calibration_metho
     return s == PGR_OK ? with_map(kind, m, out, err) : s;
 }
 
-/* ---- kinds ----------------------------------------------------------------------------------------------------- */
-
-const char *pgr_verdict_kind_name(pgr_verdict_kind kind) {
-    PGR_ASSERT((size_t)kind < PGR_VERDICT_KINDS);
-    return KINDS[kind];
-}
-
-bool verdict_kind_find(const char *name, pgr_verdict_kind *out) {
-    for (int i = 0; i < PGR_VERDICT_KINDS; i++)
-        if (strcmp(name, KINDS[i]) == 0) {
-            *out = (pgr_verdict_kind)i;
-            return true;
-        }
-    return false;
-}
+/* ---- all kinds together ------------------------------------------------------------------------------------------ */
 
 size_t pgr_calibration_outcomes(const pgr_calibration *c, pgr_verdict_kind kind) {
-    const map *m = map_of(c, kind);
+    const calibration_map *m = map_of(c, kind);
     return m ? m->n : 0;
 }
 
 pgr_calibration_input pgr_calibration_takes(const pgr_calibration *c, pgr_verdict_kind kind) {
-    const map *m = map_of(c, kind);
+    const calibration_map *m = map_of(c, kind);
     PGR_ASSERT(m);
     return m->input;
 }
@@ -369,189 +329,4 @@ double pgr_calibration_error(const double *p, const double *y, size_t n, size_t 
         error += fabs(gap) / (double)n;
     }
     return error;
-}
-
-/* ---- the file -------------------------------------------------------------------------------------------------- */
-
-typedef struct reader { /* of one map */
-    const char *origin;
-    const char *whole; /* "views": its key in the file; "" where the file is one map */
-    const char *at;    /* "views.", before its own keys in messages; "" */
-    const json_t *top;
-    pgr_error *err;
-} reader;
-
-enum { KEY_PATH = 32 };
-
-static json_at place(const reader *in, const char *key, char path[KEY_PATH]) {
-    snprintf(path, KEY_PATH, "%s%s", in->at, key);
-    return (json_at){in->origin, path};
-}
-
-static pgr_status bad(const reader *in, const char *key, const char *expected) {
-    return fail(in->err, PGR_E_FORMAT, "%s: %s%s: found %s, expected %s", in->origin, in->at, key,
-                json_kind(json_object_get(in->top, key)), expected);
-}
-
-static pgr_status read_choice(const reader *in, const char *key, const char *const *names, int *out) {
-    const char *found = NULL;
-    char path[KEY_PATH];
-    PGR_TRY(json_want_string(json_object_get(in->top, key), place(in, key, path), &found, in->err));
-    for (int i = 0; names[i]; i++)
-        if (strcmp(found, names[i]) == 0) {
-            *out = i;
-            return PGR_OK;
-        }
-    char list[80] = "";
-    size_t n = 0;
-    for (int i = 0; names[i]; i++)
-        n += (size_t)snprintf(list + n, sizeof list - n, "%s'%s'",
-                              i == 0         ? ""
-                              : names[i + 1] ? ", "
-                                             : " or ",
-                              names[i]);
-    return fail(in->err, PGR_E_FORMAT, "%s: %s%s: found '%.60s', expected %s", in->origin, in->at, key, found, list);
-}
-
-/* An array of finite numbers that never fall (x: that rise). */
-static pgr_status read_rising(const reader *in, const char *key, bool strict, double **out, size_t *n) {
-    const json_t *v = json_object_get(in->top, key);
-    if (!json_is_array(v) || json_array_size(v) == 0) return bad(in, key, "an array of numbers");
-    *n = json_array_size(v);
-    *out = mem_array(*n, sizeof **out);
-    if (!*out) return fail_mem(in->err);
-    for (size_t i = 0; i < *n; i++) {
-        const json_t *item = json_array_get(v, i);
-        if (!json_is_number(item)) return bad(in, key, "numbers only");
-        (*out)[i] = json_number_value(item);
-        bool falls = i > 0 && (strict ? !((*out)[i] > (*out)[i - 1]) : !((*out)[i] >= (*out)[i - 1]));
-        if (!(fabs((*out)[i]) <= LARGEST) || falls)
-            return fail(in->err, PGR_E_FORMAT, "%s: %s%s[%zu]: found %g, expected numbers that rise, none beyond 1e9",
-                        in->origin, in->at, key, i, (*out)[i]);
-    }
-    return PGR_OK;
-}
-
-static pgr_status read_isotonic(const reader *in, map *c) {
-    size_t n_y = 0;
-    PGR_TRY(read_rising(in, "x", true, &c->x, &c->n_knot));
-    PGR_TRY(read_rising(in, "y", false, &c->y, &n_y));
-    if (n_y != c->n_knot)
-        return fail(in->err, PGR_E_FORMAT, "%s: %sy: found %zu numbers, expected %zu as in x", in->origin, in->at, n_y,
-                    c->n_knot);
-    if (c->y[0] < 0 || c->y[n_y - 1] > 1)
-        return fail(in->err, PGR_E_FORMAT, "%s: %sy: found numbers beyond 0 to 1, expected probabilities", in->origin,
-                    in->at);
-    return PGR_OK;
-}
-
-static pgr_status read_temperature(const reader *in, map *c) {
-    const json_t *v = json_object_get(in->top, "temperature");
-    c->temperature = json_is_number(v) ? json_number_value(v) : NAN;
-    return c->temperature >= COLDEST && c->temperature <= HOTTEST
-               ? PGR_OK
-               : bad(in, "temperature", "a number from 0.001 to 1000");
-}
-
-static pgr_status read_variance(const reader *in, const char *key, double *out) {
-    const json_t *v = json_object_get(in->top, key);
-    *out = json_is_number(v) ? json_number_value(v) : NAN;
-    return *out >= 0 && *out <= LARGEST ? PGR_OK : bad(in, key, "a variance, a number from 0 to 1e9");
-}
-
-static pgr_status fill_map(const reader *in, map *c) {
-    static const char *const keys[] = {"method", "input", "n", "between", "within", "temperature", "x", "y", NULL};
-    char path[KEY_PATH];
-    int method = 0, input = 0;
-    int64_t n = 0;
-    PGR_TRY(json_only_keys(in->top, keys, (json_at){in->origin, in->whole}, in->err));
-    PGR_TRY(read_choice(in, "method", METHODS, &method));
-    PGR_TRY(read_choice(in, "input", INPUTS, &input));
-    PGR_TRY(json_want_integer(json_object_get(in->top, "n"), place(in, "n", path), 1, INT64_C(1) << 52, &n, in->err));
-    c->method = (pgr_calibration_method)method;
-    c->input = (pgr_calibration_input)input;
-    c->n = (size_t)n;
-    if (c->input == PGR_CALIBRATION_SHRUNK) {
-        PGR_TRY(read_variance(in, "between", &c->between));
-        PGR_TRY(read_variance(in, "within", &c->within));
-    }
-    return c->method == PGR_CALIBRATION_ISOTONIC ? read_isotonic(in, c) : read_temperature(in, c);
-}
-
-static pgr_status read_map(const reader *in, map **out) {
-    *out = mem_zero(1, sizeof **out); /* freed with the calibration, whole or not */
-    return *out ? fill_map(in, *out) : fail_mem(in->err);
-}
-
-static bool by_kind(const json_t *top) {
-    for (int k = 0; k < PGR_VERDICT_KINDS; k++)
-        if (json_object_get(top, KINDS[k])) return true;
-    return false;
-}
-
-/* A file that does not say of which verdicts it is has a map of answers. */
-static pgr_status read_file(const json_t *top, const char *origin, pgr_calibration *c, pgr_error *err) {
-    PGR_TRY(json_want_object(top, (json_at){origin, ""}, err));
-    if (!by_kind(top)) return read_map(&(reader){origin, "", "", top, err}, &c->of[PGR_VERDICT_ANSWERS]);
-    PGR_TRY(json_only_keys(top, KINDS, (json_at){origin, ""}, err));
-    for (int k = 0; k < PGR_VERDICT_KINDS; k++) {
-        char at[KEY_PATH];
-        const json_t *m = json_object_get(top, KINDS[k]);
-        snprintf(at, sizeof at, "%s.", KINDS[k]);
-        if (m) PGR_TRY(read_map(&(reader){origin, KINDS[k], at, m, err}, &c->of[k]));
-    }
-    return PGR_OK;
-}
-
-pgr_status calibration_parse(const char *text, size_t n, const char *origin, pgr_calibration **out, pgr_error *err) {
-    json_t *top = NULL;
-    PGR_TRY(json_parse(text, n, origin, 1, &top, err));
-    pgr_calibration *c = mem_zero(1, sizeof *c);
-    pgr_status s = c ? read_file(top, origin, c, err) : fail_mem(err);
-    json_decref(top);
-    if (s != PGR_OK) {
-        pgr_calibration_free(c);
-        return s;
-    }
-    *out = c;
-    return PGR_OK;
-}
-
-pgr_status pgr_calibration_open(const char *path, pgr_calibration **out, pgr_error *err) {
-    buf text = {0};
-    PGR_TRY(file_read(path, &text, err));
-    pgr_status s = calibration_parse(text.data ? text.data : "", text.n, path, out, err);
-    buf_free(&text);
-    return s;
-}
-
-static void put_numbers(buf *b, const char *key, const double *v, size_t n) {
-    buf_printf(b, ",\"%s\":[", key);
-    for (size_t i = 0; i < n; i++) buf_printf(b, "%s%.17g", i ? "," : "", v[i]);
-    buf_puts(b, "]");
-}
-
-static void put_map(buf *b, const map *m) {
-    buf_printf(b, "{\"method\":\"%s\",\"input\":\"%s\",\"n\":%zu", METHODS[m->method], INPUTS[m->input], m->n);
-    if (m->input == PGR_CALIBRATION_SHRUNK) buf_printf(b, ",\"between\":%.17g,\"within\":%.17g", m->between, m->within);
-    if (m->method == PGR_CALIBRATION_TEMPERATURE) {
-        buf_printf(b, ",\"temperature\":%.17g", m->temperature);
-    } else {
-        put_numbers(b, "x", m->x, m->n_knot);
-        put_numbers(b, "y", m->y, m->n_knot);
-    }
-    buf_putc(b, '}');
-}
-
-pgr_status pgr_calibration_write(const pgr_calibration *c, const char *path, pgr_error *err) {
-    buf b = {0};
-    for (int k = 0; k < PGR_VERDICT_KINDS; k++) {
-        if (!c->of[k]) continue;
-        buf_printf(&b, "%s\"%s\":", b.n ? ",\n " : "{", KINDS[k]);
-        put_map(&b, c->of[k]);
-    }
-    buf_puts(&b, "}\n");
-    pgr_status s = b.failed ? fail_mem(err) : file_write(path, b.data, b.n, err);
-    buf_free(&b);
-    return s;
 }

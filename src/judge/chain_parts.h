@@ -27,7 +27,8 @@ pgr_status chain_refuse(chain *c, char *reason, pgr_error *err);
 pgr_status compact_parse(span text, size_t n_response, arena *a, chain *c, pgr_error *err);
 pgr_status full_parse(span text, size_t n_response, arena *a, chain *c, pgr_error *err);
 
-/* Criteria, weights, reasons and per-criterion scores of a rubric in prose (chain_rubric.c), added to c. */
+/* Criteria, weights and reasons (chain_rubric.c) and per-criterion scores (chain_rubric_scores.c) of a rubric in prose,
+ * added to c. */
 pgr_status rubric_criteria(span text, size_t n_response, arena *a, chain *c, pgr_error *err);
 pgr_status rubric_scores(span text, size_t n_response, arena *a, chain *c, pgr_error *err);
 /* The text with typographic dashes, signs and bullets as ASCII and bold marks gone. */

@@ -171,9 +171,17 @@ static void print_option(char letter, const char *name, const char *value, const
     print_column(help, INDENT, WIDTH);
 }
 
+/* Who reads weights takes no address. */
+static const char *help_of(const command *c, const option_row *o) {
+    if (strcmp(o->name, "model") != 0 || c->remote) return o->help;
+    return c->model ? c->model
+                    : "GGUF file, Hugging Face folder, or a name below the cache folder (default: $PGENRM_MODEL, else "
+                      "the default model)";
+}
+
 static void print_options(const command *c, const option_row *o) {
     for (; o->name; o++)
-        if (refused_by(c, o->name) < 0) print_option(o->letter, o->name, o->value, o->help);
+        if (refused_by(c, o->name) < 0) print_option(o->letter, o->name, o->value, help_of(c, o));
 }
 
 static void print_rows(const command *c) {

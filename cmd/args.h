@@ -31,6 +31,7 @@ typedef struct command {
     unsigned rows_use;               /* only rows that have all of these bits of pgr_option.use */
     unsigned without;                /* ARGS_NO_... together */
     bool remote;                     /* its engine may stand behind an address: it takes --remote-... */
+    const char *model;               /* what --help says of --model, where it is of another kind */
     int (*run)(const struct command *self, int argc, char **argv); /* an exit status */
 } command;
 

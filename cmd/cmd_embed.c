@@ -208,5 +208,7 @@ const command CMD_EMBED = {
     .example = "pgenrm embed --json README.md",
     .options = OPTIONS,
     .without = ARGS_NO_LORA | ARGS_NO_CHAT_TEMPLATE,
+    .model = "Hugging Face folder, GGUF file, a name below the cache folder, or http://HOST/v1 of a server "
+             "(docs/remote.md) (default: $PGENRM_EMBEDDER, else the default embedder)",
     .run = run,
 };

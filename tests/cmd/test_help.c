@@ -69,6 +69,9 @@ static void check_help(const char *name) {
     ran help = run_well(command);
     if (strstr(help.out, "(null)") || strstr(help.out, " \n") || !strstr(help.out, usage))
         fail_msg("%s: found (null), a blank at the end of a line, or no usage in:\n%s", command, help.out);
+    /* Who reads weights is not told of addresses; an embedder has no --remote-... */
+    if (strcmp(name, "embed") != 0 && (strstr(help.out, "http://HOST/v1 of") && !strstr(help.out, "--remote-model")))
+        fail_msg("%s: --model takes an address there and --remote-model is missing, in:\n%s", command, help.out);
     const char *end = strstr(help.out, "\nExample:\n"); /* examples are to be copied: as long as they are */
     for (const char *line = help.out; end && line < end; line += strcspn(line, "\n") + 1)
         if (strcspn(line, "\n") > 120)

@@ -190,12 +190,18 @@ def report_cost(run, results, table):
     table.add("peak memory", f"{run.peak_mib:.0f} MiB")
 
 
-def main():
-    about, _, more = __doc__.partition("\n")
-    p = argparse.ArgumentParser(description=about, epilog=more, formatter_class=argparse.RawDescriptionHelpFormatter)
+def parser(about):
+    """That of a measurement on the data sets: what all of tools/measure.py take, and where the data lie."""
+    first, _, more = about.partition("\n")
+    p = argparse.ArgumentParser(description=first, epilog=more, formatter_class=argparse.RawDescriptionHelpFormatter)
     measure.add_common(p)
     p.add_argument("--data", type=pathlib.Path, default=measure.ROOT.parent / "shared" / "data",
                    help="folder of the data (default: ../shared/data)")
+    return p
+
+
+def main():
+    p = parser(__doc__)
     p.add_argument("--rows", type=int, default=63, help="requests, a third from each data set (default: 63)")
     p.add_argument("--ind", type=int, default=16, help="chains per request (default: 16)")
     p.add_argument("--dtype", default="auto", choices=["auto", "exact", "f32", "bf16", "int8"])

@@ -6,7 +6,6 @@
 The requests are those of bench/chains.py. One by one is `score --deadline 100000`: with a deadline every request is
 judged alone (one call of the library each, prefixes shared over the calls); the other run is the same without it. Ends
 with 1 if the chains differ."""
-import argparse
 import json
 import os
 import pathlib
@@ -21,11 +20,7 @@ WAYS = {"one by one": ["--deadline", 100000], "together": []}
 
 
 def main():
-    about, _, more = __doc__.partition("\n")
-    p = argparse.ArgumentParser(description=about, epilog=more, formatter_class=argparse.RawDescriptionHelpFormatter)
-    measure.add_common(p)
-    p.add_argument("--data", type=pathlib.Path, default=measure.ROOT.parent / "shared" / "data",
-                   help="folder of the data (default: ../shared/data)")
+    p = chains.parser(__doc__)
     p.add_argument("--rows", type=int, default=32, help="requests (default: 32)")
     p.add_argument("--ind", type=int, default=4, help="chains per request (default: 4)")
     p.add_argument("--repeats", type=int, default=3)

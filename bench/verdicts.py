@@ -9,7 +9,6 @@ Requests are those of bench/chains.py (real preference data). Runs: bf16 and int
 one seed use the same random numbers, but a chain that parts from its double at one token goes on differently, so the
 right measure is the disagreement of two seeds of one dtype: the noise floor of so many chains. Compared are the best
 response (ties and no verdict count as one more answer) and the mean scores of the responses."""
-import argparse
 import itertools
 import json
 import pathlib
@@ -54,11 +53,7 @@ def compare(a, b):
 
 
 def main():
-    about, _, more = __doc__.partition("\n")
-    p = argparse.ArgumentParser(description=about, epilog=more, formatter_class=argparse.RawDescriptionHelpFormatter)
-    measure.add_common(p)
-    p.add_argument("--data", type=pathlib.Path, default=measure.ROOT.parent / "shared" / "data",
-                   help="folder of the data (default: ../shared/data)")
+    p = chains.parser(__doc__)
     p.add_argument("--rows", type=int, default=42, help="requests, a third from each data set (default: 42)")
     p.add_argument("--ind", type=int, default=8, help="chains per request (default: 8)")
     p.add_argument("--dtypes", default="bf16,int8", help="two of auto, exact, f32, bf16, int8 (default: bf16,int8)")

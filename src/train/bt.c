@@ -8,16 +8,11 @@
 #include "model/score_head.h"
 #include "train/choice_steps.h"
 #include "train/loss.h"
-#include "train/options.h"
 
 /* clang-format off */
 static const pgr_option ROWS[] = {
     TRAIN_ROWS(pgr_bt_options, 0, 8, 2e-4, 1, "learning rate", "pairs of a step"),
-    TRAIN_NUMBER(pgr_bt_options, DOUBLE, "epochs", "E", train.epochs, 1, 0, 1e6,
-                 "passes over the pairs, where no steps are given", NULL),
-    TRAIN_NUMBER(pgr_bt_options, SIZE, "max-tokens", "N", max_tokens, 1024, 2, 1 << 20,
-                 "of a conversation; pairs with a longer one are left out", NULL),
-    TRAIN_FLAG(pgr_bt_options, "no-shuffle", no_shuffle, 0, "pairs in the file's order"),
+    CHOICE_ROWS(pgr_bt_options),
     TRAIN_FULL(pgr_bt_options),
     {0},
 };

@@ -5,10 +5,21 @@
 #define PGR_TRAIN_CHOICE_STEPS_H
 
 #include "train/choices.h"
+#include "train/options.h"
 #include "train/order.h"
 #include "train/run.h"
 
 typedef struct choice_steps choice_steps;
+
+/* clang-format off */
+/* The rows of what both take beside TRAIN_ROWS. */
+#define CHOICE_ROWS(S)                                                                                                 \
+    TRAIN_NUMBER(S, DOUBLE, "epochs", "E", train.epochs, 1, 0, 1e6,                                                    \
+                 "passes over the pairs, where no steps are given", NULL),                                             \
+    TRAIN_NUMBER(S, SIZE, "max-tokens", "N", max_tokens, 1024, 2, 1 << 20,                                             \
+                 "of a conversation; pairs with a longer one are left out", NULL),                                     \
+    TRAIN_FLAG(S, "no-shuffle", no_shuffle, 0, "pairs in the file's order")
+/* clang-format on */
 
 typedef struct choice_stage {
     const char *name; /* "dpo" */

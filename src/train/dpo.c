@@ -7,18 +7,13 @@
 #include "train/choice_steps.h"
 #include "train/logps.h"
 #include "train/loss.h"
-#include "train/options.h"
 
 /* clang-format off */
 static const pgr_option ROWS[] = {
     TRAIN_NUMBER(pgr_dpo_options, DOUBLE, "beta", "B", beta, 0.1, 1e-6, 1e6,
                  "how far the policy may go from the reference: less is farther", NULL),
     TRAIN_ROWS(pgr_dpo_options, 0, 8, 1e-4, 1, "learning rate", "pairs of a step"),
-    TRAIN_NUMBER(pgr_dpo_options, DOUBLE, "epochs", "E", train.epochs, 1, 0, 1e6,
-                 "passes over the pairs, where no steps are given", NULL),
-    TRAIN_NUMBER(pgr_dpo_options, SIZE, "max-tokens", "N", max_tokens, 1024, 2, 1 << 20,
-                 "of a conversation; pairs with a longer one are left out", NULL),
-    TRAIN_FLAG(pgr_dpo_options, "no-shuffle", no_shuffle, 0, "pairs in the file's order"),
+    CHOICE_ROWS(pgr_dpo_options),
     {0},
 };
 /* clang-format on */

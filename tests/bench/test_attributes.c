@@ -3,7 +3,6 @@
 #include <math.h>
 
 #include "../base/faults.h"
-#include "../base/scratch.h"
 #include "base/file.h"
 #include "base/mem.h"
 #include "base/rng.h"
@@ -11,6 +10,7 @@
 #include "bench/fits.h"
 #include "bench/scalar.h"
 #include "pgenrm_bench.h"
+#include "trees.h"
 
 enum { USERS = 4, EACH = 40, TEST_EACH = 8 };
 
@@ -36,15 +36,6 @@ static int setup(void **state) {
     if (make_folder(state) != 0) return -1;
     write_data(path_of("trees.jsonl"));
     return 0;
-}
-
-static bench_data *load(void) {
-    const char *paths[] = {path_of("trees.jsonl")};
-    bench_files f = {.paths = paths, .n_path = 1, .split = "test"};
-    bench_data *d = NULL;
-    pgr_error err = {0};
-    if (bench_load(&f, &d, &err) != PGR_OK) fail_msg("%s", err.message);
-    return d;
 }
 
 static void bench_to(const char *path) {

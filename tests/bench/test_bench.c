@@ -4,11 +4,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "../base/scratch.h"
 #include "../judge/tiny_engine.h"
 #include "base/file.h"
 #include "bench/ask.h"
 #include "bench/summary.h"
+#include "trees.h"
 
 /* Four users with three train rows and two that are asked; the chosen text is the longer one for half of them. */
 static void write_data(const char *path) {
@@ -36,15 +36,6 @@ static int setup(void **state) {
 
 static int teardown(void **state) {
     return tiny_end(state) != 0 ? -1 : remove_folder(state);
-}
-
-static bench_data *load(void) {
-    const char *paths[] = {path_of("trees.jsonl")};
-    bench_files f = {.paths = paths, .n_path = 1, .split = "test"};
-    bench_data *d = NULL;
-    pgr_error err = {0};
-    if (bench_load(&f, &d, &err) != PGR_OK) fail_msg("%s", err.message);
-    return d;
 }
 
 /* ---- asking ---- */

@@ -3,13 +3,13 @@
 #include <math.h>
 
 #include "../base/faults.h"
-#include "../base/scratch.h"
 #include "ask_method.h"
 #include "base/rng.h"
 #include "bench/run.h"
 #include "bench/scalar.h"
 #include "bench/scalar_fit.h"
 #include "bench/stat.h"
+#include "trees.h"
 
 #define MODEL PGR_SOURCE_DIR "/tests/golden/hf-tiny-scalar-qwen2"
 
@@ -45,15 +45,6 @@ static int setup(void **state) {
 static int teardown(void **state) {
     pgr_scalar_close(SCALAR);
     return remove_folder(state);
-}
-
-static bench_data *load(void) {
-    const char *paths[] = {path_of("trees.jsonl")};
-    bench_files f = {.paths = paths, .n_path = 1, .split = "test"};
-    bench_data *d = NULL;
-    pgr_error err = {0};
-    if (bench_load(&f, &d, &err) != PGR_OK) fail_msg("%s", err.message);
-    return d;
 }
 
 /* A row's scores are those of its two conversations alone. */

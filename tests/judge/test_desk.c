@@ -6,9 +6,9 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/rng.h"
+#include "company.h"
 #include "judge/desk.h"
 #include "judge/slots.h"
-#include "tiny_engine.h"
 
 enum { N = 6 };
 
@@ -32,14 +32,6 @@ static int teardown(void **state) {
     return tiny_end(state);
 }
 
-static pgr_judge_options options(int ind) {
-    pgr_judge_options o = pgr_judge_options_default();
-    o.ind = ind;
-    o.keep_chains = true;
-    o.frame = MINI;
-    return o;
-}
-
 static desk *open_desk(pgr_engine *e, const pgr_judge_options *o, size_t at_once) {
     desk *d = NULL;
     pgr_error err = {0};
@@ -53,16 +45,6 @@ static desk_ticket submit(desk *d, size_t i, const pgr_judge_options *o, int pri
     desk_ask ask = {.request = LIST[i], .options = o, .priority = priority, .tag = LIST[i]};
     if (desk_submit(d, &ask, &t, &err) != PGR_OK) fail_msg("%s", err.message);
     return t;
-}
-
-/* Numbers bit for bit: JSON has all of their digits. Times and what was cached depend on the company. */
-static char *plain_json(const pgr_result *r) {
-    pgr_result plain = *r;
-    char *json = NULL;
-    plain.seconds = plain.first_token_s = 0;
-    plain.cached_tokens = 0;
-    assert_int_equal(pgr_result_json(&plain, &json, NULL), PGR_OK);
-    return json;
 }
 
 static void assert_as_alone(const pgr_request *r, const pgr_judge_options *o, const pgr_result *got) {

@@ -2,8 +2,8 @@
  * can take it away. */
 #include <math.h>
 
+#include "company.h"
 #include "judge/judge.h"
-#include "tiny_engine.h"
 
 #define HISTORY_1                                                                                                      \
     "\"user\": {\"id\": \"u1\", \"history\": [{\"query\": \"How do I boil rice?\", \"chosen\": \"Ten minutes.\", "     \
@@ -34,23 +34,8 @@ static int teardown(void **state) {
     return tiny_end(state);
 }
 
-static pgr_judge_options options(int ind) {
-    pgr_judge_options o = pgr_judge_options_default();
-    o.ind = ind;
-    o.keep_chains = true;
-    o.frame = MINI;
-    return o;
-}
-
-/* Numbers bit for bit: JSON has all of their digits. Times and what was cached depend on the company. */
 static void assert_same(const pgr_result *a, const pgr_result *b) {
-    pgr_result plain[2] = {*a, *b};
-    char *json[2];
-    for (size_t i = 0; i < 2; i++) {
-        plain[i].seconds = plain[i].first_token_s = 0;
-        plain[i].cached_tokens = 0;
-        assert_int_equal(pgr_result_json(&plain[i], &json[i], NULL), PGR_OK);
-    }
+    char *json[2] = {plain_json(a), plain_json(b)};
     assert_string_equal(json[0], json[1]);
     for (size_t i = 0; i < a->n_response; i++) {
         assert_memory_equal(&a->responses[i].score, &b->responses[i].score, sizeof(double));

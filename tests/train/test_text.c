@@ -107,6 +107,19 @@ static void test_psi_learns_the_form(void **state) {
 }
 
 /* Six steps are three, an interruption and three; the teacher's chains are those of the file. */
+/* The run into another folder, stopped after so many steps and gone on with by two threads. */
+static void run_in_halves(pgr_text_options *o, const char *folder, size_t stop_after) {
+    pgr_train_report report;
+    watched w = {.stop_after = stop_after};
+    o->train.out = path_of(folder);
+    watch_run(&o->train, &w);
+    assert_int_equal(run(o, 1, &report), PGR_E_CANCELLED);
+    w = (watched){0};
+    o->train.resume = true;
+    assert_int_equal(run(o, 2, &report), PGR_OK);
+    json_decref(w.evaluation);
+}
+
 static void test_resumes(void **state) {
     (void)state;
     pgr_train_report report;
@@ -116,14 +129,7 @@ static void test_resumes(void **state) {
     o.eval_limit = 1;
     o.pairs = 30;
     assert_int_equal(run(&o, 1, &report), PGR_OK);
-    watched w = {.stop_after = 3};
-    o.train.out = path_of("halves");
-    watch_run(&o.train, &w);
-    assert_int_equal(run(&o, 1, &report), PGR_E_CANCELLED);
-    w = (watched){0};
-    o.train.resume = true;
-    assert_int_equal(run(&o, 2, &report), PGR_OK);
-    json_decref(w.evaluation);
+    run_in_halves(&o, "halves", 3);
     assert_true(same_bytes(path_of("whole/checkpoint-6/state.bin"), path_of("halves/checkpoint-6/state.bin")));
     assert_true(same_bytes(path_of("whole/chains.jsonl"), path_of("halves/chains.jsonl")));
 }
@@ -263,14 +269,7 @@ static void test_hncl(void **state) {
     assert_int_equal(metrics_of("hncl/metrics.jsonl", "sampling/sampling_logp_difference/max", gap, 4), 4);
     for (size_t i = 0; i < 4; i++) assert_gap(i + 1, gap[i]);
     expect_samples("hncl/metrics.jsonl", 2, 2 * 4);
-    watched w = {.stop_after = 2};
-    o.train.out = path_of("hncl2");
-    watch_run(&o.train, &w);
-    assert_int_equal(run(&o, 1, &report), PGR_E_CANCELLED);
-    w = (watched){0};
-    o.train.resume = true;
-    assert_int_equal(run(&o, 2, &report), PGR_OK);
-    json_decref(w.evaluation);
+    run_in_halves(&o, "hncl2", 2);
     assert_true(same_bytes(path_of("hncl/checkpoint-4/state.bin"), path_of("hncl2/checkpoint-4/state.bin")));
 }
 

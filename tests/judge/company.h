@@ -1,5 +1,5 @@
-/* company.h - for tests of requests that are judged together: how they are asked, and what of a result may not depend on
- * the company that its request had. */
+/* company.h - for tests of requests that are judged together: how they are asked, and what of a result may not depend
+ * on the company that its request had. */
 #ifndef PGR_TESTS_COMPANY_H
 #define PGR_TESTS_COMPANY_H
 

@@ -1,11 +1,13 @@
 /* bench_neighbours.c - a million users: builds a file of prototypes from made vectors and searches it.
  *
- *     bench_neighbours USERS DIMS K clustered|flat FILE [keep]
+ *     bench_neighbours USERS DIMS K clustered|flat|levels FILE [keep] [queries=400] [like=PROTOS]
  *
  * clustered: 200 directions, every user one of them plus noise as long as it (cosine .5 between two of a direction);
- * flat: noise alone, the worst case. k-means from every (USERS / 65,536)-th row, then every row to its nearest
- * prototype. The vectors lie in FILE.vectors, mapped, so that they can leave memory. 200 queries by users of the file
- * and 200 by new ones, 8 neighbours each; recall against the exact search of all rows. */
+ * flat: noise alone, the worst case; levels: two pairs' facts, of which many users have the same. k-means from every
+ * (USERS / 65,536)-th row, then every row to its nearest prototype. like: the prototypes are those of that file (by
+ * facts: then a server can use FILE, bench/ten_million.py), DIMS and K do not count. The vectors lie in FILE.vectors,
+ * mapped, so that they can leave memory. Users are those of bench/store_made.py. Half of the queries by users of the
+ * file, half by new ones, 8 neighbours each; recall against the exact search of all rows. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,15 +17,17 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/mem.h"
 #include "prototype/kmeans.h"
 #include "prototype/neighbours.h"
 #include "prototype/vec.h"
 
-enum { N_DIRECTION = 200, N_QUERY = 400, N_NEIGHBOUR = 8, N_FIT = 65536, CHUNK = 8192 };
+enum { N_DIRECTION = 200, MOST_QUERIES = 400, N_NEIGHBOUR = 8, N_FIT = 65536, CHUNK = 8192 };
 
-static size_t n, d, k;
-static bool clustered;
+static size_t n, d, k, n_query = MOST_QUERIES;
+static enum { CLUSTERED, FLAT, LEVELS } kind;
 static float *directions; /* (N_DIRECTION, d) */
+static artefact like;     /* k = 0: none */
 
 static double now(void) {
     struct timespec t;
@@ -57,11 +61,24 @@ static float noise(uint64_t *state) {
     return (float)((double)((x & 0xffff) + (x >> 16 & 0xffff) + (x >> 32 & 0xffff) + (x >> 48)) - 131070.0) / 37837.0f;
 }
 
+/* Of two pairs, each of which has a level of -3 to 3 in every fact. */
+static void make_levels(uint64_t *state, float *v) {
+    for (size_t c = 0; c < d; c++) {
+        v[c] = c == 0 ? 0.25f : 0.0f; /* never all zero */
+        for (int pair = 0; pair < 2; pair++) v[c] += fmaxf(-3, fminf(3, rintf(1.2f * noise(state))));
+    }
+    vec_normalise(v, d);
+}
+
 static void make_row(size_t i, float *v) {
     uint64_t state = (i + 1) * 0x9e3779b97f4a7c15u;
+    if (kind == LEVELS) {
+        make_levels(&state, v);
+        return;
+    }
     const float *own = directions + i % N_DIRECTION * d;
     float scale = 1.0f / sqrtf((float)d);
-    for (size_t c = 0; c < d; c++) v[c] = noise(&state) * scale + (clustered ? own[c] : 0.0f);
+    for (size_t c = 0; c < d; c++) v[c] = noise(&state) * scale + (kind == CLUSTERED ? own[c] : 0.0f);
     vec_normalise(v, d);
 }
 
@@ -74,9 +91,15 @@ static float *map_vectors(const char *path) {
     return v;
 }
 
-/* k-means of a sample, evenly over all rows. v: (n, d) */
+/* k-means of a sample, evenly over all rows, or the centres of `like`. v: (n, d) */
 static kmeans_result centres_of(const float *v, pool *threads) {
     pgr_error err;
+    if (like.k) {
+        kmeans_result there = {.centres = mem_array(k * d, sizeof(float)), .inertia = like.inertia};
+        if (!there.centres) die("out of memory");
+        memcpy(there.centres, like.after, k * d * sizeof(float));
+        return there;
+    }
     size_t n_fit = n < N_FIT ? n : N_FIT;
     float *fit = malloc(n_fit * d * sizeof *fit);
     if (!fit) die("out of memory");
@@ -98,6 +121,13 @@ typedef struct rows {                /* of the file: a row is a user */
     char *ids;
 } rows;
 
+/* The number behind i in the order of the names that numbers make: 0, 1, 10, 100, .., 11, .. */
+static size_t next_name(size_t i) {
+    if (i > 0 && 10 * i < n) return 10 * i;
+    while (i % 10 == 9 || i + 1 == n) i /= 10;
+    return i + 1;
+}
+
 static rows rows_of(const float *v, const float *centres, pool *threads) {
     pgr_error err;
     rows r = {.assign = malloc(n * sizeof *r.assign),
@@ -105,15 +135,15 @@ static rows rows_of(const float *v, const float *centres, pool *threads) {
               .user = malloc(n * sizeof *r.user),
               .start = calloc(k + 2, sizeof *r.start),
               .ids_at = calloc(n + 1, sizeof *r.ids_at),
-              .ids = malloc(n * 12)};
+              .ids = malloc(n * 16)};
     if (!r.assign || !r.order || !r.user || !r.start || !r.ids_at || !r.ids) die("out of memory");
     for (size_t i = 0; i < n; i += CHUNK)
         want(kmeans_assign(v + i * d, n - i < CHUNK ? n - i : CHUNK, d, centres, k, threads, r.assign + i, NULL, &err),
              &err);
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0, name = 0; i < n; i++, name = next_name(name)) {
         r.start[r.assign[i] + 2]++;
         r.user[i] = (uint32_t)i;
-        r.ids_at[i + 1] = r.ids_at[i] + 1 + (uint64_t)sprintf(r.ids + r.ids_at[i], "u%09zu", i);
+        r.ids_at[i + 1] = r.ids_at[i] + 1 + (uint64_t)sprintf(r.ids + r.ids_at[i], "user%zu", name);
     }
     for (size_t j = 0; j < k; j++) r.start[j + 2] += r.start[j + 1];
     for (size_t i = 0; i < n; i++) r.order[r.start[r.assign[i] + 1]++] = (uint32_t)i;
@@ -125,16 +155,18 @@ static void write_file(const char *path, const float *v, const kmeans_result *me
     const char *const none[] = {NULL}, *const **words = calloc(k, sizeof *words);
     if (!words) die("out of memory");
     for (size_t j = 0; j < k; j++) words[j] = none;
-    artefact a = {.by = "choices",
+    artefact a = {.by = like.k ? like.by : "choices",
                   .embedder = "",
                   .model = "",
-                  .split = "",
+                  .split = like.k ? like.split : "",
+                  .mixture = like.mixture,
+                  .n_mixture = like.n_mixture,
                   .dims = d,
                   .k = k,
                   .n_row = n,
                   .n_user = n,
                   .inertia = means->inertia,
-                  .words = words,
+                  .words = like.k ? like.words : words,
                   .before = means->centres,
                   .after = means->centres,
                   .start = r->start,
@@ -176,7 +208,7 @@ static int by_time(const void *a, const void *b) {
     return x < y ? -1 : x > y;
 }
 
-static near_user truth[N_QUERY][N_NEIGHBOUR];
+static near_user truth[MOST_QUERIES][N_NEIGHBOUR];
 
 /* Query q: a user of the file, or a new one. */
 static size_t query(size_t q, float *v) {
@@ -187,9 +219,9 @@ static size_t query(size_t q, float *v) {
 
 static void measure(const artefact *a, size_t n_probe, float *v) {
     pgr_error err;
-    double times[N_QUERY], sum = 0;
+    double times[MOST_QUERIES], sum = 0;
     size_t hits = 0, self_hits = 0, of = 0;
-    for (size_t q = 0; q < N_QUERY; q++) {
+    for (size_t q = 0; q < n_query; q++) {
         near_user got[N_NEIGHBOUR];
         size_t n_got, user = query(q, v);
         double t = now();
@@ -203,9 +235,9 @@ static void measure(const artefact *a, size_t n_probe, float *v) {
             }
         of += N_NEIGHBOUR;
     }
-    qsort(times, N_QUERY, sizeof *times, by_time);
+    qsort(times, n_query, sizeof *times, by_time);
     printf("%6zu of %zu   mean %8.3f   median %8.3f   99 %% %8.3f ms   recall %.4f (users of the file %.4f)\n", n_probe,
-           a->k, 1e3 * sum / N_QUERY, 1e3 * times[N_QUERY / 2], 1e3 * times[N_QUERY * 99 / 100],
+           a->k, 1e3 * sum / (double)n_query, 1e3 * times[n_query / 2], 1e3 * times[n_query * 99 / 100],
            (double)hits / (double)of, (double)self_hits * 2 / (double)of);
     fflush(stdout);
 }
@@ -213,7 +245,7 @@ static void measure(const artefact *a, size_t n_probe, float *v) {
 /* The exact search is that of the codes' intervals with all prototypes opened;
  * here it is compared with plain products of all rows. */
 static void check_truth(const artefact *a, float *v) {
-    for (size_t q = 0; q < 6; q++) {
+    for (size_t q = 0; q < 6 && q < n_query; q++) {
         size_t user = query(q, v);
         double least = truth[q][N_NEIGHBOUR - 1].similarity;
         size_t above = 0;
@@ -224,10 +256,29 @@ static void check_truth(const artefact *a, float *v) {
     printf("exact search compared with plain products of all rows: equal\n");
 }
 
+/* The words behind FILE. True: the file stays. */
+static bool read_more(char **words) {
+    bool keep = false;
+    pgr_error err;
+    for (; *words; words++) {
+        if (strncmp(*words, "queries=", 8) == 0)
+            n_query = (size_t)atoll(*words + 8);
+        else if (strncmp(*words, "like=", 5) == 0)
+            want(artefact_open(*words + 5, ARTEFACT_CHECK_ALL, &like, &err), &err);
+        else
+            keep = true;
+    }
+    if (like.k) d = like.dims, k = like.k;
+    if (n_query < 1 || n_query > MOST_QUERIES) die("queries: expected 1 to 400");
+    return keep;
+}
+
 int main(int argc, char **argv) {
-    if (argc < 6) die("usage: bench_neighbours USERS DIMS K clustered|flat FILE [keep]");
+    if (argc < 6)
+        die("usage: bench_neighbours USERS DIMS K clustered|flat|levels FILE [keep] [queries=400] [like=PROTOS]");
     n = (size_t)atoll(argv[1]), d = (size_t)atoll(argv[2]), k = (size_t)atoll(argv[3]);
-    clustered = argv[4][0] == 'c';
+    kind = argv[4][0] == 'c' ? CLUSTERED : argv[4][0] == 'l' ? LEVELS : FLAT;
+    bool keep = read_more(argv + 6);
     directions = malloc(N_DIRECTION * d * sizeof *directions);
     float *v = malloc(d * sizeof *v);
     if (!directions || !v) die("out of memory");
@@ -248,7 +299,8 @@ int main(int argc, char **argv) {
     measure(&a, a.k, v);
     stage("searched", &since);
     artefact_close(&a);
-    if (argc < 7) unlink(argv[5]);
+    if (!keep) unlink(argv[5]);
+    if (like.k) artefact_close(&like);
     free(directions);
     free(v);
     return 0;

@@ -4,7 +4,7 @@ thing that is done for one costs, as the number of made users (bench/store_made.
 disk; loading a user (bench_store); importing 1,000 more with 2 pairs each; opening the store; forgetting one by the
 command; and by a server on that store, one call after the other: feedback, showing a user, the list of users,
 forgetting one (the least of --calls, the median in brackets). Times are wall clocks; and the processor's, which other
-work on the machine touches less. Ten million need 16 GB of room."""
+work on the machine touches less. Ten million need 21 GB of room."""
 import argparse
 import http.client
 import json

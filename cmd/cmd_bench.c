@@ -78,6 +78,9 @@ static int take_file(void *options, const option_row *row, const char *value) {
     .type = PGR_OPTION_INT, .offset = offsetof(bench_run, list), .lo = 0, .hi = 1024, .take = take_numbers
 #define FILES_AT(list) .offset = offsetof(bench_run, list), .take = take_file
 
+static const char *const WAYS[] = {"votes", "choices", "facts", NULL};
+static const char *const KINDS[] = {"answers", "views", NULL};
+
 static const option_row OPTIONS[] = {
     {0, "split", "NAME", "the rows that are asked (default: test)", OPTION_AT(bench_run, o.split)},
     {0, "ind", "N[,N...]", "chains under the user's own history; 0: no language model (default: 8)", NUMBERS_AT(ind)},
@@ -120,7 +123,7 @@ static const option_row OPTIONS[] = {
     {0, "by", "WAY",
      "how that store's users become vectors: votes, choices or facts (default: votes where texts have several judges, "
      "else choices)",
-     OPTION_AT(bench_run, o.by)},
+     NAME_AT(bench_run, o.by, WAYS)},
     {0, "prototypes", "FILE", "their prototypes (default: FILE of --store with .protos at its end)",
      OPTION_AT(bench_run, prototypes)},
     {0, "out", "FOLDER", "verdicts, rows and report go there", OPTION_AT(bench_run, o.out)},
@@ -132,7 +135,7 @@ static const option_row OPTIONS[] = {
      "rows than those you measure it on",
      OPTION_AT(bench_run, o.calibration_out)},
     {0, "calibration-kind", "KIND", "only of these verdicts, answers or views; what FILE has for the others stays",
-     OPTION_AT(bench_run, o.calibration_kind)},
+     NAME_AT(bench_run, o.calibration_kind, KINDS)},
     {0, "attributes-out", "FILE",
      "what people choose by attributes of texts, fitted on the train rows: a reward model for --scalar FILE:WEIGHT",
      OPTION_AT(bench_run, o.attributes_out)},
@@ -229,6 +232,31 @@ static bool some_failures(const pgr_bench_report *report) {
     return false;
 }
 
+/* What is wrong with the options is wrong usage; what the files have is not. */
+static int check_options(const bench_run *r, const session *s) {
+    pgr_bench_options o = r->o;
+    pgr_error err = {0};
+    if (r->cold_start && !o.out) o.out = "."; /* it makes its own */
+    return pgr_bench_check(s->engine, &o, &err) == PGR_OK ? EXIT_DONE : complain_usage(&err);
+}
+
+/* --cold-start fits nothing, and asks about users who are new with each of growing numbers of pairs. */
+static int check_cold(const bench_run *r) {
+    static const char *const NOT[] = {"folds", "robust", "calibration-out", "calibration-kind", "attributes-out"};
+    for (size_t i = 0; i < r->common.n_given; i++)
+        for (size_t k = 0; k < sizeof NOT / sizeof *NOT; k++)
+            if (strcmp(r->common.given[i], NOT[k]) == 0)
+                return args_wrong(r->self, "--%s does not go with --cold-start", NOT[k]);
+    for (size_t i = 1; i < r->cold_pairs.n; i++)
+        if (r->cold_pairs.v[i] <= r->cold_pairs.v[i - 1])
+            return args_wrong(r->self, "--cold-pairs: found %d behind %d, expected numbers that grow",
+                              r->cold_pairs.v[i], r->cold_pairs.v[i - 1]);
+    if (strcmp(r->o.split, "train") == 0)
+        return args_wrong(r->self,
+                          "--cold-start asks rows that are nobody's history, expected another split than train");
+    return EXIT_DONE;
+}
+
 static int bench_with(bench_run *r, const session *s) {
     pgr_bench_report *report = NULL;
     pgr_error err = {0};
@@ -288,6 +316,7 @@ static int bench_on(bench_run *r) {
     if (status == EXIT_DONE) status = open_people(r);
     if (status == EXIT_DONE) status = scalar_args_open(&r->scalar, &r->common, s.bar);
     r->o.scalar = r->scalar.opened;
+    if (status == EXIT_DONE) status = check_options(r, &s);
     if (status == EXIT_DONE) status = r->cold_start ? cold_with(r, &s) : bench_with(r, &s);
     scalar_args_close(&r->scalar);
     pgr_people_close(r->people);
@@ -389,8 +418,7 @@ static int run(const command *self, int argc, char **argv) {
     if (!operands[0]) return args_wrong(self, "no data given, expected a DATA.jsonl file");
     if (r.o.resume && !r.o.out) return args_wrong(self, "--resume goes with --out, the folder of the run");
     if (r.cold_pairs.n && !r.cold_start) return args_wrong(self, "--cold-pairs goes with --cold-start");
-    if (r.cold_start && (r.o.folds || r.o.robust))
-        return args_wrong(self, "--%s does not go with --cold-start", r.o.folds ? "folds" : "robust");
+    if (r.cold_start && (status = check_cold(&r)) != EXIT_DONE) return status;
     if (r.prototypes && !r.store) return args_wrong(self, "--prototypes goes with --store");
     if (r.o.by && r.store) return args_wrong(self, "--by is for the store that is made of the train rows, not --store");
     if (r.stranger && r.o.strangers == 0) r.o.strangers = STRANGERS;

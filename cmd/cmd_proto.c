@@ -12,6 +12,8 @@
 enum { MOST_DRAWN = 1000000, SHOWN_VALUES = 12 };
 
 static const char *const WAYS[] = {"votes", "choices", "analysis", "facts", NULL}; /* in the order of pgr_proto_by */
+static const char *const SPLITS[] = {"history", "all", "train", "val", "test", NULL};
+enum { DIMS_STEP = 128 };
 
 typedef struct proto_run {
     common_options common;
@@ -42,7 +44,7 @@ static const option_row OPTIONS[] = {
     {0, "dims", "N", "values of a vector by votes, a multiple of 128 (default 512)", OPTION_AT(proto_run, o.dims),
      .lo = 128, .hi = 65536},
     {0, "split", "NAME", "which pairs count: history (all but test and val, default), all, or one split",
-     OPTION_AT(proto_run, o.split)},
+     NAME_AT(proto_run, o.split, SPLITS)},
     {0, "out", "FILE", "build: the file of prototypes (default: STORE.protos); map: the picture",
      OPTION_AT(proto_run, out)},
     {0, "embedder", "NAME", "for choices and analysis (default: $PGENRM_EMBEDDER, else the default embedder)",
@@ -277,6 +279,8 @@ static int run(const command *self, int argc, char **argv) {
     char **operands = NULL;
     int which = 0, status = args_parse(self, argc, argv, &r.common, &r, &operands);
     if (status != ARGS_RUN) return status;
+    if (r.o.dims % DIMS_STEP)
+        return args_wrong(self, "--dims: found %zu, expected a multiple of %d", (size_t)r.o.dims, DIMS_STEP);
     if (!operands[0]) return args_wrong(self, "expected build, show or map");
     while (names[which] && strcmp(names[which], operands[0]) != 0) which++;
     if (!names[which]) {

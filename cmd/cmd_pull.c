@@ -40,7 +40,7 @@ static int run(const command *self, int argc, char **argv) {
     o.watch = bar_watch(bar);
     pgr_status pulled = pgr_pull(operands[0], &o, &r, &err);
     pgr_progress_bar_free(bar);
-    if (pulled != PGR_OK) return pulled == PGR_E_ARG ? complain_usage(&err) : complain_error(&err);
+    if (pulled != PGR_OK) return complain_usage(&err);
     print_result(&r, common.json);
     pgr_free(r.path);
     return EXIT_DONE;

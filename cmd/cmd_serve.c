@@ -140,8 +140,7 @@ static int serve(serve_run *r) {
     pgr_server *server = NULL;
     pgr_error err = {0};
     session s = {0};
-    pgr_status opened = pgr_server_open(&r->o, &server, &err);
-    if (opened != PGR_OK) return opened == PGR_E_ARG ? complain_usage(&err) : complain_error(&err);
+    if (pgr_server_open(&r->o, &server, &err) != PGR_OK) return complain_usage(&err);
     if (!r->common.quiet) {
         const char *colon = strrchr(r->o.listen, ':');
         complain("listening on http://%.*s:%d", (int)(colon - r->o.listen), r->o.listen, pgr_server_port(server));

@@ -114,7 +114,7 @@ static int run_import(const command *self, int argc, char **argv) {
     pgr_status imported = import_files(&r, s, &sum, &err);
     if (imported == PGR_OK || sum.users + sum.pairs > 0) print_counts(&r, s, &sum);
     if (imported != PGR_OK)
-        status = complain_error(&err);
+        status = complain_usage(&err); /* --form, --weights */
     else if (sum.skipped > 0)
         status = EXIT_SOME_FAILED;
     if (sum.skipped > 0) complain("skipped %s", sum.first_bad);

@@ -37,8 +37,8 @@ int complain_error(const pgr_error *err) {
 }
 
 int complain_usage(const pgr_error *err) {
-    complain_error(err);
-    return EXIT_USAGE;
+    int status = complain_error(err);
+    return err->status == PGR_E_ARG ? EXIT_USAGE : status;
 }
 
 int finish_call(pgr_status s, const pgr_error *err) {

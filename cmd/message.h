@@ -18,7 +18,8 @@ void complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void complain_about(const char *file);
 /* The message of a failed call; returns the exit status that belongs to it. */
 int complain_error(const pgr_error *err);
-/* The same of a call that an option or an operand was wrong for: EXIT_USAGE. */
+/* The same of a call that does nothing but look at options and operands, or has nothing else that could be wrong:
+ * EXIT_USAGE where it is PGR_E_ARG. */
 int complain_usage(const pgr_error *err);
 /* Says that the program was interrupted; EXIT_INTERRUPTED. */
 int complain_interrupted(void);

@@ -6,7 +6,13 @@
 int option_value(void *member, const option_row *row, const char *value) {
     pgr_error err = {0};
     pgr_option o = {.name = row->name, .type = row->type, .lo = row->lo, .hi = row->hi, .choices = row->choices};
-    if (pgr_option_set(&o, member, value, &err) == PGR_OK) return EXIT_DONE;
+    bool named = row->type == PGR_OPTION_TEXT && row->choices;
+    int which = 0;
+    if (named) o.type = PGR_OPTION_CHOICE;
+    if (pgr_option_set(&o, named ? &which : member, value, &err) == PGR_OK) {
+        if (named) *(const char **)member = row->choices[which];
+        return EXIT_DONE;
+    }
     complain("--%s", err.message);
     return EXIT_USAGE;
 }

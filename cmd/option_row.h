@@ -36,6 +36,7 @@ typedef struct option_row {
 #define OPTION_AT(options, member) .type = OPTION_TYPE(((options *)0)->member), .offset = offsetof(options, member)
 #define CHOICE_AT(options, member, names)                                                                              \
     .type = PGR_OPTION_CHOICE, .offset = offsetof(options, member), .choices = names
+#define NAME_AT(options, member, names) OPTION_AT(options, member), .choices = names /* a text, one of these */
 
 /* The member of *options becomes what the value says: EXIT_DONE, or EXIT_USAGE and a message that names the option. */
 int option_take(void *options, const option_row *row, const char *value);

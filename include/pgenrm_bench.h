@@ -246,6 +246,10 @@ pgr_bench_options pgr_bench_options_default(void);
 /* Will pgr_bench ask the language model with these options? */
 bool pgr_bench_asks_model(const pgr_bench_options *options);
 
+/* What is wrong with the options themselves, whatever is in the files: pgr_bench begins with it, and so can a program,
+ * to tell what was asked wrongly from what could not be done. PGR_E_ARG: an option is wrong. */
+pgr_status pgr_bench_check(const pgr_engine *engine, const pgr_bench_options *options, pgr_error *err);
+
 /* Runs the methods and writes OUT/plan.json, verdicts.jsonl (each verdict as soon as it is there), rows.jsonl and
  * report.html. engine: may be NULL where no language model is asked. *out is the caller's (pgr_bench_free).
  * errors: PGR_E_CANCELLED after *cancel; like a killed run it goes on with `resume` and ends in the same numbers but

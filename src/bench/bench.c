@@ -344,6 +344,11 @@ static pgr_status write_files(const bench *b) {
 
 /* ---- public ------------------------------------------------------------------------------------------------------ */
 
+pgr_status pgr_bench_check(const pgr_engine *engine, const pgr_bench_options *options, pgr_error *err) {
+    pgr_bench_options o = options ? *options : pgr_bench_options_default();
+    return plan_check(&o, engine != NULL, err);
+}
+
 static pgr_status run_all(bench *b) {
     double start = clock_now();
     PGR_TRY(plan_check(b->o, b->engine != NULL, b->err));

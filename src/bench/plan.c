@@ -18,6 +18,7 @@
 #include "bench/derive.h"
 #include "bench/outcomes.h"
 #include "infer/engine.h"
+#include "user/rules.h"
 
 enum { RUNS_MAX = 1000, PLAN_VERSION = 5 /* 3 had one stranger, 4 told no kind of a verdict */ };
 
@@ -300,6 +301,8 @@ static pgr_status check_controls(const pgr_bench_options *o, pgr_error *err) {
 
 pgr_status plan_check(const pgr_bench_options *o, bool engine, pgr_error *err) {
     if (o->n_data == 0) return fail(err, PGR_E_ARG, "bench: no data, expected at least one file");
+    if (!rules_split_name(o->split))
+        return fail(err, PGR_E_ARG, "split: found \"%.40s\", expected %s", o->split, RULES_SPLITS);
     PGR_TRY(check_list("ind", o->ind, o->n_ind, err));
     PGR_TRY(check_list("pro", o->pro, o->n_pro, err));
     PGR_TRY(check_methods(o, err));

@@ -45,10 +45,10 @@ static void prints_rows(void **state) {
     const char *line = strstr(r.out, "p-genrm");
     assert_true(line && strcspn(line, "(") > strcspn(line, "\n")); /* no ECE (floor) in the row */
     run_free(&r);
-    r = run(1, TRY "--ind 2 --calibration-out $SCRATCH/t.json --calibration-kind words");
-    assert_non_null(strstr(r.err, "no kind of verdict \"words\", expected \"answers\" or \"views\""));
+    r = run(2, TRY "--ind 2 --calibration-out $SCRATCH/t.json --calibration-kind words");
+    assert_non_null(strstr(r.err, "--calibration-kind: found \"words\", expected answers or views"));
     run_free(&r);
-    r = run(1, TRY "--ind 2 --calibration-kind views");
+    r = run(2, TRY "--ind 2 --calibration-kind views");
     assert_non_null(strstr(r.err, "expected calibration_out"));
     run_free(&r);
     r = run(1, "echo '{\"a\":1}' > $SCRATCH/x.json && " TRY "--ind 2 --calibration-out $SCRATCH/x.json");
@@ -57,10 +57,10 @@ static void prints_rows(void **state) {
     r = run(1, TRY "--ind 2 --calibration /nonexistent");
     assert_non_null(strstr(r.err, "/nonexistent"));
     run_free(&r);
-    r = run(1, TRY "--split train --ind 0");
+    r = run(2, TRY "--split train --ind 0");
     assert_non_null(strstr(r.err, "learns from train rows"));
     run_free(&r);
-    r = run(1, TRY "--ind 0 --calibration-out $SCRATCH/c.json");
+    r = run(2, TRY "--ind 0 --calibration-out $SCRATCH/c.json");
     assert_non_null(strstr(r.err, "no verdict of p-genrm"));
     run_free(&r);
     r = run(0, TRY "--methods scalar --scalar tests/golden/hf-tiny-scalar-llama --json");

@@ -41,6 +41,52 @@ static void test_wrong_usage(void **state) {
     assert_refused("pgenrm inspect a b", 2, "MODEL");
 }
 
+/* A value that is wrong whatever the files have is wrong usage; one that only they can be without is not. */
+static void test_values_of_options(void **state) {
+    (void)state;
+    static const struct {
+        const char *command;
+        int status;
+        const char *says;
+    } rows[] = {
+        {"bench --ind 0 --split tset examples/choices.jsonl", 2, "found \"tset\", expected train, validation"},
+        {"bench --ind 0 --split dev examples/choices.jsonl", 1, "no row has the split \"dev\""},
+        {"bench --ind 0 --methods longst examples/choices.jsonl", 2, "no method \"longst\", expected longest"},
+        {"bench --ind 0 --methods scalar examples/choices.jsonl", 2, "method scalar needs a reward model"},
+        {"bench --ind 0 --methods base-cot examples/choices.jsonl", 2, "base-cot"},
+        {"bench --ind 0 --by taste examples/choices.jsonl", 2,
+         "--by: found \"taste\", expected votes, choices or facts"},
+        {"bench --ind 0 --calibration-kind x --calibration-out c examples/choices.jsonl", 2,
+         "expected answers or views"},
+        {"bench --ind 0 --calibration-kind views examples/choices.jsonl", 2, "no file for the calibration of views"},
+        {"bench --ind 0 --calibration-out c examples/choices.jsonl", 2, "expected ind or pro above 0"},
+        {"bench --ind 2,2 --methods longest examples/choices.jsonl", 2, "ind 2 is given twice"},
+        {"bench --ind 0 --subset nope examples/choices.jsonl", 1, "the subset \"nope\""},
+        {"bench --cold-start --cold-pairs 3,2 examples/choices.jsonl", 2,
+         "found 2 behind 3, expected numbers that grow"},
+        {"bench --cold-start --split train examples/choices.jsonl", 2, "expected another split than train"},
+        {"bench --cold-start --attributes-out a examples/choices.jsonl", 2, "--attributes-out does not go with"},
+        {"proto build --by vtes", 2, "--by: found \"vtes\", expected votes, choices, analysis or facts"},
+        {"proto build --by votes --dims 200", 2, "--dims: found 200, expected a multiple of 128"},
+        {"proto build --split tset", 2, "--split: found \"tset\", expected history, all, train, val or test"},
+        {"user import --store $SCRATCH/u.db --form nope examples/choices.jsonl", 2,
+         "found the form \"nope\", expected"},
+        {"user import --store $SCRATCH/u.db /nonexistent.jsonl", 1, "/nonexistent.jsonl"},
+        {"pull x", 2, "expected ORG/NAME"},
+        {"serve --listen x", 2, "expected ADDRESS:PORT"},
+        {"serve --listen 127.0.0.1:0 --token-file /nonexistent", 1, "/nonexistent"},
+        {"embed --pool nope LICENSE", 2, "--pool"},
+        {"convert x --type nope --out y", 2, "--type"},
+        {"train sft --data x --out y --betas 1,2", 2, "--betas"},
+        {"train psi x --out y --mix taste=x", 2, "--mix"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        char command[200];
+        snprintf(command, sizeof command, "pgenrm %s", rows[i].command);
+        assert_refused(command, rows[i].status, rows[i].says);
+    }
+}
+
 static void test_work_that_cannot_be_done(void **state) {
     (void)state;
     const char *bad = write_text("bad.json", "{\"query\": \"q\",\n\"responses\": [\"a\"]}");
@@ -85,6 +131,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_wrong_usage),
         cmocka_unit_test(test_refused_common),
+        cmocka_unit_test(test_values_of_options),
         cmocka_unit_test(test_work_that_cannot_be_done),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);

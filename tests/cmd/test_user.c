@@ -117,9 +117,9 @@ static void test_other_forms(void **state) {
     assert_prints("pgenrm user import --user-key domain tests/golden/datasets/shp.jsonl", "1 new user, 2 new pairs (");
     assert_prints("pgenrm user import --weights gemma_2b=1 --user me tests/golden/datasets/personalllm.jsonl",
                   "0 new users, 6 new pairs (");
-    assert_ends("pgenrm user import --weights gemma_2b --user me tests/golden/datasets/personalllm.jsonl", 1,
+    assert_ends("pgenrm user import --weights gemma_2b --user me tests/golden/datasets/personalllm.jsonl", 2,
                 "weights: found \"gemma_2b\", expected REWARDMODEL=NUMBER,...");
-    assert_ends("pgenrm user import --form csv x", 1, "found the form \"csv\", expected one of prb, user, prism");
+    assert_ends("pgenrm user import --form csv x", 2, "found the form \"csv\", expected one of prb, user, prism");
     assert_prints("pgenrm bench --ind 0 --baselines -q tests/golden/datasets/chatbot_arena.jsonl",
                   "chatbot_arena: 2 left out: a tie, or equal scores");
 }

@@ -223,7 +223,9 @@ static pgr_status write_chain(judging *j, const prompt *p, bool own, uint32_t sa
     if (own) /* what others chose and rejected is not told */
         PGR_TRY(
             slots_evidence(p->voice->r->history, p->voice->history, p->voice->n_history, &j->tmp, evidence, &j->error));
-    slots_weights weights = slots_weights_for(&j->desk->weights, p->taste->prompt.n_history, p->taste->lead, j->views);
+    double rate = j->o->people ? people_own_lead(j->o->people) : 0;
+    slots_weights weights =
+        slots_weights_for(&j->desk->weights, p->taste->prompt.n_history, p->taste->lead, rate, j->views);
     if (own || j->taste_share == 0) j->taste_share = slots_taste_share(&weights);
     slots_case c = {.n_response = j->r->n_response,
                     .order = j->order[p->order],

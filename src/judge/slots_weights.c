@@ -12,10 +12,11 @@ slots_weights slots_weights_neutral(void) {
     return (slots_weights){.a = 1.5, .b = 1};
 }
 
-slots_weights slots_weights_for(const slots_weights *w, size_t n_pair, size_t lead, bool views) {
+slots_weights slots_weights_for(const slots_weights *w, size_t n_pair, size_t lead, double rate, bool views) {
     slots_weights out = *w;
+    double s = n_pair > 0 ? (double)lead + w->pairs * rate : 0;
     out.pairs = 0;
-    if (w->pairs > 0) out.a *= (double)lead / ((double)n_pair + w->pairs);
+    if (w->pairs > 0) out.a *= s / ((double)n_pair + w->pairs);
     if (views) out.a = 0;
     if (!(out.a + out.b > 0)) out.a = w->a;
     return out;

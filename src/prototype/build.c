@@ -8,6 +8,7 @@
 #include "prototype/collect.h"
 #include "prototype/form.h"
 #include "prototype/kmeans.h"
+#include "prototype/lead.h"
 #include "prototype/lessons.h"
 #include "prototype/singular.h"
 #include "prototype/vec.h"
@@ -34,7 +35,7 @@ typedef struct build {
     float *mixture;        /* by facts; else NULL */
     size_t n_mixture;
     size_t n_theta, n_iter, n_sample, n_left_out;
-    double inertia, *losses;
+    double inertia, own_lead, *losses;
     size_t n_loss;
     singular_curve curve;
     refine_options ro;
@@ -160,6 +161,7 @@ static pgr_status find_classes(build *b, pgr_error *err) {
                     b->c.n_user);
     PGR_TRY(collect_step(&b->c, "singular values", 0, 0, "", err));
     PGR_TRY(singular_curve_measure(b->c.rows, b->c.n_row, b->d, b->threads, b->o->watch.cancel, &b->curve, err));
+    b->own_lead = members_lead(&b->c);
     PGR_TRY(form_fit(&b->c, &o, &f, err));
     pgr_status s = keep_classes(b, &f, err);
     form_free(&f);
@@ -355,7 +357,8 @@ static pgr_status write_built(build *b, const char *path, pgr_error *err) {
                                          {"rate", r->rate},
                                          {"decay", r->decay},
                                          {"batch", (double)r->batch},
-                                         {"start", (double)r->start}};
+                                         {"start", (double)r->start},
+                                         {"own_lead", b->own_lead}};
     artefact a = {.by = uservec_by_name(b->o->by),
                   .embedder = textvec_name(b->vec),
                   .model = b->o->by == PGR_PROTO_ANALYSIS ? b->o->analyst : "",

@@ -76,7 +76,9 @@ void collect_free(collection *c) {
     mem_free(c->row_pair);
     mem_free(c->form);
     mem_free(c->form_first);
-    c->ids = NULL, c->rows = NULL, c->row_user = c->row_pair = NULL, c->form = NULL, c->form_first = NULL;
+    mem_free(c->form_query);
+    c->ids = NULL, c->rows = NULL, c->row_user = c->row_pair = NULL, c->form = NULL, c->form_first = NULL,
+    c->form_query = NULL;
     c->n_user = c->n_row = 0;
 }
 

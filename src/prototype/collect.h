@@ -26,7 +26,8 @@ typedef struct collection {
     size_t n_row, cap_row;
     float *form;        /* by facts (chosen - rejected of every pair, dims) of users with a row; else NULL */
     size_t *form_first; /* (n_row + 1) those of row r are form_first[r] .. form_first[r + 1] - 1 */
-    size_t cap_form, cap_first;
+    uint32_t *form_query; /* of each pair: equal for those of one query */
+    size_t cap_form, cap_first, cap_query;
 } collection; /* the first part is set by the caller, the second all zero */
 
 /* All users with at least one pair that counts, their vectors (into the store: chosen, rejected, query, and for

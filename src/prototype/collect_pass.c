@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/hash.h"
 #include "base/mem.h"
 #include "base/pool.h"
 #include "prototype/collect_parts.h"
@@ -59,15 +60,21 @@ static pgr_status make_room(collection *c, size_t n, pgr_error *err) {
     float *form = grown(c->form, &c->cap_form, first[c->n_row] + n, d * sizeof *form);
     if (!form) return fail_mem(err);
     c->form = form;
+    uint32_t *query = grown(c->form_query, &c->cap_query, first[c->n_row] + n, sizeof *query);
+    if (!query) return fail_mem(err);
+    c->form_query = query;
     return PGR_OK;
 }
 
 /* vectors: (n, 2, dims) of the pairs of the row that is being added */
-static void keep_form(collection *c, size_t n, const float *vectors) {
+static void keep_form(collection *c, const preference_pair *pairs, size_t n, const float *vectors) {
     size_t d = textvec_dims(c->vec), at = c->form_first[c->n_row];
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n; i++) {
         for (size_t j = 0; j < d; j++)
             c->form[(at + i) * d + j] = vectors[2 * i * d + j] - vectors[(2 * i + 1) * d + j];
+        uint64_t h = hash_text(HASH_BEGIN, pairs[i].n_context ? pairs[i].context->text : "");
+        c->form_query[at + i] = (uint32_t)(h ^ h >> 32);
+    }
     c->form_first[c->n_row + 1] = at + n;
 }
 
@@ -78,7 +85,7 @@ static pgr_status keep_user(collection *c, const batch *b, size_t i, pgr_error *
     if (!c->ids[c->n_user]) return fail_mem(err);
     c->n_user++;
     memcpy(c->rows + c->n_row * d, b->rows + i * d, d * sizeof(float));
-    if (c->form) keep_form(c, n, b->vectors + 2 * b->first[i] * d);
+    if (c->form) keep_form(c, b->users[i].pairs, n, b->vectors + 2 * b->first[i] * d);
     c->n_row++;
     return PGR_OK;
 }
@@ -186,17 +193,21 @@ static void permute(float *rows, size_t d, named *from, size_t n, float *spare) 
 static pgr_status permute_form(collection *c, const named *from, pgr_error *err) {
     size_t d = textvec_dims(c->vec), *first = mem_zero(c->n_row + 1, sizeof *first);
     float *form = mem_array(c->form_first[c->n_row] * d + 1, sizeof *form);
-    for (size_t i = 0; first && form && i < c->n_row; i++) {
+    uint32_t *query = mem_array(c->form_first[c->n_row] + 1, sizeof *query);
+    for (size_t i = 0; first && form && query && i < c->n_row; i++) {
         size_t at = c->form_first[from[i].row], n = c->form_first[from[i].row + 1] - at;
         memcpy(form + first[i] * d, c->form + at * d, n * d * sizeof *form);
+        memcpy(query + first[i], c->form_query + at, n * sizeof *query);
         first[i + 1] = first[i] + n;
     }
-    bool done = first && form;
+    bool done = first && form && query;
     mem_free(done ? c->form : form);
     mem_free(done ? c->form_first : first);
+    mem_free(done ? c->form_query : query);
     if (!done) return fail_mem(err);
     c->form = form;
     c->form_first = first;
+    c->form_query = query;
     return PGR_OK;
 }
 

@@ -98,6 +98,10 @@ bool people_by_analysis(const people *p) {
     return p->by == PGR_PROTO_ANALYSIS;
 }
 
+double people_own_lead(const people *p) {
+    return fmin(fmax(artefact_get(&p->protos, "own_lead", 0), 0), 1);
+}
+
 const char *people_split(const people *p) {
     return p->protos.split;
 }

@@ -60,6 +60,8 @@ bool people_by_analysis(const people *p);
 size_t people_dims(const people *p); /* of neighbour.vectors */
 /* Names the prototypes and members: the hash of their file's checksums, which tells other contents, not other paths. */
 uint64_t people_fingerprint(const people *p);
+/* members_lead (lead.h) of those whom the prototypes were made of; 0: not by facts, or by an earlier version. */
+double people_own_lead(const people *p);
 /* of the pairs that count: "history" (neither test nor val), "all" or a split */
 const char *people_split(const people *p);
 

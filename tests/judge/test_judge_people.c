@@ -4,10 +4,14 @@
 #include <unistd.h>
 
 #include "../base/scratch.h"
+#include "../prototype/made_store.h"
+#include "base/file_out.h"
 #include "judge/desk.h"
+#include "prototype/people.h"
 #include "tiny_engine.h"
 
-#define BERT PGR_SOURCE_DIR "/tests/golden/hf-tiny-bert"
+#define WORDS PGR_SOURCE_DIR "/tests/golden/hf-tiny-words"
+#define BERT  PGR_SOURCE_DIR "/tests/golden/hf-tiny-bert"
 
 enum { USERS = 12, TOPICS = 4 };
 
@@ -247,12 +251,65 @@ static void at_the_desk(void **state) {
     for (size_t i = 0; i < N_ASKED; i++) pgr_request_free(list[i]);
 }
 
+/* What the text weighs in the verdict on one pair's user, percent: all of it where nothing bears his taste out. */
+static double text_weighs(pgr_engine *e, const char *slots, pgr_people *p) {
+    pgr_judge_options o = pgr_judge_options_default();
+    o.frame = "compact";
+    o.slots = slots;
+    o.ind = 2;
+    o.people = p;
+    pgr_request *r =
+        parse("{\"user\": {\"history\": [{\"query\": \"How?\", \"chosen\": \"Ask a friend.\", \"rejected\": "
+              "\"There are several ways:\\n- plan the whole week\\n- keep a list\"}]}, \"query\": \"And then?\", "
+              "\"responses\": [\"Use less water.\", \"It depends on the place:\\n- in the north\\n- in the south\"]}");
+    pgr_result *out = NULL;
+    double weight = 0;
+    WELL(pgr_judge(e, r, &o, &out, &err));
+    for (size_t i = 0; i < out->n_criterion; i++)
+        if (strcmp(out->criteria[i].name, "quality") == 0) weight = out->criteria[i].weight;
+    pgr_result_free(out);
+    pgr_request_free(r);
+    return weight;
+}
+
+/* One pair has nothing that bears it out: it counts where people's own pairs tell what they choose, as far as they do. */
+static void one_pair_counts_among_people_with_tastes(void **state) {
+    (void)state;
+    char store[100], protos[120], slots[100];
+    snprintf(store, sizeof store, "%s/form.db", scratch);
+    snprintf(protos, sizeof protos, "%s.protos", store);
+    snprintf(slots, sizeof slots, "%s/slots.json", scratch);
+    static const char weights[] = "{\"a\": 2, \"b\": 1, \"pairs\": 3}";
+    WELL(file_write(slots, weights, sizeof weights - 1, &err));
+    pgr_store *s = make_form_store(store, 20, 4);
+    pgr_proto_options o = pgr_proto_options_default();
+    o.by = PGR_PROTO_FACTS;
+    o.k = 2;
+    WELL(pgr_proto_build(s, protos, &o, &err));
+    pgr_store_close(s);
+    pgr_model *m = NULL;
+    pgr_engine *e = NULL;
+    WELL(pgr_model_open(WORDS, &(pgr_model_options){.dtype = PGR_DTYPE_EXACT}, &m, &err));
+    WELL(pgr_engine_create(m, NULL, &e, &err));
+    pgr_people *votes = NULL, *form = NULL;
+    WELL(pgr_people_open(STORE, NULL, NULL, 1, &votes, &err));
+    WELL(pgr_people_open(store, NULL, NULL, 1, &form, &err));
+    double rate = people_own_lead(form), a = 2 * 3 * rate / 4;
+    assert_true(text_weighs(e, slots, NULL) == 100 && text_weighs(e, slots, votes) == 100);
+    assert_true(rate > 0.5 && fabs(text_weighs(e, slots, form) - 100 * 1.5 / (a + 1.5)) < 1e-9);
+    pgr_people_close(form);
+    pgr_people_close(votes);
+    pgr_engine_free(e);
+    pgr_model_close(m);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(similar_users_are_of_the_same_camp),
         cmocka_unit_test(the_store_completes_requests),
         cmocka_unit_test(by_analysis),
         cmocka_unit_test(at_the_desk),
+        cmocka_unit_test(one_pair_counts_among_people_with_tastes),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -382,15 +382,19 @@ static void weights_come_from_a_file(void **state) {
 }
 
 /* The more shown pairs bear each other out, the more their taste weighs; views push it aside; somebody always has a
- * weight. */
+ * weight. Where people's pairs lead, the one pair of somebody new has a weight, too; no pair has none. */
 static void weights_of_a_prompt(void **state) {
     (void)state;
     slots_weights w = {.a = 2, .b = 1, .pairs = 3}, only = {.a = 2, .pairs = 3}, whole = {.a = 2, .b = 1};
-    assert_true(slots_weights_for(&w, 0, 0, false).a == 0 && slots_weights_for(&w, 0, 0, false).b == 1);
-    assert_true(slots_weights_for(&w, 5, 4, false).a == 1 && slots_weights_for(&w, 13, 12, false).a == 1.5);
-    assert_true(slots_weights_for(&w, 13, 12, true).a == 0);
-    assert_true(slots_weights_for(&whole, 0, 0, false).a == 2 && slots_weights_for(&whole, 3, 1, true).a == 0);
-    assert_true(slots_weights_for(&only, 0, 0, false).a == 2 && slots_weights_for(&only, 13, 12, true).a == 2);
+    assert_true(slots_weights_for(&w, 0, 0, 0, false).a == 0 && slots_weights_for(&w, 0, 0, 0, false).b == 1);
+    assert_true(slots_weights_for(&w, 5, 4, 0, false).a == 1 && slots_weights_for(&w, 13, 12, 0, false).a == 1.5);
+    assert_true(slots_weights_for(&w, 13, 12, 0, true).a == 0);
+    assert_true(slots_weights_for(&whole, 0, 0, 0, false).a == 2 && slots_weights_for(&whole, 3, 1, 0, true).a == 0);
+    assert_true(slots_weights_for(&w, 1, 0, 0.5, false).a == 0.75
+                && slots_weights_for(&w, 3, 2, 0.5, false).a == 3.5 / 3);
+    assert_true(slots_weights_for(&w, 0, 0, 0.5, false).a == 0 && slots_weights_for(&w, 1, 0, 0.5, true).a == 0);
+    assert_true(slots_weights_for(&whole, 1, 0, 0.5, false).a == 2);
+    assert_true(slots_weights_for(&only, 0, 0, 0, false).a == 2 && slots_weights_for(&only, 13, 12, 0, true).a == 2);
 }
 
 static size_t lead_of(const preference_pair *p, const size_t *pairs, size_t n) {

@@ -70,7 +70,7 @@ static inline pgr_store *make_form_store(const char *path, size_t n_user, size_t
     for (size_t i = 0; fine && i < n_user * n_pair; i++) {
         size_t u = i / n_pair, pair = i % n_pair;
         char id[16], conversation[40], chosen[400], rejected[400];
-        const turn ask = {"user", "How is it done?"};
+        const turn ask = {"user", i % 2 ? "What comes next?" : "How is it done?"};
         bool added;
         snprintf(id, sizeof id, "%c%02zu", "ab"[u % 2], u);
         snprintf(conversation, sizeof conversation, "%s-%zu", id, pair);

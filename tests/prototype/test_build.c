@@ -115,6 +115,7 @@ static void test_facts(void **state) {
         assert_true(a.n_loss > 1 && !a.refine && a.mixture);
         for (size_t i = 1; i < a.n_loss; i++) assert_true(a.losses[i] <= a.losses[i - 1] + 1e-12);
         check_kinds(&a);
+        assert_true(artefact_get(&a, "own_lead", 0) > 0.5); /* opposite tastes, two queries */
         for (size_t r = 0; r < a.n_row; r++)
             assert_true(fabs(vec_dot(a.vectors + r * N_FACT, a.vectors + r * N_FACT, N_FACT) - 1) < 1e-5);
         assert_true(fact_of(&a, 'a', FACT_LENGTH) < -0.3 && fact_of(&a, 'b', FACT_LENGTH) > 0.3);

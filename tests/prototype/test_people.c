@@ -139,6 +139,7 @@ static void test_facts(void **state) {
         neighbourhood n;
         double v[5];
         assert_int_equal(people_dims(p), i ? 32 : 512);
+        assert_true(people_own_lead(p) > 0.5); /* two opposite tastes */
         for (int kind = 0; kind < 2; kind++) {
             assert_int_equal(people_neighbours(p, &request_of_form("new", kind)->r, 9, &a, &n, NULL), PGR_OK);
             check_neighbours(&n, 9, "ab"[kind]);

@@ -59,7 +59,7 @@ static const option_row OPTIONS[] = {
     {0, "max-held", "N",
      "trainers' requests beyond --max-queue that are held until there is room; more get 429 (default: 2048)",
      OPTION_AT(serve_run, o.max_held), .lo = 0, .hi = 1 << 20},
-    {0, "max-held-bytes", "BYTES", "of their bodies together (default: 268435456)",
+    {0, "max-held-bytes", "BYTES", "of their bodies together (default: 67108864)",
      OPTION_AT(serve_run, o.max_held_bytes), .lo = 0, .hi = 1L << 40},
     {0, "max-connections", "N", "open connections (default: 4096)", OPTION_AT(serve_run, o.max_connections), .lo = 1,
      .hi = 1 << 20},

@@ -44,7 +44,7 @@ typedef struct pgr_serve_options {
     double drain_s;         /* what runs when the server is stopped may end within this */
 } pgr_serve_options;
 
-/* 127.0.0.1:8300, 1024 requests, 2048 held of 256 MiB, 4096 connections, 16 MiB, 30 s, 10 s, 30 s */
+/* 127.0.0.1:8300, 1024 requests, 2048 held of 64 MiB, 4096 connections, 16 MiB, 30 s, 10 s, 30 s */
 pgr_serve_options pgr_serve_options_default(void);
 
 typedef struct pgr_server pgr_server;

@@ -14,7 +14,7 @@ pgr_serve_options pgr_serve_options_default(void) {
     return (pgr_serve_options){.listen = "127.0.0.1:8300",
                                .max_queue = 1024,
                                .max_held = 2048,
-                               .max_held_bytes = 256 << 20,
+                               .max_held_bytes = 64 << 20,
                                .max_connections = 4096,
                                .max_body = 16 << 20,
                                .read_s = 30,

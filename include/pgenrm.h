@@ -298,6 +298,8 @@ typedef struct pgr_prototypes {
     const double *losses; size_t n_loss;        /* mean loss of every epoch of refinement; by facts of every
                                                  * round of the mixture, per pair */
     double beta;                                /* of that loss; 1 in files that do not say */
+    double own_lead;                            /* by facts: of members' pairs, how many more are told right less wrong
+                                                 * by their own other pairs than by strangers', 0..1; else 0 */
     const pgr_prototype *list;                  /* (k) */
 } pgr_prototypes;
 

@@ -311,3 +311,7 @@ double artefact_get(const artefact *a, const char *setting, double otherwise) {
         if (strcmp(a->settings[i].name, setting) == 0) return a->settings[i].value;
     return otherwise;
 }
+
+double artefact_own_lead(const artefact *a) {
+    return fmin(fmax(artefact_get(a, "own_lead", 0), 0), 1);
+}

@@ -99,7 +99,7 @@ bool people_by_analysis(const people *p) {
 }
 
 double people_own_lead(const people *p) {
-    return fmin(fmax(artefact_get(&p->protos, "own_lead", 0), 0), 1);
+    return artefact_own_lead(&p->protos);
 }
 
 const char *people_split(const people *p) {

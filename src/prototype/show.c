@@ -61,6 +61,7 @@ static pgr_status read_all(shown *s, const char *path, bool check, pgr_error *er
                              .losses = a->losses,
                              .n_loss = a->n_loss,
                              .beta = artefact_get(a, "beta", 1),
+                             .own_lead = artefact_own_lead(a),
                              .list = s->list};
     return PGR_OK;
 }

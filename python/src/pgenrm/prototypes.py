@@ -56,6 +56,8 @@ class Prototypes:
     inertia: float
     suggested_k: int
     beta: float
+    own_lead: float
+    """By facts: of members' pairs, how many more are told right less wrong by their own others than by strangers'."""
     singular: numpy.ndarray[Any, Any] = field(repr=False)
     """Singular values, largest first."""
     losses: numpy.ndarray[Any, Any] = field(repr=False)
@@ -73,7 +75,7 @@ class Prototypes:
         p = ffi.gc(out[0], lib.pgr_prototypes_free)
         return cls(text(p.path), WAYS[p.by], text(p.embedder), text(p.model), text(p.split), int(p.dims), int(p.k),
                    int(p.rows), int(p.users), int(p.pairs), int(p.seed), float(p.inertia), int(p.suggested_k),
-                   float(p.beta), numpy.array([p.singular[i] for i in range(p.n_singular)]),
+                   float(p.beta), float(p.own_lead), numpy.array([p.singular[i] for i in range(p.n_singular)]),
                    numpy.array([p.losses[i] for i in range(p.n_loss)]), [_prototype(p.list[i]) for i in range(p.k)])
 
     @classmethod

@@ -115,8 +115,9 @@ typedef struct slots_weights {
 
 slots_weights slots_weights_neutral(void); /* a 1.5, b 1: both weigh alike; not trained, nothing common */
 /* Those of a prompt that shows n_pair pairs with this lead, `pairs` being 0 in them: with one pair or more a (s + pairs
- * rate) / (n + pairs), as if `pairs` further ones had led by what people's pairs lead by (rate, 0..1, each). views: people's views decide
- * between the responses, of which form says nothing: a is 0. As they are where neither would be left with a weight. */
+ * rate) / (n + pairs), as if `pairs` further ones had led by what people's pairs lead by (rate, 0..1, each). views:
+ * people's views decide between the responses, of which form says nothing: a is 0. As they are where neither would be
+ * left with a weight. */
 slots_weights slots_weights_for(const slots_weights *w, size_t n_pair, size_t lead, double rate, bool views);
 /* One JSON object: {"a": 1.2, "b": 0.4, "pairs": 16, "common": {"length": 0.31, ...}}; pairs (0) and common may be
  * missing. */

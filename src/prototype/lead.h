@@ -1,5 +1,5 @@
-/* lead.h - how far the members' own pairs tell what they choose, and strangers' pairs do not: what the taste of somebody
- * new, whose few pairs cannot bear each other out yet, may weigh among such people. */
+/* lead.h - how far the members' own pairs tell what they choose, and strangers' pairs do not: what the taste of
+ * somebody new, whose few pairs cannot bear each other out yet, may weigh among such people. */
 #ifndef PGR_PROTOTYPE_LEAD_H
 #define PGR_PROTOTYPE_LEAD_H
 

@@ -272,7 +272,7 @@ static double text_weighs(pgr_engine *e, const char *slots, pgr_people *p) {
     return weight;
 }
 
-/* One pair has nothing that bears it out: it counts where people's own pairs tell what they choose, as far as they do. */
+/* One pair has nothing that bears it out: it counts as far as own pairs tell what these people choose. */
 static void one_pair_counts_among_people_with_tastes(void **state) {
     (void)state;
     char store[100], protos[120], slots[100];

@@ -16,7 +16,8 @@ static float form[MEMBERS * PAIRS * D];
 static uint32_t query[MEMBERS * PAIRS];
 static size_t first[MEMBERS + 1];
 
-/* Members choose by the first value, `size` of it, in turn for and against where they are opposite; the rest is luck. */
+/* Members choose by the first value, `size` of it, where they are opposite in turn for and against it; the rest is
+ * luck. */
 static collection make(textvec *vec, size_t n_member, bool opposite, double size) {
     rng r = {5, 0, 0};
     for (size_t i = 0; i < n_member * PAIRS; i++) {

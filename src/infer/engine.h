@@ -61,8 +61,8 @@ pgr_status engine_count_messages(pgr_engine *e, const infer_message *messages, s
 /* Appends the text's first `keep` tokens, whole characters; all of it where it has no more. */
 pgr_status engine_clip(pgr_engine *e, const char *text, size_t n, size_t keep, buf *out, pgr_error *err);
 
-/* Appends the tokens of a text, the text of tokens. flags: PGR_TOKENS_*. In any thread. PGR_E_UNSUPPORTED: the engine is
- * behind an address, and the model's tokenizer is not here. */
+/* Appends the tokens of a text, the text of tokens. flags: PGR_TOKENS_*. In any thread. PGR_E_UNSUPPORTED: the engine
+ * is behind an address, and the model's tokenizer is not here. */
 pgr_status engine_tokens(pgr_engine *e, const char *text, size_t n, int flags, ids *out, pgr_error *err);
 pgr_status engine_text(pgr_engine *e, const int32_t *tokens, size_t n, buf *out, pgr_error *err);
 

@@ -4,9 +4,9 @@
     bench/ladder.py --pgenrm build/pgenrm --seeds 3,4,5 --out LADDER synth.jsonl unseen.jsonl
 
 synth.jsonl is learnt from, unseen.jsonl (users of tastes that were held out) is asked about: docs/synth.md makes both.
-A seed is one of training and of which pairs are shown. The model is the default one; a rung whose evaluation is there
-already is not run again, so a killed run goes on. Prints a table in markdown: means over the seeds, and against psi the
-mean difference with its standard error over the seeds.
+A seed is one of training and of which pairs are shown. The model is the default one; a rung whose adapter and
+evaluation are there is not run again, so a killed run goes on. Prints a table in markdown: means over the seeds, and
+against psi the mean difference with its standard error over the seeds.
 """
 import argparse
 import json

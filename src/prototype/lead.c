@@ -5,11 +5,9 @@
 
 #include "base/rng.h"
 
-enum {
-    MOST_PAIRS = 16,
-    STRANGERS = 10,
-    MOST_MEMBERS = 4096
-}; /* looked at: of a member, drawn beside him, evenly of all */
+enum { MOST_PAIRS = 16 };     /* of a member that are looked at */
+enum { STRANGERS = 10 };      /* drawn beside each member */
+enum { MOST_MEMBERS = 4096 }; /* evenly of all */
 
 typedef struct counted {
     double sum, square;

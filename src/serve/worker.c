@@ -12,9 +12,8 @@
 enum { BEGIN_MOST = 64 }; /* tasks that are begun between two steps, so that those that run go on */
 static const double NAP_S = 0.05;
 static const double RATE_S = 20; /* what ended before counts e times less */
-static const double NEAR_S = 1,
-                    NEAR = 0.05; /* before a deadline: when what is held is refused, at most this long, or this
-                                              * share of its whole time */
+/* What is held is refused this share of its whole time before its deadline, at most this long before it. */
+static const double NEAR = 0.05, NEAR_S = 1;
 
 typedef struct task_list {
     task *first, **end;

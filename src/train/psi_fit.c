@@ -58,7 +58,8 @@ static pgr_status keep_weights(psi *p, pgr_error *err) {
     slots_weights w;
     const char *init = p->o->train.init;
     int n = snprintf(path, sizeof path, "%s/slots.json", init ? init : "");
-    if (!init || n < 0 || n >= (int)sizeof path || !file_exists(path)) return PGR_OK;
+    if (n < 0 || n >= (int)sizeof path) return fail(err, PGR_E_LIMIT, "%s: the path is too long", init);
+    if (!init || !file_exists(path)) return PGR_OK;
     PGR_TRY(slots_weights_read(path, &w, err));
     p->weights.a = w.a;
     p->weights.b = w.b;

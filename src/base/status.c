@@ -23,10 +23,21 @@ void pgr_free(void *p) {
     mem_free(p);
 }
 
-/* A message is one line of text: names from outside must not break it or reach the terminal as control codes. */
+/* A message is one line of UTF-8: names from outside must not break it or reach the terminal as control codes, and one
+ * that a format cuts ("%.80s") may end inside a character: what is none becomes one '?'. */
 static void one_line(char *s) {
-    for (; *s; s++)
-        if ((unsigned char)*s < 0x20 || *s == 0x7f) *s = ' ';
+    char *to = s;
+    bool broken = false; /* the byte before was no character's */
+    for (size_t left = strlen(s), n; left > 0; s += n, left -= n) {
+        n = utf8_next(s, left, NULL);
+        if (n == 0 && !broken) *to++ = '?';
+        broken = n == 0;
+        if (n > 1) memmove(to, s, n);
+        if (n == 1) *to = (unsigned char)*s < 0x20 || *s == 0x7f ? ' ' : *s;
+        to += n;
+        if (n == 0) n = 1;
+    }
+    *to = '\0';
 }
 
 /* Set a breakpoint here to see where an error was born. */

@@ -38,6 +38,10 @@ static void keeps_to_one_valid_line(void **state) {
         assert_true(utf8_valid(err.message, strlen(err.message)));
         assert_in_range(strlen(err.message), sizeof err.message - 3, sizeof err.message - 1);
     }
+    (fail)(&err, PGR_E_IO, "%.2s: %.2s, %.3s", "\xE2\x82\xAC", "a\xC3\xA9", "\xff\xfe\xC3\xA9"); /* cut by a format */
+    assert_string_equal(err.message, "?: a?, ?");
+    (fail)(&err, PGR_E_IO, "caf\xe9.gguf: \xC3\xA9"); /* a name in Latin-1 */
+    assert_string_equal(err.message, "caf?.gguf: \xC3\xA9");
 }
 
 static pgr_status passes(void) {

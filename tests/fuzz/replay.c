@@ -9,6 +9,9 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
+extern const char *replayed;
+const char *replayed; /* the file of the input, for a target that wants to know */
+
 /* Runs one file; 1 if it was run, -1 on a read error. The block is exactly as long as the file, so that ASan sees a
  * read past its end. */
 static int replay_file(const char *path, size_t size) {
@@ -16,6 +19,7 @@ static int replay_file(const char *path, size_t size) {
     uint8_t *data = malloc(size ? size : 1);
     int result = -1;
     if (f && data && fread(data, 1, size, f) == size) {
+        replayed = path;
         LLVMFuzzerTestOneInput(data, size);
         result = 1;
     } else {

@@ -21,6 +21,9 @@
 #include "pgenrm_serve.h"
 
 #define GOLDEN PGR_SOURCE_DIR "/tests/golden/"
+#ifndef LIVE_DEADLINE_S
+#define LIVE_DEADLINE_S 0.05 /* of a request that names none */
+#endif
 #define SECRET "Secret-of-tenant-b" /* stands in what b's users have chosen, and nowhere else */
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -47,6 +50,7 @@ static void live_stop(void) {
     pgr_server_close(live.server);
     pgr_people_close(live.what.people);
     pgr_embedder_close(live.what.embedder);
+    pgr_scalar_close(live.judge.scalar);
     pgr_engine_free(live.what.engine);
     pgr_model_close(live.what.model);
     for (size_t i = 0; i < sizeof NAMES / sizeof *NAMES; i++) {
@@ -106,17 +110,18 @@ static void live_start(const char *tokens) {
         o.token_file = live.tokens;
     }
     o.listen = "127.0.0.1:0";
-    o.deadline_s = 0.05;
+    o.deadline_s = LIVE_DEADLINE_S;
     o.drain_s = 0;
     o.read_s = 60; /* no input waits for it, and on a busy machine a request may take its time */
     live.judge = pgr_judge_options_default();
     live.judge.frame = GOLDEN "mini.frame";
-    live.what = (pgr_serving){.store = live.store, .protos = live.protos, .judge = &live.judge};
+    live.what = (pgr_serving){.name = "tiny", .store = live.store, .protos = live.protos, .judge = &live.judge};
     pgr_error err = {0};
     pgr_status s = pgr_server_open(&o, &live.server, &err);
     if (s == PGR_OK) s = pgr_model_open(GOLDEN "tiny-llama.gguf", &mo, &live.what.model, &err);
     if (s == PGR_OK) s = pgr_engine_create(live.what.model, NULL, &live.what.engine, &err);
     if (s == PGR_OK) s = pgr_embedder_open(GOLDEN "hf-tiny-bert", &mo, &live.what.embedder, &err);
+    if (s == PGR_OK) s = pgr_scalar_open(GOLDEN "hf-tiny-scalar-llama", &mo, &live.judge.scalar, &err);
     if (s == PGR_OK) s = live_people(&err);
     if (s != PGR_OK) fprintf(stderr, "%s\n", err.message);
     PGR_ASSERT(s == PGR_OK && pthread_create(&live.thread, NULL, live_work, NULL) == 0);

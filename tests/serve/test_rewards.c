@@ -441,6 +441,10 @@ static void personalized_rewardbench(void **state) {
     "{\"id\": \"resp_1\", \"object\": \"response\", \"output\": [{\"type\": \"reasoning\", \"summary\": []}, "         \
     "{\"type\": \"message\", \"role\": \"assistant\", \"content\": [{\"type\": \"output_text\", \"text\": \"" text     \
     "\", \"annotations\": []}]}]}"
+#define LONG_NAME                                                                                                      \
+    "\xC3\xA9\xC3\xA9\xC3\xA9\xC3\xA9\xC3\xA9\xC3\xA9\xC3\xA9\xC3\xA9\xC3\xA9\xC3\xA9\xC3\xA9\xC3\xA9\xC3\xA9\xC3\xA9" \
+    "\xC3\xA9\xC3\xA9\xC3\xA9\xC3\xA9\xC3\xA9\xC3\xA9\xC3\xA9\xC3\xA9\xC3\xA9\xC3\xA9\xC3\xA9\xC3\xA9\xC3\xA9\xC3\xA9" \
+    "\xC3\xA9\xC3\xA9\xC3\xA9\xC3\xA9\xC3\xA9\xC3\xA9\xC3\xA9\xC3\xA9\xC3\xA9\xC3\xA9\xC3\xA9\xC3\xA9\xC3\xA9\xC3\xA9"
 
 static void nemo_gym(void **state) {
     (void)state;
@@ -464,6 +468,12 @@ static void nemo_gym(void **state) {
                503);
     assert_string_equal(json_string_value(json_object_get(v, "_ng_failure_class")), "judge_failed");
     assert_null(json_object_get(v, "reward"));
+    json_decref(v);
+    v = answer(ask(&L, "POST", "/verify", /* a name that the message cuts within a character */
+                   "{\"responses_create_params\": {\"input\": \"q\"}, \"response\": " RESPONSE(
+                       "a") ", \"group\": \"a" LONG_NAME "\", \"group_size\": 2, \"collect_s\": 0.01}"),
+               503);
+    assert_string_equal(json_string_value(json_object_get(v, "_ng_failure_class")), "judge_failed");
     json_decref(v);
 
     v = post("/compare", "{\"conversation_history\": [{\"role\": \"user\", \"content\": \"Where is Oslo?\"}], "

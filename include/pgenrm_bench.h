@@ -208,6 +208,10 @@ typedef struct pgr_bench_row {
     double ece, ece_temperature, ece_isotonic, ece_shrunk;
     /* what ece would be of itself if these probabilities were true: mean and 95th percentile of simulated outcomes */
     double ece_floor, ece_floor_95;
+    /* mean confidence less the share that is right; unlike the floor, its errors know that rows of one user, or about
+     * one question, are not independent */
+    double overconfidence, overconfidence_se;
+    pgr_bench_errors overconfidence_errors;
     /* Cohen's kappa with the users, their choice and the verdict both as "the longer one" or not; the agreement that
      * chance alone gives; how often users choose the longer one. Of pairs whose lengths differ */
     double kappa, kappa_chance, longer_chosen;

@@ -142,6 +142,7 @@ static void put_trust(const pgr_bench_row *r, buf *out) {
     put_number(out, "ece", r->ece);
     put_number(out, "ece_floor", r->ece_floor);
     put_number(out, "ece_floor_95", r->ece_floor_95);
+    put_mean(out, "overconfidence", r->overconfidence, r->overconfidence_se, &r->overconfidence_errors);
     put_number(out, "ece_temperature", r->ece_temperature);
     put_number(out, "ece_isotonic", r->ece_isotonic);
     put_number(out, "ece_shrunk", r->ece_shrunk);

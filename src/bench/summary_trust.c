@@ -84,6 +84,25 @@ static void add_floor(const work *w, size_t n, pgr_bench_row *out) {
     out->ece_floor_95 = errors[DRAWS * 95 / 100];
 }
 
+/* Of the lists that confidence_error has left. */
+static pgr_status add_overconfidence(const work *w, size_t n, pgr_bench_row *out) {
+    size_t *question = arena_array(w->a, n, sizeof *question);
+    if (!question) return fail_mem(w->err);
+    for (size_t i = 0; i < n; i++) {
+        question[i] = w->by.question[w->row[i]];
+        w->mapped[i] = w->confidence[i] - w->right[i];
+    }
+    clusters by = w->by;
+    by.user = w->whose;
+    by.question = question;
+    by.n = n;
+    mean_both m = mean_by_both(&by, w->mapped);
+    out->overconfidence = m.mean;
+    out->overconfidence_se = m.se;
+    out->overconfidence_errors = (pgr_bench_errors){m.se_user, m.se_question};
+    return PGR_OK;
+}
+
 static void add_bins(const work *w, size_t n, pgr_bench_bin *bins) {
     for (size_t i = 0; i < n; i++) {
         bool first = w->p[i] >= 0.5;
@@ -168,9 +187,12 @@ static pgr_status cross_fit_leads(const work *w, size_t n, double *out) {
 static pgr_status add_calibration(const work *w, const summary_line *line, pgr_bench_row *out) {
     size_t n = gather(w, line, out);
     out->ece = out->ece_temperature = out->ece_isotonic = out->ece_shrunk = out->ece_floor = out->ece_floor_95 = NAN;
+    out->overconfidence = out->overconfidence_se = NAN;
+    out->overconfidence_errors = (pgr_bench_errors){NAN, NAN};
     add_bins(w, n, out->bins);
     if (n == 0) return PGR_OK;
     out->ece = confidence_error(w, w->p, w->y, n);
+    PGR_TRY(add_overconfidence(w, n, out));
     add_floor(w, n, out);
     PGR_TRY(cross_fit(w, n, PGR_CALIBRATION_TEMPERATURE, &out->ece_temperature));
     PGR_TRY(cross_fit(w, n, PGR_CALIBRATION_ISOTONIC, &out->ece_isotonic));

@@ -274,6 +274,49 @@ static void floor_is_what_chance_gives(void **state) {
     assert_true(rows[1].ece > .2 && rows[1].ece_floor < .03);
     assert_true(isnan(rows[2].ece_floor));
     assert_near(rows[2].log_loss, log(2));
+    assert_near(rows[1].overconfidence, rows[0].overconfidence + .25); /* says .95 where that says .7 */
+    assert_true(fabs(rows[0].overconfidence) < 3 * rows[0].overconfidence_se);
+    assert_true(fabs(rows[0].overconfidence_se - sqrt(.21 / N)) < .1 * sqrt(.21 / N));
+    assert_true(isnan(rows[2].overconfidence) && isnan(rows[2].overconfidence_se));
+    arena_free(&a);
+    bench_data_free(d);
+}
+
+/* 400 rows about 20 questions that are right or wrong as a whole: as much is known as of 20 rows, which the floor does
+ * not see and the error by question does. */
+static void overconfidence_counts_questions(void **state) {
+    (void)state;
+    enum { N = 400, QUESTIONS = 20, RIGHT = 12 };
+    static turn asked[QUESTIONS];
+    static pair_record records[N];
+    static char ids[N][8], queries[QUESTIONS][24];
+    static bench_verdict v[N];
+    static size_t rows_of[N];
+    for (size_t i = 0; i < N; i++) {
+        size_t q = i % QUESTIONS;
+        snprintf(ids[i], sizeof ids[i], "u%zu", i);
+        snprintf(queries[q], sizeof queries[q], "question number %zu", q);
+        asked[q] = (turn){"user", queries[q]};
+        rows_of[i] = i;
+        records[i] = (pair_record){.user_id = ids[i], .conversation_id = "", .split = "test"};
+        records[i].pair = (preference_pair){&asked[q], 1, "a", "bb"};
+        v[i] = (bench_verdict){.known = true, .p = q < RIGHT ? .8 : .2, .right = q < RIGHT, .flip = NAN};
+    }
+    bench_data *d = NULL;
+    assert_int_equal(bench_data_of("alike", records, N, "test", &d, NULL), PGR_OK);
+    const bench_cell cell = {.method = "sure"};
+    arena a = {0};
+    verdict_table t = {.data = "a", .cells = &cell, .n_cell = 1, .n_run = 1, .n_row = N, .v = v, .arena = &a};
+    pgr_bench_options o = pgr_bench_options_default();
+    summary_input in = {.d = d, .asked = rows_of, .t = &t, .o = &o, .model = "m", .scalar = ""};
+    pgr_bench_row row;
+    assert_int_equal(summarise(&in, &a, &row, NULL), PGR_OK);
+    double share = RIGHT / (double)QUESTIONS, sd = sqrt(share * (1 - share));
+    assert_near(row.overconfidence, .8 - share);
+    assert_true(fabs(row.overconfidence_errors.user - sd / sqrt(N)) < .05 * sd / sqrt(N));
+    assert_true(fabs(row.overconfidence_errors.question - sd / sqrt(QUESTIONS)) < .05 * sd / sqrt(QUESTIONS));
+    assert_true(row.overconfidence_se == row.overconfidence_errors.question);
+    assert_true(row.ece > row.ece_floor_95 && row.overconfidence < 2 * row.overconfidence_se);
     arena_free(&a);
     bench_data_free(d);
 }
@@ -392,9 +435,13 @@ static void out_of_memory(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(folds_share_nothing), cmocka_unit_test(hollow_rows),
-        cmocka_unit_test(lines_by_hand),       cmocka_unit_test(floor_is_what_chance_gives),
-        cmocka_unit_test(cross_validation),    cmocka_unit_test(limit_is_told),
+        cmocka_unit_test(folds_share_nothing),
+        cmocka_unit_test(hollow_rows),
+        cmocka_unit_test(lines_by_hand),
+        cmocka_unit_test(floor_is_what_chance_gives),
+        cmocka_unit_test(overconfidence_counts_questions),
+        cmocka_unit_test(cross_validation),
+        cmocka_unit_test(limit_is_told),
         cmocka_unit_test(out_of_memory),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);

@@ -43,6 +43,7 @@ const trustTable = (rows) => page.table("Whether its probabilities can be believ
           number: true,
           cell: (r) => page.number(r.ece_floor, 3) + " (" + page.number(r.ece_floor_95, 3) + ")",
         },
+    { title: "too sure by", number: true, cell: (r) => plus(r.overconfidence, r.overconfidence_se) },
     { title: "Brier", number: true, cell: (r) => page.number(r.brier, 3) },
     { title: "kappa", number: true, cell: (r) => page.number(r.kappa, 3) },
     { title: "by chance", number: true, cell: (r) => page.number(r.kappa_chance, 3) },

@@ -137,12 +137,14 @@ static void forget_user(job *j) {
 
 static pgr_status draw_marked(const job *j, const json_t *marks, char **svg, pgr_error *err) {
     const json_t *near = json_object_get(marks, "neighbours"), *prototype = json_object_get(marks, "prototype");
+    const json_t *user = json_object_get(marks, "user"),
+                 *id = json_is_object(user) ? json_object_get(user, "id") : user;
     size_t n = json_array_size(near);
     const char **ids = mem_array(n + 1, sizeof *ids);
     if (!ids) return fail_mem(err);
     for (size_t i = 0; i < n; i++) ids[i] = json_string_value(json_array_get(near, i));
     map_view view = {.scope = j->user,
-                     .user = json_string_value(json_object_get(marks, "user")),
+                     .user = json_string_value(id),
                      .prototype = json_is_integer(prototype) ? (int)json_integer_value(prototype) : -1,
                      .near = ids,
                      .n_near = n};

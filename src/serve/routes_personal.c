@@ -126,35 +126,55 @@ static void feedback(call *c) {
     give_user(c, CLERK_FEEDBACK, name, user);
 }
 
-/* The last turn of "query", "context" or "messages"; NULL: there is none. */
-static const char *asked(const json_t *body) {
+/* "query", or what the last turn of "context" or "messages" says; NULL: there is none. */
+static const json_t *asked(const json_t *body) {
     static const char *const KEYS[] = {"query", "context", "messages"};
     for (size_t i = 0; i < sizeof KEYS / sizeof *KEYS; i++) {
         const json_t *v = json_object_get(body, KEYS[i]);
         size_t n = json_array_size(v);
-        if (json_is_string(v)) return json_string_value(v);
-        if (n > 0) return json_string_value(json_object_get(json_array_get(v, n - 1), "content"));
+        if (json_is_string(v)) return v;
+        if (n > 0) return json_object_get(json_array_get(v, n - 1), "content");
     }
     return NULL;
+}
+
+/* Adds a text, or the texts of a list of parts. False: it is neither. */
+static bool put_content(buf *out, const json_t *v) {
+    if (json_is_string(v)) buf_puts(out, json_string_value(v));
+    for (size_t i = 0; i < json_array_size(v); i++) {
+        const json_t *text = json_object_get(json_array_get(v, i), "text");
+        if (!json_is_string(text)) return false;
+        buf_puts(out, json_string_value(text));
+    }
+    return json_is_string(v) || json_is_array(v);
+}
+
+static bool take_text(json_t **pair, const char *key, const json_t *v, bool parts) {
+    buf text = {0};
+    bool is = (parts || json_is_string(v)) && put_content(&text, v);
+    if (is) json_give(pair, key, text.failed ? NULL : json_stringn(text.n ? text.data : "", text.n));
+    buf_free(&text);
+    return is;
 }
 
 /* What a feedback has told. */
 static void forget_pair(call *c) {
     const json_t *body = call_json(c);
-    const char *name = body ? named_user(c, body) : NULL;
+    const char *name = body ? named_user(c, body) : NULL, *lacks = NULL;
     if (!name) return;
-    const char *query = asked(body), *chosen = json_string_value(json_object_get(body, "chosen"));
-    const char *rejected = json_string_value(json_object_get(body, "rejected"));
-    if (!query || !chosen || !rejected) {
-        call_refuse(c,
-                    !query   ? "query"
-                    : chosen ? "rejected"
-                             : "chosen",
-                    "expected query (or context), chosen and rejected of a pair");
+    json_t *pair = json_object();
+    if (!take_text(&pair, "query", asked(body), true))
+        lacks = "query";
+    else if (!take_text(&pair, "chosen", json_object_get(body, "chosen"), false))
+        lacks = "chosen";
+    else if (!take_text(&pair, "rejected", json_object_get(body, "rejected"), false))
+        lacks = "rejected";
+    if (!lacks) {
+        give_user(c, CLERK_FORGET_PAIR, name, pair);
         return;
     }
-    json_t *pair = json_pack("{s:s,s:s,s:s}", "query", query, "chosen", chosen, "rejected", rejected);
-    give_user(c, CLERK_FORGET_PAIR, name, pair);
+    call_refuse(c, lacks, "expected query (or context), chosen and rejected of a pair");
+    json_decref(pair);
 }
 
 static void put_user(call *c) {

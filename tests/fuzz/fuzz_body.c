@@ -91,7 +91,7 @@ static bool hear_all(int fd, bool hangs_up, buf *out) {
 }
 
 /* Every answer is one to what was asked: nothing here is beyond the server, and nothing of its own may fail. */
-static void check_answer(const buf *got) {
+static int check_answer(const buf *got) {
     int status = 0;
     bool json = false;
     size_t head = got->n ? read_head(got->data, got->n, &status, &json) : 0;
@@ -103,9 +103,11 @@ static void check_answer(const buf *got) {
     bool full = status == 503 && memmem(got->data, got->n, "out_of_memory", 13);
     if (full) fprintf(stderr, "no memory: %.*s\n", (int)got->n, got->data);
     PGR_ASSERT(!full); /* what could not be written, as text that is not UTF-8, is answered so, too */
+    return status;
 }
 
-static void ask(const char *method, const char *path, const char *more, const char *body, size_t n) {
+/* Its status; 0: it was hung up. never: what the answer may not have; NULL: anything. */
+static int ask(const char *method, const char *path, const char *more, const char *body, size_t n, const char *never) {
     buf out = {0}, got = {0};
     buf_printf(&out, "%s %s%s HTTP/1.1\r\nHost: fuzz\r\nConnection: close\r\nContent-Length: %zu\r\n\r\n", method, path,
                more, n);
@@ -113,13 +115,16 @@ static void ask(const char *method, const char *path, const char *more, const ch
     bool hangs_up = memmem(body, n, "_s", 2) || memmem(body, n, "\\u", 2); /* deadline_s, collect_s, however written */
     int fd = dial();
     say(fd, out.data, out.n);
-    if (hear_all(fd, hangs_up, &got)) check_answer(&got);
+    int status = hear_all(fd, hangs_up, &got) ? check_answer(&got) : 0;
     close(fd);
+    PGR_ASSERT(!never || !got.n || !memmem(got.data, got.n, never, strlen(never)));
     buf_free(&out);
     buf_free(&got);
+    return status;
 }
 
-/* A route that takes away what another has brought is asked behind that one, with the same body. */
+/* A route that takes away what another has brought is asked behind that one, with the same body: where that one was
+ * answered with 200, so is this one, and something is gone. */
 static const struct {
     const char *path, *before;
 } BEHIND[] = {
@@ -127,14 +132,18 @@ static const struct {
     {"/v1/unload_lora_adapter", "/v1/load_lora_adapter"},
 };
 
-static void prepare(const route *r, const char *body, size_t n) {
+/* The status of what was asked before it; 0: nothing was. */
+static int prepare(const route *r, const char *body, size_t n) {
     static const char USER[] = "{\"history\":[{\"query\":\"What?\",\"chosen\":\"Tea\",\"rejected\":\"No\"}]}";
     static size_t n_input;
+    int status = 0;
+    if (++n_input % 64 == 0) { /* what is told again and again of one user would make him slow */
+        ask("DELETE", "/v1/personal/users/a:1", "", "", 0, NULL);
+        ask("PUT", "/v1/personal/users/a:1", "", USER, sizeof USER - 1, NULL);
+    }
     for (size_t i = 0; i < sizeof BEHIND / sizeof *BEHIND; i++)
-        if (strcmp(r->path, BEHIND[i].path) == 0) ask("POST", BEHIND[i].before, "", body, n);
-    if (++n_input % 64) return; /* what is told again and again of one user would make him slow */
-    ask("DELETE", "/v1/personal/users/a:1", "", "", 0);
-    ask("PUT", "/v1/personal/users/a:1", "", USER, sizeof USER - 1);
+        if (strcmp(r->path, BEHIND[i].path) == 0) status = ask("POST", BEHIND[i].before, "", body, n, NULL);
+    return status;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
@@ -147,8 +156,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (!r || (&replayed && replayed)) r = asked_route();
     const char *body = size ? (const char *)data : "";
     bool all = r->path[strlen(r->path) - 1] == '/', addressed = r->key && strcmp(r->key, "messages") == 0;
-    prepare(r, body, size);
-    ask(r->method, r->path, all ? "a:1" : addressed ? "?user=a:1" : "", body, size);
+    int before = prepare(r, body, size);
+    int status = ask(r->method, r->path,
+                     all         ? "a:1"
+                     : addressed ? "?user=a:1"
+                                 : "",
+                     body, size, before == 200 ? "\"removed\":0" : NULL);
+    PGR_ASSERT(before != 200 || status == 200 || status == 202 || status == 0);
     return 0;
 }
 

@@ -228,8 +228,19 @@ static void feedback_is_there_at_once(void **state) {
     json_decref(v);
     json_decref(before);
 
+    static const char parts[] = "{\"user\": {\"id\": \"acme:new\"}, \"messages\": [{\"role\": \"user\", \"content\": "
+                                "[{\"type\": \"text\", \"text\": \"Te\"}, {\"type\": \"text\", \"text\": \"a?\"}]}], "
+                                "\"chosen\": \"Yes\", \"rejected\": \"No\"}";
+    json_decref(answer(ask_with(&L, "POST", "/v1/personal/feedback", ACME, parts), 200));
+    v = answer(ask_with(&L, "POST", "/v1/personal/forget_pair", ACME, parts), 200); /* the same body takes it back */
+    assert_int_equal(json_integer_value(json_object_get(v, "removed")), 1);
+    json_decref(v);
+
     expect_400(ACME, "/v1/personal/feedback",
                "{\"user\": \"acme:new\", \"query\": \"q\", \"chosen\": \"same\", \"rejected\": \"same\"}");
+    expect_400(ACME, "/v1/personal/feedback", /* a response is one text, as the document says */
+               "{\"user\": \"acme:new\", \"query\": \"q\", \"chosen\": [{\"type\": \"text\", \"text\": \"a\"}], "
+               "\"rejected\": \"b\"}");
     expect_400(ACME, "/v1/personal/feedback", "{\"query\": \"q\", \"chosen\": \"a\", \"rejected\": \"b\"}");
     expect_400(ACME, "/v1/personal/feedback",
                "{\"user\": \"acme:new\", \"query\": \"q\", \"chosn\": \"a\", \"rejected\": \"b\"}");
@@ -289,6 +300,9 @@ static void who_is_marked(void **state) {
     expect_marked(ACME, "{}", USERS_EACH + PROTOTYPES, "5 users", "variance");
     expect_marked(ACME, "{\"user\": \"acme:u1\", \"prototype\": 1, \"neighbours\": [\"acme:u3\", \"acme:u0\"]}",
                   USERS_EACH + PROTOTYPES + 1 + 2, "2 of 2 similar users", "offee");
+    reply named = ask_with(&L, "POST", "/v1/personal/map", ACME, "{\"user\": \"acme:u1\"}");
+    expect_marked(ACME, "{\"user\": {\"id\": \"acme:u1\"}}", count(named.body.data, "<circle"), named.body.data, "");
+    reply_free(&named);
     expect_marked(ACME, "{\"user\": \"acme:nobody\", \"neighbours\": [\"acme:u3\", \"acme:gone\"]}",
                   USERS_EACH + PROTOTYPES + 1, "has no place here yet", "members");
     expect_marked(ROOT, "{\"neighbours\": [\"bolt:u1\", \"acme:u1\"]}", 2 * USERS_EACH + 2 * PROTOTYPES + 2,

@@ -49,7 +49,7 @@ static const option_row COMMON[] = {
     {'m', "model", "PATH|NAME",
      "GGUF file, Hugging Face folder, a name below the cache folder, or http://HOST/v1 of a server "
      "(docs/remote.md) (default: $PGENRM_MODEL, else the default model)",
-     OPTION_AT(common_options, model)},
+     OPTION_AT(common_options, model), .address = ADDRESS_MAY},
     {0, "lora", "PATH[:SCALE]",
      "LoRA adapter on top of the model: a PEFT folder or a GGUF file; may be repeated (default scale: 1); none: "
      "not even the one that comes with pgenrm for judging",

@@ -118,7 +118,7 @@ static const option_row OPTIONS[] = {
     {0, "history-from", "FILE", "train rows of this file are history too; may be given again", FILES_AT(history_from)},
     {0, "users", "FILE", "users' demographics; may be given again", FILES_AT(users)},
     {0, "embedder", "NAME", "for methods that embed texts (default: all-MiniLM-L6-v2, where it is there)",
-     OPTION_AT(bench_run, embedder)},
+     OPTION_AT(bench_run, embedder), .address = ADDRESS_MAY},
     {0, "store", "FILE", "users for --pro (default: one made of the train rows)", OPTION_AT(bench_run, store)},
     {0, "by", "WAY",
      "how that store's users become vectors: votes, choices or facts (default: votes where texts have several judges, "

@@ -48,7 +48,7 @@ static const option_row OPTIONS[] = {
     {0, "out", "FILE", "build: the file of prototypes (default: STORE.protos); map: the picture",
      OPTION_AT(proto_run, out)},
     {0, "embedder", "NAME", "for choices and analysis (default: $PGENRM_EMBEDDER, else the default embedder)",
-     OPTION_AT(proto_run, embedder)},
+     OPTION_AT(proto_run, embedder), .address = ADDRESS_MAY},
     {0, "add", NULL, "build: prototypes stay, new users join them, forgotten ones leave", OPTION_AT(proto_run, add)},
     {0, "check", NULL, "show: compare all checksums, those of large arrays too", OPTION_AT(proto_run, check)},
     {0, "users", "N", "map: draw at most N (default 4000)", OPTION_AT(proto_run, n_drawn), .lo = 1, .hi = MOST_DRAWN},

@@ -136,11 +136,12 @@ static int run(const command *self, int argc, char **argv) {
     if (status != ARGS_RUN) return status;
     if (operands[0]) return args_wrong(self, "unexpected \"%s\"", operands[0]);
     if (!r.responses) return args_wrong(self, "expected --responses FILE");
+    pgr_error err = {0};
+    if (pgr_synth_check(&r.o, &err) != PGR_OK) return complain_usage(&err);
     pgr_progress_bar *bar = pgr_progress_bar_create(r.common.quiet);
     r.o.seed = r.common.seed < 0 ? 0 : (uint64_t)r.common.seed;
     r.o.watch = bar_watch(bar);
     pgr_synth_report report;
-    pgr_error err = {0};
     pgr_status made = pgr_synth(r.responses, r.out, &r.o, &report, &err);
     pgr_progress_bar_free(bar);
     int ended = finish_call(made, &err);

@@ -36,6 +36,7 @@ static int run_sft(const command *self, int argc, char **argv) {
     session s = {0};
     pgr_error err = {0};
     pgr_train_report report = {0};
+    if (pgr_sft_check(&r.o, &err) != PGR_OK) return complain_usage(&err);
     r.a.o = &r.o.train;
     status = train_begin(self, &r.a, &s);
     if (status == EXIT_DONE) status = train_finish(&r.a, pgr_train_sft(s.model, &r.o, &report, &err), &report, &err);
@@ -153,6 +154,12 @@ static const option_row PSI_OPTIONS[] = {
      OPTION_AT(psi_run, prototypes)},
     {0}};
 
+static bool has_views(const psi_files *files) {
+    for (size_t i = 0; i < files->n; i++)
+        if (files->v[i].kind == PGR_PSI_VIEWS) return true;
+    return false;
+}
+
 static int open_people(psi_run *r) {
     pgr_error err = {0};
     if (!r->store) return EXIT_DONE;
@@ -168,6 +175,9 @@ static int train_psi(const command *self, psi_run *r) {
     r->o.n_data = r->data.n;
     r->o.eval = r->eval.v;
     r->o.n_eval = r->eval.n;
+    if (pgr_psi_check(&r->o, &err) != PGR_OK) return complain_usage(&err);
+    if (!r->store && (has_views(&r->data) || has_views(&r->eval)))
+        return args_wrong(self, "views: found nobody to ask, expected --store FILE of users");
     r->a.o = &r->o.train;
     int status = train_begin(self, &r->a, &s);
     if (status == EXIT_DONE) status = open_people(r);

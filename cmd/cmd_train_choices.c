@@ -2,17 +2,16 @@
 #include "message.h"
 #include "train_args.h"
 
-/* Takes the options of the run (at `run`, its own parts beside it) and opens the model. ARGS_RUN, or an exit status. */
-static int begin(const command *self, int argc, char **argv, void *run, train_args *a, pgr_train_options *o,
-                 const char *const *data, int (*open)(const command *, train_args *, session *), session *s) {
+/* Takes the options of the run (at `run`, its own parts beside it). ARGS_RUN, or an exit status. */
+static int take(const command *self, int argc, char **argv, void *run, train_args *a, pgr_train_options *o,
+                const char *const *data) {
     char **operands = NULL;
     int status = args_parse(self, argc, argv, &a->common, run, &operands);
     if (status != ARGS_RUN) return status;
     if (operands[0]) return args_wrong(self, "unexpected \"%s\"", operands[0]);
     if (!*data) return args_wrong(self, "expected --data PAIRS.jsonl");
     a->o = o;
-    status = open(self, a, s);
-    return status == EXIT_DONE ? ARGS_RUN : status;
+    return ARGS_RUN;
 }
 
 /* ---- bt ---- */
@@ -38,8 +37,11 @@ static int run_bt(const command *self, int argc, char **argv) {
     session s = {0};
     pgr_error err = {0};
     pgr_train_report report = {0};
-    int status = begin(self, argc, argv, &r, &r.a, &r.o.train, &r.o.data, train_begin_any, &s);
-    if (status == ARGS_RUN) status = train_finish(&r.a, pgr_train_bt(s.model, &r.o, &report, &err), &report, &err);
+    int status = take(self, argc, argv, &r, &r.a, &r.o.train, &r.o.data);
+    if (status != ARGS_RUN) return status;
+    if (pgr_bt_check(&r.o, &err) != PGR_OK) return complain_usage(&err);
+    status = train_begin_any(self, &r.a, &s);
+    if (status == EXIT_DONE) status = train_finish(&r.a, pgr_train_bt(s.model, &r.o, &report, &err), &report, &err);
     session_close(&s);
     return status;
 }
@@ -85,8 +87,11 @@ static int run_dpo(const command *self, int argc, char **argv) {
     session s = {0};
     pgr_error err = {0};
     pgr_train_report report = {0};
-    int status = begin(self, argc, argv, &r, &r.a, &r.o.train, &r.o.data, train_begin, &s);
-    if (status == ARGS_RUN) status = train_finish(&r.a, pgr_train_dpo(s.model, &r.o, &report, &err), &report, &err);
+    int status = take(self, argc, argv, &r, &r.a, &r.o.train, &r.o.data);
+    if (status != ARGS_RUN) return status;
+    if (pgr_dpo_check(&r.o, &err) != PGR_OK) return complain_usage(&err);
+    status = train_begin(self, &r.a, &s);
+    if (status == EXIT_DONE) status = train_finish(&r.a, pgr_train_dpo(s.model, &r.o, &report, &err), &report, &err);
     session_close(&s);
     return status;
 }

@@ -57,6 +57,7 @@ static int run_grpo(const command *self, int argc, char **argv) {
     session s = {0};
     pgr_error err = {0};
     pgr_train_report report = {0};
+    if (pgr_policy_check(&r.o, &err) != PGR_OK) return complain_usage(&err);
     r.a.o = &r.o.train;
     status = find_judge(&r);
     if (status == EXIT_DONE) status = train_begin(self, &r.a, &s);

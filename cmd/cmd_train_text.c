@@ -48,7 +48,7 @@ static const option_row TEXT_OPTIONS[] = {
     {0, "write", "DIR", "train nothing: write what TRL, verl and OpenRLHF read (docs/large.md)",
      OPTION_AT(text_run, o.write)},
     {0, "server", "URL", "an OpenAI-compatible server, http://HOST:PORT/v1 (key: $OPENAI_API_KEY)",
-     OPTION_AT(text_run, o.server.url)},
+     OPTION_AT(text_run, o.server.url), .address = ADDRESS_MUST},
     {0, "server-model", "NAME", "of the server's models (default: its first)", OPTION_AT(text_run, o.server.model)},
     {0, "answers", "DIR", "where the server's answers are kept (default: OUT/answers)",
      OPTION_AT(text_run, o.server.cache)},
@@ -71,6 +71,7 @@ static int run_text(const command *self, pgr_stage stage, int argc, char **argv)
     if (r.o.n_data == 0) return args_wrong(self, "expected DATA: files of preference pairs");
     r.o.eval = r.eval;
     r.o.n_eval = r.n_eval;
+    if (pgr_text_check(&r.o, &err) != PGR_OK) return complain_usage(&err);
     r.a.o = &r.o.train;
     r.a.written = r.o.write;
     status = train_begin(self, &r.a, &s);

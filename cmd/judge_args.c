@@ -52,6 +52,10 @@ static pgr_status open_calibration(judge_args *a, pgr_error *err) {
 
 int judge_args_open(judge_args *a, const common_options *common) {
     pgr_error err = {0};
+    if (!(a->o.w_ind + a->o.w_pro > 0)) {
+        complain("--w-ind and --w-pro are 0, expected one above it");
+        return EXIT_USAGE;
+    }
     pgr_status s = open_calibration(a, &err);
     a->o.calibration = a->map;
     if (s == PGR_OK && (a->store_name || a->prototypes || a->o.pro > 0)) s = open_users(a, common->n_thread, &err);

@@ -14,7 +14,7 @@
     {0, "prototypes", "FILE", "of `proto build` (default: the store's name with .protos)",                             \
      OPTION_AT(options, args.prototypes)},                                                                             \
     {0, "embedder", "NAME", "for similar users and relevant pairs (default: what the prototypes need)",                \
-     OPTION_AT(options, args.embedder_name)},                                                                          \
+     OPTION_AT(options, args.embedder_name), .address = ADDRESS_MAY},                                                  \
     {0, "calibration", "FILE", "how probabilities become those of people's choices (docs/scores.md)",                  \
      OPTION_AT(options, args.calibration)}
 /* clang-format on */

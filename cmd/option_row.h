@@ -9,6 +9,12 @@
 
 #include "pgenrm.h"
 
+typedef enum option_address { /* is the text one of servers, http://HOST[:PORT]/v1,...? */
+    ADDRESS_NO,
+    ADDRESS_MAY, /* where it begins like one: else it is a file or a name */
+    ADDRESS_MUST
+} option_address;
+
 typedef struct option_row {
     char letter;       /* 0: none */
     const char *name;  /* without the dashes; NULL ends a table */
@@ -18,6 +24,7 @@ typedef struct option_row {
     size_t offset;
     double lo, hi;              /* of numbers, both included */
     const char *const *choices; /* NULL at the end */
+    option_address address;     /* of texts */
     /* Takes it instead: an exit status, and a message where it is not EXIT_DONE. */
     int (*take)(void *options, const struct option_row *row, const char *value);
 } option_row;
@@ -37,6 +44,8 @@ typedef struct option_row {
 #define CHOICE_AT(options, member, names)                                                                              \
     .type = PGR_OPTION_CHOICE, .offset = offsetof(options, member), .choices = names
 #define NAME_AT(options, member, names) OPTION_AT(options, member), .choices = names /* a text, one of these */
+
+bool is_address(const char *name); /* does it begin with http:// or https://? */
 
 /* The member of *options becomes what the value says: EXIT_DONE, or EXIT_USAGE and a message that names the option. */
 int option_take(void *options, const option_row *row, const char *value);

@@ -19,7 +19,7 @@ int scalar_take(void *options, const option_row *row, const char *value) {
         int status = option_value(&a->weight, row, colon + 1);
         if (status != EXIT_DONE) return status;
     }
-    if (a->n > 0) return EXIT_DONE;
+    if (a->n > 0 && !is_address(value)) return EXIT_DONE;
     complain("--scalar: found \"%s\", expected MODEL[:WEIGHT]", value);
     return EXIT_USAGE;
 }

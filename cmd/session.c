@@ -9,10 +9,6 @@
 
 /* ---- the model ---- */
 
-bool is_address(const char *name) {
-    return strncmp(name, "http://", 7) == 0 || strncmp(name, "https://", 8) == 0;
-}
-
 const char *remote_addresses(const common_options *o) {
     const char *name = o->model ? o->model : getenv("PGENRM_MODEL");
     return name && is_address(name) ? name : NULL;
@@ -22,7 +18,7 @@ int find_model(const common_options *o, char **path) {
     const char *urls = remote_addresses(o);
     if (urls) {
         complain("%s: this needs a model's files, expected a GGUF file, a folder or a model's name", urls);
-        return EXIT_FAILED;
+        return o->model ? EXIT_USAGE : EXIT_FAILED; /* else it is of $PGENRM_MODEL */
     }
     pgr_error err = {0};
     return pgr_model_find(o->model, path, &err) == PGR_OK ? EXIT_DONE : complain_error(&err);

@@ -13,7 +13,6 @@ typedef struct session {
     pgr_progress_bar *bar;
 } session;
 
-bool is_address(const char *name); /* http:// or https://, of a model or an embedder; else it is a file or a name */
 /* The addresses that the options name instead of a model's file; NULL: none. */
 const char *remote_addresses(const common_options *o);
 /* The file of the model that the options name: an exit status; *path is the caller's (pgr_free). */

@@ -88,6 +88,8 @@ typedef struct pgr_synth_report {
  * on error and after *cancel: no file under that name, an older one is as it was; report is not written. */
 pgr_status pgr_synth(const char *responses, const char *out, const pgr_synth_options *options, pgr_synth_report *report,
                      pgr_error *err);
+/* What is wrong with the options themselves, whatever the responses: pgr_synth begins with it. PGR_E_ARG: they are. */
+pgr_status pgr_synth_check(const pgr_synth_options *options, pgr_error *err);
 
 /* ---- bench ----------------------------------------------------------------------------------------------------- */
 

@@ -329,6 +329,9 @@ typedef struct pgr_remote_options {
 } pgr_remote_options;
 
 pgr_remote_options pgr_remote_options_default(void);
+/* Are these addresses of servers, as in `urls`, with "#MODEL" behind them or without? Nobody is asked. PGR_E_ARG: no
+ * host, a port that is none, a blank... */
+pgr_status pgr_addresses_check(const char *urls, pgr_error *err);
 /* Looks at the servers: the model, its context, and by a probe of a few tokens what they offer (several choices of one
  * request, grammars, log-probabilities). A server that is down is left out until it is up; all of them down, or with
  * different models, is an error. The texts of the options need not outlive the call. */

@@ -107,6 +107,10 @@ pgr_model_options pgr_train_model_options(void);
 /* The same, unless o->resume and o->out has a checkpoint: then the one that this run was begun with. */
 pgr_dtype pgr_train_dtype(const pgr_train_options *o);
 
+/* Each stage has a pgr_..._check: what is wrong with its options by themselves, whatever the model and the data have,
+ * so that a program can say it before it opens them; pgr_train_... begins with it. PGR_E_ARG: an option is wrong, or
+ * two of them contradict each other. `out` is not looked at. */
+
 /* ---- sft ------------------------------------------------------------------------------------------------------- */
 
 typedef struct pgr_sft_options {
@@ -123,6 +127,7 @@ const pgr_option *pgr_sft_option_rows(void);
  * the whole batch, what ends a turn included. The model's chat template writes the conversation; it must write the
  * conversation up to each of the assistant's turns as a beginning of the whole. */
 pgr_status pgr_train_sft(pgr_model *model, const pgr_sft_options *options, pgr_train_report *out, pgr_error *err);
+pgr_status pgr_sft_check(const pgr_sft_options *options, pgr_error *err);
 
 /* ---- bt and dpo ---- */
 
@@ -144,6 +149,7 @@ pgr_status pgr_train_model_open(const char *path, const pgr_model_options *optio
  * -log sigmoid(chosen - rejected). OUT/model is a Hugging Face folder ...ForSequenceClassification, the adapter merged
  * in; the model must be of such a folder. */
 pgr_status pgr_train_bt(pgr_model *model, const pgr_bt_options *options, pgr_train_report *out, pgr_error *err);
+pgr_status pgr_bt_check(const pgr_bt_options *options, pgr_error *err);
 
 typedef struct pgr_dpo_options {
     pgr_train_options train; /* the reference is the model without an adapter, with init too */
@@ -159,6 +165,7 @@ const pgr_option *pgr_dpo_option_rows(void);
 /* Direct preference optimisation: the mean over the pairs of -log sigmoid(beta (m - m_ref)), m the log-probability of
  * the chosen response's tokens less that of the rejected one's, m_ref the same of the model without the adapter. */
 pgr_status pgr_train_dpo(pgr_model *model, const pgr_dpo_options *options, pgr_train_report *out, pgr_error *err);
+pgr_status pgr_dpo_check(const pgr_dpo_options *options, pgr_error *err);
 
 /* ---- label: pairs that the judge decides ---- */
 
@@ -269,6 +276,7 @@ const pgr_option *pgr_hncl_option_rows(void); /* with hard_from and hard_to, wit
 
 /* The stage that the options say. cre and hncl need train.init, which is their reference. */
 pgr_status pgr_train_psi(pgr_model *model, const pgr_psi_options *options, pgr_train_report *out, pgr_error *err);
+pgr_status pgr_psi_check(const pgr_psi_options *options, pgr_error *err);
 
 /* ---- grpo: a policy with the judge as its reward ---- */
 
@@ -295,6 +303,7 @@ const pgr_option *pgr_policy_option_rows(void); /* of what is not judging */
  * that the judge, shown the user's other pairs, puts it ahead of the answer that the user chose; advantages are within
  * the group; groups whose rewards are all equal are counted and not computed. OUT/adapter is the policy's. */
 pgr_status pgr_train_policy(pgr_model *model, const pgr_policy_options *options, pgr_train_report *out, pgr_error *err);
+pgr_status pgr_policy_check(const pgr_policy_options *options, pgr_error *err);
 
 /* ---- psi, cre, hncl on text chains ----------------------------------------------------------------------------- */
 
@@ -370,6 +379,7 @@ const pgr_option *pgr_text_option_rows(pgr_stage stage);
  * besides: psi OUT/chains.jsonl, every chain that the teacher wrote and why it was or was not accepted; all stages
  * OUT/samples.jsonl, chains of the evaluations. */
 pgr_status pgr_train_text(pgr_model *model, const pgr_text_options *options, pgr_train_report *out, pgr_error *err);
+pgr_status pgr_text_check(const pgr_text_options *options, pgr_error *err);
 
 #pragma GCC visibility pop
 

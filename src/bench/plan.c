@@ -18,6 +18,7 @@
 #include "bench/derive.h"
 #include "bench/outcomes.h"
 #include "infer/engine.h"
+#include "judge/judge.h"
 #include "user/rules.h"
 
 enum { RUNS_MAX = 1000, PLAN_VERSION = 5 /* 3 had one stranger, 4 told no kind of a verdict */ };
@@ -306,6 +307,7 @@ pgr_status plan_check(const pgr_bench_options *o, bool engine, pgr_error *err) {
     PGR_TRY(check_list("ind", o->ind, o->n_ind, err));
     PGR_TRY(check_list("pro", o->pro, o->n_pro, err));
     PGR_TRY(check_methods(o, err));
+    PGR_TRY(judge_options_check(&o->judge, err));
     if (o->runs < 1 || o->runs > RUNS_MAX)
         return fail(err, PGR_E_ARG, "bench: runs is %d, expected 1 to %d", o->runs, RUNS_MAX);
     if (pgr_bench_asks_model(o) && !engine)

@@ -211,7 +211,7 @@ static void hold_prompts(synth_texts *t, const pgr_synth_options *o, prompt_list
     for (size_t i = 0; i < p->n[1]; i++) t->prompts[p->of[1][i]].held = true;
 }
 
-static pgr_status check(const synth_texts *t, const pgr_synth_options *o, pgr_error *err) {
+pgr_status pgr_synth_check(const pgr_synth_options *o, pgr_error *err) {
     if (o->users < 2 || o->users > 10000000)
         return fail(err, PGR_E_ARG, "users is %zu, expected 2 to 10000000", o->users);
     if (o->prototypes < 1 || o->prototypes > o->users)
@@ -226,13 +226,19 @@ static pgr_status check(const synth_texts *t, const pgr_synth_options *o, pgr_er
         return fail(err, PGR_E_ARG, "held-out users are %g, expected a share between 0 and 1", o->held_users);
     if (!(o->held_prompts > 0 && o->held_prompts < 1))
         return fail(err, PGR_E_ARG, "held-out prompts are %g, expected a share between 0 and 1", o->held_prompts);
+    if (o->train_pairs == 0 || o->test_pairs == 0)
+        return fail(err, PGR_E_ARG, "expected at least one train and one test pair of a user");
+    if (o->truths < 1) return fail(err, PGR_E_ARG, "truths is 0, expected 1 or more");
+    return PGR_OK;
+}
+
+/* Are there as many prompts as a user is asked? */
+static pgr_status check_prompts(const synth_texts *t, const pgr_synth_options *o, pgr_error *err) {
     double test = floor((double)t->n_prompt * o->held_prompts);
     if ((double)o->test_pairs > test || (double)o->train_pairs > (double)t->n_prompt - test)
         return fail(err, PGR_E_ARG,
                     "%zu train and %zu test pairs were asked for, but there are %.0f and %.0f prompts for them",
                     o->train_pairs, o->test_pairs, (double)t->n_prompt - test, test);
-    if (o->train_pairs == 0 || o->test_pairs == 0)
-        return fail(err, PGR_E_ARG, "expected at least one train and one test pair of a user");
     return PGR_OK;
 }
 
@@ -262,7 +268,8 @@ static pgr_status draw_all(const truth *tr, const synth_texts *t, const pgr_synt
 
 pgr_status synth_draw(synth_texts *texts, const pgr_synth_options *o, synth *out, pgr_error *err) {
     *out = (synth){0};
-    PGR_TRY(check(texts, o, err));
+    PGR_TRY(pgr_synth_check(o, err));
+    PGR_TRY(check_prompts(texts, o, err));
     size_t n_row = o->users * (o->train_pairs + o->test_pairs);
     *out = (synth){.texts = texts, .n_user = o->users, .n_row = n_row};
     out->n_prototype = o->prototypes - o->hold_prototypes;

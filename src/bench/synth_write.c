@@ -104,7 +104,7 @@ pgr_status pgr_synth(const char *responses, const char *out, const pgr_synth_opt
     synth_texts texts = {0};
     pgr_synth_report found = {.truths = report ? o.truths : 1};
     synth_mean mean[2] = {{.n = 0}};
-    if (o.truths < 1) return fail(err, PGR_E_ARG, "truths is 0, expected 1 or more");
+    PGR_TRY(pgr_synth_check(&o, err));
     pgr_status status = synth_texts_load(responses, o.max_bytes, &o.watch, &texts, err);
     /* the first truth last: nothing can fail once its file stands */
     for (size_t i = found.truths; i-- > 0 && status == PGR_OK;) {

@@ -15,6 +15,8 @@ typedef struct judge_source {
     void *ctx;
 } judge_source;
 
+pgr_status judge_options_check(const pgr_judge_options *o, pgr_error *err); /* ranges of the rows, weights */
+
 /* pgr_judge_many with the source in the place of options->people. source NULL: pro > 0 is refused. */
 pgr_status judge_many_from(pgr_engine *engine, const pgr_request *const *requests, size_t n,
                            const pgr_judge_options *options, const judge_source *source, pgr_result **results,

@@ -206,7 +206,6 @@ pgr_status slots_write(judging *j); /* the chains of this round, when all has be
 /* ---- judge_prompts.c: settings, voices, prompts ---- */
 
 /* All that comes before the first chain. */
-pgr_status judge_options_check(const pgr_judge_options *o, pgr_error *err); /* ranges of the rows, weights */
 pgr_status judging_prepare(judging *j);
 /* In the place of it where the deadline has passed: chains that nobody is asked for, all late. */
 pgr_status judging_prepare_late(judging *j);

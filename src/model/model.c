@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/clock.h"
 #include "base/file.h"
@@ -38,8 +39,8 @@ static pgr_status find_in_cache(const char *name, const char *hint, char **out, 
 }
 
 pgr_status model_find_path(const char *name, const char *hint, char **out, pgr_error *err) {
-    if (strncmp(name, "http://", 7) == 0 || strncmp(name, "https://", 8) == 0)
-        return fail(err, PGR_E_UNSUPPORTED, "%s: remote engines are not supported yet, expected a GGUF file", name);
+    if (strncasecmp(name, "http://", 7) == 0 || strncasecmp(name, "https://", 8) == 0)
+        return fail(err, PGR_E_UNSUPPORTED, "%s: found an address, expected a model's files", name);
     if (!file_exists(name)) return find_in_cache(name, hint, out, err);
     *out = mem_strdup(name);
     return *out ? PGR_OK : fail_mem(err);

@@ -75,13 +75,24 @@ const char *net_usual_key(void) {
 
 /* Is it HOST[:PORT], with a NAME:WORD@ before it or without, and no other @? A word with a bare @ or / in it runs over
  * into the others, and would be shown. */
-static bool is_plain(const char *url, size_t scheme, size_t root) {
+static bool root_is_plain(const char *url, size_t scheme, size_t root) {
     const char *host = url + scheme, *end = url + root, *at = strchr(host, '@');
     if (at && (at >= end || strchr(at + 1, '@'))) return false;
     if (at) host = at + 1;
     const char *bracket = memchr(host, ']', (size_t)(end - host)); /* IPv6 */
     const char *colon = memchr(bracket ? bracket : host, ':', (size_t)(end - (bracket ? bracket : host)));
     return host < end && (!colon || colon + 1 + strspn(colon + 1, "0123456789") == end);
+}
+
+/* Can libcurl read it: a host that may be one, a port from 1 to 65535 or none? */
+static bool curl_reads(const char *url) {
+    CURLU *parts = curl_url();
+    char *port = NULL;
+    bool reads = parts && curl_url_set(parts, CURLUPART_URL, url, 0) == CURLUE_OK;
+    if (reads && curl_url_get(parts, CURLUPART_PORT, &port, 0) == CURLUE_OK) reads = strtol(port, NULL, 10) > 0;
+    curl_free(port);
+    curl_url_cleanup(parts);
+    return reads;
 }
 
 /* "http://NAME:WORD@HOST/PATH": what is shown has no NAME:WORD@. */
@@ -110,11 +121,11 @@ static pgr_status add_address(net_client *c, const char *text, size_t n, pgr_err
     const char *slash = strchr(a->url + scheme, '/');
     a->n_root = slash ? (size_t)(slash - a->url) : n;
     c->n++;
-    if (!is_plain(a->url, scheme, a->n_root))
+    if (!root_is_plain(a->url, scheme, a->n_root) || !curl_reads(a->url))
         return fail(
             err, PGR_E_ARG,
-            "address of a server: found one that cannot be read, expected http://HOST[:PORT]/v1 (in a password, "
-            "@ is %%40 and / is %%2F)");
+            "address of a server: found one that cannot be read, expected http://HOST[:PORT]/v1 (a port is 1 to 65535; "
+            "in a password, @ is %%40 and / is %%2F)");
     a->shown = without_password(a->url, a->n_root);
     return a->shown ? PGR_OK : fail_mem(err);
 }
@@ -130,6 +141,25 @@ static pgr_status add_addresses(net_client *c, const char *urls, pgr_error *err)
         p += k;
         if (!*p) return PGR_OK;
     }
+}
+
+static void free_addresses(net_client *c) {
+    for (size_t i = 0; c->list && i < c->n; i++) {
+        mem_free(c->list[i].url);
+        mem_free(c->list[i].shown);
+    }
+    mem_free(c->list);
+}
+
+pgr_status pgr_addresses_check(const char *urls, pgr_error *err) {
+    net_client c = {0};
+    buf addresses = {0};
+    buf_add(&addresses, urls ? urls : "", urls ? strcspn(urls, "#") : 0);
+    buf_putc(&addresses, '\0');
+    pgr_status s = addresses.failed ? fail_mem(err) : add_addresses(&c, addresses.data, err);
+    free_addresses(&c);
+    buf_free(&addresses);
+    return s;
 }
 
 static pgr_status set_up(net_client *c, const net_options *o, pgr_error *err) {
@@ -163,11 +193,7 @@ pgr_status net_open(const net_options *o, net_client **out, pgr_error *err) {
 void net_close(net_client *c) {
     if (!c) return;
     if (c->multi) curl_multi_cleanup(c->multi);
-    for (size_t i = 0; c->list && i < c->n; i++) {
-        mem_free(c->list[i].url);
-        mem_free(c->list[i].shown);
-    }
-    mem_free(c->list);
+    free_addresses(c);
     mem_free(c->bearer);
     mem_free(c);
 }

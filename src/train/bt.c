@@ -151,6 +151,10 @@ static void tell(void *ctx, metrics *m) {
     metrics_put(m, "max_reward", s->most);
 }
 
+pgr_status pgr_bt_check(const pgr_bt_options *o, pgr_error *err) {
+    return choice_options_check(CHOICE_OPTIONS(ROWS, o), err);
+}
+
 pgr_status pgr_train_bt(pgr_model *model, const pgr_bt_options *options, pgr_train_report *out, pgr_error *err) {
     static const choice_stage stage = {.name = "bt",
                                        .n_told = CHOICE_SIDES,
@@ -161,8 +165,8 @@ pgr_status pgr_train_bt(pgr_model *model, const pgr_bt_options *options, pgr_tra
                                        .back = back,
                                        .drop = drop,
                                        .tell = tell};
-    const choice_options o = {ROWS, options, &options->train, options->data, options->max_tokens, options->no_shuffle};
     bt s = {.m = model};
     json_setup();
-    return choice_steps_train(model, &o, &stage, &s, run_open_score, json_object(), out, err);
+    return choice_steps_train(model, CHOICE_OPTIONS(ROWS, options), &stage, &s, run_open_score, json_object(), out,
+                              err);
 }

@@ -63,20 +63,21 @@ static pgr_status step(void *ctx, train_run *r, metrics *m, pgr_error *err) {
 
 /* ---- the run ---- */
 
-static pgr_status open_data(choice_steps *s, const pgr_model *m, const choice_options *o, pgr_error *err) {
+pgr_status choice_options_check(const choice_options *o, pgr_error *err) {
     PGR_TRY(options_check(o->rows, o->of, err));
+    PGR_TRY(run_check(o->train, true, err));
     if (!o->data) return fail(err, PGR_E_ARG, "data: found none, expected a file of preference pairs");
     if (2 * o->max_tokens > o->train->pass_tokens)
         return fail(err, PGR_E_ARG, "max-tokens %zu: expected at most half of pass-tokens, %zu", o->max_tokens,
                     o->train->pass_tokens);
+    return PGR_OK;
+}
+
+static pgr_status open_data(choice_steps *s, const pgr_model *m, const choice_options *o, pgr_error *err) {
+    PGR_TRY(choice_options_check(o, err));
     PGR_TRY(choices_load(m, o->data, o->max_tokens, &s->data, err));
     PGR_TRY(order_init(&s->order, s->data.n, o->train->batch, o->train->seed, o->no_shuffle, err));
     return s->stage->begin ? s->stage->begin(s->ctx, s, err) : PGR_OK;
-}
-
-static pgr_status count_steps(const choice_steps *s, pgr_train_options *t, pgr_error *err) {
-    if (t->steps == 0) t->steps = (size_t)ceil(t->epochs * (double)order_steps(&s->order));
-    return t->steps > 0 ? PGR_OK : fail(err, PGR_E_ARG, "steps and epochs are 0: expected one above 0");
 }
 
 static pgr_status add_settings(json_t *settings, const choice_options *o, pgr_error *err) {
@@ -92,7 +93,7 @@ pgr_status choice_steps_train(pgr_model *m, const choice_options *o, const choic
     train_run r = {0};
     pgr_train_options t = *o->train;
     pgr_status status = ranks_agree(t.ranks, open_data(&s, m, o, err), err);
-    if (status == PGR_OK) status = count_steps(&s, &t, err);
+    if (status == PGR_OK && t.steps == 0) t.steps = (size_t)ceil(t.epochs * (double)order_steps(&s.order));
     if (status == PGR_OK) status = add_settings(settings, o, err);
     if (status == PGR_OK) status = open(&r, m, &t, stage->name, json_incref(settings), err);
     const train_stage run = {.name = stage->name, .ctx = &s, .step = step};

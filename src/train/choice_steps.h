@@ -46,6 +46,12 @@ typedef struct choice_options { /* of both commands */
     bool no_shuffle;
 } choice_options;
 
+/* Of a stage's options, with its rows. */
+#define CHOICE_OPTIONS(ROWS, o)                                                                                        \
+    (&(const choice_options){ROWS, o, &(o)->train, (o)->data, (o)->max_tokens, (o)->no_shuffle})
+
+pgr_status choice_options_check(const choice_options *o, pgr_error *err);
+
 struct choice_steps {
     const choice_stage *stage;
     void *ctx;

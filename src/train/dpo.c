@@ -150,6 +150,10 @@ static void tell(void *ctx, metrics *m) {
     metrics_put(m, "logps/rejected", s->logp[REJECTED]);
 }
 
+pgr_status pgr_dpo_check(const pgr_dpo_options *o, pgr_error *err) {
+    return choice_options_check(CHOICE_OPTIONS(ROWS, o), err);
+}
+
 pgr_status pgr_train_dpo(pgr_model *model, const pgr_dpo_options *options, pgr_train_report *out, pgr_error *err) {
     static const choice_stage stage = {.name = "dpo",
                                        .n_told = TOLD,
@@ -160,11 +164,10 @@ pgr_status pgr_train_dpo(pgr_model *model, const pgr_dpo_options *options, pgr_t
                                        .back = back,
                                        .drop = drop,
                                        .tell = tell};
-    const choice_options o = {ROWS, options, &options->train, options->data, options->max_tokens, options->no_shuffle};
     dpo s = {.beta = options->beta};
     json_setup();
-    pgr_status status =
-        choice_steps_train(model, &o, &stage, &s, run_open, json_pack("{s:f}", "beta", options->beta), out, err);
+    pgr_status status = choice_steps_train(model, CHOICE_OPTIONS(ROWS, options), &stage, &s, run_open,
+                                           json_pack("{s:f}", "beta", options->beta), out, err);
     mem_free(s.reference);
     return status;
 }

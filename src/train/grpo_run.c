@@ -248,14 +248,19 @@ static pgr_status open_engine(tuning *t, pgr_model *m, pgr_error *err) {
     return PGR_OK;
 }
 
+pgr_status pgr_policy_check(const pgr_policy_options *o, pgr_error *err) {
+    PGR_TRY(options_check(ROWS, o, err));
+    PGR_TRY(run_check(&o->train, false, err));
+    return o->data ? PGR_OK : fail(err, PGR_E_ARG, "data: found none, expected a file of users' preference pairs");
+}
+
 static pgr_status tuning_open(tuning *t, pgr_model *m, const pgr_policy_options *o, pgr_error *err) {
     *t = (tuning){.o = o};
-    PGR_TRY(options_check(ROWS, o, err));
+    PGR_TRY(pgr_policy_check(o, err));
     if (pgr_ranks_count(o->train.ranks) > 1)
         return fail(err, PGR_E_UNSUPPORTED,
                     "train grpo: found %zu processes, expected one: its answers are drawn and judged by one engine",
                     pgr_ranks_count(o->train.ranks));
-    if (!o->data) return fail(err, PGR_E_ARG, "data: found none, expected a file of users' preference pairs");
     PGR_TRY(load(t, err));
     return open_engine(t, m, err);
 }
@@ -279,7 +284,6 @@ pgr_status pgr_train_policy(pgr_model *model, const pgr_policy_options *options,
     train_run r = {0};
     json_setup();
     pgr_status s = tuning_open(&t, model, options, err);
-    if (s == PGR_OK && options->train.steps == 0) s = fail(err, PGR_E_ARG, "steps 0: expected 1 or more");
     if (s == PGR_OK) s = run_open(&r, model, &options->train, "grpo", settings_of(options), err);
     train_stage stage = {
         .name = "grpo", .ctx = &t, .step = grpo_step, .evaluate = grpo_evaluate, .eval_every = options->eval_every};

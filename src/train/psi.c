@@ -125,21 +125,27 @@ static bool has_kind(const pgr_psi_options *o, pgr_psi_kind kind) {
     return false;
 }
 
-static pgr_status check(const pgr_psi_options *o, pgr_error *err) {
-    PGR_TRY(options_check(rows_of(o->stage), o, err));
-    if (o->stage != PGR_STAGE_PSI && !o->train.init)
-        return fail(err, PGR_E_ARG, "init: found none, expected the adapter that is the reference");
-    if (o->n_data == 0) return fail(err, PGR_E_ARG, "data: found none, expected files of taste, quality or views");
-    if (o->train.steps == 0 && !(o->train.epochs > 0))
-        return fail(err, PGR_E_ARG, "steps and epochs are 0: expected one above 0");
-    if (o->pairs_max < o->pairs_min)
-        return fail(err, PGR_E_ARG, "pairs-max %zu: expected at least pairs-min, %zu", o->pairs_max, o->pairs_min);
+/* Has a step anything to learn from? */
+static pgr_status check_mix(const pgr_psi_options *o, pgr_error *err) {
+    bool any = false;
     for (size_t k = 0; k < PGR_PSI_KINDS; k++)
         if (!(o->mix[k] >= 0) || !isfinite(o->mix[k]))
             return fail(err, PGR_E_ARG, "mix: %s has %g, expected 0 or more", KINDS[k], o->mix[k]);
-    if (has_kind(o, PGR_PSI_VIEWS) && !o->people)
-        return fail(err, PGR_E_ARG, "views: found nobody to ask, expected a store of users and their prototypes");
-    return PGR_OK;
+    for (size_t i = 0; i < o->n_data; i++) any = any || o->mix[o->data[i].kind] > 0; /* the others have none to learn */
+    return any ? PGR_OK : fail(err, PGR_E_ARG, "mix: all data have the share 0, expected one above it");
+}
+
+pgr_status pgr_psi_check(const pgr_psi_options *o, pgr_error *err) {
+    if (!is_stage(o->stage))
+        return fail(err, PGR_E_ARG, "stage %d: expected psi (0), cre (1) or hncl (2)", (int)o->stage);
+    PGR_TRY(options_check(rows_of(o->stage), o, err));
+    PGR_TRY(run_check(&o->train, true, err));
+    if (o->stage != PGR_STAGE_PSI && !o->train.init)
+        return fail(err, PGR_E_ARG, "init: found none, expected the adapter that is the reference");
+    if (o->n_data == 0) return fail(err, PGR_E_ARG, "data: found none, expected files of taste, quality or views");
+    if (o->pairs_max < o->pairs_min)
+        return fail(err, PGR_E_ARG, "pairs-max %zu: expected at least pairs-min, %zu", o->pairs_max, o->pairs_min);
+    return check_mix(o, err);
 }
 
 static pgr_status load_kind(psi *p, pgr_psi_kind kind, pgr_error *err) {
@@ -160,12 +166,11 @@ static pgr_status load_kind(psi *p, pgr_psi_kind kind, pgr_error *err) {
     return PGR_OK;
 }
 
-static pgr_status normalise(double *share, pgr_error *err) {
+static void normalise(double *share) {
     double sum = 0;
     for (size_t k = 0; k < PGR_PSI_KINDS; k++) sum += share[k];
-    if (!(sum > 0)) return fail(err, PGR_E_ARG, "mix: all data have the share 0, expected one above it");
+    PGR_ASSERT(sum > 0); /* check_mix; a kind with a share and nothing to learn from is an error before */
     for (size_t k = 0; k < PGR_PSI_KINDS; k++) share[k] /= sum;
-    return PGR_OK;
 }
 
 /* What most people like: the mean levels of what they chose. */
@@ -186,11 +191,13 @@ static void find_common(psi *p) {
 static pgr_status psi_open(psi *p, pgr_model *m, const pgr_psi_options *o, pgr_error *err) {
     *p = (psi){.o = o, .weights = slots_weights_neutral()};
     for (int i = 0; i < N_DIGIT; i++) p->digits[i] = i + 1;
-    PGR_TRY(check(o, err));
+    PGR_TRY(pgr_psi_check(o, err));
+    if (has_kind(o, PGR_PSI_VIEWS) && !o->people)
+        return fail(err, PGR_E_ARG, "views: found nobody to ask, expected a store of users and their prototypes");
     PGR_TRY(frame_open("compact", &p->frame, err));
     PGR_TRY(pgr_engine_create(m, NULL, &p->e, err));
     for (pgr_psi_kind k = PGR_PSI_TASTE; k < PGR_PSI_KINDS; k++) PGR_TRY(load_kind(p, k, err));
-    PGR_TRY(normalise(p->share, err));
+    normalise(p->share);
     if (o->common) find_common(p);
     return PGR_OK;
 }
@@ -256,11 +263,9 @@ pgr_status pgr_train_psi(pgr_model *model, const pgr_psi_options *options, pgr_t
     train_run r = {0};
     json_setup();
     static const char *const names[] = {"psi", "cre", "hncl"};
-    if (!is_stage(options->stage))
-        return fail(err, PGR_E_ARG, "stage %d: expected psi (0), cre (1) or hncl (2)", (int)options->stage);
     pgr_psi_options o = *options;
     pgr_status s = ranks_agree(o.train.ranks, psi_open(&p, model, &o, err), err);
-    const char *name = names[o.stage];
+    const char *name = s == PGR_OK ? names[o.stage] : "";
     if (s == PGR_OK) settle_steps(&p, &o);
     if (s == PGR_OK) s = run_open(&r, model, &o.train, name, settings_of(&p), err);
     train_stage stage = {.name = name,

@@ -33,6 +33,15 @@ pgr_dtype pgr_train_dtype(const pgr_train_options *o) {
 
 /* ---- opening ---- */
 
+pgr_status run_check(const pgr_train_options *o, bool epochs, pgr_error *err) {
+    if (o->steps == 0 && !(epochs && o->epochs > 0))
+        return epochs ? fail(err, PGR_E_ARG, "steps and epochs are 0: expected one above 0")
+                      : fail(err, PGR_E_ARG, "steps 0: expected 1 or more");
+    if (o->full && o->init)
+        return fail(err, PGR_E_ARG, "init %s: all weights are trained from the model's own, expected none", o->init);
+    return PGR_OK;
+}
+
 static pgr_status check_options(const pgr_model *m, const pgr_train_options *o, pgr_error *err) {
     if (!o->out) return fail(err, PGR_E_ARG, "out: found none, expected a folder for the run");
     if (m->dtype == PGR_DTYPE_INT8)
@@ -68,8 +77,6 @@ static pgr_status add_settings(json_t *settings, const pgr_model *m, const pgr_t
 
 static pgr_status open_whole(train_run *r, bool score, pgr_error *err) {
     const pgr_train_options *o = r->o;
-    if (o->init)
-        return fail(err, PGR_E_ARG, "init %s: all weights are trained from the model's own, expected none", o->init);
     PGR_TRY(written_check(r->m, "training all weights", err));
     PGR_TRY(trainable_create_whole(r->m, score, o->seed, &r->t, err));
     double n = (double)trainable_count(r->t);

@@ -64,6 +64,10 @@ struct train_run {
     size_t n_pass;      /* of this step so far */
 };
 
+/* What is wrong with the options by themselves: no steps and, of a stage that counts epochs, none of these either; an
+ * adapter to begin with where all weights are trained. */
+pgr_status run_check(const pgr_train_options *o, bool epochs, pgr_error *err);
+
 /* The options' ranges, the folder, the adapter, its state (that of the last checkpoint with o->resume). settings: an
  * object with the stage's own settings, taken over; those of o are added. run_close in any case. */
 pgr_status run_open(train_run *r, pgr_model *m, const pgr_train_options *o, const char *stage, json_t *settings,

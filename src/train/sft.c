@@ -258,13 +258,19 @@ static pgr_status sft_step(void *ctx, train_run *r, metrics *m, pgr_error *err) 
 
 /* ---- the stage ---- */
 
-static pgr_status sft_open(sft *s, const pgr_model *m, const pgr_sft_options *o, pgr_error *err) {
-    *s = (sft){.o = o, .m = m};
+pgr_status pgr_sft_check(const pgr_sft_options *o, pgr_error *err) {
     PGR_TRY(options_check(ROWS, o, err));
+    PGR_TRY(run_check(&o->train, true, err));
     if (!o->data) return fail(err, PGR_E_ARG, "data: found none, expected a file of conversations");
     if (o->max_tokens > o->train.pass_tokens)
         return fail(err, PGR_E_ARG, "max-tokens %zu: expected at most pass-tokens, %zu", o->max_tokens,
                     o->train.pass_tokens);
+    return PGR_OK;
+}
+
+static pgr_status sft_open(sft *s, const pgr_model *m, const pgr_sft_options *o, pgr_error *err) {
+    *s = (sft){.o = o, .m = m};
+    PGR_TRY(pgr_sft_check(o, err));
     PGR_TRY(read_rows(s, err));
     return order_init(&s->order, s->n, o->train.batch, o->train.seed, o->no_shuffle, err);
 }
@@ -276,7 +282,6 @@ pgr_status pgr_train_sft(pgr_model *model, const pgr_sft_options *options, pgr_t
     json_setup();
     pgr_status status = ranks_agree(o.ranks, sft_open(&s, model, options, err), err);
     if (status == PGR_OK && o.steps == 0) o.steps = (size_t)ceil(o.epochs * (double)order_steps(&s.order));
-    if (status == PGR_OK && o.steps == 0) status = fail(err, PGR_E_ARG, "steps and epochs are 0: expected one above 0");
     if (status == PGR_OK)
         status = run_open(&r, model, &o, "sft",
                           json_pack("{s:s,s:b,s:I}", "data", options->data, "no_shuffle", options->no_shuffle,

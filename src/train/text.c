@@ -100,20 +100,23 @@ static bool asks_server(const pgr_text_options *o) {
                                      : o->stage == PGR_STAGE_CRE && o->grpo.process == PGR_PROCESS_SERVER;
 }
 
-static pgr_status check(const pgr_text_options *o, pgr_error *err) {
+static pgr_status fail_pass(const pgr_text_options *o, size_t max_tokens, pgr_error *err) {
+    return fail(err, PGR_E_ARG, "pass-tokens %zu: expected more than max-tokens of a chain, %zu", o->train.pass_tokens,
+                max_tokens);
+}
+
+pgr_status pgr_text_check(const pgr_text_options *o, pgr_error *err) {
     PGR_TRY(options_check(pgr_text_option_rows(o->stage), o, err));
+    PGR_TRY(run_check(&o->train, o->stage == PGR_STAGE_PSI, err));
     if (o->train.full) return fail(err, PGR_E_ARG, "full: found true, expected an adapter for chains of text");
     if (o->n_data == 0) return fail(err, PGR_E_ARG, "data: found none, expected files of preference pairs");
-    if (pgr_ranks_count(o->train.ranks) > 1)
-        return fail(err, PGR_E_UNSUPPORTED,
-                    "train %s on text chains: found %zu processes, expected one: its chains are written by one engine",
-                    STAGES[o->stage], pgr_ranks_count(o->train.ranks));
     if (o->stage != PGR_STAGE_PSI && o->grpo.samples % 2 && !o->one_order)
         return fail(err, PGR_E_ARG, "samples %zu: expected an even number, half of them in each order",
                     o->grpo.samples);
-    if (o->stage != PGR_STAGE_PSI && o->train.steps == 0) return fail(err, PGR_E_ARG, "steps 0: expected 1 or more");
-    if (asks_server(o) && !o->server.url) return fail(err, PGR_E_ARG, "server: found none, expected its address");
-    return PGR_OK;
+    if (o->max_tokens >= o->train.pass_tokens) return fail_pass(o, o->max_tokens, err);
+    if (!asks_server(o)) return PGR_OK;
+    if (!o->server.url) return fail(err, PGR_E_ARG, "server: found none, expected its address");
+    return pgr_addresses_check(o->server.url, err);
 }
 
 static pgr_status open_frame(text *t, pgr_error *err) {
@@ -128,9 +131,7 @@ static pgr_status open_frame(text *t, pgr_error *err) {
     if (t->grammar.failed) return fail_mem(err);
     t->max_tokens = t->o->max_tokens ? t->o->max_tokens : frame_max_tokens(t->frame);
     t->want_history = t->o->history ? t->o->history : frame_history(t->frame);
-    if (t->max_tokens < t->o->train.pass_tokens) return PGR_OK;
-    return fail(err, PGR_E_ARG, "pass-tokens %zu: expected more than max-tokens of a chain, %zu",
-                t->o->train.pass_tokens, t->max_tokens);
+    return t->max_tokens < t->o->train.pass_tokens ? PGR_OK : fail_pass(t->o, t->max_tokens, err);
 }
 
 /* Files of the one kind that pairs of text chains are of: whole users are held back. */
@@ -155,7 +156,11 @@ static void warn_of_no_held(const text *t) {
 
 static pgr_status text_open(text *t, pgr_model *m, const pgr_text_options *o, pgr_error *err) {
     *t = (text){.o = o, .m = m, .end = -1};
-    PGR_TRY(check(o, err));
+    PGR_TRY(pgr_text_check(o, err));
+    if (pgr_ranks_count(o->train.ranks) > 1)
+        return fail(err, PGR_E_UNSUPPORTED,
+                    "train %s on text chains: found %zu processes, expected one: its chains are written by one engine",
+                    STAGES[o->stage], pgr_ranks_count(o->train.ranks));
     PGR_TRY(pgr_engine_create(m, NULL, &t->e, err));
     if (engine_about(t->e)->no_chat) return fail(err, PGR_E_UNSUPPORTED, "%s", engine_about(t->e)->no_chat);
     PGR_TRY(open_frame(t, err));

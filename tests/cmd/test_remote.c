@@ -49,7 +49,7 @@ static void test_refusals(void **state) {
     r = ask(&f, "pgenrm score -q -m $URL --remote-budget 20 --frame judge examples/request.json", 1,
             "a budget of 20 tokens");
     run_free(&r);
-    r = ask(&f, "pgenrm inspect $URL", 1, "this needs a model's files");
+    r = ask(&f, "pgenrm inspect $URL", 2, "this needs a model's files");
     run_free(&r);
     hub_route *chat = server_route(f.s, "/v1/chat/completions", "", 0);
     chat->faults = 100;

@@ -162,11 +162,26 @@ static void test_refused(void **state) {
 
 static void test_options(void **state) {
     (void)state;
-    static const char *const BAD[] = {"", "ftp://host/v1", "http://", "http://a/v1,,http://b", "http://a b"};
+    static const char *const BAD[] = {"",
+                                      "ftp://host/v1",
+                                      "http://",
+                                      "https://",
+                                      "http:///v1",
+                                      "http://:80/v1",
+                                      "http://a/v1,,http://b",
+                                      "http://a b",
+                                      "http://a:x",
+                                      "http://a:0/v1",
+                                      "http://a:65536/v1",
+                                      "http://[::1/v1",
+                                      "http://[zz]/v1"};
     net_client *c = NULL;
     pgr_error err = {0};
     for (size_t i = 0; i < sizeof BAD / sizeof *BAD; i++)
-        assert_int_equal(net_open(&(net_options){.urls = BAD[i]}, &c, &err), PGR_E_ARG);
+        if (net_open(&(net_options){.urls = BAD[i]}, &c, &err) != PGR_E_ARG
+            || pgr_addresses_check(BAD[i], &err) != PGR_E_ARG)
+            fail_msg("\"%s\" is taken for an address", BAD[i]);
+    assert_int_equal(pgr_addresses_check("http://a:65535/v1,https://b#model,of,an,embedder", &err), PGR_OK);
     assert_int_equal(net_open(&(net_options){.urls = "http://a", .key = "a\nb"}, &c, &err), PGR_E_ARG);
     assert_int_equal(net_open(&(net_options){.urls = "http://me:word@host:1/v1/"}, &c, &err), PGR_OK);
     assert_string_equal(net_address(c, 0), "http://host:1/v1"); /* no password in messages */

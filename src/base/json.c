@@ -193,6 +193,14 @@ pgr_status json_parse_nan(const char *text, size_t len, const char *origin, size
     return status;
 }
 
+void json_replace_nul(char *text, size_t n) {
+    for (size_t i = 0; i + 6 <= n; i++) {
+        if (text[i] != '\\') continue;
+        if (memcmp(text + i, "\\u0000", 6) == 0) memcpy(text + i, "\\uFFFD", 6);
+        i++; /* what a backslash stands before is no beginning of an escape */
+    }
+}
+
 const char *json_kind(const json_t *v) {
     if (!v) return "nothing";
     if (json_is_nan(v)) return "NaN";

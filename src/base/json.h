@@ -22,6 +22,8 @@ pgr_status json_parse_reals(const char *text, size_t len, const char *origin, si
 pgr_status json_parse_nan(const char *text, size_t len, const char *origin, size_t first_line, json_t **out,
                           pgr_error *err);
 bool json_is_nan(const json_t *v);
+/* In JSON text, before it is read: an escaped NUL becomes U+FFFD, which stands for what cannot be shown. */
+void json_replace_nul(char *text, size_t n);
 
 /* Where a value stands, for messages: file and field path ("user.history[2].chosen"). */
 typedef struct json_at {

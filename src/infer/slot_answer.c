@@ -198,6 +198,18 @@ static pgr_status read_root(reader *x, const json_t *root) {
     return read_all(x, root);
 }
 
+/* The texts of tokens, which may be the byte 0, are not looked at. */
+static pgr_status parse(const char *text, size_t n, const char *origin, json_t **out, pgr_error *err) {
+    if (n == 0 || !memmem(text, n, "\\u0000", 6)) return json_parse_nan(text ? text : "", n, origin, 1, out, err);
+    buf copy = {0};
+    buf_add(&copy, text, n);
+    if (copy.failed) return fail_mem(err);
+    json_replace_nul(copy.data, copy.n);
+    pgr_status s = json_parse_nan(copy.data, copy.n, origin, 1, out, err);
+    buf_free(&copy);
+    return s;
+}
+
 pgr_status slot_answer_read(const slot_plan *plan, bool named, const char *text, size_t n, const char *origin, arena *a,
                             slot_answer *out, pgr_error *err) {
     size_t n_value = plan->t.choices.n;
@@ -209,7 +221,7 @@ pgr_status slot_answer_read(const slot_plan *plan, bool named, const char *text,
     x.has = arena_array(a, plan->n_point + 1, sizeof *x.has);
     if (!out->values || !out->least || !x.has) return fail_mem(err);
     memset(x.has, 0, plan->n_point * sizeof *x.has);
-    PGR_TRY(json_parse_nan(text ? text : "", n, origin, 1, &root, err));
+    PGR_TRY(parse(text, n, origin, &root, err));
     pgr_status s = read_root(&x, root);
     json_decref(root);
     return s;

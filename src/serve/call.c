@@ -163,19 +163,10 @@ static bool judges(const call *c) {
     return any;
 }
 
-/* NUL, escaped as JSON has it, becomes the character that stands for what cannot be shown. */
-static void replace_nul(char *s, size_t n) {
-    for (size_t i = 0; i + 6 <= n; i++) {
-        if (s[i] != '\\') continue;
-        if (memcmp(s + i, "\\u0000", 6) == 0) memcpy(s + i, "\\uFFFD", 6);
-        i++; /* what a backslash stands before is no beginning of an escape */
-    }
-}
-
 const json_t *call_json(call *c) {
     pgr_error err = {0};
     if (c->json) return c->json;
-    if (judges(c) && c->body.data) replace_nul(c->body.data, c->body.n);
+    if (judges(c) && c->body.data) json_replace_nul(c->body.data, c->body.n);
     if (json_parse(c->body.data ? c->body.data : "", c->body.n, "body", 1, &c->json, &err) != PGR_OK) {
         call_fail_error(c, &err);
         return NULL;

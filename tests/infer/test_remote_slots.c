@@ -350,6 +350,23 @@ static void answers_become_readings(void **state) {
     arena_free(&m.a);
 }
 
+/* A token may be the byte 0, as a text that is drawn and among those that are listed. */
+static void a_token_may_be_nul(void **state) {
+    (void)state;
+    plan_memory m;
+    const slot_plan *plan = make_plan(&m);
+    infer_reading *got = NULL;
+    pgr_error err = {0};
+    static const char LISTED[] =
+        HEAD "{\"index\":0,\"text\":\"\\u0000\",\"logprobs\":{\"content\":[{\"id\":0,\"token\":\"\\u0000\","
+             "\"top_logprobs\":[{\"id\":0,\"token\":\"\\u0000\",\"logprob\":-0.9},{\"id\":5,\"logprob\":-1},{\"id\":6,"
+             "\"token\":\"\\\\u0000\",\"logprob\":-2},{\"id\":7,\"logprob\":-3}]}]}}," SECOND "," THIRD TAIL;
+    if (settle(plan, false, LISTED, &got, &err) != PGR_OK) fail_msg("%s", err.message);
+    assert_share(&got[0], 1, exp(-2), exp(-1) + exp(-2) + exp(-3));
+    slot_readings_free(got, 2);
+    arena_free(&m.a);
+}
+
 /* Of lists of the likeliest: a choice that is missing counts as nothing where it is less than a thousandth. */
 static void lists_become_readings(void **state) {
     (void)state;
@@ -615,13 +632,19 @@ static void survives_every_failed_allocation(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(reads_as_this_machine), cmocka_unit_test(what_is_not_listed_is_not_read),
-        cmocka_unit_test(what_is_asked),         cmocka_unit_test(answers_become_readings),
-        cmocka_unit_test(lists_become_readings), cmocka_unit_test(lies_are_errors),
-        cmocka_unit_test(says_why_not),          cmocka_unit_test(fails_alone_and_comes_back),
-        cmocka_unit_test(late_is_no_reading),    cmocka_unit_test(limits),
-        cmocka_unit_test(one_of_two_dies),       cmocka_unit_test(survives_every_failed_allocation)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(reads_as_this_machine),
+                                       cmocka_unit_test(what_is_not_listed_is_not_read),
+                                       cmocka_unit_test(what_is_asked),
+                                       cmocka_unit_test(answers_become_readings),
+                                       cmocka_unit_test(a_token_may_be_nul),
+                                       cmocka_unit_test(lists_become_readings),
+                                       cmocka_unit_test(lies_are_errors),
+                                       cmocka_unit_test(says_why_not),
+                                       cmocka_unit_test(fails_alone_and_comes_back),
+                                       cmocka_unit_test(late_is_no_reading),
+                                       cmocka_unit_test(limits),
+                                       cmocka_unit_test(one_of_two_dies),
+                                       cmocka_unit_test(survives_every_failed_allocation)};
     json_setup();
     return cmocka_run_group_tests(tests, setup, teardown);
 }

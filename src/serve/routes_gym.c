@@ -145,11 +145,23 @@ static double ranking_of(double first, double second) {
     return r < 1 ? 1 : r > 6 ? 6 : r;
 }
 
-static json_t *pairs_of(const pgr_result *r) {
+/* What becomes of the body's responses (places): one that is judged has its number among the result's, one that is
+ * empty its reward. */
+static bool is_judged(const json_t *places, size_t i) {
+    return json_is_integer(json_array_get(places, i));
+}
+
+static size_t place_of(const json_t *places, size_t i) {
+    return (size_t)json_integer_value(json_array_get(places, i));
+}
+
+static json_t *pairs_of(const pgr_result *r, const json_t *places) {
     json_t *list = json_array();
-    for (size_t i = 0; i < r->n_response; i++)
-        for (size_t k = i + 1; k < r->n_response; k++) {
-            double a = r->responses[i].score, b = r->responses[k].score;
+    size_t n = json_array_size(places);
+    for (size_t i = 0; i < n; i++)
+        for (size_t k = i + 1; k < n; k++) {
+            if (!is_judged(places, i) || !is_judged(places, k)) continue;
+            double a = r->responses[place_of(places, i)].score, b = r->responses[place_of(places, k)].score;
             json_add(&list,
                      json_pack("{s:I,s:I,s:i,s:f,s:f,s:f}", "response_i", (json_int_t)i, "response_j", (json_int_t)k,
                                "judge_idx", 0, "score_1", a, "score_2", b, "ranking", ranking_of(a, b)));
@@ -167,10 +179,10 @@ static void answer_compare(asking *a) {
     const pgr_result *r = q->result;
     call_note_tokens(c, r->prompt_tokens, r->completion_tokens);
     json_t *rewards = json_array();
-    for (size_t i = 0; i < r->n_response; i++) {
-        reward own;
+    for (size_t i = 0; i < json_array_size(a->kept); i++) {
+        reward own = {.value = json_real_value(json_array_get(a->kept, i))};
         pgr_error err;
-        if (reward_read(REWARD_GROUP, r, i, &own, &err) != PGR_OK) {
+        if (is_judged(a->kept, i) && reward_read(REWARD_GROUP, r, place_of(a->kept, i), &own, &err) != PGR_OK) {
             json_decref(rewards);
             call_fail(c, err.status == PGR_E_DEADLINE ? 504 : 503, "server_error", NULL, "judge_failed", "%s",
                       err.message);
@@ -180,30 +192,46 @@ static void answer_compare(asking *a) {
     }
     json_t *metrics = json_pack("{s:f,s:f}", "chains", (double)r->requested, "parsed", (double)r->parsed);
     call_reply_json(
-        c, 200, json_pack("{s:o,s:o,s:o}", "rewards", rewards, "comparison_results", pairs_of(r), "metrics", metrics));
+        c, 200,
+        json_pack("{s:o,s:o,s:o}", "rewards", rewards, "comparison_results", pairs_of(r, a->kept), "metrics", metrics));
 }
 
-/* *out: the caller's. Without responses any two stand for them: what else the body has is looked at. */
-static pgr_status compared(const json_t *body, json_t **out, pgr_error *err) {
-    static const char *const NUMBERS[] = {"ind", "pro", "seed"};
-    const json_t *objects = json_object_get(body, "response_objs");
-    json_t *texts = json_array(), *label = label_of(body), *who = NULL;
-    pgr_status s = label ? sample_user(label, &who, err) : fail_mem(err);
-    json_decref(label);
-    for (size_t i = 0; s == PGR_OK && i < json_array_size(objects); i++) {
+/* The texts that are judged: an empty response is none of them, and the only other one is held against NO_ANSWER. Where
+ * all are empty, any two stand for them: what else the body has is looked at. *texts, *places: the caller's; NULL: out
+ * of memory. */
+static void take_texts(const json_t *objects, double worth, json_t **texts, json_t **places) {
+    *texts = json_array();
+    *places = json_array();
+    for (size_t i = 0; i < json_array_size(objects); i++) {
         buf text = {0};
         put_response(&text, json_array_get(objects, i));
-        json_add(&texts, text.failed ? NULL : json_string(text.n ? text.data : "(no answer)"));
+        bool judged = !text.failed && !sample_is_blank(text.data, text.n);
+        json_t *place = judged ? json_integer((json_int_t)json_array_size(*texts)) : json_real(worth);
+        json_add(places, text.failed ? NULL : place);
+        if (text.failed) json_decref(place);
+        if (judged) json_add(texts, json_string(text.data));
         buf_free(&text);
     }
-    bool empty = json_array_size(objects) == 0;
-    json_t *turns = empty ? json_pack("[{s:s,s:s}]", "role", "user", "content", "?")
-                          : turns_of(json_object_get(body, "conversation_history"));
-    for (int i = 0; empty && i < 2; i++) json_add(&texts, json_string(i ? "no" : "yes"));
+    if (*texts && json_array_size(*texts) == 0) json_add(texts, json_string("any"));
+    if (*texts && json_array_size(*texts) == 1) json_add(texts, json_string(NO_ANSWER));
+}
+
+/* *out: a request of the body's, *places: what becomes of its responses; the caller's. */
+static pgr_status compared(const json_t *body, json_t **out, json_t **places, pgr_error *err) {
+    static const char *const NUMBERS[] = {"ind", "pro", "seed"};
+    const json_t *objects = json_object_get(body, "response_objs");
+    json_t *texts = NULL, *turns = NULL, *label = label_of(body), *who = NULL;
+    double worth = 0; /* its client says no more than the responses, and all of them need a reward */
+    pgr_status s = label ? sample_user(label, &who, err) : fail_mem(err);
+    if (s == PGR_OK) s = sample_worth(label, worth, &worth, err);
+    json_decref(label);
     if (s == PGR_OK) {
+        take_texts(objects, worth, &texts, places);
+        turns = json_array_size(objects) ? turns_of(json_object_get(body, "conversation_history"))
+                                         : json_pack("[{s:s,s:s}]", "role", "user", "content", "?");
         *out = json_pack("{s:O,s:O,s:O}", "user", who, "messages", turns, "responses", texts);
         for (size_t i = 0; *out && i < 3; i++) take_key(out, NUMBERS[i], body, NUMBERS[i]);
-        if (!*out) s = fail_mem(err);
+        if (!*out || !*places) s = fail_mem(err);
     }
     json_decref(turns);
     json_decref(who);
@@ -225,16 +253,18 @@ static void compare(call *c) {
     asking *a = asking_create(c, 1, answer_compare);
     if (!a) return;
     json_t *top = NULL;
-    pgr_status s = compared(body, &top, &err);
+    pgr_status s = compared(body, &top, &a->kept, &err);
     if (s == PGR_OK) s = question_read(a->list, top, "body", &err);
     json_decref(top);
     if (s != PGR_OK) call_fail_error(c, &err);
     bool may = s == PGR_OK && question_may(a->list, c);
-    if (may && n > 0) {
+    bool any = false;
+    for (size_t i = 0; i < n; i++) any = any || is_judged(a->kept, i);
+    if (may && any) {
         call_submit(c, &a->task);
         return;
     }
-    if (may) call_reply_json(c, 200, json_pack("{s:[],s:[],s:{}}", "rewards", "comparison_results", "metrics"));
+    if (may) call_reply_json(c, 200, json_pack("{s:O,s:[],s:{}}", "rewards", a->kept, "comparison_results", "metrics"));
     asking_drop(a);
 }
 

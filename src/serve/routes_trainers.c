@@ -205,9 +205,9 @@ static json_t *profile_label(const json_t *profile) {
     if (is_history(profile)) return json_pack("{s:{s:O}}", "user", "history", profile);
     buf text = {0};
     put_profile(&text, profile);
-    json_t *label = text.failed ? NULL
-                                : json_pack("{s:{s:s},s:s}", "user", "demographics", text.n ? text.data : "", "anchor",
-                                            "(no answer)");
+    json_t *label =
+        text.failed ? NULL
+                    : json_pack("{s:{s:s},s:s}", "user", "demographics", text.n ? text.data : "", "anchor", NO_ANSWER);
     buf_free(&text);
     return label;
 }

@@ -9,8 +9,6 @@
 #include "serve/turns.h"
 #include "user/fields.h"
 
-static const char NO_ANSWER[] = "(no answer)"; /* in the place of an empty response, which nobody judges */
-
 static const char *const KEYS[] = {"user",   "user_id", "history",    "criteria",  "demographics",
                                    "anchor", "group",   "group_size", "collect_s", "deadline_s",
                                    "ind",    "pro",     "seed",       "empty",     NULL};
@@ -60,15 +58,20 @@ static double seconds_of(const json_t *label, const char *key, pgr_error *err) {
     return -1;
 }
 
-/* What an empty response is worth to whoever asks. */
-static pgr_status read_empty(const json_t *label, question *q, pgr_error *err) {
+pgr_status sample_worth(const json_t *label, double unset, double *out, pgr_error *err) {
     const json_t *v = json_object_get(label, "empty");
-    double x = json_number_value(v);
-    if (!v || json_is_null(v)) return PGR_OK;
-    if (!json_is_number(v) || !(x >= 0 && x <= 1))
+    bool given = v && !json_is_null(v);
+    *out = given ? json_number_value(v) : unset;
+    if (given && (!json_is_number(v) || !(*out >= 0 && *out <= 1)))
         return fail(err, PGR_E_FORMAT, "label: empty: expected a reward, 0 to 1");
-    q->given = true;
-    q->reward.value = x;
+    return PGR_OK;
+}
+
+static pgr_status read_empty(const json_t *label, question *q, pgr_error *err) {
+    double worth;
+    PGR_TRY(sample_worth(label, NAN, &worth, err));
+    q->given = !isnan(worth);
+    if (q->given) q->reward.value = worth;
     return PGR_OK;
 }
 
@@ -102,10 +105,14 @@ static pgr_status choose_way(const json_t *label, const json_t *user, question *
 
 /* ---- requests ---------------------------------------------------------------------------------------------------- */
 
-static bool is_blank(const sample *s) {
+bool sample_is_blank(const char *text, size_t n) {
     bool blank = true;
-    for (size_t i = 0; i < s->n_response && blank; i++) blank = strchr(" \t\r\n", s->response[i]) != NULL;
+    for (size_t i = 0; i < n && blank; i++) blank = strchr(" \t\r\n", text[i]) != NULL;
     return blank;
+}
+
+static bool is_blank(const sample *s) {
+    return sample_is_blank(s->response, s->n_response);
 }
 
 static json_t *request_of(const sample *s, const json_t *label, json_t *user) {

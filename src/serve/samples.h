@@ -18,6 +18,12 @@ typedef struct sample {
     const char *field; /* the body's that has the response */
 } sample;
 
+#define NO_ANSWER "(no answer)" /* in the place of a text that is not there, where one must be */
+
+bool sample_is_blank(const char *text, size_t n);
+/* What an empty response is worth by the label's `empty`, 0 to 1; unset: where it has none. */
+pgr_status sample_worth(const json_t *label, double unset, double *out, pgr_error *err);
+
 /* What is wrong is answered to the call: false then. */
 bool sample_ask(call *c, const sample *s, question *q);
 

@@ -197,6 +197,40 @@ static void an_empty_response(void **state) {
     assert_true(tokens_read() == before);
 }
 
+#define MESSAGE(text)                                                                                                  \
+    "{\"output\": [{\"type\": \"message\", \"content\": [{\"type\": \"output_text\", \"text\": \"" text "\"}]}]}"
+#define COMPARE(objects, more)                                                                                         \
+    post("/compare", "{\"conversation_history\": [{\"role\": \"user\", \"content\": \"q\"}], \"ind\": 2, "             \
+                     "\"response_objs\": [" objects "]" more "}")
+
+/* An empty response of a comparison is the last of them, and the others are compared as if it were not there. */
+static void an_empty_one_of_a_comparison(void **state) {
+    (void)state;
+    double want[2], alone[2];
+    scores_of("{\"query\": \"q\", \"responses\": [\"a\", \"bc\"], \"ind\": 2}", want, 2);
+    scores_of("{\"query\": \"q\", \"responses\": [\"a\", \"(no answer)\"], \"ind\": 2}", alone, 2);
+    json_t *v = COMPARE("{\"output\": []}, " MESSAGE("a") ", " MESSAGE(" \\n") ", " MESSAGE("bc"), "");
+    for (size_t i = 0; i < 4; i++) near(number_at(v, "rewards", i), i % 2 ? (want[i / 2] - 1) / 9 : 0);
+    const json_t *pairs = json_object_get(v, "comparison_results"), *pair = json_array_get(pairs, 0);
+    assert_int_equal(json_array_size(pairs), 1);
+    assert_int_equal(json_integer_value(json_object_get(pair, "response_i")), 1);
+    assert_int_equal(json_integer_value(json_object_get(pair, "response_j")), 3);
+    near(json_number_value(json_object_get(pair, "score_2")), want[1]);
+    json_decref(v);
+    v = COMPARE(MESSAGE("a") ", {\"output\": []}", ", \"empty\": 0.125"); /* somebody must be its rival */
+    near(number_at(v, "rewards", 0), (alone[0] - 1) / 9);
+    near(number_at(v, "rewards", 1), 0.125);
+    assert_int_equal(json_array_size(json_object_get(v, "comparison_results")), 0);
+    json_decref(v);
+    double before = tokens_read();
+    v = COMPARE("{\"output\": []}, {\"output\": []}", "");
+    assert_int_equal(json_array_size(json_object_get(v, "rewards")), 2);
+    assert_true(number_at(v, "rewards", 0) == 0 && number_at(v, "rewards", 1) == 0 && tokens_read() == before);
+    json_decref(v);
+    expect_error(ask(&L, "POST", "/compare", "{\"conversation_history\": [], \"response_objs\": [], \"empty\": 2}"),
+                 400, NULL);
+}
+
 /* The others of its group are judged as if it were not there, and do not wait for it. */
 static void an_empty_one_of_a_group(void **state) {
     (void)state;
@@ -597,6 +631,7 @@ int main(void) {
         cmocka_unit_test(never_a_made_up_number),
         cmocka_unit_test(an_empty_response),
         cmocka_unit_test(an_empty_one_of_a_group),
+        cmocka_unit_test(an_empty_one_of_a_comparison),
         cmocka_unit_test(a_nul_is_read_over),
         cmocka_unit_test(rollouts_meet),
         cmocka_unit_test(groups_within_a_call),

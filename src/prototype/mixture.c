@@ -40,12 +40,16 @@ static double dot(const double *a, const double *b, size_t n) {
     return s;
 }
 
-/* out[c] = log share_c + log P(pairs | c) */
-static void likelihoods(const mixture *m, const double *x, size_t n, double *out) {
-    for (size_t c = 0; c < m->k; c++) {
-        out[c] = m->log_share[c];
-        for (size_t i = 0; i < n; i++) out[c] += log_logistic(dot(m->weights + c * m->dims, x + i * m->dims, m->dims));
-    }
+/* log P(pair | c)                                                                                     x: (dims) */
+static double pair_likelihood(const mixture *m, size_t c, const double *x) {
+    return log_logistic(dot(m->weights + c * m->dims, x, m->dims));
+}
+
+/* log share_c + log P(pairs | c) */
+static double class_likelihood(const mixture *m, size_t c, const double *x, size_t n) {
+    double sum = m->log_share[c];
+    for (size_t i = 0; i < n; i++) sum += pair_likelihood(m, c, x + i * m->dims);
+    return sum;
 }
 
 /* v becomes shares that sum to 1. Returns log sum exp v. */
@@ -59,16 +63,12 @@ static double normalise(double *v, size_t n) {
 
 double mixture_likelihood(const mixture *m, const double *x, size_t n, double *share) {
     if (share) {
-        likelihoods(m, x, n, share);
+        for (size_t c = 0; c < m->k; c++) share[c] = class_likelihood(m, c, x, n);
         return normalise(share, m->k);
     }
     double most = -INFINITY, sum = 0; /* of exp(v - most), class by class */
-    mixture one = {.k = 1, .dims = m->dims};
     for (size_t c = 0; c < m->k; c++) {
-        double v;
-        one.weights = m->weights + c * m->dims;
-        one.log_share = m->log_share + c;
-        likelihoods(&one, x, n, &v);
+        double v = class_likelihood(m, c, x, n);
         sum = v > most ? sum * exp(most - v) + 1 : sum + exp(v - most);
         most = fmax(most, v);
     }
@@ -76,12 +76,10 @@ double mixture_likelihood(const mixture *m, const double *x, size_t n, double *s
 }
 
 double mixture_class_likelihood(const mixture *m, size_t c, const float *x, size_t n) {
-    const double *w = m->weights + c * m->dims;
-    double sum = m->log_share[c];
+    double sum = m->log_share[c], pair[LOGISTIC_MAX];
     for (size_t i = 0; i < n; i++, x += m->dims) {
-        double along = 0;
-        for (size_t j = 0; j < m->dims; j++) along += w[j] * (double)x[j];
-        sum += log_logistic(along);
+        for (size_t j = 0; j < m->dims; j++) pair[j] = (double)x[j];
+        sum += pair_likelihood(m, c, pair);
     }
     return sum;
 }

@@ -97,6 +97,40 @@ static void test_build_show_map(void **state) {
     run_free(&r);
 }
 
+/* By facts: how far people's own pairs lead, in JSON and for people alike. Half of the users like the short answers. */
+static void test_own_lead(void **state) {
+    (void)state;
+    char *text = NULL;
+    size_t n_text;
+    FILE *f = open_memstream(&text, &n_text);
+    assert_non_null(f);
+    for (int u = 0; u < 24; u++)
+        for (int i = 0; i < 4; i++)
+            fprintf(f,
+                    "{\"user_id\":\"u%d\",\"conversation_id\":\"%d-%d\",\"context\":[{\"role\":\"user\",\"content\":"
+                    "\"question %d\"}],\"%s\":{\"role\":\"assistant\",\"content\":\"One word, or two.\"},\"%s\":{"
+                    "\"role\":\"assistant\",\"content\":\"Here is a much longer answer %d, which says it all "
+                    "twice, and once more at the end, for whoever likes to read.\"},\"split\":\"train\"}\n",
+                    u, u, i, i, u % 2 ? "chosen" : "rejected", u % 2 ? "rejected" : "chosen", i);
+    fclose(f);
+    write_text("tastes.jsonl", text);
+    free(text);
+    ran r = run_to("pgenrm user import -q --store $SCRATCH/tastes.db $SCRATCH/tastes.jsonl", 0, "");
+    run_free(&r);
+    json_t *j = json_from(run_to("pgenrm proto build --store $SCRATCH/tastes.db --by facts --json -q", 0, ""));
+    double lead = json_real_value(json_object_get(j, "own_lead"));
+    assert_true(lead > 0.5 && lead <= 1); /* one's own pairs all agree, half of the strangers' say the opposite */
+    json_decref(j);
+    j = json_from(run_to("pgenrm proto show --json $SCRATCH/tastes.db.protos", 0, ""));
+    assert_float_equal(json_real_value(json_object_get(j, "own_lead")), lead, 1e-12);
+    json_decref(j);
+    char says[100];
+    snprintf(says, sizeof says, "own pairs tell %.0f %% more of his others right", 100 * lead);
+    r = run_to("pgenrm proto show $SCRATCH/tastes.db.protos", 0, "");
+    assert_non_null(strstr(r.out, says));
+    run_free(&r);
+}
+
 static void test_refusals(void **state) {
     (void)state;
     static const struct {
@@ -163,8 +197,9 @@ static void test_score(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_build_show_map), cmocka_unit_test(test_refusals),
-                                       cmocka_unit_test(test_killed), cmocka_unit_test(test_score)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_build_show_map), cmocka_unit_test(test_own_lead),
+                                       cmocka_unit_test(test_refusals), cmocka_unit_test(test_killed),
+                                       cmocka_unit_test(test_score)};
     const struct CMUnitTest servers[] = {cmocka_unit_test(test_build_show_map), cmocka_unit_test(test_score)};
     int failed = cmocka_run_group_tests_name("a file", tests, begin_over_files, end_files);
     if (postgres_start())

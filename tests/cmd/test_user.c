@@ -211,14 +211,16 @@ static void test_kills(void **state) {
 
 /* Two programs import the same file at the same time, beginning with an empty store: both end well, each pair is new to
  * one of them and known to the other, and the store is what one alone makes. Needs test_kills' file, of which it takes
- * two batches. */
+ * two batches: over PostgreSQL all of it, whose import in peace stands already. */
 static void test_two_imports(void **state) {
     (void)state;
     use_store("two.db", "one.db");
     enum { TWO = 4500 };
-    assert_prints("head -n 4500 $SCRATCH/pairs.jsonl > $SCRATCH/two.jsonl && pgenrm user import -q --store $OTHER "
-                  "$SCRATCH/two.jsonl && pgenrm user export --store $OTHER > $SCRATCH/peace",
-                  "300 new users, 4500 new pairs (");
+    assert_prints("head -n 4500 $SCRATCH/pairs.jsonl > $SCRATCH/two.jsonl && wc -l < $SCRATCH/two.jsonl", "4500\n");
+    if (n_pairs() > TWO)
+        assert_prints("pgenrm user import -q --store $OTHER $SCRATCH/two.jsonl && "
+                      "pgenrm user export --store $OTHER > $SCRATCH/peace",
+                      "300 new users, 4500 new pairs (");
     ran r = run_to(
         "for i in 1 2; do pgenrm user import -q --json $SCRATCH/two.jsonl > $SCRATCH/two.$i & eval p$i=$!; done; "
         "wait $p1 && wait $p2 && cat $SCRATCH/two.1 $SCRATCH/two.2",

@@ -163,6 +163,7 @@ pgr_status remote_count_messages(pgr_engine *e, const infer_message *messages, s
 pgr_status remote_clip(pgr_engine *e, const char *text, size_t n, size_t keep, buf *out, pgr_error *err);
 
 /* ---- remote_ask.c: HTTP requests ---- */
+void remote_put_sampling(const remote *r, const pgr_sampling *s, buf *out); /* members of a request */
 pgr_status remote_body(const remote *r, const task *t, const ask *a, buf *out, pgr_error *err);
 /* The chains of an answer; what is missing is asked for again. An error: the answer is of no use. */
 pgr_status remote_take_answer(remote *r, ask *a, pgr_error *err);

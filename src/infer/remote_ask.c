@@ -55,15 +55,34 @@ static void put_grammar(const remote *r, const task *t, buf *b) {
     }
 }
 
-/* What only some servers take is said only where it is not the usual. */
-static void put_sampling(const remote *r, const task *t, buf *b) {
-    const pgr_sampling *s = &t->r.sampling;
-    bool wide = r->kind == SERVER_LLAMA || r->kind == SERVER_LLAMA_PY; /* which cut by themselves unless told not to */
+/* Of a server that cuts or punishes by itself unless it is told not to: how it is told. llama.cpp's have such defaults
+ * of their own; vLLM and SGLang take them from the model's generation_config.json. */
+typedef struct dialect {
+    const char *no_penalty; /* members, always said */
+    int top_k_off;
+} dialect;
+
+static const dialect *dialect_of(const remote *r) {
+    static const dialect LLAMA = {",\"repeat_penalty\":1", 0};
+    static const dialect VLLM = {",\"repetition_penalty\":1,\"presence_penalty\":0,\"frequency_penalty\":0", -1};
+    switch (r->kind) {
+    case SERVER_LLAMA:
+    case SERVER_LLAMA_PY:
+        return &LLAMA;
+    case SERVER_VLLM:
+    case SERVER_SGLANG:
+        return &VLLM;
+    default:
+        return NULL;
+    }
+}
+
+void remote_put_sampling(const remote *r, const pgr_sampling *s, buf *b) {
+    const dialect *d = dialect_of(r); /* what only some servers take is said to others only where it is not the usual */
     buf_printf(b, ",\"temperature\":%.9g,\"top_p\":%.9g", (double)s->temperature, (double)s->top_p);
-    if (s->top_k > 0 || wide) buf_printf(b, ",\"top_k\":%d", s->top_k);
-    if (s->min_p > 0 || wide) buf_printf(b, ",\"min_p\":%.9g", (double)s->min_p);
-    if (wide) buf_puts(b, ",\"repeat_penalty\":1");
-    if (t->r.ignore_eos) buf_puts(b, ",\"ignore_eos\":true");
+    if (s->top_k > 0 || d) buf_printf(b, ",\"top_k\":%d", s->top_k > 0 ? s->top_k : d->top_k_off);
+    if (s->min_p > 0 || d) buf_printf(b, ",\"min_p\":%.9g", (double)s->min_p);
+    if (d) buf_puts(b, d->no_penalty);
 }
 
 /* A sample's own, in the 31 bits that all servers take. */
@@ -93,7 +112,8 @@ pgr_status remote_body(const remote *r, const task *t, const ask *a, buf *b, pgr
     put_prompt(t, b);
     if (a->n > 1) buf_printf(b, ",\"n\":%zu", a->n);
     buf_printf(b, ",\"max_tokens\":%zu", t->r.max_tokens);
-    put_sampling(r, t, b);
+    remote_put_sampling(r, &t->r.sampling, b);
+    if (t->r.ignore_eos) buf_puts(b, ",\"ignore_eos\":true");
     if (r->offers.seeds) buf_printf(b, ",\"seed\":%u", seed_of(t, a));
     for (size_t i = 0; i < t->r.n_stop; i++) {
         buf_puts(b, i ? "," : ",\"stop\":[");

@@ -60,21 +60,36 @@ static void take_meta(remote *r, const json_t *model) {
     r->info.n_vocab = count_of(json_object_get(meta, "n_vocab"), 1 << 30);
 }
 
-/* The model that is named, or the first one; what was found before must be found at every address. */
-static pgr_status take_models(remote *r, size_t at, const json_t *root, bool *first, pgr_error *err) {
-    const json_t *list = json_object_get(root, "data"), *found = NULL;
-    const char *where = net_address(r->net, at), *some = NULL;
+/* The model of that name in the list, of no name the first one that has any. */
+static const json_t *find_model(const json_t *list, const char *name) {
     for (size_t i = 0; i < json_array_size(list); i++) {
         const char *id = json_string_value(json_object_get(json_array_get(list, i), "id"));
-        if (!some) some = id;
-        if (!found && id && (!r->model || strcmp(id, r->model) == 0)) found = json_array_get(list, i);
+        if (id && (!name || strcmp(id, name) == 0)) return json_array_get(list, i);
     }
+    return NULL;
+}
+
+/* Of an adapter vLLM says whose it is, and the context of that model alone. */
+static void take_parent(remote *r, const json_t *list, const json_t *model) {
+    const char *parent = json_string_value(json_object_get(model, "parent"));
+    const json_t *of = parent ? find_model(list, parent) : NULL;
+    if (!r->info.n_ctx) r->info.n_ctx = count_of(json_object_get(of, "max_model_len"), CONTEXT_MOST);
+}
+
+/* The model that is named, or the first one; what was found before must be found at every address. */
+static pgr_status take_models(remote *r, size_t at, const json_t *root, bool *first, pgr_error *err) {
+    const json_t *list = json_object_get(root, "data"), *found = find_model(list, r->model);
+    const char *where = net_address(r->net, at);
+    const char *some = json_string_value(json_object_get(find_model(list, NULL), "id"));
     if (!some) return fail(err, PGR_E_FORMAT, "%s/models: found no data[0].id, expected a model's name", where);
     if (!found)
         return fail(err, PGR_E_ARG, "%s/models: found model %.100s, expected %.100s%s", where, some, r->model,
                     r->o.model ? "" : " as at the other address");
     if (!r->model && !(r->model = mem_strdup(some))) return fail_mem(err);
-    if (*first) take_meta(r, found);
+    if (*first) {
+        take_meta(r, found);
+        take_parent(r, list, found);
+    }
     *first = false;
     return PGR_OK;
 }

@@ -15,11 +15,12 @@ static size_t tops_of(const remote *r) {
 }
 
 void remote_slots_put(const remote *r, const slot_plan *plan, buf *b) {
+    static const pgr_sampling LIKELIEST = {.temperature = 0,
+                                           .top_p = 1}; /* nothing cut: a server may tell what is left */
     buf_puts(b, ",\"prompt\":");
     slot_plan_put(plan, b);
-    buf_printf(b,
-               ",\"max_tokens\":1,\"temperature\":0,\"ignore_eos\":true,\"return_tokens_as_token_ids\":true,"
-               "\"logprobs\":%zu",
+    remote_put_sampling(r, &LIKELIEST, b);
+    buf_printf(b, ",\"max_tokens\":1,\"ignore_eos\":true,\"return_tokens_as_token_ids\":true,\"logprobs\":%zu",
                tops_of(r));
     if (r->slot_form != SLOTS_BY_ID) return;
     buf_puts(b, ",\"logprob_token_ids\":");

@@ -105,6 +105,51 @@ static void test_less(void **state) {
     server_stop(f.s);
 }
 
+/* A server that would cut or punish as the model's files say is told not to, and what is asked for counts. */
+static void test_undone_defaults(void **state) {
+    (void)state;
+    static const struct {
+        const char *owner, *members;
+    } TOLD[] = {
+        {"vllm", "\"top_k\":-1,\"min_p\":0,\"repetition_penalty\":1,\"presence_penalty\":0,\"frequency_penalty\":0"},
+        {"sglang", "\"top_k\":-1,\"min_p\":0,\"repetition_penalty\":1,\"presence_penalty\":0"},
+        {"llamacpp", "\"top_k\":0,\"min_p\":0,\"repeat_penalty\":1"},
+        {"someone", NULL}};
+    for (size_t i = 0; i < sizeof TOLD / sizeof *TOLD; i++) {
+        chat_server f = {.texts = {"a"}, .n = 1};
+        chat_begin(&f, TOLD[i].owner);
+        pgr_engine *e = connect_to(f.url, NULL);
+        infer_request r = request(1);
+        infer_output out = run(e, &r);
+        if (TOLD[i].members) assert_non_null(strstr(f.last, TOLD[i].members));
+        if (!TOLD[i].members) assert_null(strstr(f.last, "top_k"));
+        if (!TOLD[i].members) assert_null(strstr(f.last, "penalty"));
+        infer_output_free(&out);
+        r.sampling.top_k = 5;
+        r.sampling.min_p = 0.25f;
+        out = run(e, &r);
+        assert_non_null(strstr(f.last, "\"top_k\":5,\"min_p\":0.25"));
+        infer_output_free(&out);
+        pgr_engine_free(e);
+        server_stop(f.s);
+    }
+}
+
+/* vLLM's list says the context of a model, and of an adapter of it only whose it is. */
+static void test_adapter_context(void **state) {
+    (void)state;
+    static const char LIST[] = "{\"data\":[{\"id\":\"other\",\"max_model_len\":64,\"parent\":null},"
+                               "{\"id\":\"base\",\"max_model_len\":1536,\"parent\":null},"
+                               "{\"id\":\"m\",\"owned_by\":\"vllm\",\"parent\":\"base\",\"max_model_len\":null}]}";
+    chat_server f = {.texts = {"a"}, .n = 1};
+    chat_begin(&f, "vllm");
+    server_route(f.s, MODELS, LIST, sizeof LIST - 1);
+    pgr_engine *e = connect_to(f.url, NULL);
+    assert_int_equal(engine_about(e)->n_ctx, 1536);
+    pgr_engine_free(e);
+    server_stop(f.s);
+}
+
 static const char SCORES[] = "root ::= \"Total: A \" $score \", B \" $score\nscore ::= [1-9] | \"10\"\n";
 
 /* A server that keeps to grammars is held to them; of one that does not every text is left to who reads it. */
@@ -605,11 +650,23 @@ static void test_memory(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_chains),        cmocka_unit_test(test_less),      cmocka_unit_test(test_grammar),
-        cmocka_unit_test(test_holes),         cmocka_unit_test(test_trigger),   cmocka_unit_test(test_places),
-        cmocka_unit_test(test_lies),          cmocka_unit_test(test_budget),    cmocka_unit_test(test_deadline),
-        cmocka_unit_test(test_told_deadline), cmocka_unit_test(test_addresses), cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_tokens),        cmocka_unit_test(test_estimate),  cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_chains),
+        cmocka_unit_test(test_less),
+        cmocka_unit_test(test_grammar),
+        cmocka_unit_test(test_undone_defaults),
+        cmocka_unit_test(test_adapter_context),
+        cmocka_unit_test(test_holes),
+        cmocka_unit_test(test_trigger),
+        cmocka_unit_test(test_places),
+        cmocka_unit_test(test_lies),
+        cmocka_unit_test(test_budget),
+        cmocka_unit_test(test_deadline),
+        cmocka_unit_test(test_told_deadline),
+        cmocka_unit_test(test_addresses),
+        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_tokens),
+        cmocka_unit_test(test_estimate),
+        cmocka_unit_test(test_memory),
     };
     json_setup();
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -204,6 +204,7 @@ static void reads_as_this_machine(void **state) {
     infer_slot in_text = {.at = 8, .choices = WORDS, .n_choice = 4};
     reader r = {.f.n_asked = 0};
     reader_begin(&r, "vllm");
+    assert_non_null(strstr(r.f.last, "\"top_k\":-1,\"min_p\":0,\"repetition_penalty\":1"));
     infer_request q[] = {r.q,
                          slot_request(r.slots, 1),
                          {.text = TEXT,

@@ -18,12 +18,12 @@ pgr_status tokens_count(const tokenizer *tok, const char *text, size_t n, size_t
 }
 
 pgr_status tokens_render(const chat_template *chat, const tokenizer *tok, const infer_message *messages, size_t n,
-                         ids *out, pgr_error *err) {
+                         bool begun, ids *out, pgr_error *err) {
     chat_message *list = mem_array(n + 1, sizeof *list);
     if (!list) return fail_mem(err);
     for (size_t i = 0; i < n; i++)
         list[i] = (chat_message){messages[i].role, messages[i].text ? messages[i].text : "", messages[i].n};
-    pgr_status s = chat_render(chat, tok, list, n, true, out, err);
+    pgr_status s = chat_render(chat, tok, list, n, begun, out, err);
     mem_free(list);
     if (s == PGR_OK && out->failed) s = fail_mem(err);
     return s;
@@ -32,7 +32,7 @@ pgr_status tokens_render(const chat_template *chat, const tokenizer *tok, const 
 pgr_status tokens_count_messages(const chat_template *chat, const tokenizer *tok, const infer_message *messages,
                                  size_t n, size_t *out, pgr_error *err) {
     ids list = {0};
-    pgr_status s = tokens_render(chat, tok, messages, n, &list, err);
+    pgr_status s = tokens_render(chat, tok, messages, n, true, &list, err);
     if (s == PGR_OK) *out = list.n;
     ids_free(&list);
     return s;

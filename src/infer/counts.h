@@ -6,9 +6,9 @@
 #include "text/chat.h"
 
 pgr_status tokens_count(const tokenizer *tok, const char *text, size_t n, size_t *out, pgr_error *err);
-/* Appends the conversation with the assistant's turn begun. */
+/* Appends the conversation, with `begun` the assistant's turn begun. */
 pgr_status tokens_render(const chat_template *chat, const tokenizer *tok, const infer_message *messages, size_t n,
-                         ids *out, pgr_error *err);
+                         bool begun, ids *out, pgr_error *err);
 pgr_status tokens_count_messages(const chat_template *chat, const tokenizer *tok, const infer_message *messages,
                                  size_t n, size_t *out, pgr_error *err);
 /* Appends the first `keep` tokens of the text, whole characters. */

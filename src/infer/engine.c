@@ -35,6 +35,10 @@ pgr_status engine_tokens(pgr_engine *e, const char *text, size_t n, int flags, i
     return e->ops->tokens(e, text, n, flags, out, err);
 }
 
+pgr_status engine_render(pgr_engine *e, const infer_message *messages, size_t n, bool begun, ids *out, pgr_error *err) {
+    return e->ops->render(e, messages, n, begun, out, err);
+}
+
 pgr_status engine_text(pgr_engine *e, const int32_t *tokens, size_t n, buf *out, pgr_error *err) {
     return e->ops->text(e, tokens, n, out, err);
 }

@@ -61,9 +61,11 @@ pgr_status engine_count_messages(pgr_engine *e, const infer_message *messages, s
 /* Appends the text's first `keep` tokens, whole characters; all of it where it has no more. */
 pgr_status engine_clip(pgr_engine *e, const char *text, size_t n, size_t keep, buf *out, pgr_error *err);
 
-/* Appends the tokens of a text, the text of tokens. flags: PGR_TOKENS_*. In any thread. PGR_E_UNSUPPORTED: the engine
- * is behind an address, and the model's tokenizer is not here. */
+/* Appends the tokens of a text; of a conversation in the model's chat template (begun: with the assistant's turn begun,
+ * as requests read it); the text of tokens. flags: PGR_TOKENS_*. In any thread. PGR_E_UNSUPPORTED: the engine is behind
+ * an address and the model's tokenizer is not here, or it has no chat template. */
 pgr_status engine_tokens(pgr_engine *e, const char *text, size_t n, int flags, ids *out, pgr_error *err);
+pgr_status engine_render(pgr_engine *e, const infer_message *messages, size_t n, bool begun, ids *out, pgr_error *err);
 pgr_status engine_text(pgr_engine *e, const int32_t *tokens, size_t n, buf *out, pgr_error *err);
 
 /* ---- slots ------------------------------------------------------------------------------------------------------- */
@@ -196,6 +198,7 @@ typedef struct infer_chain {
                                wanted */
     uint8_t *forced;        /* (tokens.n) 1: written by the program or the only continuation */
     pgr_finish finish;
+    size_t stopped_by;      /* 1: the request's first stop text ended it, and so on; 0: none did, or it is not known */
     char *why;              /* PGR_FINISH_FAILED: what was found; NULL else */
     int32_t end;            /* the token that ended the turn, drawn as the others were; -1: none did */
     float end_logprob;      /* of it, as `logprobs` */

@@ -13,6 +13,7 @@ typedef struct engine_ops {
     pgr_status (*count)(pgr_engine *e, const char *text, size_t n, size_t *out, pgr_error *err);
     pgr_status (*clip)(pgr_engine *e, const char *text, size_t n, size_t keep, buf *out, pgr_error *err);
     pgr_status (*tokens)(pgr_engine *e, const char *text, size_t n, int flags, ids *out, pgr_error *err);
+    pgr_status (*render)(pgr_engine *e, const infer_message *messages, size_t n, bool begun, ids *out, pgr_error *err);
     pgr_status (*text)(pgr_engine *e, const int32_t *tokens, size_t n, buf *out, pgr_error *err);
     pgr_status (*slot_tokens)(pgr_engine *e, const infer_message *messages, size_t n_message, const infer_slot *slots,
                               size_t n_slot, infer_slot_tokens *out, pgr_error *err);

@@ -103,6 +103,7 @@ static const engine_ops LOCAL = {
     .count = local_count,
     .clip = local_clip,
     .tokens = local_tokens,
+    .render = local_render,
     .text = local_text,
     .slot_tokens = local_slot_tokens,
     .submit = local_submit,

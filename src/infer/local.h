@@ -91,6 +91,7 @@ typedef struct local {
 /* ---- local_text.c: prompts and texts as tokens ---- */
 
 pgr_status local_count(pgr_engine *e, const char *text, size_t n, size_t *out, pgr_error *err);
+pgr_status local_render(pgr_engine *e, const infer_message *messages, size_t n, bool begun, ids *out, pgr_error *err);
 pgr_status local_count_messages(pgr_engine *e, const infer_message *messages, size_t n, size_t *out, pgr_error *err);
 pgr_status local_clip(pgr_engine *e, const char *text, size_t n, size_t keep, buf *out, pgr_error *err);
 pgr_status local_tokens(pgr_engine *e, const char *text, size_t n, int flags, ids *out, pgr_error *err);

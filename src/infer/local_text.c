@@ -28,6 +28,11 @@ pgr_status local_count_messages(pgr_engine *e, const infer_message *messages, si
     return tokens_count_messages(&m->chat, m->tok, messages, n, out, err);
 }
 
+pgr_status local_render(pgr_engine *e, const infer_message *messages, size_t n, bool begun, ids *out, pgr_error *err) {
+    const pgr_model *m = ((const local *)e)->m;
+    return tokens_render(&m->chat, m->tok, messages, n, begun, out, err);
+}
+
 pgr_status local_clip(pgr_engine *e, const char *text, size_t n, size_t keep, buf *out, pgr_error *err) {
     return tokens_clip(((const local *)e)->m->tok, text, n, keep, out, err);
 }
@@ -64,7 +69,7 @@ static pgr_status slot_prompt(local *l, const infer_request *r, ids *out, infer_
 
 pgr_status prompt_tokens(local *l, const infer_request *r, ids *out, infer_slot_tokens **slots, pgr_error *err) {
     if (r->slots) return slot_prompt(l, r, out, slots, err);
-    if (r->messages) return tokens_render(&l->m->chat, l->m->tok, r->messages, r->n_message, out, err);
+    if (r->messages) return tokens_render(&l->m->chat, l->m->tok, r->messages, r->n_message, true, out, err);
     if (r->text) return encode(l, r->text, r->n_text, r->text_flags, out, err);
     ids_append(out, r->prompt, r->n_prompt);
     return out->failed ? fail_mem(err) : PGR_OK;

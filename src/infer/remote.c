@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "infer/counts.h"
 
 enum { JOBS = 64, JOBS_MOST = 65536 };
 
@@ -48,6 +49,14 @@ static pgr_status remote_tokens(pgr_engine *e, const char *text, size_t n, int f
     return out->failed ? fail_mem(err) : PGR_OK;
 }
 
+static pgr_status remote_render(pgr_engine *e, const infer_message *messages, size_t n, bool begun, ids *out,
+                                pgr_error *err) {
+    const remote *r = (remote *)e;
+    if (r->tokens != TOKENS_LOCAL || r->files.chat.kind == CHAT_NONE)
+        return unsupported(r, "the tokens of messages are not known here without the model's chat template", err);
+    return tokens_render(&r->files.chat, r->files.tok, messages, n, begun, out, err);
+}
+
 static pgr_status remote_text(pgr_engine *e, const int32_t *tokens, size_t n, buf *out, pgr_error *err) {
     const remote *r = (remote *)e;
     if (r->tokens != TOKENS_LOCAL)
@@ -85,6 +94,7 @@ static const engine_ops REMOTE = {
     .count = remote_count,
     .clip = remote_clip,
     .tokens = remote_tokens,
+    .render = remote_render,
     .text = remote_text,
     .slot_tokens = remote_slot_tokens,
     .submit = remote_submit,

@@ -341,13 +341,14 @@ static pgr_status pick_in_grammar(writer *w, const sampler_row *row, int32_t *to
 /* Text from `from` on is new: does it complete a stop text? */
 static bool stopped(writer *w, size_t from) {
     buf *text = &w->chain->text;
-    size_t best = SIZE_MAX;
+    size_t best = SIZE_MAX, which = 0;
     for (size_t i = 0; i < w->r->n_stop; i++) {
         size_t n = strlen(w->r->stop[i]), start = from + 1 > n ? from + 1 - n : 0;
         const char *hit = text->n > start ? memmem(text->data + start, text->n - start, w->r->stop[i], n) : NULL;
-        if (hit && (size_t)(hit - text->data) < best) best = (size_t)(hit - text->data);
+        if (hit && (size_t)(hit - text->data) < best) best = (size_t)(hit - text->data), which = i;
     }
     if (best == SIZE_MAX) return false;
+    w->chain->stopped_by = which + 1;
     text->n = best;
     text->data[best] = '\0';
     return true;

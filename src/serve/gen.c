@@ -22,13 +22,6 @@ static void send_buf(gen *g, buf *out) {
     task_end(&g->task);
 }
 
-static void begin_stream(gen *g) {
-    buf out = {0};
-    call_stream(g->task.call);
-    gen_put_begin(g, &out);
-    send_buf(g, &out);
-}
-
 /* ---- the task ---- */
 
 static pgr_status ask(gen *g, gen_prompt *p, pgr_error *err) {
@@ -111,12 +104,29 @@ static pgr_status ask_some(gen *g, pgr_error *err) {
     return PGR_OK;
 }
 
+/* What is told of the prompts before anything is written. */
+static pgr_status read_prompts(gen *g, pgr_error *err) {
+    pgr_engine *e = worker_engine(g->task.worker);
+    for (gen_prompt *p = g->prompts; p < g->prompts + g->n_prompt; p++)
+        PGR_TRY(p->messages ? engine_render(e, p->messages, p->n_message, true, &p->read, err)
+                            : read_tokens(g, p, &p->read, err));
+    return PGR_OK;
+}
+
+static pgr_status begin_stream(gen *g, pgr_error *err) {
+    buf out = {0};
+    if (g->ids) PGR_TRY(read_prompts(g, err));
+    call_stream(g->task.call);
+    gen_put_begin(g, &out);
+    send_buf(g, &out);
+    return PGR_OK;
+}
+
 static pgr_status begin(task *t, pgr_error *err) {
     gen *g = (gen *)t;
     PGR_TRY(check_grammar(g, err));
     PGR_TRY(ask_some(g, err));
-    if (g->stream) begin_stream(g);
-    return PGR_OK;
+    return g->stream ? begin_stream(g, err) : PGR_OK;
 }
 
 static gen_prompt *prompt_of(gen *g, infer_ticket ticket) {
@@ -219,7 +229,10 @@ static void go_on(task *t, double now) {
 
 static void free_gen(task *t) {
     gen *g = (gen *)t;
-    for (size_t i = 0; i < g->n_prompt; i++) infer_result_free(g->prompts[i].result);
+    for (size_t i = 0; i < g->n_prompt; i++) {
+        ids_free(&g->prompts[i].read);
+        infer_result_free(g->prompts[i].result);
+    }
     served_drop(g->model);
     arena_free(&g->arena);
     mem_free(g);

@@ -21,6 +21,7 @@ typedef struct gen_prompt {
     size_t n_text;
     int32_t *tokens; /* (n_token) */
     size_t n_token;
+    ids read;             /* its tokens, where a stream tells them */
     infer_ticket ticket;  /* 0: not asked, or it has ended */
     infer_result *result; /* NULL: not there yet */
     float *logprobs;      /* (result->prompt.n) of the prompt's own tokens, where they are told; of the first one NaN */
@@ -40,12 +41,16 @@ typedef struct gen {
     bool stream, usage; /* in the stream's last piece */
     bool logprobs, echo;
     bool by_id;  /* tokens are named by their numbers: "token_id:17" */
+    bool ids;    /* the tokens' numbers are told, too, and the token that ended the turn among them */
     bool alone;  /* the prompt is echoed and nothing is written */
     double sent; /* when the stream's last piece was */
 } gen;
 
 /* Reads the request. False: it has been answered, with what was wrong. */
 bool gen_read(gen *g, call *c, const json_t *body);
+
+/* The messages of a body as its one prompt, in the arena. False: it has been answered. */
+bool gen_read_messages(gen *g, call *c, const json_t *body);
 
 /* The answer as one object. */
 void gen_put(const gen *g, buf *out);

@@ -3,6 +3,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/mem.h"
 #include "base/text.h"
 #include "serve/gen.h"
 
@@ -185,6 +186,51 @@ static void put_logprobs(const gen *g, const written *parts, size_t n_part, buf 
         put_text_logprobs(g, parts, n_part, out);
 }
 
+/* ---- the tokens' numbers ---- */
+
+static void put_ids(const char *key, const int32_t *tokens, size_t n, buf *out) {
+    buf_printf(out, ",\"%s\":[", key);
+    for (size_t i = 0; i < n; i++) buf_printf(out, i ? ",%d" : "%d", (int)tokens[i]);
+    buf_putc(out, ']');
+}
+
+/* A chain from its token `from` on, in memory of its own, with the token that ended its turn as the last one. */
+typedef struct ended {
+    written w;
+    int32_t *tokens;
+    float *logprobs;
+    infer_top *tops;
+} ended;
+
+static void free_ended(ended *e) {
+    mem_free(e->tokens);
+    mem_free(e->logprobs);
+    mem_free(e->tops);
+}
+
+static ended end_chain(const gen *g, const infer_chain *c, size_t from, buf *out) {
+    size_t n = c->tokens.n - from, n_top = g->r.n_top;
+    ended e = {.tokens = mem_array(n + 1, sizeof *e.tokens),
+               .logprobs = mem_array(n + 1, sizeof *e.logprobs),
+               .tops = mem_array((n + 1) * n_top + 1, sizeof *e.tops)};
+    if (!e.tokens || !e.logprobs || !e.tops) {
+        out->failed = true;
+        return e;
+    }
+    bool tops = n_top > 0 && (c->tops || n == 0);
+    if (n > 0) memcpy(e.tokens, c->tokens.v + from, n * sizeof *e.tokens);
+    if (n > 0) memcpy(e.logprobs, c->logprobs + from, n * sizeof *e.logprobs);
+    if (n > 0 && tops) memcpy(e.tops, c->tops + from * n_top, n * n_top * sizeof *e.tops);
+    if (c->end >= 0) {
+        e.tokens[n] = c->end;
+        e.logprobs[n] = c->end_logprob;
+        for (size_t k = 0; k < n_top; k++) e.tops[n * n_top + k] = (infer_top){k ? -1 : c->end, c->end_logprob};
+        n++;
+    }
+    e.w = (written){e.tokens, e.logprobs, e.tops, n, tops ? n_top : 0, false};
+    return e;
+}
+
 /* ---- what all forms have ---- */
 
 static void put_head(const gen *g, const char *object, buf *out) {
@@ -194,9 +240,17 @@ static void put_head(const gen *g, const char *object, buf *out) {
     buf_puts(out, ",\"system_fingerprint\":\"pgenrm-" PGR_VERSION "\",\"choices\":[");
 }
 
-static void put_finish(const infer_chain *c, buf *out) {
+static void put_finish(const gen *g, const infer_chain *c, buf *out) {
+    const char *by = c->finish == PGR_FINISH_DEADLINE ? "deadline"
+                     : c->stopped_by > 0              ? g->r.stop[c->stopped_by - 1]
+                                                      : NULL;
     buf_puts(out, c->finish == PGR_FINISH_STOP ? ",\"finish_reason\":\"stop\"" : ",\"finish_reason\":\"length\"");
-    buf_puts(out, c->finish == PGR_FINISH_DEADLINE ? ",\"stop_reason\":\"deadline\"}" : ",\"stop_reason\":null}");
+    buf_puts(out, ",\"stop_reason\":");
+    if (by)
+        json_put_string(out, by, strlen(by));
+    else
+        buf_puts(out, "null");
+    buf_putc(out, '}');
 }
 
 static void put_usage(const gen *g, buf *out) {
@@ -250,13 +304,17 @@ static void put_choice(const gen *g, size_t choice, const gen_prompt *p, const i
         buf_free(&all);
     }
     const ids *read = &p->result->prompt;
-    written parts[] = {{read->v, p->logprobs, p->tops, read->n, g->r.n_top, true},
-                       {c->tokens.v, c->logprobs, c->tops, c->tokens.n, g->r.n_top, false}};
+    ended all = {.w = {c->tokens.v, c->logprobs, c->tops, c->tokens.n, g->r.n_top, false}};
+    if (g->ids) all = end_chain(g, c, 0, out);
+    written parts[] = {{read->v, p->logprobs, p->tops, read->n, g->r.n_top, true}, all.w};
     if (g->echo)
         put_logprobs(g, parts, 2, out);
     else
         put_logprobs(g, parts + 1, 1, out);
-    put_finish(c, out);
+    if (g->ids) put_ids("token_ids", all.w.tokens, all.w.n, out);
+    if (g->ids && !g->chat) put_ids("prompt_token_ids", read->v, read->n, out);
+    put_finish(g, c, out);
+    free_ended(&all);
 }
 
 void gen_put(const gen *g, buf *out) {
@@ -268,6 +326,7 @@ void gen_put(const gen *g, buf *out) {
     }
     buf_puts(out, "],");
     put_usage(g, out);
+    if (g->ids && g->chat) put_ids("prompt_token_ids", g->prompts->result->prompt.v, g->prompts->result->prompt.n, out);
     buf_puts(out, "}");
 }
 
@@ -278,40 +337,59 @@ static void begin_event(const gen *g, buf *out) {
     put_head(g, g->chat ? "chat.completion.chunk" : "text_completion", out);
 }
 
-/* Where usage is asked for, all chunks but the last have it as null. */
+/* Where usage is asked for, all chunks but the last have it as null. prompt: its tokens are told here; NULL: not. */
+static void end_event_of(const gen *g, const ids *prompt, buf *out) {
+    buf_putc(out, ']');
+    if (g->usage) buf_puts(out, ",\"usage\":null");
+    if (prompt) put_ids("prompt_token_ids", prompt->v, prompt->n, out);
+    buf_puts(out, "}\n\n");
+}
+
 static void end_event(const gen *g, buf *out) {
-    buf_puts(out, g->usage ? "],\"usage\":null}\n\n" : "]}\n\n");
+    end_event_of(g, NULL, out);
+}
+
+/* A choice's first chunk: of a chat, and of a text whose prompt's tokens are told. */
+static void put_first(const gen *g, size_t choice, buf *out) {
+    const ids *prompt = g->ids ? &g->prompts[choice / g->r.n_sample].read : NULL;
+    begin_event(g, out);
+    buf_printf(out,
+               g->chat ? "{\"index\":%zu,\"delta\":{\"role\":\"assistant\",\"content\":\"\"}"
+                       : "{\"index\":%zu,\"text\":\"\"",
+               choice);
+    if (prompt && !g->chat) put_ids("prompt_token_ids", prompt->v, prompt->n, out);
+    buf_puts(out, ",\"logprobs\":null,\"finish_reason\":null}");
+    end_event_of(g, g->chat ? prompt : NULL, out);
 }
 
 void gen_put_begin(const gen *g, buf *out) {
-    for (size_t i = 0; g->chat && i < g->n_prompt * g->r.n_sample; i++) {
-        begin_event(g, out);
-        buf_printf(out,
-                   "{\"index\":%zu,\"delta\":{\"role\":\"assistant\",\"content\":\"\"},\"logprobs\":null,"
-                   "\"finish_reason\":null}",
-                   i);
-        end_event(g, out);
-    }
+    for (size_t i = 0; (g->chat || g->ids) && i < g->n_prompt * g->r.n_sample; i++) put_first(g, i, out);
 }
 
 void gen_put_piece(const gen *g, size_t choice, const infer_event *e, buf *out) {
-    if (e->n_text == 0 && !g->logprobs) return;
+    if (e->n_text == 0 && !g->logprobs && !(g->ids && e->n_token > 0)) return;
     begin_event(g, out);
     buf_printf(out, g->chat ? "{\"index\":%zu,\"delta\":{\"content\":" : "{\"index\":%zu,\"text\":", choice);
     json_put_string(out, e->text, e->n_text);
     if (g->chat) buf_puts(out, "}");
     put_logprobs(g, &(written){e->tokens, e->logprobs, e->tops, e->n_token, g->r.n_top, false}, 1, out);
+    if (g->ids) put_ids("token_ids", e->tokens, e->n_token, out);
     buf_puts(out, ",\"finish_reason\":null}");
     end_event(g, out);
 }
 
 void gen_put_end(const gen *g, size_t choice, const infer_chain *c, buf *out) {
     begin_event(g, out);
-    buf_printf(out,
-               g->chat ? "{\"index\":%zu,\"delta\":{},\"logprobs\":null"
-                       : "{\"index\":%zu,\"text\":\"\",\"logprobs\":null",
-               choice);
-    put_finish(c, out);
+    buf_printf(out, g->chat ? "{\"index\":%zu,\"delta\":{}" : "{\"index\":%zu,\"text\":\"\"", choice);
+    if (g->ids && c->end >= 0) {
+        ended last = end_chain(g, c, c->tokens.n, out);
+        put_logprobs(g, &last.w, 1, out);
+        put_ids("token_ids", last.w.tokens, last.w.n, out);
+        free_ended(&last);
+    } else {
+        buf_puts(out, ",\"logprobs\":null");
+    }
+    put_finish(g, c, out);
     end_event(g, out);
 }
 

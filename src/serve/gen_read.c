@@ -94,7 +94,8 @@ static bool read_logprobs(gen *g, call *c, const json_t *o) {
     }
     g->r.n_top = (size_t)top;
     g->r.want_forced = g->logprobs;
-    return read_tell(g, c, o) && body_flag(c, o, "return_tokens_as_token_ids", &g->by_id);
+    return read_tell(g, c, o) && body_flag(c, o, "return_tokens_as_token_ids", &g->by_id)
+           && body_flag(c, o, "return_token_ids", &g->ids);
 }
 
 static bool read_stream(gen *g, call *c, const json_t *o) {
@@ -110,11 +111,28 @@ static bool read_stream(gen *g, call *c, const json_t *o) {
 
 /* What would change the text, and is not to be had. */
 static bool refuse_others(call *c, const json_t *o) {
-    return body_idle(c, o, "frequency_penalty", 0) && body_idle(c, o, "presence_penalty", 0)
-           && body_idle(c, o, "repetition_penalty", 1) && body_idle(c, o, "min_tokens", 0)
-           && body_idle(c, o, "logit_bias", NAN) && body_idle(c, o, "tools", NAN) && body_idle(c, o, "functions", NAN)
-           && body_idle(c, o, "suffix", NAN) && body_idle(c, o, "audio", NAN) && body_idle(c, o, "use_beam_search", NAN)
-           && body_idle(c, o, "continue_final_message", NAN) && body_idle(c, o, "prompt_logprobs", 0);
+    static const char *const KEYS[] = {"logit_bias",
+                                       "tools",
+                                       "functions",
+                                       "suffix",
+                                       "audio",
+                                       "use_beam_search",
+                                       "continue_final_message",
+                                       "chat_template",
+                                       "stop_token_ids",
+                                       "allowed_token_ids",
+                                       "bad_words",
+                                       "truncate_prompt_tokens",
+                                       "include_stop_str_in_output"};
+    bool begun = true;
+    for (size_t i = 0; i < sizeof KEYS / sizeof *KEYS; i++)
+        if (!body_idle(c, o, KEYS[i], NAN)) return false;
+    if (!body_idle(c, o, "frequency_penalty", 0) || !body_idle(c, o, "presence_penalty", 0)
+        || !body_idle(c, o, "repetition_penalty", 1) || !body_idle(c, o, "min_tokens", 0)
+        || !body_idle(c, o, "prompt_logprobs", 0) || !body_flag(c, o, "add_generation_prompt", &begun))
+        return false;
+    if (!begun) call_refuse(c, "add_generation_prompt", "add_generation_prompt: expected true");
+    return begun;
 }
 
 /* ---- a chat's messages ---- */
@@ -166,7 +184,7 @@ static bool read_message(gen *g, call *c, size_t i, const json_t *v, infer_messa
     return true;
 }
 
-static bool read_messages(gen *g, call *c, const json_t *o) {
+bool gen_read_messages(gen *g, call *c, const json_t *o) {
     const json_t *list = body_get(o, "messages");
     size_t n = json_array_size(list);
     if (!json_is_array(list) || n == 0) {
@@ -230,7 +248,9 @@ static bool read_prompts(gen *g, call *c, const json_t *o) {
     g->prompts = arena_array(&g->arena, n, sizeof *g->prompts);
     if (!g->prompts) return out_of_memory(c);
     g->n_prompt = n;
-    g->r.text_flags = PGR_TOKENS_BOS | PGR_TOKENS_SPECIAL; /* as vLLM reads a prompt */
+    bool special = true;
+    if (!body_flag(c, o, "add_special_tokens", &special)) return false;
+    g->r.text_flags = PGR_TOKENS_SPECIAL | (special ? PGR_TOKENS_BOS : 0); /* as vLLM reads a prompt */
     for (size_t i = 0; i < n; i++)
         if (!read_prompt(g, c, several ? json_array_get(v, i) : v, &g->prompts[i])) return false;
     return true;
@@ -270,6 +290,7 @@ static bool read_model(gen *g, call *c, const json_t *o) {
 /* What an engine behind an address does not hand over, or is not sure to keep to. */
 static bool refuse_remote(const gen *g, call *c) {
     if (g->logprobs && !call_has_model(c, "logprobs")) return false;
+    if (g->ids && !call_has_model(c, "return_token_ids")) return false;
     for (size_t i = 0; i < g->n_prompt; i++)
         if (g->prompts[i].tokens && !call_has_model(c, "a prompt of tokens")) return false;
     return true;
@@ -279,6 +300,6 @@ bool gen_read(gen *g, call *c, const json_t *o) {
     if (!read_model(g, c, o) || !read_sampling(g, c, o) || !read_limits(g, c, o) || !read_logprobs(g, c, o)
         || !read_stream(g, c, o) || !refuse_others(c, o) || !gen_format(g, c, o))
         return false;
-    bool read = g->chat ? read_messages(g, c, o) : read_prompts(g, c, o) && read_echo(g, c, o);
+    bool read = g->chat ? gen_read_messages(g, c, o) : read_prompts(g, c, o) && read_echo(g, c, o);
     return read && refuse_remote(g, c);
 }

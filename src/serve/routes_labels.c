@@ -25,12 +25,12 @@ typedef struct labels {
     const char *query;
     const char **items; /* (n) the body's */
     size_t n, n_asked, n_ended;
-    labelled *list;     /* (n) */
-    int32_t *ids;       /* (n_label) */
-    const char **texts; /* (n_label) the tokens' */
-    size_t n_label;
-    bool softmax;    /* over the labels; else over the whole vocabulary */
-    bool item_first; /* the item stands before the query */
+    labelled *list;           /* (n) */
+    int32_t *ids;             /* (n_label) */
+    const char **texts;       /* (n_choice) the tokens' */
+    size_t n_label, n_choice; /* a slot has two choices at least: beside one label another token stands, untold */
+    bool softmax;             /* over the labels; else over the whole vocabulary */
+    bool item_first;          /* the item stands before the query */
     bool sglang;
 } labels;
 
@@ -64,14 +64,17 @@ static pgr_status check_labels(labels *l, pgr_error *err) {
 static pgr_status ask_item(labels *l, size_t i, buf *text, pgr_error *err) {
     buf_clear(text);
     buf_puts(text, l->item_first ? l->items[i] : l->query);
+    size_t border = text->n;
     buf_puts(text, l->item_first ? l->query : l->items[i]);
     if (text->failed) return fail_mem(err);
-    infer_slot slot = {.at = text->n, .choices = l->texts, .n_choice = l->n_label};
+    infer_slot slots[] = {{.at = border, .choices = l->texts, .n_choice = l->n_choice},
+                          {.at = text->n, .choices = l->texts, .n_choice = l->n_choice}};
+    size_t first = l->sglang || border == 0 || border == text->n ? 1 : 0; /* vLLM reads the two apart */
     infer_request r = {.text = text->data ? text->data : "",
                        .n_text = text->n,
                        .text_flags = PGR_TOKENS_BOS | PGR_TOKENS_SPECIAL,
-                       .slots = &slot,
-                       .n_slot = 1,
+                       .slots = slots + first,
+                       .n_slot = 2 - first,
                        .adapters = served_adapters(l->model),
                        .deadline_s = call_deadline(l->task.call) - clock_now()};
     if (!(r.deadline_s > 0)) return fail(err, PGR_E_DEADLINE, "the deadline passed before anything was read");
@@ -105,9 +108,12 @@ static void go_on(task *t, double now) {
 }
 
 static double probability(const labels *l, size_t item, size_t label) {
-    const infer_reading *r = l->list[item].result->readings;
-    double p = exp(r->logprobs[label]);
-    return l->softmax ? p : p * r->mass;
+    const infer_result *of = l->list[item].result;
+    const infer_reading *r = &of->readings[of->n_reading - 1]; /* behind both texts */
+    double sum = 0;
+    if (!l->softmax) return exp(r->logprobs[label]) * r->mass;
+    for (size_t k = 0; k < l->n_label; k++) sum += exp(r->logprobs[k]);
+    return exp(r->logprobs[label]) / sum;
 }
 
 static void put_usage(const labels *l, buf *out) {
@@ -126,8 +132,8 @@ static void put_name(const labels *l, buf *out) {
 static void put_vllm(const labels *l, buf *out) {
     static _Atomic uint64_t last;
     long long now = (long long)time(NULL);
-    buf_printf(out, "{\"id\":\"score-%llx-%llx\",\"object\":\"list\",\"created\":%lld,", (unsigned long long)now,
-               (unsigned long long)atomic_fetch_add(&last, 1), now);
+    buf_printf(out, "{\"id\":\"generative-scoring-%llx-%llx\",\"object\":\"list\",\"created\":%lld,",
+               (unsigned long long)now, (unsigned long long)atomic_fetch_add(&last, 1), now);
     put_name(l, out);
     buf_puts(out, "\"data\":[");
     for (size_t i = 0; i < l->n; i++)
@@ -191,15 +197,31 @@ static bool read_label(labels *l, call *c, size_t i, const json_t *v) {
     return l->texts[i] != NULL;
 }
 
+/* Beside one label: a text of another token. */
+static bool add_other(labels *l, call *c) {
+    static const char *const OTHERS[] = {"a", "b", "1", " "};
+    for (size_t i = 0; i < sizeof OTHERS / sizeof *OTHERS; i++) {
+        ids read = {0};
+        pgr_status s = engine_tokens(call_server(c)->what.engine, OTHERS[i], 1, PGR_TOKENS_SPECIAL, &read, NULL);
+        bool other = s == PGR_OK && read.n == 1 && read.v[0] != l->ids[0];
+        ids_free(&read);
+        if (!other) continue;
+        l->texts[l->n_choice++] = OTHERS[i];
+        return true;
+    }
+    call_refuse(c, "label_token_ids", "label_token_ids: expected at least 2 tokens of this model");
+    return false;
+}
+
 static bool read_labels(labels *l, call *c, const json_t *body) {
     const json_t *list = body_get(body, "label_token_ids");
-    l->n_label = json_array_size(list);
-    if (l->n_label < 2 || l->n_label > LABELS_MOST) {
-        call_refuse(c, "label_token_ids", "label_token_ids: expected 2 to %d tokens", LABELS_MOST);
+    l->n_label = l->n_choice = json_array_size(list);
+    if (l->n_label == 0 || l->n_label > LABELS_MOST) {
+        call_refuse(c, "label_token_ids", "label_token_ids: expected 1 to %d tokens", LABELS_MOST);
         return false;
     }
     l->ids = arena_array(&l->arena, l->n_label, sizeof *l->ids);
-    l->texts = arena_array(&l->arena, l->n_label, sizeof *l->texts);
+    l->texts = arena_array(&l->arena, l->n_label + 1, sizeof *l->texts);
     l->list = arena_array(&l->arena, l->n + 1, sizeof *l->list);
     if (!l->ids || !l->texts || !l->list) {
         call_fail_error(c, &(pgr_error){.status = PGR_E_MEM});
@@ -207,7 +229,7 @@ static bool read_labels(labels *l, call *c, const json_t *body) {
     }
     for (size_t i = 0; i < l->n_label; i++)
         if (!read_label(l, c, i, json_array_get(list, i))) return false;
-    return true;
+    return l->n_label > 1 || add_other(l, c);
 }
 
 static bool read_all(labels *l, call *c, const json_t *body) {

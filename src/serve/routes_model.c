@@ -1,8 +1,10 @@
 /* routes_model.c - the model's parts: adapters loaded and unloaded, texts as tokens and back. */
+#include <math.h>
 #include <string.h>
 
 #include "base/mem.h"
 #include "serve/body.h"
+#include "serve/gen.h"
 #include "serve/server.h"
 
 /* ---- adapters ---- */
@@ -81,33 +83,77 @@ static void unload_adapter(call *c) {
 
 /* ---- tokens ---- */
 
-/* Of the engine: behind an address it has them where the model's tokenizer is here. */
-static void put_tokens(call *c, const char *text, bool special) {
+typedef struct tokenizing {
+    const char *text; /* NULL: messages */
+    bool special, begun, strings;
+    gen chat; /* the messages */
+} tokenizing;
+
+/* The engine's: behind an address it has them where the model's tokenizer is here. */
+static pgr_status find_tokens(call *c, const tokenizing *t, ids *out, pgr_error *err) {
     pgr_engine *e = call_server(c)->what.engine;
+    const gen_prompt *p = t->chat.prompts;
+    if (!t->text) return engine_render(e, p->messages, p->n_message, t->begun, out, err);
+    return engine_tokens(e, t->text, strlen(t->text), PGR_TOKENS_SPECIAL | (t->special ? PGR_TOKENS_BOS : 0), out, err);
+}
+
+/* Each token's text, a token that is no whole character with what stands for one. */
+static pgr_status put_strings(call *c, const ids *tokens, buf *out, pgr_error *err) {
+    buf one = {0};
+    pgr_status s = PGR_OK;
+    buf_puts(out, ",\"token_strs\":[");
+    for (size_t i = 0; s == PGR_OK && i < tokens->n; i++) {
+        buf_clear(&one);
+        s = engine_text(call_server(c)->what.engine, &tokens->v[i], 1, &one, err);
+        if (i) buf_putc(out, ',');
+        json_put_string(out, one.data ? one.data : "", one.n);
+    }
+    buf_putc(out, ']');
+    buf_free(&one);
+    return s;
+}
+
+static void put_tokens(call *c, const tokenizing *t) {
     ids tokens = {0};
     buf out = {0};
     pgr_error err = {0};
-    int flags = PGR_TOKENS_SPECIAL | (special ? PGR_TOKENS_BOS : 0);
-    if (engine_tokens(e, text, strlen(text), flags, &tokens, &err) != PGR_OK) {
-        call_fail_error(c, &err);
-    } else {
-        buf_printf(&out, "{\"count\":%zu,\"max_model_len\":%zu,\"tokens\":[", tokens.n, engine_about(e)->n_ctx);
+    pgr_status s = find_tokens(c, t, &tokens, &err);
+    if (s == PGR_OK) {
+        size_t n_ctx = engine_about(call_server(c)->what.engine)->n_ctx;
+        buf_printf(&out, "{\"count\":%zu,\"max_model_len\":%zu,\"tokens\":[", tokens.n, n_ctx);
         for (size_t i = 0; i < tokens.n; i++) buf_printf(&out, i ? ",%d" : "%d", (int)tokens.v[i]);
-        buf_puts(&out, "]}");
+        buf_putc(&out, ']');
+        if (t->strings) s = put_strings(c, &tokens, &out, &err);
+        buf_putc(&out, '}');
+    }
+    if (s == PGR_OK) {
         call_reply(c, 200, &out);
+    } else {
+        call_fail_error(c, &err);
+        buf_free(&out);
     }
     ids_free(&tokens);
 }
 
+/* A text, or the messages of a chat. */
+static bool read_tokenizing(tokenizing *t, call *c, const json_t *body) {
+    if (!body_flag(c, body, "return_token_strs", &t->strings)) return false;
+    if (body_get(body, "messages"))
+        return body_flag(c, body, "add_generation_prompt", &t->begun)
+               && body_idle(c, body, "continue_final_message", NAN) && body_idle(c, body, "add_special_tokens", NAN)
+               && body_idle(c, body, "chat_template", NAN) && body_idle(c, body, "tools", NAN)
+               && gen_read_messages(&t->chat, c, body);
+    if (!body_text(c, body, "prompt", &t->text) || !body_flag(c, body, "add_special_tokens", &t->special)) return false;
+    if (t->text) return body_fits(c, "prompt", strlen(t->text), server_text_most(call_server(c)), "bytes");
+    call_refuse(c, "prompt", "expected a prompt, a text, or messages");
+    return false;
+}
+
 static void tokenize(call *c) {
     const json_t *body = call_json(c);
-    const char *text = NULL;
-    bool special = true;
-    if (!body || !body_text(c, body, "prompt", &text) || !body_flag(c, body, "add_special_tokens", &special)) return;
-    if (!text)
-        call_refuse(c, "prompt", "prompt: expected a text");
-    else if (body_fits(c, "prompt", strlen(text), server_text_most(call_server(c)), "bytes"))
-        put_tokens(c, text, special);
+    tokenizing t = {.special = true, .begun = true};
+    if (body && read_tokenizing(&t, c, body)) put_tokens(c, &t);
+    arena_free(&t.chat.arena);
 }
 
 static void put_text(call *c, const int32_t *tokens, size_t n) {

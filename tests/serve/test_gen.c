@@ -186,6 +186,120 @@ static void completes_texts_and_tokens(void **state) {
     json_decref(v);
 }
 
+/* return_token_ids: the prompt's tokens and each chain's, with the one that ended its turn, and a log-probability of
+ * each of them; what a stream says, too. */
+static void tells_token_ids(void **state) {
+    (void)state;
+#define IDS "\"n\":48,\"max_tokens\":40,\"seed\":11,\"return_token_ids\":true"
+    json_t *v = post("/v1/chat/completions", "{" HELLO "," IDS ",\"logprobs\":true,\"top_logprobs\":2,"
+                                             "\"return_tokens_as_token_ids\":true}");
+    json_t *read = post("/tokenize", "{" HELLO "}"), *choice;
+    assert_true(json_equal(at(v, "prompt_token_ids"), at(read, "tokens")));
+    size_t i, n_ended = 0, n_token = 0;
+    json_array_foreach(at(v, "choices"), i, choice) {
+        json_t *ids = at(choice, "token_ids");
+        size_t n = json_array_size(ids);
+        bool ended = strcmp(text_at(choice, "finish_reason"), "stop") == 0;
+        assert_int_equal(json_array_size(at(choice, "logprobs.content")), n);
+        if (!ended) assert_int_equal(n, 40);
+        if (ended) {
+            json_t *last = json_array_get(at(choice, "logprobs.content"), n - 1);
+            assert_true(json_number_value(at(last, "logprob")) < 0);
+            assert_int_equal(json_array_size(at(last, "top_logprobs")), 1);
+            n_ended++;
+        }
+        for (size_t k = 0; k < n; k++) {
+            char name[30];
+            snprintf(name, sizeof name, "token_id:%d", (int)json_integer_value(json_array_get(ids, k)));
+            assert_string_equal(text_at(json_array_get(at(choice, "logprobs.content"), k), "token"), name);
+        }
+        n_token += n - ended;
+    }
+    assert_true(n_ended > 0 && n_ended < 48);
+    assert_int_equal(json_integer_value(at(v, "usage.completion_tokens")), n_token);
+    json_decref(read);
+    json_decref(v);
+    v = post("/v1/completions", "{\"prompt\":[\"Once\",\"Twice upon\"],\"max_tokens\":3,\"return_token_ids\":true}");
+    read = post("/tokenize", "{\"prompt\":\"Twice upon\"}");
+    assert_true(json_equal(at(v, "choices.1.prompt_token_ids"), at(read, "tokens")));
+    assert_true(json_array_size(at(v, "choices.1.token_ids")) > 0);
+    json_decref(read);
+    json_decref(v);
+    v = post("/v1/completions", "{\"prompt\":\"Once\",\"max_tokens\":3}");
+    assert_null(json_object_get(at(v, "choices.0"), "token_ids"));
+    json_decref(v);
+}
+
+/* Adds the numbers of a stream's chunks to those that are there of each choice. */
+static void add_ids(json_t *sum, json_t *choice, const char *key) {
+    json_t *list = json_array_get(sum, (size_t)json_integer_value(at(choice, "index")));
+    json_array_extend(list, json_object_get(choice, key));
+}
+
+static void streams_token_ids(void **state) {
+    (void)state;
+    static const char *const PATHS[] = {"/v1/chat/completions", "/v1/completions"};
+    static const char *const BODIES[] = {"{" HELLO "," IDS, "{\"prompt\":\"Hello\"," IDS};
+    for (int k = 0; k < 2; k++) {
+        char body[300];
+        snprintf(body, sizeof body, "%s}", BODIES[k]);
+        json_t *whole = post(PATHS[k], body), *ids = json_array(), *prompts = json_array();
+        json_t *prompt = k ? at(whole, "choices.0.prompt_token_ids") : at(whole, "prompt_token_ids");
+        for (int i = 0; i < 48; i++) json_array_append_new(ids, json_array());
+        for (int i = 0; i < 48; i++) json_array_append_new(prompts, json_array());
+        snprintf(body, sizeof body, "%s,\"stream\":true}", BODIES[k]);
+        reply r = ask(&L, "POST", PATHS[k], body);
+        assert_int_equal(r.status, 200);
+        for (const char *p = r.body.data; (p = strstr(p, "data: {")); p++) {
+            json_t *v = json_loads(p + 6, JSON_DISABLE_EOF_CHECK | JSON_ALLOW_NUL, NULL),
+                   *choice = json_array_get(json_object_get(v, "choices"), 0);
+            if (!choice) fail_msg("%.300s", p);
+            if (!k && json_object_get(v, "prompt_token_ids"))
+                json_object_set(choice, "prompt_token_ids", json_object_get(v, "prompt_token_ids"));
+            add_ids(ids, choice, "token_ids");
+            add_ids(prompts, choice, "prompt_token_ids");
+            json_decref(v);
+        }
+        for (size_t i = 0; i < 48; i++) {
+            json_t *choice = json_array_get(at(whole, "choices"), i);
+            assert_true(json_equal(json_array_get(ids, i), at(choice, "token_ids")));
+            assert_true(json_equal(json_array_get(prompts, i), prompt));
+        }
+        reply_free(&r);
+        json_decref(prompts);
+        json_decref(ids);
+        json_decref(whole);
+    }
+}
+
+/* A chat as tokens is what its chains are written behind; its tokens' texts are its text. */
+static void tokenizes_chats(void **state) {
+    (void)state;
+    json_t *whole = post("/tokenize", "{" HELLO ",\"return_token_strs\":true,\"model\":\"tiny\"}"), *s;
+    json_t *open = post("/tokenize", "{" HELLO ",\"add_generation_prompt\":false}");
+    json_t *ids = at(whole, "tokens"), *begun = at(open, "tokens");
+    size_t n = json_array_size(ids), i;
+    assert_int_equal(json_integer_value(at(whole, "count")), n);
+    assert_int_equal(json_array_size(at(whole, "token_strs")), n);
+    assert_true(json_array_size(begun) < n);
+    assert_null(json_object_get(open, "token_strs"));
+    json_array_foreach(begun, i, s) assert_true(json_equal(s, json_array_get(ids, i)));
+    char text[400] = "", *body;
+    json_array_foreach(at(whole, "token_strs"), i, s)
+        strncat(text, json_string_value(s), sizeof text - strlen(text) - 1);
+    assert_non_null(strstr(text, "Hello"));
+    json_t *chat = post("/v1/chat/completions", "{" HELLO ",\"max_tokens\":5,\"seed\":3}");
+    json_t *asked = json_pack("{s:O, s:i, s:i}", "prompt", ids, "max_tokens", 5, "seed", 3);
+    json_t *same = post("/v1/completions", body = json_dumps(asked, 0));
+    assert_string_equal(text_at(same, "choices.0.text"), text_at(chat, "choices.0.message.content"));
+    pgr_free(body);
+    json_decref(asked);
+    json_decref(same);
+    json_decref(chat);
+    json_decref(open);
+    json_decref(whole);
+}
+
 /* What evaluation harnesses ask: the prompt's own log-probabilities, with a token written behind it or none. They are
  * those that the engine gives, and greedy tokens are the likeliest in their places. */
 static void echoes_with_logprobs(void **state) {
@@ -271,6 +385,27 @@ static json_t *events_of(const char *path, const char *body) {
     assert_true(done);
     reply_free(&r);
     return list;
+}
+
+/* Of several stop texts the one that came is named. */
+static void names_the_stop_text(void **state) {
+    (void)state;
+    json_t *v =
+        post("/v1/completions", "{\"prompt\":\"Once\",\"max_tokens\":24,\"temperature\":0,\"ignore_eos\":true}");
+    const char *text = text_at(v, "choices.0.text");
+    while (*text && (*text <= ' ' || *text >= 0x7F || *text == '"' || *text == '\\')) text++;
+    assert_true(*text);
+    char body[200], stop[2] = {*text, '\0'};
+    snprintf(body, sizeof body,
+             "{\"prompt\":\"Once\",\"max_tokens\":24,\"temperature\":0,\"ignore_eos\":true,"
+             "\"stop\":[\"never so\",\"%s\"]}",
+             stop);
+    json_t *cut = post("/v1/completions", body);
+    assert_string_equal(text_at(cut, "choices.0.finish_reason"), "stop");
+    assert_string_equal(text_at(cut, "choices.0.stop_reason"), stop);
+    assert_true(json_is_null(at(v, "choices.0.stop_reason")));
+    json_decref(cut);
+    json_decref(v);
 }
 
 static void streams_what_whole_answers_say(void **state) {
@@ -435,6 +570,13 @@ static void refuses_by_name(void **state) {
         {"{" HELLO ",\"stop\":\"\"}", 400, NULL},
         {"{" HELLO ",\"frequency_penalty\":0.5}", 400, "frequency_penalty"},
         {"{" HELLO ",\"tools\":[{}]}", 400, "tools"},
+        {"{" HELLO ",\"stop_token_ids\":[2]}", 400, "stop_token_ids"},
+        {"{" HELLO ",\"allowed_token_ids\":[2]}", 400, "allowed_token_ids"},
+        {"{" HELLO ",\"bad_words\":[\"a\"]}", 400, "bad_words"},
+        {"{" HELLO ",\"truncate_prompt_tokens\":8}", 400, "truncate_prompt_tokens"},
+        {"{" HELLO ",\"include_stop_str_in_output\":true}", 400, "include_stop_str_in_output"},
+        {"{" HELLO ",\"add_generation_prompt\":false}", 400, "add_generation_prompt"},
+        {"{" HELLO ",\"chat_template\":\"{{ 1 }}\"}", 400, "chat_template"},
         {"{" HELLO ",\"response_format\":{\"type\":\"yaml\"}}", 400, "response_format"},
         {"{" HELLO ",\"response_format\":{\"type\":\"json_schema\"}}", 400, "response_format.json_schema"},
         {"{" HELLO ",\"response_format\":{\"type\":\"json_schema\",\"json_schema\":{\"schema\":{\"not\":1}}}}", 400,
@@ -620,15 +762,54 @@ static void scores_labels(void **state) {
     assert_true(fabs(json_number_value(at(scored, "data.0.score")) - share) <= 1e-5);
     assert_int_equal(json_array_size(at(scored, "data")), 2);
     json_decref(scored);
+    snprintf(body, sizeof body,
+             "{\"query\":\"Is it\",\"items\":[\" so\"],\"label_token_ids\":[%d],\"apply_softmax\":false}",
+             (int)label[0]);
+    scored = post("/generative_scoring", body); /* one label among all tokens, and by itself */
+    assert_true(fabs(json_number_value(at(scored, "data.0.score")) - want[0]) <= 1e-5 * want[0]);
+    json_decref(scored);
+    snprintf(body, sizeof body, "{\"query\":\"Is it\",\"items\":[\" so\"],\"label_token_ids\":[%d]}", (int)label[0]);
+    scored = post("/generative_scoring", body);
+    assert_true(json_number_value(at(scored, "data.0.score")) == 1);
+    json_decref(scored);
     json_decref(v);
     json_decref(tokens);
-    refuse("/generative_scoring", "{\"query\":\"a\",\"items\":[\"b\"],\"label_token_ids\":[1]}", 400,
-           "label_token_ids");
+    refuse("/generative_scoring", "{\"query\":\"a\",\"items\":[\"b\"],\"label_token_ids\":[]}", 400, "label_token_ids");
     refuse("/generative_scoring", "{\"query\":\"a\",\"items\":[\"b\"],\"label_token_ids\":[40,40]}", 400,
            "label_token_ids");
     refuse("/generative_scoring", "{\"query\":\"a\",\"items\":[],\"label_token_ids\":[40,41]}", 400, "items");
     refuse("/generative_scoring", "{\"items\":[\"b\"],\"label_token_ids\":[40,41]}", 400, "query");
     refuse("/generative_scoring", "{\"query\":\"a\",\"items\":[\"b\"],\"label_token_ids\":[40,99999999]}", 400, NULL);
+}
+
+/* As in vLLM query and item are tokens apart, whatever they would be together. */
+static void labels_stand_behind_tokens_apart(void **state) {
+    (void)state;
+    static const char *const PARTS[] = {"{\"prompt\":\"t\"}", "{\"prompt\":\"he\",\"add_special_tokens\":false}"};
+    json_t *query = post("/tokenize", PARTS[0]), *item = post("/tokenize", PARTS[1]);
+    json_t *together = post("/tokenize", "{\"prompt\":\"the\"}"), *ids = at(query, "tokens");
+    json_array_extend(ids, at(item, "tokens"));
+    assert_false(json_equal(ids, at(together, "tokens")));
+    json_t *asked = json_pack("{s:O, s:i, s:i, s:[ii], s:b}", "prompt", ids, "max_tokens", 1, "logprobs", 1,
+                              "logprob_token_ids", 40, 41, "return_tokens_as_token_ids", 1);
+    char *body = json_dumps(asked, 0);
+    json_t *v = post("/v1/completions", body), *top = json_array_get(at(v, "choices.0.logprobs.top_logprobs"), 0);
+    double want = exp(json_number_value(json_object_get(top, "token_id:40")));
+    json_t *scored = post("/generative_scoring", "{\"query\":\"t\",\"items\":[\"he\"],\"label_token_ids\":[40,41],"
+                                                 "\"apply_softmax\":false}");
+    double found = json_number_value(at(scored, "data.0.score"));
+    assert_true(fabs(found - want) <= 1e-5 * want); /* as above */
+    json_t *turned = post("/generative_scoring", "{\"query\":\"he\",\"items\":[\"t\"],\"label_token_ids\":[40,41],"
+                                                 "\"apply_softmax\":false,\"item_first\":true}");
+    assert_true(json_number_value(at(turned, "data.0.score")) == found);
+    pgr_free(body);
+    json_decref(turned);
+    json_decref(scored);
+    json_decref(v);
+    json_decref(asked);
+    json_decref(together);
+    json_decref(item);
+    json_decref(query);
 }
 
 /* ---- adapters ---- */
@@ -682,6 +863,10 @@ int main(void) {
         cmocka_unit_test(tells_logprobs),
         cmocka_unit_test(tells_named_tokens),
         cmocka_unit_test(completes_texts_and_tokens),
+        cmocka_unit_test(tells_token_ids),
+        cmocka_unit_test(streams_token_ids),
+        cmocka_unit_test(tokenizes_chats),
+        cmocka_unit_test(names_the_stop_text),
         cmocka_unit_test(echoes_with_logprobs),
         cmocka_unit_test(streams_what_whole_answers_say),
         cmocka_unit_test(stops_when_a_stream_is_left),
@@ -692,6 +877,7 @@ int main(void) {
         cmocka_unit_test(answers_with_what_is_there_at_the_deadline),
         cmocka_unit_test(a_nul_is_named_by_its_byte),
         cmocka_unit_test(scores_labels),
+        cmocka_unit_test(labels_stand_behind_tokens_apart),
         cmocka_unit_test(loads_and_unloads_adapters),
     };
     return cmocka_run_group_tests(tests, begin_all, end_all);

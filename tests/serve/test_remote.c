@@ -325,7 +325,7 @@ static void labels_are_scored_as_by_the_inner_one(void **state) {
         json_decref(own);
         json_decref(its);
     }
-    static const char *const wrong[] = {"[40]", "[40, 40]", "[40, 99999999]", "[40, \"a\"]"};
+    static const char *const wrong[] = {"[]", "[40, 40]", "[40, 99999999]", "[40, \"a\"]"};
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         char body[120];
         snprintf(body, sizeof body, "{\"query\": \"a\", \"items\": [\"b\"], \"label_token_ids\": %s}", wrong[i]);

@@ -10,7 +10,6 @@
 
 #include "base/clock.h"
 #include "base/rng.h"
-#include "serve/server.h"
 
 #define SEEDS PGR_SOURCE_DIR "/tests/fuzz/corpus/body"
 
@@ -90,6 +89,28 @@ static bool hear_all(int fd, bool hangs_up, buf *out) {
     }
 }
 
+/* What a chunked body has in its chunks; its end may be missing. */
+static void join_chunks(const char *p, const char *end, buf *out) {
+    while (p < end) {
+        char *data;
+        size_t n = strtoul(p, &data, 16); /* the answer is a text: it ends with a NUL */
+        PGR_ASSERT(end - data < 2 || memcmp(data, "\r\n", 2) == 0);
+        if (n == 0 || end - data < 2 || (size_t)(end - data - 2) < n + 2) return;
+        buf_add(out, data + 2, n);
+        p = data + 2 + n + 2;
+    }
+}
+
+/* Every event of a stream is JSON, or says that it is over. */
+static void check_events(const char *chunks, const char *end) {
+    buf all = {0};
+    join_chunks(chunks, end, &all);
+    for (char *line = all.data, *next; line && (next = strchr(line, '\n')); line = next + 1)
+        if (strncmp(line, "data: ", 6) == 0 && strncmp(line + 6, "[DONE]", 6) != 0)
+            check_json(200, line + 6, (size_t)(next - line - 6));
+    buf_free(&all);
+}
+
 /* Every answer is one to what was asked: nothing here is beyond the server, and nothing of its own may fail. */
 static int check_answer(const buf *got) {
     int status = 0;
@@ -100,6 +121,7 @@ static int check_answer(const buf *got) {
     PGR_ASSERT(head > 0 && status >= 200);
     PGR_ASSERT(status != 500 && status != 501 && status != 502);
     if (json && got->n > head) check_json(status, got->data + head, got->n - head);
+    if (head && memmem(got->data, head, "text/event-stream", 17)) check_events(got->data + head, got->data + got->n);
     bool full = status == 503 && memmem(got->data, got->n, "out_of_memory", 13);
     if (full) fprintf(stderr, "no memory: %.*s\n", (int)got->n, got->data);
     PGR_ASSERT(!full); /* what could not be written, as text that is not UTF-8, is answered so, too */

@@ -18,7 +18,7 @@
 #include <unistd.h>
 
 #include "base/json.h"
-#include "pgenrm_serve.h"
+#include "serve/server.h"
 
 #define GOLDEN PGR_SOURCE_DIR "/tests/golden/"
 #ifndef LIVE_DEADLINE_S
@@ -97,7 +97,7 @@ static void live_name_files(void) {
     snprintf(live.tokens, sizeof live.tokens, "%s/tokens", live.folder);
 }
 
-/* tokens: the file's text; NULL: everyone may ask. Stopped at the program's end. */
+/* tokens: the file's text; NULL: everyone may ask. It is ready to be asked, and stopped at the program's end. */
 static void live_start(const char *tokens) {
     pgr_serve_options o = pgr_serve_options_default();
     pgr_model_options mo = pgr_model_options_default();
@@ -125,6 +125,7 @@ static void live_start(const char *tokens) {
     if (s == PGR_OK) s = live_people(&err);
     if (s != PGR_OK) fprintf(stderr, "%s\n", err.message);
     PGR_ASSERT(s == PGR_OK && pthread_create(&live.thread, NULL, live_work, NULL) == 0);
+    while (atomic_load(&live.server->phase) == SERVER_LOADING) usleep(1000);
     atexit(live_stop);
 }
 

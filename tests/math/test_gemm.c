@@ -195,10 +195,9 @@ static void run_at(const cpu_level *l, gemm_form form, quant_type t, const void 
     limit_cpu(NULL);
 }
 
-/* Whether plain C has the bits of the level's form: not where oneDNN sums in its own order, AVX512_BF16 multiplies
- * pairs, or a level rounds weights of Q4_1 to bytes. */
+/* Whether plain C has the bits of the level's form: not where AVX512_BF16 multiplies pairs, or a level rounds
+ * weights of Q4_1 to bytes. */
 static bool as_defined(const cpu_level *l, gemm_form form, quant_type t) {
-    if (form == GEMM_F32) return !l->dnnl_f32;
     if (form == GEMM_INT8) return t != QUANT_Q4_1 || l->q4 != NULL;
     return form != GEMM_BF16 || l->bf16->quad_bytes == gemm_bf16_quad_bytes;
 }
@@ -238,6 +237,7 @@ static void test_levels(void **state) {
     float *w = floats(N * WIDE);
     for (size_t m = 1; m <= M; m++) check_levels(GEMM_INT8, QUANT_F32, w, N, K, x, m);
     for (size_t m = 7; m <= 23; m += 4) check_levels(GEMM_INT8, QUANT_F32, w, N, WIDE, x, m / 2);
+    for (size_t m = 1; m <= M / 4; m++) check_levels(GEMM_F32, QUANT_F32, w, N, WIDE, x, m);
     free(w);
     run_at(cpu_level_at(0), GEMM_FILE, QUANT_Q4_1, data, N, K, x, M, file);
     run_at(cpu_level_at(0), GEMM_F32, QUANT_Q4_1, data, N, K, x, M, f32);
@@ -379,7 +379,7 @@ static void test_no_allocation(void **state) {
     pool *threads = NULL;
     assert_int_equal(pool_create(2, &threads, NULL), PGR_OK);
     for (size_t f = 0; f < 4; f++) {
-        gemm_weights *g = forms[f] == GEMM_F32 ? NULL : create(forms[f], QUANT_F32, w, N, K, threads);
+        gemm_weights *g = create(forms[f], QUANT_F32, w, N, K, threads);
         if (!g) continue;
         assert_int_equal(gemm_run(g, out, x, M, threads, NULL), PGR_OK);
         long before = mem_count();

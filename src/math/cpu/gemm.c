@@ -1,5 +1,5 @@
 /* gemm.c - matrix products with weights: checks, the choice of form, and GEMM_FILE. GEMM_BF16 and GEMM_INT8 are
- * gemm_panels.c's, GEMM_F32 is gemm_dnnl.c's.
+ * gemm_panels.c's, GEMM_F32 is gemm_f32.c's, which runs what gemm_panels.c has packed.
  *
  * GEMM_FILE: a task owns a range of output columns and a panel of rows. It goes over K in chunks that fit the first
  * cache: dequantise the chunk of its columns into a tile on the stack, multiply all rows by it. Every output is one
@@ -9,17 +9,16 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "math/cpu/gemm_dnnl.h"
+#include "math/cpu/gemm_f32.h"
 #include "math/cpu/gemm_panels.h"
-#include "math/cpu/kernels.h"
+#include "math/cpu/level.h"
 
 struct gemm_weights {
     gemm_form form;
     gemm_part *parts;      /* (n_part), by tiles: what to read */
     size_t n_part, N, K;   /* N: of all parts */
     float *rows;           /* GEMM_F32 by tiles: the rows of the only part, ours */
-    dnnl_weights *packed;  /* GEMM_F32, or NULL */
-    panel_weights *panels; /* GEMM_BF16 and GEMM_INT8, or NULL */
+    panel_weights *panels; /* what is packed, or NULL */
     const kernels *kernels;
 };
 
@@ -141,7 +140,7 @@ static void run_tiles(const gemm_weights *w, const gemm_call *call, pool *thread
     pool_run(threads, job.n_range * ((M + job.rows - 1) / job.rows), tile_task, &job);
 }
 
-/* ---- GEMM_F32 without oneDNN: the rows in fp32 ---- */
+/* ---- GEMM_F32 where no kernels take panels: the rows in fp32 ---- */
 
 typedef struct convert_job {
     const gemm_stack *stack;
@@ -169,9 +168,8 @@ static pgr_status convert_rows(gemm_weights *w, const gemm_stack *stack, pool *t
 static pgr_status prepare(gemm_weights *w, slab *memory, pool *threads, pgr_error *err) {
     gemm_stack stack = {w->parts, w->n_part, w->N, w->K};
     if (w->form == GEMM_FILE) return PGR_OK;
-    if (w->form != GEMM_F32) return panels_create(w->form, &stack, memory, threads, &w->panels, err);
-    pgr_status status = dnnl_weights_create(&stack, threads, &w->packed, err);
-    return status == PGR_E_UNSUPPORTED ? convert_rows(w, &stack, threads, err) : status;
+    if (w->form != GEMM_F32 || cpu_best()->f32) return panels_create(w->form, &stack, memory, threads, &w->panels, err);
+    return convert_rows(w, &stack, threads, err);
 }
 
 static pgr_status check_part(const gemm_part *p, size_t K, pgr_error *err) {
@@ -213,7 +211,6 @@ pgr_status gemm_create(gemm_form form, quant_type t, const void *data, size_t N,
 
 void gemm_free(gemm_weights *w) {
     if (!w) return;
-    dnnl_weights_free(w->packed);
     panels_free(w->panels);
     mem_free(w->rows);
     mem_free(w->parts);
@@ -222,14 +219,12 @@ void gemm_free(gemm_weights *w) {
 
 size_t gemm_bytes(const gemm_weights *w) {
     size_t rows = w->rows ? w->N * w->K * sizeof *w->rows : 0;
-    return sizeof *w + w->n_part * sizeof *w->parts + rows + (w->packed ? dnnl_weights_bytes(w->packed) : 0)
-           + (w->panels ? panels_bytes(w->panels) : 0);
+    return sizeof *w + w->n_part * sizeof *w->parts + rows + (w->panels ? panels_bytes(w->panels) : 0);
 }
 
 pgr_status gemm_run_call(const gemm_weights *w, const gemm_call *call, pool *threads, pgr_error *err) {
     if (call->M == 0) return PGR_OK;
-    if (w->panels) return panels_run(w->panels, call, threads, err);
-    if (w->packed) return dnnl_weights_run(w->packed, call, threads, err);
+    if (w->panels) return (w->form == GEMM_F32 ? f32_run : panels_run)(w->panels, call, threads, err);
     run_tiles(w, call, threads);
     return PGR_OK;
 }

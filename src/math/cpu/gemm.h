@@ -2,7 +2,7 @@
  * forms of matrix.h are computed:
  *
  * GEMM_FILE  dequantises GEMM_TILE output columns at a time and multiplies in fp32 (any CPU).
- * GEMM_F32   through oneDNN (AVX-512), or by tiles from fp32 rows.
+ * GEMM_F32   own kernels (AVX2, AVX-512), or by tiles from fp32 rows: the same bits on any CPU.
  * GEMM_BF16  own kernels. With AVX512_BF16 x is rounded to bf16, too; at every other level it stays as it is, and the
  *            bits are the same.
  * GEMM_INT8  own kernels, the same bits on any CPU; but a stack that is all of Q4_1 keeps the file's four bits where

@@ -13,6 +13,8 @@
  *   out[m][n] = sum over k, ascending, fused: x[m][k] * w[n][k], the same bits at every level but AVX512_BF16's,
  * whose quads are
  *   [K / 2][row] two bf16 and whose products go by pairs
+ * f32: a step is one value; panels of 24 columns (AVX2) or 32 (AVX-512).  panel: [K][column]    quad: [K][row]
+ *   out[m][n] = sum over k, ascending, fused: the bits of plain C.
  * int8: a step is four values; INT8_BLOCK values along k share a scale.
  *   panel: per block [16][column] four bytes q + 128, then [column] bf16 scale
  *   quad:  per block [16][row] four int8 q, then [row] int32 -128 * sum of q, [row] fp32 scale, then up to a whole line
@@ -55,7 +57,7 @@ typedef struct gemm_kernels {
     void (*pack_column)(void *panel, size_t column, const float *w, size_t K);
 
     /* All columns of a panel at once, from where they stand across: column j from w[0 .. rows - 1][j], of K = rows
-     * values. NULL: only tables that are a level's `tiles` have it.            w: (rows, columns) rows ldw apart */
+     * values. NULL: only a level's `tiles` and `f32` have it.                  w: (rows, columns) rows ldw apart */
     void (*pack_rows)(void *panel, const float *w, size_t ldw, size_t rows, size_t columns);
 
     /* Or from the file's row of a type that the table is for (q4: Q4_1); NULL: from values. */
@@ -70,8 +72,8 @@ typedef struct gemm_kernels {
     void (*multiply)(float *out, size_t ldo, size_t rows, size_t columns, const void *x, const void *panel, size_t K,
                      bool add);
 
-    /* The same in one chain that begins with out, instead of a finished sum that is added. NULL: only tables that are a
-     * level's `tiles` have it. */
+    /* The same in one chain that begins with out, instead of a finished sum that is added. NULL: only a level's
+     * `tiles` and `f32` have it. */
     void (*extend)(float *out, size_t ldo, size_t rows, size_t columns, const void *x, const void *panel, size_t K);
 
     size_t block_rows; /* most rows of multiply */
@@ -89,6 +91,8 @@ const gemm_kernels *gemm_q4_ref(void);
 const gemm_kernels *gemm_int8_avx2(void); /* need AVX2 and FMA */
 const gemm_kernels *gemm_bf16_avx2(void);
 const gemm_kernels *gemm_q4_avx2(void);
+const gemm_kernels *gemm_f32_avx2(void);
+const gemm_kernels *gemm_f32_avx512(void); /* needs AVX-512 */
 const gemm_kernels *gemm_int8_avx512(void); /* needs AVX-512 with VNNI */
 const gemm_kernels *gemm_bf16_avx512(void); /* needs AVX-512 with BF16 */
 const gemm_kernels *gemm_bf16_amx(void);    /* needs AVX-512 with BF16, and AMX that the system has granted */

@@ -15,14 +15,6 @@
 #include "base/mem.h"
 #include "math/cpu/level.h"
 
-struct panel_weights {
-    gemm_form form;
-    size_t N, K, n_panel, panel_bytes;
-    const gemm_kernels *kernels;
-    char *data; /* (n_panel, panel_bytes) */
-    void *own;  /* data where it is not in a slab, else NULL */
-};
-
 /* ---- packing ---- */
 
 typedef struct pack_job {
@@ -51,6 +43,7 @@ static void pack_task(void *ctx, size_t panel, size_t worker) {
 /* Weights that all have type Q4_1 keep their own four bits where the level has products for them. */
 static const gemm_kernels *pick_kernels(gemm_form form, const gemm_stack *s) {
     const cpu_level *level = cpu_best();
+    if (form == GEMM_F32) return level->f32;
     if (form == GEMM_BF16) return level->bf16;
     bool q4 = level->q4 != NULL;
     for (size_t i = 0; i < s->n_part; i++) q4 = q4 && s->parts[i].type == QUANT_Q4_1;

@@ -37,6 +37,7 @@ static cpu_level avx2(void) {
                        .kernels = kernels_avx2(),
                        .int8 = gemm_int8_avx2(),
                        .bf16 = gemm_bf16_avx2(),
+                       .f32 = gemm_f32_avx2(),
                        .q4 = gemm_q4_avx2(),
                        .dot8_rows = dot8_rows_avx2,
                        .fast_f32 = true,
@@ -48,7 +49,7 @@ static cpu_level avx512(cpu_features f) {
     cpu_level l = avx2();
     l.name = "avx512";
     l.kernels = kernels_avx512(f.avx512_bf16, f.avx512_vnni);
-    l.dnnl_f32 = true;
+    l.f32 = gemm_f32_avx512();
     if (f.avx512_vnni) l.dot8_rows = dot8_rows_vnni;
     if (f.avx512_vnni) l.int8 = gemm_int8_avx512(), l.q4 = NULL;
     if (f.avx512_bf16) l.bf16 = gemm_bf16_avx512();

@@ -14,10 +14,10 @@ typedef struct cpu_level {
     const char *name;                /* "ref", "neon", "avx2", "avx512", "amx" */
     const kernels *kernels;          /* rows, tiles, attention and its pages */
     const gemm_kernels *int8, *bf16; /* products of packed weights */
+    const gemm_kernels *f32;         /* NULL: fp32 products go by tiles */
     const gemm_kernels *q4;          /* int8's for weights of Q4_1; NULL: int8 has them */
     const gemm_kernels *tiles;       /* bf16, if they are worth packing both sides for one use; else NULL */
     dot8_fn dot8_rows;
-    bool dnnl_f32;                     /* oneDNN has fp32 products here whose rows are independent */
     /* more than plain C: products with weights, attention on K and V in the type */
     bool fast_f32, fast_bf16, fast_int8;
     bool bf16_ahead; /* its products in bf16 do more a second than those in fp32 */

@@ -694,9 +694,26 @@ static void check_outer(world *w, gemm_form form, size_t n, size_t N, size_t K) 
     free(dy), free(x), free(dw), free(again);
 }
 
+/* In fp32 every level has the bits of one chain over the rows that begins with what dw holds: with more rows than a
+ * level takes at a time, and more panels of columns. */
+static void outer_chains(world *w) {
+    enum { n = 1030, N = 51, K = 213 };
+    float *dy = floats(w, n * N), *x = floats(w, n * K), *dw = ones(N * K);
+    outer_call call = {dw, dy, x, 0, n, N, K, GEMM_F32};
+    assert_int_equal(op_outer(w->o, &call, NULL), PGR_OK);
+    for (size_t at = 0; at < N * K; at += 7) {
+        float want = 1;
+        for (size_t m = 0; m < n; m++) want = fmaf(dy[m * N + at / K], x[m * K + at % K], want);
+        if (!(dw[at] == want)) fail_msg("outer at %zu: %a, one chain %a", at, (double)dw[at], (double)want);
+    }
+    free(dy), free(x), free(dw);
+}
+
 static void outers(world *w) {
     check_outer(w, GEMM_F32, 1, 70, 33);
     check_outer(w, GEMM_F32, 150, 100, 77);
+    check_outer(w, GEMM_F32, 1100, 50, 230);
+    outer_chains(w);
     check_outer(w, GEMM_BF16, 1, 70, 33);
     check_outer(w, GEMM_BF16, 150, 1100, 77);
 }

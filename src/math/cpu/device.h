@@ -11,7 +11,7 @@ typedef struct cpu_ops {
     ops base;
     pool *threads; /* the creator's */
     const kernels *k;
-    const gemm_kernels *tiles; /* cpu_level's */
+    const gemm_kernels *tiles, *f32; /* cpu_level's */
 } cpu_ops;
 
 static inline const cpu_ops *cpu_of(const ops *o) {
@@ -36,6 +36,7 @@ pgr_status cpu_attn_input_back(ops *o, const attn_input_grad *g, pgr_error *err)
 pgr_status cpu_attn_back(ops *o, const attn_grad *g, pgr_error *err);
 
 pgr_status cpu_outer(ops *o, const outer_call *call, pgr_error *err);
+pgr_status cpu_outer_f32(const cpu_ops *o, const outer_call *call, pgr_error *err);
 pgr_status cpu_norm_weights(ops *o, float *dw, const row_step *step, const float *dout, size_t n, size_t d,
                             pgr_error *err);
 void cpu_sum_rows(ops *o, float *db, const float *dy, size_t ldy, size_t n, size_t d);

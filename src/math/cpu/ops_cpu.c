@@ -146,7 +146,7 @@ static const ops_table table = {
 pgr_status ops_create_cpu(pool *threads, ops **out, pgr_error *err) {
     cpu_ops *o = mem_alloc(sizeof *o);
     if (!o) return fail_mem(err);
-    *o = (cpu_ops){{&table}, threads, kernels_best(), cpu_best()->tiles};
+    *o = (cpu_ops){{&table}, threads, kernels_best(), cpu_best()->tiles, cpu_best()->f32};
     *out = &o->base;
     return PGR_OK;
 }

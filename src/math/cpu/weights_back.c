@@ -3,7 +3,7 @@
  * added up in order.
  *
  * dw = dy^T x is a product whose sum runs over the batch's rows. In bf16 x is turned and packed like weights, dy turned
- * block by block, and the product is the one of the forward; in fp32 blocks of dw take their rows directly. */
+ * block by block, and the product is the one of the forward; in fp32 it is outer_f32.c's. */
 #include <math.h>
 #include <string.h>
 
@@ -11,7 +11,6 @@
 #include "math/cpu/device.h"
 
 enum {
-    BLOCK = 64,    /* rows of dw of a task in fp32 */
     TURNED = 1024, /* rows of dw that are made from one turned block of dy in bf16 */
     PAD = 64,      /* values of a turned row are a multiple of it */
     STRIPE = 256,  /* columns of a task that adds rows up */
@@ -19,30 +18,6 @@ enum {
 };
 
 /* ---- dy^T x ---- */
-
-typedef struct outer_job {
-    const cpu_ops *o;
-    const outer_call *call;
-    size_t ldx;
-    void *blocks; /* (workers, BLOCK, n) */
-} outer_job;
-
-static void outer_task(void *ctx, size_t task, size_t worker) {
-    const outer_job *job = ctx;
-    const outer_call *c = job->call;
-    size_t first = task * BLOCK, rows = c->N - first < BLOCK ? c->N - first : BLOCK;
-    float *turned = (float *)job->blocks + worker * BLOCK * c->n;
-    for (size_t m = 0; m < c->n; m++)
-        for (size_t i = 0; i < rows; i++) turned[i * c->n + m] = c->dy[m * c->N + first + i];
-    job->o->k->mac(c->dw + first * c->K, c->K, turned, c->n, c->x, job->ldx, rows, c->n, c->K);
-}
-
-static pgr_status outer_f32(const cpu_ops *o, const outer_call *c, pgr_error *err) {
-    outer_job job = {.o = o, .call = c, .ldx = c->ldx ? c->ldx : c->K};
-    size_t bytes = pool_size(o->threads) * BLOCK * c->n * sizeof(float);
-    pgr_status s = pool_run_in(o->threads, (c->N + BLOCK - 1) / BLOCK, outer_task, &job, bytes, &job.blocks);
-    return s == PGR_OK ? PGR_OK : fail_mem(err);
-}
 
 typedef struct turn_job {
     float *out; /* (columns, ldo) */
@@ -94,7 +69,7 @@ static pgr_status outer_bf16(ops *o, const outer_call *c, pgr_error *err) {
 }
 
 pgr_status cpu_outer(ops *o, const outer_call *call, pgr_error *err) {
-    return call->form == GEMM_BF16 ? outer_bf16(o, call, err) : outer_f32(cpu_of(o), call, err);
+    return call->form == GEMM_BF16 ? outer_bf16(o, call, err) : cpu_outer_f32(cpu_of(o), call, err);
 }
 
 /* ---- norms ---- */

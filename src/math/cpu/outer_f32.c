@@ -1,4 +1,4 @@
-/* outer_f32.c - dw += dy^T x in fp32: every value of dw is one chain over the batch's rows, ascending, which begins with
+/* outer_f32.c - dw += dy^T x in fp32: every value of dw is one chain over the batch's rows, ascending, that begins with
  * what dw holds.
  *
  * With kernels for panels a task takes a stretch of dw's columns and a share of its rows. DEPTH rows of the batch at a

@@ -438,8 +438,9 @@ pgr_status plan_settings(const pgr_bench_options *o, pgr_engine *engine, const b
                          json_t **out, pgr_error *err) {
     json_setup();
     bool model = engine && pgr_bench_asks_model(o);
+    bool marked = model && (engine_about(engine)->can & ENGINE_LOGPROBS); /* at an address the name is all there is */
     double mark = 0, scalar = 0, calibration = 0;
-    if (model) PGR_TRY(fingerprint(engine, &mark, err));
+    if (marked) PGR_TRY(fingerprint(engine, &mark, err));
     if (o->scalar) PGR_TRY(scalar_mark(o->scalar, &scalar, err));
     if (o->calibration) PGR_TRY(calibration_mark(o->calibration, &calibration, err));
     settings s = {.top = json_object()};
@@ -461,7 +462,7 @@ pgr_status plan_settings(const pgr_bench_options *o, pgr_engine *engine, const b
     put(&s, "folds", json_integer((json_int_t)o->folds));
     put(&s, "robust", json_boolean(o->robust));
     put(&s, "model", text_or_null(model ? engine_about(engine)->name : NULL));
-    put(&s, "fingerprint", model ? json_real(mark) : json_null());
+    put(&s, "fingerprint", marked ? json_real(mark) : json_null());
     put(&s, "embedder", text_or_null(o->embedder ? pgr_embedder_name(o->embedder) : NULL));
     put(&s, "methods", names(o->methods, o->n_methods));
     put(&s, "scalar", text_or_null(o->scalar ? pgr_scalar_name(o->scalar) : NULL));

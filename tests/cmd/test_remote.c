@@ -35,6 +35,22 @@ static void test_answers(void **state) {
     server_stop(f.s);
 }
 
+/* A run that is kept, and goes on: at an address it knows the model by its name. */
+static void test_kept_run(void **state) {
+    (void)state;
+    chat_server f;
+    begin(&f);
+    ran r = ask(&f,
+                "D=$(mktemp -d); for how in -q --resume; do pgenrm bench -q $how -m $URL --frame judge --ind 2 "
+                "--methods p-genrm "
+                "--limit 2 --out $D/o examples/choices.jsonl || exit 1; done; "
+                "grep -Eq '\"fingerprint\": ?null' $D/o/plan.json && rm -r $D",
+                0, "");
+    assert_true(server_asked(f.s, "/v1/chat/completions", NULL) > 3);
+    run_free(&r);
+    server_stop(f.s);
+}
+
 static void test_refusals(void **state) {
     (void)state;
     chat_server f;
@@ -60,6 +76,7 @@ static void test_refusals(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_answers), cmocka_unit_test(test_refusals)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_answers), cmocka_unit_test(test_kept_run),
+                                       cmocka_unit_test(test_refusals)};
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

@@ -166,8 +166,8 @@ pgr_status trainable_create_whole(pgr_model *m, bool score, uint64_t seed, train
                     "result; found a GGUF file",
                     m->from.path);
     trainable *t = NULL;
-    PGR_TRY(trainable_begin(m, "all weights", &t, err));
-    pgr_status s = make(t, m, score, seed, err);
+    pgr_status s = trainable_begin(m, "all weights", &t, err);
+    if (s == PGR_OK) s = make(t, m, score, seed, err);
     if (s == PGR_OK)
         *out = t;
     else

@@ -44,7 +44,7 @@ static void test_refusals(void **state) {
     assert_ends("pgenrm synth --responses x --noise 0", 2, "noise");
     assert_ends("pgenrm synth --responses x --least -1", 2, "least");
     assert_ends("pgenrm synth --responses x --truths 0", 2, "truths");
-    assert_ends("pgenrm synth --responses examples/responses.jsonl --prototypes 2 --hold-prototypes 2", 1,
+    assert_ends("pgenrm synth --responses examples/responses.jsonl --prototypes 2 --hold-prototypes 2", 2,
                 "2 prototypes are held out, expected fewer than there are, 2");
     assert_ends("pgenrm synth --responses /nonexistent", 1, "/nonexistent");
     assert_ends("pgenrm synth --responses examples/responses.jsonl", 1, "there are 7 and 3 prompts for them");

@@ -222,8 +222,8 @@ static void test_refusals(void **state) {
     assert_ends("pgenrm label examples/choices.jsonl", 2, "expected --out FILE");
     assert_ends("pgenrm label --out x", 2, "expected one file of requests");
     assert_ends("pgenrm label x --out y --form csv", 2, "dpo or kto");
-    assert_ends(SFT "--dtype int8 --out $SCRATCH/none", 1, "int8");
-    assert_ends("pgenrm train cre taste=examples/choices.jsonl --out $SCRATCH/none", 1, "expected the adapter");
+    assert_ends(SFT "--dtype int8 --out $SCRATCH/none", 2, "int8");
+    assert_ends("pgenrm train cre taste=examples/choices.jsonl --out $SCRATCH/none", 2, "expected the adapter");
     assert_ends("pgenrm train psi --out y", 2, "expected DATA");
     assert_ends("pgenrm train psi tast=x.jsonl --out y", 2, "taste=FILE");
     assert_ends("pgenrm train psi taste=x.jsonl --out y --mix taste", 2, "--mix");

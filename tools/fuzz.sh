@@ -9,7 +9,7 @@ build=$(realpath -m "$1") seconds=$2 # a target may go to another folder
 shift 2
 here=$(cd "$(dirname "$0")/.." && pwd) jobs=${JOBS:-$(nproc)}
 command -v clang >/dev/null ||
-    { apt-get update -q >/dev/null && apt-get install -y -q clang libclang-rt-14-dev libomp-14-dev >/dev/null; }
+    { apt-get update -q >/dev/null && apt-get install -y -q clang libclang-rt-14-dev >/dev/null; }
 CC=clang cmake -G Ninja -S "$here" -B "$build" -DPGR_FUZZ=ON -DPGR_SANITIZE=address,undefined \
     -DCMAKE_BUILD_TYPE=RelWithDebInfo >"$build.log" 2>&1 || { cat "$build.log"; exit 1; }
 names=("$@")

@@ -4,18 +4,18 @@
 # several processes, of the tests of stores in PostgreSQL, of the build for aarch64) and that are not there yet; silent
 # when all are.
 set -euo pipefail
-packages=(build-essential cmake ninja-build pkg-config python3 python3-pip libdnnl-dev libjansson-dev
+packages=(build-essential cmake ninja-build pkg-config python3 python3-pip libjansson-dev
           libpcre2-dev libutf8proc-dev libcurl4-openssl-dev nettle-dev libsqlite3-dev zlib1g-dev libmicrohttpd-dev
           libpq-dev libcmocka-dev libjs-chart.js)
 foreign=
 for group; do
     case $group in
-    clang) packages+=(clang libomp-dev) ;;
+    clang) packages+=(clang) ;;
     style) packages+=(clang-format) ;;
     python) packages+=(python3-cffi python3-numpy) ;;
     mpi) packages+=(libopenmpi-dev openmpi-bin procps) ;;
     postgres) packages+=(postgresql) ;;
-    aarch64) # not libdnnl-dev: its two architectures cannot be installed beside each other, and only AVX-512 uses it
+    aarch64)
         foreign=arm64
         packages+=(gcc-aarch64-linux-gnu qemu-user
                    {libjansson,libpcre2,libutf8proc,libcurl4-openssl,nettle,libsqlite3,zlib1g}-dev:arm64

@@ -261,6 +261,10 @@ void pool_free(pool *p) {
     mem_free(p);
 }
 
+size_t pool_part(size_t n, size_t n_part, size_t i) {
+    return n / n_part * i + n % n_part * i / n_part;
+}
+
 size_t pool_size(const pool *p) {
     return p ? p->size : 1;
 }

@@ -21,6 +21,10 @@ void pool_run(pool *p, size_t n_task, pool_fn fn, void *ctx);
  * for this job. PGR_E_MEM: nothing was run. */
 pgr_status pool_run_in(pool *p, size_t n_task, pool_fn fn, void *ctx, size_t size, void **memory);
 
+/* The first of part i when n things are cut into n_part nearly equal parts, one or several for each task; n for i =
+ * n_part. */
+size_t pool_part(size_t n, size_t n_part, size_t i);
+
 void pool_pause(void); /* inside a loop that waits for another core */
 int cpu_count(void);
 

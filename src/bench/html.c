@@ -183,9 +183,9 @@ static const char EXPLAINED[] =
     "Differences are paired. Over base: to the same without a history. Own \xE2\x88\x92 "
     "strangers: what is lost with other users' histories, on average. ECE: expected "
     "calibration error, as it is, what it would be of itself if the probabilities were true, "
-    "how far the mean confidence is above the share that is right, "
     "and after a temperature, a rising map, or a temperature over shrunk differences fitted "
-    "on the other users. Ties, failures, tokens and seconds are those of all runs.</p>\n";
+    "on the other users. Too sure by: how far the mean confidence is above the share that is right. Ties, failures, "
+    "tokens and seconds are those of all runs.</p>\n";
 
 pgr_status pgr_bench_html(const pgr_bench_report *report, const char *title, char **out, pgr_error *err) {
     buf page = {0};

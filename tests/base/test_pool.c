@@ -181,11 +181,27 @@ static void survives_failed_allocations(void **state) {
     assert_int_equal(fail_each_allocation(create_and_free), 2);
 }
 
+static void parts_are_nearly_equal(void **state) {
+    (void)state;
+    static const size_t N[] = {0, 1, 7, 48, 1000003}, PARTS[] = {1, 2, 3, 8, 61};
+    for (size_t a = 0; a < 5; a++)
+        for (size_t b = 0; b < 5; b++) {
+            size_t n = N[a], k = PARTS[b];
+            assert_int_equal(pool_part(n, k, 0), 0);
+            assert_int_equal(pool_part(n, k, k), n);
+            for (size_t i = 0; i < k; i++) {
+                size_t size = pool_part(n, k, i + 1) - pool_part(n, k, i);
+                assert_true(size == n / k || size == n / k + 1);
+            }
+        }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(runs_every_task_once),        cmocka_unit_test(work_is_shared),
         cmocka_unit_test(callers_take_turns),          cmocka_unit_test(counts_and_refuses),
         cmocka_unit_test(survives_failed_allocations), cmocka_unit_test(jobs_have_memory),
+        cmocka_unit_test(parts_are_nearly_equal),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

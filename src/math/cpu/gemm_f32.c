@@ -21,11 +21,6 @@ typedef struct f32_job {
     void *desks; /* (workers) quads of the blocks at once */
 } f32_job;
 
-/* The first of part i when n things are cut into n_part nearly equal parts. */
-static size_t cut(size_t n, size_t n_part, size_t i) {
-    return n / n_part * i + n % n_part * i / n_part;
-}
-
 static void pack_block(const f32_job *job, char *quads, size_t m, size_t rows) {
     const float *x = job->call->x + m * job->ldx;
     for (size_t r = 0; r < rows; r += QUAD, quads += job->quad_bytes, x += QUAD * job->ldx)
@@ -50,10 +45,11 @@ static void multiply_blocks(const f32_job *job, const char *quads, size_t b, siz
 static void run_task(void *ctx, size_t task, size_t worker) {
     const f32_job *job = ctx;
     size_t range = task / job->n_share, share = task % job->n_share, block = job->w->kernels->block_rows;
-    size_t first = cut(job->w->n_panel, job->n_range, range), end = cut(job->w->n_panel, job->n_range, range + 1);
-    size_t b_last = cut(job->n_block, job->n_share, share + 1), M = job->call->M;
+    size_t first = pool_part(job->w->n_panel, job->n_range, range),
+           end = pool_part(job->w->n_panel, job->n_range, range + 1);
+    size_t b_last = pool_part(job->n_block, job->n_share, share + 1), M = job->call->M;
     char *quads = (char *)job->desks + worker * job->desk_bytes;
-    for (size_t b = cut(job->n_block, job->n_share, share), b_end; b < b_last; b = b_end) {
+    for (size_t b = pool_part(job->n_block, job->n_share, share), b_end; b < b_last; b = b_end) {
         b_end = b_last - b < job->at_once ? b_last : b + job->at_once;
         for (size_t i = b; i < b_end; i++)
             pack_block(job, quads + (i - b) * job->block_bytes, i * block,

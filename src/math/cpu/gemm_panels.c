@@ -111,14 +111,9 @@ typedef struct run_job {
     atomic_size_t packed; /* packing tasks done */
 } run_job;
 
-/* The first of part i when n things are cut into n_part nearly equal parts. */
-static size_t cut(size_t n, size_t n_part, size_t i) {
-    return n / n_part * i + n % n_part * i / n_part;
-}
-
 static void pack_rows(run_job *job, size_t task) {
     const gemm_call *call = job->call;
-    for (size_t q = cut(job->n_quad, job->n_pack, task); q < cut(job->n_quad, job->n_pack, task + 1); q++) {
+    for (size_t q = pool_part(job->n_quad, job->n_pack, task); q < pool_part(job->n_quad, job->n_pack, task + 1); q++) {
         size_t m = q * QUAD, rows = call->M - m < QUAD ? call->M - m : QUAD;
         for (size_t r = 0; call->before && r < rows; r++) step_row(call->before, m + r);
         job->w->kernels->pack_quad((char *)job->quads + q * job->quad_bytes, call->x + m * job->ldx, job->ldx, rows,
@@ -140,11 +135,12 @@ static void multiply_range(const run_job *job, size_t range, size_t share) {
     const panel_weights *w = job->w;
     const gemm_call *call = job->call;
     const size_t width = w->kernels->panel;
-    size_t first = cut(w->n_panel, job->n_range, range), end = cut(w->n_panel, job->n_range, range + 1);
+    size_t first = pool_part(w->n_panel, job->n_range, range), end = pool_part(w->n_panel, job->n_range, range + 1);
     if (w->kernels->begin) w->kernels->begin();
-    for (size_t b = cut(job->n_block, job->n_share, share); b < cut(job->n_block, job->n_share, share + 1); b++) {
-        size_t q = cut(job->n_quad, job->n_block, b), m = q * QUAD;
-        size_t m_end = cut(job->n_quad, job->n_block, b + 1) * QUAD;
+    for (size_t b = pool_part(job->n_block, job->n_share, share); b < pool_part(job->n_block, job->n_share, share + 1);
+         b++) {
+        size_t q = pool_part(job->n_quad, job->n_block, b), m = q * QUAD;
+        size_t m_end = pool_part(job->n_quad, job->n_block, b + 1) * QUAD;
         size_t rows = (m_end < call->M ? m_end : call->M) - m;
         for (size_t p = first; p < end; p++) {
             size_t n = p * width, columns = w->N - n < width ? w->N - n : width;
@@ -160,8 +156,8 @@ static void cut_stretches(run_job *job, size_t n_worker) {
     size_t n = job->n_range * job->n_share;
     job->n_stretch = n_worker < MAX_STRETCH ? n_worker : MAX_STRETCH;
     for (size_t i = 0; i < job->n_stretch; i++) {
-        atomic_init(&job->stretches[i].next, cut(n, job->n_stretch, i));
-        job->stretches[i].end = cut(n, job->n_stretch, i + 1);
+        atomic_init(&job->stretches[i].next, pool_part(n, job->n_stretch, i));
+        job->stretches[i].end = pool_part(n, job->n_stretch, i + 1);
     }
 }
 

@@ -24,11 +24,6 @@ typedef struct outer_job {
     void *desks; /* (workers) panels of x, quads of dy; or (BLOCK, n) dy turned */
 } outer_job;
 
-/* The first of part i when n things are cut into n_part nearly equal parts. */
-static size_t cut(size_t n, size_t n_part, size_t i) {
-    return n / n_part * i + n % n_part * i / n_part;
-}
-
 /* Quads of columns of dy, n rows of the batch; missing columns become zeros.        dy: (n, columns) rows ldy apart */
 static void pack_quads(char *quads, size_t quad_bytes, const float *dy, size_t ldy, size_t n, size_t columns) {
     size_t whole = columns / QUAD, rest = columns % QUAD;
@@ -69,8 +64,8 @@ static void add_depth(const outer_job *job, char *desk, size_t m, size_t n, piec
 static void panels_task(void *ctx, size_t task, size_t worker) {
     const outer_job *job = ctx;
     size_t range = task / job->n_share, share = task % job->n_share, n = job->call->n;
-    piece of = {cut(job->n_panel, job->n_range, range), cut(job->n_panel, job->n_range, range + 1),
-                cut(job->n_block, job->n_share, share), cut(job->n_block, job->n_share, share + 1)};
+    piece of = {pool_part(job->n_panel, job->n_range, range), pool_part(job->n_panel, job->n_range, range + 1),
+                pool_part(job->n_block, job->n_share, share), pool_part(job->n_block, job->n_share, share + 1)};
     for (size_t m = 0; m < n; m += DEPTH)
         add_depth(job, (char *)job->desks + worker * job->desk_bytes, m, n - m < DEPTH ? n - m : DEPTH, of);
 }

@@ -210,8 +210,11 @@ typedef struct pgr_bench_row {
     double ece, ece_temperature, ece_isotonic, ece_shrunk;
     /* what ece would be of itself if these probabilities were true: mean and 95th percentile of simulated outcomes */
     double ece_floor, ece_floor_95;
-    /* mean confidence less the share that is right; unlike the floor, its errors know that rows of one user, or about
-     * one question, are not independent */
+    /* the same where rows of one user (or about one question, whichever is more) stand and fall together as far as they
+     * do here, from 0 (not at all) to 1 (as one). NaN: all rows are of one user, about one question */
+    double ece_floor_clustered, ece_floor_clustered_95;
+    double together_user, together_question;
+    /* mean confidence less the share that is right; its errors know of users and questions, too */
     double overconfidence, overconfidence_se;
     pgr_bench_errors overconfidence_errors;
     /* Cohen's kappa with the users, their choice and the verdict both as "the longer one" or not; the agreement that

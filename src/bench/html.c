@@ -47,6 +47,7 @@ static void table_line(const pgr_bench_row *r, buf *out) {
     number_cell(out, r->brier, 3);
     number_cell(out, r->ece, 3);
     number_cell(out, r->ece_floor, 3);
+    number_cell(out, r->ece_floor_clustered_95, 3);
     error_cell(out, r->overconfidence, r->overconfidence_se, true);
     number_cell(out, r->ece_temperature, 3);
     number_cell(out, r->ece_isotonic, 3);
@@ -64,10 +65,11 @@ static void table(const pgr_bench_row *rows, size_t n, buf *out) {
                                          "parsed only",  "macro user", "macro prot.",
                                          "over longest", "over base",  "own \xE2\x88\x92 strangers",
                                          "over Ind",     "log loss",   "Brier",
-                                         "ECE",          "its floor",  "too sure by",
-                                         "temp.",        "isotonic",   "shrunk",
-                                         "ties",         "failures",   "flips",
-                                         "kappa",        "tokens",     "seconds"};
+                                         "ECE",          "its floor",  "95 % below",
+                                         "too sure by",  "temp.",      "isotonic",
+                                         "shrunk",       "ties",       "failures",
+                                         "flips",        "kappa",      "tokens",
+                                         "seconds"};
     buf_puts(out, "<div class=\"wide\"><table>\n<thead><tr>");
     for (size_t i = 0; i < sizeof titles / sizeof *titles; i++) buf_printf(out, "<th>%s</th>", titles[i]);
     buf_puts(out, "</tr></thead>\n<tbody>\n");
@@ -182,7 +184,8 @@ static const char EXPLAINED[] =
     "question; \xE2\x80\x9C\xC2\xB1 runs\xE2\x80\x9D is that of the runs' accuracies. "
     "Differences are paired. Over base: to the same without a history. Own \xE2\x88\x92 "
     "strangers: what is lost with other users' histories, on average. ECE: expected "
-    "calibration error, as it is, what it would be of itself if the probabilities were true, "
+    "calibration error, as it is, what it would be of itself if the probabilities were true "
+    "(95 % below: where rows of one user or about one question stand and fall together as far as they do here), "
     "and after a temperature, a rising map, or a temperature over shrunk differences fitted "
     "on the other users. Too sure by: how far the mean confidence is above the share that is right. Ties, failures, "
     "tokens and seconds are those of all runs.</p>\n";

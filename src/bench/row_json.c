@@ -142,6 +142,10 @@ static void put_trust(const pgr_bench_row *r, buf *out) {
     put_number(out, "ece", r->ece);
     put_number(out, "ece_floor", r->ece_floor);
     put_number(out, "ece_floor_95", r->ece_floor_95);
+    put_number(out, "ece_floor_clustered", r->ece_floor_clustered);
+    put_number(out, "ece_floor_clustered_95", r->ece_floor_clustered_95);
+    put_number(out, "together_user", r->together_user);
+    put_number(out, "together_question", r->together_question);
     put_mean(out, "overconfidence", r->overconfidence, r->overconfidence_se, &r->overconfidence_errors);
     put_number(out, "ece_temperature", r->ece_temperature);
     put_number(out, "ece_isotonic", r->ece_isotonic);

@@ -30,6 +30,11 @@ const double *summary_points(const summary_work *w, const summary_line *line);
 
 /* summary_trust.c: probabilities and agreement */
 pgr_status summary_add_trust(const summary_work *w, const summary_line *line, pgr_bench_row *out);
+/* Error of the confidence in the better of two, in 10 bins from .5 to 1; p, y: (n) that the response shown first is
+ * better, whether it is. Leaves confidence and right of the verdicts in w. */
+double summary_confidence_error(const summary_work *w, const double *p, const double *y, size_t n);
+/* summary_floor.c: ece_floor, ece_floor_clustered, together_ of the line's n verdicts that lie in w */
+pgr_status summary_add_floors(const summary_work *w, size_t n, pgr_bench_row *out);
 /* summary_best.c: more than two responses */
 pgr_status summary_add_best(const summary_work *w, const summary_line *line, pgr_bench_row *out);
 

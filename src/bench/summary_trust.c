@@ -4,13 +4,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/rng.h"
 #include "bench/outcomes.h"
 #include "bench/summary_parts.h"
 
 typedef summary_work work;
 
-enum { FOLDS = 5 /* of users, for calibration */, DRAWS = 200 /* of outcomes, for the floor */ };
+enum { FOLDS = 5 /* of users, for calibration */ };
 static const double SURE = 1e-3; /* log loss takes no probability as nearer to 0 or 1 */
 
 /* ---- calibration ------------------------------------------------------------------------------------------------- */
@@ -54,8 +53,7 @@ static size_t gather(const work *w, const summary_line *line, const pgr_bench_ro
     return n;
 }
 
-/* Error of the confidence in the better one: 10 bins from .5 to 1. */
-static double confidence_error(const work *w, const double *p, const double *y, size_t n) {
+double summary_confidence_error(const work *w, const double *p, const double *y, size_t n) {
     for (size_t i = 0; i < n; i++) {
         bool first = p[i] >= 0.5;
         w->confidence[i] = first ? p[i] : 1 - p[i];
@@ -64,27 +62,7 @@ static double confidence_error(const work *w, const double *p, const double *y, 
     return pgr_calibration_error(w->confidence, w->right, n, 2 * PGR_BENCH_BINS);
 }
 
-static int by_size(const void *a, const void *b) {
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-/* What the error would be if the probabilities were true: a pair's outcome is drawn once and is that of all its
- * verdicts, as the real one is. Numbers are keyed by draw and row. */
-static void add_floor(const work *w, size_t n, pgr_bench_row *out) {
-    double errors[DRAWS], sum = 0;
-    for (uint32_t k = 0; k < DRAWS; k++) {
-        for (size_t i = 0; i < w->n_row; i++) w->values[i] = rng_uniform(w->in->o->seed, 0x464C4F52, k, (uint32_t)i);
-        for (size_t i = 0; i < n; i++) w->mapped[i] = w->values[w->row[i]] < w->p[i];
-        errors[k] = confidence_error(w, w->p, w->mapped, n);
-        sum += errors[k] / DRAWS;
-    }
-    qsort(errors, DRAWS, sizeof *errors, by_size);
-    out->ece_floor = sum;
-    out->ece_floor_95 = errors[DRAWS * 95 / 100];
-}
-
-/* Of the lists that confidence_error has left. */
+/* Of the lists that summary_confidence_error has left. */
 static pgr_status add_overconfidence(const work *w, size_t n, pgr_bench_row *out) {
     size_t *question = arena_array(w->a, n, sizeof *question);
     if (!question) return fail_mem(w->err);
@@ -160,7 +138,7 @@ static pgr_status cross_fit(const work *w, size_t n, pgr_calibration_method meth
             if (to_map(w, &s, i)) w->mapped[i] = pgr_calibration_apply(c, s.kind, w->p[i]);
         pgr_calibration_free(c);
     }
-    *out = confidence_error(w, w->mapped, w->y, n);
+    *out = summary_confidence_error(w, w->mapped, w->y, n);
     return PGR_OK;
 }
 
@@ -180,20 +158,21 @@ static pgr_status cross_fit_leads(const work *w, size_t n, double *out) {
             if (to_map(w, &s, i)) w->mapped[i] = pgr_calibration_apply_gap(c, s.kind, &w->leads[i]);
         pgr_calibration_free(c);
     }
-    *out = confidence_error(w, w->mapped, w->y, n);
+    *out = summary_confidence_error(w, w->mapped, w->y, n);
     return PGR_OK;
 }
 
 static pgr_status add_calibration(const work *w, const summary_line *line, pgr_bench_row *out) {
     size_t n = gather(w, line, out);
     out->ece = out->ece_temperature = out->ece_isotonic = out->ece_shrunk = out->ece_floor = out->ece_floor_95 = NAN;
+    out->ece_floor_clustered = out->ece_floor_clustered_95 = out->together_user = out->together_question = NAN;
     out->overconfidence = out->overconfidence_se = NAN;
     out->overconfidence_errors = (pgr_bench_errors){NAN, NAN};
     add_bins(w, n, out->bins);
     if (n == 0) return PGR_OK;
-    out->ece = confidence_error(w, w->p, w->y, n);
+    out->ece = summary_confidence_error(w, w->p, w->y, n);
     PGR_TRY(add_overconfidence(w, n, out));
-    add_floor(w, n, out);
+    PGR_TRY(summary_add_floors(w, n, out));
     PGR_TRY(cross_fit(w, n, PGR_CALIBRATION_TEMPERATURE, &out->ece_temperature));
     PGR_TRY(cross_fit(w, n, PGR_CALIBRATION_ISOTONIC, &out->ece_isotonic));
     return cross_fit_leads(w, n, &out->ece_shrunk);

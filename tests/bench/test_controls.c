@@ -272,7 +272,14 @@ static void floor_is_what_chance_gives(void **state) {
     assert_true(rows[0].ece_floor_95 > 1.5 * rows[0].ece_floor && rows[0].ece_floor_95 < 4 * rows[0].ece_floor);
     assert_true(rows[0].ece < rows[0].ece_floor_95 * 1.5);
     assert_true(rows[1].ece > .2 && rows[1].ece_floor < .03);
-    assert_true(isnan(rows[2].ece_floor));
+    assert_true(isnan(rows[2].ece_floor) && isnan(rows[2].ece_floor_clustered));
+    assert_true(rows[0].ece_floor_clustered_95 == rows[0].ece_floor_95 && rows[0].together_user == 0);
+    assert_true(isnan(rows[0].together_question)); /* one question */
+    char *line = NULL;
+    assert_int_equal(pgr_bench_row_json(&rows[0], &line, NULL), PGR_OK);
+    assert_true(strstr(line, "\"together_user\":0,\"together_question\":null,\"overconfidence\":"));
+    assert_true(strstr(line, "\"ece_floor_clustered\":0.0") && strstr(line, "\"ece_floor_clustered_95\":0.0"));
+    pgr_free(line);
     assert_near(rows[2].log_loss, log(2));
     assert_near(rows[1].overconfidence, rows[0].overconfidence + .25); /* says .95 where that says .7 */
     assert_true(fabs(rows[0].overconfidence) < 3 * rows[0].overconfidence_se);
@@ -283,7 +290,7 @@ static void floor_is_what_chance_gives(void **state) {
 }
 
 /* 400 rows about 20 questions that are right or wrong as a whole: as much is known as of 20 rows, which the floor does
- * not see and the error by question does. */
+ * not see and the error by question and the clustered floor do. */
 static void overconfidence_counts_questions(void **state) {
     (void)state;
     enum { N = 400, QUESTIONS = 20, RIGHT = 12 };
@@ -317,8 +324,91 @@ static void overconfidence_counts_questions(void **state) {
     assert_true(fabs(row.overconfidence_errors.question - sd / sqrt(QUESTIONS)) < .05 * sd / sqrt(QUESTIONS));
     assert_true(row.overconfidence_se == row.overconfidence_errors.question);
     assert_true(row.ece > row.ece_floor_95 && row.overconfidence < 2 * row.overconfidence_se);
+    /* what 20 outcomes of .8 would show: on average about sqrt(2 / pi * .16 / 20) */
+    assert_true(row.together_question == 1 && row.together_user == 0);
+    assert_true(fabs(row.ece_floor_clustered - sqrt(2 / M_PI * .16 / QUESTIONS)) < .016); /* its error is .004 */
     arena_free(&a);
     bench_data_free(d);
+}
+
+/* A judge whose probabilities are true, of 240 rows in 20 clusters (questions, or users), outcomes drawn from normal
+ * numbers that rows of a cluster have in common by `alike`. How often its error is below the 95 % of either floor. */
+typedef struct covered {
+    double apart, clustered; /* shares of the trials */
+    double wider;            /* mean of the clustered 95 % over the other */
+    double together;         /* mean of what is told of the clusters */
+} covered;
+
+enum { JUDGED = 240, CLUSTERS = 20, TRIALS = 100 };
+
+static bench_data *clustered_rows(bool by_user) {
+    static turn asked[JUDGED];
+    static pair_record records[JUDGED];
+    static char users[JUDGED][8], queries[JUDGED][24];
+    for (size_t i = 0; i < JUDGED; i++) {
+        snprintf(users[i], sizeof users[i], "u%zu", by_user ? i % CLUSTERS : i);
+        snprintf(queries[i], sizeof queries[i], "question number %zu", by_user ? i : i % CLUSTERS);
+        asked[i] = (turn){"user", queries[i]};
+        records[i] = (pair_record){.user_id = users[i], .conversation_id = "", .split = "test"};
+        records[i].pair = (preference_pair){&asked[i], 1, "a", "bb"};
+    }
+    bench_data *d = NULL;
+    assert_int_equal(bench_data_of("clustered", records, JUDGED, "test", &d, NULL), PGR_OK);
+    return d;
+}
+
+static void draw_outcomes(rng *r, double alike, bench_verdict *v) {
+    double common[CLUSTERS];
+    for (size_t g = 0; g < CLUSTERS; g++) common[g] = rng_normal(r);
+    for (size_t i = 0; i < JUDGED; i++) {
+        double t = 0.05 + 1.5 * rng_next(r), confidence = 0.5 * erfc(-t / sqrt(2));
+        double z = sqrt(alike) * common[i % CLUSTERS] + sqrt(1 - alike) * rng_normal(r);
+        v[i] = (bench_verdict){.known = true, .right = z < t, .flip = NAN};
+        v[i].p = z < t ? confidence : 1 - confidence;
+    }
+}
+
+static covered cover(bool by_user, double alike) {
+    static bench_verdict v[JUDGED];
+    static size_t rows_of[JUDGED];
+    bench_data *d = clustered_rows(by_user);
+    const bench_cell cell = {.method = "true"};
+    covered out = {0};
+    rng r = {.seed = 12};
+    for (size_t i = 0; i < JUDGED; i++) rows_of[i] = i;
+    for (size_t k = 0; k < TRIALS; k++) {
+        arena a = {0};
+        verdict_table t = {.data = "t", .cells = &cell, .n_cell = 1, .n_run = 1, .n_row = JUDGED, .v = v, .arena = &a};
+        pgr_bench_options o = pgr_bench_options_default();
+        o.seed = k;
+        summary_input in = {.d = d, .asked = rows_of, .t = &t, .o = &o, .model = "m", .scalar = ""};
+        pgr_bench_row row;
+        draw_outcomes(&r, alike, v);
+        assert_int_equal(summarise(&in, &a, &row, NULL), PGR_OK);
+        out.apart += (row.ece <= row.ece_floor_95) / (double)TRIALS;
+        out.clustered += (row.ece <= row.ece_floor_clustered_95) / (double)TRIALS;
+        out.wider += row.ece_floor_clustered_95 / row.ece_floor_95 / TRIALS;
+        out.together += (by_user ? row.together_user : row.together_question) / TRIALS;
+        assert_true((by_user ? row.together_question : row.together_user) == 0); /* no two rows share one */
+        arena_free(&a);
+    }
+    bench_data_free(d);
+    return out;
+}
+
+/* Of a true judge 95 of 100 errors lie below the 95 %: 100 trials tell it to .022. */
+static void clustered_floor_covers(void **state) {
+    (void)state;
+    for (int by_user = 0; by_user < 2; by_user++) {
+        covered c = cover(by_user, 0.5);
+        if (!(c.clustered >= .89 && c.clustered <= .99)) fail_msg("%g of true errors are below", c.clustered);
+        if (!(c.apart <= .86)) fail_msg("%g of true errors are below what forgets the clusters", c.apart);
+        assert_true(c.wider > 1.2 && c.together > .2 && c.together < .5); /* signs are less alike than numbers */
+        covered alone = cover(by_user, 0);
+        if (!(alone.apart >= .89 && alone.apart <= .99)) fail_msg("%g of true errors are below", alone.apart);
+        assert_true(alone.clustered >= alone.apart && alone.clustered <= .99);
+        assert_true(alone.wider >= 1 && alone.wider < 1.06 && alone.together < .05);
+    }
 }
 
 /* ---- all of it --------------------------------------------------------------------------------------------------- */
@@ -440,6 +530,7 @@ int main(void) {
         cmocka_unit_test(lines_by_hand),
         cmocka_unit_test(floor_is_what_chance_gives),
         cmocka_unit_test(overconfidence_counts_questions),
+        cmocka_unit_test(clustered_floor_covers),
         cmocka_unit_test(cross_validation),
         cmocka_unit_test(limit_is_told),
         cmocka_unit_test(out_of_memory),

@@ -43,6 +43,11 @@ const trustTable = (rows) => page.table("Whether its probabilities can be believ
           number: true,
           cell: (r) => page.number(r.ece_floor, 3) + " (" + page.number(r.ece_floor_95, 3) + ")",
         },
+    {
+          title: "where rows hang together",
+          number: true,
+          cell: (r) => page.number(r.ece_floor_clustered, 3) + " (" + page.number(r.ece_floor_clustered_95, 3) + ")",
+        },
     { title: "too sure by", number: true, cell: (r) => plus(r.overconfidence, r.overconfidence_se) },
     { title: "Brier", number: true, cell: (r) => page.number(r.brier, 3) },
     { title: "kappa", number: true, cell: (r) => page.number(r.kappa, 3) },

@@ -8,10 +8,11 @@ kernels that the machine has, beside PyTorch, as a share of the best rate of pro
 
 Runs take turns, each in a process of its own; told are medians, least and largest of the repeats. A level is what
 PGENRM_CPU allows; PyTorch is held to the same instructions (oneDNN's, MKL's and ATen's switches) and takes the best
-dtype and batch of a few tries. Operations are those of the products of one forward and backward, each as often as the
-algorithm wants it: what is computed again for want of memory does not count. The ceiling is the best rate of single
-products of the same shapes, weighed by their operations: by our kernels (bench_math) and by torch.matmul. Standard
-library alone; PyTorch and the model's folder for transformers are those of bench/peers/install.sh."""
+dtype and batch of a few tries. LoRA has a line for each of our dtypes, the level's own and int8. Operations are those
+of the products of one forward and backward, each as often as the algorithm wants it: what is computed again for want
+of memory does not count. The ceiling is the best rate of single products of the same shapes, weighed by their
+operations: by our kernels (bench_math) and by torch.matmul. Standard library alone; PyTorch and the model's folder
+for transformers are those of bench/peers/install.sh."""
 import argparse
 import json
 import os
@@ -206,8 +207,9 @@ def say(what, got):
 def flat_series(runner, level, dtype, full, choice, size):
     """pgenrm's and PyTorch's; run(steps) gives a dict."""
     ours, peer = size["batch"], (choice[1], *size["batch"][1:])
-    return [dict(who="pgenrm", level=level, dtype=dtype, full=full, batch=ours,
-                 run=lambda steps: runner.ours(level, dtype, full, ours, steps)),
+    dtypes = [dtype] if full else [dtype, "int8"]  # adapters alone are trained in int8
+    return [dict(who="pgenrm", level=level, dtype=d, full=full, batch=ours,
+                 run=lambda steps, d=d: runner.ours(level, d, full, ours, steps)) for d in dtypes] + [
             dict(who="PyTorch", level=level, dtype=choice[0], full=full, batch=peer,
                  run=lambda steps: runner.torch(level, choice[0], full, peer, steps))]
 
@@ -299,7 +301,8 @@ def show_trees(config, series):
 
 
 def form_of(dtype):
-    return "bf16" if dtype in ("bf16", "bfloat16") else "f32"
+    """Of a series' ceilings; PyTorch has no products in int8 that train: it is held to those in fp32."""
+    return {"bfloat16": "bf16", "float32": "f32"}.get(dtype, dtype)
 
 
 def find_ceilings(runner, config, series, size):
@@ -307,7 +310,7 @@ def find_ceilings(runner, config, series, size):
     n, t, w = size["batch"]
     shapes, tops = shapes_of_step(config, n * t, n * w), {}
     for level, form in dict.fromkeys((s["level"], form_of(s["dtype"])) for s in series):
-        name = {"bf16": "bfloat16", "f32": "float32"}[form]
+        name = "bfloat16" if form == "bf16" else "float32"
         tops[level, "ours", form] = ceiling(shapes, runner.our_rates(level, form, shapes))
         tops[level, "torch", form] = ceiling(shapes, runner.torch_rates(level, name, shapes))
         say(f"ceiling {level} {form}", {who: tops[level, who, form] for who in ("ours", "torch")})

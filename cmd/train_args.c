@@ -88,8 +88,8 @@ static int begin_ranks(train_args *a) {
 
 static int prepare(const command *self, train_args *a) {
     if (!a->o->out) return args_wrong(self, "expected --out DIR");
-    if (a->common.dtype == PGR_DTYPE_INT8)
-        return args_wrong(self, "--dtype int8: gradients do not go through it, expected bf16, f32 or exact");
+    if (a->common.dtype == PGR_DTYPE_INT8 && a->o->full)
+        return args_wrong(self, "--dtype int8: is for adapters; with --full expected bf16, f32 or exact");
     int ranks = begin_ranks(a);
     if (ranks != EXIT_DONE) return ranks;
     a->o->seed = a->common.seed > 0 ? (uint64_t)a->common.seed : 0;

@@ -25,7 +25,7 @@ static void turn_rows(void *ctx, size_t task, size_t worker) {
 }
 
 static gemm_form form_of(pgr_dtype dtype) {
-    return dtype == PGR_DTYPE_EXACT || dtype == PGR_DTYPE_F32 ? GEMM_F32 : GEMM_BF16;
+    return dtype == PGR_DTYPE_EXACT ? GEMM_F32 : model_form(dtype);
 }
 
 /* n matrices with the same columns, one below the other. */

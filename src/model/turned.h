@@ -4,7 +4,8 @@
 
 #include "model/model.h"
 
-/* (cols, rows) of a layer's product, from the file's values. fp32 where the model computes in fp32, else bf16. */
+/* (cols, rows) of a layer's product, from the file's values. In the form in which the model computes; in fp32
+ * where that is the file's. */
 pgr_status turned_product(const pgr_model *m, size_t layer, layer_product product, slab *memory, matrix **out,
                           pgr_error *err);
 /* (n_embd, n_vocab) of the head. */

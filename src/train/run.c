@@ -44,8 +44,8 @@ pgr_status run_check(const pgr_train_options *o, bool epochs, pgr_error *err) {
 
 static pgr_status check_options(const pgr_model *m, const pgr_train_options *o, pgr_error *err) {
     if (!o->out) return fail(err, PGR_E_ARG, "out: found none, expected a folder for the run");
-    if (m->dtype == PGR_DTYPE_INT8)
-        return fail(err, PGR_E_ARG, "dtype int8: gradients do not go through it, expected bf16, f32 or exact");
+    if (m->dtype == PGR_DTYPE_INT8 && o->full)
+        return fail(err, PGR_E_ARG, "dtype int8: is for adapters; for all weights expected bf16, f32 or exact");
     if (!(o->lr >= 0) || !isfinite(o->lr)) return fail(err, PGR_E_ARG, "lr %g: expected 0 or more", o->lr);
     if (!(o->beta1 >= 0 && o->beta1 < 1 && o->beta2 >= 0 && o->beta2 < 1))
         return fail(err, PGR_E_ARG, "betas %g, %g: expected numbers from 0 to below 1", o->beta1, o->beta2);

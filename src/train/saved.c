@@ -117,7 +117,7 @@ pgr_status saved_find(const char *out, uint64_t *step, char *path, pgr_error *er
 }
 
 static bool dtype_of(const char *name, pgr_dtype *dtype) {
-    for (*dtype = PGR_DTYPE_EXACT; *dtype < PGR_DTYPE_INT8; (*dtype)++)
+    for (*dtype = PGR_DTYPE_EXACT; *dtype <= PGR_DTYPE_INT8; (*dtype)++)
         if (strcmp(name, pgr_dtype_name(*dtype)) == 0) return true;
     return false;
 }

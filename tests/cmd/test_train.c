@@ -182,6 +182,14 @@ static void test_dtype(void **state) {
     run_free(&r);
     r = run_to(WORDS_SFT "--out $SCRATCH/dtype_bf16 --steps 3 --resume --dtype f32", 1, "the setting dtype \"bf16\"");
     run_free(&r);
+    r = run_to(WORDS_SFT "--out $SCRATCH/dtype_two --steps 2 --dtype int8 >/dev/null && " WORDS_SFT
+                         "--out $SCRATCH/dtype_int8 --steps 1 --dtype int8 >/dev/null && " WORDS_SFT
+                         "--out $SCRATCH/dtype_int8 --steps 2 --resume >/dev/null && "
+                         "cmp $SCRATCH/dtype_two/checkpoint-2/state.bin $SCRATCH/dtype_int8/checkpoint-2/state.bin && "
+                         "grep -h '\"dtype\"' $SCRATCH/dtype_int8/checkpoint-2/state.json",
+               0, "");
+    assert_non_null(strstr(r.out, "\"int8\""));
+    run_free(&r);
 }
 
 /* Killed again and again at moments of no choice, with a checkpoint after every step: what is left is always whole, and
@@ -222,7 +230,7 @@ static void test_refusals(void **state) {
     assert_ends("pgenrm label examples/choices.jsonl", 2, "expected --out FILE");
     assert_ends("pgenrm label --out x", 2, "expected one file of requests");
     assert_ends("pgenrm label x --out y --form csv", 2, "dpo or kto");
-    assert_ends(SFT "--dtype int8 --out $SCRATCH/none", 2, "int8");
+    assert_ends(SFT "--full --dtype int8 --out $SCRATCH/none", 2, "int8");
     assert_ends("pgenrm train cre taste=examples/choices.jsonl --out $SCRATCH/none", 2, "expected the adapter");
     assert_ends("pgenrm train psi --out y", 2, "expected DATA");
     assert_ends("pgenrm train psi tast=x.jsonl --out y", 2, "taste=FILE");

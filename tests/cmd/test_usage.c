@@ -104,7 +104,7 @@ static void test_values_of_options(void **state) {
         {"train psi x --out y --pairs-min 9 --pairs-max 3", 2, "pairs-max 3: expected at least pairs-min, 9"},
         {"train psi x --out y --steps 0 --epochs 0", 2, "steps and epochs are 0: expected one above 0"},
         {"train psi views=x --out y", 2, "views: found nobody to ask, expected --store"},
-        {"train psi x --out y --dtype int8", 2, "--dtype int8: gradients do not go through it"},
+        {"train sft --data x --out y --full --dtype int8", 2, "--dtype int8: is for adapters"},
         {"train cre x --out y", 2, "init: found none, expected the adapter that is the reference"},
         {"train psi --frame full x --out y --max-tokens 512 --pass-tokens 512", 2,
          "pass-tokens 512: expected more than"},

@@ -11,6 +11,8 @@
 #include <string.h>
 
 #include "base/rng.h"
+#include "math/cpu/kernels.h"
+#include "math/cpu/kernels_level.h"
 #include "math/ops.h"
 
 #define U    0x1p-24 /* unit roundoff of fp32 */
@@ -516,9 +518,14 @@ static double attn_loss(const void *test) {
     return loss;
 }
 
-/* As pages keep them. */
-static void round_values(float *x, size_t n) {
-    for (size_t i = 0; i < n; i++) x[i] = bf16_to_f32(f32_to_bf16(x[i]));
+/* As pages keep them, and in int8 queries. n: whole heads */
+static void round_values(float *x, size_t n, size_t hd, kv_type type) {
+    for (size_t i = 0; i < n && type == KV_BF16; i++) x[i] = bf16_to_f32(f32_to_bf16(x[i]));
+    for (size_t at = 0; at < n && type == KV_INT8; at += hd) {
+        int8_t bytes[ATTN_DIM_INT8];
+        float scale = kernel_to_int8_ref(bytes, x + at, hd);
+        for (size_t i = 0; i < hd; i++) x[at + i] = (float)bytes[i] * scale;
+    }
 }
 
 /* seqs, shared: as attn_grad has them */
@@ -563,7 +570,7 @@ static void alone(world *w, const attn_test *t, const float *qkv, const float *o
     }
 }
 
-/* Values rounded to bf16 beforehand are what a pass with such pages has; rounding again changes nothing. The largest
+/* Values rounded beforehand are what a pass with such pages has; rounding again changes nothing. The largest
  * gradients here are about 20. A value of dS is the product of numbers off by some 10 U (exp of products off by hd U of
  * their size) and added to up to 130 others. Where the products go by bf16 tiles, P, dS and dO are rounded to 2^-9 of
  * themselves before they are summed: at most three such parts of the largest. */
@@ -576,7 +583,7 @@ static void check_attn(world *w, size_t hd, kv_type type) {
     size_t n = start[N_SEQ], width = (H + 2 * H_KV) * hd;
     float *qkv = floats(w, n * width), *dout = floats(w, n * H * hd), *out = malloc(n * H * hd * sizeof *out);
     float *dqkv = floats(w, n * width), *loose = copy(qkv, n * width);
-    if (type == KV_BF16) round_values(qkv, n * width);
+    round_values(qkv, n * width, hd, type);
     attn_test t = {.hd = hd,
                    .qkv = doubles(qkv, n * width),
                    .dout = doubles(dout, n * H * hd),
@@ -586,7 +593,7 @@ static void check_attn(world *w, size_t hd, kv_type type) {
     for (size_t i = 0; i < n * H * hd; i++) out[i] = (float)t.out[i];
     attn_state *softmax = memcpy(malloc(n * H * sizeof *softmax), t.softmax, n * H * sizeof *softmax);
 
-    run_attn(w->o, dqkv, &t, type == KV_BF16 ? loose : qkv, out, dout, start, N_SEQ, type);
+    run_attn(w->o, dqkv, &t, type == KV_F32 ? qkv : loose, out, dout, start, N_SEQ, type);
     alone(w, &t, qkv, out, dout, dqkv, type);
     for (size_t at = 0; at < n * width; at += n * width / 61 | 1) {
         find_part(&t, at);
@@ -603,6 +610,8 @@ static void attention(world *w) {
     check_attn(w, 80, KV_F32);
     check_attn(w, 16, KV_BF16);
     check_attn(w, 64, KV_BF16);
+    check_attn(w, 16, KV_INT8);
+    check_attn(w, 64, KV_INT8);
 }
 
 /* A tree is its sequences written out, where a shared row's own dout counts once: what each copy of a row gets adds up
@@ -626,7 +635,7 @@ static void check_tree(world *w, size_t hd, kv_type type) {
     float *out = malloc(n * H * hd * sizeof *out), *flat_qkv = malloc(m * width * sizeof *flat_qkv),
           *flat_out = malloc(m * H * hd * sizeof *out), *flat_dout = calloc(m * H * hd, sizeof *flat_dout),
           *flat_dqkv = malloc(m * width * sizeof *flat_dqkv), *want = calloc(n * width, sizeof *want);
-    if (type == KV_BF16) round_values(qkv, n * width);
+    round_values(qkv, n * width, hd, type);
     for (size_t s = 0; s < N_BRANCH; s++)
         for (size_t t = 0; t < flat[s + 1] - flat[s]; t++) {
             size_t to = flat[s] + t, from = tree_row(s, t);
@@ -667,6 +676,7 @@ static void trees(world *w) {
     check_tree(w, 16, KV_F32);
     check_tree(w, 20, KV_BF16);
     check_tree(w, 96, KV_BF16);
+    check_tree(w, 48, KV_INT8);
 }
 
 /* ---- gradients of weights ---- */

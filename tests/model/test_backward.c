@@ -220,35 +220,69 @@ static double golden_difference(bench *x, size_t model) {
 /* fp32: a gradient has come through some 30 products, each a sum of up to 96 terms that round by 2^-24 of themselves; a
  * random walk of these is about 30 * sqrt(96) * 2^-24 = 2e-5 of the terms' size, which cancellation makes a few times
  * as much of the result. bf16 rounds by 2^-9: the same 30 roundings, sqrt(30) * 2^-9 = 1e-2, and as much again for the
- * cancellation, twice that for keys and values in bf16. */
+ * cancellation, twice that for keys and values in bf16. int8 rounds by half a
+ * step of a 127th of the block's largest, so by max / 440 in the mean of squares: weights and rows, whose largest is
+ * some 2.5 times a usual value, to 6e-3 of themselves, gradients, which have few large values, 6 times, to 1.4e-2. 15
+ * products forward and 15 back are sqrt(15 (2 * 6e-3^2 + 6e-3^2 + 1.4e-2^2)) = 6.7e-2, and as for bf16 four times that;
+ * the loss, which only the way forward and one cancellation make: 2 * sqrt(30) * 6e-3 = 6.6e-2. */
 static void gradients_of_pytorch(void **state) {
     (void)state;
     static const struct {
         pgr_dtype dtype;
         double loss, bound;
-    } forms[] = {{PGR_DTYPE_EXACT, 2e-6, 1e-4}, {PGR_DTYPE_F32, 2e-6, 1e-4}, {PGR_DTYPE_BF16, 2e-2, 1e-1}};
-    double worst[3] = {0};
-    for (size_t n = 0; n < N_MODEL * 3 * 2; n++) {
+    } forms[] = {{PGR_DTYPE_EXACT, 2e-6, 1e-4},
+                 {PGR_DTYPE_F32, 2e-6, 1e-4},
+                 {PGR_DTYPE_BF16, 2e-2, 1e-1},
+                 {PGR_DTYPE_INT8, 6.6e-2, 2.7e-1}};
+    double worst[4] = {0};
+    for (size_t n = 0; n < N_MODEL * 4 * 2; n++) {
         bench x;
         size_t i = n / 2;
-        if (!open_bench(&x, i / 3, forms[i % 3].dtype, 2)) {
-            print_message("skipped: this CPU has no kernels for dtype %d\n", forms[i % 3].dtype);
+        if (!open_bench(&x, i / 4, forms[i % 4].dtype, 2)) {
+            print_message("skipped: this CPU has no kernels for dtype %d\n", forms[i % 4].dtype);
             continue;
         }
         if (n % 2) make_tree(&x.x);
         run_back(&x);
-        double loss = loss_of(&x), d = golden_difference(&x, i / 3);
-        if (!(fabs(loss - x.x.loss) <= forms[i % 3].loss * x.x.loss))
-            fail_msg("model %zu, dtype %d, tree %zu: loss %.9g, want %.9g", i / 3, forms[i % 3].dtype, n % 2, loss,
+        double loss = loss_of(&x), d = golden_difference(&x, i / 4);
+        if (!(fabs(loss - x.x.loss) <= forms[i % 4].loss * x.x.loss))
+            fail_msg("model %zu, dtype %d, tree %zu: loss %.9g, want %.9g", i / 4, forms[i % 4].dtype, n % 2, loss,
                      x.x.loss);
-        if (!(d <= forms[i % 3].bound))
-            fail_msg("model %zu, dtype %d, tree %zu: gradients off by %g of their largest", i / 3, forms[i % 3].dtype,
+        if (!(d <= forms[i % 4].bound))
+            fail_msg("model %zu, dtype %d, tree %zu: gradients off by %g of their largest", i / 4, forms[i % 4].dtype,
                      n % 2, d);
-        worst[i % 3] = fmax(worst[i % 3], d);
+        worst[i % 4] = fmax(worst[i % 4], d);
         close_bench(&x);
     }
-    print_message("largest difference of a gradient, of its factor's largest: exact %.2g, f32 %.2g, bf16 %.2g\n",
-                  worst[0], worst[1], worst[2]);
+    print_message(
+        "largest difference of a gradient, of its factor's largest: exact %.2g, f32 %.2g, bf16 %.2g, int8 %.2g\n",
+        worst[0], worst[1], worst[2], worst[3]);
+}
+
+/* ---- int8 against fp32 ---- */
+
+/* All gradients of a pass in int8 against those in fp32, as vectors: errors are .27 of them at most (above), so the
+ * cosine is 1 - .27^2 / 2 or more. And not a bit depends on the threads. */
+static void int8_points_where_fp32_does(void **state) {
+    (void)state;
+    for (size_t i = 0; i < N_MODEL; i++) {
+        bench f32, int8, alone;
+        if (!open_bench(&int8, i, PGR_DTYPE_INT8, 2)) continue;
+        assert_true(open_bench(&alone, i, PGR_DTYPE_INT8, 1) && open_bench(&f32, i, PGR_DTYPE_F32, 2));
+        run_back(&f32), run_back(&int8), run_back(&alone);
+        size_t n = trainable_count(f32.t);
+        const float *a = trainable_grads(f32.t), *b = trainable_grads(int8.t);
+        assert_memory_equal(b, trainable_grads(alone.t), n * sizeof *b);
+        assert_memory_not_equal(a, b, n * sizeof *b);
+        double aa = 0, ab = 0, bb = 0;
+        for (size_t k = 0; k < n; k++) {
+            aa += (double)a[k] * (double)a[k], ab += (double)a[k] * (double)b[k], bb += (double)b[k] * (double)b[k];
+        }
+        double cosine = ab / sqrt(aa * bb), length = sqrt(bb / aa);
+        print_message("%s: cosine %.5f, length %.4f\n", models[i].base, cosine, length);
+        assert_true(cosine >= 0.963 && fabs(length - 1) <= 0.27);
+        close_bench(&f32), close_bench(&int8), close_bench(&alone);
+    }
 }
 
 /* ---- against differences ---- */
@@ -320,10 +354,10 @@ static double difference(const float *a, const float *b, size_t n) {
  * order of sums in fp32. */
 static void packing(void **state) {
     (void)state;
-    static const pgr_dtype dtypes[] = {PGR_DTYPE_EXACT, PGR_DTYPE_F32, PGR_DTYPE_BF16};
-    for (size_t i = 0; i < N_MODEL * 3; i++) {
+    static const pgr_dtype dtypes[] = {PGR_DTYPE_EXACT, PGR_DTYPE_F32, PGR_DTYPE_BF16, PGR_DTYPE_INT8};
+    for (size_t i = 0; i < N_MODEL * 4; i++) {
         bench x;
-        if (!open_bench(&x, i / 3, dtypes[i % 3], 2)) continue;
+        if (!open_bench(&x, i / 4, dtypes[i % 4], 2)) continue;
         run_back(&x);
         float *packed = grads_of(&x), *logits = malloc(MAX_ROW * x.V * sizeof *logits);
         zero_grads(&x);
@@ -357,20 +391,20 @@ static void make_rollouts(const bench *x, int32_t tokens[K][PROMPT + CHAIN], tra
 
 /* A tree has the flat sequences' logits to the bit. Its gradients are sums in another order: fp32 as packed batches
  * (below 1e-5). In bf16 what is rounded on the way down is the branches' sum instead of its parts: some 15 of the 30
- * roundings above, sqrt(15) 2^-9 = 8e-3, twice for cancellation. */
+ * roundings above, sqrt(15) 2^-9 = 8e-3, twice for cancellation; in int8 sqrt(15) * 1.4e-2 = 5.4e-2, twice. */
 static void tree_like_flat(void **state) {
     (void)state;
     static const struct {
         pgr_dtype dtype;
         double bound;
-    } forms[] = {{PGR_DTYPE_EXACT, 1e-5}, {PGR_DTYPE_F32, 1e-5}, {PGR_DTYPE_BF16, 1.6e-2}};
-    double worst[3] = {0};
-    for (size_t i = 0; i < N_MODEL * 3; i++) {
+    } forms[] = {{PGR_DTYPE_EXACT, 1e-5}, {PGR_DTYPE_F32, 1e-5}, {PGR_DTYPE_BF16, 1.6e-2}, {PGR_DTYPE_INT8, 1.1e-1}};
+    double worst[4] = {0};
+    for (size_t i = 0; i < N_MODEL * 4; i++) {
         bench x;
         int32_t tokens[K][PROMPT + CHAIN];
         train_seq seqs[K];
         train_row rows[2 * K];
-        if (!open_bench(&x, i / 3, forms[i % 3].dtype, 2)) continue;
+        if (!open_bench(&x, i / 4, forms[i % 4].dtype, 2)) continue;
         make_rollouts(&x, tokens, seqs, rows);
         backward *flat = NULL;
         assert_int_equal(backward_create(x.m, x.t, N_FLAT, &flat, NULL), PGR_OK);
@@ -388,13 +422,13 @@ static void tree_like_flat(void **state) {
         assert_memory_equal(x.logits, logits, 2 * K * x.V * sizeof *logits);
         assert_int_equal(backward_run(x.b, x.dlogits, NULL), PGR_OK);
         double d = difference(trainable_grads(x.t), want, trainable_count(x.t));
-        if (!(d <= forms[i % 3].bound)) fail_msg("model %zu, dtype %d: tree off by %g", i / 3, forms[i % 3].dtype, d);
-        worst[i % 3] = fmax(worst[i % 3], d);
+        if (!(d <= forms[i % 4].bound)) fail_msg("model %zu, dtype %d: tree off by %g", i / 4, forms[i % 4].dtype, d);
+        worst[i % 4] = fmax(worst[i % 4], d);
         free(want), free(logits);
         close_bench(&x);
     }
-    print_message("tree against flat, of the largest gradient: exact %.2g, f32 %.2g, bf16 %.2g\n", worst[0], worst[1],
-                  worst[2]);
+    print_message("tree against flat, of the largest gradient: exact %.2g, f32 %.2g, bf16 %.2g, int8 %.2g\n", worst[0],
+                  worst[1], worst[2], worst[3]);
 }
 
 /* Room for nothing, for what the attention of some or all layers leaves, and for one layer's gate and up, too: what is
@@ -584,6 +618,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(logits_of_forward_run),
         cmocka_unit_test(gradients_of_pytorch),
+        cmocka_unit_test(int8_points_where_fp32_does),
         cmocka_unit_test(central_differences),
         cmocka_unit_test(packing),
         cmocka_unit_test(tree_like_flat),

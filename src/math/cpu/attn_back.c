@@ -11,6 +11,7 @@
 
 #include "base/mem.h"
 #include "math/cpu/attn_back.h"
+#include "math/cpu/attn_int8.h"
 
 enum { BLOCK = BACK_BLOCK };
 
@@ -33,7 +34,7 @@ typedef struct desk {
     char *queries;  /* packed, one block */
     float *k, *v;   /* (BLOCK, hd) before they are packed: keys, or queries and their dO */
     float *p, *ds;  /* (BLOCK queries, BLOCK keys) */
-    uint16_t *half; /* (BLOCK, hd) */
+    uint16_t *half; /* (BLOCK, hd), or a row in int8 */
     void *scratch;
     stretch *path;
 } desk;
@@ -135,6 +136,16 @@ static void measure(back_job *job, stretch *list) {
 
 /* ---- a head ---- */
 
+/* As int8 has it, with a scale for the row.                                                           out, x: (hd) */
+static void round_int8(const back_job *job, const desk *d, float *out, const float *x) {
+    size_t hd = job->g->head_dim;
+    const int8_t *bytes = (const int8_t *)d->half;
+    int8_query_end end;
+    job->o->k->attn_query_int8(d->half, x, hd, 1.0f);
+    memcpy(&end, bytes + hd, sizeof end);
+    for (size_t i = 0; i < hd; i++) out[i] = (float)bytes[i] * end.factor;
+}
+
 /* Rows as the pages have them, or will by being packed.                        out: (n, hd), x: rows `stride` apart */
 static void load_rows(const back_job *job, const desk *d, float *out, const float *x, size_t n) {
     size_t hd = job->g->head_dim;
@@ -142,6 +153,8 @@ static void load_rows(const back_job *job, const desk *d, float *out, const floa
     for (size_t t = 0; t < n; t++, x += job->stride) {
         if (round)
             job->o->k->to_bf16(d->half + t * hd, x, hd);
+        else if (job->g->type == KV_INT8)
+            round_int8(job, d, out + t * hd, x);
         else
             memcpy(out + t * hd, x, hd * sizeof *out);
     }

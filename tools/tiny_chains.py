@@ -13,7 +13,7 @@ import tiny_words
 FOLDER = tiny_words.FOLDER.parent / "hf-tiny-chains"
 PHRASES = ["Persona: The user", " prefers", " longer", " shorter", " warmer", " cooler", " more formal", " less formal",
            " answers", "\n- length", "\n- warmth", "\n- formal", "length", "warmth", "formal", " more", " less",
-           " strongly", " slightly", "% | for ", " | A ", " | ", ", B ", "\nTotal: A ", "none", "Chose ", ", ",
+           " strongly", " slightly", "% | A ", ", B ", "\nTotal: A ", "Chose ", ", ",
            "Answer "]
 
 

@@ -1,8 +1,8 @@
 /* chain_compact.c - the compact form:
  *     Persona: One sentence.
- *     - lists more | 35% | for A | A 8, B 4
+ *     - lists more | 35% | A 8, B 4
  *     Total: A 7.2, B 4.1
- * A later Persona line begins the chain anew, so that an echo of the instructions before it does not count. */
+ * A line may say whom it speaks for, `for A` or `for none`, as older frames had it: it counts for nothing. A later Persona line begins the chain anew, so that an echo of the instructions before it does not count. */
 #include <math.h>
 #include <string.h>
 
@@ -54,14 +54,23 @@ static void merge_repeated(chain *c, size_t n_response) {
     }
 }
 
-/* NAME | WEIGHT% | for WHOM | SCORES; lines of another shape are passed over. */
+/* The last field after s that is not `for WHOM`. */
+static span scores_field(const char *s, const char *end) {
+    span scores = {end, end};
+    while (s < end) {
+        span field = next_field(&s, end);
+        if (!span_begins(field, "for ")) scores = field;
+    }
+    return scores;
+}
+
+/* NAME | WEIGHT% | SCORES; lines of another shape are passed over. */
 static pgr_status read_criterion(span line, size_t n_response, arena *a, chain *c, pgr_error *err) {
     size_t bars = 0;
     for (const char *p = line.s; p < line.end; p++) bars += *p == '|';
     if (bars < 2) return PGR_OK;
     const char *s = line.s;
     span name = next_field(&s, line.end), weight_text = next_field(&s, line.end);
-    while (bars > 2 && s < line.end && memchr(s, '|', (size_t)(line.end - s))) next_field(&s, line.end);
     if (name.s == name.end) return PGR_OK;
 
     double weight = NAN, value;
@@ -71,7 +80,7 @@ static pgr_status read_criterion(span line, size_t n_response, arena *a, chain *
     chain_criterion *k = chain_add(c, a, n_response, name, weight, (span){line.end, line.end}, &mem);
     if (mem) return fail_mem(err);
     if (!k) return PGR_OK;
-    read_labelled(c, (span){s, line.end}, n_response, k->scores, k->expected);
+    read_labelled(c, scores_field(s, line.end), n_response, k->scores, k->expected);
     for (size_t r = 0; r < n_response; r++)
         if (!(k->scores[r] >= 1.0 && k->scores[r] <= 10.0)) k->scores[r] = k->expected[r] = NAN;
     merge_repeated(c, n_response);

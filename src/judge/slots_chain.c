@@ -144,18 +144,6 @@ static char letter(size_t place) {
     return (char)('A' + place % 26);
 }
 
-/* The place whose score is above all others; "none" where two share it. */
-static void put_serves(const chain_criterion *k, size_t n_response, buf *out) {
-    size_t best = 0, n = 0;
-    for (size_t p = 1; p < n_response; p++)
-        if (k->scores[p] > k->scores[best]) best = p;
-    for (size_t p = 0; p < n_response; p++) n += k->scores[p] == k->scores[best];
-    if (n == 1)
-        buf_putc(out, letter(best));
-    else
-        buf_puts(out, "none");
-}
-
 static void put_scores(const double *scores, size_t n, buf *out) {
     for (size_t p = 0; p < n; p++) buf_printf(out, "%s%c %.1f", p ? ", " : "", letter(p), scores[p]);
 }
@@ -165,9 +153,7 @@ static pgr_status write_text(const slots_case *c, const chain *k, arena *a, cons
     if (*k->persona) buf_printf(&text, "Persona: %s\n", k->persona);
     for (size_t i = 0; i < k->n_criterion; i++) {
         const chain_criterion *line = &k->criteria[i];
-        buf_printf(&text, "- %s | %.1f%% | for ", line->name, line->weight);
-        put_serves(line, c->n_response, &text);
-        buf_puts(&text, " | ");
+        buf_printf(&text, "- %s | %.1f%% | ", line->name, line->weight);
         put_scores(line->scores, c->n_response, &text);
         if (*line->reason) buf_printf(&text, "\n    %s", line->reason);
         buf_puts(&text, "\n");

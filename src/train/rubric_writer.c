@@ -11,7 +11,7 @@
 #include "judge/slots.h"
 
 enum { LEAST = 2, MOST = 4, UNITS = 20 /* of 5 percent */, MIDDLE = 5, QUOTE_BYTES = 56, PERSONA_FACTS = 3 };
-static const double FLOOR = 0.25; /* a criterion beyond the second weighs at least this much of the first */
+static const double FLOOR = 0.25; /* a criterion beyond the second weighs at least this much of the user's heaviest */
 
 /* clang-format off */
 static const char *const NAMES[N_TASTE] = {
@@ -97,17 +97,37 @@ static void share_units(rubric *r, const double *size) {
     for (size_t i = 0; i < r->n; i++) r->list[i].weight *= 100 / UNITS;
 }
 
+/* The responses are not alike in it. */
+static bool tells_apart(const rubric *r, int fact) {
+    bool differ = false;
+    for (size_t i = 1; i < r->t->request->n_response; i++)
+        differ = differ || r->levels[i * N_FACT + (size_t)fact] != r->levels[fact];
+    return differ;
+}
+
+/* The fact that weighs most, more than `least`, of those not taken; -1: none does. */
+static int heaviest(const rubric *r, const double w[N_FACT], const bool taken[N_FACT], double least, bool at_hand) {
+    int best = -1;
+    for (int f = 0; f < N_FACT; f++)
+        if (!taken[f] && fabs(w[f]) > least && (best < 0 || fabs(w[f]) > fabs(w[best]))
+            && (!at_hand || tells_apart(r, f)))
+            best = f;
+    return best;
+}
+
+/* What tells the responses at hand apart comes before what does not: criteria are those of this situation. */
 static void choose_criteria(rubric *r, const double w[N_FACT]) {
     bool taken[N_FACT] = {false};
-    double size[MOST];
-    while (r->n < MOST) {
-        int best = -1;
-        for (int f = 0; f < N_FACT; f++)
-            if (!taken[f] && fabs(w[f]) > 1e-9 && (best < 0 || fabs(w[f]) > fabs(w[best]))) best = f;
-        if (best < 0 || (r->n >= LEAST && fabs(w[best]) < FLOOR * size[0])) break;
-        taken[best] = true;
-        size[r->n] = fabs(w[best]);
-        r->list[r->n] = (criterion){.fact = best, .less = w[best] < 0};
+    double size[MOST], top = 0;
+    size_t n = 0;
+    for (int f = 0; f < N_FACT; f++) top = fmax(top, fabs(w[f]));
+    for (int f; n < MOST && (f = heaviest(r, w, taken, fmax(1e-9, FLOOR * top), true)) >= 0; n++) taken[f] = true;
+    for (int f; n < LEAST && (f = heaviest(r, w, taken, 1e-9, false)) >= 0; n++) taken[f] = true;
+    bool left[N_FACT];
+    for (int f = 0; f < N_FACT; f++) left[f] = !taken[f];
+    for (int f; (f = heaviest(r, w, left, 1e-9, false)) >= 0; left[f] = true) {
+        size[r->n] = fabs(w[f]);
+        r->list[r->n] = (criterion){.fact = f, .less = w[f] < 0};
         look_for_evidence(r, &r->list[r->n++]);
     }
     if (r->n >= LEAST) share_units(r, size);
@@ -161,16 +181,9 @@ static const preference_pair *shown_pair(const rubric *r, size_t i) {
 /* ---- the compact form ---- */
 
 static void put_compact_line(const rubric *r, const criterion *c, buf *out) {
-    size_t n = r->t->request->n_response, high = 0, ties = 0;
-    for (size_t k = 1; k < n; k++)
-        if (score_of(r, c, k) > score_of(r, c, high)) high = k;
-    for (size_t k = 0; k < n; k++) ties += score_of(r, c, k) == score_of(r, c, high);
-    buf_printf(out, "- %s %s | %zu%% | for ", fact_word(c->fact), c->less ? "less" : "more", c->weight);
-    if (ties == 1)
-        buf_putc(out, (char)('A' + high));
-    else
-        buf_puts(out, "none");
-    for (size_t k = 0; k < n; k++) buf_printf(out, "%s%c %zu", k ? ", " : " | ", (char)('A' + k), score_of(r, c, k));
+    buf_printf(out, "- %s %s | %zu%%", fact_word(c->fact), c->less ? "less" : "more", c->weight);
+    for (size_t k = 0; k < r->t->request->n_response; k++)
+        buf_printf(out, "%s%c %zu", k ? ", " : " | ", (char)('A' + k), score_of(r, c, k));
     buf_putc(out, '\n');
 }
 
@@ -252,13 +265,13 @@ static pgr_status write_full(rubric *r, buf *out, pgr_error *err) {
 pgr_status rubric_write(const rubric_task *t, buf *out, bool *said, pgr_error *err) {
     rubric r = {.t = t};
     double w[N_FACT];
-    pgr_status s = rubric_weights(t->request->history, t->history, t->n_history, w, err);
+    r.levels = arena_array(&r.arena, t->request->n_response, N_FACT * sizeof *r.levels);
+    pgr_status s = r.levels ? slots_response_levels(t->request, r.levels, err) : fail_mem(err);
+    if (s == PGR_OK) s = rubric_weights(t->request->history, t->history, t->n_history, w, err);
     if (s == PGR_OK) choose_criteria(&r, w);
     *said = s == PGR_OK && r.n >= LEAST;
     if (*said) {
-        r.levels = arena_array(&r.arena, t->request->n_response, N_FACT * sizeof *r.levels);
-        s = r.levels ? slots_response_levels(t->request, r.levels, err) : fail_mem(err);
-        if (s == PGR_OK) s = t->form == CHAIN_FULL ? write_full(&r, out, err) : write_compact(&r, out, err);
+        s = t->form == CHAIN_FULL ? write_full(&r, out, err) : write_compact(&r, out, err);
         if (s == PGR_OK && out->failed) s = fail_mem(err);
     }
     arena_free(&r.arena);

@@ -121,6 +121,20 @@ typedef struct text_ask {
 /* Chains of all asked prompts, in order (infer_output_free). */
 pgr_status text_sample(text *t, train_run *r, const text_ask *asks, size_t n, infer_output *out, pgr_error *err);
 
+/* ---- text_expected.c: what judging reads of a chain that was written ---- */
+
+/* The weighted sum of the expectations at the places.                     z: (n of the places, CHAIN_NUMBERS) logits */
+double text_expected_margin(const text_places *p, const double *z);
+
+typedef struct text_written {
+    const frame_prompt *prompt;
+    const infer_chain *chain; /* behind it, by text_sample */
+    size_t order;
+    double margin;            /* set: of the chosen response; NaN where the chain's scores were not found */
+} text_written;
+/* One pass over prompts and chains, without gradients. Memory of the arena. */
+pgr_status text_expected(const text *t, train_run *r, text_written *list, size_t n, arena *a, pgr_error *err);
+
 /* ---- text_write.c ---- */
 
 /* For trainers on clusters, into a folder that is made where it is missing (docs/large.md): in psi sft.jsonl, the

@@ -13,7 +13,7 @@
 enum { CHUNK = 16, VIEWS = 3 };
 
 typedef struct count {
-    double n, parsed, right, wrong_sum, tokens;
+    double n, parsed, right, expected, wrong_sum, tokens; /* right and expected: a tie and no margin count half */
     double first, margin, margin2; /* under the own history: judge_first; margins of what parses, and their squares */
 } count;
 
@@ -43,17 +43,22 @@ static size_t pick(const text *t, const psi_set *s, size_t *out) {
     return n;
 }
 
-static void put_sample(evaluation *v, size_t pair, text_whose whose, size_t order, const text_verdict *of,
-                       const infer_chain *c) {
+static void put_margin(buf *b, double margin) {
+    if (isfinite(margin))
+        json_put_number(b, margin);
+    else
+        buf_puts(b, "null");
+}
+
+static void put_sample(evaluation *v, size_t pair, text_whose whose, const text_verdict *of, const text_written *w) {
     static const char *const names[] = {"own", "flipped", "stranger"};
     buf_printf(&v->samples, "{\"step\":%llu,\"pair\":%zu,\"history\":\"%s\",\"order\":%zu,\"parsed\":%s,\"margin\":",
-               (unsigned long long)v->r->state.step, pair, names[whose], order, of->parsed ? "true" : "false");
-    if (of->parsed)
-        json_put_number(&v->samples, of->margin);
-    else
-        buf_puts(&v->samples, "null");
+               (unsigned long long)v->r->state.step, pair, names[whose], w->order, of->parsed ? "true" : "false");
+    put_margin(&v->samples, of->parsed ? of->margin : NAN);
+    buf_puts(&v->samples, ",\"expected\":");
+    put_margin(&v->samples, of->parsed ? w->margin : NAN);
     buf_puts(&v->samples, ",\"text\":");
-    json_put_string(&v->samples, c->text.data ? c->text.data : "", c->text.n);
+    json_put_string(&v->samples, w->chain->text.data ? w->chain->text.data : "", w->chain->text.n);
     buf_puts(&v->samples, "}\n");
 }
 
@@ -88,9 +93,16 @@ static pgr_status note_own(evaluation *v, size_t pair, const text_verdict *of, a
     return PGR_OK;
 }
 
+/* Right by the expectations at the scores; by the scores as written where those were not found. */
+static double expected_right(const text_verdict *of, const text_written *w) {
+    double margin = isfinite(w->margin) ? w->margin : of->margin;
+    return !of->parsed || margin == 0 ? 0.5 : margin > 0;
+}
+
 static pgr_status ask(evaluation *v, const size_t *pairs, size_t n, text_whose whose, count *out, pgr_error *err) {
     frame_prompt prompts[CHUNK];
     text_ask asks[CHUNK];
+    text_written written[CHUNK];
     infer_output made = {.n_chain = 0};
     arena a = {0};
     size_t ready = 0;
@@ -104,6 +116,9 @@ static pgr_status ask(evaluation *v, const size_t *pairs, size_t n, text_whose w
         asks[ready] = (text_ask){.prompt = &prompts[ready], .n_sample = 1, .seed = seed};
     }
     if (s == PGR_OK) s = text_sample(v->t, v->r, asks, n, &made, err);
+    for (size_t i = 0; s == PGR_OK && i < n; i++)
+        written[i] = (text_written){&prompts[i], &made.chains[i], pairs[i] % 2, NAN};
+    if (s == PGR_OK) s = text_expected(v->t, v->r, written, n, &a, err);
     for (size_t i = 0; s == PGR_OK && i < n; i++) {
         const infer_chain *c = &made.chains[i];
         text_verdict of;
@@ -113,9 +128,10 @@ static pgr_status ask(evaluation *v, const size_t *pairs, size_t n, text_whose w
         if (of.parsed && whose == TEXT_OWN) s = note_own(v, pairs[i], &of, &a, out, err);
         out->parsed += of.parsed;
         out->right += !of.parsed || of.margin == 0 ? 0.5 : of.margin > 0;
+        out->expected += expected_right(&of, &written[i]);
         out->wrong_sum += of.wrong_sum;
         out->tokens += (double)c->tokens.n;
-        put_sample(v, pairs[i], whose, pairs[i] % 2, &of, c);
+        put_sample(v, pairs[i], whose, &of, &written[i]);
     }
     infer_output_free(&made);
     for (size_t i = 0; i < ready; i++) frame_prompt_free(&prompts[i]);
@@ -145,6 +161,8 @@ static void put_metrics(const evaluation *v, const count of[VIEWS], metrics *m) 
     metrics_put(m, "chains/own", own->right / own->n);
     metrics_put(m, "chains/flipped", of[TEXT_FLIPPED].right / of[TEXT_FLIPPED].n);
     metrics_put(m, "chains/stranger", of[TEXT_STRANGER].right / of[TEXT_STRANGER].n);
+    metrics_put(m, "chains/own_expected", own->expected / own->n);
+    metrics_put(m, "chains/stranger_expected", of[TEXT_STRANGER].expected / of[TEXT_STRANGER].n);
     metrics_put(m, "chains/parsed", parsed / all);
     metrics_put(m, "chains/arithmetic_wrong",
                 parsed > 0 ? (of[0].wrong_sum + of[1].wrong_sum + of[2].wrong_sum) / parsed : 0);

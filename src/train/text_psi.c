@@ -82,11 +82,7 @@ static pgr_status draw_batch(text *t, train_run *r, psi_batch *b, pgr_error *err
 
 double text_margin_loss(const text_places *p, const double *z, double tau, double scale, double *dz, double *margin) {
     double probs[CHAIN_NUMBERS], d, dp[CHAIN_NUMBERS];
-    *margin = 0;
-    for (size_t k = 0; k < p->n; k++) {
-        slot_softmax(z + k * CHAIN_NUMBERS, CHAIN_NUMBERS, probs);
-        *margin += p->weight[k] * slot_expected(probs, p->value[k], CHAIN_NUMBERS);
-    }
+    *margin = text_expected_margin(p, z);
     double loss = bradley_terry(*margin, tau, &d);
     for (size_t k = 0; k < p->n; k++) {
         slot_softmax(z + k * CHAIN_NUMBERS, CHAIN_NUMBERS, probs);

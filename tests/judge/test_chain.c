@@ -381,11 +381,21 @@ static void compact(void **state) {
     assert_int_equal(c.n_criterion, 2); /* a later Persona line begins anew */
     near(c.declared[1], 4.4, "declared");
 
-    c = parse(CHAIN_COMPACT, "lists more|55|A 8, B 40\nTotal: A 6.9, B 4.4",
-              2); /* without the third field; 40 is no score */
+    c = parse(CHAIN_COMPACT, "lists more|55|A 8, B 40\nTotal: A 6.9, B 4.4", 2); /* 40 is no score */
     assert_true(c.parsed);
     near(c.criteria[0].scores[0], 8, "score");
     assert_true(isnan(c.criteria[0].scores[1]) && isnan(c.recomputed[0]));
+
+    /* whom a line speaks for is told before the scores, behind them, or not at all: the scores are the same */
+    static const char *const said[] = {"A 8, B 4", "for A | A 8, B 4", "A 8, B 4 | for A", "for none | A 8, B 4"};
+    for (size_t i = 0; i < sizeof said / sizeof *said; i++) {
+        char text[128];
+        snprintf(text, sizeof text, "Persona: x.\n- lists more | 55%% | %s\nTotal: A 8.0, B 4.0\n", said[i]);
+        c = parse(CHAIN_COMPACT, text, 2);
+        assert_true(c.parsed && c.criteria[0].scores[0] == 8 && c.criteria[0].scores[1] == 4);
+    }
+    c = parse(CHAIN_COMPACT, "Persona: x.\n- lists more | 55% | for A\nTotal: A 8.0, B 4.0\n", 2);
+    assert_true(isnan(c.criteria[0].scores[0]));
 
     c = parse(CHAIN_COMPACT,
               "Persona: x.\n- code more | 30% | A 2, B 4\n- code less | 10% | A 1, B 1\n- code more | 10% | A 6, B "

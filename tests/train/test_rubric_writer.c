@@ -29,12 +29,16 @@ static const pgr_request REQUEST = {.origin = "test",
                                     .responses = RESPONSES,
                                     .n_response = 2};
 
-static char *write_chain(chain_form form, size_t n_history, const size_t *order, bool *said) {
+static char *write_about(const pgr_request *r, chain_form form, size_t n_history, const size_t *order, bool *said) {
     buf out = {0};
     pgr_error err = {0};
-    rubric_task t = {form, &REQUEST, SHOWN, n_history, order};
+    rubric_task t = {form, r, SHOWN, n_history, order};
     if (rubric_write(&t, &out, said, &err) != PGR_OK) fail_msg("%s", err.message);
     return buf_take(&out);
+}
+
+static char *write_chain(chain_form form, size_t n_history, const size_t *order, bool *said) {
+    return write_about(&REQUEST, form, n_history, order, said);
 }
 
 static void assert_read_back(chain_form form, const size_t *order) {
@@ -64,6 +68,20 @@ static void test_read_back(void **state) {
         assert_read_back(CHAIN_FULL, ORDERS[k]);
         assert_read_back(CHAIN_COMPACT, ORDERS[k]);
     }
+}
+
+/* The history speaks for length above all; two answers of one length are told by what they differ in. */
+static void test_situation(void **state) {
+    (void)state;
+    static const char *const alike[] = {"Thanks a lot! Lovely open day!", "It is open on all days."};
+    pgr_request r = REQUEST;
+    bool said;
+    r.responses = alike;
+    char *text = write_about(&r, CHAIN_COMPACT, 3, ORDERS[0], &said);
+    assert_true(said);
+    if (strstr(text, "length") || !strstr(text, "\n- formal more | 65% |") || !strstr(text, "\n- warmth less | 35% |"))
+        fail_msg("%s", text);
+    mem_free(text);
 }
 
 /* Evidence is quoted from the history; nothing of it can be taken for the frame's own marks. */
@@ -107,7 +125,8 @@ static void test_weights(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_read_back), cmocka_unit_test(test_evidence),
-                                       cmocka_unit_test(test_silence), cmocka_unit_test(test_weights)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_read_back), cmocka_unit_test(test_situation),
+                                       cmocka_unit_test(test_evidence), cmocka_unit_test(test_silence),
+                                       cmocka_unit_test(test_weights)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -82,6 +82,18 @@ static size_t metrics_of(const char *name, const char *metric, double *out, size
     return n;
 }
 
+/* An evaluation's chains have margins by expectation besides those of the numbers that happened to be written. */
+static void check_samples(const char *name) {
+    double written[64], expected[64];
+    size_t n = metrics_of(name, "margin", written, 64), differ = 0;
+    assert_int_equal(metrics_of(name, "expected", expected, 64), n);
+    for (size_t i = 0; i < n; i++) {
+        assert_true(fabs(expected[i]) <= 9);
+        differ += expected[i] != 0 && expected[i] != written[i];
+    }
+    assert_true(differ > 0);
+}
+
 /* The share of chains that parse, all written freely, goes from none to nearly all. */
 static void test_psi_learns_the_form(void **state) {
     (void)state;
@@ -93,6 +105,7 @@ static void test_psi_learns_the_form(void **state) {
     watch_run(&o.train, &w);
     assert_int_equal(run(&o, 1, &report), PGR_OK);
     assert_true(evaluated(&w, "chains/parsed") == 0);
+    assert_true(evaluated(&w, "chains/own_expected") == 0.5);
     json_decref(w.evaluation);
 
     w = (watched){0};
@@ -103,6 +116,7 @@ static void test_psi_learns_the_form(void **state) {
     assert_int_equal(run(&o, 1, &report), PGR_OK);
     assert_true(mean(w.loss + 55, 5) < 0.5 * mean(w.loss, 5));
     if (!(evaluated(&w, "chains/parsed") >= 0.5)) fail_msg("parsed %g", evaluated(&w, "chains/parsed"));
+    check_samples("psi/samples.jsonl");
     json_decref(w.evaluation);
 }
 

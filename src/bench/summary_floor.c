@@ -31,7 +31,7 @@ typedef struct floor_of {
     double mean, at_95;
 } floor_of;
 
-/* ---- how far rows of a cluster stand and fall together ------------------------------------------------------------ */
+/* ---- how far rows of a cluster stand and fall together ---------------------------------------------------------- */
 
 static pgr_status believe(const work *w, size_t n, belief **out) {
     belief *b = arena_array(w->a, w->n_row + 1, sizeof *b);
@@ -106,7 +106,7 @@ static double together(const member *m, size_t n) {
     return fmin(fmax(covariance * s.pairs / s.alike, 0), 1);
 }
 
-/* ---- outcomes that are drawn --------------------------------------------------------------------------------------- */
+/* ---- outcomes that are drawn ------------------------------------------------------------------------------------- */
 
 static int by_size(const void *a, const void *b) {
     double x = *(const double *)a, y = *(const double *)b;

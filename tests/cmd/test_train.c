@@ -148,6 +148,15 @@ static void test_text(void **state) {
     assert_non_null(strstr(r.out, "rewards/coverage/mean"));
     assert_non_null(strstr(r.out, "hard_share"));
     run_free(&r);
+    /* Sampler and trainer have one arithmetic, in int8, too: the rounding of log p (tests/train/test_text.c) aside. */
+    r = run_to("pgenrm train cre" TEXT_RUN "--dtype int8 --samples 4 --malformed -1 --init tests/golden/chains-adapter "
+               "--out $SCRATCH/text_int8 && sed 's/^{/\\n/;s/.*logp_difference.max.:/gap /' "
+               "$SCRATCH/text_int8/metrics.jsonl",
+               0, "");
+    size_t n = 0;
+    for (const char *at = r.out; (at = strstr(at, "\ngap ")); at += 5, n++) assert_true(strtod(at + 5, NULL) < 8.4e-5);
+    assert_int_equal(n, 2);
+    run_free(&r);
     r = run_to("pgenrm train psi" TEXT_RUN "--held .0001 --steps 1 --out $SCRATCH/text_all", 0, "nothing is evaluated");
     run_free(&r);
     assert_ends("pgenrm train psi --frame tests/golden/none.frame x.jsonl --out $SCRATCH/none", 1, "none.frame");

@@ -4,7 +4,7 @@
  *
  *     bench_math [THREADS]
  *     bench_math THREADS peaks                  nothing but the ceilings
- *     bench_math THREADS f32|bf16 N K M         one shape, weights in the caches: G(FL)OP/s, nothing else */
+ *     bench_math THREADS f32|bf16|int8 N K M    one shape, weights in the caches: G(FL)OP/s, nothing else */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -264,7 +264,7 @@ int main(int argc, char **argv) {
     if (pool_create(argc > 1 ? atoi(argv[1]) : 0, &threads, NULL) != PGR_OK) return 1;
     alone = pool_size(threads) == 1;
     if (argc == 6) {
-        gemm_form form = strcmp(argv[2], "bf16") == 0 ? GEMM_BF16 : GEMM_F32;
+        gemm_form form = strcmp(argv[2], "bf16") == 0 ? GEMM_BF16 : strcmp(argv[2], "int8") == 0 ? GEMM_INT8 : GEMM_F32;
         printf("%.1f\n",
                shape_rate(form, (size_t)atoi(argv[3]), (size_t)atoi(argv[4]), (size_t)atoi(argv[5]), threads));
         pool_free(threads);

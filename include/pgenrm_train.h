@@ -101,7 +101,8 @@ typedef struct pgr_train_report {
 } pgr_train_report;
 
 /* For the model that is trained: the arithmetic that gradients go through, bf16 or fp32, whose products are the faster
- * ones on this kind of CPU at this level (PGENRM_CPU). Nothing is timed: the same machine has the same every time. */
+ * ones on this kind of CPU at this level (PGENRM_CPU). Nothing is timed: the same machine has the same every time.
+ * Adapters can also be trained with PGR_DTYPE_INT8; all weights (`full`) are PGR_E_ARG then. */
 pgr_model_options pgr_train_model_options(void);
 
 /* The same, unless o->resume and o->out has a checkpoint: then the one that this run was begun with. */

@@ -9,6 +9,7 @@ void *mem_zero(size_t count, size_t size);    /* zeroed, overflow checked */
 void *mem_array(size_t count, size_t size);   /* overflow checked */
 void *mem_resize(void *p, size_t size);       /* on failure p stays as it was */
 void *mem_aligned(size_t size, size_t align); /* freed by mem_free too */
+void *mem_huge(size_t size);                  /* the same at whole lines; in large pages where they are worth it */
 char *mem_strdup(const char *s);
 void mem_free(void *p);
 

@@ -170,7 +170,7 @@ void pool_run(pool *p, size_t n_task, pool_fn fn, void *ctx) {
 /* run_lock is held. */
 static bool make_room(pool *p, size_t size) {
     if (size <= p->memory_size) return true;
-    void *memory = mem_aligned(size, 64);
+    void *memory = mem_huge(size);
     if (!memory) return false;
     mem_free(p->memory);
     p->memory = memory, p->memory_size = size;

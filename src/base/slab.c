@@ -2,7 +2,6 @@
 #include "base/slab.h"
 
 #include <stdint.h>
-#include <sys/mman.h>
 
 #include "base/mem.h"
 
@@ -12,9 +11,8 @@ static void *add_block(slab *s, size_t size) {
     void **blocks = mem_resize(s->blocks, (s->n_block + 1) * sizeof *blocks);
     if (!blocks) return NULL;
     s->blocks = blocks;
-    void *p = mem_aligned(size, HUGE_PAGE);
+    void *p = mem_huge(size);
     if (!p) return NULL;
-    madvise(p, size, MADV_HUGEPAGE); /* a wish: refused where there are none */
     blocks[s->n_block++] = p;
     s->used = 0;
     s->size = size;

@@ -36,8 +36,8 @@ static lora_factors shape_of(const config *c, size_t matrix) {
 
 pgr_status trainable_alloc(trainable *t, pgr_error *err) {
     size_t bytes = t->n * sizeof *t->values;
-    t->values = mem_aligned(bytes, 64);
-    t->grads = mem_aligned(bytes, 64);
+    t->values = mem_huge(bytes);
+    t->grads = mem_huge(bytes);
     if (!t->values || !t->grads) return fail_mem(err);
     memset(t->values, 0, bytes);
     memset(t->grads, 0, bytes);

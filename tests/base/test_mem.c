@@ -29,6 +29,27 @@ static void refuses_overflow(void **state) {
     mem_free(empty);
 }
 
+/* Small or in large pages: whole lines, counted, all of it there. */
+static void in_large_pages(void **state) {
+    (void)state;
+    static const size_t sizes[] = {1, 100, (2 << 20) - 1, 2 << 20, (5 << 20) + 7};
+    long live = mem_live();
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        char *p = mem_huge(sizes[i]);
+        assert_non_null(p);
+        assert_int_equal((uintptr_t)p % 64, 0);
+        if (sizes[i] >= 2 << 20) assert_int_equal((uintptr_t)p % (2 << 20), 0);
+        memset(p, 1, sizes[i]);
+        assert_int_equal(mem_live(), live + 1);
+        mem_free(p);
+    }
+    assert_null(mem_huge(SIZE_MAX));
+    mem_fail_nth(1);
+    assert_null(mem_huge(4 << 20));
+    mem_fail_nth(0);
+    assert_int_equal(mem_live(), live);
+}
+
 static void fails_the_nth(void **state) {
     (void)state;
     mem_fail_nth(2);
@@ -54,6 +75,7 @@ static void fails_the_nth(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(counts_live_and_made),
+        cmocka_unit_test(in_large_pages),
         cmocka_unit_test(refuses_overflow),
         cmocka_unit_test(fails_the_nth),
     };

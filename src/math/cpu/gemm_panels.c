@@ -60,7 +60,7 @@ pgr_status panels_create(gemm_form form, const gemm_stack *s, slab *memory, pool
     w->panel_bytes = kernels->panel_bytes(s->K);
     pgr_status status = PGR_E_MEM;
     size_t bytes = w->n_panel <= SIZE_MAX / w->panel_bytes ? w->n_panel * w->panel_bytes : SIZE_MAX;
-    w->data = w->own = memory || bytes == SIZE_MAX ? NULL : mem_aligned(bytes, 64);
+    w->data = w->own = memory || bytes == SIZE_MAX ? NULL : mem_huge(bytes);
     if (memory) w->data = slab_alloc(memory, bytes);
     pack_job job = {.w = w, .stack = s};
     if (w->data)

@@ -12,7 +12,7 @@ static void cpu_free(ops *o) {
 
 static float *cpu_alloc(ops *o, size_t n) {
     (void)o;
-    return mem_aligned(n * sizeof(float), 64);
+    return mem_huge(n * sizeof(float));
 }
 
 static void cpu_drop(ops *o, float *rows) {

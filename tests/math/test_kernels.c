@@ -57,7 +57,7 @@ static void check_tile(const kernels *k, size_t M, size_t K, size_t n) {
 
 static void test_gemm_tile(void **state) {
     (void)state;
-    const size_t Ms[] = {1, 2, 3, 4, 5, 6, 7, 8, 11, 12, 13, 20}, Ks[] = {1, 2, 33, 100};
+    const size_t Ms[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 20}, Ks[] = {1, 2, 33, 100};
     const size_t ns[] = {1, 7, 8, 9, 15, 16, 17, 31, 33, 48, 50, 63, 64};
     FOR_LEVELS (l)
         for (size_t m = 0; m < sizeof Ms / sizeof *Ms; m++)

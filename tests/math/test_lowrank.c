@@ -46,7 +46,7 @@ static void against_double(void **state) {
     for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++) {
         problem p = make(sizes[s][0], sizes[s][1], sizes[s][2], sizes[s][3]);
         float *before = noise(p.M * p.ldo, 4);
-        lowrank_add(&p.w, p.out, p.ldo, p.x, p.ldx, p.M, threads);
+        assert_int_equal(lowrank_add(&p.w, 1, p.out, p.ldo, p.x, p.ldx, p.M, threads, NULL), PGR_OK);
         for (size_t m = 0; m < p.M; m++)
             for (size_t n = 0; n < p.ldo; n++) {
                 double want = (double)before[m * p.ldo + n];
@@ -68,21 +68,43 @@ static void against_double(void **state) {
 static void rows_and_threads_change_no_bit(void **state) {
     (void)state;
     problem p = make(150, 333, 70, 101);
-    lowrank_add(&p.w, p.out, p.ldo, p.x, p.ldx, p.M, NULL);
+    assert_int_equal(lowrank_add(&p.w, 1, p.out, p.ldo, p.x, p.ldx, p.M, NULL, NULL), PGR_OK);
     for (int n = 1; n <= 3; n++) {
         pool *threads;
         assert_int_equal(pool_create(n, &threads, NULL), PGR_OK);
         for (size_t chunk = 1; chunk <= p.M; chunk += 9) {
             float *out = noise(p.M * p.ldo, 4);
             for (size_t m = 0; m < p.M; m += chunk)
-                lowrank_add(&p.w, out + m * p.ldo, p.ldo, p.x + m * p.ldx, p.ldx, p.M - m < chunk ? p.M - m : chunk,
-                            threads);
+                assert_int_equal(lowrank_add(&p.w, 1, out + m * p.ldo, p.ldo, p.x + m * p.ldx, p.ldx,
+                                             p.M - m < chunk ? p.M - m : chunk, threads, NULL),
+                                 PGR_OK);
             assert_memory_equal(out, p.out, p.M * p.ldo * sizeof *out);
             free(out);
         }
         pool_free(threads);
     }
     drop(&p);
+}
+
+/* Terms that lie side by side, and one on top of another. */
+static void together_as_one_by_one(void **state) {
+    (void)state;
+    enum { M = 131, K = 333, WIDTH = 150, TERMS = 4 };
+    static const size_t N[TERMS] = {70, 40, 30, 70}, column[TERMS] = {0, 80, 120, 0}, r[TERMS] = {16, 3, 65, 16};
+    float *x = noise(M * K, 3), *out = noise(M * WIDTH, 4), *want = noise(M * WIDTH, 4);
+    lowrank w[TERMS];
+    pool *threads;
+    assert_int_equal(pool_create(2, &threads, NULL), PGR_OK);
+    for (uint32_t i = 0; i < TERMS; i++) {
+        w[i] = (lowrank){N[i],     K, r[i], noise(r[i] * K, 10 + i), noise(N[i] * r[i], 20 + i), 0.3f * (float)(i + 1),
+                         column[i]};
+        assert_int_equal(lowrank_add(&w[i], 1, want, WIDTH, x, K, M, NULL, NULL), PGR_OK);
+    }
+    assert_int_equal(lowrank_add(w, TERMS, out, WIDTH, x, K, M, threads, NULL), PGR_OK);
+    assert_memory_equal(out, want, M * WIDTH * sizeof *out);
+    for (size_t i = 0; i < TERMS; i++) free(w[i].a), free(w[i].b);
+    free(x), free(out), free(want);
+    pool_free(threads);
 }
 
 static void a_row_looked_up(void **state) {
@@ -104,6 +126,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(against_double),
         cmocka_unit_test(rows_and_threads_change_no_bit),
+        cmocka_unit_test(together_as_one_by_one),
         cmocka_unit_test(a_row_looked_up),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

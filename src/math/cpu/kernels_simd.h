@@ -118,19 +118,23 @@ static double exp_sum_simd(float *out, const float *x, float shift, float scale,
 }
 
 /* ---- sums of products ----
- * out[r][c] = start + sum_k x[r][k] * b[k][c], k ascending, fused; start: 0, or factor[r] * out[r][c].
+ * out[r][c] = start + sum_k x[r][k] * b[k][c], k ascending, fused; start: 0, or what out holds.
  * x: rows ldx apart, b: rows ldb apart, out: rows ldo apart */
+
+/* Rows of a block of 1, 2, 3 vectors: narrow ones need more of them until sums do not wait for each other. Of
+ * BLOCK_VECTORS it is BLOCK_ROWS. */
+enum { MAC_ROWS = 2 * BLOCK_ROWS, MAC_ROWS_3 = BLOCK_ROWS * 4 / 3 };
 
 /* R rows by V vectors; the last of them has `last` columns if it is partial. R, V, partial: constants where inlined. */
 INLINE void mac_block(const size_t R, const size_t V, const int partial, float *restrict out, size_t ldo,
                       const float *restrict x, size_t ldx, const float *restrict b, size_t ldb, size_t K, size_t last,
-                      const float *restrict factor) {
-    vf sum[BLOCK_ROWS][BLOCK_VECTORS];
+                      bool add) {
+    vf sum[MAC_ROWS][BLOCK_VECTORS];
     UNROLL for (size_t r = 0; r < R; r++) {
         UNROLL for (size_t v = 0; v < V; v++) {
             const float *at = out + r * ldo + v * LANES;
             sum[r][v] = v_zero();
-            if (factor) sum[r][v] = v_mul(partial && v == V - 1 ? v_load_n(at, last) : v_load(at), v_set1(factor[r]));
+            if (add) sum[r][v] = partial && v == V - 1 ? v_load_n(at, last) : v_load(at);
         }
     }
     for (size_t k = 0; k < K; k++) {
@@ -157,68 +161,70 @@ INLINE void mac_block(const size_t R, const size_t V, const int partial, float *
 enum { whole, part }; /* the last vector */
 
 typedef void (*mac_fn)(float *restrict out, size_t ldo, const float *restrict x, size_t ldx, const float *restrict b,
-                       size_t ldb, size_t K, size_t last, const float *restrict factor);
+                       size_t ldb, size_t K, size_t last, bool add);
 
 #define MAC(R, V, kind)                                                                                               \
     static void mac_##R##_##V##_##kind(float *restrict out, size_t ldo, const float *restrict x, size_t ldx,        \
-                                       const float *restrict b, size_t ldb, size_t K, size_t last,                    \
-                                       const float *restrict factor) {                                                \
-        mac_block(R, V, kind, out, ldo, x, ldx, b, ldb, K, last, factor);                                             \
+                                       const float *restrict b, size_t ldb, size_t K, size_t last, bool add) {        \
+        mac_block(R, V, kind, out, ldo, x, ldx, b, ldb, K, last, add);                                                \
     }
-#define MAC_ALL_ROWS(V, kind)                                                                                         \
-    MAC(1, V, kind) MAC(2, V, kind) MAC(3, V, kind) MAC(4, V, kind) MAC(5, V, kind) MAC(6, V, kind)
-#define MAC_NAMES(V, kind)                                                                                            \
-    {mac_1_##V##_##kind, mac_2_##V##_##kind, mac_3_##V##_##kind,                                                      \
-     mac_4_##V##_##kind, mac_5_##V##_##kind, mac_6_##V##_##kind}
+#define MAC_6(V, kind) MAC(1, V, kind) MAC(2, V, kind) MAC(3, V, kind) MAC(4, V, kind) MAC(5, V, kind) MAC(6, V, kind)
+#define MAC_8(V, kind) MAC_6(V, kind) MAC(7, V, kind) MAC(8, V, kind)
+#define MAC_12(V, kind) MAC_8(V, kind) MAC(9, V, kind) MAC(10, V, kind) MAC(11, V, kind) MAC(12, V, kind)
+#define NAMES_6(V, kind)                                                                                              \
+    mac_1_##V##_##kind, mac_2_##V##_##kind, mac_3_##V##_##kind,                                                       \
+    mac_4_##V##_##kind, mac_5_##V##_##kind, mac_6_##V##_##kind
+#define NAMES_8(V, kind) NAMES_6(V, kind), mac_7_##V##_##kind, mac_8_##V##_##kind
+#define NAMES_12(V, kind)                                                                                             \
+    NAMES_8(V, kind), mac_9_##V##_##kind, mac_10_##V##_##kind, mac_11_##V##_##kind, mac_12_##V##_##kind
 
 /* mac_full[R - 1]: all vectors whole; mac_partial[V - 1][R - 1] */
-MAC_ALL_ROWS(1, part)
-MAC_ALL_ROWS(2, part)
+MAC_12(1, part)
 #if BLOCK_VECTORS == 4
-MAC_ALL_ROWS(3, part)
-MAC_ALL_ROWS(4, part)
-MAC_ALL_ROWS(4, whole)
-static const mac_fn mac_full[] = MAC_NAMES(4, whole);
-static const mac_fn mac_partial[][BLOCK_ROWS] = {MAC_NAMES(1, part), MAC_NAMES(2, part), MAC_NAMES(3, part),
-                                                 MAC_NAMES(4, part)};
+MAC_12(2, part)
+MAC_8(3, part)
+MAC_6(4, part)
+MAC_6(4, whole)
+static const size_t mac_rows[BLOCK_VECTORS] = {MAC_ROWS, MAC_ROWS, MAC_ROWS_3, BLOCK_ROWS};
+static const mac_fn mac_full[] = {NAMES_6(4, whole)};
+static const mac_fn mac_partial[][MAC_ROWS] = {{NAMES_12(1, part)}, {NAMES_12(2, part)}, {NAMES_8(3, part)},
+                                               {NAMES_6(4, part)}};
 #else
-MAC_ALL_ROWS(2, whole)
-static const mac_fn mac_full[] = MAC_NAMES(2, whole);
-static const mac_fn mac_partial[][BLOCK_ROWS] = {MAC_NAMES(1, part), MAC_NAMES(2, part)};
+MAC_6(2, part)
+MAC_6(2, whole)
+static const size_t mac_rows[BLOCK_VECTORS] = {MAC_ROWS, BLOCK_ROWS};
+static const mac_fn mac_full[] = {NAMES_6(2, whole)};
+static const mac_fn mac_partial[][MAC_ROWS] = {{NAMES_12(1, part)}, {NAMES_6(2, part)}};
 #endif
 
-/* M rows, n columns: blocks of nearly equal height, at most BLOCK_ROWS. Row m's factor is factor[m * step]; step 0
- * needs BLOCK_ROWS of them. */
+/* M rows, n columns: blocks of nearly equal height, at most mac_rows. */
 static void mac(float *restrict out, size_t ldo, const float *restrict x, size_t ldx, const float *restrict b,
-                size_t ldb, size_t M, size_t K, size_t n, const float *restrict factor, size_t step) {
+                size_t ldb, size_t M, size_t K, size_t n, bool add) {
     enum { WIDTH = BLOCK_VECTORS * LANES };
-    size_t n_block = (M + BLOCK_ROWS - 1) / BLOCK_ROWS;
     for (size_t c = 0; c < n; c += WIDTH) {
         size_t columns = n - c < WIDTH ? n - c : WIDTH, V = (columns + LANES - 1) / LANES;
+        size_t n_block = (M + mac_rows[V - 1] - 1) / mac_rows[V - 1];
         const mac_fn *by_rows = columns == WIDTH ? mac_full : mac_partial[V - 1];
         for (size_t i = 0; i < n_block; i++) {
             size_t m = M * i / n_block, R = M * (i + 1) / n_block - m;
-            by_rows[R - 1](out + m * ldo + c, ldo, x + m * ldx, ldx, b + c, ldb, K, columns - (V - 1) * LANES,
-                           factor ? factor + m * step : NULL);
+            by_rows[R - 1](out + m * ldo + c, ldo, x + m * ldx, ldx, b + c, ldb, K, columns - (V - 1) * LANES, add);
         }
     }
 }
 
 static void gemm_tile_simd(float *restrict out, size_t ldo, const float *restrict x, size_t ldx,
                            const float *restrict tile, size_t M, size_t K, size_t n) {
-    mac(out, ldo, x, ldx, tile, GEMM_TILE, M, K, n, NULL, 0);
+    mac(out, ldo, x, ldx, tile, GEMM_TILE, M, K, n, false);
 }
 
 static void gemm_tile_add_simd(float *restrict out, size_t ldo, const float *restrict x, size_t ldx,
                                const float *restrict tile, size_t M, size_t K, size_t n) {
-    static const float ones[BLOCK_ROWS] = {1, 1, 1, 1, 1, 1};
-    mac(out, ldo, x, ldx, tile, GEMM_TILE, M, K, n, ones, 0);
+    mac(out, ldo, x, ldx, tile, GEMM_TILE, M, K, n, true);
 }
 
 static void mac_simd(float *restrict out, size_t ldo, const float *restrict x, size_t ldx, const float *restrict b,
                      size_t ldb, size_t M, size_t K, size_t n) {
-    static const float ones[BLOCK_ROWS] = {1, 1, 1, 1, 1, 1};
-    mac(out, ldo, x, ldx, b, ldb, M, K, n, ones, 0);
+    mac(out, ldo, x, ldx, b, ldb, M, K, n, true);
 }
 
 /* ---- attention ---- */

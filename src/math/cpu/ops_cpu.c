@@ -103,10 +103,7 @@ static pgr_status cpu_project(ops *o, const project_call *call, pgr_error *err) 
     gemm_call product = {.out = call->out, .x = call->x, .ldx = ldx, .M = call->n, .add = call->add};
     if (call->before) product.before = &before;
     PGR_TRY(gemm_run_call(weights_of(call->w), &product, c->threads, err));
-    for (size_t i = 0; i < call->n_term; i++) {
-        const lowrank *t = &call->terms[i];
-        lowrank_add(t, call->out + t->column, N, call->x, ldx, call->n, c->threads);
-    }
+    PGR_TRY(lowrank_add(call->terms, call->n_term, call->out, N, call->x, ldx, call->n, c->threads, err));
     if (call->bias) pool_run(c->threads, (call->n + BIAS_ROWS - 1) / BIAS_ROWS, bias_task, &(bias_job){c, call});
     return PGR_OK;
 }

@@ -80,13 +80,7 @@ static void add_task(void *ctx, size_t task, size_t worker) {
 static void pack_task(void *ctx, size_t term, size_t worker) {
     (void)worker;
     const back_job *j = ctx;
-    const back_terms *of = &j->of;
-    char *factors = of->factors;
-    for (size_t i = 0; i < term; i++) {
-        const lowrank *w = of->g->terms[i].term;
-        factors += j->blocks->factor_bytes(of->o, w->K, w->N, w->r);
-    }
-    j->blocks->pack(of, of->g->terms[term].term, factors);
+    j->blocks->pack(&j->of, term);
 }
 
 static pgr_status run_terms(const cpu_ops *o, const project_grad *g, pgr_error *err) {
@@ -94,11 +88,11 @@ static pgr_status run_terms(const cpu_ops *o, const project_grad *g, pgr_error *
                   .blocks = blocks_of(o, g->form),
                   .chunk = chunk_of(g->n),
                   .n_chunk = chunks_of(g->n)};
-    size_t ranks = 0, factors = 0;
+    size_t factors = 0;
     for (size_t i = 0; i < g->n_term; i++) {
         const lowrank *w = g->terms[i].term;
         factors += j.blocks->factor_bytes(o, w->K, w->N, w->r);
-        ranks += w->r;
+        j.of.ranks += w->r;
         j.part += w->r * (w->K + w->N);
         j.of.rank = w->r > j.of.rank ? w->r : j.of.rank;
         j.of.width = w->N > j.of.width ? w->N : j.of.width;
@@ -108,7 +102,7 @@ static pgr_status run_terms(const cpu_ops *o, const project_grad *g, pgr_error *
     pool_run(o->threads, g->n_term, pack_task, &j);
     size_t bytes = pool_size(o->threads) * j.desk_bytes;
     if (pool_run_in(o->threads, j.n_chunk, run_chunk, &j, bytes, &j.desks) != PGR_OK) return fail_mem(err);
-    pool_run(o->threads, ranks, add_task, &j);
+    pool_run(o->threads, j.of.ranks, add_task, &j);
     return PGR_OK;
 }
 

@@ -15,13 +15,14 @@ typedef struct back_terms {
     const project_grad *g;
     size_t ldx;
     size_t rank, width; /* the largest r and N */
+    size_t ranks;       /* all r together */
     char *factors;      /* packed, of all terms; whole lines */
 } back_terms;
 
 typedef struct back_blocks {
     size_t (*factor_bytes)(const cpu_ops *o, size_t K, size_t N, size_t r); /* of a term; whole lines */
     size_t (*desk_bytes)(const back_terms *b);                              /* of a worker; whole lines */
-    void (*pack)(const back_terms *b, const lowrank *w, char *factors);
+    void (*pack)(const back_terms *b, size_t term); /* into b->factors */
 
     /* n rows from row m on: dx += s a, and for every term da += s^T x, db^T += t^T dy.
      * sums: of every term da (r, K), then db^T (r, N) */

@@ -49,8 +49,11 @@ static size_t factor_bytes(const cpu_ops *o, size_t K, size_t N, size_t r) {
     return tile_panels(o->tiles, r, K) + tile_panels(o->tiles, r, N) + tile_panels(o->tiles, K, r);
 }
 
-static void pack(const back_terms *b, const lowrank *w, char *factors) {
+static void pack(const back_terms *b, size_t term) {
     const gemm_kernels *t = b->o->tiles;
+    const lowrank *w = b->g->terms[0].term;
+    char *factors = b->factors;
+    for (size_t i = 0; i < term; w = b->g->terms[++i].term) factors += factor_bytes(b->o, w->K, w->N, w->r);
     tile_pack_along(t, factors, w->a, w->K, w->r, w->K);
     factors += tile_panels(t, w->r, w->K);
     tile_pack_across(t, factors, w->b, w->r, w->N, w->r);

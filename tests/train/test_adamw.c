@@ -41,6 +41,22 @@ static void test_by_hand(void **state) {
     assert_true(clip_scale(4, 0) == 1); /* never */
 }
 
+/* Parameters are taken several at a time: each has the bits that it has alone. */
+static void test_together(void **state) {
+    (void)state;
+    enum { MANY = 53 };
+    adamw_options o = {0.9, 0.98, 1e-8, 0.1};
+    float p[2][MANY], m[2][MANY] = {{0}}, v[2][MANY] = {{0}}, g[MANY];
+    for (size_t i = 0; i < MANY; i++) p[0][i] = p[1][i] = sinf((float)i), g[i] = i % 7 ? cosf((float)(3 * i)) : 0;
+    for (uint64_t t = 1; t <= 5; t++) {
+        adamw_step(p[0], m[0], v[0], g, MANY, t, 0.01, 0.7, &o);
+        for (size_t i = 0; i < MANY; i++) adamw_step(&p[1][i], &m[1][i], &v[1][i], &g[i], 1, t, 0.01, 0.7, &o);
+    }
+    assert_memory_equal(p[0], p[1], sizeof p[0]);
+    assert_memory_equal(m[0], m[1], sizeof m[0]);
+    assert_memory_equal(v[0], v[1], sizeof v[0]);
+}
+
 /* transformers' get_constant_schedule_with_warmup, get_linear_ and get_cosine_schedule_with_warmup. */
 static void test_schedules(void **state) {
     (void)state;
@@ -59,6 +75,6 @@ static void test_schedules(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_against_torch), cmocka_unit_test(test_by_hand),
-                                       cmocka_unit_test(test_schedules)};
+                                       cmocka_unit_test(test_together), cmocka_unit_test(test_schedules)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,4 +1,4 @@
-/* attn_back_f32.c - the products of attn_back.h in fp32, by the kernel that adds products of small matrices. */
+/* attn_back_f32.c - the products of attn_back.h in fp32, by the kernels of products of small matrices. */
 #include <string.h>
 
 #include "math/cpu/attn_back.h"
@@ -31,10 +31,8 @@ static void pack_queries(const cpu_ops *o, void *queries, const float *q, const 
 static void scores(const cpu_ops *o, float *s, float *dp, const void *queries, const void *keys, size_t R, size_t n,
                    size_t hd) {
     const float *q = queries, *k = keys;
-    memset(s, 0, B * B * sizeof *s);
-    memset(dp, 0, B * B * sizeof *dp);
-    o->k->mac(s, B, q, hd, k + B * hd, B, R, hd, n);
-    o->k->mac(dp, B, q + B * hd, hd, k + 2 * B * hd, B, R, hd, n);
+    o->k->gemm_tile(s, B, q, hd, k + B * hd, R, hd, n);
+    o->k->gemm_tile(dp, B, q + B * hd, hd, k + 2 * B * hd, R, hd, n);
 }
 
 /* sums: (all, 2, hd) */

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/legible.h"
 #include "base/mem.h"
 #include "base/text.h"
 
@@ -311,18 +312,18 @@ static void put_escape(buf *b, unsigned char c) {
         buf_printf(b, "u%04x", c);
 }
 
+static bool is_escaped(unsigned char c) {
+    return c < 0x20 || c == '"' || c == '\\' || c == 0x7F;
+}
+
 void json_put_string(buf *b, const char *s, size_t n) {
     buf_putc(b, '"');
     for (size_t i = 0; i < n;) {
-        unsigned char c = (unsigned char)s[i];
-        size_t len = utf8_next(s + i, n - i, NULL);
-        if (len == 0)
-            buf_puts(b, "\xEF\xBF\xBD"); /* U+FFFD */
-        else if (c < 0x20 || c == '"' || c == '\\' || c == 0x7F)
-            put_escape(b, c);
-        else
-            buf_add(b, s + i, len);
-        i += len ? len : 1;
+        size_t plain = i;
+        while (plain < n && !is_escaped((unsigned char)s[plain])) plain++;
+        legible_add(b, s + i, plain - i);
+        if (plain < n) put_escape(b, (unsigned char)s[plain++]);
+        i = plain;
     }
     buf_putc(b, '"');
 }

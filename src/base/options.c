@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/legible.h"
 #include "base/text.h"
 
 /* ---- members ----------------------------------------------------------------------------------------------------- */
@@ -244,7 +245,7 @@ json_t *option_json(const pgr_option *row, const void *options) {
     if (is_unset(row, options)) return json_null();
     if (row->type == PGR_OPTION_FLAG) return json_boolean(get_whole(row, options));
     if (row->type == PGR_OPTION_FLOAT || row->type == PGR_OPTION_DOUBLE) return json_real(get_real(row, options));
-    if (row->type == PGR_OPTION_TEXT) return json_string(get_text(row, options));
+    if (row->type == PGR_OPTION_TEXT) return legible_json(get_text(row, options));
     if (row->type == PGR_OPTION_CHOICE && in_range(row, options))
         return json_string(row->choices[get_whole(row, options)]);
     return json_integer(get_whole(row, options));

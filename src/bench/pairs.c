@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/legible.h"
 #include "base/mem.h"
 #include "bench/distinct.h"
 #include "bench/history.h"
@@ -317,8 +318,9 @@ static pgr_status add_demographics(bench_data *d, const bench_files *f, pgr_erro
 
 /* "polis" of "../data/polis.jsonl.gz" */
 static char *set_name(arena *a, const char *path) {
-    const char *slash = strrchr(path, '/'), *base = slash ? slash + 1 : path;
-    return arena_strndup(a, base, strcspn(base, "."));
+    char *name = legible_name(path), *kept = name ? arena_strndup(a, name, strcspn(name, ".")) : NULL;
+    mem_free(name);
+    return kept;
 }
 
 static pgr_status take_rows(bench_data *d, rows *r, pgr_error *err) {

@@ -12,6 +12,7 @@
 #include "base/file.h"
 #include "base/file_out.h"
 #include "base/hash.h"
+#include "base/legible.h"
 #include "base/mem.h"
 #include "base/options.h"
 #include "bench/company.h"
@@ -386,7 +387,7 @@ static pgr_status calibration_mark(const char *path, double *out, pgr_error *err
 static json_t *names(const char *const *v, size_t n) {
     json_t *list = n ? json_array() : json_null();
     for (size_t i = 0; i < n && list; i++) {
-        if (json_array_append_new(list, json_string(v[i])) == 0) continue;
+        if (json_array_append_new(list, legible_json(v[i])) == 0) continue;
         json_decref(list);
         list = NULL;
     }
@@ -401,10 +402,6 @@ static json_t *numbers(const int *v, size_t n) {
         list = NULL;
     }
     return list;
-}
-
-static json_t *text_or_null(const char *s) {
-    return s ? json_string(s) : json_null();
 }
 
 typedef struct settings {
@@ -430,7 +427,7 @@ static void put_judge(settings *s, const pgr_judge_options *j) {
 static json_t *set_entry(const bench_data *d) {
     char digest[20];
     snprintf(digest, sizeof digest, "%016llx", (unsigned long long)plan_digest(d));
-    return json_pack("{s:s, s:I, s:I, s:s}", "name", d->name, "rows", (json_int_t)d->n_row, "asked",
+    return json_pack("{s:o, s:I, s:I, s:s}", "name", legible_json(d->name), "rows", (json_int_t)d->n_row, "asked",
                      (json_int_t)d->n_test, "digest", digest);
 }
 
@@ -449,23 +446,23 @@ pgr_status plan_settings(const pgr_bench_options *o, pgr_engine *engine, const b
     for (size_t i = 0; i < n_set; i++)
         if (json_array_append_new(data, set_entry(sets[i])) != 0) s.failed = true;
     put(&s, "data", data);
-    put(&s, "split", text_or_null(o->split));
-    put(&s, "subset", text_or_null(o->subset));
+    put(&s, "split", legible_json(o->split));
+    put(&s, "subset", legible_json(o->subset));
     put(&s, "limit", json_integer((json_int_t)o->limit));
     put(&s, "seed", json_integer((json_int_t)o->seed));
     put(&s, "runs", json_integer(o->runs));
     put(&s, "ind", numbers(o->ind, o->n_ind));
     put(&s, "pro", numbers(o->pro, o->n_pro));
-    put(&s, "by", text_or_null(o->by));
+    put(&s, "by", legible_json(o->by));
     put(&s, "baselines", json_boolean(o->baselines));
     put(&s, "strangers", json_integer((json_int_t)o->strangers));
     put(&s, "folds", json_integer((json_int_t)o->folds));
     put(&s, "robust", json_boolean(o->robust));
-    put(&s, "model", text_or_null(model ? engine_about(engine)->name : NULL));
+    put(&s, "model", legible_json(model ? engine_about(engine)->name : NULL));
     put(&s, "fingerprint", marked ? json_real(mark) : json_null());
-    put(&s, "embedder", text_or_null(o->embedder ? pgr_embedder_name(o->embedder) : NULL));
+    put(&s, "embedder", legible_json(o->embedder ? pgr_embedder_name(o->embedder) : NULL));
     put(&s, "methods", names(o->methods, o->n_methods));
-    put(&s, "scalar", text_or_null(o->scalar ? pgr_scalar_name(o->scalar) : NULL));
+    put(&s, "scalar", legible_json(o->scalar ? pgr_scalar_name(o->scalar) : NULL));
     put(&s, "scalar_fingerprint", o->scalar ? json_real(scalar) : json_null());
     put(&s, "calibration", o->calibration ? json_real(calibration) : json_null());
     put_judge(&s, &o->judge);

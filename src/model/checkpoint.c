@@ -6,21 +6,14 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "base/legible.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "format/hf_config.h"
 
-/* The last part of a path; trailing slashes do not count. */
 static pgr_status name_of_path(checkpoint *c, pgr_error *err) {
-    size_t end = strlen(c->path);
-    while (end > 1 && c->path[end - 1] == '/') end--;
-    size_t begin = end;
-    while (begin > 0 && c->path[begin - 1] != '/') begin--;
-    c->name = mem_alloc(end - begin + 1);
-    if (!c->name) return fail_mem(err);
-    memcpy(c->name, c->path + begin, end - begin);
-    c->name[end - begin] = '\0';
-    return PGR_OK;
+    c->name = legible_name(c->path);
+    return c->name ? PGR_OK : fail_mem(err);
 }
 
 static pgr_status copy_text(checkpoint *c, const char *s, size_t n, const char **out, pgr_error *err) {
@@ -61,11 +54,10 @@ static pgr_status gguf_name(checkpoint *c, pgr_error *err) {
     gguf_string name = {0};
     if (gguf_find(&c->gguf, "general.name")) PGR_TRY(gguf_get_string(&c->gguf, "general.name", &name, err));
     if (name.n == 0 || memchr(name.s, '\0', name.n)) return name_of_path(c, err);
-    c->name = mem_alloc(name.n + 1);
-    if (!c->name) return fail_mem(err);
-    memcpy(c->name, name.s, name.n);
-    c->name[name.n] = '\0';
-    return PGR_OK;
+    buf text = {0};
+    legible_add(&text, name.s, name.n);
+    c->name = buf_take(&text);
+    return c->name ? PGR_OK : fail_mem(err);
 }
 
 static pgr_status refuse_adapter(const checkpoint *c, pgr_error *err) {

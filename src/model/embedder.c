@@ -6,6 +6,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/legible.h"
 #include "base/mem.h"
 
 #define DEFAULT_EMBEDDER "all-MiniLM-L6-v2"
@@ -27,17 +28,6 @@ static gemm_form encoder_form(pgr_dtype dtype) {
     return dtype == PGR_DTYPE_BF16 ? GEMM_BF16 : dtype == PGR_DTYPE_INT8 ? GEMM_INT8 : GEMM_F32;
 }
 
-static pgr_status name_folder(pgr_embedder *e, const char *folder, pgr_error *err) {
-    size_t end = strlen(folder), begin;
-    while (end > 1 && folder[end - 1] == '/') end--;
-    for (begin = end; begin > 0 && folder[begin - 1] != '/';) begin--;
-    e->name = mem_alloc(end - begin + 1);
-    if (!e->name) return fail_mem(err);
-    memcpy(e->name, folder + begin, end - begin);
-    e->name[end - begin] = '\0';
-    return PGR_OK;
-}
-
 static void limit_tokens(sentence_config *say, size_t positions) {
     if (say->max_tokens == 0 || say->max_tokens > positions) say->max_tokens = positions;
 }
@@ -52,7 +42,7 @@ void embedder_encoder_rule(const encoder_config *c, sentence_config *say) {
 
 static pgr_status open_encoder(pgr_embedder *e, const char *folder, const encoder_config *c, const pgr_model_options *o,
                                pgr_error *err) {
-    PGR_TRY(name_folder(e, folder, err));
+    if (!(e->name = legible_name(folder))) return fail_mem(err);
     PGR_TRY(tok_open_folder(folder, &e->own_tok, err));
     e->tok = e->own_tok;
     if (tok_count(e->tok) > c->n_vocab)

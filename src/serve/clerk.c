@@ -5,6 +5,7 @@
 #include <stdatomic.h>
 #include <string.h>
 
+#include "base/legible.h"
 #include "base/mem.h"
 #include "prototype/map.h"
 #include "user/store.h"
@@ -63,7 +64,7 @@ static void add_user(job *j) {
     json_t *out =
         json_pack("{s:s,s:I,s:I}", "user", j->user, "added", (json_int_t)n.pairs, "known", (json_int_t)n.known);
     if (j->work == CLERK_PUT) json_give(&out, "created", json_boolean(n.users > 0));
-    if (why) json_give(&out, "left_out", json_string(why));
+    if (why) json_give(&out, "left_out", legible_json(why));
     call_reply_json(j->call, 200, out);
 }
 
@@ -88,7 +89,7 @@ static bool find_user(job *j) {
 /* The rows are gone. why: their bytes are not yet, as a reader holds the store: that is 202, and said. */
 static void reply_erased(job *j, json_t *out, const pgr_error *why) {
     json_give(&out, "erased", json_boolean(!why));
-    if (why) json_give(&out, "note", json_string(why->message));
+    if (why) json_give(&out, "note", legible_json(why->message));
     call_reply_json(j->call, why ? 202 : 200, out);
 }
 
@@ -185,7 +186,7 @@ static bool list_user(void *ctx, const pgr_user_row *row) {
     user_list *l = ctx;
     l->more = json_array_size(l->list) == USERS_MOST;
     if (l->more) return false;
-    json_add(&l->list, json_pack("{s:s,s:I}", "id", row->id, "pairs", (json_int_t)row->pairs));
+    json_add(&l->list, json_pack("{s:o,s:I}", "id", legible_json(row->id), "pairs", (json_int_t)row->pairs));
     return l->list != NULL;
 }
 

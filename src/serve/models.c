@@ -6,6 +6,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/legible.h"
 #include "base/mem.h"
 
 struct served {
@@ -126,9 +127,10 @@ json_t *models_json(models *m, size_t n_ctx) {
     json_t *data = json_array();
     pthread_mutex_lock(&m->lock);
     for (const served *s = m->first; s && data; s = s->next) {
-        json_t *one = json_pack("{s:s, s:s, s:I, s:s, s:s, s:s?, s:I}", "id", s->name, "object", "model", "created",
-                                (json_int_t)s->created, "owned_by", "pgenrm", "root", s->path ? s->path : s->name,
-                                "parent", s->path ? m->first->name : NULL, "max_model_len", (json_int_t)n_ctx);
+        json_t *one =
+            json_pack("{s:o, s:s, s:I, s:s, s:o, s:o, s:I}", "id", legible_json(s->name), "object", "model", "created",
+                      (json_int_t)s->created, "owned_by", "pgenrm", "root", legible_json(s->path ? s->path : s->name),
+                      "parent", legible_json(s->path ? m->first->name : NULL), "max_model_len", (json_int_t)n_ctx);
         json_add(&data, one);
     }
     pthread_mutex_unlock(&m->lock);

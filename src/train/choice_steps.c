@@ -4,6 +4,7 @@
 #include <math.h>
 
 #include "base/json.h"
+#include "base/legible.h"
 #include "base/options.h"
 
 /* ---- passes ---- */
@@ -81,7 +82,7 @@ static pgr_status open_data(choice_steps *s, const pgr_model *m, const choice_op
 }
 
 static pgr_status add_settings(json_t *settings, const choice_options *o, pgr_error *err) {
-    int failed = json_object_set_new(settings, "data", json_string(o->data));
+    int failed = json_object_set_new(settings, "data", legible_json(o->data));
     failed |= json_object_set_new(settings, "no_shuffle", json_boolean(o->no_shuffle));
     failed |= json_object_set_new(settings, "max_tokens", json_integer((json_int_t)o->max_tokens));
     return failed ? fail_mem(err) : PGR_OK;

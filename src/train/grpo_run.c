@@ -5,6 +5,7 @@
 
 #include "base/hash.h"
 #include "base/json.h"
+#include "base/legible.h"
 #include "base/mem.h"
 #include "train/grpo_pass.h"
 #include "train/options.h"
@@ -272,10 +273,11 @@ static void tuning_close(tuning *t) {
 }
 
 static json_t *settings_of(const pgr_policy_options *o) {
-    return json_pack("{s:s,s:s?,s:I,s:I,s:I,s:f,s:f,s:f,s:b,s:f,s:i,s:s?}", "data", o->data, "judge", o->judge,
-                     "samples", (json_int_t)o->samples, "max_new", (json_int_t)o->max_new, "tell", (json_int_t)o->tell,
-                     "kl", o->kl, "clip_low", o->clip_low, "clip_high", o->clip_high, "unscaled", o->unscaled, "held",
-                     o->held, "ind", o->judging.ind, "frame", o->judging.frame);
+    return json_pack("{s:o,s:o,s:I,s:I,s:I,s:f,s:f,s:f,s:b,s:f,s:i,s:o}", "data", legible_json(o->data), "judge",
+                     legible_json(o->judge), "samples", (json_int_t)o->samples, "max_new", (json_int_t)o->max_new,
+                     "tell", (json_int_t)o->tell, "kl", o->kl, "clip_low", o->clip_low, "clip_high", o->clip_high,
+                     "unscaled", o->unscaled, "held", o->held, "ind", o->judging.ind, "frame",
+                     legible_json(o->judging.frame));
 }
 
 pgr_status pgr_train_policy(pgr_model *model, const pgr_policy_options *options, pgr_train_report *out,

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/legible.h"
 #include "base/mem.h"
 #include "train/options.h"
 
@@ -232,7 +233,8 @@ static json_t *settings_of(const psi *p) {
     json_t *data = json_array();
     int failed = 0;
     for (size_t i = 0; i < o->n_data; i++)
-        failed |= json_array_append_new(data, json_pack("[s,s]", KINDS[o->data[i].kind], o->data[i].path));
+        failed |=
+            json_array_append_new(data, json_pack("[s,o]", KINDS[o->data[i].kind], legible_json(o->data[i].path)));
     json_t *all =
         json_pack("{s:o,s:[f,f,f],s:f,s:I,s:I,s:I,s:f,s:f,s:f,s:f,s:b,s:f,s:b,s:f,s:I,s:f}", "data", data, "mix",
                   p->share[0], p->share[1], p->share[2], "taste_lr", o->taste_lr, "users", (json_int_t)o->users,

@@ -14,6 +14,7 @@
 #include "base/file.h"
 #include "base/file_out.h"
 #include "base/hash.h"
+#include "base/legible.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/watch.h"
@@ -63,12 +64,13 @@ static pgr_status make_folder(const char *out, pgr_error *err) {
 /* What decides the numbers. Steps are not among them: a run may be made longer. */
 static pgr_status add_settings(json_t *settings, const pgr_model *m, const pgr_train_options *o, const char *stage,
                                pgr_error *err) {
-    json_t *mine = json_pack("{s:s,s:s,s:s,s:s?,s:I,s:f,s:f,s:I,s:f,s:s,s:I,s:f,s:f,s:f,s:f,s:I,s:I}", "stage", stage,
-                             "model", pgr_model_name(m), "dtype", pgr_dtype_name(m->dtype), "init", o->init, "rank",
-                             (json_int_t)o->rank, "alpha", o->alpha, "layers", o->layers, "batch", (json_int_t)o->batch,
-                             "lr", o->lr, "schedule", SCHEDULE_NAMES[o->schedule], "warmup", (json_int_t)o->warmup,
-                             "weight_decay", o->weight_decay, "clip", o->clip, "beta1", o->beta1, "beta2", o->beta2,
-                             "pass_tokens", (json_int_t)o->pass_tokens, "seed", (json_int_t)o->seed);
+    json_t *mine =
+        json_pack("{s:s,s:o,s:s,s:o,s:I,s:f,s:f,s:I,s:f,s:s,s:I,s:f,s:f,s:f,s:f,s:I,s:I}", "stage", stage, "model",
+                  legible_json(pgr_model_name(m)), "dtype", pgr_dtype_name(m->dtype), "init", legible_json(o->init),
+                  "rank", (json_int_t)o->rank, "alpha", o->alpha, "layers", o->layers, "batch", (json_int_t)o->batch,
+                  "lr", o->lr, "schedule", SCHEDULE_NAMES[o->schedule], "warmup", (json_int_t)o->warmup, "weight_decay",
+                  o->weight_decay, "clip", o->clip, "beta1", o->beta1, "beta2", o->beta2, "pass_tokens",
+                  (json_int_t)o->pass_tokens, "seed", (json_int_t)o->seed);
     int failed = mine ? json_object_update(settings, mine) : -1;
     if (o->full) failed |= json_object_set_new(settings, "full", json_true()); /* older runs have no such key */
     json_decref(mine);

@@ -2,6 +2,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/legible.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "train/loss.h"
@@ -284,8 +285,8 @@ pgr_status pgr_train_sft(pgr_model *model, const pgr_sft_options *options, pgr_t
     if (status == PGR_OK && o.steps == 0) o.steps = (size_t)ceil(o.epochs * (double)order_steps(&s.order));
     if (status == PGR_OK)
         status = run_open(&r, model, &o, "sft",
-                          json_pack("{s:s,s:b,s:I}", "data", options->data, "no_shuffle", options->no_shuffle,
-                                    "max_tokens", (json_int_t)options->max_tokens),
+                          json_pack("{s:o,s:b,s:I}", "data", legible_json(options->data), "no_shuffle",
+                                    options->no_shuffle, "max_tokens", (json_int_t)options->max_tokens),
                           err);
     train_stage stage = {.name = "sft", .ctx = &s, .step = sft_step};
     if (status == PGR_OK) status = run_loop(&r, &stage, err);

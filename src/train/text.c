@@ -4,6 +4,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/legible.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "train/options.h"
@@ -203,15 +204,16 @@ static json_t *settings_of(const text *t) {
     const pgr_text_options *o = t->o;
     json_t *data = json_array();
     int failed = 0;
-    for (size_t i = 0; i < o->n_data; i++) failed |= json_array_append_new(data, json_string(o->data[i]));
-    json_t *all = json_pack("{s:o,s:s,s:I,s:I,s:f,s:b,s:f}", "data", data, "frame", frame_name(t->frame), "history",
-                            (json_int_t)t->want_history, "max_tokens", (json_int_t)t->max_tokens, "tau", o->tau,
-                            "one_order", o->one_order, "held", o->held);
+    for (size_t i = 0; i < o->n_data; i++) failed |= json_array_append_new(data, legible_json(o->data[i]));
+    json_t *all = json_pack("{s:o,s:o,s:I,s:I,s:f,s:b,s:f}", "data", data, "frame", legible_json(frame_name(t->frame)),
+                            "history", (json_int_t)t->want_history, "max_tokens", (json_int_t)t->max_tokens, "tau",
+                            o->tau, "one_order", o->one_order, "held", o->held);
     if (all && o->stage == PGR_STAGE_PSI)
-        failed |= json_object_set_new(all, "teaching",
-                                      json_pack("{s:s,s:s?,s:s?,s:I,s:I,s:f}", "teacher", TEACHERS[o->teacher],
-                                                "server", o->server.url, "server_model", o->server.model, "pairs",
-                                                (json_int_t)o->pairs, "tries", (json_int_t)o->tries, "bt", o->bt));
+        failed |=
+            json_object_set_new(all, "teaching",
+                                json_pack("{s:s,s:o,s:o,s:I,s:I,s:f}", "teacher", TEACHERS[o->teacher], "server",
+                                          legible_json(o->server.url), "server_model", legible_json(o->server.model),
+                                          "pairs", (json_int_t)o->pairs, "tries", (json_int_t)o->tries, "bt", o->bt));
     if (all && o->stage != PGR_STAGE_PSI) failed |= json_object_set_new(all, "grpo", grpo_settings(&o->grpo));
     if (!failed) return all;
     json_decref(all);

@@ -10,6 +10,7 @@
 #include "base/file_out.h"
 #include "base/hash.h"
 #include "base/json.h"
+#include "base/legible.h"
 #include "base/mem.h"
 #include "base/watch.h"
 #include "judge/slots.h"
@@ -30,7 +31,7 @@ typedef struct writing {
 /* ---- rows ---- */
 
 static json_t *message_of(const char *role, const char *text, size_t n) {
-    return json_pack("{s:s,s:s%}", "role", role, "content", text, n);
+    return json_pack("{s:s,s:o}", "role", role, "content", legible_json_n(text, n));
 }
 
 /* chain NULL: the prompt alone. */

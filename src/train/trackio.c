@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <time.h>
 
+#include "base/legible.h"
 #include "base/log.h"
 #include "base/mem.h"
 
@@ -245,37 +246,47 @@ static pgr_status check_columns(trackio *t, pgr_error *err) {
         t->path);
 }
 
-/* That no other folder's run of this name is there; then what is known of it is this. */
-static pgr_status write_config(trackio *t, const char *folder, const json_t *settings, pgr_error *err) {
-    char *before = NULL, now[32];
+/* That no other folder's run of this name is there. */
+static pgr_status check_folder(trackio *t, const json_t *folder, pgr_error *err) {
+    char *before = NULL;
     json_t *known = NULL;
     pgr_error why;
     PGR_TRY(run(t, "SELECT config FROM configs WHERE run_id = ?1", (const char *[]){t->run}, 1, &before, err));
     bool read = !before || json_parse(before, strlen(before), t->path, 1, &known, &why) != PGR_E_MEM;
-    const char *of = json_string_value(json_object_get(known, "folder"));
-    pgr_status s =
-        of && strcmp(of, folder) != 0
-            ? fail(err, PGR_E_ARG, "%s: has a run '%s' of the folder %s, expected another name or another database",
-                   t->path, t->run, of)
-            : PGR_OK;
+    const json_t *of = json_object_get(known, "folder");
+    pgr_status s = PGR_OK;
+    if (!read)
+        s = fail_mem(err);
+    else if (json_is_string(of) && !json_equal(of, folder))
+        s = fail(err, PGR_E_ARG, "%s: has a run '%s' of the folder %s, expected another name or another database",
+                 t->path, t->run, json_string_value(of));
     json_decref(known);
     mem_free(before);
-    if (!read) return fail_mem(err);
-    PGR_TRY(s);
+    return s;
+}
+
+/* What is known of the run is this. */
+static pgr_status write_config(trackio *t, const json_t *config, pgr_error *err) {
+    char now[32];
     buf text = {0};
-    json_t *config = json_twin(settings);
-    json_give(&config, "folder", json_string(folder));
-    if (config) json_put(&text, config, JSON_COMPACT | JSON_SORT_KEYS);
-    if (!config || text.failed) s = fail_mem(err);
+    json_put(&text, config, JSON_COMPACT | JSON_SORT_KEYS);
     put_now(now);
-    const char *texts[] = {t->run, text.data, now};
-    if (s == PGR_OK)
-        s = run(t,
-                "INSERT INTO configs(run_id, run_name, config, created_at) VALUES(?1, ?1, ?2, ?3) "
-                "ON CONFLICT(run_id) DO UPDATE SET config = excluded.config",
-                texts, 3, NULL, err);
-    json_decref(config);
+    pgr_status s = text.failed
+                       ? fail_mem(err)
+                       : run(t,
+                             "INSERT INTO configs(run_id, run_name, config, created_at) "
+                             "VALUES(?1, ?1, ?2, ?3) ON CONFLICT(run_id) DO UPDATE SET config = excluded.config",
+                             (const char *[]){t->run, text.data, now}, 3, NULL, err);
     buf_free(&text);
+    return s;
+}
+
+static pgr_status keep_config(trackio *t, const char *folder, const json_t *settings, pgr_error *err) {
+    json_t *config = json_twin(settings);
+    json_give(&config, "folder", legible_json(folder));
+    pgr_status s = config ? check_folder(t, json_object_get(config, "folder"), err) : fail_mem(err);
+    if (s == PGR_OK) s = write_config(t, config, err);
+    json_decref(config);
     return s;
 }
 
@@ -283,7 +294,7 @@ static pgr_status write_config(trackio *t, const char *folder, const json_t *set
 static pgr_status write_anew(trackio *t, const char *folder, const json_t *settings, pgr_error *err) {
     const char *const name[] = {t->run};
     uint64_t end;
-    PGR_TRY(write_config(t, folder, settings, err));
+    PGR_TRY(keep_config(t, folder, settings, err));
     PGR_TRY(
         run(t, "INSERT OR IGNORE INTO known SELECT log_id, timestamp FROM metrics WHERE run_id = ?1 AND log_id NOTNULL",
             name, 1, NULL, err));

@@ -4,6 +4,7 @@
 #include <math.h>
 
 #include "base/json.h"
+#include "base/legible.h"
 #include "base/text.h"
 
 static void bad(const char *text, size_t len, size_t first_line, const char *want) {
@@ -290,6 +291,23 @@ static void no_part_is_lost_without_memory(void **state) {
     assert_in_range(fail_each_allocation(put_together), 30, 1000);
 }
 
+/* Names of files may be in no UTF-8: that is no lack of memory. */
+static void text_from_outside(void **state) {
+    (void)state;
+    json_t *v = legible_json("caf\xe9\xe2\x82.jsonl"), *same = legible_json_n("caf\xe9\xe2\x82.jsonl?", 12);
+    assert_string_equal(json_string_value(v), "caf\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD.jsonl");
+    assert_true(json_equal(v, same));
+    json_decref(v);
+    json_decref(same);
+    v = legible_json_n("a\0b", 3);
+    assert_int_equal(json_string_length(v), 3);
+    json_decref(v);
+    v = legible_json("");
+    assert_string_equal(json_string_value(v), "");
+    json_decref(v);
+    assert_true(json_is_null(legible_json(NULL)));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(errors_name_line_and_expectation),
@@ -301,6 +319,7 @@ int main(void) {
         cmocka_unit_test(only_known_keys),
         cmocka_unit_test(written_strings_read_back),
         cmocka_unit_test(writes_numbers),
+        cmocka_unit_test(text_from_outside),
         cmocka_unit_test(survives_failed_allocations),
         cmocka_unit_test(strings_survive_failed_allocations),
         cmocka_unit_test(no_part_is_lost_without_memory),

@@ -180,9 +180,28 @@ static void ranks_generators(void **state) {
     }
 }
 
+/* Names of files are bytes: what is no UTF-8 is written as U+FFFD, and a run goes on under the same name. */
+static void names_in_latin_1(void **state) {
+    (void)state;
+    static const char format[] =
+        "L=$SCRATCH/$(printf 'caf\\351'); mkdir -p \"$L\" && cp examples/choices.jsonl \"$L.jsonl\" && "
+        "cp -r tests/golden/hf-tiny-chains \"$L.m\"; PGENRM_EMBEDDER=/nonexistent pgenrm bench "
+        "-q --json \"$L.jsonl\" -m \"$L.m\" --frame tests/golden/mini.frame --ind 2 --out "
+        "\"$L/out\" %s && cat \"$L/out/plan.json\"";
+    char command[600];
+    for (int resume = 0; resume < 2; resume++) {
+        snprintf(command, sizeof command, format, resume ? "--resume" : "");
+        ran r = run(0, command);
+        assert_non_null(strstr(r.out, "{\"data\":\"caf\xEF\xBF\xBD\","));
+        assert_non_null(strstr(r.out, "\"name\": \"caf\xEF\xBF\xBD\""));
+        run_free(&r);
+    }
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(prints_rows), cmocka_unit_test(says_when_nobody_has_a_history),
-                                       cmocka_unit_test(refuses), cmocka_unit_test(ranks_generators),
-                                       cmocka_unit_test(killed_runs_go_on)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(prints_rows),       cmocka_unit_test(says_when_nobody_has_a_history),
+        cmocka_unit_test(refuses),           cmocka_unit_test(ranks_generators),
+        cmocka_unit_test(killed_runs_go_on), cmocka_unit_test(names_in_latin_1)};
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

@@ -163,6 +163,26 @@ static void test_text(void **state) {
     assert_ends("pgenrm train psi --frame full --out $SCRATCH/none", 2, "expected DATA");
 }
 
+/* Names of files are bytes: what is no UTF-8 is U+FFFD in the settings, which are the same when a run goes on. */
+static void test_names_in_latin_1(void **state) {
+    (void)state;
+#define LATIN "L=$SCRATCH/$(printf 'caf\\351'); "
+#define LATIN_SFT                                                                                                      \
+    "pgenrm train sft -q -m \"$L.model\" --data \"$L.jsonl\" --out \"$L.run\" --trackio $SCRATCH/latin.db --steps "
+    ran r = run_to(LATIN
+                   "cp examples/chats.jsonl \"$L.jsonl\" && cp -r tests/golden/hf-tiny-words \"$L.model\" && " LATIN_SFT
+                   "1 >/dev/null && " LATIN_SFT "2 --resume >/dev/null && cat \"$L.run/checkpoint-2/state.json\"",
+                   0, "");
+    assert_non_null(strstr(r.out, "/caf\xEF\xBF\xBD.jsonl\""));
+    assert_non_null(strstr(r.out, "\"model\": \"caf\xEF\xBF\xBD.model\""));
+    run_free(&r);
+    r = run_to(LATIN "cp examples/choices.jsonl \"$L.rows\" && for s in 'dpo --data' 'bt --full --data' 'psi --users 1 "
+                     "--pairs-min 1 --batch 1 --pass-tokens 4096'; do pgenrm train $s \"$L.rows\" -q -m \"$L.model\" "
+                     "--steps 1 --out \"$L.${s%% *}\" >/dev/null || exit; done",
+               0, "");
+    run_free(&r);
+}
+
 /* A signal is answered after the step that is on; the same command goes on. */
 static void test_interrupted(void **state) {
     (void)state;
@@ -249,10 +269,10 @@ static void test_refusals(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_sft),      cmocka_unit_test(test_left_out),
-                                       cmocka_unit_test(test_psi),      cmocka_unit_test(test_config),
-                                       cmocka_unit_test(test_policies), cmocka_unit_test(test_text),
-                                       cmocka_unit_test(test_dtype),    cmocka_unit_test(test_interrupted),
-                                       cmocka_unit_test(test_killed),   cmocka_unit_test(test_refusals)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_sft),    cmocka_unit_test(test_left_out),    cmocka_unit_test(test_psi),
+        cmocka_unit_test(test_config), cmocka_unit_test(test_policies),    cmocka_unit_test(test_text),
+        cmocka_unit_test(test_dtype),  cmocka_unit_test(test_interrupted), cmocka_unit_test(test_names_in_latin_1),
+        cmocka_unit_test(test_killed), cmocka_unit_test(test_refusals)};
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

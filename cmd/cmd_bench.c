@@ -182,14 +182,21 @@ static bool may_embed(const bench_run *r) {
     return r->methods.n == 0 && (r->o.baselines || !above_zero(&r->ind));
 }
 
+static bool has_default_embedder(void) {
+    char *path = NULL;
+    bool there = pgr_embedder_find(NULL, &path, NULL) == PGR_OK;
+    pgr_free(path);
+    return there;
+}
+
 /* The default embedder is a help where it is there; one that was named must be. */
 static int open_the_embedder(bench_run *r, pgr_progress_bar *bar) {
-    pgr_error err = {0};
     bool relevant = r->o.judge.history_by == PGR_HISTORY_RELEVANT;
     if (!r->embedder && !relevant && !above_zero(&r->pro) && !may_embed(r)) return EXIT_DONE;
-    if (pgr_embedder_find(r->embedder, &r->embedder_path, &err) != PGR_OK)
-        return r->embedder || relevant ? complain_error(&err) : EXIT_DONE;
-    int status = open_embedder_at(r->embedder_path, PGR_DTYPE_AUTO, r->common.n_thread, bar, &r->opened);
+    if (!r->embedder && !relevant && !has_default_embedder()) return EXIT_DONE;
+    int status = find_embedder(r->embedder, &r->embedder_path);
+    if (status == EXIT_DONE)
+        status = open_embedder_at(r->embedder_path, PGR_DTYPE_AUTO, r->common.n_thread, bar, &r->opened);
     if (status != EXIT_DONE) return status;
     r->o.embedder_path = r->embedder_path;
     r->o.embedder = r->opened;

@@ -108,7 +108,9 @@ static char *check_model(doctor *d) {
     const char *urls = remote_addresses(&d->common);
     char *path = NULL;
     pgr_error err = {0};
-    if (urls) {
+    if (urls && pgr_addresses_check(urls, &err) != PGR_OK) {
+        add_error(d, "model", STATE_MISSING, &err, "");
+    } else if (urls) {
         add(d, "model", STATE_OK, urls, "");
     } else if (pgr_model_find(d->common.model, &path, &err) == PGR_OK) {
         add(d, "model", STATE_OK, path, "");
@@ -123,7 +125,9 @@ static char *check_model(doctor *d) {
 static void check_embedder(doctor *d) {
     char *path = NULL;
     pgr_error err = {0};
-    if (pgr_embedder_find(NULL, &path, &err) == PGR_OK)
+    pgr_status s = pgr_embedder_find(NULL, &path, &err);
+    if (s == PGR_OK && is_address(path)) s = pgr_addresses_check(path, &err);
+    if (s == PGR_OK)
         add(d, "embedder", STATE_OK, path, "");
     else
         add_error(d, "embedder", STATE_NOTE, &err, "needed for prototypes by texts (--pro): `make embedder`");

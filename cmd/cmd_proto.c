@@ -66,9 +66,9 @@ static int find_paths(proto_run *r, const char *file) {
         return EXIT_DONE;
     }
     char *path = NULL;
-    if (pgr_store_find(r->store, &r->store_path, &err) != PGR_OK
-        || pgr_store_protos(r->store_path, &path, &err) != PGR_OK)
-        return complain_error(&err);
+    int status = find_store(r->store, &r->store_path);
+    if (status != EXIT_DONE) return status;
+    if (pgr_store_protos(r->store_path, &path, &err) != PGR_OK) return complain_error(&err);
     r->proto_path = must_dup(path, strlen(path));
     pgr_free(path);
     return EXIT_DONE;

@@ -95,11 +95,10 @@ static void catch_stops(void) {
 static int open_embeddings(const serve_run *r, const session *s, pgr_serving *what) {
     if (!r->embeddings) return EXIT_DONE;
     char *path = NULL;
-    pgr_error err = {0};
-    const char *name = strcmp(r->embeddings, "default") == 0 ? NULL : r->embeddings;
-    if (pgr_embedder_find(name, &path, &err) != PGR_OK) return complain_error(&err);
+    int status = find_embedder(strcmp(r->embeddings, "default") == 0 ? NULL : r->embeddings, &path);
+    if (status != EXIT_DONE) return status;
     what->embedder_away = is_address(path);
-    int status = open_embedder_at(path, PGR_DTYPE_AUTO, r->common.n_thread, s->bar, &what->embedder);
+    status = open_embedder_at(path, PGR_DTYPE_AUTO, r->common.n_thread, s->bar, &what->embedder);
     pgr_free(path);
     return status;
 }
@@ -130,10 +129,11 @@ static int find_users(serve_run *r) {
     pgr_error err = {0};
     pgr_store *made = NULL;
     if (!r->judge.store_name) return EXIT_DONE;
-    pgr_status found = pgr_store_find(r->judge.store_name, &r->store, &err);
-    if (found == PGR_OK) found = pgr_store_open(r->store, PGR_STORE_CREATE, &made, &err);
+    int status = find_store(r->judge.store_name, &r->store);
+    if (status == EXIT_DONE && pgr_store_open(r->store, PGR_STORE_CREATE, &made, &err) != PGR_OK)
+        status = complain_error(&err);
     pgr_store_close(made);
-    return found == PGR_OK ? EXIT_DONE : complain_error(&err);
+    return status;
 }
 
 static int serve(serve_run *r) {

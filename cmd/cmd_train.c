@@ -163,6 +163,8 @@ static bool has_views(const psi_files *files) {
 static int open_people(psi_run *r) {
     pgr_error err = {0};
     if (!r->store) return EXIT_DONE;
+    int status = check_variable("PGENRM_EMBEDDER");
+    if (status != EXIT_DONE) return status;
     pgr_status s = pgr_people_open(r->store, r->prototypes, NULL, r->a.common.n_thread, &r->o.people, &err);
     return s == PGR_OK ? EXIT_DONE : complain_error(&err);
 }

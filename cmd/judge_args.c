@@ -26,18 +26,26 @@ static bool wants_people(const judge_args *a, const char *store) {
     return there;
 }
 
-static pgr_status open_users(judge_args *a, int n_thread, pgr_error *err) {
-    char *path = NULL, *embedder = NULL;
-    pgr_status s = pgr_store_find(a->store_name, &path, err);
-    if (s == PGR_OK) s = pgr_store_open(path, PGR_STORE_READ, &a->store, err);
-    if (s == PGR_OK && wants_people(a, path)) {
-        if (a->embedder_name) s = pgr_embedder_find(a->embedder_name, &embedder, err);
-        if (s == PGR_OK) s = pgr_people_open(path, a->prototypes, embedder, n_thread, &a->people, err);
-    }
-    pgr_free(path);
+static int open_people(judge_args *a, const char *store, int n_thread) {
+    char *embedder = NULL;
+    pgr_error err = {0};
+    int status = a->embedder_name ? find_embedder(a->embedder_name, &embedder) : check_variable("PGENRM_EMBEDDER");
+    if (status == EXIT_DONE && pgr_people_open(store, a->prototypes, embedder, n_thread, &a->people, &err) != PGR_OK)
+        status = complain_error(&err);
     pgr_free(embedder);
     a->o.people = a->people;
-    return s;
+    return status;
+}
+
+static int open_users(judge_args *a, int n_thread) {
+    char *path = NULL;
+    pgr_error err = {0};
+    int status = find_store(a->store_name, &path);
+    if (status == EXIT_DONE && pgr_store_open(path, PGR_STORE_READ, &a->store, &err) != PGR_OK)
+        status = complain_error(&err);
+    if (status == EXIT_DONE && wants_people(a, path)) status = open_people(a, path, n_thread);
+    pgr_free(path);
+    return status;
 }
 
 /* The named calibration, else that of the adapter that comes with pgenrm. */
@@ -58,10 +66,11 @@ int judge_args_open(judge_args *a, const common_options *common) {
     }
     pgr_status s = open_calibration(a, &err);
     a->o.calibration = a->map;
-    if (s == PGR_OK && (a->store_name || a->prototypes || a->o.pro > 0)) s = open_users(a, common->n_thread, &err);
     if (s != PGR_OK) return complain_error(&err);
-    if (a->o.history_by != PGR_HISTORY_RELEVANT || a->people) return EXIT_DONE;
-    int status = open_embedder(a->embedder_name, PGR_DTYPE_AUTO, common->n_thread, NULL, &a->embedder);
+    int status = EXIT_DONE;
+    if (a->store_name || a->prototypes || a->o.pro > 0) status = open_users(a, common->n_thread);
+    if (status != EXIT_DONE || a->o.history_by != PGR_HISTORY_RELEVANT || a->people) return status;
+    status = open_embedder(a->embedder_name, PGR_DTYPE_AUTO, common->n_thread, NULL, &a->embedder);
     a->o.embedder = a->embedder;
     return status;
 }

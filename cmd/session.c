@@ -14,11 +14,20 @@ const char *remote_addresses(const common_options *o) {
     return name && is_address(name) ? name : NULL;
 }
 
+int check_variable(const char *variable) {
+    const char *value = getenv(variable);
+    pgr_error err = {0};
+    if (!value || !is_address(value) || pgr_addresses_check(value, &err) == PGR_OK) return EXIT_DONE;
+    complain("$%s: %s", variable, err.message);
+    return EXIT_USAGE;
+}
+
 int find_model(const common_options *o, char **path) {
     const char *urls = remote_addresses(o);
     if (urls) {
-        complain("%s: this needs a model's files, expected a GGUF file, a folder or a model's name", urls);
-        return o->model ? EXIT_USAGE : EXIT_FAILED; /* else it is of $PGENRM_MODEL */
+        complain("%s%s: this needs a model's files, expected a GGUF file, a folder or a model's name",
+                 o->model ? "" : "$PGENRM_MODEL: ", urls);
+        return EXIT_USAGE;
     }
     pgr_error err = {0};
     return pgr_model_find(o->model, path, &err) == PGR_OK ? EXIT_DONE : complain_error(&err);
@@ -58,6 +67,8 @@ static int connect_session(const common_options *o, session *s) {
         complain("--lora: adapters are loaded by the server, expected --remote-model with the adapter's name there");
         return EXIT_USAGE;
     }
+    int status = o->model ? EXIT_DONE : check_variable("PGENRM_MODEL");
+    if (status != EXIT_DONE) return status;
     s->bar = pgr_progress_bar_create(o->quiet);
     remote.urls = remote_addresses(o);
     remote.watch = bar_watch(s->bar);
@@ -115,20 +126,31 @@ int open_embedder_at(const char *path, pgr_dtype dtype, int n_thread, pgr_progre
     return finish_call(opened, &err);
 }
 
+int find_embedder(const char *name, char **path) {
+    pgr_error err = {0};
+    int status = name && *name ? EXIT_DONE : check_variable("PGENRM_EMBEDDER");
+    if (status != EXIT_DONE) return status;
+    return pgr_embedder_find(name, path, &err) == PGR_OK ? EXIT_DONE : complain_error(&err);
+}
+
 int open_embedder(const char *name, pgr_dtype dtype, int n_thread, pgr_progress_bar *bar, pgr_embedder **e) {
     char *path = NULL;
-    pgr_error err = {0};
-    if (pgr_embedder_find(name, &path, &err) != PGR_OK) return complain_error(&err);
-    int status = open_embedder_at(path, dtype, n_thread, bar, e);
+    int status = find_embedder(name, &path);
+    if (status == EXIT_DONE) status = open_embedder_at(path, dtype, n_thread, bar, e);
     pgr_free(path);
     return status;
+}
+
+int find_store(const char *name, char **path) {
+    pgr_error err = {0};
+    return pgr_store_find(name, path, &err) == PGR_OK ? EXIT_DONE : complain_usage(&err);
 }
 
 int open_store(const char *name, pgr_store_mode mode, pgr_store **store) {
     char *path = NULL;
     pgr_error err = {0};
-    pgr_status opened = pgr_store_find(name, &path, &err);
-    if (opened == PGR_OK) opened = pgr_store_open(path, mode, store, &err);
+    int status = find_store(name, &path);
+    if (status == EXIT_DONE && pgr_store_open(path, mode, store, &err) != PGR_OK) status = complain_error(&err);
     pgr_free(path);
-    return opened == PGR_OK ? EXIT_DONE : complain_error(&err);
+    return status;
 }

@@ -56,6 +56,17 @@ static void test_what_is_missing(void **state) {
     json_decref(v);
 }
 
+/* Addresses are told from such as cannot be read without asking anybody. */
+static void test_addresses(void **state) {
+    (void)state;
+    const char *found, *get;
+    json_t *v = doctor("PGENRM_MODEL=http://:x PGENRM_EMBEDDER=http:// PGENRM_HOME=$SCRATCH pgenrm doctor --json", 1);
+    assert_string_equal(state_of(v, "model", &found, &get), "missing");
+    assert_non_null(strstr(found, "address of a server"));
+    assert_string_equal(state_of(v, "embedder", &found, &get), "note");
+    json_decref(v);
+}
+
 static void test_held_back(void **state) {
     (void)state;
     const char *found, *get;
@@ -92,7 +103,7 @@ static void test_for_people(void **state) {
 
 int main(void) {
 #define T(f) cmocka_unit_test_setup_teardown(f, make_folder, remove_folder)
-    const struct CMUnitTest tests[] = {T(test_what_is_there), T(test_what_is_missing), T(test_held_back),
-                                       T(test_damaged), T(test_for_people)};
+    const struct CMUnitTest tests[] = {T(test_what_is_there), T(test_what_is_missing), T(test_addresses),
+                                       T(test_held_back),     T(test_damaged),         T(test_for_people)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -126,6 +126,23 @@ static void test_values_of_options(void **state) {
     }
 }
 
+/* A variable that stands for an option ends as the option does. */
+static void test_values_of_variables(void **state) {
+    (void)state;
+    assert_refused("PGENRM_MODEL=http://:x pgenrm score examples/request.json", 2,
+                   "$PGENRM_MODEL: address of a server:");
+    assert_refused("PGENRM_MODEL=http:// pgenrm generate x", 2, "$PGENRM_MODEL: address \"http:\": expected");
+    assert_refused("PGENRM_MODEL=http://h/v1 pgenrm inspect", 2, "$PGENRM_MODEL: http://h/v1: this needs a model's");
+    assert_refused("PGENRM_MODEL=/nonexistent pgenrm inspect", 1, "/nonexistent: no such model");
+    assert_refused("PGENRM_EMBEDDER=http://:x pgenrm embed LICENSE", 2, "$PGENRM_EMBEDDER: address of a server:");
+    assert_refused("PGENRM_EMBEDDER=http://:x pgenrm bench --methods embedding examples/choices.jsonl", 2,
+                   "$PGENRM_EMBEDDER: address of a server:");
+    assert_refused(
+        "pgenrm user import -q --store $SCRATCH/v.db examples/choices.jsonl >/dev/null && PGENRM_EMBEDDER=http://:x "
+        "pgenrm score --store $SCRATCH/v.db --pro 2 examples/request.json",
+        2, "$PGENRM_EMBEDDER: address of a server:");
+}
+
 static void test_work_that_cannot_be_done(void **state) {
     (void)state;
     const char *bad = write_text("bad.json", "{\"query\": \"q\",\n\"responses\": [\"a\"]}");
@@ -171,6 +188,7 @@ int main(void) {
         cmocka_unit_test(test_wrong_usage),
         cmocka_unit_test(test_refused_common),
         cmocka_unit_test(test_values_of_options),
+        cmocka_unit_test(test_values_of_variables),
         cmocka_unit_test(test_work_that_cannot_be_done),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);

@@ -46,7 +46,9 @@ static void test_usage(void **state) {
     assert_ends("pgenrm user export --form csv", 2, "--form: found \"csv\", expected records or request");
     assert_ends("pgenrm user list", 1, "there is no store yet");
 #ifdef PGR_POSTGRES
-    assert_ends("pgenrm user list --store postgres://me:pw@host:x/db", 1,
+    assert_ends("pgenrm user list --store postgres://me:pw@host:x/db", 2,
+                "postgres://...: found an address that cannot");
+    assert_ends("PGENRM_STORE=postgres://me:pw@host:x/db pgenrm user list", 2,
                 "postgres://...: found an address that cannot");
     assert_ends("pgenrm user list --store postgres://me:pw@127.0.0.1:1/db", 1,
                 "pgenrm: postgres://me@127.0.0.1:1/db: ");

@@ -35,15 +35,19 @@ typedef struct live {
     bool runs;
 } live;
 
-static inline int live_begin(void **state) {
-    (void)state;
+static inline int live_begin_on(const char *model) {
     pgr_error err = {0};
     json_setup();
     openapi_open();
-    if (pgr_model_open(TINY, &(pgr_model_options){.dtype = PGR_DTYPE_EXACT, .n_thread = 1}, &MODEL, &err) != PGR_OK)
+    if (pgr_model_open(model, &(pgr_model_options){.dtype = PGR_DTYPE_EXACT, .n_thread = 1}, &MODEL, &err) != PGR_OK)
         fail_msg("%s", err.message);
     if (pgr_engine_create(MODEL, NULL, &ENGINE, &err) != PGR_OK) fail_msg("%s", err.message);
     return 0;
+}
+
+static inline int live_begin(void **state) {
+    (void)state;
+    return live_begin_on(TINY);
 }
 
 static inline int live_end(void **state) {

@@ -10,8 +10,19 @@
 
 #define CHOICES "proto build --store \"$STORE\" --by choices -k 3 --embedder tests/golden/hf-tiny-bert --epochs 1 -q "
 
+/* A row of training: the user's i-th pair. */
+static void put_row(FILE *f, int user, int i, const char *chosen, const char *rejected) {
+    fprintf(f,
+            "{\"user_id\":\"u%02d\",\"conversation_id\":\"c%d-%d\","
+            "\"context\":[{\"role\":\"user\",\"content\":\"question %d of %d?\"}],"
+            "\"chosen\":{\"role\":\"assistant\",\"content\":\"%s\"},"
+            "\"rejected\":{\"role\":\"assistant\",\"content\":\"%s\"},\"split\":\"train\"}\n",
+            user, user, i, i, user, chosen, rejected);
+}
+
 /* 60 users of three kinds with six pairs each: long enough texts that embedding them takes a while. */
 static void make_store(void) {
+#define PREFERS "I prefer %s to most things, for reason %d of "
     static const char *const kinds[3][3] = {
         {"apples", "pears", "plums"}, {"trains", "trams", "buses"}, {"wolves", "foxes", "bears"}};
     char path[200], name[200], *text = NULL;
@@ -20,15 +31,12 @@ static void make_store(void) {
     FILE *f = open_memstream(&text, &n_text);
     if (!f) abort();
     for (int u = 0; u < 60; u++)
-        for (int i = 0; i < 6; i++)
-            fprintf(f,
-                    "{\"user_id\":\"u%02d\",\"conversation_id\":\"c%d-%d\",\"context\":[{\"role\":\"user\",\"content\":"
-                    "\"question %d of %d?\"}],"
-                    "\"chosen\":{\"role\":\"assistant\",\"content\":\"I prefer %s to most things, for reason %d of "
-                    "mine.\"},"
-                    "\"rejected\":{\"role\":\"assistant\",\"content\":\"I prefer %s to most things, for reason %d of "
-                    "yours.\"},\"split\":\"train\"}\n",
-                    u, u, i, i, u, kinds[u % 3][i % 3], u * 7 + i, kinds[(u + 1 + i % 2) % 3][i / 2], u * 5 + i);
+        for (int i = 0; i < 6; i++) {
+            char chosen[100], rejected[100];
+            snprintf(chosen, sizeof chosen, PREFERS "mine.", kinds[u % 3][i % 3], u * 7 + i);
+            snprintf(rejected, sizeof rejected, PREFERS "yours.", kinds[(u + 1 + i % 2) % 3][i / 2], u * 5 + i);
+            put_row(f, u, i, chosen, rejected);
+        }
     fclose(f);
     snprintf(path, sizeof path, "%s", write_text("pairs.jsonl", text));
     free(text);
@@ -100,18 +108,15 @@ static void test_build_show_map(void **state) {
 /* By facts: how far people's own pairs lead, in JSON and for people alike. Half of the users like the short answers. */
 static void test_own_lead(void **state) {
     (void)state;
+    static const char *const kinds[] = {
+        "Here is a much longer answer, which says it all twice, and once more at the end, for whoever likes to read.",
+        "One word, or two."};
     char *text = NULL;
     size_t n_text;
     FILE *f = open_memstream(&text, &n_text);
     assert_non_null(f);
     for (int u = 0; u < 24; u++)
-        for (int i = 0; i < 4; i++)
-            fprintf(f,
-                    "{\"user_id\":\"u%d\",\"conversation_id\":\"%d-%d\",\"context\":[{\"role\":\"user\",\"content\":"
-                    "\"question %d\"}],\"%s\":{\"role\":\"assistant\",\"content\":\"One word, or two.\"},\"%s\":{"
-                    "\"role\":\"assistant\",\"content\":\"Here is a much longer answer %d, which says it all "
-                    "twice, and once more at the end, for whoever likes to read.\"},\"split\":\"train\"}\n",
-                    u, u, i, i, u % 2 ? "chosen" : "rejected", u % 2 ? "rejected" : "chosen", i);
+        for (int i = 0; i < 4; i++) put_row(f, u, i, kinds[u % 2], kinds[1 - u % 2]);
     fclose(f);
     write_text("tastes.jsonl", text);
     free(text);

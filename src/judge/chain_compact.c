@@ -2,7 +2,8 @@
  *     Persona: One sentence.
  *     - lists more | 35% | A 8, B 4
  *     Total: A 7.2, B 4.1
- * A line may say whom it speaks for, `for A` or `for none`, as older frames had it: it counts for nothing. A later Persona line begins the chain anew, so that an echo of the instructions before it does not count. */
+ * A line may say whom it speaks for, `for A` or `for none`, as older frames had it: it counts for nothing. A later
+ * Persona line begins the chain anew, so that an echo of the instructions before it does not count. */
 #include <math.h>
 #include <string.h>
 

@@ -46,8 +46,8 @@ test: deps ## builds and passes the tests, with the best kernels that this CPU h
 
 # Plain C takes minutes for programs that write with a language model or learn slots: left out at ref, unless empty.
 REF_LEFT_OUT ?= test_infer|test_judge|test_bench|test_cmd|test_serve|test_train_psi
-# Of rooms that no kernel stands below (src/rooms.txt), commands that ask no model, parsers, and what is about installing: the
-# same at every level.
+# Of rooms that no kernel stands below (src/rooms.txt), commands that ask no model, parsers, and what is about
+# installing: the same at every level.
 LEVEL_FREE = ^test_(base|net|hub|facts|user|page)_|^test_cmd_(user|pull|help|options|report)$$|^replay_|$\
              ^(install|clients_python|tools_rows|python|help_and_pages)$$
 LEVELS ?= $(shell tools/levels.sh | sed 's/ *[^ ]*$$//')

@@ -145,6 +145,9 @@ pgr_status text_write(text *t, train_run *r, const char *folder, pgr_error *err)
 
 /* The word of a taste (slots.h) that the chain's heaviest criterion means; -1: none. */
 int text_first_word(const chain *c);
+/* The margin of the chosen response had the program scored it: levels of the facts that the chain's criteria mean, by
+ * their weights. What is wrong here is wrong in the criteria, not in the scores. */
+pgr_status text_margin_by_facts(const text_example *x, const chain *c, double *out, pgr_error *err);
 /* How much of the true criteria of the pair's user each of n chains covers: 0..1. */
 pgr_status text_coverage(text *t, train_run *r, size_t pair, const text_verdict *chains, size_t n, double *out,
                          pgr_error *err);

@@ -13,7 +13,8 @@
 enum { CHUNK = 16, VIEWS = 3 };
 
 typedef struct count {
-    double n, parsed, right, expected, wrong_sum, tokens; /* right and expected: a tie and no margin count half */
+    double n, parsed, wrong_sum, tokens;
+    double right, expected, by_facts; /* a tie and a chain that does not parse are half right */
     double first, margin, margin2; /* under the own history: judge_first; margins of what parses, and their squares */
 } count;
 
@@ -93,46 +94,57 @@ static pgr_status note_own(evaluation *v, size_t pair, const text_verdict *of, a
     return PGR_OK;
 }
 
+static double right_by(const text_verdict *of, double margin) {
+    return !of->parsed || margin == 0 ? 0.5 : margin > 0;
+}
+
 /* Right by the expectations at the scores; by the scores as written where those were not found. */
 static double expected_right(const text_verdict *of, const text_written *w) {
-    double margin = isfinite(w->margin) ? w->margin : of->margin;
-    return !of->parsed || margin == 0 ? 0.5 : margin > 0;
+    return right_by(of, isfinite(w->margin) ? w->margin : of->margin);
+}
+
+/* What chain c, read by expectation as w has it, adds to the counts and to the samples. */
+static pgr_status note(evaluation *v, size_t pair, text_whose whose, const text_example *x, const text_written *w,
+                       arena *a, count *out, pgr_error *err) {
+    const infer_chain *c = w->chain;
+    text_verdict of;
+    double by_facts = 0;
+    PGR_TRY(text_judge(v->t, c->text.data ? c->text.data : "", c->text.n, w->order, a, &of, err));
+    if (of.parsed && whose == TEXT_OWN) PGR_TRY(note_own(v, pair, &of, a, out, err));
+    if (of.parsed) PGR_TRY(text_margin_by_facts(x, &of.read, &by_facts, err));
+    out->n++;
+    out->parsed += of.parsed;
+    out->right += right_by(&of, of.margin);
+    out->expected += expected_right(&of, w);
+    out->by_facts += right_by(&of, by_facts);
+    out->wrong_sum += of.wrong_sum;
+    out->tokens += (double)c->tokens.n;
+    put_sample(v, pair, whose, &of, w);
+    return PGR_OK;
 }
 
 static pgr_status ask(evaluation *v, const size_t *pairs, size_t n, text_whose whose, count *out, pgr_error *err) {
     frame_prompt prompts[CHUNK];
     text_ask asks[CHUNK];
+    text_example examples[CHUNK];
     text_written written[CHUNK];
     infer_output made = {.n_chain = 0};
     arena a = {0};
     size_t ready = 0;
     pgr_status s = PGR_OK;
     for (; s == PGR_OK && ready < n; ready++) {
-        text_example x;
+        text_example *x = &examples[ready];
         prompts[ready] = (frame_prompt){.n_message = 0};
         uint64_t seed = hash_value(HASH_BEGIN, pairs[ready]);
-        s = text_example_make(v->t, v->set, pairs[ready], whose, seed, &a, &x, err);
-        if (s == PGR_OK) s = text_prompt(v->t, &x, pairs[ready] % 2, &a, &prompts[ready], err);
+        s = text_example_make(v->t, v->set, pairs[ready], whose, seed, &a, x, err);
+        if (s == PGR_OK) s = text_prompt(v->t, x, pairs[ready] % 2, &a, &prompts[ready], err);
         asks[ready] = (text_ask){.prompt = &prompts[ready], .n_sample = 1, .seed = seed};
     }
     if (s == PGR_OK) s = text_sample(v->t, v->r, asks, n, &made, err);
     for (size_t i = 0; s == PGR_OK && i < n; i++)
         written[i] = (text_written){&prompts[i], &made.chains[i], pairs[i] % 2, NAN};
     if (s == PGR_OK) s = text_expected(v->t, v->r, written, n, &a, err);
-    for (size_t i = 0; s == PGR_OK && i < n; i++) {
-        const infer_chain *c = &made.chains[i];
-        text_verdict of;
-        s = text_judge(v->t, c->text.data ? c->text.data : "", c->text.n, pairs[i] % 2, &a, &of, err);
-        if (s != PGR_OK) break;
-        out->n++;
-        if (of.parsed && whose == TEXT_OWN) s = note_own(v, pairs[i], &of, &a, out, err);
-        out->parsed += of.parsed;
-        out->right += !of.parsed || of.margin == 0 ? 0.5 : of.margin > 0;
-        out->expected += expected_right(&of, &written[i]);
-        out->wrong_sum += of.wrong_sum;
-        out->tokens += (double)c->tokens.n;
-        put_sample(v, pairs[i], whose, &of, &written[i]);
-    }
+    for (size_t i = 0; s == PGR_OK && i < n; i++) s = note(v, pairs[i], whose, &examples[i], &written[i], &a, out, err);
     infer_output_free(&made);
     for (size_t i = 0; i < ready; i++) frame_prompt_free(&prompts[i]);
     arena_free(&a);
@@ -163,6 +175,8 @@ static void put_metrics(const evaluation *v, const count of[VIEWS], metrics *m) 
     metrics_put(m, "chains/stranger", of[TEXT_STRANGER].right / of[TEXT_STRANGER].n);
     metrics_put(m, "chains/own_expected", own->expected / own->n);
     metrics_put(m, "chains/stranger_expected", of[TEXT_STRANGER].expected / of[TEXT_STRANGER].n);
+    metrics_put(m, "chains/own_by_facts", own->by_facts / own->n);
+    metrics_put(m, "chains/stranger_by_facts", of[TEXT_STRANGER].by_facts / of[TEXT_STRANGER].n);
     metrics_put(m, "chains/parsed", parsed / all);
     metrics_put(m, "chains/arithmetic_wrong",
                 parsed > 0 ? (of[0].wrong_sum + of[1].wrong_sum + of[2].wrong_sum) / parsed : 0);

@@ -100,6 +100,21 @@ int text_first_word(const chain *c) {
     return heaviest(c, list) > 0 ? word_of(list[0]->name) : -1;
 }
 
+pgr_status text_margin_by_facts(const text_example *x, const chain *c, double *out, pgr_error *err) {
+    double levels[TEXT_RESPONSES][N_FACT];
+    pgr_request r = x->request;
+    r.responses = x->responses;
+    *out = 0;
+    PGR_TRY(slots_response_levels(&r, levels[0], err));
+    for (size_t i = 0; i < c->n_criterion; i++) {
+        int word = word_of(c->criteria[i].name);
+        if (word < 0 || !isfinite(c->criteria[i].weight)) continue;
+        double more = levels[TEXT_CHOSEN][word / 2] - levels[1 - TEXT_CHOSEN][word / 2];
+        *out += c->criteria[i].weight / 100 * (word % 2 ? -more : more);
+    }
+    return PGR_OK;
+}
+
 /* What the chain's words have of the truth, of what as many as count could have. */
 static double cover_taste(const truth *t, const chain *c) {
     const chain_criterion *list[HEAVIEST];

@@ -117,6 +117,8 @@ static void test_psi_learns_the_form(void **state) {
     assert_true(mean(w.loss + 55, 5) < 0.5 * mean(w.loss, 5));
     if (!(evaluated(&w, "chains/parsed") >= 0.5)) fail_msg("parsed %g", evaluated(&w, "chains/parsed"));
     check_samples("psi/samples.jsonl");
+    double own = evaluated(&w, "chains/own_by_facts"), stranger = evaluated(&w, "chains/stranger_by_facts");
+    if (!(own >= 0.65 && own > stranger + 0.2)) fail_msg("criteria: own %g, stranger %g", own, stranger);
     json_decref(w.evaluation);
 }
 

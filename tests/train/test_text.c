@@ -74,6 +74,7 @@ static size_t metrics_of(const char *name, const char *metric, double *out, size
     assert_int_equal(file_read(path_of(name), &all, NULL), PGR_OK);
     for (char *line = strtok(all.data, "\n"); line && n < most; line = strtok(NULL, "\n")) {
         json_t *v = NULL;
+        json_replace_nul(line, strlen(line)); /* a sample is what a model wrote */
         assert_int_equal(json_parse(line, strlen(line), name, 1, &v, NULL), PGR_OK);
         if (json_object_get(v, metric)) out[n++] = json_number_value(json_object_get(v, metric));
         json_decref(v);
@@ -94,7 +95,8 @@ static void check_samples(const char *name) {
     assert_true(differ > 0);
 }
 
-/* The share of chains that parse, all written freely, goes from none to nearly all. */
+/* The share of chains that parse, all written freely, goes from none to nearly all, and their criteria are the user's:
+ * half of the users choose the other way. */
 static void test_psi_learns_the_form(void **state) {
     (void)state;
     watched w = {0};
@@ -110,15 +112,15 @@ static void test_psi_learns_the_form(void **state) {
 
     w = (watched){0};
     o = options_for(PGR_STAGE_PSI, path_of("psi"));
-    o.train.steps = 60;
+    o.train.steps = 120;
     o.train.batch = 4;
     watch_run(&o.train, &w);
     assert_int_equal(run(&o, 1, &report), PGR_OK);
-    assert_true(mean(w.loss + 55, 5) < 0.5 * mean(w.loss, 5));
+    assert_true(mean(w.loss + 115, 5) < 0.5 * mean(w.loss, 5));
     if (!(evaluated(&w, "chains/parsed") >= 0.5)) fail_msg("parsed %g", evaluated(&w, "chains/parsed"));
     check_samples("psi/samples.jsonl");
     double own = evaluated(&w, "chains/own_by_facts"), stranger = evaluated(&w, "chains/stranger_by_facts");
-    if (!(own >= 0.65 && own > stranger + 0.2)) fail_msg("criteria: own %g, stranger %g", own, stranger);
+    if (!(own >= 0.65 && own > stranger + 0.4)) fail_msg("criteria: own %g, stranger %g", own, stranger);
     json_decref(w.evaluation);
 }
 

@@ -327,6 +327,7 @@ def main():
     p.add_argument("-t", "--threads", type=int, default=2)
     p.add_argument("--repeats", type=int, default=3, help="at most two below the machine's level and of trees")
     p.add_argument("--minutes", type=float, default=11, help="later nothing is run a second time (default: 11)")
+    p.add_argument("--only", metavar="TEXT", default="", help="runs whose name has it: LoRA, 'all weights', tree")
     p.add_argument("--json", metavar="FILE", help="all numbers")
     p.add_argument("--quick", action="store_true", help="few tokens, one repeat: only whether everything runs")
     args = p.parse_args()
@@ -337,6 +338,7 @@ def main():
         config, runner = whole_folder(args.folder, folder), Runner(args, folder)
         levels = levels_of(runner)
         series = plan(runner, levels, size, torch_choices(runner, levels, size, tries))
+        series = [s for s in series if args.only in name_of(s)]
         tops = find_ceilings(runner, config, series, size)
         measure_all(runner, series, levels[0][0], args)
     print(f"{args.threads} threads, load {os.getloadavg()[0]:.1f} at the end\n")

@@ -124,7 +124,6 @@ static void test_psi_learns_the_form(void **state) {
     json_decref(w.evaluation);
 }
 
-/* Six steps are three, an interruption and three; the teacher's chains are those of the file. */
 /* The run into another folder, stopped after so many steps and gone on with by two threads. */
 static void run_in_halves(pgr_text_options *o, const char *folder, size_t stop_after) {
     pgr_train_report report;
@@ -138,6 +137,7 @@ static void run_in_halves(pgr_text_options *o, const char *folder, size_t stop_a
     json_decref(w.evaluation);
 }
 
+/* Six steps are three, an interruption and three; the teacher's chains are those of the file. */
 static void test_resumes(void **state) {
     (void)state;
     pgr_train_report report;

@@ -47,7 +47,7 @@ void *mem_resize(void *p, size_t size) {
 
 void *mem_aligned(size_t size, size_t align) {
     void *p = NULL;
-    if (!attempt()) return NULL;
+    if (!attempt() || size > PTRDIFF_MAX) return NULL; /* nothing is as large: sanitizers end the program for asking */
     if (align < sizeof(void *)) align = sizeof(void *);
     if (posix_memalign(&p, align, size ? size : 1) != 0) return NULL;
     return count_live(p);

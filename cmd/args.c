@@ -58,9 +58,8 @@ static const option_row COMMON[] = {
      "chat template instead of the model's own: a file (Jinja, docs/chat.md), chatml or llama3",
      OPTION_AT(common_options, chat_template)},
     {0, "dtype", "TYPE",
-     "arithmetic: auto, exact, f32, bf16 or int8 (default: auto, the fastest within 1 % of exact; of `train` the "
-     "faster "
-     "one of f32 and bf16)",
+     "arithmetic: auto, exact, f32, bf16 or int8 (default: auto, the fastest within 1 % of exact; "
+     "of `train` the faster one of f32 and bf16)",
      CHOICE_AT(common_options, dtype, DTYPES)},
     {'t', "threads", "N", "threads (default: as many as there are cores)", OPTION_AT(common_options, n_thread), .lo = 1,
      .hi = 1024},

@@ -1,5 +1,6 @@
 /* lowrank.c - a task owns a stretch of rows. It turns the factors once, all terms' side by side; then, a block of rows
- * at a time, t = scale * x a^T of all terms in one pass over x, and out += t b^T of each.
+ * at a time, t = scale * x a^T of all terms in one pass over x, and out += t b^T of each. For few rows, as a decode step
+ * has them, turned factors do not pay: a term after the other, by tiles that are used as soon as they are turned.
  * Every sum is one chain of fused multiply-adds in ascending order, so that neither the split into tasks nor M nor the
  * other terms change a bit. Legend: K columns of x, R the terms' ranks together. */
 #include "math/cpu/lowrank.h"
@@ -13,6 +14,7 @@ enum {
     MAX_ROWS = 256,
     BLOCK = 48,  /* rows whose x and t are in the second cache */
     STREAMS = 6, /* rows of out that are gone along together: the CPU foresees what they read */
+    FEW = 32,    /* rows of a call, at most, that turned factors do not pay for */
 };
 
 typedef struct job {
@@ -83,6 +85,45 @@ static void task(void *ctx, size_t index, size_t worker) {
     }
 }
 
+/* ---- few rows ---- */
+
+/* t[m][i] = scale * sum_k a[first + i][k] * x[m][k] for n ranks          t: (M, GEMM_TILE), x: (M, K) rows ldx apart */
+static void down_few(const job *j, const lowrank *w, float *t, const float *x, size_t M, size_t first, size_t n) {
+    _Alignas(64) float tile[GEMM_CHUNK * GEMM_TILE];
+    for (size_t k = 0; k < w->K; k += GEMM_CHUNK) {
+        size_t K = w->K - k < GEMM_CHUNK ? w->K - k : GEMM_CHUNK;
+        j->k->dequant_tile(tile, QUANT_F32, w->a + first * w->K + k, w->K * sizeof *w->a, n, K);
+        (k ? j->k->gemm_tile_add : j->k->gemm_tile)(t, GEMM_TILE, x + k, j->ldx, tile, M, K, n);
+    }
+    for (size_t m = 0; m < M; m++)
+        for (size_t i = 0; i < n; i++) t[m * GEMM_TILE + i] *= w->scale;
+}
+
+/* out[m][:] += b[:][first + i] * t[m][i] over n ranks                                 t: (M, GEMM_TILE), out: (M, N) */
+static void up_few(const job *j, const lowrank *w, float *out, const float *t, size_t M, size_t first, size_t n) {
+    _Alignas(64) float tile[GEMM_TILE * GEMM_TILE];
+    for (size_t c = 0; c < w->N; c += GEMM_TILE) {
+        size_t N = w->N - c < GEMM_TILE ? w->N - c : GEMM_TILE;
+        j->k->dequant_tile(tile, QUANT_F32, w->b + c * w->r + first, w->r * sizeof *w->b, N, n);
+        j->k->gemm_tile_add(out + c, j->ldo, t, GEMM_TILE, tile, M, n, N);
+    }
+}
+
+static void few_task(void *ctx, size_t index, size_t worker) {
+    (void)worker;
+    const job *j = ctx;
+    _Alignas(64) float t[FEW * GEMM_TILE];
+    size_t m = index * j->rows, M = j->M - m < j->rows ? j->M - m : j->rows;
+    for (size_t i = 0; i < j->n_term; i++) {
+        const lowrank *w = &j->terms[i];
+        for (size_t first = 0; first < w->r; first += GEMM_TILE) {
+            size_t n = w->r - first < GEMM_TILE ? w->r - first : GEMM_TILE;
+            down_few(j, w, t, j->x + m * j->ldx, M, first, n);
+            up_few(j, w, j->out + m * j->ldo + w->column, t, M, first, n);
+        }
+    }
+}
+
 pgr_status lowrank_add(const lowrank *terms, size_t n, float *out, size_t ldo, const float *x, size_t ldx, size_t M,
                        pool *threads, pgr_error *err) {
     job j = {.terms = terms, .n_term = n, .out = out, .x = x, .ldo = ldo, .ldx = ldx, .M = M, .k = kernels_best()};
@@ -97,6 +138,10 @@ pgr_status lowrank_add(const lowrank *terms, size_t n, float *out, size_t ldo, c
     j.rows = (M + pool_size(threads) - 1) / pool_size(threads);
     if (j.rows < MIN_ROWS) j.rows = MIN_ROWS;
     if (j.rows > MAX_ROWS) j.rows = MAX_ROWS;
+    if (M <= FEW) {
+        pool_run(threads, (M + j.rows - 1) / j.rows, few_task, &j);
+        return PGR_OK;
+    }
     size_t bytes = pool_size(threads) * j.desk * sizeof(float);
     if (pool_run_in(threads, (M + j.rows - 1) / j.rows, task, &j, bytes, &j.desks) != PGR_OK) return fail_mem(err);
     return PGR_OK;

@@ -41,6 +41,7 @@ test: deps ## builds and passes the tests, with the best kernels that this CPU h
 	@tools/install_deps.sh python
 	@tools/check_layers.py
 	@tools/check_citations.py
+	@tools/check_style.py --if-installed
 	@$(call compile,$(BUILD),tests,-DPGR_MPI=$(MPI))
 	@tools/run_tests.sh $(BUILD) test
 

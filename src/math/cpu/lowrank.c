@@ -1,6 +1,6 @@
 /* lowrank.c - a task owns a stretch of rows. It turns the factors once, all terms' side by side; then, a block of rows
- * at a time, t = scale * x a^T of all terms in one pass over x, and out += t b^T of each. For few rows, as a decode step
- * has them, turned factors do not pay: a term after the other, by tiles that are used as soon as they are turned.
+ * at a time, t = scale * x a^T of all terms in one pass over x, and out += t b^T of each. For few rows, as a decode
+ * step has them, turned factors do not pay: a term after the other, by tiles that are used as soon as they are turned.
  * Every sum is one chain of fused multiply-adds in ascending order, so that neither the split into tasks nor M nor the
  * other terms change a bit. Legend: K columns of x, R the terms' ranks together. */
 #include "math/cpu/lowrank.h"

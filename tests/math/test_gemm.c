@@ -199,7 +199,7 @@ static void run_at(const cpu_level *l, gemm_form form, quant_type t, const void 
  * weights of Q4_1 to bytes. */
 static bool as_defined(const cpu_level *l, gemm_form form, quant_type t) {
     if (form == GEMM_INT8) return t != QUANT_Q4_1 || l->q4 != NULL;
-    return form != GEMM_BF16 || l->bf16->quad_bytes == gemm_bf16_quad_bytes;
+    return form != GEMM_BF16 || l->bf16->quad_bytes == gemm_f32_quad_bytes;
 }
 
 static void check_levels(gemm_form form, quant_type t, const void *data, size_t N, size_t K, const float *x, size_t M) {

@@ -251,7 +251,7 @@ static void bf16_multiply(float *out, size_t ldo, size_t rows, size_t columns, c
                           size_t K, bool add) {
     enum { MOST = 3 * QUAD };
     _Alignas(LINE) float sum[MOST * BF16_PANEL];
-    const size_t quad = gemm_bf16_quad_bytes(K) / sizeof(float);
+    const size_t quad = gemm_f32_quad_bytes(K) / sizeof(float);
     for (size_t m = 0; m < rows; m += MOST) {
         const float *at = (const float *)x + m / QUAD * quad;
         size_t n = rows - m < MOST ? rows - m : MOST;
@@ -265,7 +265,7 @@ static void bf16_multiply(float *out, size_t ldo, size_t rows, size_t columns, c
 const gemm_kernels *gemm_bf16_avx2(void) {
     static const gemm_kernels table = {.panel = BF16_PANEL,
                                        .panel_bytes = gemm_bf16_panel_bytes,
-                                       .quad_bytes = gemm_bf16_quad_bytes,
+                                       .quad_bytes = gemm_f32_quad_bytes,
                                        .pack_column = bf16_pack_column,
                                        .pack_quad = bf16_pack_quad,
                                        .multiply = bf16_multiply,

@@ -104,7 +104,7 @@ static void put_row(float *out, const float *sum, size_t n, bool add) {
 static void multiply(float *out, size_t ldo, size_t rows, size_t columns, const void *x, const void *panel, size_t K,
                      bool add) {
     _Alignas(LINE) float sums[BLOCK * PANEL];
-    sum_up(sums, rows, x, gemm_bf16_quad_bytes(K) / sizeof(float), panel, K, false);
+    sum_up(sums, rows, x, gemm_f32_quad_bytes(K) / sizeof(float), panel, K, false);
     for (size_t m = 0; m < rows; m++) put_row(out + m * ldo, sums + m * PANEL, columns, add);
 }
 
@@ -119,14 +119,14 @@ static void extend(float *out, size_t ldo, size_t rows, size_t columns, const vo
     size_t m = 0;
     for (; m < rows; m++) get_row(sums + m * PANEL, out + m * ldo, columns);
     for (; m % QUAD; m++) memset(sums + m * PANEL, 0, PANEL * sizeof *sums);
-    sum_up(sums, rows, x, gemm_bf16_quad_bytes(K) / sizeof(float), panel, K, true);
+    sum_up(sums, rows, x, gemm_f32_quad_bytes(K) / sizeof(float), panel, K, true);
     for (m = 0; m < rows; m++) put_row(out + m * ldo, sums + m * PANEL, columns, false);
 }
 
 #define F32_TABLE                                                                                                      \
     {.panel = PANEL,                                                                                                   \
      .panel_bytes = panel_bytes,                                                                                       \
-     .quad_bytes = gemm_bf16_quad_bytes,                                                                               \
+     .quad_bytes = gemm_f32_quad_bytes,                                                                                \
      .pack_column = pack_column,                                                                                       \
      .pack_rows = pack_rows,                                                                                           \
      .pack_quad = pack_quad,                                                                                           \

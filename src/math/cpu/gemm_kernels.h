@@ -103,7 +103,7 @@ const gemm_kernels *gemm_int8_amx(void);    /* needs AVX-512, and AMX with int8 
 size_t gemm_int8_panel_bytes(size_t K);
 size_t gemm_int8_quad_bytes(size_t K);
 size_t gemm_bf16_panel_bytes(size_t K);
-size_t gemm_bf16_quad_bytes(size_t K); /* of rows in fp32 */
+size_t gemm_f32_quad_bytes(size_t K); /* rows as floats: all of f32, of bf16 those that do not multiply pairs */
 size_t gemm_q4_panel_bytes(size_t K);
 size_t gemm_q4_quad_bytes(size_t K);
 void gemm_q4_pack_file(void *panel, size_t column, const void *row, size_t K);

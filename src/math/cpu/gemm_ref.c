@@ -96,7 +96,7 @@ size_t gemm_bf16_panel_bytes(size_t K) {
     return (K + 1) / 2 * BF16_PANEL * 4;
 }
 
-size_t gemm_bf16_quad_bytes(size_t K) {
+size_t gemm_f32_quad_bytes(size_t K) {
     size_t bytes = (K * QUAD * sizeof(float) + 63) / 64 * 64;
     return bytes % 4096 ? bytes : bytes + 64;
 }
@@ -117,7 +117,7 @@ static void bf16_multiply(float *out, size_t ldo, size_t rows, size_t columns, c
     const uint16_t *w = panel;
     for (size_t m = 0; m < rows; m++)
         for (size_t n = 0; n < columns; n++) {
-            const float *quad = (const float *)x + m / QUAD * (gemm_bf16_quad_bytes(K) / sizeof(float));
+            const float *quad = (const float *)x + m / QUAD * (gemm_f32_quad_bytes(K) / sizeof(float));
             float sum = 0.0f;
             for (size_t k = 0; k < K; k++)
                 sum = fmaf(quad[k * QUAD + m % QUAD], bf16_to_f32(w[(k / 2 * BF16_PANEL + n) * 2 + k % 2]), sum);
@@ -128,7 +128,7 @@ static void bf16_multiply(float *out, size_t ldo, size_t rows, size_t columns, c
 const gemm_kernels *gemm_bf16_ref(void) {
     static const gemm_kernels table = {.panel = BF16_PANEL,
                                        .panel_bytes = gemm_bf16_panel_bytes,
-                                       .quad_bytes = gemm_bf16_quad_bytes,
+                                       .quad_bytes = gemm_f32_quad_bytes,
                                        .pack_column = bf16_pack_column,
                                        .pack_quad = bf16_pack_quad,
                                        .multiply = bf16_multiply,

@@ -14,12 +14,10 @@
 pgr_status logistic_fit(const double *x, const size_t *rows, size_t n, size_t p, const double *precision, double *w,
                         pgr_error *err);
 
-/* The same of rows that count weight[i] >= 0 times (NULL: once each), by at most n_step steps from the w that is
- * there. The
- * objective never falls: what is left of a fit after few steps can go on later.
+/* The same of rows that count weight[i] >= 0 times (NULL: once each), by at most n_step steps from the w that is there.
+ * The objective never falls: what is left of a fit after few steps can go on later.
  * *log_evidence (may be NULL): the logarithm of the integral over w of likelihood times prior, after Laplace: exact
- * where
- * there is no row, and the better the more rows there are. It is that of the last w whose slopes were taken. */
+ * where there is no row, and the better the more rows there are. It is that of the last w whose slopes were taken. */
 typedef struct logistic_steps {
     const double *weight;
     size_t n_step;

@@ -33,8 +33,7 @@ pgr_status classes_fit(classes *c, const ridge_rows *r, const size_t *list, size
                        double strength, size_t rounds, pgr_error *err);
 
 /* Shares of somebody of whom these rows are known, which are user's: his own votes are taken out of the classes first,
- * or he would
- * find himself there.                                          share: (k) */
+ * or he would find himself there.                                                                        share: (k) */
 void classes_place(const classes *c, const ridge_rows *r, const size_t *list, size_t n, size_t user, double *share);
 
 /* How much more a class is for item a than for item b, beyond what everybody is: a difference of log odds. */

@@ -36,9 +36,8 @@ void sampler_prepare(sampler_row *row, const kernels *k, const float *logits, si
  * probability reaches top_p, at least one token), each on what the one before it left, renormalised; then the token
  * where the running sum in id order passes u. temperature 0: the largest logit, lowest id first. Ties at a cut keep
  * the lower id. *logprob: log of its probability at temperature 1 over the n_token tokens, before any mask or cut.
- * PGR_E_LIMIT: no token is allowed (a logit of -inf counts as not allowed). PGR_E_FORMAT: the logits hold NaN or
- * +inf, or only
- * -inf.                                          row: prepared at the settings' temperature; u in [0, 1) */
+ * PGR_E_LIMIT: no token is allowed (a logit of -inf counts as not allowed). PGR_E_FORMAT: the logits hold NaN or +inf,
+ * or only -inf.                                             row: prepared at the settings' temperature; u in [0, 1) */
 pgr_status sampler_pick(sampler *s, const kernels *k, const sampler_row *row, const uint64_t *mask,
                         const pgr_sampling *settings, double u, int32_t *token, float *logprob, pgr_error *err);
 

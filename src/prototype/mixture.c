@@ -1,7 +1,6 @@
 /* mixture.c - expectation and maximisation. Classes are fitted and users are placed on several threads; every number is
- * one task's, and sums over users run in their order. A class takes few Newton steps a round from where it stands,
- * and no
- * step that would lower its objective: the whole never falls. */
+ * one task's, and sums over users run in their order. A class takes few Newton steps a round from where it stands, and
+ * no step that would lower its objective: the whole never falls. */
 #include "prototype/mixture.h"
 
 #include <math.h>

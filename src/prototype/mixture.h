@@ -7,8 +7,7 @@
  *
  * (the w of all classes; the second and the third term are priors: Gaussian of variance 1, and one user more for every
  * class). A newcomer may be like none of the classes: he is so with probability MIXTURE_OUTSIDE before anything is
- * known
- * of him, and his weights are then Gaussian with variance `spread`, the mean square of the classes' weights.
+ * known of him, and his weights are then Gaussian with variance `spread`, the mean square of the classes' weights.
  *
  * k classes, c class, u user, i pair */
 #ifndef PGR_PROTOTYPE_MIXTURE_H
@@ -43,10 +42,10 @@ pgr_status mixture_fit(const mixture_pairs *pairs, const uint32_t *start, size_t
                        const pgr_watch *watch, mixture *out, mixture_trace *trace, pgr_error *err);
 void mixture_free(mixture *m); /* all zero is fine */
 
-/* log P(n pairs of one user), and how likely he is of each class.                share: (k), may be NULL; x: (n,
- * dims) */
+/* log P(n pairs of one user), and how likely he is of each class.           share: (k), may be NULL; x: (n, dims) */
 double mixture_likelihood(const mixture *m, const double *x, size_t n, double *share);
-/* log P(he is of class c, and the n pairs).                                                        x: (n, dims) */
+/* log P(he is of class c, and the n pairs), of pairs as a collection has them: in fp32 (collect.h), of so many users
+ * that they are widened here, one at a time, and not all together.                                  x: (n, dims) */
 double mixture_class_likelihood(const mixture *m, size_t c, const float *x, size_t n);
 
 /* The expected weights of a newcomer of whom n pairs are known (0: the classes' mean, as far as he is of any), and the

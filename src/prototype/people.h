@@ -28,9 +28,8 @@ typedef struct neighbourhood {
 
 /* The n users most similar to the request's user (docs/method.md): embed the user by his history, take the nearest
  * prototype, then inside it the nearest users. Fewer than n where there are no more. Memory of the arena.
- * Further prototypes are opened only while there are fewer than n; by `facts` all are, and the user's place is what
- * is to
- * be expected of his taste (uservec_of_taste). Users whom the store has forgotten are not returned.
+ * Further prototypes are opened only while there are fewer than n; by `facts` all are, and the user's place is what is
+ * to be expected of his taste (uservec_of_taste). Users whom the store has forgotten are not returned.
  * Cold start, with no history that tells anything (n_evidence = 0): by `choices` and `analysis` the user's place is
  * that of the text of his criteria, demographics and the query; by `votes` and `facts` he is taken for the centre of
  * the largest prototype.

@@ -1,6 +1,5 @@
-/* levels.h - the levels that a test of kernels goes over: those that this machine has, up to PGENRM_CPU. What is
- * drawn inside
- * FOR_LEVELS is the same for every level, so that no test's data depend on how many a machine has. */
+/* levels.h - the levels that a test of kernels goes over: those that this machine has, up to PGENRM_CPU. What is drawn
+ * inside FOR_LEVELS is the same for every level, so that no test's data depend on how many a machine has. */
 #ifndef TESTS_MATH_LEVELS_H
 #define TESTS_MATH_LEVELS_H
 

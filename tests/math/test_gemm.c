@@ -38,8 +38,7 @@ static gemm_weights *create(gemm_form form, quant_type t, const void *data, size
 /* ---- accuracy ---- */
 
 /* int8: a factor is off by half a step of its block. A step is the block's largest value / 127; that of weights is
- * rounded up
- * to bf16, by at most 2^-7 of it (and U-sized errors of steps and quotients: 0.1 %). */
+ * rounded up to bf16, by at most 2^-7 of it (and U-sized errors of steps and quotients: 0.1 %). */
 static double int8_bound(const float *x, const float *w, size_t K) {
     double off = 0;
     for (size_t k0 = 0; k0 < K; k0 += INT8_BLOCK) {
@@ -217,8 +216,7 @@ static void check_levels(gemm_form form, quant_type t, const void *data, size_t 
 }
 
 /* Rows with no numbers, zeros, tiny values; every number of rows that the kernels tell apart. GEMM_F32 by tiles is
- * GEMM_FILE's
- * arithmetic. */
+ * GEMM_FILE's arithmetic. */
 static void test_levels(void **state) {
     (void)state;
     enum {
@@ -265,9 +263,8 @@ static void test_level_packing(void **state) {
     }
 }
 
-/* Bytes at both ends of their range, of either sign: where sums of 16 bits saturate (255 x 127 x 2) a product
- * without wider ones is
- * wrong. Scales are powers of two, so the result is the integer sum: 127 x 127 for every value of K. */
+/* Bytes at both ends of their range, of either sign: where sums of 16 bits saturate (255 x 127 x 2) a product without
+ * wider ones is wrong. Scales are powers of two, so the result is the integer sum: 127 x 127 for every value of K. */
 static void test_saturation(void **state) {
     (void)state;
     enum { N = 33, K = 192, M = 9 };

@@ -220,11 +220,11 @@ static double golden_difference(bench *x, size_t model) {
 /* fp32: a gradient has come through some 30 products, each a sum of up to 96 terms that round by 2^-24 of themselves; a
  * random walk of these is about 30 * sqrt(96) * 2^-24 = 2e-5 of the terms' size, which cancellation makes a few times
  * as much of the result. bf16 rounds by 2^-9: the same 30 roundings, sqrt(30) * 2^-9 = 1e-2, and as much again for the
- * cancellation, twice that for keys and values in bf16. int8 rounds by half a
- * step of a 127th of the block's largest, so by max / 440 in the mean of squares: weights and rows, whose largest is
- * some 2.5 times a usual value, to 6e-3 of themselves, gradients, which have few large values, 6 times, to 1.4e-2. 15
- * products forward and 15 back are sqrt(15 (2 * 6e-3^2 + 6e-3^2 + 1.4e-2^2)) = 6.7e-2, and as for bf16 four times that;
- * the loss, which only the way forward and one cancellation make: 2 * sqrt(30) * 6e-3 = 6.6e-2. */
+ * cancellation, twice that for keys and values in bf16. int8 rounds by half a step of a 127th of the block's largest,
+ * so by max / 440 in the mean of squares: weights and rows, whose largest is some 2.5 times a usual value, to 6e-3 of
+ * themselves, gradients, which have few large values, 6 times, to 1.4e-2. 15 products forward and 15 back are sqrt(15
+ * (2 * 6e-3^2 + 6e-3^2 + 1.4e-2^2)) = 6.7e-2, and as for bf16 four times that; the loss, which only the way forward and
+ * one cancellation make: 2 * sqrt(30) * 6e-3 = 6.6e-2. */
 static void gradients_of_pytorch(void **state) {
     (void)state;
     static const struct {

@@ -1,6 +1,5 @@
 /* Kinds of taste: planted ones are found, the objective never falls, shares are those of a plain sum, a newcomer's
- * taste
- * goes from what members have in common to his own; nothing depends on threads or on the order of pairs. */
+ * taste goes from what members have in common to his own; nothing depends on threads or on the order of pairs. */
 #include "../base/faults.h"
 
 #include <math.h>

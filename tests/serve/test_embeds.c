@@ -1,6 +1,5 @@
 /* What the embedder answers, over real connections: vectors as pgr_embed gives them, in both formats; scores as their
- * cosines; rankings by them. And what a
- * score head answers. */
+ * cosines; rankings by them. And what a score head answers. */
 #include <math.h>
 
 #include "live_server.h"

@@ -1,10 +1,8 @@
 /* attn_avx2_int8.c - attention over a chunk of tokens with K and V in int8, products of bytes without VNNI
- * (bytes_avx2.h). Layouts:
- * attn_int8.h; the way through a chunk is attn_avx512_int8.c's.
+ * (bytes_avx2.h). Layouts: attn_int8.h; the way through a chunk is attn_avx512_int8.c's.
  *
  * Rows are taken in tiles of up to TILE_ROWS. A row's queries, and later its weights, lie as 16-bit words. A row's
- * weights beyond its
- * n_valid are 0. */
+ * weights beyond its n_valid are 0. */
 #include "math/cpu/attn_int8.h"
 
 #if defined(__x86_64__)

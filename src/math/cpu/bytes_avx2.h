@@ -1,9 +1,7 @@
 /* bytes_avx2.h - what products of bytes rest on without VNNI: vpmaddubsw's sums of two products saturate at 16 bits
- * (255 x 127 x 2),
- * so bytes become 16-bit integers and are multiplied by vpmaddwd, whose sums are exact in 32 bits. A dword of four
- * bytes splits in
- * two steps into its even and its odd bytes, both as pairs of 16 bits: what is multiplied with it lies as x0 x2 x1
- * x3. */
+ * (255 x 127 x 2), so bytes become 16-bit integers and are multiplied by vpmaddwd, whose sums are exact in 32 bits. A
+ * dword of four bytes splits in two steps into its even and its odd bytes, both as pairs of 16 bits: what is multiplied
+ * with it lies as x0 x2 x1 x3. */
 #ifndef PGR_MATH_CPU_BYTES_AVX2_H
 #define PGR_MATH_CPU_BYTES_AVX2_H
 

@@ -1,8 +1,7 @@
-/* gemm_avx2.c - products of panels with AVX2: int8 by products of 16-bit integers (bytes_avx2.h), bf16 widened to
- * fp32. Panels as
- * gemm_kernels.h has them; rows are wider here:
- * int8 quad: per block [16][row] four words (x0 x2 x1 x3 of the step), then [row] int32 start, [row] fp32 scale, up
- * to a whole line
+/* gemm_avx2.c - products of panels with AVX2: int8 by products of 16-bit integers (bytes_avx2.h), bf16 widened to fp32.
+ * Panels as gemm_kernels.h has them; rows are wider here:
+ * int8 quad: per block [16][row] four words (x0 x2 x1 x3 of the step), then [row] int32 start, [row] fp32 scale,
+ *            up to a whole line
  * bf16 quad: [K][row] fp32 */
 #include "math/cpu/gemm_kernels.h"
 #include "math/cpu/kernels_level.h"
@@ -100,10 +99,9 @@ static void int8_pack_column(void *panel, size_t column, const float *w, size_t 
 
 /* ---- int8 products ---- */
 
-/* One block by R rows and V vectors of columns: exact sums of integers in registers, then into sums: rows of
- * INT8_PANEL fp32, which
- * the first block finds empty. R, V and ask, the lines asked for at `ahead` with every step: constants where
- * inlined. */
+/* One block by R rows and V vectors of columns: exact sums of integers in registers, then into sums: rows of INT8_PANEL
+ * fp32, which the first block finds empty. R, V and ask, the lines asked for at `ahead` with every step: constants
+ * where inlined. */
 INLINE void int8_step(const size_t R, const size_t V, const size_t ask, float *sums, bool first,
                       const char *const quad[2], const char *w, const char *scales, const char *ahead) {
     __m256i acc[2 * QUAD][4];

@@ -8,10 +8,8 @@
 #include "math/cpu/bytes_avx512.h"
 
 /* Bytes and blocks ahead of the line in use that are asked for into the second cache: main memory takes some hundred
- * cycles, and
- * a core waits for more lines at once there than in the first. A single quad of int8 is gone through so fast that
- * the first cache is
- * the better place (all measured). */
+ * cycles, and a core waits for more lines at once there than in the first. A single quad of int8 is gone through so
+ * fast that the first cache is the better place (all measured). */
 enum { BF16_AHEAD = 8192, INT8_AHEAD = 8, INT8_AHEAD_QUAD = 4 };
 
 /* ---- rows ---- */
@@ -129,9 +127,8 @@ INLINE void bf16_block(const size_t R, float *out, size_t ldo, size_t rows, size
 
 enum { LINES = INT8_PANEL_BLOCK / LINE, HALVES = INT8_PANEL / 16, STRIP = 3 };
 
-/* One block by R rows of a quad: the integer sums, then into the fp32 sums; both in registers. Asks for the first 1
- * / n_quad of the
- * block's lines at `ahead`. */
+/* One block by R rows of a quad: the integer sums, then into the fp32 sums; both in registers. Asks for the first
+ * 1 / n_quad of the block's lines at `ahead`. */
 INLINE void int8_step(const size_t R, const size_t n_quad, __m512 sum[QUAD][HALVES], const char *quad, const char *w,
                       const char *ahead) {
     const size_t ask = (LINES + n_quad - 1) / n_quad;
@@ -179,8 +176,7 @@ INLINE void int8_strip(const size_t R, const size_t n_quad, float *sums, bool fi
 }
 
 /* Strips of a few blocks, which stay in the first cache while one quad after the other goes over them; each asks for
- * its part of
- * the lines of blocks further on. */
+ * its part of the lines of blocks further on. */
 INLINE void int8_block(const size_t R, float *out, size_t ldo, size_t rows, size_t columns, const char *x,
                        size_t quad_bytes, const char *panel, size_t n_block, bool add) {
     const size_t n_quad = (R + QUAD - 1) / QUAD, ask = (LINES + n_quad - 1) / n_quad * LINE;

@@ -1,26 +1,22 @@
 /* gemm_kernels.h - the packed layouts of weights and rows, and the kernels that read them. Internal to math/cpu.
  *
  * Weights lie in panels of 16 (bf16) or 32 (int8) output columns, rows of x in quads of QUAD rows: both with k
- * outermost, in
- * steps of 4 bytes a column or row, so that one instruction multiplies a line of a panel (64 bytes: a step of 16
- * columns) with a
- * step of one row. A kernel reads a panel from memory once for up to BLOCK_ROWS rows, with their sums in registers:
- * bf16 all
- * rows, int8 quad by quad while a strip of the panel is in the first cache.
+ * outermost, in steps of 4 bytes a column or row, so that one instruction multiplies a line of a panel (64 bytes: a
+ * step of 16 columns) with a step of one row. A kernel reads a panel from memory once for up to BLOCK_ROWS rows, with
+ * their sums in registers: bf16 all rows, int8 quad by quad while a strip of the panel is in the first cache.
  *
  * bf16: a step is two values. Sums are fp32, one chain over k ascending.
  *   panel: [K / 2][column] two bf16                                          quad: [K][row] fp32
  *   out[m][n] = sum over k, ascending, fused: x[m][k] * w[n][k], the same bits at every level but AVX512_BF16's,
- * whose quads are
- *   [K / 2][row] two bf16 and whose products go by pairs
+ *   whose quads are [K / 2][row] two bf16 and whose products go by pairs
  * f32: a step is one value; panels of 24 columns (AVX2) or 32 (AVX-512).  panel: [K][column]    quad: [K][row]
  *   out[m][n] = sum over k, ascending, fused: the bits of plain C.
  * int8: a step is four values; INT8_BLOCK values along k share a scale.
  *   panel: per block [16][column] four bytes q + 128, then [column] bf16 scale
  *   quad:  per block [16][row] four int8 q, then [row] int32 -128 * sum of q, [row] fp32 scale, then up to a whole line
  *   out[m][n] = sum over blocks, ascending, fused: (float)(exact integer sum of the block) * (scale[n] * scale[m]),
- * which has the same bits at every level. Values beyond K are zeros. A level may lay out its quads in its own way
- * (gemm_avx2.c), or all (gemm_amx.c, gemm_amx_int8.c).
+ *   which has the same bits at every level. Values beyond K are zeros. A level may lay out its quads in its own way
+ *   (gemm_avx2.c), or all (gemm_amx.c, gemm_amx_int8.c).
  * q4: what int8 means for weights of type Q4_1, w = d * q + m with q of 0 .. 15, where sums of 16 bits are the fast
  * ones: the file's own weights, without rounding, and rows in int8 with a scale for each of the file's blocks of 32.
  * A pair of products is at most 2 * 15 * 127, so that eight of them fit 16 bits.
@@ -109,8 +105,7 @@ size_t gemm_q4_quad_bytes(size_t K);
 void gemm_q4_pack_file(void *panel, size_t column, const void *row, size_t K);
 
 /* The scale of a block of weights by their largest size: max / 127 rounded up to bf16, so that every quotient fits a
- * byte; NaN if a
- * value is not finite. */
+ * byte; NaN if a value is not finite. */
 static inline uint16_t gemm_int8_scale(float max) {
     float scale = max / 127.0f;
     uint32_t bits;

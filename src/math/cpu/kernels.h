@@ -65,8 +65,7 @@ typedef struct kernels {
     /* tile[k][j] = rows[j][k] for k < K, j < n; zero for n <= j < GEMM_TILE       rows: (n, K), tile: (K, GEMM_TILE) */
     void (*transpose_tile)(float *restrict tile, const float *restrict rows, size_t n, size_t K);
 
-    /* tile[k][j] = value k of row j (the bits of quant_dequant), k < K <= GEMM_CHUNK, j < n; other columns are
-     * arbitrary
+    /* tile[k][j] = value k of row j (the bits of quant_dequant), k < K <= GEMM_CHUNK, j < n; other columns: arbitrary
      *                                 rows: n rows of at least K values of type t, row_bytes apart; K whole blocks */
     void (*dequant_tile)(float *restrict tile, quant_type t, const void *restrict rows, size_t row_bytes, size_t n,
                          size_t K);
@@ -102,8 +101,7 @@ typedef struct kernels {
                             const uint32_t *restrict n_valid, size_t R, size_t dim, float *restrict scratch);
 
     /* A query for attn_chunk_int8, ATTN_QUERY_INT8(dim) bytes; token t's key and value into its page, whose other
-     * tokens other
-     * threads may store meanwhile. The same bits at every level.                                 q, k, v: (dim) */
+     * tokens other threads may store meanwhile. The same bits at every level.                        q, k, v: (dim) */
     void (*attn_query_int8)(void *restrict out, const float *restrict q, size_t dim, float scale);
     void (*attn_store_int8)(void *restrict page, const float *restrict k, const float *restrict v, size_t t,
                             size_t dim);

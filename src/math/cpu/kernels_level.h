@@ -7,8 +7,7 @@
 void kernel_rope_ref(float *x, const float *cs, size_t dim, bool interleaved);
 void kernel_to_bf16_ref(uint16_t *restrict out, const float *restrict x, size_t n);
 /* out[i] = round(x[i] * 127 / max|x|); returns max|x| / 127. 0 for a row of zeros; zeros and NaN for a row with an
- * infinity or a
- * NaN. The definition of what int8 products do with a block.                                x, out: (n) */
+ * infinity or a NaN. The definition of what int8 products do with a block.                              x, out: (n) */
 float kernel_to_int8_ref(int8_t *restrict out, const float *restrict x, size_t n);
 void kernel_attn_chunk_ref(float *restrict acc, attn_state *restrict state, const float *restrict q,
                            const float *const *kv, size_t n_page, const uint32_t *restrict n_valid, size_t R,

@@ -1,8 +1,7 @@
-/* level.h - one object per CPU level: everything that a set of instructions brings, so that a level is chosen once
- * and as a whole.
- * "ref", plain C, is the definition of all others and runs anywhere. A level has for every operation the fastest
- * kernel that the
- * CPU can run: one with AVX-512 but without VNNI has the byte products of AVX2. */
+/* level.h - one object per CPU level: everything that a set of instructions brings, so that a level is chosen once and
+ * as a whole.
+ * "ref", plain C, is the definition of all others and runs anywhere. A level has for every operation the fastest kernel
+ * that the CPU can run: one with AVX-512 but without VNNI has the byte products of AVX2. */
 #ifndef PGR_MATH_CPU_LEVEL_H
 #define PGR_MATH_CPU_LEVEL_H
 
@@ -27,8 +26,7 @@ typedef struct cpu_level {
 const cpu_level *cpu_level_at(size_t i);
 
 /* The last of them, or what PGENRM_CPU=ref|neon|avx2|avx512|amx allows: that level, else the next lower one that the
- * machine has. Any other
- * value is warned of once and counts as nothing. */
+ * machine has. Any other value is warned of once and counts as nothing. */
 const cpu_level *cpu_best(void);
 
 #endif

@@ -182,21 +182,19 @@ static bool may_embed(const bench_run *r) {
     return r->methods.n == 0 && (r->o.baselines || !above_zero(&r->ind));
 }
 
-static bool has_default_embedder(void) {
-    char *path = NULL;
-    bool there = pgr_embedder_find(NULL, &path, NULL) == PGR_OK;
-    pgr_free(path);
-    return there;
+/* The default embedder is a help where it is there: *path stays NULL where it is not. */
+static int find_default_embedder(char **path) {
+    int status = check_variable("PGENRM_EMBEDDER");
+    if (status == EXIT_DONE && pgr_embedder_find(NULL, path, NULL) != PGR_OK) *path = NULL;
+    return status;
 }
 
-/* The default embedder is a help where it is there; one that was named must be. */
 static int open_the_embedder(bench_run *r, pgr_progress_bar *bar) {
-    bool relevant = r->o.judge.history_by == PGR_HISTORY_RELEVANT;
-    if (!r->embedder && !relevant && !above_zero(&r->pro) && !may_embed(r)) return EXIT_DONE;
-    if (!r->embedder && !relevant && !has_default_embedder()) return EXIT_DONE;
-    int status = find_embedder(r->embedder, &r->embedder_path);
-    if (status == EXIT_DONE)
-        status = open_embedder_at(r->embedder_path, PGR_DTYPE_AUTO, r->common.n_thread, bar, &r->opened);
+    bool needed = r->embedder || r->o.judge.history_by == PGR_HISTORY_RELEVANT;
+    if (!needed && !above_zero(&r->pro) && !may_embed(r)) return EXIT_DONE;
+    int status = needed ? find_embedder(r->embedder, &r->embedder_path) : find_default_embedder(&r->embedder_path);
+    if (status != EXIT_DONE || !r->embedder_path) return status;
+    status = open_embedder_at(r->embedder_path, PGR_DTYPE_AUTO, r->common.n_thread, bar, &r->opened);
     if (status != EXIT_DONE) return status;
     r->o.embedder_path = r->embedder_path;
     r->o.embedder = r->opened;

@@ -26,12 +26,19 @@ struct models {
     served *first;        /* the model itself is the first */
 };
 
+/* A name as answers have it, so that it can be asked for. */
+static char *legible(const char *name) {
+    buf b = {0};
+    legible_add(&b, name, strlen(name));
+    return buf_take(&b);
+}
+
 static served *make(const char *name, const char *path) {
     served *s = mem_zero(1, sizeof *s);
     if (!s) return NULL;
     atomic_init(&s->users, 1);
     s->created = (int64_t)time(NULL);
-    s->name = mem_strdup(name);
+    s->name = legible(name);
     s->path = path ? mem_strdup(path) : NULL;
     s->scale = 1.0f;
     s->adapters = (infer_adapters){&s->lora, &s->scale, path ? 1 : 0};

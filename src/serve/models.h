@@ -10,7 +10,8 @@
 typedef struct models models;
 typedef struct served served;
 
-/* plain: the model itself is written with without the engine's own adapters. name is copied. */
+/* plain: the model itself is written with without the engine's own adapters. name is copied, what is no UTF-8 in it
+ * as U+FFFD: so it is listed, asked for and answered with. */
 pgr_status models_create(pgr_model *model, const char *name, bool plain, models **out, pgr_error *err);
 void models_free(models *m); /* nothing may be in use; NULL is fine */
 

@@ -741,6 +741,30 @@ static void logs_without_texts(void **state) {
     assert_null(strstr(text, "hush"));
 }
 
+/* A model may be called after a file whose name is any bytes: as it is listed it can be asked for, and answers. */
+static void names_in_latin_1(void **state) {
+    (void)state;
+    pgr_serve_options o = live_options();
+    live_listen(&L, &o);
+    L.what.name = "caf\xE9";
+    live_start(&L);
+    reply r = ask(&L, "GET", "/v1/models", NULL);
+    json_t *list = json_of(&r);
+    reply_free(&r);
+    const json_t *id = json_object_get(json_array_get(json_object_get(list, "data"), 0), "id");
+    assert_string_equal(json_string_value(id), "caf\xEF\xBF\xBD");
+    char body[200];
+    snprintf(body, sizeof body, "{\"model\":\"%s\",\"prompt\":\"Once\",\"max_tokens\":1}", json_string_value(id));
+    r = ask(&L, "POST", "/v1/completions", body);
+    if (r.status != 200) fail_msg("%s", r.body.data);
+    json_t *answer = json_of(&r);
+    reply_free(&r);
+    assert_true(json_equal(json_object_get(answer, "model"), id));
+    expect(ask(&L, "POST", "/v1/completions", "{\"model\":\"caf\",\"prompt\":\"Once\",\"max_tokens\":1}"), 404);
+    json_decref(answer);
+    json_decref(list);
+}
+
 static void nothing_is_left(void **state) {
     long live_before = mem_live();
     serve(state);
@@ -777,6 +801,7 @@ int main(void) {
         STOPPED(ends_what_does_not_end),
         SERVED(refuses_bodies_that_come_too_late),
         STOPPED(logs_without_texts),
+        STOPPED(names_in_latin_1),
         STOPPED(nothing_is_left),
     };
     return cmocka_run_group_tests(tests, live_begin, live_end);

@@ -10,9 +10,11 @@
 #include "base/mem.h"
 #include "base/watch.h"
 #include "bench/attributes.h"
+#include "bench/bench_options.h"
 #include "bench/company.h"
 #include "bench/cv.h"
 #include "bench/outcomes.h"
+#include "bench/plan.h"
 #include "bench/robust.h"
 #include "bench/run.h"
 #include "bench/scalar_fit.h"
@@ -45,7 +47,7 @@ typedef struct bench {
 static pgr_status note_left_out(bench *b, const bench_data *d) {
     for (int why = 0; why < PGR_LEFT_N; why++)
         if (d->left_out[why])
-            PGR_TRY(plan_note(&b->notes, &b->made->arena, b->err, "%.100s: %zu left out: %s", d->name, d->left_out[why],
+            PGR_TRY(notes_add(&b->notes, &b->made->arena, b->err, "%.100s: %zu left out: %s", d->name, d->left_out[why],
                               pgr_left_text((pgr_left)why)));
     return PGR_OK;
 }
@@ -66,7 +68,7 @@ static pgr_status note_strangers(bench *b, const bench_data *d) {
     const char *name = users == d->n_test && users > 1 ? "; no two rows are of one user: `user_id` names him, or the "
                                                          "column of --user-key"
                                                        : "";
-    PGR_TRY(plan_note(&b->notes, &b->made->arena, b->err, "%.100s: none of %zu users %s%s (docs/bench.md)", d->name,
+    PGR_TRY(notes_add(&b->notes, &b->made->arena, b->err, "%.100s: none of %zu users %s%s (docs/bench.md)", d->name,
                       users, which, name));
     if (pgr_bench_asks_model(b->o)) log_warn("%s", b->notes.list[b->notes.n - 1]);
     return PGR_OK;
@@ -130,7 +132,7 @@ static pgr_status add_controls(bench *b, const summary_input *in, const run_inpu
         const char *why = NULL;
         PGR_TRY(cv_run(run->fits, in->d, in->t, b->o, b->threads, a, rows, &why, b->err));
         if (why)
-            PGR_TRY(plan_note(&b->notes, &b->made->arena, b->err, "%s: not cross-validated: %s", in->d->name, why));
+            PGR_TRY(notes_add(&b->notes, &b->made->arena, b->err, "%s: not cross-validated: %s", in->d->name, why));
     }
     if (!b->o->robust) return PGR_OK;
     return robust_run(run, in->t, fits_source(run->fits), &b->made->arena, rows, b->err);
@@ -142,7 +144,7 @@ static pgr_status note_uncalibrated(bench *b, const pgr_bench_row *r) {
     if (!c || r->uncalibrated == 0) return PGR_OK;
     bool views = pgr_calibration_outcomes(c, PGR_VERDICT_VIEWS) == 0;
     size_t all = r->runs * r->pairs * (r->stranger ? r->strangers : 1);
-    return plan_note(&b->notes, &b->made->arena, b->err,
+    return notes_add(&b->notes, &b->made->arena, b->err,
                      "%.100s: %zu of %zu verdicts of %s%s are of %s, for which the calibration has no map: %s", r->data,
                      r->uncalibrated, all, r->method, r->stranger ? " (strangers)" : "",
                      pgr_verdict_kind_name(views ? PGR_VERDICT_VIEWS : PGR_VERDICT_ANSWERS),
@@ -215,11 +217,11 @@ static pgr_status note_weight(bench *b, const verdict_table *t) {
     PGR_TRY(scalar_fit_verdicts(t, &f, &there, b->err));
     if (!there) return PGR_OK;
     if (isnan(f.weight))
-        return plan_note(
+        return notes_add(
             &b->notes, &b->made->arena, b->err,
             "%s: beside the reward model p-genrm's scores say nothing of these %zu choices: no weight fits", t->data,
             f.pairs);
-    return plan_note(&b->notes, &b->made->arena, b->err,
+    return notes_add(&b->notes, &b->made->arena, b->err,
                      "%s: over these %zu pairs p-genrm and the reward model say most together at --scalar MODEL:%.3g "
                      "(log loss %.3f, %.3f without it); ask other rows to measure that",
                      t->data, f.pairs, f.weight, f.with, f.without);
@@ -230,7 +232,7 @@ static pgr_status note_limit(bench *b, const bench_data *d) {
     if (d->n_test == d->n_all) return PGR_OK;
     size_t users = 0;
     for (size_t u = 0; u < d->n_user; u++) users += d->users[u].n_test > 0;
-    return plan_note(
+    return notes_add(
         &b->notes, &b->made->arena, b->err,
         "%.100s: limit %zu asks %zu of %zu pairs, of %zu of %zu users: %.1f a user, all would be %.1f; users "
         "with many pairs weigh less than without a limit",
@@ -240,7 +242,7 @@ static pgr_status note_limit(bench *b, const bench_data *d) {
 
 static pgr_status run_set_with(bench *b, const bench_data *d, pgr_people *people, fits *f, arena *a) {
     bench_cells cells = {0};
-    PGR_TRY(plan_cells(b->o, d, &b->made->arena, &cells, &b->notes, b->err));
+    PGR_TRY(cells_plan(b->o, d, &b->made->arena, &cells, &b->notes, b->err));
     verdict_table t = {.data = d->name,
                        .cells = cells.list,
                        .n_cell = cells.n,
@@ -346,12 +348,12 @@ static pgr_status write_files(const bench *b) {
 
 pgr_status pgr_bench_check(const pgr_engine *engine, const pgr_bench_options *options, pgr_error *err) {
     pgr_bench_options o = options ? *options : pgr_bench_options_default();
-    return plan_check(&o, engine != NULL, err);
+    return bench_options_check(&o, engine != NULL, err);
 }
 
 static pgr_status run_all(bench *b) {
     double start = clock_now();
-    PGR_TRY(plan_check(b->o, b->engine != NULL, b->err));
+    PGR_TRY(bench_options_check(b->o, b->engine != NULL, b->err));
     PGR_TRY(load_all(b));
     PGR_TRY(keep_plan(b));
     PGR_TRY(journal_open(b->o->out, &b->j, b->err));

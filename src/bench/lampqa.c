@@ -90,7 +90,7 @@ static pgr_status settle(group *g, size_t i) {
     if (g->results[i]) {
         take_result(b, g->first + i, g->results[i]);
     } else if (e->status == PGR_E_LIMIT) {
-        PGR_TRY(plan_note(&b->d.notes, &b->d.arena, b->err, "not asked: %.300s", e->message));
+        PGR_TRY(notes_add(&b->d.notes, &b->d.arena, b->err, "not asked: %.300s", e->message));
     } else {
         if (b->err) *b->err = *e;
         return e->status;
@@ -238,9 +238,9 @@ static pgr_status make_row(lampqa *b, size_t category, double *scratch, pgr_lamp
 static pgr_status copy_notes(lampqa *b) {
     bench_notes notes = {0};
     for (size_t i = 0; i < b->d.notes.n; i++)
-        PGR_TRY(plan_note(&notes, &b->made->arena, b->err, "%s", b->d.notes.list[i]));
+        PGR_TRY(notes_add(&notes, &b->made->arena, b->err, "%s", b->d.notes.list[i]));
     if (b->n_clipped)
-        PGR_TRY(plan_note(&notes, &b->made->arena, b->err,
+        PGR_TRY(notes_add(&notes, &b->made->arena, b->err,
                           "what users wrote was shortened to the frame's limit in %zu of %zu questions", b->n_clipped,
                           b->d.n_question));
     b->made->public.notes = notes.list;

@@ -4,7 +4,8 @@
 #define PGR_BENCH_LAMPQA_H
 
 #include "bench/distinct.h"
-#include "bench/plan.h"
+#include "bench/notes.h"
+#include "bench/pairs.h"
 
 enum { LAMPQA_MIN_GENERATORS = 2, LAMPQA_MAX_GENERATORS = 26 }; /* a letter for each in a prompt */
 

@@ -200,7 +200,7 @@ static pgr_status keep_answered(lampqa_data *d, const pgr_lampqa_options *o, pgr
         size_t missing = 0;
         for (size_t i = 0; i < read; i++) missing += !d->questions[i].answers[g];
         if (missing)
-            PGR_TRY(plan_note(&d->notes, &d->arena, err, "%s has no answer to %zu of %zu questions", d->generators[g],
+            PGR_TRY(notes_add(&d->notes, &d->arena, err, "%s has no answer to %zu of %zu questions", d->generators[g],
                               missing, read));
     }
     for (size_t i = 0; i < read; i++)
@@ -212,7 +212,7 @@ static pgr_status keep_answered(lampqa_data *d, const pgr_lampqa_options *o, pgr
                     "%s: found no question that all %zu generators answered, expected one or more of its %zu",
                     o->questions, d->n_generator, read);
     if (d->unanswered)
-        PGR_TRY(plan_note(&d->notes, &d->arena, err,
+        PGR_TRY(notes_add(&d->notes, &d->arena, err,
                           "%zu of %zu questions are left out, not every generator answered them", d->unanswered, read));
     return PGR_OK;
 }
@@ -269,7 +269,7 @@ static pgr_status read_truth(lampqa_data *d, json_t *top, const char *origin, pg
     json_object_foreach(top, name, v) {
         by_category = by_category || json_is_object(v);
         if (json_is_object(v) && !distinct_find(&d->categories, name, &number))
-            PGR_TRY(plan_note(&d->notes, &d->arena, err, "%s: no question is of the category %s", origin, name));
+            PGR_TRY(notes_add(&d->notes, &d->arena, err, "%s: no question is of the category %s", origin, name));
     }
     for (size_t c = 0; c < d->categories.n; c++) {
         const char *category = d->categories.texts[c];

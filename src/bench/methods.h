@@ -1,8 +1,9 @@
-/* methods.h - the statistical methods by name: what each is made of. fits.h runs them. */
+/* methods.h - the methods by name: what each is made of, and which of them a run has. fits.h runs the statistical ones,
+ * run.h those of the language model. */
 #ifndef PGR_BENCH_METHODS_H
 #define PGR_BENCH_METHODS_H
 
-#include <stdbool.h>
+#include "pgenrm_bench.h"
 
 typedef enum stat_attributes {
     STAT_NONE,
@@ -35,5 +36,20 @@ typedef struct bench_method {
 
 extern const bench_method BENCH_METHODS[];               /* the last has name NULL */
 const bench_method *bench_method_find(const char *name); /* NULL: none */
+
+typedef struct prompt_method { /* of the language model */
+    const char *name, *frame;  /* frame NULL: the options' */
+    bool personal, demographics, baseline;
+} prompt_method;
+
+extern const prompt_method PROMPT_METHODS[];               /* the last has name NULL */
+const prompt_method *prompt_method_find(const char *name); /* NULL: none */
+
+#define SCALAR_METHOD "scalar" /* a reward model's method */
+
+/* Do the options name it? */
+bool methods_list(const pgr_bench_options *o, const char *name);
+/* Is it run? Where no method is named all are that need no reward model, but beside a language model as baselines. */
+bool methods_run(const pgr_bench_options *o, const bench_method *m);
 
 #endif

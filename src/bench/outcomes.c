@@ -124,12 +124,12 @@ static pgr_status note_kinds(const outcomes of[PGR_VERDICT_KINDS], const char *p
         const char *name = pgr_verdict_kind_name(kind);
         size_t kept = pgr_calibration_outcomes(there, kind);
         if (pgr_calibration_outcomes(made, kind))
-            PGR_TRY(plan_note(notes, a, err, "%s: %s: fitted on %zu verdicts", path, name, of[k].n));
+            PGR_TRY(notes_add(notes, a, err, "%s: %s: fitted on %zu verdicts", path, name, of[k].n));
         else if (kept)
             PGR_TRY(
-                plan_note(notes, a, err, "%s: %s: the map that was there, of %zu verdicts, stays", path, name, kept));
+                notes_add(notes, a, err, "%s: %s: the map that was there, of %zu verdicts, stays", path, name, kept));
         else
-            PGR_TRY(plan_note(notes, a, err, "%s: %s: no map, of %zu verdicts", path, name, of[k].n));
+            PGR_TRY(notes_add(notes, a, err, "%s: %s: no map, of %zu verdicts", path, name, of[k].n));
     }
     return PGR_OK;
 }

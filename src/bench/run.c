@@ -92,7 +92,7 @@ static pgr_status take_pair(const running *r, size_t row, const scalar_pair *pai
     if (gap != 0) v->right = gap > 0 ? 1 : 0;
     if (!isnan(pair->score[0]) && !isnan(pair->score[1])) return PGR_OK;
     v->p = NAN;
-    return plan_note(r->in->notes, r->in->a, r->err, "not asked: %s row %zu: %zu and %zu tokens, expected at most %zu",
+    return notes_add(r->in->notes, r->in->a, r->err, "not asked: %s row %zu: %zu and %zu tokens, expected at most %zu",
                      r->in->d->name, r->in->asked[row], pair->tokens[0], pair->tokens[1],
                      pgr_scalar_max_tokens(r->in->o->scalar));
 }
@@ -198,7 +198,7 @@ static pgr_status take_error(group *g, size_t i) {
         if (g->r->err) *g->r->err = *e;
         return e->status;
     }
-    return plan_note(g->r->in->notes, g->r->in->a, g->r->err, "not asked: %.300s", e->message);
+    return notes_add(g->r->in->notes, g->r->in->a, g->r->err, "not asked: %.300s", e->message);
 }
 
 static pgr_status settle(group *g, size_t i) {

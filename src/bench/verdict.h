@@ -3,7 +3,7 @@
 #ifndef PGR_BENCH_VERDICT_H
 #define PGR_BENCH_VERDICT_H
 
-#include "bench/plan.h"
+#include "bench/cells.h"
 
 typedef struct bench_verdict {
     bool known;

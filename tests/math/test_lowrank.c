@@ -107,9 +107,9 @@ static void together_as_one_by_one(void **state) {
     pool_free(threads);
 }
 
-/* The two ways give the same bits, so that what tells them apart is what they ask for: turned factors lie in memory, the
- * tiles of a few rows do not. A decode step has as many rows as chains, and by turned factors it was slower by a third
- * (bench/LOG.md): no test saw it, and a clock would not have been sure. */
+/* The two ways give the same bits, so that what tells them apart is what they ask for: turned factors lie in memory,
+ * the tiles of a few rows do not. A decode step has as many rows as chains, and by turned factors it was slower by a
+ * third (bench/LOG.md): no test saw it, and a clock would not have been sure. */
 static void few_rows_ask_for_no_memory(void **state) {
     (void)state;
     enum { MOST = 32 }; /* rows of a call that go by tiles */

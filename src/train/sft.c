@@ -10,6 +10,7 @@
 #include "train/order.h"
 #include "train/run.h"
 #include "train/turns.h"
+#include "user/fields.h"
 #include "user/stream.h"
 
 /* clang-format off */
@@ -49,25 +50,33 @@ typedef struct sft {
     arena arena;
 } sft;
 
-static pgr_status read_messages(const json_t *v, const char *at, arena *a, chat_message **out, size_t *n,
-                                pgr_error *err) {
+/* What a turn says has to be there; its other keys are read over. */
+static pgr_status read_message(const field_reader *in, const json_t *v, const field_path *p, chat_message *to) {
+    field_path role = field_key(p, "role"), content = field_key(p, "content");
+    PGR_TRY(json_want_object(v, field_at(in, p), in->err));
+    PGR_TRY(field_role(in, json_object_get(v, "role"), &role, &to->role));
+    const json_t *said = json_object_get(v, "content");
+    if (!json_is_array(said)) PGR_TRY(json_want_string(said, field_at(in, &content), &to->text, in->err));
+    if (json_is_array(said)) PGR_TRY(field_content(in, said, &content, &to->text));
+    to->n = strlen(to->text);
+    return PGR_OK;
+}
+
+static pgr_status read_messages(const field_reader *in, const json_t *v, chat_message **out, size_t *n) {
+    field_path p = field_key(&FIELD_TOP, "messages"), first = field_item(&p, 0), role = field_key(&first, "role");
     const json_t *list = json_object_get(v, "messages");
-    PGR_TRY(json_want_object(v, (json_at){at, "row"}, err));
-    PGR_TRY(json_want_array(list, (json_at){at, "messages"}, err));
+    PGR_TRY(json_want_object(v, (json_at){in->file, "row"}, in->err));
+    PGR_TRY(json_want_array(list, field_at(in, &p), in->err));
     *n = json_array_size(list);
-    *out = arena_array(a, *n + 1, sizeof **out);
-    if (!*out) return fail_mem(err);
+    *out = arena_array(in->a, *n + 1, sizeof **out);
+    if (!*out) return fail_mem(in->err);
+    if (*n == 0) return field_fail(in, &p, "an empty array", "turns, one of them the assistant's");
     for (size_t i = 0; i < *n; i++) {
-        const json_t *m = json_array_get(list, i);
-        chat_message *to = &(*out)[i];
-        PGR_TRY(json_want_object(m, (json_at){at, "messages[]"}, err));
-        PGR_TRY(json_want_string(json_object_get(m, "role"), (json_at){at, "messages[].role"}, &to->role, err));
-        PGR_TRY(json_want_string(json_object_get(m, "content"), (json_at){at, "messages[].content"}, &to->text, err));
-        to->n = strlen(to->text);
-        if (strcmp(to->role, "system") != 0 && strcmp(to->role, "user") != 0 && strcmp(to->role, "assistant") != 0)
-            return fail(err, PGR_E_FORMAT,
-                        "%s: messages[%zu].role: found \"%.40s\", expected system, user or assistant", at, i, to->role);
+        field_path item = field_item(&p, i);
+        PGR_TRY(read_message(in, json_array_get(list, i), &item, &(*out)[i]));
     }
+    if (strcmp((*out)[0].role, "assistant") == 0)
+        return field_fail(in, &role, "\"assistant\"", "a turn that is answered, \"system\" or \"user\"");
     return PGR_OK;
 }
 
@@ -88,7 +97,7 @@ static pgr_status take_row(sft *s, const json_t *v, const char *at, pgr_error *e
     chat_message *messages;
     size_t n;
     chat_row row = {0};
-    pgr_status status = read_messages(v, at, &tmp, &messages, &n, err);
+    pgr_status status = read_messages(&(field_reader){&tmp, at, err}, v, &messages, &n);
     if (status == PGR_OK) status = chat_row_make(s->m, messages, 0, n, s->o->max_tokens, at, &s->arena, &row, err);
     if (status == PGR_OK && row.n == 0) s->left_out++;
     if (status == PGR_OK && row.n > 0) status = add_row(s, &row, err);

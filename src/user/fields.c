@@ -124,6 +124,14 @@ pgr_status field_optional_id(const field_reader *in, const json_t *object, const
     return field_copy(in, digits, out);
 }
 
+pgr_status field_flag(const field_reader *in, const json_t *object, const char *key, const field_path *parent,
+                      bool *out) {
+    const json_t *v = field_given(object, key);
+    field_path p = field_key(parent, key);
+    *out = json_is_true(v);
+    return !v || json_is_boolean(v) ? PGR_OK : field_fail(in, &p, json_kind(v), "true or false");
+}
+
 pgr_status field_optional_number(const field_reader *in, const json_t *object, const char *key, double *out) {
     const json_t *v = field_given(object, key);
     if (!v) return PGR_OK;
@@ -190,7 +198,7 @@ pgr_status field_lines(const field_reader *in, json_t *v, const field_path *p, c
 
 /* ---- turns ------------------------------------------------------------------------------------------------------- */
 
-static pgr_status read_role(const field_reader *in, const json_t *v, const field_path *p, const char **out) {
+pgr_status field_role(const field_reader *in, const json_t *v, const field_path *p, const char **out) {
     static const char *const roles[][2] = {/* as written, as kept */
                                            {"user", "user"},
                                            {"assistant", "assistant"},
@@ -214,7 +222,7 @@ static pgr_status read_turn(const field_reader *in, const json_t *v, const field
     else
         PGR_TRY(field_keys(in, v, TURN_KEYS, p));
     field_path role = field_key(p, "role"), content = field_key(p, "content");
-    PGR_TRY(read_role(in, json_object_get(v, "role"), &role, &out->role));
+    PGR_TRY(field_role(in, json_object_get(v, "role"), &role, &out->role));
     const json_t *text = json_object_get(v, "content");
     if (loose || json_is_array(text)) return field_content(in, text, &content, &out->text);
     return field_string(in, text, &content, &out->text);
@@ -308,6 +316,8 @@ pgr_status field_user(const field_reader *in, const json_t *v, const field_path 
     *out = (user_fields){.user = {.id = "", .demographics = ""}};
     PGR_TRY(field_keys(in, v, USER_KEYS, p));
     PGR_TRY(field_optional_string(in, v, "id", p, &out->user.id));
+    field_path id_path = field_key(p, "id");
+    if (out->user.id[0] && field_is_blank(out->user.id)) return field_fail(in, &id_path, "only blanks", "text");
     json_t *history = field_given(v, "history"), *criteria = field_given(v, "criteria");
     json_t *demographics = field_given(v, "demographics");
     field_path history_path = field_key(p, "history"), criteria_path = field_key(p, "criteria");

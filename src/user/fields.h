@@ -44,8 +44,13 @@ pgr_status field_optional_string(const field_reader *in, const json_t *object, c
 /* The name of a thing: text, or a whole number, which becomes text; not blank, not NaN. out stays as it is where it
  * is not given. */
 pgr_status field_optional_id(const field_reader *in, const json_t *object, const char *key, const char **out);
+/* true or false; not given is false. */
+pgr_status field_flag(const field_reader *in, const json_t *object, const char *key, const field_path *parent,
+                      bool *out);
 pgr_status field_optional_number(const field_reader *in, const json_t *object, const char *key, double *out);
 
+/* Who speaks: "user", "assistant" (or "model") or "system". */
+pgr_status field_role(const field_reader *in, const json_t *v, const field_path *p, const char **out);
 /* A list of turns, {"role", "content"}. loose: data sets' turns, whose other keys are read over and whose content
  * may be missing. */
 pgr_status field_dialogue(const field_reader *in, const json_t *v, const field_path *p, bool loose, turn **out,

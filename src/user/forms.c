@@ -198,3 +198,9 @@ pgr_status form_response(const field_reader *in, const json_t *row, const field_
     field_path p = field_key(parent, key);
     return field_content(in, json_object_get(row, key), &p, out);
 }
+
+pgr_status form_said(const field_reader *in, const json_t *turn, const field_path *p, const char **out) {
+    static const char *const keys[] = {"role", "content", NULL};
+    PGR_TRY(field_keys(in, turn, keys, p));
+    return form_response(in, turn, p, "content", out);
+}

@@ -64,5 +64,7 @@ pgr_status form_group(const field_reader *in, const char *question, const char *
 /* The response under a key: text or text parts, "" where it is not given. */
 pgr_status form_response(const field_reader *in, const json_t *row, const field_path *parent, const char *key,
                          const char **out);
+/* What {"role", "content"} says; it has no other keys. */
+pgr_status form_said(const field_reader *in, const json_t *turn, const field_path *p, const char **out);
 
 #endif

@@ -22,7 +22,7 @@ static pgr_status read_one(const field_reader *in, const json_t *v, const field_
 /* {"role", "content"}: what the assistant says. */
 static pgr_status read_object(const field_reader *in, json_t *v, const field_path *p, side *out) {
     const char *text = NULL;
-    PGR_TRY(form_response(in, v, p, "content", &text));
+    PGR_TRY(form_said(in, v, p, &text));
     out->plain = true;
     return dialogue_of_answer(in, text, &out->v[out->n++]);
 }

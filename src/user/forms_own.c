@@ -36,15 +36,13 @@ static const char *const RECORD_KEYS[] = {"user_id",
                                           "truth", /* ours, of synthetic users: pgr_synth */
                                           "prototype",
                                           NULL};
-static const char *const SIDE_KEYS[] = {"role", "content", NULL};
 
 /* {"role": .., "content": "text"}, or the text alone. */
 static pgr_status read_side(const field_reader *in, const json_t *top, const char *key, const char **out) {
     const json_t *v = json_object_get(top, key);
     field_path p = field_key(&FIELD_TOP, key);
     if (!json_is_object(v)) return form_response(in, top, &FIELD_TOP, key, out);
-    PGR_TRY(field_keys(in, v, SIDE_KEYS, &p));
-    return form_response(in, v, &p, "content", out);
+    return form_said(in, v, &p, out);
 }
 
 /* The first of the keys that is given, as text or lines. */

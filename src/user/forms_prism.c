@@ -111,8 +111,7 @@ static pgr_status read_entry(const field_reader *in, const json_t *v, const fiel
     const json_t *score = field_given(v, "score");
     if (score && !json_is_number(score)) return field_fail(in, &score_path, json_kind(score), "a number");
     content->score = score ? json_number_value(score) : NAN;
-    content->chosen = json_is_true(json_object_get(v, "if_chosen"));
-    return PGR_OK;
+    return field_flag(in, v, "if_chosen", p, &content->chosen);
 }
 
 static pgr_status read_entries(const field_reader *in, const json_t *v, conversation *c) {

@@ -140,7 +140,27 @@ pgr_status form_nectar_read(const field_reader *in, json_t *v, record_list *out)
 
 /* ---- PersonalLLM ------------------------------------------------------------------------------------------------- */
 
-static const char FIRST[] = "response_1_"; /* what a reward model's columns begin with, of the first response */
+/* The reward model that a column `response_N_NAME` is a score of, N one of n responses; NULL: it is none. */
+static const char *model_of(const char *key, size_t n, size_t *response) {
+    static const char begin[] = "response_";
+    if (!text_starts(key, begin)) return NULL;
+    char *end = NULL;
+    const char *digits = key + sizeof begin - 1;
+    unsigned long k = digits[0] >= '1' && digits[0] <= '9' ? strtoul(digits, &end, 10) : 0;
+    if (k == 0 || k > n || *end != '_' || !end[1] || strlen(end + 1) > 80) return NULL;
+    *response = k;
+    return end + 1;
+}
+
+/* Whether no response before this one has a number of the reward model: a model is asked once. */
+static bool is_first(const json_t *row, const char *model, size_t response) {
+    for (size_t i = 1; i < response; i++) {
+        char key[120];
+        snprintf(key, sizeof key, "response_%zu_%s", i, model);
+        if (json_is_number(json_object_get(row, key))) return false;
+    }
+    return true;
+}
 
 /* response_1, response_2, ... */
 static pgr_status read_numbered(const field_reader *in, const json_t *row, ranking *r) {
@@ -204,9 +224,9 @@ pgr_status form_personalllm_read(const field_reader *in, json_t *v, record_list 
     PGR_TRY(read_numbered(in, v, &all));
     if (out->with->weights) return add_weighted(in, v, &all, &p, out);
     for (void *it = json_object_iter(v); it; it = json_object_iter_next(v, it)) {
-        const char *key = json_object_iter_key(it), *model = key + sizeof FIRST - 1;
-        if (!text_starts(key, FIRST) || !*model || strlen(model) > 80 || !json_is_number(json_object_iter_value(it)))
-            continue;
+        size_t response;
+        const char *model = model_of(json_object_iter_key(it), all.n, &response);
+        if (!model || !json_is_number(json_object_iter_value(it)) || !is_first(v, model, response)) continue;
         ranking r = without_scores(&all);
         PGR_TRY(field_copy(in, model, &p.user_id));
         PGR_TRY(add_scores(in, v, model, strlen(model), 1, &r));

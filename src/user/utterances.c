@@ -81,8 +81,7 @@ static pgr_status read_line(const field_reader *in, json_t *v, utterance *l) {
     PGR_TRY(prism_text(in, v, "model_response", &FIELD_TOP, &l->response.text));
     l->response.score = NAN;
     PGR_TRY(field_optional_number(in, v, "score", &l->response.score));
-    l->response.chosen = json_is_true(json_object_get(v, "if_chosen"));
-    return PGR_OK;
+    return field_flag(in, v, "if_chosen", &FIELD_TOP, &l->response.chosen);
 }
 
 /* ---- its place --------------------------------------------------------------------------------------------------- */

@@ -124,6 +124,8 @@ static void assert_refused(const pgr_sft_options *o, pgr_status status, const ch
     pgr_model_close(m);
 }
 
+#define TURN(role, content) "{\"role\": \"" role "\", \"content\": " content "}"
+
 static void test_refusals(void **state) {
     (void)state;
     pgr_train_report report;
@@ -141,6 +143,12 @@ static void test_refusals(void **state) {
     assert_refused(&o, PGR_E_FORMAT, "\"robot\"");
     o.data = write_text("bad.jsonl", "{\"message\": []}\n");
     assert_refused(&o, PGR_E_FORMAT, "messages");
+    o.data = write_text("bad.jsonl", "{\"messages\": []}\n");
+    assert_refused(&o, PGR_E_FORMAT, "bad.jsonl:1: messages: found an empty array");
+    o.data = write_text("bad.jsonl", "\n{\"messages\": [" TURN("user", "\"x\"") "," TURN("assistant", "7") "]}\n");
+    assert_refused(&o, PGR_E_FORMAT, "bad.jsonl:2: messages[1].content: found an integer");
+    o.data = write_text("bad.jsonl", "{\"messages\": [" TURN("assistant", "\"x\"") "]}\n");
+    assert_refused(&o, PGR_E_FORMAT, "bad.jsonl:1: messages[0].role: found \"assistant\"");
     o.data = path_of("nothing.jsonl");
     assert_refused(&o, PGR_E_IO, "nothing.jsonl");
     o = options_for(path_of("refused3"));
@@ -148,6 +156,23 @@ static void test_refusals(void **state) {
     assert_refused(&o, PGR_E_FORMAT, "8 are longer");
     o.max_tokens = 300;
     assert_refused(&o, PGR_E_ARG, "pass-tokens, 200");
+}
+
+/* A text and the same text in parts are the same conversation: equal losses. */
+static void test_parts(void **state) {
+    (void)state;
+    static const char *const rows[2] = {
+        "{\"messages\": [" TURN("user", "\"Red tea\"") "," TURN("assistant", "\"Yes.\"") "]}\n",
+        "{\"messages\": [" TURN("user", "[{\"type\": \"text\", \"text\": \"Red \"}, {\"type\": \"text\", \"text\": "
+                                        "\"tea\"}]") "," TURN("model", "\"Yes.\"") "]}\n"};
+    pgr_train_report report[2];
+    for (int i = 0; i < 2; i++) {
+        pgr_sft_options o = options_for(path_of(i ? "parts" : "whole_text"));
+        o.data = write_text("parts.jsonl", rows[i]);
+        o.train.steps = 1;
+        assert_int_equal(run(&o, 1, &report[i]), PGR_OK);
+    }
+    assert_true(report[0].loss == report[1].loss);
 }
 
 /* A damaged checkpoint is told, not trained on. */
@@ -221,7 +246,7 @@ static void test_memory(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_learns),   cmocka_unit_test(test_resumes),
                                        cmocka_unit_test(test_longer),   cmocka_unit_test(test_init),
-                                       cmocka_unit_test(test_refusals), cmocka_unit_test(test_damage),
-                                       cmocka_unit_test(test_memory)};
+                                       cmocka_unit_test(test_refusals), cmocka_unit_test(test_parts),
+                                       cmocka_unit_test(test_damage),   cmocka_unit_test(test_memory)};
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

@@ -167,6 +167,7 @@ static void test_mistakes(void **state) {
          0},
         {"{\"user_id\":\"u1\",\"id\":\"u1\",\"criteria\":\"x\"}\n",
          "/f:1: found both `id` and `user_id`, expected one of them", 0},
+        {"{\"id\":\" \",\"criteria\":\"x\"}\n", "/f:1: id: found only blanks, expected text", 0},
         {"[" GOOD "," GOOD, "/f:3: found the end of the file, expected `]` at the end of the array", 2},
         {"[" GOOD "] x", "/f:2: found text after the array's end, expected none", 1},
         {"PAR1xxxx",

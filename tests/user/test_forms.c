@@ -142,6 +142,8 @@ static void test_mistakes(void **state) {
          "/f:1: conversation_history[0]: found no chosen response, expected one before the dialogue goes on"},
         {CONVERSATION(USER("0", "q") "," MODEL("0", "a", "\"1\"", "true")),
          "/f:1: conversation_history[1].score: found a string, expected a number"},
+        {CONVERSATION(USER("0", "q") "," MODEL("0", "a", "1", "1")),
+         "/f:1: conversation_history[1].if_chosen: found an integer, expected true or false"},
         {"{\"conversation_history\":[],\"usr_id\":\"u\"}",
          "/f:1: unknown key \"usr_id\", expected perhaps \"user_id\""},
         {"{\"conversation_history\":[]}", "/f:1: user_id: found nothing, expected the user's name"},

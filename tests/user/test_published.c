@@ -250,6 +250,11 @@ static void test_forms_not_read(void **state) {
          "answers[0].rank: found a string, expected a number"},
         {"{\"user_id\":\"u\",\"prompt\":\"q\",\"chosen\":[\"a\",3],\"rejected\":\"b\"}", NULL,
          "chosen[1]: found an integer, expected a string as in the beginning of the list"},
+        {"{\"user_id\":\"u\",\"prompt\":\"q\",\"chosen\":{\"role\":\"assistant\",\"text\":\"a\"},\"rejected\":\"b\"}",
+         NULL, "chosen: unknown key \"text\", expected one of: role, content"},
+        {"{\"prompt\":\"q\",\"response_1\":\"a\",\"response_1_rm\":\"high\",\"response_2\":\"b\",\"response_2_rm\":0."
+         "5}",
+         "personalllm", "response_1_rm: found a string, expected a number"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         dataset *d = NULL;

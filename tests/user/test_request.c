@@ -154,6 +154,7 @@ static void test_mistakes(void **state) {
         {"{" RR "}", "r.json: found neither `query` nor `messages`, expected one of them"},
         {"{" Q "\"messages\":[]," RR "}", "r.json: found both `query` and `messages`, expected one of them"},
         {"{\"query\":\" \\n\"," RR "}", "r.json: query: found only blanks, expected text"},
+        {"{\"user\":{\"id\":\" \"}," Q RR "}", "r.json: user.id: found only blanks, expected text"},
         {"{\"query\":7," RR "}", "r.json: query: found an integer, expected a string"},
         {"{\"query\":\"q\"}", "r.json: responses: found nothing, expected an array"},
         {"{" Q "\"responses\":[\"a\"]}", "r.json: responses: found 1, expected 2 to 26"},

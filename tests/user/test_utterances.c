@@ -157,6 +157,7 @@ static void test_mistakes(void **state) {
                                                       "\"conversation_id\":\"c1\",\"user_id\":2,\"turn\":0,"
                                                       "\"user_prompt\":\"q\"}",
          "/f:2: user_id: found another user, expected that of the conversation's first line"},
+        {LINE("i0", "c1", "0", "q", "a", "1", "\"True\""), "/f:1: if_chosen: found a string, expected true or false"},
         {"{\"utterance_id\":1,\"user_id\":2,\"conversation_id\":3}",
          "/f:1: interaction_id: found nothing, expected the interaction's name"},
         {"{\"utterance_id\":1,\"user_id\":2}",

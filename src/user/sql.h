@@ -128,6 +128,8 @@ pgr_status sql_open_postgres(const char *address, pgr_store **out, pgr_error *er
 
 /* Is it an address that can be used? Messages never repeat it: it may hold a password. */
 pgr_status sql_postgres_check(const char *address, pgr_error *err);
+/* The address without what may be secret; it is an address, too. The caller's (mem_free). */
+pgr_status sql_postgres_show(const char *address, char **out, pgr_error *err);
 /* A file's name for it, without a folder: "postgres-HOST-PORT-DATABASE". The caller's (mem_free). */
 pgr_status sql_postgres_name(const char *address, char **out, pgr_error *err);
 

@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/text.h"
+#include "serve/blame.h"
 #include "serve/call_parts.h"
 
 const char CALL_NO_MEMORY[] = "{\"error\":{\"message\":\"out of memory\",\"type\":\"server_error\",\"param\":null,"
@@ -289,6 +290,12 @@ void call_refuse(call *c, const char *param, const char *format, ...) {
     call_fail(c, 400, "invalid_request_error", param, NULL, "%s", message);
 }
 
+/* The request is wrong, in the field that the message names. */
+static void fail_wrong(call *c, const char *text) {
+    char field[160];
+    call_refuse(c, blame_field(c->json, text, field, sizeof field) ? field : NULL, "%s", text);
+}
+
 void call_fail_error(call *c, const pgr_error *err) {
     const char *text = err->message[0] ? err->message : pgr_status_text(err->status);
     switch (err->status) {
@@ -312,10 +319,10 @@ void call_fail_error(call *c, const pgr_error *err) {
             call_fail(c, 501, "server_error", NULL, "remote_cannot", "%s", text);
             return;
         }
-        call_fail(c, 400, "invalid_request_error", NULL, NULL, "%s", text);
+        fail_wrong(c, text);
         return;
     default:
-        call_fail(c, 400, "invalid_request_error", NULL, NULL, "%s", text);
+        fail_wrong(c, text);
     }
 }
 

@@ -180,6 +180,24 @@ bool embeds_add(embeds *e, call *c, const json_t *body, const char *key) {
     return true;
 }
 
+bool embeds_read_others(call *c, const json_t *body) {
+    const char *task = "embed";
+    int64_t cut = -1;
+    if (body_get(body, "messages") && !body_get(body, "input")) {
+        call_refuse(c, "messages", "messages: found messages, expected texts in input: an embedder has no chat");
+        return false;
+    }
+    if (!body_text(c, body, "task", &task) || !body_integer(c, body, "truncate_prompt_tokens", -1, INT32_MAX, &cut))
+        return false;
+    if (strcmp(task, "embed") != 0)
+        call_refuse(c, "task", "task: found \"%.40s\", expected embed", task);
+    else if (cut != -1)
+        call_refuse(c, "truncate_prompt_tokens", "truncate_prompt_tokens: is not supported, a text is taken whole");
+    else
+        return true;
+    return false;
+}
+
 bool embeds_read_form(embeds *e, call *c, const json_t *body) {
     const char *format = "float";
     int64_t dim = 0, most = (int64_t)pgr_embedder_dims(call_server(c)->what.embedder);

@@ -42,6 +42,9 @@ void embeds_release(embeds *e); /* by one of its keepers */
 /* Adds a field's text or list of texts; a text may be an object's `text`. False: the call has been answered. */
 bool embeds_add(embeds *e, call *c, const json_t *body, const char *key);
 /* encoding_format and dimensions. */
+/* What vLLM has beside the texts and would change vectors: `truncate_prompt_tokens` but -1 (a text that is too long is
+ * refused), a `task` but embed, `messages`. */
+bool embeds_read_others(call *c, const json_t *body);
 bool embeds_read_form(embeds *e, call *c, const json_t *body);
 
 void embeds_put_vector(const embeds *e, const float *v, size_t dim, buf *out);

@@ -47,10 +47,15 @@ static bool read_limits(gen *g, call *c, const json_t *o) {
     const char **stops = NULL;
     if (!body_texts(c, o, "stop", GEN_STOPS, &stops, &g->r.n_stop)) return false;
     const char **kept = arena_array(&g->arena, g->r.n_stop + 1, sizeof *kept);
-    for (size_t i = 0; kept && i < g->r.n_stop; i++) kept[i] = stops[i];
+    bool empty = false;
+    for (size_t i = 0; kept && i < g->r.n_stop; i++) {
+        kept[i] = stops[i];
+        empty = empty || !*stops[i];
+    }
     mem_free(stops);
     g->r.stop = kept;
-    return kept ? true : out_of_memory(c);
+    if (empty) call_refuse(c, "stop", "stop: found an empty text, expected one to stop at");
+    return kept ? !empty : out_of_memory(c);
 }
 
 /* logprob_token_ids: these are told in the place of the likeliest ones, as vLLM does. */
@@ -129,7 +134,8 @@ static bool refuse_others(call *c, const json_t *o) {
         if (!body_idle(c, o, KEYS[i], NAN)) return false;
     if (!body_idle(c, o, "frequency_penalty", 0) || !body_idle(c, o, "presence_penalty", 0)
         || !body_idle(c, o, "repetition_penalty", 1) || !body_idle(c, o, "min_tokens", 0)
-        || !body_idle(c, o, "prompt_logprobs", 0) || !body_flag(c, o, "add_generation_prompt", &begun))
+        || !body_idle(c, o, "prompt_logprobs", 0) || !body_idle(c, o, "best_of", 1)
+        || !body_flag(c, o, "add_generation_prompt", &begun))
         return false;
     if (!begun) call_refuse(c, "add_generation_prompt", "add_generation_prompt: expected true");
     return begun;

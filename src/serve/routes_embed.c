@@ -37,7 +37,7 @@ static void answer_vectors(call *c, void (*put)(const embeds *, const float *, s
     const json_t *body = call_json(c);
     embeds *e = body ? embeds_create(c, put) : NULL;
     if (!e) return;
-    if (embeds_read_form(e, c, body) && embeds_add(e, c, body, "input"))
+    if (embeds_read_others(c, body) && embeds_read_form(e, c, body) && embeds_add(e, c, body, "input"))
         call_submit(c, &e->task);
     else
         embeds_drop(e);
@@ -91,7 +91,7 @@ static void score(call *c) {
     if (!e) return;
     while (k < 3 && !(body_get(body, sides[k][0]) && body_get(body, sides[k][1]))) k++;
     if (!body_get(body, sides[k][0])) k = 0;
-    bool read = embeds_add(e, c, body, sides[k][0]);
+    bool read = embeds_read_others(c, body) && embeds_add(e, c, body, sides[k][0]);
     e->n_left = e->n;
     read = read && embeds_add(e, c, body, sides[k][1]);
     size_t n_right = e->n - e->n_left;
@@ -152,8 +152,8 @@ static void rerank(call *c) {
     int64_t top = 0;
     if (!e) return;
     e->shows = true;
-    bool read = body_integer(c, body, "top_n", 0, INT32_MAX, &top) && body_flag(c, body, "return_documents", &e->shows)
-                && embeds_add(e, c, body, "query");
+    bool read = embeds_read_others(c, body) && body_integer(c, body, "top_n", 0, INT32_MAX, &top)
+                && body_flag(c, body, "return_documents", &e->shows) && embeds_add(e, c, body, "query");
     e->n_left = e->n;
     e->top = (size_t)top;
     if (read && e->n_left != 1) {

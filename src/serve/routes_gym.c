@@ -18,7 +18,25 @@ static bool wants_objects(call *c, const json_t *body, const char *key, size_t m
     size_t i = 0, n = json_array_size(list);
     while (i < n && json_is_object(json_array_get(list, i))) i++;
     if (json_is_array(list) && n <= most && i == n) return true;
-    call_refuse(c, key, "%s: expected a list of objects, at most %zu", key, most);
+    if (json_is_array(list) && n > most)
+        call_refuse(c, key, "%s: found %zu, expected at most %zu objects", key, n, most);
+    else if (json_is_array(list))
+        call_refuse(c, key, "%s[%zu]: found %s, expected an object", key, i, json_kind(json_array_get(list, i)));
+    else
+        call_refuse(c, key, "%s: found %s, expected a list of objects", key, json_kind(list));
+    return false;
+}
+
+/* A Responses object has an `output`, which may be empty. False: it has been answered. */
+static bool wants_response(call *c, const json_t *v, const char *field) {
+    char key[60];
+    snprintf(key, sizeof key, "%s.output", field);
+    const json_t *output = json_object_get(v, "output");
+    if (json_is_array(output)) return true;
+    if (!json_is_object(v))
+        call_refuse(c, field, "%s: found %s, expected a Responses object", field, json_kind(v));
+    else
+        call_refuse(c, key, "%s: found %s, expected a list", key, json_kind(output));
     return false;
 }
 
@@ -114,10 +132,7 @@ static void verify(call *c) {
     const json_t *body = call_json(c);
     if (!body) return;
     const json_t *response = json_object_get(body, "response");
-    if (!json_is_object(response)) {
-        call_refuse(c, "response", "response: found %s, expected a Responses object", json_kind(response));
-        return;
-    }
+    if (!wants_response(c, response, "response")) return;
     buf text = {0};
     put_response(&text, response);
     json_t *turns = turns_of(json_object_get(json_object_get(body, "responses_create_params"), "input"));
@@ -246,6 +261,15 @@ static void compare(call *c) {
         || !wants_objects(c, body, "response_objs", GROUP_MOST))
         return;
     size_t n = json_array_size(json_object_get(body, "response_objs"));
+    for (size_t i = 0; i < n; i++) {
+        char field[40];
+        snprintf(field, sizeof field, "response_objs[%zu]", i);
+        if (!wants_response(c, json_array_get(json_object_get(body, "response_objs"), i), field)) return;
+    }
+    if (n > 0 && json_array_size(json_object_get(body, "conversation_history")) == 0) {
+        call_refuse(c, "conversation_history", "conversation_history: found no turn, expected what the user asked");
+        return;
+    }
     if (n == 1) {
         call_refuse(c, "response_objs", "response_objs: found 1, expected at least 2 to compare");
         return;

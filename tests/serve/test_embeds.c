@@ -127,6 +127,11 @@ static void refuses(void **state) {
         {"/v1/embeddings", "{\"input\":\"x\",\"dimensions\":0}"},
         {"/v1/embeddings", "{\"input\":\"x\",\"dimensions\":100000}"},
         {"/score", "{\"text_1\":[\"a\",\"b\"],\"text_2\":[\"a\",\"b\",\"c\"]}"},
+        {"/v1/embeddings", "{\"input\":\"x\",\"truncate_prompt_tokens\":1}"},
+        {"/pooling", "{\"input\":\"x\",\"task\":\"classify\"}"}, /* another thing than a vector of the text */
+        {"/pooling", "{\"messages\":[{\"role\":\"user\",\"content\":\"x\"}]}"},
+        {"/score", "{\"text_1\":\"a\",\"text_2\":\"b\",\"truncate_prompt_tokens\":1}"},
+        {"/rerank", "{\"query\":\"a\",\"documents\":[\"b\"],\"truncate_prompt_tokens\":1}"},
         {"/score", "{\"text_1\":\"a\"}"},
         {"/score", "{}"},
         {"/rerank", "{\"query\":[\"a\",\"b\"],\"documents\":[\"a\"]}"},

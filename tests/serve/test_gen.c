@@ -567,7 +567,8 @@ static void refuses_by_name(void **state) {
         {"{" HELLO ",\"logprobs\":true,\"logprob_token_ids\":[99999999]}", 400, "logprob_token_ids"},
         {"{" HELLO ",\"logprobs\":true,\"logprob_token_ids\":[0.5]}", 400, "logprob_token_ids"},
         {"{" HELLO ",\"stop\":[1]}", 400, "stop"},
-        {"{" HELLO ",\"stop\":\"\"}", 400, NULL},
+        {"{" HELLO ",\"stop\":\"\"}", 400, "stop"},
+        {"{" HELLO ",\"best_of\":2}", 400, "best_of"},
         {"{" HELLO ",\"frequency_penalty\":0.5}", 400, "frequency_penalty"},
         {"{" HELLO ",\"tools\":[{}]}", 400, "tools"},
         {"{" HELLO ",\"stop_token_ids\":[2]}", 400, "stop_token_ids"},
@@ -589,7 +590,7 @@ static void refuses_by_name(void **state) {
          "structured_outputs.regex"},
         {"{" HELLO ",\"guided_regex\":\"(a)\\\\1\"}", 400, "guided_regex"},
         {"{" HELLO ",\"guided_json\":\"{broken\"}", 400, "guided_json"},
-        {"{" HELLO ",\"structured_outputs\":{\"grammar\":\"root ::= \"}}", 400, NULL},
+        {"{" HELLO ",\"structured_outputs\":{\"grammar\":\"root ::= \"}}", 400, "structured_outputs.grammar"},
         {"{" HELLO ",\"structured_outputs\":{\"grammar\":\"root ::= @x\"}}", 400, NULL},
         {"{" HELLO ",\"deadline_s\":-1}", 400, "deadline_s"},
     };

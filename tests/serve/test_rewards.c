@@ -535,6 +535,11 @@ static void nemo_gym(void **state) {
         {"/compare", "{\"conversation_history\": [], \"response_objs\": [], \"user\": {\"history\": 1}}"},
         {"/compare", "{\"conversation_history\": [], \"response_objs\": [], \"ind\": \"many\"}"},
         {"/compare", "{\"conversation_history\": [], \"response_objs\": [{\"output\": []}, 1]}"},
+        {"/compare", "{\"conversation_history\": [], \"response_objs\": [{\"output\": []}, {\"output\": []}]}"},
+        {"/compare", "{\"conversation_history\": [{\"role\": \"user\", \"content\": \"q\"}], \"response_objs\": "
+                     "[{\"output\": []}, {\"text\": \"a\"}]}"}, /* no Responses object, not an empty response */
+        {"/verify", "{\"responses_create_params\": {\"input\": \"q\"}, \"response\": {\"text\": \"a\"}, \"anchor\": "
+                    "\"b\", \"empty\": 0}"},
         {"/aggregate_metrics", "{\"verify_responses\": [[null]]}"},
         {"/aggregate_metrics", "{\"verify_responses\": {}}"},
         {"/aggregate_metrics", "{\"verify_responses\": [{\"reward\": 1.7e308}, {\"reward\": 1.7e308}]}"},

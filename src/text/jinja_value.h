@@ -120,16 +120,11 @@ static inline bool jv_is_markup(const jvalue *v) {
     return v->kind == JV_STRING && v->form == JF_MARKUP;
 }
 jvalue jv_undefined(const char *name, size_t n);
-/* A copy; by the template if made. */
-pgr_status jv_text(jrun *r, const char *s, size_t n, bool made, jstring *out);
-/* What two buffers hold. */
-pgr_status jv_taken(jrun *r, const buf *text, const buf *made, jstring *out);
 
 /* ---- asking ---- */
 const char *jv_name(const jvalue *v); /* "a string", for messages */
 pgr_status jv_true(jrun *r, const jvalue *v, bool *out);
 bool jv_is(const jvalue *v, const char *text); /* a string with these characters */
-bool js_is(jstring s, const char *text);
 pgr_status jv_equal(jrun *r, const jvalue *a, const jvalue *b, bool *out);
 pgr_status jv_compare(jrun *r, const char *op, const jvalue *a, const jvalue *b, bool *out); /* < <= > >= */
 pgr_status jv_in(jrun *r, const jvalue *what, const jvalue *in, bool *out);
@@ -139,13 +134,32 @@ pgr_status jv_elements(jrun *r, const jvalue *v, const jvalue **list, size_t *n)
 const jvalue *jv_find(const jvalue *dict, const char *key, size_t n);
 jvariable *jv_variable(const jscope *s, const char *name, size_t n);
 
-/* ---- computing ---- */
+/* of a truth value, an integer, a number with a point; jv_integer not of the last */
+static inline bool jv_is_number(const jvalue *v) {
+    return v->kind == JV_BOOL || v->kind == JV_INT || v->kind == JV_REAL;
+}
+static inline int64_t jv_integer(const jvalue *v) {
+    return v->kind == JV_BOOL ? v->b : v->i;
+}
+static inline double jv_real(const jvalue *v) {
+    return v->kind == JV_REAL ? v->f : (double)jv_integer(v);
+}
+
+/* ---- computing (jinja_operator.c) ---- */
 pgr_status jv_binary(jrun *r, const char *op, const jvalue *a, const jvalue *b, jvalue *out);
 pgr_status jv_item(jrun *r, const jvalue *object, const jvalue *index, jvalue *out);
 /* parts: start, stop, step; undefined where left out */
 pgr_status jv_slice(jrun *r, const jvalue *object, const jvalue parts[3], jvalue *out);
 
-/* ---- strings ---- */
+/* ---- strings (jinja_string.c) ---- */
+/* Memory for n bytes, and for who made them or *made = NULL. */
+pgr_status js_room(jrun *r, size_t n, bool has_made, char **s, uint8_t **made);
+pgr_status js_join(jrun *r, jstring a, jstring b, jstring *out);
+/* A copy; by the template if made. */
+pgr_status jv_text(jrun *r, const char *s, size_t n, bool made, jstring *out);
+/* What two buffers hold. */
+pgr_status jv_taken(jrun *r, const buf *text, const buf *made, jstring *out);
+bool js_is(jstring s, const char *text);
 jstring js_part(jstring s, size_t begin, size_t end);
 size_t js_find(jstring s, size_t from, jstring what); /* SIZE_MAX: not there */
 size_t js_char(jstring s, size_t at); /* bytes of the character at `at`; a byte that is no UTF-8 is one */

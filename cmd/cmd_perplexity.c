@@ -1,6 +1,7 @@
 /* cmd_perplexity.c - `pgenrm perplexity`: how well the model predicts a text. */
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "buffer.h"
 #include "commands.h"
@@ -10,6 +11,7 @@
 
 typedef struct perplexity_run {
     common_options common;
+    const char *file;
     size_t context;
     bool per_token;
 } perplexity_run;
@@ -62,7 +64,13 @@ static int measure(const perplexity_run *r, const session *s, const char *text, 
     pgr_perplexity p = {0};
     pgr_error err = {0};
     pgr_watch watch = bar_watch(s->bar);
-    if (pgr_perplexity_of(s->engine, text, n, r->context, &watch, &p, &err) != PGR_OK) return complain_error(&err);
+    if (pgr_perplexity_of(s->engine, text, n, r->context, &watch, &p, &err) != PGR_OK) {
+        const char *name = strcmp(r->file, "-") == 0 ? "standard input" : r->file;
+        complain_about(err.status == PGR_E_CANCELLED ? NULL : name);
+        int status = complain_error(&err);
+        complain_about(NULL);
+        return status;
+    }
     if (r->common.json) {
         print_json(r, &p);
     } else {
@@ -80,7 +88,8 @@ static int run(const command *self, int argc, char **argv) {
     int status = args_parse(self, argc, argv, &r.common, &r, &operands);
     if (status != ARGS_RUN) return status;
     if (!operands[0] || operands[1]) return args_wrong(self, "expected one FILE, or - for standard input");
-    status = read_whole(operands[0], &text, &n);
+    r.file = operands[0];
+    status = read_whole(r.file, &text, &n);
     if (status != EXIT_DONE) return status;
     session s;
     status = session_open(&r.common, true, &s);

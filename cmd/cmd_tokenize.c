@@ -121,13 +121,18 @@ static int one_item(const tokenize_run *r, const char *text, size_t n) {
 }
 
 static int all_lines(const tokenize_run *r, const char *text, size_t n) {
-    const char *end = text + n;
+    const char *end = text + n, *file = strcmp(r->file, "-") == 0 ? "standard input" : r->file;
+    char place[4096];
     int status = EXIT_DONE;
-    for (const char *next; text < end && status == EXIT_DONE; text = next) {
+    size_t line = 1;
+    for (const char *next; text < end && status == EXIT_DONE; text = next, line++) {
         if (interrupted) return complain_interrupted();
         const char *stop = memchr(text, '\n', (size_t)(end - text));
         next = stop ? stop + 1 : end;
+        snprintf(place, sizeof place, "%s:%zu", file, line);
+        complain_about(place);
         status = one_item(r, text, (size_t)((stop ? stop : end) - text));
+        complain_about(NULL);
     }
     return status;
 }

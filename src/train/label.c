@@ -150,8 +150,16 @@ static pgr_status fill_group(labelling *l, bool *more, pgr_error *err) {
         if (!*more) return PGR_OK;
         if ((int64_t)v.line <= l->done) continue;
         snprintf(at, sizeof at, "%s:%zu", stream_name(l->in), v.line);
-        PGR_TRY(pgr_request_parse(v.text, v.n, at, &l->requests[l->n], err));
-        l->lines[l->n++] = v.line;
+        bool no_pair;
+        pgr_status s = request_parse(v.text, v.n, at, &l->requests[l->n], &no_pair, err);
+        if (s == PGR_OK) {
+            l->lines[l->n++] = v.line;
+        } else if (no_pair) { /* there is nothing to choose between */
+            l->report->read++;
+            note_failure(l, err->message);
+        } else {
+            return s;
+        }
     }
     return PGR_OK;
 }

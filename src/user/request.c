@@ -157,14 +157,15 @@ static pgr_status take_pairs(const field_reader *in, const record_list *pairs, p
     return PGR_OK;
 }
 
-static pgr_status read_record(const field_reader *in, json_t *top, pgr_request *r) {
+static pgr_status read_record(const field_reader *in, json_t *top, pgr_request *r, bool *no_pair) {
     const dataset_options with = {.unnamed = UNNAMED_NOBODY, .keep_alike = true};
     record_list pairs = {.with = &with};
     const form *f = NULL;
     PGR_TRY(form_find(in, NULL, top, &f));
     if (!f->read) return field_fail(in, &FIELD_TOP, f->what, "a request, or a row that makes a pair");
     PGR_TRY(f->read(in, top, &pairs));
-    if (pairs.n == 0) return fail_left_out(in, &pairs);
+    *no_pair = pairs.n == 0;
+    if (*no_pair) return fail_left_out(in, &pairs);
     if (pairs.v[0].kind != RECORD_PAIR)
         return field_fail(in, &FIELD_TOP, f->what, "a request, or a row that makes a pair");
     const pair_record *first = &pairs.v[0].pair;
@@ -192,6 +193,12 @@ static size_t split_origin(char *file) {
 static pgr_status parse_json(const char *json, size_t len, const char *origin, json_t **out, pgr_error *err) {
     if (len > REQUEST_BYTES_MAX)
         return fail(err, PGR_E_LIMIT, "%s: found %zu bytes, expected at most %zu", origin, len, REQUEST_BYTES_MAX);
+    if (len >= 2 && memcmp(json, "\x1F\x8B", 2) == 0)
+        return fail(
+            err, PGR_E_UNSUPPORTED,
+            "%s: found gzip data, expected JSON text (`gzip -d` unpacks it; user import, bench and label read it "
+            "as it is)",
+            origin);
     char *file = mem_strdup(origin);
     if (!file) return fail_mem(err);
     size_t line = split_origin(file);
@@ -213,17 +220,16 @@ static pgr_request *create_request(const char *origin) {
     return NULL;
 }
 
-pgr_status pgr_request_parse(const char *json, size_t len, const char *origin, pgr_request **out, pgr_error *err) {
-    if (!json || !out)
-        return fail(err, PGR_E_ARG, "pgr_request_parse: found NULL, expected text and a place for the request");
-    if (!origin) origin = "request";
+pgr_status request_parse(const char *json, size_t len, const char *origin, pgr_request **out, bool *no_pair,
+                         pgr_error *err) {
     json_t *top = NULL;
+    *no_pair = false;
     PGR_TRY(parse_json(json, len, origin, &top, err));
 
     pgr_request *r = create_request(origin);
     field_reader in = {.a = r ? &r->arena : NULL, .file = origin, .err = err};
     pgr_status status = r ? json_want_object(top, field_at(&in, &FIELD_TOP), err) : fail_mem(err);
-    if (status == PGR_OK) status = is_record(top) ? read_record(&in, top, r) : read_own(&in, top, r);
+    if (status == PGR_OK) status = is_record(top) ? read_record(&in, top, r, no_pair) : read_own(&in, top, r);
     json_decref(top);
     if (status != PGR_OK) {
         pgr_request_free(r);
@@ -231,6 +237,13 @@ pgr_status pgr_request_parse(const char *json, size_t len, const char *origin, p
     }
     *out = r;
     return PGR_OK;
+}
+
+pgr_status pgr_request_parse(const char *json, size_t len, const char *origin, pgr_request **out, pgr_error *err) {
+    bool no_pair;
+    if (!json || !out)
+        return fail(err, PGR_E_ARG, "pgr_request_parse: found NULL, expected text and a place for the request");
+    return request_parse(json, len, origin ? origin : "request", out, &no_pair, err);
 }
 
 pgr_status pgr_request_read(const char *file, pgr_request **out, pgr_error *err) {

@@ -35,6 +35,8 @@ static void test_perplexity(void **state) {
     v = json_from(run_well("pgenrm perplexity --json --context 32 examples/new_user.json"));
     assert_int_equal(json_object_size(v), 2);
     json_decref(v);
+    assert_refused("pgenrm perplexity -m tests/golden/tiny-llama.gguf /dev/null", 1,
+                   "pgenrm: /dev/null: the text has 0 tokens");
 }
 
 int main(void) {

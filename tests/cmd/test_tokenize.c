@@ -17,6 +17,10 @@ static void test_tokenize(void **state) {
     assert_true(json_array_size(many) > 1);
     json_decref(one);
     json_decref(many);
+    assert_refused("printf '3 x\\n' > $SCRATCH/ids; pgenrm tokenize --decode --file $SCRATCH/ids", 1,
+                   "/ids:1: found \"x\", expected a token id");
+    assert_refused("printf '99999999' | pgenrm tokenize --decode --file -", 1,
+                   "pgenrm: standard input:1: token id 99999999");
     ran people = run_well("pgenrm tokenize 'ö'");
     assert_non_null(strstr(people.out, "\\xC3"));
     run_free(&people);

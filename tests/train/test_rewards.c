@@ -15,7 +15,8 @@ static void check(pgr_status s, const pgr_error *err) {
 
 /* ---- label ---- */
 
-static pgr_label_report run_label(const char *out, pgr_label_form form, double margin, bool resume) {
+static pgr_label_report label_file(const char *requests, const char *out, pgr_label_form form, double margin,
+                                   bool resume) {
     pgr_error err = {0};
     pgr_engine *e = NULL;
     pgr_label_report report;
@@ -28,11 +29,15 @@ static pgr_label_report run_label(const char *out, pgr_label_form form, double m
     o.judge.ind = 2;
     o.judge.frame = "compact";
     check(pgr_engine_create(m, NULL, &e, &err), &err);
-    check(pgr_label(e, CHOICES, out, &o, &report, &err), &err);
+    check(pgr_label(e, requests, out, &o, &report, &err), &err);
     pgr_engine_free(e);
     pgr_model_close(m);
     assert_false(file_exists(path_of("rows.jsonl.part")));
     return report;
+}
+
+static pgr_label_report run_label(const char *out, pgr_label_form form, double margin, bool resume) {
+    return label_file(CHOICES, out, form, margin, resume);
 }
 
 static json_t *lines_of(const char *path) {
@@ -102,6 +107,21 @@ static void test_label(void **state) {
     }
     json_decref(kto);
     json_decref(rows);
+}
+
+/* A data set's row of which no pair is made is counted, and the others are labelled. */
+static void test_label_ties(void **state) {
+    (void)state;
+#define ARENA(winner)                                                                                                  \
+    "{\"judge\":\"j\",\"winner\":\"" winner "\",\"conversation_a\":[" TURN("user", "q") "," TURN(                      \
+        "assistant", "Yes.") "],\"conversation_b\":[" TURN("user", "q") "," TURN("assistant", "No, and why.") "]}\n"
+#define TURN(role, content) "{\"role\":\"" role "\",\"content\":\"" content "\"}"
+    const char *rows = write_text("ties.jsonl", ARENA("model_a") ARENA("tie") ARENA("model_b"));
+    pgr_label_report r = label_file(rows, path_of("rows.jsonl"), PGR_LABEL_DPO, 0, false);
+    assert_int_equal(r.read, 3);
+    assert_int_equal(r.failed, 1);
+    assert_int_equal(r.labelled + r.close, 2);
+    assert_non_null(strstr(r.first, "ties.jsonl:2: this row makes no pair: a tie"));
 }
 
 /* What label writes is what dpo reads; the margin of what is learnt grows. */
@@ -228,7 +248,7 @@ static void test_policy(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_label), cmocka_unit_test(test_dpo),
-                                       cmocka_unit_test(test_policy)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_label), cmocka_unit_test(test_label_ties),
+                                       cmocka_unit_test(test_dpo), cmocka_unit_test(test_policy)};
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

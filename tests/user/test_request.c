@@ -222,6 +222,8 @@ static void test_bytes_that_are_no_text(void **state) {
     assert_int_equal(pgr_request_parse(bad, strlen(bad), "r.json", &r, &err), PGR_E_FORMAT);
     assert_non_null(strstr(err.message, "r.json:1: "));
     assert_non_null(strstr(err.message, "UTF-8"));
+    assert_int_equal(pgr_request_parse("\x1F\x8B\x08", 3, "r.json.gz", &r, &err), PGR_E_UNSUPPORTED);
+    assert_non_null(strstr(err.message, "r.json.gz: found gzip data"));
     const char *nul = "{\"query\":\"a\\u0000b\"," RR "}";
     assert_int_equal(pgr_request_parse(nul, strlen(nul), "r.json", &r, &err), PGR_E_FORMAT);
     assert_int_equal(pgr_request_parse("", 0, "r.json", &r, &err), PGR_E_FORMAT);

@@ -41,8 +41,8 @@ struct pgr_request {
                                   * else -1 */
 };
 
-/* pgr_request_parse, but that no pointer may be NULL. *no_pair: the text is a data set's row of which no pair is made, a
- * tie say, and that is the error. */
+/* pgr_request_parse, but that no pointer may be NULL. *no_pair: the text is a data set's row of which no pair is made,
+ * a tie say, and that is the error. */
 pgr_status request_parse(const char *json, size_t len, const char *origin, pgr_request **out, bool *no_pair,
                          pgr_error *err);
 

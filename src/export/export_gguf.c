@@ -9,7 +9,7 @@
 #include "base/text.h"
 #include "export/tok_export.h"
 #include "format/gguf_write.h"
-#include "format/hf_config.h"
+#include "format/hf_template.h"
 
 /* ---- of a folder ---- */
 

@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "base/json.h"
-#include "base/text.h"
 
 enum { MAX_SIZE = 1 << 30 }; /* as a key's value; config_check has each size's own limit */
 
@@ -39,14 +38,14 @@ typedef struct reader {
 
 /* ---- single values; null is the same as absent ---- */
 
-static const json_t *given(const json_t *object, const char *key) {
+const json_t *hf_given(const json_t *object, const char *key) {
     const json_t *v = json_object_get(object, key);
     return json_is_null(v) ? NULL : v;
 }
 
 /* A size from 1 to MAX_SIZE; absent: fallback, or an error where fallback is 0. */
 static pgr_status size_or(const reader *r, const json_t *object, const char *key, size_t fallback, size_t *out) {
-    const json_t *v = given(object, key);
+    const json_t *v = hf_given(object, key);
     int64_t n = (int64_t)fallback;
     if (!v && fallback == 0) return fail(r->err, PGR_E_FORMAT, "%s: key %s is missing", r->origin, key);
     if (v && !json_is_integer(v))
@@ -60,7 +59,7 @@ static pgr_status size_or(const reader *r, const json_t *object, const char *key
 
 /* A finite number above 0; absent: fallback, or an error where fallback is 0. */
 static pgr_status real_or(const reader *r, const json_t *object, const char *key, double fallback, double *out) {
-    const json_t *v = given(object, key);
+    const json_t *v = hf_given(object, key);
     if (!v && fallback == 0) return fail(r->err, PGR_E_FORMAT, "%s: key %s is missing", r->origin, key);
     if (v && !json_is_number(v))
         return fail(r->err, PGR_E_FORMAT, "%s: %s is %s, want a number", r->origin, key, json_kind(v));
@@ -72,7 +71,7 @@ static pgr_status real_or(const reader *r, const json_t *object, const char *key
 }
 
 static pgr_status bool_or(const reader *r, const char *key, bool fallback, bool *out) {
-    const json_t *v = given(r->root, key);
+    const json_t *v = hf_given(r->root, key);
     if (v && !json_is_boolean(v))
         return fail(r->err, PGR_E_FORMAT, "%s: %s is %s, want true or false", r->origin, key, json_kind(v));
     *out = v ? json_is_true(v) : fallback;
@@ -81,7 +80,7 @@ static pgr_status bool_or(const reader *r, const char *key, bool fallback, bool 
 
 /* *out: NULL where the key is absent */
 static pgr_status string_or_null(const reader *r, const json_t *object, const char *key, const char **out) {
-    const json_t *v = given(object, key);
+    const json_t *v = hf_given(object, key);
     *out = NULL;
     return v ? json_want_string(v, (json_at){r->origin, key}, out, r->err) : PGR_OK;
 }
@@ -104,7 +103,7 @@ static pgr_status read_family(reader *r) {
 
 /* transformers writes the labels' names, and nothing where there are two. */
 static pgr_status check_labels(const reader *r) {
-    const json_t *names = given(r->root, "id2label");
+    const json_t *names = hf_given(r->root, "id2label");
     size_t n;
     if (names) PGR_TRY(json_want_object(names, (json_at){r->origin, "id2label"}, r->err));
     if (names)
@@ -112,7 +111,7 @@ static pgr_status check_labels(const reader *r) {
     else
         PGR_TRY(size_or(r, r->root, "num_labels", 2, &n));
     if (n == 1) return PGR_OK;
-    if (names || given(r->root, "num_labels"))
+    if (names || hf_given(r->root, "num_labels"))
         return fail(r->err, PGR_E_UNSUPPORTED, "%s: %s is %zu; only score heads with 1 are supported", r->origin,
                     names ? "the number of labels in id2label" : "num_labels", n);
     return fail(r->err, PGR_E_UNSUPPORTED,
@@ -121,7 +120,7 @@ static pgr_status check_labels(const reader *r) {
 
 /* A language model, the decoder alone, or with a score head on top; no other classifier and the like. */
 static pgr_status check_class(const reader *r, config *c) {
-    const json_t *list = given(r->root, "architectures");
+    const json_t *list = hf_given(r->root, "architectures");
     if (!list) return PGR_OK;
     PGR_TRY(json_want_array(list, (json_at){r->origin, "architectures"}, r->err));
     const char *name = json_string_value(json_array_get(list, 0));
@@ -148,7 +147,7 @@ static pgr_status read_sizes(const reader *r, config *c) {
     PGR_TRY(size_or(r, root, "max_position_embeddings", 0, &c->n_ctx));
     PGR_TRY(size_or(r, root, "vocab_size", 0, &c->n_vocab));
     size_t head_dim = r->family->head_dim;
-    if (head_dim == 0 && !given(root, "head_dim")) {
+    if (head_dim == 0 && !hf_given(root, "head_dim")) {
         head_dim = c->n_embd / c->n_head;
         if (c->n_embd % c->n_head != 0)
             return fail(r->err, PGR_E_FORMAT, "%s: hidden_size %zu is not a multiple of num_attention_heads %zu",
@@ -170,8 +169,8 @@ static pgr_status read_eps(const reader *r, config *c) {
 
 /* The object that holds the scaling: 5.x calls it rope_parameters and keeps the base there too. */
 static pgr_status rope_object(const reader *r, const char **key, const json_t **out) {
-    *key = given(r->root, "rope_parameters") ? "rope_parameters" : "rope_scaling";
-    *out = given(r->root, *key);
+    *key = hf_given(r->root, "rope_parameters") ? "rope_parameters" : "rope_scaling";
+    *out = hf_given(r->root, *key);
     return *out ? json_want_object(*out, (json_at){r->origin, *key}, r->err) : PGR_OK;
 }
 
@@ -196,16 +195,16 @@ static double magnitude(double factor, double m) {
 
 static pgr_status read_yarn(const reader *r, const json_t *rope, config *c) {
     double fast, slow, attention = 0, m = 1, m_all = 1;
-    bool scaled = given(rope, "mscale") && given(rope, "mscale_all_dim");
+    bool scaled = hf_given(rope, "mscale") && hf_given(rope, "mscale_all_dim");
     PGR_TRY(size_or(r, rope, "original_max_position_embeddings", c->n_ctx, &c->rope_original_ctx));
     PGR_TRY(real_or(r, rope, "factor", (double)c->n_ctx / (double)c->rope_original_ctx, &c->rope_factor));
     PGR_TRY(real_or(r, rope, "beta_fast", 32, &fast));
     PGR_TRY(real_or(r, rope, "beta_slow", 1, &slow));
-    if (given(rope, "attention_factor")) PGR_TRY(real_or(r, rope, "attention_factor", 1, &attention));
+    if (hf_given(rope, "attention_factor")) PGR_TRY(real_or(r, rope, "attention_factor", 1, &attention));
     if (scaled) PGR_TRY(real_or(r, rope, "mscale", 1, &m));
     if (scaled) PGR_TRY(real_or(r, rope, "mscale_all_dim", 1, &m_all));
     if (attention <= 0 && scaled) attention = magnitude(c->rope_factor, m) / magnitude(c->rope_factor, m_all);
-    const json_t *truncate = given(rope, "truncate");
+    const json_t *truncate = hf_given(rope, "truncate");
     if (truncate && !json_is_boolean(truncate))
         return fail(r->err, PGR_E_FORMAT, "%s: truncate is %s, want true or false", r->origin, json_kind(truncate));
     config_set_yarn(c, fast, slow, !json_is_false(truncate), attention);
@@ -231,7 +230,7 @@ static pgr_status read_rope(const reader *r, config *c) {
     PGR_TRY(string_or_null(r, rope, "rope_type", &kind));
     PGR_TRY(string_or_null(r, rope, "type", &old)); /* its name before transformers 4.45 */
     if (!kind) kind = old;
-    if (rope && !kind && !given(rope, "rope_theta"))
+    if (rope && !kind && !hf_given(rope, "rope_theta"))
         return fail(r->err, PGR_E_FORMAT, "%s: %s has no rope_type", r->origin, key);
     if (!kind || strcmp(kind, "default") == 0) return PGR_OK;
     if (strcmp(kind, "llama3") == 0) return read_llama3(r, rope, c);
@@ -247,7 +246,7 @@ static pgr_status read_rope(const reader *r, config *c) {
 static pgr_status refuse_window(const reader *r) {
     bool in_use = true;
     if (r->family->window_by_switch) PGR_TRY(bool_or(r, "use_sliding_window", false, &in_use));
-    const json_t *v = given(r->root, "sliding_window");
+    const json_t *v = hf_given(r->root, "sliding_window");
     if (in_use && r->family->window_by_switch)
         return fail(r->err, PGR_E_UNSUPPORTED, "%s: use_sliding_window is true; this is not supported", r->origin);
     if (in_use && r->family->window_default && !json_object_get(r->root, "sliding_window"))
@@ -255,7 +254,7 @@ static pgr_status refuse_window(const reader *r) {
                     "%s: key sliding_window is missing, which means 4096; only null is supported", r->origin);
     if (in_use && v)
         return fail(r->err, PGR_E_UNSUPPORTED, "%s: sliding_window is not null; this is not supported", r->origin);
-    const json_t *layers = given(r->root, "layer_types");
+    const json_t *layers = hf_given(r->root, "layer_types");
     if (layers) PGR_TRY(json_want_array(layers, (json_at){r->origin, "layer_types"}, r->err));
     for (size_t i = 0; i < json_array_size(layers); i++) {
         const char *kind = json_string_value(json_array_get(layers, i));
@@ -270,13 +269,13 @@ static pgr_status refuse_experts(const reader *r) {
     static const char *const keys[] = {"num_experts", "num_local_experts", "n_routed_experts", "num_experts_per_tok",
                                        "moe_intermediate_size"};
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
-        if (given(r->root, keys[i]))
+        if (hf_given(r->root, keys[i]))
             return fail(r->err, PGR_E_UNSUPPORTED, "%s: %s: mixtures of experts are not supported", r->origin, keys[i]);
     return PGR_OK;
 }
 
 static pgr_status refuse_quantization(const reader *r) {
-    const json_t *v = given(r->root, "quantization_config");
+    const json_t *v = hf_given(r->root, "quantization_config");
     if (!v) return PGR_OK;
     const char *method = json_string_value(json_object_get(v, "quant_method"));
     return fail(r->err, PGR_E_UNSUPPORTED,
@@ -319,7 +318,7 @@ static pgr_status add_eos(const reader *r, const json_t *v, hf_config *out) {
 
 /* As an end token, one outside the vocabulary never comes; old files say -1 for none. */
 static pgr_status read_pad(const reader *r, hf_config *out) {
-    const json_t *pad = given(r->root, "pad_token_id");
+    const json_t *pad = hf_given(r->root, "pad_token_id");
     int64_t id = -1;
     if (pad) PGR_TRY(json_want_integer(pad, (json_at){r->origin, "pad_token_id"}, -1, INT32_MAX, &id, r->err));
     out->pad = id >= 0 && (uint64_t)id < out->c.n_vocab ? (int32_t)id : -1;
@@ -327,7 +326,7 @@ static pgr_status read_pad(const reader *r, hf_config *out) {
 }
 
 static pgr_status read_tokens(const reader *r, hf_config *out) {
-    const json_t *bos = given(r->root, "bos_token_id"), *eos = given(r->root, "eos_token_id");
+    const json_t *bos = hf_given(r->root, "bos_token_id"), *eos = hf_given(r->root, "eos_token_id");
     int64_t id = -1;
     if (bos) {
         PGR_TRY(json_want_integer(bos, (json_at){r->origin, "bos_token_id"}, 0, INT32_MAX, &id, r->err));
@@ -382,92 +381,9 @@ pgr_status hf_generation_parse(const char *text, size_t n, const char *origin, h
     return status;
 }
 
-/* ---- the chat template ---- */
-
-/* Of a list of {name, template} the one named default. *out: NULL where the key is absent. */
-static pgr_status find_template(const json_t *root, const char *origin, const char **out, pgr_error *err) {
-    PGR_TRY(json_want_object(root, (json_at){origin, ""}, err));
-    const json_t *v = given(root, "chat_template"), *item;
-    *out = NULL;
-    if (!v) return PGR_OK;
-    if (!json_is_array(v)) return json_want_string(v, (json_at){origin, "chat_template"}, out, err);
-    for (size_t i = 0; (item = json_array_get(v, i)); i++) {
-        const char *name;
-        PGR_TRY(json_want_object(item, (json_at){origin, "chat_template[]"}, err));
-        PGR_TRY(json_want_string(json_object_get(item, "name"), (json_at){origin, "chat_template[].name"}, &name, err));
-        if (strcmp(name, "default") == 0)
-            return json_want_string(json_object_get(item, "template"), (json_at){origin, "chat_template[].template"},
-                                    out, err);
-    }
-    return fail(err, PGR_E_FORMAT, "%s: chat_template: none of %zu is named \"default\"", origin, json_array_size(v));
-}
-
-static pgr_status give(const char *text, size_t n, buf *out, pgr_error *err) {
-    buf_clear(out);
-    buf_add(out, text, n);
-    return out->failed ? fail_mem(err) : PGR_OK;
-}
-
-/* tokenizer_config.json holds numbers of thirty digits, of which none matters here. They are cut short before jansson
- * reads them: it ends the program with an assertion where memory for a long number runs out. */
-static pgr_status parse_strings(const char *text, size_t n, const char *origin, json_t **root, pgr_error *err) {
-    enum { LONGEST = 15 };
-    buf b = {0};
-    for (size_t i = 0, len; i < n; i += len) {
-        len = 1;
-        if (text[i] == '"') {
-            while (i + len < n && text[i + len] != '"') len += text[i + len] == '\\' && i + len + 1 < n ? 2 : 1;
-            len += i + len < n;
-            buf_add(&b, text + i, len);
-            continue;
-        }
-        while (i + len < n && strchr("0123456789", text[i]) && text[i] && strchr("0123456789.eE+-", text[i + len])
-               && text[i + len])
-            len++;
-        size_t kept = len < LONGEST ? len : LONGEST;
-        while (kept > 1 && kept < len && (text[i + kept - 1] < '0' || text[i + kept - 1] > '9')) kept--;
-        buf_add(&b, text + i, kept);
-    }
-    pgr_status status = b.failed ? fail_mem(err) : json_parse_reals(b.data ? b.data : "", b.n, origin, 1, root, err);
-    buf_free(&b);
-    return status;
-}
-
-pgr_status hf_template_parse(const char *text, size_t n, const char *origin, buf *out, bool *found, pgr_error *err) {
-    json_t *root = NULL;
-    const char *template;
-    PGR_TRY(parse_strings(text, n, origin, &root, err));
-    pgr_status status = find_template(root, origin, &template, err);
-    if (status == PGR_OK && template) status = give(template, strlen(template), out, err);
-    if (status == PGR_OK) *found = template != NULL;
-    json_decref(root);
-    return status;
-}
-
-/* "text", {"content": "text"} or null. */
-static pgr_status token_text(const json_t *root, const char *key, const char *origin, buf *out, pgr_error *err) {
-    const json_t *v = given(root, key);
-    const char *text = "";
-    if (json_is_object(v)) v = json_object_get(v, "content");
-    if (v) PGR_TRY(json_want_string(v, (json_at){origin, key}, &text, err));
-    return give(text, strlen(text), out, err);
-}
-
-pgr_status hf_token_texts_parse(const char *text, size_t n, const char *origin, buf *bos, buf *eos, pgr_error *err) {
-    json_t *root = NULL;
-    PGR_TRY(parse_strings(text, n, origin, &root, err));
-    pgr_status status = json_want_object(root, (json_at){origin, ""}, err);
-    if (status == PGR_OK) status = token_text(root, "bos_token", origin, bos, err);
-    if (status == PGR_OK) status = token_text(root, "eos_token", origin, eos, err);
-    json_decref(root);
-    return status;
-}
-
 /* ---- folders ---- */
 
-/* folder/name, whole; *found false where there is no such file. path: for messages */
-static pgr_status read_if_there(const char *folder, const char *name, buf *path, buf *text, bool *found,
-                                pgr_error *err) {
+pgr_status hf_file_read(const char *folder, const char *name, buf *path, buf *text, bool *found, pgr_error *err) {
     buf_clear(path);
     buf_printf(path, "%s/%s", folder, name);
     if (path->failed) return fail_mem(err);
@@ -477,10 +393,10 @@ static pgr_status read_if_there(const char *folder, const char *name, buf *path,
 
 static pgr_status read_both(const char *folder, buf *path, buf *text, hf_config *h, pgr_error *err) {
     bool found;
-    PGR_TRY(read_if_there(folder, "config.json", path, text, &found, err));
+    PGR_TRY(hf_file_read(folder, "config.json", path, text, &found, err));
     if (!found) return fail(err, PGR_E_IO, "%s: has no config.json", folder);
     PGR_TRY(hf_config_parse(text->data, text->n, path->data, h, err));
-    PGR_TRY(read_if_there(folder, "generation_config.json", path, text, &found, err));
+    PGR_TRY(hf_file_read(folder, "generation_config.json", path, text, &found, err));
     return found ? hf_generation_parse(text->data, text->n, path->data, h, err) : PGR_OK;
 }
 
@@ -491,40 +407,5 @@ pgr_status hf_config_read(const char *folder, hf_config *out, pgr_error *err) {
     buf_free(&path);
     buf_free(&text);
     if (status == PGR_OK) *out = h;
-    return status;
-}
-
-static pgr_status find_file(const char *folder, buf *path, buf *text, buf *out, const char **from, pgr_error *err) {
-    static const char *const names[] = {"chat_template.jinja", "tokenizer_config.json", "chat_template.json"};
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        bool found;
-        PGR_TRY(read_if_there(folder, names[i], path, text, &found, err));
-        if (found && i > 0)
-            PGR_TRY(hf_template_parse(text->data, text->n, path->data, out, &found, err));
-        else if (found && (memchr(text->data, 0, text->n) || !utf8_valid(text->data, text->n)))
-            return fail(err, PGR_E_FORMAT, "%s: not UTF-8 text", path->data);
-        else if (found)
-            PGR_TRY(give(text->data, text->n, out, err));
-        if (found) *from = names[i];
-        if (found) return PGR_OK;
-    }
-    *from = NULL;
-    return give("", 0, out, err);
-}
-
-pgr_status hf_chat_template(const char *folder, buf *out, const char **from, pgr_error *err) {
-    buf path = {0}, text = {0};
-    pgr_status status = find_file(folder, &path, &text, out, from, err);
-    buf_free(&path);
-    buf_free(&text);
-    return status;
-}
-
-pgr_status hf_token_texts(const char *folder, buf *bos, buf *eos, bool *found, pgr_error *err) {
-    buf path = {0}, text = {0};
-    pgr_status status = read_if_there(folder, "tokenizer_config.json", &path, &text, found, err);
-    if (status == PGR_OK && *found) status = hf_token_texts_parse(text.data, text.n, path.data, bos, eos, err);
-    buf_free(&path);
-    buf_free(&text);
     return status;
 }

@@ -1,9 +1,9 @@
-/* hf_config.h - what the JSON files of a Hugging Face folder say besides weights and tokens: config.json of
- * transformers 4.x and 5.x, the end tokens, the chat template. What is not understood is refused by the key's name. */
+/* hf_config.h - what config.json of a Hugging Face folder says, of transformers 4.x and 5.x, and the end tokens. What
+ * is not understood is refused by the key's name. */
 #ifndef PGR_FORMAT_HF_CONFIG_H
 #define PGR_FORMAT_HF_CONFIG_H
 
-#include "base/buf.h"
+#include "base/json.h"
 #include "format/config.h"
 
 enum { HF_MAX_EOS = 16 };
@@ -26,15 +26,9 @@ pgr_status hf_config_parse(const char *text, size_t n, const char *origin, hf_co
 /* generation_config.json: replaces bos and eos of out where it names them. On error out is as before. */
 pgr_status hf_generation_parse(const char *text, size_t n, const char *origin, hf_config *out, pgr_error *err);
 
-/* The chat template from the first that has one of chat_template.jinja, tokenizer_config.json and chat_template.json;
- * of several named ones "default". Replaces what out held ("" and *from NULL: the folder has none); *from: the file's
- * name, static. */
-pgr_status hf_chat_template(const char *folder, buf *out, const char **from, pgr_error *err);
-/* bos_token and eos_token of tokenizer_config.json, which templates see: strings or added tokens; empty where there is
- * none. *found: there is such a file. */
-pgr_status hf_token_texts(const char *folder, buf *bos, buf *eos, bool *found, pgr_error *err);
-pgr_status hf_token_texts_parse(const char *text, size_t n, const char *origin, buf *bos, buf *eos, pgr_error *err);
-/* The key chat_template of tokenizer_config.json or chat_template.json. *found: there is one. */
-pgr_status hf_template_parse(const char *text, size_t n, const char *origin, buf *out, bool *found, pgr_error *err);
+/* For the readers of the folder's other files. */
+const json_t *hf_given(const json_t *object, const char *key); /* NULL: absent, or null */
+/* folder/name, whole; *found false where there is no such file. path: for messages */
+pgr_status hf_file_read(const char *folder, const char *name, buf *path, buf *text, bool *found, pgr_error *err);
 
 #endif

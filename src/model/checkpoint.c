@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "format/hf_config.h"
+#include "format/hf_template.h"
 
 static pgr_status name_of_path(checkpoint *c, pgr_error *err) {
     c->name = legible_name(c->path);

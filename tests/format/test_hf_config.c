@@ -5,6 +5,7 @@
 #include "base/json.h"
 #include "base/rng.h"
 #include "format/hf_config.h"
+#include "format/hf_template.h"
 
 #define LEN(a) (sizeof(a) / sizeof *(a))
 

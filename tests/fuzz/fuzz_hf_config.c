@@ -5,6 +5,7 @@
 
 #include "base/status.h"
 #include "format/hf_config.h"
+#include "format/hf_template.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

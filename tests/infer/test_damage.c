@@ -12,6 +12,7 @@
 #include "base/file.h"
 #include "base/rng.h"
 #include "format/hf_config.h"
+#include "format/hf_template.h"
 #include "infer/engine.h"
 #include "model/lora.h"
 #include "model/model.h"

@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "net/addresses.h"
 #include "net/curl_parts.h"
 
 enum {
@@ -19,23 +20,15 @@ static const size_t MOST = (size_t)16 << 20;
 static const double CLOCK_TICK = 0.003;
 static const double TIMEOUT = 600, BACKOFF = 0.25, WAIT_MOST = 30, ASKED_MOST = 300; /* seconds; the server's wish */
 
-typedef struct address {
-    char *url, *shown; /* shown: without a name and password */
-    size_t n_root;     /* bytes of url up to the path */
-    size_t n_running;
-    int n_bad;                 /* failures since the last success, those that began together as one */
-    double bad_at, not_before; /* clock_now() */
-} address;
-
 typedef struct job_list {
     net_job *first, *last;
 } job_list;
 
 struct net_client {
     CURLM *multi;
-    char *bearer;  /* a whole header, NULL: none */
-    address *list; /* (n) */
-    size_t n, turn;
+    char *bearer; /* a whole header, NULL: none */
+    addresses to;
+    size_t turn;
     size_t jobs, n_running;
     double timeout;
     job_list waiting, running, ended;
@@ -73,95 +66,6 @@ const char *net_usual_key(void) {
     return key && *key ? key : getenv("OPENAI_API_KEY");
 }
 
-/* Is it HOST[:PORT], with a NAME:WORD@ before it or without, and no other @? A word with a bare @ or / in it runs over
- * into the others, and would be shown. */
-static bool root_is_plain(const char *url, size_t scheme, size_t root) {
-    const char *host = url + scheme, *end = url + root, *at = strchr(host, '@');
-    if (at && (at >= end || strchr(at + 1, '@'))) return false;
-    if (at) host = at + 1;
-    const char *bracket = memchr(host, ']', (size_t)(end - host)); /* IPv6 */
-    const char *colon = memchr(bracket ? bracket : host, ':', (size_t)(end - (bracket ? bracket : host)));
-    return host < end && (!colon || colon + 1 + strspn(colon + 1, "0123456789") == end);
-}
-
-/* Can libcurl read it: a host that may be one, a port from 1 to 65535 or none? */
-static bool curl_reads(const char *url) {
-    CURLU *parts = curl_url();
-    char *port = NULL;
-    bool reads = parts && curl_url_set(parts, CURLUPART_URL, url, 0) == CURLUE_OK;
-    if (reads && curl_url_get(parts, CURLUPART_PORT, &port, 0) == CURLUE_OK) reads = strtol(port, NULL, 10) > 0;
-    curl_free(port);
-    curl_url_cleanup(parts);
-    return reads;
-}
-
-/* "http://NAME:WORD@HOST/PATH": what is shown has no NAME:WORD@. */
-static char *without_password(const char *url, size_t root) {
-    const char *host = strstr(url, "://") + 3, *at = memchr(host, '@', root - (size_t)(host - url));
-    buf out = {0};
-    buf_add(&out, url, (size_t)(host - url));
-    buf_puts(&out, at ? at + 1 : host);
-    return buf_take(&out);
-}
-
-static pgr_status add_address(net_client *c, const char *text, size_t n, pgr_error *err) {
-    while (n > 0 && (*text == ' ' || *text == '\t')) text++, n--;
-    while (n > 0 && (text[n - 1] == ' ' || text[n - 1] == '/')) n--;
-    address *a = &c->list[c->n];
-    size_t scheme = n > 7 && strncasecmp(text, "http://", 7) == 0    ? 7
-                    : n > 8 && strncasecmp(text, "https://", 8) == 0 ? 8
-                                                                     : 0;
-    if (scheme == 0 || memchr(text, ' ', n))
-        return fail(err, PGR_E_ARG, "address \"%.*s\": expected http://HOST[:PORT]/v1 or https://",
-                    memchr(text, '@', n) ? 0 : (int)(n < 200 ? n : 200), text);
-    buf url = {0};
-    buf_add(&url, text, n);
-    a->url = buf_take(&url);
-    if (!a->url) return fail_mem(err);
-    const char *slash = strchr(a->url + scheme, '/');
-    a->n_root = slash ? (size_t)(slash - a->url) : n;
-    c->n++;
-    if (!root_is_plain(a->url, scheme, a->n_root) || !curl_reads(a->url))
-        return fail(
-            err, PGR_E_ARG,
-            "address of a server: found one that cannot be read, expected http://HOST[:PORT]/v1 (a port is 1 to 65535; "
-            "in a password, @ is %%40 and / is %%2F)");
-    a->shown = without_password(a->url, a->n_root);
-    return a->shown ? PGR_OK : fail_mem(err);
-}
-
-static pgr_status add_addresses(net_client *c, const char *urls, pgr_error *err) {
-    size_t n = 1;
-    for (const char *p = urls; *p; p++) n += *p == ',';
-    c->list = mem_zero(n, sizeof *c->list);
-    if (!c->list) return fail_mem(err);
-    for (const char *p = urls;; p++) {
-        size_t k = strcspn(p, ",");
-        PGR_TRY(add_address(c, p, k, err));
-        p += k;
-        if (!*p) return PGR_OK;
-    }
-}
-
-static void free_addresses(net_client *c) {
-    for (size_t i = 0; c->list && i < c->n; i++) {
-        mem_free(c->list[i].url);
-        mem_free(c->list[i].shown);
-    }
-    mem_free(c->list);
-}
-
-pgr_status pgr_addresses_check(const char *urls, pgr_error *err) {
-    net_client c = {0};
-    buf addresses = {0};
-    buf_add(&addresses, urls ? urls : "", urls ? strcspn(urls, "#") : 0);
-    buf_putc(&addresses, '\0');
-    pgr_status s = addresses.failed ? fail_mem(err) : add_addresses(&c, addresses.data, err);
-    free_addresses(&c);
-    buf_free(&addresses);
-    return s;
-}
-
 static pgr_status set_up(net_client *c, const net_options *o, pgr_error *err) {
     buf bearer = {0};
     c->jobs = o->jobs ? o->jobs : 1;
@@ -175,7 +79,7 @@ static pgr_status set_up(net_client *c, const net_options *o, pgr_error *err) {
         c->bearer = buf_take(&bearer);
         if (!c->bearer) return fail_mem(err);
     }
-    return add_addresses(c, o->urls ? o->urls : "", err);
+    return addresses_read(o->urls ? o->urls : "", &c->to, err);
 }
 
 pgr_status net_open(const net_options *o, net_client **out, pgr_error *err) {
@@ -193,17 +97,17 @@ pgr_status net_open(const net_options *o, net_client **out, pgr_error *err) {
 void net_close(net_client *c) {
     if (!c) return;
     if (c->multi) curl_multi_cleanup(c->multi);
-    free_addresses(c);
+    addresses_free(&c->to);
     mem_free(c->bearer);
     mem_free(c);
 }
 
 size_t net_count(const net_client *c) {
-    return c->n;
+    return c->to.n;
 }
 
 const char *net_address(const net_client *c, size_t i) {
-    return c->list[i].shown;
+    return c->to.list[i].shown;
 }
 
 /* ---- a try ---- */
@@ -258,7 +162,7 @@ static bool add_headers(const net_client *c, net_job *j) {
 }
 
 static bool make_url(const net_client *c, net_job *j) {
-    const address *a = &c->list[j->at];
+    const address *a = &c->to.list[j->at];
     bool root = j->path[0] == '^';
     buf url = {0};
     buf_add(&url, a->url, root ? a->n_root : strlen(a->url));
@@ -269,7 +173,7 @@ static bool make_url(const net_client *c, net_job *j) {
 
 static void end_try(net_client *c, net_job *j) {
     if (j->state == NET_RUNS) {
-        c->list[j->at].n_running--;
+        c->to.list[j->at].n_running--;
         c->n_running--;
     }
     if (j->easy) {
@@ -297,7 +201,7 @@ static void begin_try(net_client *c, net_job *j, size_t at, double now) {
     if (j->easy && make_url(c, j) && add_headers(c, j) && set_options(c, j, now) == CURLE_OK
         && curl_multi_add_handle(c->multi, j->easy) == CURLM_OK) {
         move_to(c, j, NET_RUNS);
-        c->list[at].n_running++;
+        c->to.list[at].n_running++;
         c->n_running++;
         j->n_try++;
         return;
@@ -309,15 +213,16 @@ static void begin_try(net_client *c, net_job *j, size_t at, double now) {
 /* ---- which job, and where ---- */
 
 /* The address that may be asked now and has least to do, in turns; not the one that failed it where there is another.
- * c->n: none. */
+ * c->to.n: none. */
 static size_t choose(const net_client *c, const net_job *j, double now) {
-    size_t best = c->n;
-    if (j->only) return c->list[j->only - 1].not_before <= now || j->once ? j->only - 1 : c->n;
-    for (size_t k = 0; k < c->n; k++) {
-        size_t i = (c->turn + k) % c->n;
-        if (c->list[i].not_before > now) continue;
-        bool again = best < c->n && j->n_bad > 0 && best == j->at; /* what was found so far is where it failed */
-        if (best == c->n || again || (c->list[i].n_running < c->list[best].n_running && !(j->n_bad > 0 && i == j->at)))
+    size_t best = c->to.n;
+    if (j->only) return c->to.list[j->only - 1].not_before <= now || j->once ? j->only - 1 : c->to.n;
+    for (size_t k = 0; k < c->to.n; k++) {
+        size_t i = (c->turn + k) % c->to.n;
+        if (c->to.list[i].not_before > now) continue;
+        bool again = best < c->to.n && j->n_bad > 0 && best == j->at; /* what was found so far is where it failed */
+        if (best == c->to.n || again
+            || (c->to.list[i].n_running < c->to.list[best].n_running && !(j->n_bad > 0 && i == j->at)))
             best = i;
     }
     return best;
@@ -327,7 +232,7 @@ static size_t choose(const net_client *c, const net_job *j, double now) {
 static void end_late(net_client *c, net_job *j) {
     pgr_error before = {0};
     if (j->n_bad + j->n_busy > 0) before = j->error;
-    fail(&j->error, PGR_E_DEADLINE, "%s%s: no answer by the deadline%s%s", c->list[j->at].shown,
+    fail(&j->error, PGR_E_DEADLINE, "%s%s: no answer by the deadline%s%s", c->to.list[j->at].shown,
          j->path + (j->path[0] == '^'), before.message[0] ? "; before it: " : "", before.message);
     end_job(c, j);
 }
@@ -346,7 +251,7 @@ static void start_some(net_client *c) {
         after = j->after;
         if (j->not_before > now) continue;
         size_t at = choose(c, j, now);
-        if (at == c->n) continue;
+        if (at == c->to.n) continue;
         c->turn = at + 1;
         begin_try(c, j, at, now);
     }
@@ -375,10 +280,10 @@ static bool plan(net_client *c, net_job *j, double asked, bool busy) {
     double wait = BACKOFF * (double)(1 << (k < 7 ? k : 7));
     if (wait > WAIT_MOST) wait = WAIT_MOST;
     if (asked > 0) wait = asked < ASKED_MOST ? asked : ASKED_MOST;
-    blame(&c->list[j->at], j, asked, busy);
+    blame(&c->to.list[j->at], j, asked, busy);
     if (!more) return false;
     /* another address may be asked at once; its own wait is the address's */
-    j->not_before = c->n > 1 && !j->only && !busy ? 0 : clock_now() + wait;
+    j->not_before = c->to.n > 1 && !j->only && !busy ? 0 : clock_now() + wait;
     log_info("%s; another try follows", j->error.message);
     end_try(c, j);
     move_to(c, j, NET_WAITS);
@@ -402,14 +307,14 @@ static void describe(const net_job *j, char out[ERROR_BYTES]) {
 }
 
 static void judge(net_client *c, net_job *j, CURLcode code) {
-    const address *a = &c->list[j->at];
+    const address *a = &c->to.list[j->at];
     const char *path = j->path + (j->path[0] == '^');
     curl_off_t asked = 0;
     char what[ERROR_BYTES];
     curl_easy_getinfo((CURL *)j->easy, CURLINFO_RESPONSE_CODE, &j->status);
     curl_easy_getinfo((CURL *)j->easy, CURLINFO_RETRY_AFTER, &asked);
     if (code == CURLE_OK && j->status == 200) {
-        c->list[j->at].n_bad = 0;
+        c->to.list[j->at].n_bad = 0;
         end_job(c, j);
         return;
     }
@@ -440,7 +345,7 @@ void net_submit(net_client *c, net_job *j) {
     j->not_before = 0;
     j->n_bad = j->n_busy = j->n_try = 0;
     j->error.status = PGR_OK;
-    j->at = j->only ? j->only - 1 : c->turn % c->n;
+    j->at = j->only ? j->only - 1 : c->turn % c->to.n;
     move_to(c, j, NET_WAITS);
 }
 
@@ -493,7 +398,7 @@ net_job *net_ended(net_client *c) {
 
 bool net_refuse(net_client *c, net_job *j, const char *what) {
     PGR_ASSERT(j->state == NET_NEW);
-    fail(&j->error, PGR_E_FORMAT, "%s%s: %s", c->list[j->at].shown, j->path + (j->path[0] == '^'), what);
+    fail(&j->error, PGR_E_FORMAT, "%s%s: %s", c->to.list[j->at].shown, j->path + (j->path[0] == '^'), what);
     link_last(&c->ended, j);
     j->state = NET_ENDED;
     if (plan(c, j, 0, false)) return true;

@@ -215,7 +215,7 @@ void pgr_user_free(pgr_user *user);
 typedef enum pgr_user_form {
     PGR_USER_RECORDS, /* JSON lines: {"user_id", "criteria", "demographics"}, then his pairs as PersonalRewardBench
                        * records */
-    PGR_USER_REQUEST, /* one JSON line: a request's "user" object */
+    PGR_USER_REQUEST, /* one JSON line: a request's "user" object; pairs kept for tests are not in it */
 } pgr_user_form;
 
 /* Gives the lines of one user (id), or of all (NULL), to fn, line by line with their line breaks, until it returns

@@ -4,6 +4,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "user/rules.h"
+
 static void put_text(buf *b, const char *s) {
     json_put_string(b, s, strlen(s));
 }
@@ -85,10 +87,11 @@ void json_put_request_user(buf *b, const stored_user *u) {
     buf_puts(b, "{\"id\":");
     put_text(b, u->user.id);
     buf_puts(b, ",\"history\":[");
-    for (size_t i = 0; i < u->n_pair; i++) {
+    for (size_t i = 0, n = 0; i < u->n_pair; i++) {
         const preference_pair *p = &u->pairs[i].pair;
         bool plain = p->n_context == 1 && strcmp(p->context[0].role, "user") == 0;
-        buf_printf(b, "%s{\"%s\":", i ? "," : "", plain ? "query" : "context");
+        if (!rules_is_history(u->pairs[i].split)) continue; /* a request does not tell the split */
+        buf_printf(b, "%s{\"%s\":", n++ ? "," : "", plain ? "query" : "context");
         if (plain)
             put_text(b, p->context[0].text);
         else

@@ -140,6 +140,8 @@ static void test_round_trip(void **state) {
     buf requests_again = export_all(v, PGR_USER_REQUEST);
     assert_string_equal(requests_again.data, requests.data);
     assert_non_null(strstr(records.data, "\"chosen_score\":7.5,\"split\":\"val\""));
+    assert_null(strstr(requests.data, "\xF0\x9F\x99\x82")); /* a pair kept for tests is nobody's history */
+    assert_non_null(strstr(requests.data, "\"id\":\"bob\",\"history\":[]"));
     buf_free(&records);
     buf_free(&requests);
     buf_free(&again);

@@ -324,10 +324,17 @@ void args_from_file(const char *file, size_t n) {
     file_words.n = (int)n;
 }
 
-/* The next option, as getopt_long; messages are about the file that it stands in. */
+/* The next option, as getopt_long; messages are about the file that it stands in. A file's word has its value in it:
+ * the next word is another option, or the command line's. */
 static int next_option(const parser *p, int argc, char **argv) {
-    complain_about(optind <= file_words.n ? file_words.name : NULL);
-    return getopt_long(argc, argv, p->letters, p->longs, NULL);
+    bool of_file = optind <= file_words.n;
+    const char *word = optind < argc ? argv[optind] : "";
+    complain_about(of_file ? file_words.name : NULL);
+    int answer = getopt_long(argc, argv, p->letters, p->longs, NULL);
+    bool alone = of_file && answer >= OPT_FIRST && !strchr(word, '=');
+    if (!alone || p->longs[answer - OPT_FIRST].has_arg == no_argument) return answer;
+    optind--;
+    return ':';
 }
 
 int args_parse(const command *c, int argc, char **argv, common_options *common, void *ctx, char ***operands) {

@@ -92,6 +92,8 @@ static void test_config(void **state) {
         {"{\"lr\": [1]}", "", 1, "/bad.json: lr[0]: found an integer, expected a string"},
         {"[1]", "", 1, "/bad.json: options: found an array, expected an object"},
         {"{\"lr\": 1", "", 1, "/bad.json:2: "},
+        {"{\"lr\": true, \"steps\": 2}", "", 2, "bad.json: --lr needs a value"}, /* and not the next option */
+        {"{\"init\": true}", "--out $SCRATCH/other", 2, "bad.json: --init needs a value"},
         {"{}", "--config", 2, "--config needs a value"},
         {"{}", "--config x", 2, "--config: found a second one"},
     };

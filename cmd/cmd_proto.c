@@ -295,6 +295,8 @@ static int run(const command *self, int argc, char **argv) {
     }
     if (operands[1] && (which == 0 || operands[2]))
         return args_wrong(self, "unexpected %s", operands[which == 0 ? 1 : 2]);
+    if (which == 2 && r.common.json && (!r.out || strcmp(r.out, "-") == 0))
+        return args_wrong(self, "map --json needs --out FILE: without it the picture is on standard output");
     status = which == 0 ? build(&r) : which == 1 ? show(&r, operands[1]) : map(&r, operands[1]);
     free(r.proto_path);
     pgr_free(r.store_path);

@@ -92,7 +92,10 @@ static pgr_status read_group(const json_t *label, question *q, pgr_error *err) {
 
 /* What it is compared with: an anchor before the history; a group goes before both. */
 static pgr_status choose_way(const json_t *label, const json_t *user, question *q, pgr_error *err) {
-    if (json_is_string(json_object_get(label, "anchor")))
+    const json_t *anchor = json_object_get(label, "anchor");
+    if (anchor && !json_is_null(anchor) && !json_is_string(anchor))
+        return fail(err, PGR_E_FORMAT, "label: anchor: found %s, expected a text", json_kind(anchor));
+    if (json_is_string(anchor))
         q->way = REWARD_ANCHOR;
     else if (json_object_get(user, "id") || json_array_size(json_object_get(user, "history")) > 0)
         q->way = REWARD_HISTORY;
@@ -129,6 +132,8 @@ static json_t *request_of(const sample *s, const json_t *label, json_t *user) {
 static pgr_status fill(call *c, const sample *s, const json_t *label, json_t *user, question *q, pgr_error *err) {
     json_t *top = NULL;
     PGR_TRY(json_only_keys(label, KEYS, (json_at){"label", ""}, err));
+    if (json_array_size(s->messages) == 0)
+        return fail(err, PGR_E_FORMAT, "prompt: found no turn, expected what the user asked");
     if (is_blank(s)) PGR_TRY(read_empty(label, q, err));
     PGR_TRY(read_group(label, q, err));
     PGR_TRY(choose_way(label, user, q, err));

@@ -98,6 +98,7 @@ static void test_build_show_map(void **state) {
     assert_true(strncmp(svg, "<svg ", 5) == 0);
     assert_non_null(strstr(svg, "60 users, 3 prototypes by votes"));
     free(svg);
+    assert_refused("pgenrm proto map --json --store \"$STORE\"", 2, "map --json needs --out FILE");
     r = run_to("pgenrm proto map --store \"$STORE\" --users 10", 0, "");
     assert_true(strncmp(r.out, "<svg ", 5) == 0);
     run_free(&r);

@@ -138,6 +138,8 @@ static void never_a_made_up_number(void **state) {
         {400, "{\"query\": [\"q a\"], \"prompts\": [\"q\"], \"labels\": [7]}"},
         {400, "{\"query\": [\"q a\"], \"prompts\": [\"q\"], \"labels\": [{\"user\": true, \"anchor\": \"b\"}]}"},
         {400, "{\"query\": [\"q a\"], \"prompts\": [\"q\"], \"labels\": [\"{broken\"]}"},
+        {400, "{\"query\": [\"q a\"], \"prompts\": [\"q\"], \"labels\": [{\"user\": \"acme:u1\", \"anchor\": 7}]}"},
+        {400, "{\"prompt\": \"\", \"response\": \"a\", \"label\": {\"user\": \"acme:u1\"}}"},
         {400, "{\"query\": [\"q a\"], \"prompts\": [\"q\", \"r\"]}"},
         {400, "{\"query\": [7]}"},
         {400, "{\"query\": \"q\"}"},

@@ -40,7 +40,9 @@ static const option_row OPTIONS[] = {
 
 static void split_lines(embed_run *r, const char *text, size_t n) {
     size_t cap = 0;
-    for (const char *end = text + n; text < end;) {
+    const char *end = text + n;
+    if (n >= 3 && memcmp(text, "\xEF\xBB\xBF", 3) == 0) text += 3; /* a byte order mark */
+    while (text < end) {
         const char *stop = memchr(text, '\n', (size_t)(end - text));
         if (!stop) stop = end;
         if (r->n == cap) {
@@ -49,7 +51,7 @@ static void split_lines(embed_run *r, const char *text, size_t n) {
             r->lens = must_resize(r->lens, cap * sizeof *r->lens);
         }
         r->texts[r->n] = text;
-        r->lens[r->n++] = (size_t)(stop - text);
+        r->lens[r->n++] = (size_t)(stop - text) - (stop > text && stop[-1] == '\r');
         text = stop + 1;
     }
 }

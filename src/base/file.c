@@ -100,6 +100,16 @@ pgr_status file_read(const char *path, buf *out, pgr_error *err) {
     return PGR_OK;
 }
 
+pgr_status file_read_text(const char *path, buf *out, pgr_error *err) {
+    static const char mark[] = "\xEF\xBB\xBF";
+    const size_t n = sizeof mark - 1;
+    PGR_TRY(file_read(path, out, err));
+    if (out->n < n || memcmp(out->data, mark, n) != 0) return PGR_OK;
+    out->n -= n;
+    memmove(out->data, out->data + n, out->n + 1);
+    return PGR_OK;
+}
+
 bool file_exists(const char *path) {
     return access(path, F_OK) == 0;
 }

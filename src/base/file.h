@@ -17,6 +17,8 @@ void file_map_drop(const file_map *m, size_t offset, size_t size);
 
 /* The whole file, at most 1 GiB, replaces what out held; out stays as it was on error. */
 pgr_status file_read(const char *path /* "-": standard input */, buf *out, pgr_error *err);
+/* The same of a text that somebody has written: a byte order mark at its beginning is read over. */
+pgr_status file_read_text(const char *path, buf *out, pgr_error *err);
 bool file_exists(const char *path);
 /* May a file of this name be written? What is there stays as it is. */
 pgr_status file_check_writable(const char *path, pgr_error *err);

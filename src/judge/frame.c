@@ -32,7 +32,7 @@ pgr_status frame_open(const char *name, frame **out, pgr_error *err) {
         if (strcmp(f->name, name) == 0) return frame_parse(f->text, f->n, name, out, err);
     if (!file_exists(name)) return not_found(name, err);
     buf text = {0};
-    pgr_status status = file_read(name, &text, err);
+    pgr_status status = file_read_text(name, &text, err);
     if (status == PGR_OK) status = frame_parse(text.data ? text.data : "", text.n, name, out, err);
     buf_free(&text);
     return status;

@@ -253,7 +253,7 @@ static pgr_status read_given(const char *given, buf *out, const char **origin, p
     if (!known && !text && !file_exists(given))
         return fail(err, PGR_E_IO, "%s: no such file, expected a chat template's file or text, chatml or llama3",
                     given);
-    if (!known && !text) return file_read(given, out, err);
+    if (!known && !text) return file_read_text(given, out, err);
     buf_puts(out, known ? known : given);
     return out->failed ? fail_mem(err) : PGR_OK;
 }

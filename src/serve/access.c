@@ -89,7 +89,7 @@ pgr_status access_read(const char *path, access_list **out, pgr_error *err) {
     if (!a) return fail_mem(err);
     buf text = {0};
     a->wanted = path != NULL;
-    pgr_status s = path ? file_read(path, &text, err) : PGR_OK;
+    pgr_status s = path ? file_read_text(path, &text, err) : PGR_OK;
     if (s == PGR_OK && path) s = read_tokens(a, &text, path, err);
     buf_free(&text);
     if (s != PGR_OK) {

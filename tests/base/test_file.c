@@ -55,6 +55,28 @@ static void empty_files_are_files(void **state) {
     buf_free(&b);
 }
 
+/* A text's byte order mark is none of its characters; in bytes, and later in a text, it stays. */
+static void reads_texts_without_mark(void **state) {
+    (void)state;
+    static const struct {
+        const char *file, *text;
+    } rows[] = {{"\xEF\xBB\xBFhi\xEF\xBB\xBF", "hi\xEF\xBB\xBF"},
+                {"\xEF\xBB\xBF", ""},
+                {"\xEF\xBB", "\xEF\xBB"},
+                {"hi", "hi"},
+                {"", ""}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        buf b = {0};
+        write_file(rows[i].file, strlen(rows[i].file));
+        assert_int_equal(file_read_text(path, &b, NULL), PGR_OK);
+        assert_int_equal(b.n, strlen(rows[i].text));
+        assert_string_equal(b.data, rows[i].text);
+        assert_int_equal(file_read(path, &b, NULL), PGR_OK);
+        assert_int_equal(b.n, strlen(rows[i].file));
+        buf_free(&b);
+    }
+}
+
 static void reads_whole_files(void **state) {
     (void)state;
     enum { N = 200001 }; /* more than one piece */
@@ -143,6 +165,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(maps_and_drops),
         cmocka_unit_test(empty_files_are_files),
+        cmocka_unit_test(reads_texts_without_mark),
         cmocka_unit_test(reads_whole_files),
         cmocka_unit_test(reads_standard_input),
         cmocka_unit_test(errors_name_the_path),

@@ -67,6 +67,11 @@ static void test_json(void **state) {
     assert_lines("pgenrm embed --json " BERT "/dev/null", 0, 32, bert);
     assert_lines("printf '\\n\\nno line break at the end' | pgenrm embed --json " QWEN3 "-", 3, 32,
                  (size_t[]){1, 1, 17});
+    /* as an editor of Windows saves it: the same texts, the same tokens */
+    assert_lines(
+        "awk 'BEGIN { printf \"\\357\\273\\277\" } { printf \"%s\\r\\n\", $0 }' $TEXTS | pgenrm embed --json " QWEN3
+        "-",
+        4, 32, qwen3);
 }
 
 static void test_cut(void **state) {

@@ -1,17 +1,24 @@
 /* file_out.h - a file that gets its name when it is whole: written as PATH.part, renamed by file_out_commit. Until then
- * an older file of that name stays as it is. */
+ * an older file of that name stays as it is. A link stays one: what it points to is written. A device, a pipe or a
+ * socket is written into as it is, and stays what it is. */
 #ifndef PGR_BASE_FILE_OUT_H
 #define PGR_BASE_FILE_OUT_H
 
+#include <limits.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/status.h"
 
 typedef struct file_out {
-    char *path, *part;
+    char *path, *place, *part; /* as it was named; where it goes; what is written */
     int fd;
-    uint64_t n; /* bytes written */
-} file_out;     /* all zero: none */
+    bool direct; /* part is place: no name to give */
+    uint64_t n;  /* bytes written */
+} file_out;      /* all zero: none */
+
+/* Where a file of this name goes: behind links. False: there is a device, a pipe or a socket. */
+bool file_out_place(const char *path, char place[PATH_MAX]);
 
 pgr_status file_out_open(const char *path, file_out *out, pgr_error *err);
 /* On error the caller still aborts. */

@@ -8,6 +8,7 @@
 
 #include "base/buf.h"
 #include "base/file.h"
+#include "base/file_out.h"
 #include "base/json.h"
 #include "base/mem.h"
 #include "base/watch.h"
@@ -48,9 +49,9 @@ typedef struct labelling {
     const pgr_label_options *o;
     stream *in;
     FILE *out;
-    char *part;
-    int64_t done;           /* lines up to this one are there already */
-    pgr_request **requests; /* (n) of the group, as are the next three */
+    char place[PATH_MAX], *part; /* where the rows go at the end, and until then */
+    int64_t done;                /* lines up to this one are there already */
+    pgr_request **requests;      /* (n) of the group, as are the next three */
     size_t *lines;
     pgr_result **results;
     pgr_error *errors;
@@ -225,7 +226,9 @@ static pgr_status open_part(labelling *l, const char *out, pgr_error *err) {
     buf b = {0};
     char text[128];
     size_t keep = 0;
-    buf_printf(&b, "%s.part", out);
+    if (!file_out_place(out, l->place))
+        return fail(err, PGR_E_ARG, "%s: found a device or a pipe, expected a file, which is whole or not there", out);
+    buf_printf(&b, "%s.part", l->place);
     l->part = buf_take(&b);
     buf_free(&b);
     if (!l->part) return fail_mem(err);
@@ -240,7 +243,7 @@ static pgr_status close_part(labelling *l, const char *out, pgr_error *err) {
     bool written = fsync(fileno(l->out)) == 0 || errno == EINVAL;
     if (fclose(l->out) != 0) written = false;
     l->out = NULL;
-    if (written && rename(l->part, out) == 0) return PGR_OK;
+    if (written && rename(l->part, l->place) == 0) return PGR_OK;
     return fail(err, PGR_E_IO, "%s: %s", out, strerror_r(errno, text, sizeof text));
 }
 

@@ -1,4 +1,5 @@
 /* test_file_out.c - a file is there when it is whole, and not before. */
+#include <fcntl.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -53,6 +54,35 @@ static void named_when_whole(void **state) {
     assert_holds("new text");
 }
 
+/* A link stays a link, and a pipe a pipe: what is behind them is written. */
+static void links_and_pipes_stay(void **state) {
+    (void)state;
+    char link[80], place[PATH_MAX], got[8] = "";
+    struct stat st;
+    snprintf(link, sizeof link, "%s/link", folder);
+    assert_int_equal(file_write(path, "old", 3, NULL), PGR_OK);
+    assert_int_equal(symlink("file", link), 0);
+    assert_int_equal(file_write(link, "new", 3, NULL), PGR_OK);
+    assert_true(lstat(link, &st) == 0 && S_ISLNK(st.st_mode));
+    assert_true(file_out_place(link, place) && strcmp(strrchr(place, '/'), "/file") == 0);
+    assert_holds("new");
+    unlink(link);
+
+    assert_int_equal(mkfifo(link, 0600), 0);
+    int fd = open(link, O_RDONLY | O_NONBLOCK);
+    assert_true(fd >= 0);
+    assert_false(file_out_place(link, place));
+    assert_int_equal(file_write(link, "piped", 5, NULL), PGR_OK);
+    assert_int_equal(read(fd, got, sizeof got), 5);
+    assert_string_equal(got, "piped");
+    file_out f;
+    assert_int_equal(file_out_open(link, &f, NULL), PGR_OK);
+    file_out_abort(&f);
+    assert_true(lstat(link, &st) == 0 && S_ISFIFO(st.st_mode));
+    close(fd);
+    unlink(link);
+}
+
 static void failures_name_the_file(void **state) {
     (void)state;
     pgr_error err = {0};
@@ -90,6 +120,7 @@ static void out_of_memory(void **state) {
 
 int main(void) {
 #define T(f) cmocka_unit_test_setup_teardown(f, begin, end)
-    const struct CMUnitTest tests[] = {T(named_when_whole), T(failures_name_the_file), T(out_of_memory)};
+    const struct CMUnitTest tests[] = {T(named_when_whole), T(links_and_pipes_stay), T(failures_name_the_file),
+                                       T(out_of_memory)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

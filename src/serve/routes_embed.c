@@ -119,15 +119,36 @@ static int by_score(const void *a, const void *b) {
     return x->index < y->index ? -1 : 1;
 }
 
+/* (n) the best first, the caller's; NULL: no memory, which out says. */
+static ranked *rank(const embeds *e, const float *v, size_t dim, size_t n, buf *out) {
+    ranked *list = mem_array(n, sizeof *list);
+    out->failed = out->failed || !list;
+    for (size_t i = 0; list && i < n; i++) list[i] = (ranked){i, score_of(e, v, dim, i)};
+    if (list) qsort(list, n, sizeof *list, by_score);
+    return list;
+}
+
+/* The form of Text Embeddings Inference, which llama.cpp answers in, too, where `texts` are asked of. */
+static void put_list(const embeds *e, const float *v, size_t dim, buf *out) {
+    size_t n = e->n - 1, top = e->top && e->top < n ? e->top : n;
+    ranked *list = rank(e, v, dim, n, out);
+    buf_putc(out, '[');
+    for (size_t i = 0; list && i < top; i++) {
+        buf_printf(out, "%s{\"index\":%zu,\"score\":%.9g", i ? "," : "", list[i].index, list[i].score);
+        if (e->shows) {
+            buf_puts(out, ",\"text\":");
+            json_put_string(out, e->texts[1 + list[i].index], e->lens[1 + list[i].index]);
+        }
+        buf_putc(out, '}');
+    }
+    buf_putc(out, ']');
+    mem_free(list);
+}
+
 static void put_ranking(const embeds *e, const float *v, size_t dim, buf *out) {
     size_t n = e->n - 1, top = e->top && e->top < n ? e->top : n;
-    ranked *list = mem_array(n, sizeof *list);
-    if (!list) {
-        out->failed = true;
-        return;
-    }
-    for (size_t i = 0; i < n; i++) list[i] = (ranked){i, score_of(e, v, dim, i)};
-    qsort(list, n, sizeof *list, by_score);
+    ranked *list = rank(e, v, dim, n, out);
+    if (!list) return;
     buf_putc(out, '{');
     embeds_put_head(e, "rerank", out);
     buf_puts(out, ",\"results\":[");
@@ -148,19 +169,21 @@ static void put_ranking(const embeds *e, const float *v, size_t dim, buf *out) {
 
 static void rerank(call *c) {
     const json_t *body = call_json(c);
-    embeds *e = body ? embeds_create(c, put_ranking) : NULL;
+    bool texts = body_get(body, "texts") && !body_get(body, "documents");
+    embeds *e = body ? embeds_create(c, texts ? put_list : put_ranking) : NULL;
     int64_t top = 0;
     if (!e) return;
-    e->shows = true;
+    e->shows = !texts;
     bool read = embeds_read_others(c, body) && body_integer(c, body, "top_n", 0, INT32_MAX, &top)
-                && body_flag(c, body, "return_documents", &e->shows) && embeds_add(e, c, body, "query");
+                && body_flag(c, body, texts ? "return_text" : "return_documents", &e->shows)
+                && embeds_add(e, c, body, "query");
     e->n_left = e->n;
     e->top = (size_t)top;
     if (read && e->n_left != 1) {
         call_refuse(c, "query", "query: expected one text");
         read = false;
     }
-    if (read && embeds_add(e, c, body, "documents"))
+    if (read && embeds_add(e, c, body, texts ? "texts" : "documents"))
         call_submit(c, &e->task);
     else
         embeds_drop(e);
@@ -170,7 +193,7 @@ static const route ROUTES[] = {
     {"POST", "/v1/embeddings", embed, .flags = 0}, {"POST", "/pooling", pool, .flags = 0},
     {"POST", "/score", score, .flags = 0},         {"POST", "/v1/score", score, .flags = 0},
     {"POST", "/rerank", rerank, .flags = 0},       {"POST", "/v1/rerank", rerank, .flags = 0},
-    {"POST", "/v2/rerank", rerank, .flags = 0},
+    {"POST", "/v2/rerank", rerank, .flags = 0},    {"POST", "/v1/reranking", rerank, .flags = 0},
 };
 
 pgr_status routes_embed_add(pgr_server *s, pgr_error *err) {

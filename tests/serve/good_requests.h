@@ -132,6 +132,7 @@ static const row ROWS[] = {
     {"POST", "/rerank", NULL, TOKEN, "", RANK},
     {"POST", "/v1/rerank", NULL, TOKEN, "", RANK},
     {"POST", "/v2/rerank", NULL, TOKEN, "", RANK},
+    {"POST", "/v1/reranking", NULL, TOKEN, "", "{\"query\":\"a\",\"texts\":[\"b\",\"c\"],\"return_text\":true}"},
     {"POST", "/v1/load_lora_adapter", NULL, OPERATOR, "",
      "{\"lora_name\": \"mine\", \"lora_path\": \"" LORA "\", \"load_inplace\": true}"},
     {"POST", "/v1/unload_lora_adapter", NULL, OPERATOR, "", "{\"lora_name\": \"mine\"}"},

@@ -111,6 +111,12 @@ static void scores_and_ranks(void **state) {
     assert_int_equal(json_array_size(json_object_get(r, "results")), 1);
     assert_null(json_object_get(json_array_get(json_object_get(r, "results"), 0), "document"));
     json_decref(r);
+    r = post("/v1/reranking", "{\"query\":\"a cat\",\"texts\":[\"a dog\",\"a cat\"],\"return_text\":true}");
+    assert_int_equal(json_array_size(r), 2); /* as TEI: a list */
+    assert_int_equal(json_integer_value(json_object_get(json_array_get(r, 0), "index")), 1);
+    assert_true(fabs(json_number_value(json_object_get(json_array_get(r, 0), "score")) - 1) < 1e-6);
+    assert_string_equal(json_string_value(json_object_get(json_array_get(r, 1), "text")), "a dog");
+    json_decref(r);
     v = post("/v1/score", "{\"queries\":[\"a cat\",\"a dog\"],\"documents\":[\"a cat\",\"a dog\"]}");
     assert_true(fabs(score_at(v, 0) - 1) < 1e-6 && fabs(score_at(v, 1) - 1) < 1e-6);
     json_decref(v);
@@ -136,6 +142,9 @@ static void refuses(void **state) {
         {"/score", "{}"},
         {"/rerank", "{\"query\":[\"a\",\"b\"],\"documents\":[\"a\"]}"},
         {"/rerank", "{\"query\":\"a\",\"documents\":[]}"},
+        {"/v1/reranking", "{\"query\":\"a\",\"texts\":[]}"},
+        {"/v1/reranking", "{\"query\":\"a\",\"texts\":[1]}"},
+        {"/v1/reranking", "{\"query\":\"a\",\"texts\":[\"b\"],\"return_text\":1}"},
         {"/rerank", "{\"query\":\"a\",\"documents\":[\"b\"],\"top_n\":-1}"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)

@@ -161,7 +161,7 @@ static pgr_status show_view(maker *m, const shown_view *v, buf *out, pgr_error *
 
 /* "Similar people: 83% agree."; nothing where none of them knows the text. */
 static void put_people(const maker *m, size_t response, buf *out) {
-    const slots_people *p = m->view->people ? &m->view->people[response] : NULL;
+    const people_view *p = m->view->people ? &m->view->people[response] : NULL;
     if (!p || p->chose + p->rejected == 0) return;
     char chose[24], voted[24], share[24];
     slot_text values[N_SLOT] = {{0}};

@@ -62,8 +62,13 @@ static pgr_status find_similar(judging *j, size_t n) {
     return people_neighbours_by(j->o->people, j->r, j->analysis, j->scope, n, &j->tmp, &j->near, &j->error);
 }
 
+bool judging_by_model(const judging *j) {
+    return !j->source && !*j->scope && j->o->people && people_has_views(j->o->people);
+}
+
 pgr_status judging_neighbours(judging *j, size_t n) {
-    size_t counted = judging_by_slots(j) ? frame_people(j->desk->frame) : 0, most = n > counted ? n : counted;
+    size_t counted = judging_by_slots(j) && !judging_by_model(j) ? frame_people(j->desk->frame) : 0,
+           most = n > counted ? n : counted;
     j->near = (neighbourhood){.prototype = -1};
     if (n > 0) {
         PGR_TRY(find_similar(j, most + (j->r->donor != NULL)));

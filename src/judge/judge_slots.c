@@ -40,8 +40,9 @@ static pgr_status count_people(judging *j) {
     if (j->crowd.n == 0) return PGR_OK;
     j->people = arena_array(&j->tmp, r->n_response, sizeof *j->people);
     if (!j->people) return fail_mem(&j->error);
+    if (judging_by_model(j)) return people_views(j->o->people, r, j->people, &j->error);
     for (size_t i = 0; i < r->n_response; i++)
-        PGR_TRY(slots_count_people(j->crowd.list, j->crowd.n, r->responses[i], &j->people[i], &j->error));
+        slots_count_people(j->crowd.list, j->crowd.n, r->responses[i], &j->people[i]);
     return PGR_OK;
 }
 
@@ -197,7 +198,7 @@ pgr_status slots_take(slot_read *r, const infer_result *result) {
 static pgr_status say_people(judging *j, const size_t *order, const char **out) {
     buf text = {0};
     for (size_t p = 0; j->people && p < j->r->n_response; p++) {
-        slots_people x = j->people[order[p]];
+        people_view x = j->people[order[p]];
         if (x.chose + x.rejected == 0) continue;
         buf_printf(&text, text.n ? ", %d %% for %c (%zu)" : "similar people: %d %% are for %c (%zu know it)",
                    slots_people_percent(&x), (char)('A' + p % 26), x.chose + x.rejected);
@@ -208,10 +209,25 @@ static pgr_status say_people(judging *j, const size_t *order, const char **out) 
     return failed ? fail_mem(&j->error) : PGR_OK;
 }
 
+/* By the places of a chain; NULL: these are no statements, or nobody knows one of them. */
+static pgr_status people_shares(judging *j, const size_t *order, const double **out) {
+    bool known = false;
+    *out = NULL;
+    for (size_t i = 0; j->people && j->views && i < j->r->n_response; i++)
+        known = known || j->people[i].chose + j->people[i].rejected > 0;
+    if (!known) return PGR_OK;
+    double *shares = arena_array(&j->tmp, j->r->n_response, sizeof *shares);
+    if (!shares) return fail_mem(&j->error);
+    for (size_t p = 0; p < j->r->n_response; p++) shares[p] = j->people[order[p]].share;
+    *out = shares;
+    return PGR_OK;
+}
+
 static pgr_status write_chain(judging *j, const prompt *p, bool own, uint32_t sample, written *w) {
     static const char *const NOTHING[N_TASTE] = {"", "", "", "", "", "", "", "", "", "", "", "",
                                                  "", "", "", "", "", "", "", "", "", "", "", ""};
     const char *evidence[N_TASTE], *people;
+    const double *shares;
     w->done = true;
     w->late = p->taste->late || p->quality->late;
     w->text = "";
@@ -220,6 +236,7 @@ static pgr_status write_chain(judging *j, const prompt *p, bool own, uint32_t sa
         return PGR_OK;
     }
     PGR_TRY(say_people(j, j->order[p->order], &people));
+    PGR_TRY(people_shares(j, j->order[p->order], &shares));
     if (own) /* what others chose and rejected is not told */
         PGR_TRY(
             slots_evidence(p->voice->r->history, p->voice->history, p->voice->n_history, &j->tmp, evidence, &j->error));
@@ -236,6 +253,7 @@ static pgr_status write_chain(judging *j, const prompt *p, bool own, uint32_t sa
                     .views = j->views,
                     .evidence = own ? evidence : NOTHING,
                     .people = people,
+                    .shares = shares,
                     .seed = j->seed,
                     .id = p->id,
                     .sample = sample};

@@ -109,7 +109,7 @@ typedef struct judging { /* one ask */
     neighbourhood near;        /* who is similar and is asked */
     neighbourhood crowd;       /* who is similar and whose choices are counted: those and more; for frames with slots */
     double taste_share;        /* of the weight, under the own history if there is one; of frames with slots */
-    slots_people *people;      /* (n_response) what they chose; NULL: nobody was looked for */
+    people_view *people;      /* (n_response) what they chose; NULL: nobody was looked for */
     bool views;                /* what people said of the responses, statements, decides alone: in every chain */
     double *levels;            /* (n_response, N_FACT) of the responses; for frames with slots */
     slot_read *reads;          /* (n_read) */
@@ -184,6 +184,9 @@ void embeddings_free(embeddings *e);
 /* ---- judge_neighbours.c: who else is asked, and what that weighs ---- */
 
 bool judging_knows_people(const judging *j); /* somebody can say who is similar */
+/* A model of everybody's votes says what is to be expected of the user (people_views); not within a scope, since it is
+ * made of all people's. */
+bool judging_by_model(const judging *j);
 /* Finds up to n neighbours, their weights, and the weights of the two sides. */
 pgr_status judging_neighbours(judging *j, size_t n);
 

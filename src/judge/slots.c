@@ -110,64 +110,30 @@ pgr_status slots_lead(const preference_pair *history, const size_t *pairs, size_
 
 /* ---- what similar people chose ---- */
 
-static bool is_space(char c) {
-    return c == ' ' || (c >= '\t' && c <= '\r');
-}
-
-static bool is_stop(char c) {
-    return c == '.' || c == '!' || c == '?' || is_space(c);
-}
-
-/* A text as people would call it the same: ASCII letters lowered, runs of blanks one space, stops at the end gone. */
-static void plain_text(const char *s, buf *out) {
-    size_t n = strlen(s);
-    buf_clear(out);
-    while (n > 0 && is_stop(s[n - 1])) n--;
-    for (size_t i = 0; i < n; i++) {
-        char c = s[i];
-        if (is_space(c)) {
-            if (out->n && out->data[out->n - 1] != ' ') buf_putc(out, ' ');
-        } else {
-            buf_putc(out, (char)(c >= 'A' && c <= 'Z' ? c + 32 : c));
-        }
-    }
-    buf_puts(out, "");
-}
-
-static bool is_text(const char *s, const buf *wanted, buf *scratch) {
-    plain_text(s, scratch);
-    return scratch->n == wanted->n && !scratch->failed && memcmp(scratch->data, wanted->data, wanted->n) == 0;
-}
-
 /* How one person stands to the text: he who chose and rejected it is counted by what he did more often. */
-static int stance(const neighbour *who, const buf *wanted, buf *scratch) {
+static int stance(const neighbour *who, uint64_t wanted) {
     int sum = 0;
     for (size_t i = 0; i < who->n_pair; i++)
-        sum += is_text(who->pairs[i].chosen, wanted, scratch) - is_text(who->pairs[i].rejected, wanted, scratch);
+        sum += (views_key(who->pairs[i].chosen) == wanted) - (views_key(who->pairs[i].rejected) == wanted);
     return sum;
 }
 
-pgr_status slots_count_people(const neighbour *list, size_t n, const char *text, slots_people *out, pgr_error *err) {
-    buf wanted = {0}, scratch = {0};
-    slots_people counts = {0};
+void slots_count_people(const neighbour *list, size_t n, const char *text, people_view *out) {
+    people_view counts = {0};
     double near[2] = {0, 0}; /* similarities of those who rejected, who chose */
-    plain_text(text, &wanted);
-    for (size_t i = 0; i < n && wanted.n && !wanted.failed; i++) {
-        int s = stance(&list[i], &wanted, &scratch);
+    uint64_t wanted = views_key(text);
+    for (size_t i = 0; i < n && wanted != VIEWS_NO_TEXT; i++) {
+        int s = stance(&list[i], wanted);
         counts.chose += s > 0;
         counts.rejected += s < 0;
         if (s != 0) near[s > 0] += fmax(list[i].similarity, 0);
     }
     double known = (double)(counts.chose + counts.rejected);
     counts.share = (near[1] + ((double)counts.chose + 1) / (known + 2)) / (near[0] + near[1] + 1);
-    bool failed = wanted.failed || scratch.failed;
-    buf_free(&wanted);
-    buf_free(&scratch);
     *out = counts;
-    return failed ? fail_mem(err) : PGR_OK;
 }
 
-int slots_people_percent(const slots_people *p) {
+int slots_people_percent(const people_view *p) {
     return (int)floor(100 * p->share + 0.5);
 }
 

@@ -39,15 +39,12 @@ void slots_target(const preference_pair *history, const size_t *pairs, size_t n,
  * the chosen text, less of how many the rejected one; at least 0. No model is asked. */
 pgr_status slots_lead(const preference_pair *history, const size_t *pairs, size_t n, size_t *out, pgr_error *err);
 
-/* Similar people: how many of them chose this very text, how many rejected it (case, blanks and final stops apart), and
- * what that says of one who is like them: share = (A + p) / (A + B + 1), A the sum of the similarities (at least 0) of
- * those who chose it, B of those who rejected it, p = (chose + 1) / (chose + rejected + 2). */
-typedef struct slots_people {
-    size_t chose, rejected;
-    double share; /* 0..1; .5: nobody knows the text */
-} slots_people;
-pgr_status slots_count_people(const neighbour *list, size_t n, const char *text, slots_people *out, pgr_error *err);
-int slots_people_percent(const slots_people *p); /* the share as prompts and reasons say it */
+/* Similar people where no model of their votes is there (people_has_views): how many of them chose this very text, how
+ * many rejected it (case, blanks and final stops apart), and what that says of one who is like them: share = (A + p) /
+ * (A + B + 1), A the sum of the similarities (at least 0) of those who chose it, B of those who rejected it, p = (chose
+ * + 1) / (chose + rejected + 2). */
+void slots_count_people(const neighbour *list, size_t n, const char *text, people_view *out);
+int slots_people_percent(const people_view *p); /* the share as prompts and reasons say it */
 
 /* Which pairs a taste prompt shows: `want` (at most n_history) of the request's history, in the order in which they
  * happened: drawn at random, one of a conversation (the same first turn) before a second one of it. The order of the
@@ -64,7 +61,7 @@ typedef struct slots_view { /* what the prompts show besides the request */
     const size_t *history;       /* (n_history) indices of the pairs shown, in the order in which they happened */
     size_t n_history;
     const double *common;        /* (N_FACT) mean levels of chosen texts over train rows; NULL: not known */
-    const slots_people *people;  /* (n_response) NULL: nobody was asked */
+    const people_view *people;   /* (n_response) NULL: nobody was asked */
     const size_t *order;         /* (n_response) order[i]: the response at place i; NULL: as given */
     size_t budget;               /* tokens that a prompt may have; 0: the context */
     bool turned;                 /* of the taste: as somebody would have it who chose the other text every time */

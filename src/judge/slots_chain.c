@@ -10,9 +10,10 @@
 #include "judge/chain_parts.h"
 
 static const double MIDDLE = 5.5, PER_LEVEL = 1.5; /* of the scale 1..10; levels are -3..3 */
-static const double NOTHING_LEFT = 1e-9;           /* of a distribution that is drawn from */
-static const double NO_WEIGHT = 1e-12;             /* rounding of sums to 1 */
-enum { QUOTED = 60 };                              /* bytes of a text that evidence quotes */
+static const double PEOPLE = .75; /* of the weight of views: what similar people say; the rest is the model's reading */
+static const double NOTHING_LEFT = 1e-9; /* of a distribution that is drawn from */
+static const double NO_WEIGHT = 1e-12;   /* rounding of sums to 1 */
+enum { QUOTED = 60 };                    /* bytes of a text that evidence quotes */
 
 double slots_taste_share(const slots_weights *w) {
     return w->a / (w->a + PER_LEVEL * w->b);
@@ -48,13 +49,29 @@ static pgr_status taste_line(const slots_case *c, arena *a, int word, double wei
 }
 
 /* Digits around their mean over the responses. */
-static pgr_status quality_line(const slots_case *c, arena *a, chain_criterion *out, pgr_error *err) {
+static pgr_status quality_line(const slots_case *c, arena *a, double weight, chain_criterion *out, pgr_error *err) {
     double mean = 0;
-    *out = criterion(c, a, c->views ? "views" : "quality", 100 * (1 - slots_taste_share(c->weights)), c->people);
+    *out = criterion(c, a, c->views ? "views" : "quality", weight, c->shares ? "" : c->people);
     if (!out->scores) return fail_mem(err);
     for (size_t p = 0; p < c->n_response; p++) mean += c->quality[p] / (double)c->n_response;
     for (size_t p = 0; p < c->n_response; p++) out->scores[p] = clamp(MIDDLE + c->quality[p] - mean);
     return PGR_OK;
+}
+
+/* Scores of a response that one like the user chooses with a probability of p: 5.5 + 1.5 logit(p). */
+static pgr_status people_line(const slots_case *c, arena *a, double weight, chain_criterion *out, pgr_error *err) {
+    *out = criterion(c, a, "similar people", weight, c->people);
+    if (!out->scores) return fail_mem(err);
+    for (size_t p = 0; p < c->n_response; p++)
+        out->scores[p] = clamp(MIDDLE + PER_LEVEL * log(c->shares[p] / (1 - c->shares[p])));
+    return PGR_OK;
+}
+
+/* What is no taste: the texts' quality, or of statements the views on them. list: room for two; *n grows */
+static pgr_status text_lines(const slots_case *c, arena *a, chain_criterion *list, size_t *n, pgr_error *err) {
+    double weight = 100 * (1 - slots_taste_share(c->weights)), people = c->shares ? PEOPLE * weight : 0;
+    if (people > 0) PGR_TRY(people_line(c, a, people, &list[(*n)++], err));
+    return weight > 0 ? quality_line(c, a, weight - people, &list[(*n)++], err) : PGR_OK;
 }
 
 /* ---- a draw ---- */
@@ -94,7 +111,7 @@ static pgr_status draw_criteria(const slots_case *c, arena *a, chain *out, pgr_e
     double p[SLOTS_MOST], weights[SLOTS_MOST], share = slots_taste_share(c->weights);
     const char *names[SLOTS_MOST];
     size_t n = 0;
-    out->criteria = arena_array(a, SLOTS_MOST + 1, sizeof *out->criteria);
+    out->criteria = arena_array(a, SLOTS_MOST + 2, sizeof *out->criteria);
     if (!out->criteria) return fail_mem(err);
     if (share > 0) draw_words(c, words, p, &n);
     slots_draw_weights(p, n, weights);
@@ -103,7 +120,7 @@ static pgr_status draw_criteria(const slots_case *c, arena *a, chain *out, pgr_e
         names[i] = out->criteria[i].name;
     }
     out->n_criterion = n;
-    if (share < 1) PGR_TRY(quality_line(c, a, &out->criteria[out->n_criterion++], err));
+    PGR_TRY(text_lines(c, a, out->criteria, &out->n_criterion, err));
     return persona_sentence(names, n, a, &out->persona, err);
 }
 
@@ -112,7 +129,7 @@ static pgr_status draw_criteria(const slots_case *c, arena *a, chain *out, pgr_e
 /* A line for each fact with what its word outweighs the other one by; what is left is undecided. */
 static pgr_status whole_criteria(const slots_case *c, arena *a, chain *out, pgr_error *err) {
     double share = slots_taste_share(c->weights), decided = 0;
-    chain_criterion *list = arena_array(a, N_FACT + 2, sizeof *list);
+    chain_criterion *list = arena_array(a, N_FACT + 3, sizeof *list);
     size_t n = 0;
     if (!list) return fail_mem(err);
     for (int f = 0; share > 0 && f < N_FACT; f++) {
@@ -128,7 +145,7 @@ static pgr_status whole_criteria(const slots_case *c, arena *a, chain *out, pgr_
         for (size_t p = 0; p < c->n_response; p++) list[n].scores[p] = MIDDLE;
         n++;
     }
-    if (share < 1) PGR_TRY(quality_line(c, a, &list[n++], err));
+    PGR_TRY(text_lines(c, a, list, &n, err));
     out->whole = list;
     out->n_whole = n;
     for (size_t p = 0; p < c->n_response; p++) {

@@ -16,6 +16,7 @@ typedef struct slots_case { /* what a chain is made of */
     bool views;                  /* the slots behind the responses tell people's views, not the texts' quality */
     const char *const *evidence; /* (N_TASTE) what of the history speaks for each word, "": nothing */
     const char *people;          /* what similar people chose, "": nothing is known */
+    const double *shares;        /* (n_response) by place: P(one like the user chooses it), of views; NULL: not known */
     uint64_t seed;               /* of the draw, with id and sample */
     uint32_t id, sample;
 } slots_case;

@@ -9,6 +9,7 @@
 #include "prototype/artefact_parts.h"
 #include "prototype/mixture.h"
 
+static const float MOST_VOTES = 4294967296.0f;     /* on a text */
 static const uint64_t SMALL = (uint64_t)256 << 20; /* a section up to this is read whole at open */
 
 const char *const artefact_section_names[ARTEFACT_N_SECTION] = {
@@ -52,7 +53,9 @@ static pgr_status read_frame(reader *r) {
     if (version < 1 || version > ARTEFACT_VERSION)
         return fail(r->err, PGR_E_UNSUPPORTED, "%s: header: version is %u, this program reads 1 to %d", path, version,
                     ARTEFACT_VERSION);
-    r->n_section = version == 1 ? ARTEFACT_FIRST_SECTIONS : ARTEFACT_N_SECTION;
+    r->n_section = version == 1   ? ARTEFACT_FIRST_SECTIONS
+                   : version == 2 ? ARTEFACT_SECOND_SECTIONS
+                                  : ARTEFACT_N_SECTION;
     table = r->n_section * sizeof *r->table;
     memcpy(f, r->data + r->size - sizeof *f, sizeof *f);
     if (memcmp(f->magic, ARTEFACT_MAGIC, 8) != 0)
@@ -132,11 +135,13 @@ static pgr_status check_sizes(reader *r) {
 static pgr_status check_way(const reader *r) {
     const artefact *a = r->a;
     bool facts = strcmp(a->by, "facts") == 0;
-    if (facts && r->n_section < ARTEFACT_N_SECTION)
+    if (facts && r->n_section == ARTEFACT_FIRST_SECTIONS)
         return fail(r->err, PGR_E_UNSUPPORTED,
                     "%s: header: prototypes by facts of version 1, which this program makes in another way: build them "
                     "again (pgenrm proto build --by facts)",
                     a->path);
+    if (a->views.n > 0 && strcmp(a->by, "votes") != 0)
+        return fail(r->err, PGR_E_FORMAT, "%s: meta: by %s with n_views %zu, expected 0", a->path, a->by, a->views.n);
     if ((a->n_mixture > 0) != facts)
         return fail(r->err, PGR_E_FORMAT, "%s: meta: by %s with n_mixture %zu, expected %s", a->path, a->by,
                     a->n_mixture, facts ? "more than 0" : "0");
@@ -188,6 +193,23 @@ static pgr_status check_mixture(const artefact *a, pgr_error *err) {
     return s == PGR_OK ? PGR_OK : fail(err, s, "%s: mixture: %s", a->path, wrong.message);
 }
 
+static pgr_status check_views(const artefact *a, pgr_error *err) {
+    ideal_point point;
+    for (size_t i = 0; i < a->views.n; i++) {
+        const float *row = a->views.rows + i * VIEW_SIZE, *counts = row + IDEAL_PACKED;
+        if (i > 0 && a->views.keys[i] <= a->views.keys[i - 1])
+            return fail(err, PGR_E_FORMAT, "%s: view_keys: that of row %zu does not come after the one before", a->path,
+                        i);
+        if (!ideal_unpack(row, &point))
+            return fail(err, PGR_E_FORMAT, "%s: view_rows: row %zu has no variance, or a value that is no number",
+                        a->path, i);
+        if (!(counts[0] >= 0 && counts[0] <= MOST_VOTES && counts[1] >= 0 && counts[1] <= MOST_VOTES))
+            return fail(err, PGR_E_FORMAT, "%s: view_rows: row %zu counts %g and %g votes, expected 0 to %g", a->path,
+                        i, (double)counts[0], (double)counts[1], (double)MOST_VOTES);
+    }
+    return PGR_OK;
+}
+
 static pgr_status bind_numbers(reader *r) {
     artefact *a = r->a;
     const double *numbers = section(r, ARTEFACT_numbers);
@@ -207,6 +229,10 @@ static pgr_status bind(reader *r) {
     a->after = section(r, ARTEFACT_after);
     a->refine = a->n_refine ? section(r, ARTEFACT_refine) : NULL;
     a->mixture = a->n_mixture ? section(r, ARTEFACT_mixture) : NULL;
+    if (a->views.n > 0) {
+        a->views.keys = section(r, ARTEFACT_view_keys);
+        a->views.rows = section(r, ARTEFACT_view_rows);
+    }
     a->start = section(r, ARTEFACT_start);
     a->row_user = section(r, ARTEFACT_row_user);
     a->ids_at = section(r, ARTEFACT_ids_at);
@@ -221,6 +247,7 @@ static pgr_status bind(reader *r) {
     PGR_TRY(check_finite(a, "after", a->after, n_proto, r->err));
     PGR_TRY(check_finite(a, "refine", a->refine, a->n_refine, r->err));
     PGR_TRY(check_mixture(a, r->err));
+    PGR_TRY(check_views(a, r->err));
     PGR_TRY(check_finite(a, "scales", a->scales, a->n_row, r->err));
     PGR_TRY(check_finite(a, "errors", a->errors, a->n_row, r->err));
     if (!should_check(r, r->table[ARTEFACT_vectors].bytes)) return PGR_OK;

@@ -4,8 +4,7 @@
  *     header   "PGRPROTO", version, 64 bytes
  *     sections each at a multiple of 64 bytes: meta (JSON), numbers, before, after, refine, start, row_user,
  *              ids_at, ids, scales, errors, codes, vectors, mixture (version 1 has none, and no prototypes by facts
- * that
- *              could still be used)
+ *              that could still be used), view_keys, view_rows (versions 1 and 2 have none)
  *     table    name, offset, bytes, CRC-32 of every section
  *     footer   where the table is, its CRC-32, the file's size, "PGRPROTO"
  *
@@ -15,8 +14,9 @@
 
 #include "base/arena.h"
 #include "base/file.h"
+#include "prototype/views.h"
 
-enum { ARTEFACT_VERSION = 2, ARTEFACT_MAX_WORDS = 16 };
+enum { ARTEFACT_VERSION = 3, ARTEFACT_MAX_WORDS = 16 };
 
 typedef struct artefact_setting { /* of the build, by name: "rho", "restarts", ... */
     const char *name;
@@ -43,6 +43,7 @@ typedef struct artefact {
     size_t n_refine;
     const float *mixture;        /* (n_mixture) by facts mixture_pack's numbers; else NULL */
     size_t n_mixture;
+    views views;                 /* by votes; else, and of an earlier version, none */
     const uint64_t *start;       /* (k + 1) members of prototype j are rows start[j] to start[j + 1] - 1 */
     const uint32_t *row_user;    /* (n_row) whose row it is */
     const uint64_t *ids_at;      /* (n_user + 1) */

@@ -38,7 +38,7 @@ void artefact_put_meta(buf *b, const artefact *a) {
     put_text(b, "split", a->split);
     buf_printf(b, "\"dims\":%zu,\"k\":%zu,\"rows\":%zu,\"users\":%zu,\"pairs\":%zu,\"n_refine\":%zu,", a->dims, a->k,
                a->n_row, a->n_user, a->n_pair, a->n_refine);
-    buf_printf(b, "\"n_mixture\":%zu,", a->n_mixture);
+    buf_printf(b, "\"n_mixture\":%zu,\"n_views\":%zu,", a->n_mixture, a->views.n);
     buf_printf(b, "\"n_singular\":%zu,\"n_loss\":%zu,\"seed\":\"%llu\",", a->n_singular, a->n_loss,
                (unsigned long long)a->seed);
     buf_puts(b, "\"settings\":{");
@@ -150,9 +150,9 @@ static bool is_way(const char *by) {
 }
 
 static pgr_status read_fields(reader *r) {
-    static const char *const known[] = {"by",     "embedder", "model",    "split",    "dims",      "k",
-                                        "rows",   "users",    "pairs",    "n_refine", "n_mixture", "n_singular",
-                                        "n_loss", "seed",     "settings", "words",    NULL};
+    static const char *const known[] = {"by",         "embedder", "model", "split",    "dims",      "k",
+                                        "rows",       "users",    "pairs", "n_refine", "n_mixture", "n_views",
+                                        "n_singular", "n_loss",   "seed",  "settings", "words",     NULL};
     artefact *a = r->a;
     PGR_TRY(json_want_object(r->root, at(r, ""), r->err));
     PGR_TRY(json_only_keys(r->root, known, at(r, ""), r->err));
@@ -171,6 +171,8 @@ static pgr_status read_fields(reader *r) {
     PGR_TRY(want_count(r, "n_refine", 0, MAX_COUNT * 8, &a->n_refine));
     if (json_object_get(r->root, "n_mixture")) /* version 1 knows nothing of it */
         PGR_TRY(want_count(r, "n_mixture", 0, MAX_COUNT * 8, &a->n_mixture));
+    if (json_object_get(r->root, "n_views")) /* versions 1 and 2 know nothing of it */
+        PGR_TRY(want_count(r, "n_views", 0, MAX_COUNT, &a->views.n));
     PGR_TRY(want_seed(r));
     PGR_TRY(want_count(r, "n_singular", 0, MAX_LIST, &a->n_singular));
     PGR_TRY(want_count(r, "n_loss", 0, MAX_LIST, &a->n_loss));

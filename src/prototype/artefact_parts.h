@@ -24,7 +24,9 @@ enum { ARTEFACT_ALIGN = 64, ARTEFACT_HEADER = 64 };
     X(errors, a->n_row * sizeof(float))                         \
     X(codes, a->n_row * a->dims)                                \
     X(vectors, a->n_row * a->dims * sizeof(float))              \
-    X(mixture, a->n_mixture * sizeof(float))
+    X(mixture, a->n_mixture * sizeof(float))                    \
+    X(view_keys, a->views.n * sizeof(uint64_t))                 \
+    X(view_rows, a->views.n * VIEW_SIZE * sizeof(float))
 
 typedef enum artefact_section {
 #define X(name, bytes) ARTEFACT_##name,
@@ -50,8 +52,8 @@ typedef struct artefact_footer {
 
 /* meta: everything that is no array of numbers. numbers: inertia, singular values, losses. */
 void artefact_put_meta(buf *b, const artefact *a);
-/* Version 1 has all sections but the last. */
-enum { ARTEFACT_FIRST_SECTIONS = ARTEFACT_mixture };
+/* How many sections the versions have: 1 none from mixture on, 2 none from view_keys on. */
+enum { ARTEFACT_FIRST_SECTIONS = ARTEFACT_mixture, ARTEFACT_SECOND_SECTIONS = ARTEFACT_view_keys };
 
 /* Fills in a's fields that meta holds; a->path and a->arena are set. */
 pgr_status artefact_read_meta(artefact *a, const char *text, size_t n, pgr_error *err);

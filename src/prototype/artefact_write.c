@@ -126,7 +126,9 @@ static pgr_status put_sections(writer *w) {
     PGR_TRY(put_section(w, w->errors, a->n_row * sizeof(float)));
     PGR_TRY(put_codes(w));
     PGR_TRY(put_vectors(w));
-    return put_section(w, a->mixture, a->n_mixture * sizeof(float));
+    PGR_TRY(put_section(w, a->mixture, a->n_mixture * sizeof(float)));
+    PGR_TRY(put_section(w, a->views.keys, a->views.n * sizeof *a->views.keys));
+    return put_section(w, a->views.rows, a->views.n * VIEW_SIZE * sizeof *a->views.rows);
 }
 
 static pgr_status put_file(writer *w) {

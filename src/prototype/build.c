@@ -58,6 +58,7 @@ void build_release(build *b) {
     mem_free(b->after);
     mem_free(b->theta);
     mem_free(b->mixture);
+    views_free(&b->views);
     mem_free(b->losses);
     mem_free(b->words);
     mem_free(b->start);
@@ -354,7 +355,8 @@ static pgr_status write_built(build *b, const char *path, pgr_error *err) {
                   .refine = b->theta,
                   .n_refine = b->n_theta,
                   .mixture = b->mixture,
-                  .n_mixture = b->n_mixture};
+                  .n_mixture = b->n_mixture,
+                  .views = {b->views.n, b->views.keys, b->views.rows}};
     build_put_members(b, &a);
     return artefact_write(&a, b->order, path, err);
 }
@@ -364,6 +366,7 @@ static pgr_status build_all(build *b, const char *path, pgr_error *err) {
     PGR_TRY(cluster(b, err));
     PGR_TRY(refine_all(b, err));
     PGR_TRY(find_words(b, err));
+    if (b->o->by == PGR_PROTO_VOTES) PGR_TRY(views_fit(&b->c, &b->views, err));
     PGR_TRY(build_group_rows(b, err));
     PGR_TRY(build_join_ids(b, err));
     return write_built(b, path, err);

@@ -19,6 +19,7 @@ typedef struct build {
     float *theta;          /* parameters of refinement; NULL: none */
     float *mixture;        /* by facts; else NULL */
     size_t n_mixture;
+    views_made views;      /* by votes; else none */
     size_t n_theta, n_iter, n_sample, n_left_out;
     double inertia, own_lead, *losses;
     size_t n_loss;

@@ -266,6 +266,34 @@ pgr_status people_neighbours(people *p, const pgr_request *r, size_t n, arena *a
     return people_neighbours_by(p, r, NULL, "", n, a, out, err);
 }
 
+/* ---- views ---- */
+
+bool people_has_views(const people *p) {
+    return p->protos.views.n > 0;
+}
+
+/* *n grows by one where the user is a member whom the store still has. */
+static pgr_status add_member(people *p, const char *id, arena *a, views_member *list, size_t *n, pgr_error *err) {
+    person who;
+    bool found = false;
+    if (!id || !*id || artefact_find(&p->protos, id) == p->protos.n_user) return PGR_OK;
+    PGR_TRY(person_load(p->store, id, p->protos.split, a, &who, &found, err));
+    if (found) list[(*n)++] = (views_member){who.pairs, who.n};
+    return PGR_OK;
+}
+
+pgr_status people_views(people *p, const pgr_request *r, people_view *out, pgr_error *err) {
+    views_member members[VIEWS_MOST_MEMBERS];
+    size_t n = 0;
+    arena a = {0};
+    pgr_status s = add_member(p, r->user_id, &a, members, &n, err);
+    if (s == PGR_OK) s = add_member(p, r->donor, &a, members, &n, err);
+    if (s == PGR_OK)
+        s = views_ask(&p->protos.views, r->history, r->n_history, members, n, r->responses, r->n_response, out, err);
+    arena_free(&a);
+    return s;
+}
+
 /* ---- relevance ---- */
 
 /* Texts one after another, those of the request first: candidates, query; then per pair: query, and chosen,

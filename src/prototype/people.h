@@ -3,6 +3,7 @@
 #ifndef PGR_PROTOTYPE_PEOPLE_H
 #define PGR_PROTOTYPE_PEOPLE_H
 
+#include "prototype/views.h"
 #include "user/record.h"
 
 typedef struct pgr_people people; /* the public pgr_people: store + prototypes + embedder, opened together */
@@ -43,6 +44,12 @@ pgr_status people_neighbours(people *p, const pgr_request *r, size_t n, arena *a
  * belong to, since prototypes are everybody's. Of the others no text, no vector and no number counts or is read. */
 pgr_status people_neighbours_by(people *p, const pgr_request *r, const char *analysis, const char *scope, size_t n,
                                 arena *a, neighbourhood *out, pgr_error *err);
+
+/* The prototypes say what is to be expected of a person about a text (views.h): they are by votes, of this version. */
+bool people_has_views(const people *p);
+/* What others said of the responses, and what is to be expected of the request's user, by his history; what he himself
+ * and r->donor voted on them, if they are members, does not count.                              out: (r->n_response) */
+pgr_status people_views(people *p, const pgr_request *r, people_view *out, pgr_error *err);
 
 /* How much each pair says about this request: the greatest cosine between one of the pair's texts and one of the
  * request's candidates, plus half the cosine of the queries. out (n). vectors: as in neighbour, or NULL: embedded here.

@@ -42,7 +42,7 @@ typedef struct psi_text {
     size_t n_known;
     const char *loser;            /* in place of the rejected response; NULL: that one */
     bool asked;                   /* similar people were: */
-    slots_people people[2];       /* of the chosen, of the rejected response */
+    people_view people[2];       /* of the chosen, of the rejected response */
 } psi_text;
 
 /* Pair number `row` of a set; known are the user's train pairs without those that share a text with it, or (unless

@@ -139,18 +139,22 @@ pgr_status psi_add_quality(psi *p, const psi_text *t, size_t place, psi_items *o
     return take_prompt(p, &prompt, out, err);
 }
 
-pgr_status psi_ask_people(psi *p, psi_text *t, pgr_error *err) {
-    const char *responses[2];
-    pgr_request r = request_of(t, responses);
+static pgr_status count_people(psi *p, const pgr_request *r, people_view out[2], pgr_error *err) {
     arena a = {0};
     neighbourhood near = {0};
     size_t n = p->o->similar ? p->o->similar : frame_people(p->frame);
-    pgr_status s = people_neighbours(p->o->people, &r, n, &a, &near, err);
-    for (size_t k = 0; s == PGR_OK && k < 2; k++)
-        s = slots_count_people(near.list, near.n, responses[k], &t->people[k], err);
+    pgr_status s = people_neighbours(p->o->people, r, n, &a, &near, err);
+    for (size_t k = 0; s == PGR_OK && k < 2; k++) slots_count_people(near.list, near.n, r->responses[k], &out[k]);
     arena_free(&a);
-    t->asked = true;
     return s;
+}
+
+pgr_status psi_ask_people(psi *p, psi_text *t, pgr_error *err) {
+    const char *responses[2];
+    pgr_request r = request_of(t, responses);
+    t->asked = true;
+    if (!p->o->similar && people_has_views(p->o->people)) return people_views(p->o->people, &r, t->people, err);
+    return count_people(p, &r, t->people, err);
 }
 
 pgr_status psi_hard_loser(const psi *p, const preference_pair *pair, uint64_t number, arena *a, const char **out,

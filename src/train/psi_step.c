@@ -110,8 +110,8 @@ static pgr_status step_taste(psi *p, train_run *r, metrics *m, pgr_error *err) {
 typedef struct text_step {
     const psi *p;
     size_t n;
-    size_t *place;             /* (n) of the chosen response */
-    slots_people (*people)[2]; /* (n) by place; of views */
+    size_t *place;            /* (n) of the chosen response */
+    people_view (*people)[2]; /* (n) by place; of views */
     double loss, right, margin;
 } text_step;
 
@@ -124,7 +124,7 @@ static void share_target(double share, double out[N_DIGIT]) {
     out[low + 1] = at - (double)low;
 }
 
-static double share_loss(const text_step *t, const slots_people *who, const double p[N_DIGIT], double *dz) {
+static double share_loss(const text_step *t, const people_view *who, const double p[N_DIGIT], double *dz) {
     double target[N_DIGIT];
     if (who->chose + who->rejected == 0) return 0; /* no line says it */
     share_target(who->share, target);

@@ -303,8 +303,67 @@ static void one_pair_counts_among_people_with_tastes(void **state) {
     pgr_model_close(m);
 }
 
+/* How one of two statements is told to stand with people like a tea drinker, of which n know it. */
+static pgr_result *ask_statements(pgr_engine *e, pgr_people *p, const char *scope) {
+    pgr_judge_options o = pgr_judge_options_default();
+    o.frame = "compact";
+    o.people = p;
+    o.keep_chains = true;
+    pgr_request *r =
+        parse("{\"user\": {\"id\": \"new\", \"history\": [{\"query\": \"Occasion 1?\", \"chosen\": \"Tea at 1\", "
+              "\"rejected\": \"Coffee at 1\"}, {\"query\": \"Occasion 3?\", \"chosen\": \"Tea at 3\", \"rejected\": "
+              "\"Coffee at 3\"}]}, \"query\": \"Occasion 2?\", \"responses\": [\"Coffee at 2\", \"Tea at 2\"], "
+              "\"ind\": 2, \"pro\": 1}");
+    desk *d = NULL;
+    desk_verdict v;
+    desk_ask ask = {.request = r, .scope = scope};
+    WELL(desk_open(e, &o, 0, &d, &err));
+    WELL(desk_submit(d, &ask, NULL, &err));
+    while (desk_pump(d)) engine_step(e);
+    assert_true(desk_take(d, &v));
+    if (!v.result) fail_msg("%s", v.error.message);
+    desk_close(d);
+    pgr_request_free(r);
+    return v.result;
+}
+
+static const pgr_criterion *criterion_named(const pgr_result *r, const char *name) {
+    for (size_t i = 0; i < r->n_criterion; i++)
+        if (strcmp(r->criteria[i].name, name) == 0) return &r->criteria[i];
+    fail_msg("no criterion is called %s", name);
+    return NULL;
+}
+
+/* By votes everybody's choices say what one who chose tea would choose, to three quarters of the verdict; within a
+ * scope only its people are counted. */
+static void everybodys_votes_say_what_one_would_choose(void **state) {
+    (void)state;
+    pgr_model *m = NULL;
+    pgr_engine *e = NULL;
+    pgr_people *p = NULL;
+    WELL(pgr_model_open(WORDS, &(pgr_model_options){.dtype = PGR_DTYPE_EXACT}, &m, &err));
+    WELL(pgr_engine_create(m, NULL, &e, &err));
+    WELL(pgr_people_open(STORE, NULL, NULL, 1, &p, &err));
+    assert_true(people_has_views(p));
+    pgr_result *all = ask_statements(e, p, NULL), *coffee = ask_statements(e, p, "coffee");
+    const pgr_criterion *said = criterion_named(all, "similar people"),
+                        *among = criterion_named(coffee, "similar people");
+    assert_true(fabs(said->weight - 75) < 1e-9 && fabs(criterion_named(all, "views")->weight - 25) < 1e-9);
+    assert_true(said->scores[1] > 7 && said->scores[0] < 4);
+    assert_non_null(strstr(all->samples[0].text, "(12 know it)"));
+    assert_true(among->scores[1] < 4 && among->scores[0] > 7);
+    assert_non_null(strstr(coffee->samples[0].text, "(6 know it)"));
+    assert_true(all->kind == PGR_VERDICT_VIEWS && all->best == 1);
+    pgr_result_free(all);
+    pgr_result_free(coffee);
+    pgr_people_close(p);
+    pgr_engine_free(e);
+    pgr_model_close(m);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(everybodys_votes_say_what_one_would_choose),
         cmocka_unit_test(similar_users_are_of_the_same_camp),
         cmocka_unit_test(the_store_completes_requests),
         cmocka_unit_test(by_analysis),

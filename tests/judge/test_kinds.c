@@ -65,6 +65,23 @@ static pgr_result *judge(pgr_request *r, pgr_judge_options o, const neighbour *l
     return out;
 }
 
+/* Similar people's word is a criterion where one of them knows a statement. */
+static void people_speak_of_what_they_know(void **state) {
+    (void)state;
+    pgr_result *known = judge(statements(), options(2, 2), VERY), *unknown = judge(statements(), options(2, 2), LIKE),
+               *texts = judge(answers(), options(2, 2), VERY);
+    for (size_t i = 0; i < 4; i++) {
+        assert_non_null(strstr(known->samples[i].text, "- similar people | 75.0% | "));
+        assert_non_null(strstr(known->samples[i].text, "- views | 25.0% | "));
+        assert_non_null(strstr(unknown->samples[i].text, "- views | 100.0% | "));
+        assert_null(strstr(unknown->samples[i].text, "similar people"));
+        assert_null(strstr(texts->samples[i].text, "- similar people"));
+    }
+    pgr_result_free(known);
+    pgr_result_free(unknown);
+    pgr_result_free(texts);
+}
+
 /* All chains speak of views, or none does. */
 static void assert_kind(pgr_result *out, pgr_verdict_kind kind, size_t n_chain) {
     assert_int_equal(out->n_sample, n_chain);
@@ -180,6 +197,7 @@ static void chains_stop_by_the_own_kind(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(people_speak_of_what_they_know),
         cmocka_unit_test(one_kind_for_all_chains),
         cmocka_unit_test(no_borrowed_confidence),
         cmocka_unit_test(chains_stop_by_the_own_kind),

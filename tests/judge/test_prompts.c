@@ -82,7 +82,7 @@ static void add_tokens(const slots_prompt *p, ids *out) {
 
 /* Of a frame with slots: its taste prompt and its rows, then its quality prompt and its rows. */
 static pgr_status read_at_slots(const frame *f, const pgr_request *r, const frame_view *v, ids *out, pgr_error *err) {
-    static const slots_people people[] = {{3, 1, 0.7}, {0, 0, 0.5}, {0, 2, 0.07}};
+    static const people_view people[] = {{3, 1, 0.7}, {0, 0, 0.5}, {0, 2, 0.07}};
     const double common[N_FACT] = {0.5, 0, -0.25};
     slots_view view = {.history = v->history,
                        .n_history = v->n_history,

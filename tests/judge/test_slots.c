@@ -150,7 +150,7 @@ static void the_quality_prompt(void **state) {
     (void)state;
     frame *f = open_frame("compact");
     pgr_request *r = parse(REQUEST);
-    static const slots_people people[] = {{2, 6, 0.284}, {0, 0, 0.5}};
+    static const people_view people[] = {{2, 6, 0.284}, {0, 0, 0.5}};
     slots_view view = {.order = SWAPPED, .people = people};
     slots_prompt p = make(f, r, &view, false);
     assert_string_equal(p.messages[0].text, "How good is each answer? Scores go from 1 to 9.");
@@ -334,16 +334,16 @@ static void people_are_counted_once(void **state) {
                               {.pairs = bert, .n_pair = 1, .similarity = -0.5},
                               {.pairs = cleo, .n_pair = 2, .similarity = 0.25},
                               {.pairs = dora, .n_pair = 1, .similarity = 1}};
-    slots_people p;
-    assert_int_equal(slots_count_people(list, 4, " Ban dogs. ", &p, NULL), PGR_OK);
+    people_view p;
+    slots_count_people(list, 4, " Ban dogs. ", &p);
     assert_int_equal(p.chose, 1); /* anna once; cleo has said both */
     assert_int_equal(p.rejected, 1);
     assert_true(fabs(p.share - (0.75 + 0.5) / (0.75 + 1)) < 1e-15); /* who is unlike him has no weight against him */
     assert_int_equal(slots_people_percent(&p), 71);
-    assert_int_equal(slots_count_people(list, 4, "Ban parks", &p, NULL), PGR_OK);
+    slots_count_people(list, 4, "Ban parks", &p);
     assert_int_equal(p.chose + p.rejected, 0);
     assert_true(p.share == 0.5);
-    assert_int_equal(slots_count_people(list, 4, "...", &p, NULL), PGR_OK);
+    slots_count_people(list, 4, "...", &p);
     assert_int_equal(p.chose + p.rejected, 0);
 }
 
@@ -554,6 +554,38 @@ static void the_text_is_a_chain(void **state) {
         assert_string_equal(read.persona, k.persona);
         arena_free(&a);
     }
+}
+
+/* Of statements what similar people say is a criterion of its own, three quarters of what is no taste; a text that they
+ * do not know is in the middle. */
+static void what_similar_people_say_is_scored(void **state) {
+    (void)state;
+    static const double shares[] = {.9, .5, .001};
+    made_case m;
+    arena a = {0};
+    chain k, read;
+    const char *text;
+    make_case(&m);
+    m.weights.a = 0;
+    m.c.views = true, m.c.people = "similar people: 90 % are for A", m.c.shares = shares;
+    assert_int_equal(slots_chain(&m.c, &a, &k, &text, NULL), PGR_OK);
+    assert_int_equal(k.n_whole, 2);
+    assert_int_equal(k.n_criterion, 2);
+    assert_string_equal(k.whole[0].name, "similar people");
+    assert_string_equal(k.whole[0].reason, m.c.people);
+    assert_string_equal(k.whole[1].name, "views");
+    assert_string_equal(k.whole[1].reason, "");
+    assert_true(fabs(k.whole[0].weight - 75) < 1e-9 && fabs(k.whole[1].weight - 25) < 1e-9);
+    double want[] = {5.5 + 1.5 * log(9), 5.5, 1}, mean = (4 + 6.5 + 3) / 3;
+    for (size_t p = 0; p < N_RESPONSE; p++) {
+        assert_true(fabs(k.whole[0].scores[p] - want[p]) < 1e-9);
+        assert_true(fabs(k.expected[p] - .75 * want[p] - .25 * (5.5 + m.quality[p] - mean)) < 1e-9);
+    }
+    assert_int_equal(chain_parse(CHAIN_SLOTS, text, strlen(text), N_RESPONSE, &a, &read, NULL), PGR_OK);
+    assert_true(read.parsed && read.n_criterion == 2);
+    assert_non_null(
+        strstr(text, "- similar people | 75.0% | A 8.8, B 5.5, C 1.0\n    similar people: 90 % are for A\n"));
+    arena_free(&a);
 }
 
 /* The pair with most of a word, of equals the later one; nothing for a word that no pair has. */
@@ -862,6 +894,7 @@ int main(void) {
         cmocka_unit_test(the_whole_distribution_is_expected),
         cmocka_unit_test(draws_have_the_expectation_as_their_limit),
         cmocka_unit_test(drawn_weights),
+        cmocka_unit_test(what_similar_people_say_is_scored),
         cmocka_unit_test(the_text_is_a_chain),
         cmocka_unit_test(evidence_is_quoted),
         cmocka_unit_test(judging_by_slots_end_to_end),

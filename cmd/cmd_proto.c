@@ -108,8 +108,7 @@ static void print_json(const pgr_prototypes *p) {
     json_real(p->beta);
     fputs(",\"own_lead\":", stdout);
     json_real(p->own_lead);
-    putchar(',');
-    fputs("\"sizes\":[", stdout);
+    printf(",\"texts\":%zu,\"sizes\":[", p->texts);
     for (size_t j = 0; j < p->k; j++) printf("%s%zu", j ? "," : "", p->list[j].rows);
     fputs("],\"prototypes\":[", stdout);
     for (size_t j = 0; j < p->k; j++) {
@@ -161,6 +160,8 @@ static void print_people(const pgr_prototypes *p) {
     if (p->by == PGR_PROTO_FACTS)
         printf("\na user's own pairs tell %.0f %% more of his others right, less wrong, than strangers' do",
                100 * p->own_lead);
+    if (p->texts > 0)
+        printf("\n%zu texts that two or more users know: who agrees with them is told of anybody", p->texts);
     puts("\n");
     for (size_t j = 0; j < p->k; j++) add_prototype(t, p, j);
     table_print(t, &s, 0);

@@ -300,6 +300,8 @@ typedef struct pgr_prototypes {
     double beta;                                /* of that loss; 1 in files that do not say */
     double own_lead;                            /* by facts: of members' pairs, how many more are told right less wrong
                                                  * by their own other pairs than by strangers', 0..1; else 0 */
+    size_t texts;                               /* by votes: that two or more of the users chose or rejected, of which
+                                                 * it is told who agrees with them; else 0 */
     const pgr_prototype *list;                  /* (k) */
 } pgr_prototypes;
 

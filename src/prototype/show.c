@@ -62,6 +62,7 @@ static pgr_status read_all(shown *s, const char *path, bool check, pgr_error *er
                              .n_loss = a->n_loss,
                              .beta = artefact_get(a, "beta", 1),
                              .own_lead = artefact_own_lead(a),
+                             .texts = a->views.n,
                              .list = s->list};
     return PGR_OK;
 }

@@ -80,6 +80,8 @@ static void test_build_show_map(void **state) {
         run_to("pgenrm proto build --store \"$STORE\" --by votes -k 3 --dims 128 --epochs 2 --json -q", 0, ""));
     assert_int_equal(json_integer_value(json_object_get(j, "k")), 3);
     assert_int_equal(json_integer_value(json_object_get(j, "users")), 60);
+    assert_int_equal(json_integer_value(json_object_get(j, "texts")), 0); /* no text was read by two */
+    assert_non_null(json_object_get(j, "texts"));
     assert_int_equal(json_array_size(json_object_get(j, "losses")), 2);
     assert_true(json_array_size(json_object_get(j, "singular_values")) > 3);
     int64_t sum = 0;

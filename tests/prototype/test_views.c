@@ -160,6 +160,10 @@ static void files_keep_them(void **state) {
     float kept[VIEW_SIZE];
     memcpy(kept, a.views.rows + 3 * VIEW_SIZE, sizeof kept);
     artefact_close(&a);
+    pgr_prototypes *shown;
+    assert_int_equal(pgr_prototypes_read(protos, true, &shown, &err), PGR_OK);
+    assert_int_equal(shown->texts, 2 * N_TEXT);
+    pgr_prototypes_free(shown);
     put(s, "late", text_of(0, 1), text_of(1, 1), "train");
     if (pgr_proto_add(s, protos, &o, &added, &err) != PGR_OK) fail_msg("%s", err.message);
     assert_int_equal(added.added, 1);

@@ -58,6 +58,8 @@ class Prototypes:
     beta: float
     own_lead: float
     """By facts: of members' pairs, how many more are told right less wrong by their own others than by strangers'."""
+    texts: int
+    """By votes: texts that two or more of the users chose or rejected."""
     singular: numpy.ndarray[Any, Any] = field(repr=False)
     """Singular values, largest first."""
     losses: numpy.ndarray[Any, Any] = field(repr=False)
@@ -75,7 +77,8 @@ class Prototypes:
         p = ffi.gc(out[0], lib.pgr_prototypes_free)
         return cls(text(p.path), WAYS[p.by], text(p.embedder), text(p.model), text(p.split), int(p.dims), int(p.k),
                    int(p.rows), int(p.users), int(p.pairs), int(p.seed), float(p.inertia), int(p.suggested_k),
-                   float(p.beta), float(p.own_lead), numpy.array([p.singular[i] for i in range(p.n_singular)]),
+                   float(p.beta), float(p.own_lead), int(p.texts),
+                   numpy.array([p.singular[i] for i in range(p.n_singular)]),
                    numpy.array([p.losses[i] for i in range(p.n_loss)]), [_prototype(p.list[i]) for i in range(p.k)])
 
     @classmethod

@@ -301,10 +301,19 @@ static const known *known_of(const parser *p, int answer) {
     return &p->options[i];
 }
 
+/* A text that is empty, a shell's variable that is not set say, would be taken for none: another model, another store.
+ * What may be empty: the split that rows without one have, a task without words. */
+static bool lacks_text(const known *k, const char *value) {
+    bool text = k->own ? k->own->type == PGR_OPTION_TEXT && !k->own->take : k->row->type == PGR_OPTION_TEXT;
+    return text && value && !*value && strcmp(k->name, "split") != 0 && strcmp(k->name, "instruct") != 0;
+}
+
 static int take(const command *c, const known *k, common_options *common, void *ctx, const char *value) {
     int refused = k->common ? refused_by(c, k->name) : -1;
     pgr_error err = {0};
     if (refused >= 0) return args_wrong(c, "--%s is not for %s: %s", k->name, c->name, REFUSABLE[refused].why);
+    if (lacks_text(k, value))
+        return args_wrong(c, "--%s: found an empty text, expected %s", k->name, k->own ? k->own->value : k->row->value);
     if (k->common) return option_take(common, k->own, value);
     /* what a command refuses beside another option is told by name */
     if (common->n_given < ARGS_MAX) common->given[common->n_given++] = k->own ? k->own->name : k->row->name;

@@ -32,6 +32,10 @@ static void test_wrong_usage(void **state) {
     assert_refused("pgenrm generate --grammar-from x y", 2, "--grammar");
     assert_refused("pgenrm generate --stop '' y", 2, "--stop");
     assert_refused("pgenrm generate --grammar LICENSE --grammar-from '' y", 2, "--grammar-from: found an empty text");
+    assert_refused("pgenrm generate -m '' y", 2, "--model: found an empty text, expected PATH|NAME");
+    assert_refused("pgenrm score --slots '' x", 2, "--slots: found an empty text, expected FILE");
+    assert_refused("pgenrm user import --store '' x", 2, "--store: found an empty text, expected FILE");
+    assert_refused("pgenrm serve --token-file=", 2, "--token-file: found an empty text");
     assert_refused("pgenrm generate --dtype f64 y", 2, "auto, exact, f32, bf16 or int8");
     assert_refused("pgenrm generate --lora a:b y", 2, "--lora: found \"b\", expected a number");
     assert_refused("pgenrm generate --lora a: y", 2, "--lora: found \"\", expected a number");

@@ -339,6 +339,10 @@ double artefact_get(const artefact *a, const char *setting, double otherwise) {
     return otherwise;
 }
 
+double artefact_last_pair(const artefact *a) {
+    return artefact_get(a, "last_pair", 0);
+}
+
 double artefact_own_lead(const artefact *a) {
     return fmin(fmax(artefact_get(a, "own_lead", 0), 0), 1);
 }

@@ -81,6 +81,7 @@ size_t artefact_find(const artefact *a, const char *id); /* n_user: not in it */
 /* Users *from to *to - 1 are those whose id begins with the prefix. */
 void artefact_range(const artefact *a, const char *prefix, size_t *from, size_t *to);
 double artefact_get(const artefact *a, const char *setting, double otherwise);
+double artefact_last_pair(const artefact *a); /* pairs of the store with a greater key came after the build */
 double artefact_own_lead(const artefact *a); /* members_lead (lead.h) of whom it was made of; 0: it does not say */
 
 /* code[i] = round(v[i] / scale), scale = max|v| / 127; 0 and zeros for a vector of zeros.     Returns the scale;

@@ -333,7 +333,8 @@ static pgr_status write_built(build *b, const char *path, pgr_error *err) {
                                          {"decay", r->decay},
                                          {"batch", (double)r->batch},
                                          {"start", (double)r->start},
-                                         {"own_lead", b->own_lead}};
+                                         {"own_lead", b->own_lead},
+                                         {"last_pair", (double)b->views.last_pair}};
     artefact a = {.by = uservec_by_name(b->o->by),
                   .embedder = textvec_name(b->vec),
                   .model = b->o->by == PGR_PROTO_ANALYSIS ? b->o->analyst : "",

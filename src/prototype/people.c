@@ -272,13 +272,16 @@ bool people_has_views(const people *p) {
     return p->protos.views.n > 0;
 }
 
-/* *n grows by one where the user is a member whom the store still has. */
+/* The user's pairs that were there when the prototypes were made; *n grows by one where the store still has any. */
 static pgr_status add_member(people *p, const char *id, arena *a, views_member *list, size_t *n, pgr_error *err) {
-    person who;
+    person who = {0};
     bool found = false;
+    double last = artefact_last_pair(&p->protos);
+    size_t then = 0;
     if (!id || !*id || artefact_find(&p->protos, id) == p->protos.n_user) return PGR_OK;
     PGR_TRY(person_load(p->store, id, p->protos.split, a, &who, &found, err));
-    if (found) list[(*n)++] = (views_member){who.pairs, who.n};
+    while (then < who.n && (double)who.keys[then] <= last) then++;
+    if (then > 0) list[(*n)++] = (views_member){who.pairs, then};
     return PGR_OK;
 }
 

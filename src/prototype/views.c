@@ -78,6 +78,7 @@ typedef struct gathering {
     vote *votes;
     size_t n, cap;
     uint32_t n_who;
+    int64_t last_pair;
 } gathering;
 
 static pgr_status make_room(gathering *g, size_t n, pgr_error *err) {
@@ -94,9 +95,11 @@ static pgr_status take_user(void *ctx, const stored_user *u, pgr_error *err) {
     gathering *g = ctx;
     PGR_TRY(make_room(g, 2 * u->n_pair, err));
     size_t first = g->n;
-    for (size_t i = 0; i < u->n_pair; i++)
+    for (size_t i = 0; i < u->n_pair; i++) {
+        if (u->pair_keys[i] > g->last_pair) g->last_pair = u->pair_keys[i];
         if (person_counts(g->c->split, u->pairs[i].split))
             g->n += votes_of_pair(&u->pairs[i].pair, g->n_who, g->votes + g->n);
+    }
     g->n = first + merge_votes(g->votes + first, g->n - first);
     g->n_who += g->n > first;
     return g->n_who % 1024 ? PGR_OK : collect_step(g->c, "reading views", g->n_who, g->c->n_user, "users", err);
@@ -149,6 +152,7 @@ pgr_status views_fit(const collection *c, views_made *out, pgr_error *err) {
     *out = (views_made){0};
     pgr_status s = store_each_user(c->store, NULL, take_user, &g, err);
     if (s == PGR_OK) s = fit_votes(&g, out, err);
+    out->last_pair = g.last_pair;
     mem_free(g.votes);
     if (s != PGR_OK) views_free(out);
     return s;

@@ -21,6 +21,7 @@ typedef struct views_made { /* of a build */
     size_t n;
     uint64_t *keys;
     float *rows;
+    int64_t last_pair; /* the greatest key of the store's pairs that were read */
 } views_made;
 
 struct collection;

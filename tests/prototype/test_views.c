@@ -140,6 +140,32 @@ static void what_a_member_said_himself_does_not_count(void **state) {
     close_people(p);
 }
 
+/* What came after the build is not in it: a member's later vote is not taken out, nor those of who joined by --add. */
+static void later_votes_are_not_taken_out(void **state) {
+    (void)state;
+    people *p = open_people();
+    people_view before[2], after[2], new[2];
+    ask(p, "a02", 0, 4, text_of(0, 8), text_of(1, 8), before);
+    pgr_people_close(p);
+    pgr_store *s;
+    pgr_proto_options o = by_votes();
+    pgr_proto_added added;
+    pgr_error err;
+    assert_int_equal(pgr_store_open(db, PGR_STORE_WRITE, &s, &err), PGR_OK);
+    put(s, "a02", text_of(1, 8), text_of(0, 8), "train");
+    put(s, "late", text_of(1, 8), text_of(0, 8), "train");
+    assert_int_equal(pgr_proto_add(s, protos, &o, &added, &err), PGR_OK);
+    assert_int_equal(added.added, 1);
+    pgr_store_close(s);
+    if (pgr_people_open(db, protos, NULL, 1, &p, &err) != PGR_OK) fail_msg("%s", err.message);
+    ask(p, "a02", 0, 4, text_of(0, 8), text_of(1, 8), after);
+    assert_memory_equal(after, before, sizeof after);
+    ask(p, "late", 0, 4, text_of(0, 8), text_of(1, 8), after);
+    ask(p, "new", 0, 4, text_of(0, 8), text_of(1, 8), new);
+    assert_memory_equal(after, new, sizeof after);
+    close_people(p);
+}
+
 static artefact open_protos(const char *path) {
     artefact a;
     pgr_error err;
@@ -244,6 +270,7 @@ static int setup(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(a_newcomer_is_taken_for_one_of_his_camp),
                                        cmocka_unit_test(what_a_member_said_himself_does_not_count),
+                                       cmocka_unit_test(later_votes_are_not_taken_out),
                                        cmocka_unit_test(files_keep_them),
                                        cmocka_unit_test(an_earlier_file_has_none),
                                        cmocka_unit_test(damaged_rows_are_refused),

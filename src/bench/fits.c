@@ -9,6 +9,7 @@
 #include "bench/history.h"
 #include "bench/scalar.h"
 #include "bench/similar.h"
+#include "bench/votes.h"
 
 enum { METHODS_MAX = 16 };
 
@@ -30,6 +31,7 @@ struct fits {
     ridge_kept kept[METHODS_MAX];    /* as BENCH_METHODS numbers them */
     similar *classes[2];             /* by votes, by embeddings, of the seed that was asked for last */
     uint64_t seed[2];
+    votes *votes; /* NULL: not asked yet */
 };
 
 /* ---- open and close --------------------------------------------------------------------------------------------- */
@@ -100,6 +102,7 @@ void fits_close(fits *f) {
     if (!f) return;
     for (size_t i = 0; i < METHODS_MAX; i++) drop(&f->kept[i]);
     for (size_t i = 0; i < 2; i++) similar_free(f->classes[i]);
+    votes_free(f->votes);
     mem_free(f->surface);
     mem_free(f->gaps);
     mem_free(f->vectors);
@@ -138,7 +141,7 @@ static pgr_status need_gaps(fits *f, pgr_error *err) {
 }
 
 pgr_status fits_need(fits *f, const bench_method *m, pgr_error *err) {
-    if (m->kind != METHOD_LONGEST) PGR_TRY(need_surface(f, err));
+    if (m->kind == METHOD_RIDGE || m->kind == METHOD_CLASSES) PGR_TRY(need_surface(f, err));
     if (m->vectors == STAT_EMBEDDINGS) PGR_TRY(need_vectors(f, err));
     return m->vectors == STAT_SCALAR ? need_gaps(f, err) : PGR_OK;
 }
@@ -273,6 +276,28 @@ static pgr_status ask_classes(fits *f, const bench_method *m, const fits_ask *ho
     return predict_classes(f, base, f->classes[by_embedding], how, p, err);
 }
 
+/* ---- ideal points ------------------------------------------------------------------------------------------------ */
+
+static pgr_status predict_votes(fits *f, const fits_ask *how, double *scratch, double *p, pgr_error *err) {
+    const bench_data *d = f->source.d;
+    for (size_t u = 0; u < d->n_user; u++) {
+        const bench_user *user = &d->users[u];
+        if (user->n_test == 0) continue;
+        size_t n = how->plain ? 0 : history_of(f, how, u);
+        PGR_TRY(votes_ask(f->votes, u, f->drawn, n, how->donor && !how->plain ? how->donor[u] : u, scratch, err));
+        for (size_t i = 0; i < user->n_test; i++) p[f->place[user->test[i]]] = scratch[i];
+    }
+    return PGR_OK;
+}
+
+static pgr_status ask_votes(fits *f, const fits_ask *how, double *p, pgr_error *err) {
+    if (!f->votes) PGR_TRY(votes_fit(f->source.d, &f->source.watch, &f->votes, err));
+    double *scratch = mem_array(f->source.d->n_row + 1, sizeof *scratch);
+    pgr_status s = scratch ? predict_votes(f, how, scratch, p, err) : fail_mem(err);
+    mem_free(scratch);
+    return s;
+}
+
 pgr_status fits_predict(fits *f, const bench_method *m, const fits_ask *how, double *p, pgr_error *err) {
     PGR_ASSERT(m - BENCH_METHODS < METHODS_MAX);
     PGR_TRY(fits_need(f, m, err));
@@ -281,6 +306,8 @@ pgr_status fits_predict(fits *f, const bench_method *m, const fits_ask *how, dou
         return ask_ridge(f, m, how, p, err);
     case METHOD_CLASSES:
         return ask_classes(f, m, how, p, err);
+    case METHOD_VOTES:
+        return ask_votes(f, how, p, err);
     default:
         predict_longest(f->source.d, p);
         return PGR_OK;

@@ -12,6 +12,7 @@ const bench_method BENCH_METHODS[] = {
     {"popularity", false, NEEDS_NOTHING, METHOD_RIDGE, STAT_NONE, STAT_NO_VECTORS, true},
     {"base", false, NEEDS_NOTHING, METHOD_RIDGE, STAT_SURFACE, STAT_NO_VECTORS, true},
     {"similar-users", true, NEEDS_NOTHING, METHOD_CLASSES, STAT_NONE, STAT_NO_VECTORS, false},
+    {"ideal-points", true, NEEDS_NOTHING, METHOD_VOTES, STAT_NONE, STAT_NO_VECTORS, false},
     {"embedding", false, NEEDS_EMBEDDER, METHOD_RIDGE, STAT_NONE, STAT_EMBEDDINGS, false},
     {"base-embedding", false, NEEDS_EMBEDDER, METHOD_RIDGE, STAT_SURFACE, STAT_EMBEDDINGS, true},
     {"embedding-users", true, NEEDS_EMBEDDER, METHOD_CLASSES, STAT_NONE, STAT_EMBEDDINGS, false},

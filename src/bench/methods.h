@@ -22,6 +22,7 @@ typedef enum method_kind {
     METHOD_LONGEST, /* no model */
     METHOD_RIDGE,   /* one Bradley-Terry model with a ridge */
     METHOD_CLASSES, /* the method `base`, and how classes of users depart from it */
+    METHOD_VOTES,   /* the ideal points of all people */
 } method_kind;
 
 typedef struct bench_method {

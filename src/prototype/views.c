@@ -74,7 +74,8 @@ static size_t merge_votes(vote *votes, size_t n) {
 /* ---- fit -------------------------------------------------------------------------------------------------------- */
 
 typedef struct gathering {
-    const collection *c;
+    const collection *c; /* NULL: of pairs in memory */
+    const pgr_watch *watch;
     vote *votes;
     size_t n, cap;
     uint32_t n_who;
@@ -140,22 +141,37 @@ static pgr_status fit_votes(gathering *g, views_made *out, pgr_error *err) {
     out->keys = mem_array(g->n / 2 + 1, sizeof *out->keys);
     pgr_status s = votes && out->keys ? PGR_OK : fail_mem(err);
     if (s == PGR_OK) n_text = number_texts(g->votes, g->n, votes, out->keys, &n);
-    if (s == PGR_OK && n > 0) s = ideal_fit(votes, n, g->n_who, n_text, &g->c->watch, &m, err);
+    if (s == PGR_OK && n > 0) s = ideal_fit(votes, n, g->n_who, n_text, g->watch, &m, err);
     if (s == PGR_OK) s = keep(&m, votes, n, out, err);
     ideal_free(&m);
     mem_free(votes);
     return s;
 }
 
-pgr_status views_fit(const collection *c, views_made *out, pgr_error *err) {
-    gathering g = {.c = c};
-    *out = (views_made){0};
-    pgr_status s = store_each_user(c->store, NULL, take_user, &g, err);
-    if (s == PGR_OK) s = fit_votes(&g, out, err);
-    out->last_pair = g.last_pair;
-    mem_free(g.votes);
+/* s: of the gathering */
+static pgr_status finish(gathering *g, pgr_status s, views_made *out, pgr_error *err) {
+    *out = (views_made){.last_pair = g->last_pair};
+    if (s == PGR_OK) s = fit_votes(g, out, err);
+    mem_free(g->votes);
     if (s != PGR_OK) views_free(out);
     return s;
+}
+
+pgr_status views_fit(const collection *c, views_made *out, pgr_error *err) {
+    gathering g = {.c = c, .watch = &c->watch};
+    pgr_status s = store_each_user(c->store, NULL, take_user, &g, err);
+    return finish(&g, s, out, err);
+}
+
+pgr_status views_fit_pairs(const preference_pair *const *pairs, const uint32_t *who, size_t n, const pgr_watch *watch,
+                           views_made *out, pgr_error *err) {
+    gathering g = {.watch = watch};
+    pgr_status s = make_room(&g, 2 * n + 1, err);
+    for (size_t i = 0; s == PGR_OK && i < n; i++) {
+        g.n += votes_of_pair(pairs[i], who[i], g.votes + g.n);
+        if (who[i] >= g.n_who) g.n_who = who[i] + 1;
+    }
+    return finish(&g, s, out, err);
 }
 
 void views_free(views_made *v) {

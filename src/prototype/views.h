@@ -27,6 +27,9 @@ typedef struct views_made { /* of a build */
 struct collection;
 /* c: collected; its store's pairs that count are read once more. */
 pgr_status views_fit(const struct collection *c, views_made *out, pgr_error *err);
+/* The same of pairs that are in memory: pair i is of person who[i].                     pairs: (n), who: (n) */
+pgr_status views_fit_pairs(const preference_pair *const *pairs, const uint32_t *who, size_t n, const pgr_watch *watch,
+                           views_made *out, pgr_error *err);
 void views_free(views_made *v); /* all zero is fine */
 
 /* The hash of a text as people would call it the same: ASCII letters lowered, runs of blanks one space, stops at the

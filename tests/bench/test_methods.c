@@ -135,6 +135,8 @@ static void test_popularity(void **state) {
     assert_accuracy(d, "base", OWN, 1, 1);
     assert_accuracy(d, "similar-users", OWN, 1, 1);
     assert_accuracy(d, "similar-users", STRANGER, 1, 1); /* nothing personal in it */
+    assert_accuracy(d, "ideal-points", OWN, 1, 1);
+    assert_accuracy(d, "ideal-points", STRANGER, 1, 1);
     bench_data_free(d);
     arena_free(&w.a);
 }
@@ -148,6 +150,9 @@ static void test_camps(void **state) {
     assert_accuracy(d, "similar-users", OWN, 1, 1);
     assert_accuracy(d, "similar-users", ONE, 0.95, 1);
     assert_accuracy(d, "similar-users", STRANGER, 0.15, 0.85);
+    assert_accuracy(d, "ideal-points", OWN, 1, 1);
+    assert_accuracy(d, "ideal-points", ONE, 0.95, 1);
+    assert_accuracy(d, "ideal-points", STRANGER, 0.15, 0.85);
     bench_data_free(d);
     arena_free(&w.a);
 }
@@ -336,8 +341,8 @@ static void test_out_of_memory(void **state) {
     add(&w, 0, "sa", "sb", false);
     faulty = data_of(&w);
     faulty_vectors = vectors_of(faulty);
-    static const char *const METHODS[] = {"attributes-personal", "base-embedding", "similar-users"};
-    for (size_t i = 0; i < 3; i++) {
+    static const char *const METHODS[] = {"attributes-personal", "base-embedding", "similar-users", "ideal-points"};
+    for (size_t i = 0; i < sizeof METHODS / sizeof *METHODS; i++) {
         faulty_method = METHODS[i];
         assert_true(fail_allocations(run_once, 50) > 5);
     }

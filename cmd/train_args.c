@@ -127,11 +127,8 @@ int train_begin_any(const command *self, train_args *a, session *s) {
     return finish_call(opened, &err);
 }
 
-int train_finish(train_args *a, pgr_status trained, const pgr_train_report *report, const pgr_error *err) {
-    bool several = pgr_ranks_count(a->ranks) > 1, silent = pgr_ranks_at(a->ranks) > 0;
-    pgr_ranks_close(a->ranks);
-    a->ranks = NULL;
-    if (silent) return trained == PGR_OK ? EXIT_DONE : trained == PGR_E_CANCELLED ? EXIT_INTERRUPTED : EXIT_FAILED;
+static int tell_end(const train_args *a, bool several, pgr_status trained, const pgr_train_report *report,
+                    const pgr_error *err) {
     if (trained == PGR_E_CANCELLED && (interrupted || several)) { /* any rank may have had the signal */
         if (*report->checkpoint && !a->common.quiet)
             complain("interrupted; %s is kept, the same command with --resume goes on from there", report->checkpoint);
@@ -144,4 +141,15 @@ int train_finish(train_args *a, pgr_status trained, const pgr_train_report *repo
     if (!a->common.json && !a->written)
         printf("%s/%s\n", a->o->out, a->result ? a->result : a->o->full ? "model" : "adapter");
     return EXIT_DONE;
+}
+
+/* The first rank tells it before any of them leaves: mpirun ends all as soon as one has left with an error. */
+int train_finish(train_args *a, pgr_status trained, const pgr_train_report *report, const pgr_error *err) {
+    bool several = pgr_ranks_count(a->ranks) > 1;
+    int status = trained == PGR_OK ? EXIT_DONE : trained == PGR_E_CANCELLED ? EXIT_INTERRUPTED : EXIT_FAILED;
+    if (pgr_ranks_at(a->ranks) == 0) status = tell_end(a, several, trained, report, err);
+    (void)fflush(NULL);
+    pgr_ranks_close(a->ranks);
+    a->ranks = NULL;
+    return status;
 }

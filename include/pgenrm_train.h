@@ -267,7 +267,7 @@ typedef struct pgr_psi_options {
     bool no_fit;          /* slots.json has the weights of train.init's, where it has one: none are fitted in the end */
     pgr_people *people;   /* who is similar: for views */
     pgr_grpo_options grpo;
-    size_t similar;       /* people asked; 0: as the frame says */
+    size_t similar;       /* people counted; 0: all, by the model of votes, or as the frame says */
 } pgr_psi_options;
 
 pgr_psi_options pgr_psi_options_default(pgr_stage stage);

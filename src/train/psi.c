@@ -39,7 +39,7 @@ const char *const TRAIN_SCHEDULES[] = {"constant", "linear", "cosine", NULL};
     NUMBER(SIZE, "eval-pairs", "N", eval_pairs, 6, 1, 1000, "pairs shown of a user there", NULL),                      \
     FLAG("no-fit", no_fit, 0, "slots.json keeps the weights of --init: none are fitted in the end"),                   \
     NUMBER(SIZE, "similar", "N", similar, 0, 0, 1024,                                                                  \
-           "similar people who are asked (views); 0: as the frame says", NULL)
+           "similar people who are counted (views); 0: all, by the model of votes, or as the frame says", NULL)
 
 static const pgr_option PSI_ROWS[] = {
     SHARED(1.2e-3, 2e-3),
